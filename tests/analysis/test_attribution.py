@@ -28,20 +28,20 @@ def test_without_an_image_the_mean_is_that_of_the_others():
 
 
 def test_influences_add_up_to_nothing_and_the_largest_comes_first():
-    found = parts(rows())
-    assert sum(part.influence for part in found) == pytest.approx(0, abs=1e-12)
-    assert [part.image for part in found] == ["bb", "dddd", "a", "ccc"]
+    result = parts(rows())
+    assert sum(part.influence for part in result) == pytest.approx(0, abs=1e-12)
+    assert [part.image for part in result] == ["bb", "dddd", "a", "ccc"]
 
 
 def test_every_point_has_its_own_parts():
     of = [*rows("jpeg"), *rows("webp"), *(row("jpeg", 20, name) for name in VALUES)]
-    found = [(part.label, part.setting) for part in parts(of)]
-    assert list(dict.fromkeys(found)) == [
+    result = [(part.label, part.setting) for part in parts(of)]
+    assert list(dict.fromkeys(result)) == [
         ("jpeg", "quality=10"),
         ("jpeg", "quality=20"),
         ("webp", "quality=10"),
     ]
-    assert len(found) == 12
+    assert len(result) == 12
     values = {(part.label, part.setting): part.value for part in parts(of)}
     ten, twenty = np.mean(list(VALUES.values())), np.mean([24 + n / 7 for n in (1, 2, 3, 4)])
     assert list(values.values()) == pytest.approx([ten, twenty, ten])

@@ -40,9 +40,9 @@ def drawn(points, seed, dips=False, draws=60):
 @pytest.mark.parametrize("up_to_bpp", [None, 0.8])
 def test_every_weighting_has_the_bd_rate_of_the_package(dips, up_to_bpp):
     anchor, test = drawn(7, 1, dips), drawn(9, 2, dips)
-    found = bd_rates(anchor, test, up_to_bpp)
+    result = bd_rates(anchor, test, up_to_bpp)
     compared = 0
-    for place, value in enumerate(found.tolist()):
+    for place, value in enumerate(result.tolist()):
         one, other = (
             cut(Curve(10 ** curve.log_rate[place], curve.quality[place]), up_to_bpp)
             for curve in (anchor, test)
@@ -122,7 +122,7 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
             zip(names, reduced.value + reduced.influence, strict=True)
         )
     ]
-    (found,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg")
+    (result,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg")
 
     def log_ratio(kept):
         curves = [
@@ -142,11 +142,11 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
         return np.log1p(bd_rate(*curves).value / 100)
 
     everyone = np.arange(len(names))
-    assert np.log1p(found.rate.value / 100) == pytest.approx(log_ratio(everyone), rel=1e-6)
+    assert np.log1p(result.rate.value / 100) == pytest.approx(log_ratio(everyone), rel=1e-6)
     error = np.std([log_ratio(np.delete(everyone, n)) for n in everyone]) * np.sqrt(29)
-    low, high = np.log1p(np.array(found.rate_interval) / 100)
+    low, high = np.log1p(np.array(result.rate_interval) / 100)
     assert high - low == pytest.approx(2 * 2.045 * error, rel=0.15)  # Student's t of 29 degrees
-    assert found.images_rate.reason.startswith("it is a metric of whole sets")
+    assert result.images_rate.reason.startswith("it is a metric of whole sets")
 
 
 def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
@@ -156,15 +156,15 @@ def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
         one["num_bytes"] = bits[one["image"], one["setting_value"]] // 2
     for one in rows:
         one["num_bytes"] -= one["num_bytes"] % 2
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert found.rate_interval == pytest.approx((-50, -50), abs=0.02)
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert result.rate_interval == pytest.approx((-50, -50), abs=0.02)
 
 
 def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
-    (found,) = compare(summarise(table([*sweep("jpeg", "a"), *sweep("webp", "a")])), PSNR, "jpeg")
-    assert found.rate_interval is None
-    assert found.images_rate.interval is None
-    assert found.images_rate.quartiles == (found.images_rate.value,) * 2
+    (result,) = compare(summarise(table([*sweep("jpeg", "a"), *sweep("webp", "a")])), PSNR, "jpeg")
+    assert result.rate_interval is None
+    assert result.images_rate.interval is None
+    assert result.images_rate.quartiles == (result.images_rate.value,) * 2
 
 
 def test_curves_that_do_not_meet_without_some_image_have_no_interval():
@@ -177,9 +177,9 @@ def test_curves_that_do_not_meet_without_some_image_have_no_interval():
 
 def test_pooled_rates_have_no_interval_since_curves_average_by_image():
     rows = table([*sweep("jpeg"), *sweep("webp")])
-    (found,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
-    assert found.rate_interval is None
-    assert found.images_rate.interval is not None
+    (result,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
+    assert result.rate_interval is None
+    assert result.images_rate.interval is not None
 
 
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
@@ -197,11 +197,11 @@ def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_th
     ]
     assert bd_rates(ResampledCurve(*worse), dearer) == pytest.approx(bd_rates(curve, dearer))
     at = curve._replace(log_rate=log_rate - 1e-3 * (np.arange(6) % 2)[:, None])  # 0 or just below
-    for place, found in enumerate(bd_rates(at, dearer, 1.0).tolist()):
+    for place, result in enumerate(bd_rates(at, dearer, 1.0).tolist()):
         first, second = (
             cut(Curve(10 ** one.log_rate[place], one.quality[place]), 1.0) for one in (at, dearer)
         )
-        assert found == pytest.approx(bd_rate(first, second, any_overlap=True).value, rel=1e-6)
+        assert result == pytest.approx(bd_rate(first, second, any_overlap=True).value, rel=1e-6)
     above = curve._replace(quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None])
     assert np.isnan(bd_rates(curve, above)).all()  # they touch
     bent = ResampledCurve(

@@ -97,9 +97,9 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
     summary = summarise(table(rows))
-    found = realism_grid(summary, PSNR, [SQUEEZE])
-    assert found.betas == BETAS[:3]
-    assert "of another build (checkpoint noisyno)" in found.left_out[0]
+    result = realism_grid(summary, PSNR, [SQUEEZE])
+    assert result.betas == BETAS[:3]
+    assert "of another build (checkpoint noisyno)" in result.left_out[0]
     two = summarise(table([one for one in rows if one["variant"] != "beta=0"]))
     assert "of another build" in realism_grid(two, PSNR, [SQUEEZE])
 
@@ -142,25 +142,25 @@ def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_setti
     def grid(rows):
         return realism_grid(summarise(table(rows)), PSNR, [PSNR, LPIPS, SQUEEZE, DISTS])
 
-    found = grid(rows)
-    assert (found.betas, found.settings) == (BETAS, ("q=2", "q=0"))
+    result = grid(rows)
+    assert (result.betas, result.settings) == (BETAS, ("q=2", "q=0"))
     value = {(one["variant"], f"q={one['setting_value']:g}"): one for one in rows}
-    assert records(found) == [
+    assert records(result) == [
         {"beta": beta, "setting": at, "bpp": value[f"beta={beta:g}", at]["num_bytes"] / 1000,
          "psnr_db": value[f"beta={beta:g}", at]["psnr_db"], "images": 3,
          "lpips_squeeze": pytest.approx(value[f"beta={beta:g}", at]["lpips_squeeze"])}
-        for beta in BETAS for at in found.settings
+        for beta in BETAS for at in result.settings
     ]  # fmt: skip
     for one in rows:
         if one["variant"] == "beta=0":
             one["lpips_squeeze"] = None
-    found = grid(rows)
-    assert (found.betas, found.realism) == (BETAS, LPIPS)
-    (said,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
+    result = grid(rows)
+    assert (result.betas, result.realism) == (BETAS, LPIPS)
+    (message,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
     why = "lpips_squeeze of 0 of 3 images: not computed"
-    assert said == f"left out: ours:beta=0 q=2, q=1, q=0: {why}"
+    assert message == f"left out: ours:beta=0 q=2, q=1, q=0: {why}"
     older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
-    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (said,)
+    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (message,)
     assert grid(rows[:9]) == "1 values of beta are measured, a surface needs 3"
     single = [one for one in rows if one["variant"] != "beta=2.56" or one["setting_value"] == 1]
     assert grid(single).startswith("no measure of realism has values at 2 settings of all its")
@@ -187,10 +187,12 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
 def test_points_say_which_of_them_were_measured_here():
     rows = [*of_beta(0, recorded=True), *of_beta(1.28)[:3], *of_beta(2.56, caveat="a trial")]
     summary = summarise(table(rows))
-    said = "checkpoint bundled: 9 steps; checkpoint bundled: 9 steps, a trial"
+    message = "checkpoint bundled: 9 steps; checkpoint bundled: 9 steps, a trial"
     recorded = "recorded (a pack, or bundled rows)"
-    assert origin(summary.points) == f"measured here with {said}, of which ours:beta=0 {recorded}"
-    assert origin(summary.points[3:]) == f"measured here with {said}"
+    assert (
+        origin(summary.points) == f"measured here with {message}, of which ours:beta=0 {recorded}"
+    )
+    assert origin(summary.points[3:]) == f"measured here with {message}"
     assert betas(summary, [PSNR]).described == (
         "ours:beta=0, ours:beta=1.28, ours:beta=2.56 (checkpoint bundled)"
     )
@@ -233,10 +235,10 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
     mine = [one | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for one in of_beta(3.84)]
     store.append(mine)
-    found = betas(summarise(store.table()), (PSNR, SQUEEZE))
-    assert len(found.points) == len(BETAS)
-    assert all(of[0].edition.bundled for of in found.points.values())
-    assert "left out: ours:beta=3.84" in found.left_out[0]
+    result = betas(summarise(store.table()), (PSNR, SQUEEZE))
+    assert len(result.points) == len(BETAS)
+    assert all(of[0].edition.bundled for of in result.points.values())
+    assert "left out: ours:beta=3.84" in result.left_out[0]
 
 
 def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
@@ -262,18 +264,18 @@ def test_measuring_plain_jpeg_does_not_change_the_default_anchor(store):
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     store.append(of_beta(0, size=":size=micro", **NOISY))
     curves = measured_panel(summarise(store.table()), PSNR).curves
-    assert "ours:beta=0:size=micro" in {one.system.label for one in curves}
-    assert {one.build for one in curves} == {""}
+    assert "ours:beta=0:size=micro" in {curve.system.label for curve in curves}
+    assert {curve.build for curve in curves} == {""}
 
 
 def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table(store):
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
-    names = {one.system.label: one.name for one in measured_panel(summary, PSNR).curves}
+    names = {curve.system.label: curve.name for curve in measured_panel(summary, PSNR).curves}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"
     assert names["ours:beta=0"] == "CRDR β=0"
-    said = (
+    message = (
         "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
         "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
     )
-    assert said in mixed_sentences(summary)
+    assert message in mixed_sentences(summary)

@@ -31,10 +31,10 @@ def test_a_curve_is_of_images_with_every_generation_in_the_build_that_was_finish
     ]
     rows[2]["finished_utc"] = "2027"  # of the last generation, alone
     rows[4]["lpips_alex"] = None
-    found = {
+    result = {
         curve.label: curve for curve in generation_curves(table(rows), ["psnr_db", "lpips_alex"])
     }
-    assert found == {
+    assert result == {
         "jpeg": GenerationCurve(
             "jpeg", Setting("quality", 5), 2, pytest.approx((17.5, 14, 10.5)),
             {"psnr_db": (35, 28, 21)},

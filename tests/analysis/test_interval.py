@@ -74,9 +74,9 @@ def test_a_studentised_mean_is_that_of_the_images_drawn(images):
         variance = max(drawn.var(), np.mean(centred**2) / 4)
         expected.append(drawn.mean() / np.sqrt(variance / (images - 1)))
     both = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
-    found = studentised(both, image_draws(images))
-    assert found[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
-    assert not found[:, 1].any()
+    result = studentised(both, image_draws(images))
+    assert result[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
+    assert not result[:, 1].any()
 
 
 def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
@@ -118,10 +118,10 @@ def test_each_bound_of_a_draws_interval_is_the_wider_one():
     student = jackknife_interval(values)
     narrow, skewed = np.full(1000, values.mean()), image_draws(24) @ values
     assert draws_interval(narrow, values) == pytest.approx(student)
-    found = draws_interval(skewed, values)
+    result = draws_interval(skewed, values)
     alone = draws_interval(skewed, np.full(24, np.nan))
     assert draws_interval(skewed, np.where(values == values.max(), np.nan, values)) == alone
-    assert found == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
+    assert result == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
     assert alone.high > student.high  # of skewed values
 
 
@@ -169,11 +169,11 @@ def test_the_change_of_a_metric_of_the_set_follows_from_each_images_influence(pe
         return 100 * (new / old - 1) if percent else new - old
 
     everyone = np.arange(40)
-    found = change_interval(second, first, measure, percent)
+    result = change_interval(second, first, measure, percent)
     error = np.std([change(np.delete(everyone, at)) for at in everyone]) * np.sqrt(39)
     reach = stats.t.isf(0.025, 39) * error
     expected = change(everyone) - reach, change(everyone) + reach
-    assert found == pytest.approx(expected, abs=2e-3 * reach)
+    assert result == pytest.approx(expected, abs=2e-3 * reach)
 
 
 def test_a_change_is_of_the_images_that_both_have_a_number_of():
@@ -197,10 +197,10 @@ def test_the_spread_over_seeds_is_that_of_the_means_over_images():
 
     seeds = [*rows("", 0, "abc"), *rows("seed=1", 1, "abc"), *rows("seed=2", 5, "abc")]
     alone = rows("steps=9", 7, "abc")
-    (found,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
-    assert (found.label, found.draws, found.over_draws) == ("draws", 3, (30, 35))
-    assert found.mean == pytest.approx(32)
-    assert found.over_images == pytest.approx((32, 32))
+    (result,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
+    assert (result.label, result.draws, result.over_draws) == ("draws", 3, (30, 35))
+    assert result.mean == pytest.approx(32)
+    assert result.over_images == pytest.approx((32, 32))
     (of_two,) = draw_spreads(summarise(table(seeds[:6])), [PSNR])
     assert (of_two.draws, of_two.mean) == (2, pytest.approx(30.5))
     other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]

@@ -72,14 +72,14 @@ def test_an_interval_reaches_to_the_ratio_at_equal_quality():
     psnr = np.arange(30.0, 36) + 0.05 * np.arange(4)[:, None]
     first = streams(psnr + 0.05, np.exp(0.15 * (psnr.ravel() + 0.05) - 0.2))
     second = streams(psnr, np.exp(0.15 * psnr.ravel()))
-    found = match(first, second, PSNR, Tolerance(0.1), [PSNR, LPIPS]).averages
-    assert found["bytes"].bias == pytest.approx(0.0075)
-    assert found["bytes"].value == pytest.approx(math.exp(-0.1925))
-    assert found["bytes"].interval == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
+    result = match(first, second, PSNR, Tolerance(0.1), [PSNR, LPIPS]).averages
+    assert result["bytes"].bias == pytest.approx(0.0075)
+    assert result["bytes"].value == pytest.approx(math.exp(-0.1925))
+    assert result["bytes"].interval == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
     turned = match(second, first, PSNR, Tolerance(0.1), []).averages["bytes"]
     assert turned.interval == pytest.approx((math.exp(0.1925), math.exp(0.2)))
-    assert found["psnr_db"].interval == pytest.approx((0.05, 0.05))  # no bias in itself
-    assert found["lpips_alex"].interval == pytest.approx((1, 1))
+    assert result["psnr_db"].interval == pytest.approx((0.05, 0.05))  # no bias in itself
+    assert result["lpips_alex"].interval == pytest.approx((1, 1))
 
 
 def swept(aimed_at, apart, images, random):
@@ -108,14 +108,14 @@ def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, 
         wide = np.arange(28, 45, 3.0)
         one = swept(wide, (busy, slope, gain), images, random)
         other = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
-        found = match(one, other, PSNR, Tolerance(tolerance), []).averages["bytes"]
-        if found.interval is None:
+        result = match(one, other, PSNR, Tolerance(tolerance), []).averages["bytes"]
+        if result.interval is None:
             continue
-        if math.expm1(abs(found.bias)) > MOST_BIAS:
+        if math.expm1(abs(result.bias)) > MOST_BIAS:
             refused += 1
             continue
         given += 1
-        inside += found.interval.low <= math.exp(-0.2) <= found.interval.high
+        inside += result.interval.low <= math.exp(-0.2) <= result.interval.high
     assert given + refused > 100
     assert inside >= 0.92 * given
     assert refused < 20 or offset  # by the curves, not by the tolerance
@@ -159,14 +159,14 @@ def test_a_relative_tolerance_is_of_the_larger_value():
 def in_turn(takers, others, tolerance):
     """Independently: [(image, value, other value)], each taker in order takes the nearest left."""
     left = {image: sorted(values) for image, values in others.items()}
-    found = []
+    result = []
     for image, values in takers.items():
         for value in sorted(values):
             closest = sorted(left[image], key=lambda other, value=value: abs(other - value))
             if closest and abs(closest[0] - value) <= tolerance:
                 left[image].remove(closest[0])
-                found.append((image, value, closest[0]))
-    return found
+                result.append((image, value, closest[0]))
+    return result
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -174,7 +174,7 @@ def test_averages_are_those_of_a_computation_by_hand(seed):
     rng = np.random.default_rng(seed)
     psnr = [[np.sort(rng.uniform(25, 29, 6)) for _ in range(4)] for _ in range(2)]
     sides = [streams(of, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for of in psnr]
-    found = match(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
+    result = match(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
     a, b = ({i: list(values) for i, values in enumerate(of)} for of in psnr)
     one = in_turn(a, b, 0.4)
     other = [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
@@ -183,16 +183,16 @@ def test_averages_are_those_of_a_computation_by_hand(seed):
 
     place = [{v: i for i, v in enumerate(side.values["psnr_db"].tolist())} for side in sides]
     at = [(place[0][x], place[1][y]) for _, x, y in expected]
-    assert found.pairs.tolist() == sorted(map(list, at))
+    assert result.pairs.tolist() == sorted(map(list, at))
     bytes_ratio = geometric_mean(sides[0].bpp[i] / sides[1].bpp[j] for i, j in at)
-    assert found.averages["bytes"].value == pytest.approx(bytes_ratio, rel=1e-12)
+    assert result.averages["bytes"].value == pytest.approx(bytes_ratio, rel=1e-12)
     lpips = [side.values["lpips_alex"] for side in sides]
     ratio = geometric_mean(lpips[0][i] / lpips[1][j] for i, j in at)
-    assert found.averages["lpips_alex"].value == pytest.approx(ratio, rel=1e-12)
+    assert result.averages["lpips_alex"].value == pytest.approx(ratio, rel=1e-12)
     difference = np.mean([x - y for _, x, y in expected])
-    assert found.averages["psnr_db"].value == pytest.approx(difference, rel=1e-9)
-    assert found.matched_images == len({i for i, _, _ in expected})
-    assert found.unmatched == (24 - len(at), 24 - len(at))
+    assert result.averages["psnr_db"].value == pytest.approx(difference, rel=1e-9)
+    assert result.matched_images == len({i for i, _, _ in expected})
+    assert result.unmatched == (24 - len(at), 24 - len(at))
 
     turned = match(*reversed(sides), PSNR, Tolerance(0.4), [PSNR])
     assert turned.averages["bytes"].value == pytest.approx(1 / bytes_ratio, rel=1e-12)
@@ -201,8 +201,8 @@ def test_averages_are_those_of_a_computation_by_hand(seed):
 def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or_wider():
     rng = np.random.default_rng(1)
     ratios = rng.lognormal(-0.2, 0.3, 24)
-    found = match(streams([[30]] * 24, ratios), streams([[30]] * 24), PSNR, Tolerance(0), [])
-    low, high = found.averages["bytes"].interval
+    result = match(streams([[30]] * 24, ratios), streams([[30]] * 24), PSNR, Tolerance(0), [])
+    low, high = result.averages["bytes"].interval
     students = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
     assert low <= math.exp(students.low) * (1 + 1e-12)
     assert high >= math.exp(students.high) * (1 - 1e-12)
@@ -233,25 +233,25 @@ def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
     timed = {"timing": True, "jobs": 1}
     slow = sweep("jpeg", encode_seconds=0.6, decode_seconds=0.3, **timed)
     rest = sweep("webp", **timed)
-    (found,) = matches(summarise(table([*slow, *rest])), "jpeg", "webp", "psnr", Tolerance(0))
-    record = found.for_machines()
+    (result,) = matches(summarise(table([*slow, *rest])), "jpeg", "webp", "psnr", Tolerance(0))
+    record = result.for_machines()
     assert record["encode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["decode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["encode_seconds_ratio_pairs"] == 18
     for untimed in ({"recorded": True, **timed}, {"timing": False}, {"machine": "other", **timed}):
         rows = [*slow, *(one | untimed for one in rest)]
-        (found,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
-        assert found.for_machines()["encode_seconds_ratio"] is None
-        assert found.for_machines()["bytes_ratio"] == pytest.approx(1, rel=1e-12)
+        (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
+        assert result.for_machines()["encode_seconds_ratio"] is None
+        assert result.for_machines()["bytes_ratio"] == pytest.approx(1, rel=1e-12)
 
 
 def test_identical_images_have_no_pair_and_failed_cells_neither():
     rows = [row(codec, 5, "a", psnr_db=math.inf) for codec in ("jpeg", "webp")]
     rows += [row("jpeg", 5, "b"), row("webp", 5, "b", status="failed", psnr_db=None)]
     rows += [row("jpeg", 5, "ccc"), row("webp", 5, "ccc")]
-    (found,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
-    assert len(found.pairs) == found.images == 1
-    assert found.unmatched == (1, 0)
+    (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
+    assert len(result.pairs) == result.images == 1
+    assert result.unmatched == (1, 0)
 
 
 def test_every_variant_meets_every_other_and_never_itself():
@@ -265,8 +265,8 @@ def test_every_variant_meets_every_other_and_never_itself():
     (one,) = matches(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
     assert one.first.label == "jpeg:optimize=1"
     half = [{**one, "psnr_db": None} if one["variant"] else one for one in rows]
-    found = matches(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
-    assert [len(one.pairs) > 0 for one in found] == [True, False]  # one without values may stay
+    result = matches(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
+    assert [len(one.pairs) > 0 for one in result] == [True, False]  # one without values may stay
     with pytest.raises(UsageError, match="the same codec"):
         matches(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):
@@ -297,15 +297,15 @@ def test_bundled_rows_have_the_ratio_that_a_join_of_the_frame_has():
     joined = sides[0].merge(sides[1], on="image", suffixes=("", "_webp"))
     joined = joined[(joined["psnr_db"] - joined["psnr_db_webp"]).abs() <= 0.1]
     expected = geometric_mean((joined["num_bytes"] / joined["num_bytes_webp"]).astype(float))
-    (found,) = benchmark.match(frame, "avif", "webp", "psnr", tolerance=0.1).to_dict("records")
-    assert (found["pairs"], found["images"]) == (len(joined), 24)
-    assert found["images_without_match"] == 24 - joined["image"].nunique()
-    assert found["bytes_ratio"] == pytest.approx(expected, rel=1e-12)
-    assert found["bytes_ratio_low"] < expected < found["bytes_ratio_high"] < 1
+    (result,) = benchmark.match(frame, "avif", "webp", "psnr", tolerance=0.1).to_dict("records")
+    assert (result["pairs"], result["images"]) == (len(joined), 24)
+    assert result["images_without_match"] == 24 - joined["image"].nunique()
+    assert result["bytes_ratio"] == pytest.approx(expected, rel=1e-12)
+    assert result["bytes_ratio_low"] < expected < result["bytes_ratio_high"] < 1
     lpips = geometric_mean((joined["lpips_squeeze"] / joined["lpips_squeeze_webp"]).astype(float))
-    assert found["lpips_squeeze_ratio"] == pytest.approx(lpips, rel=1e-12)
-    assert abs(found["psnr_db_difference"]) <= 0.1
-    assert np.isnan(found["encode_seconds_ratio"])  # precomputed
+    assert result["lpips_squeeze_ratio"] == pytest.approx(lpips, rel=1e-12)
+    assert abs(result["psnr_db_difference"]) <= 0.1
+    assert np.isnan(result["encode_seconds_ratio"])  # precomputed
 
 
 def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
@@ -315,11 +315,12 @@ def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
         for quality, size in zip((5, 9, 20), sizes, strict=True)
     ]
     points = summarise(table(rows)).points
-    found = streams_of(points, PSNR, [PSNR])
-    assert np.array_equal(np.sort(found.image), found.image)
-    by_image = [found.bpp[found.image == number].tolist() for number in np.unique(found.image)]
+    result = streams_of(points, PSNR, [PSNR])
+    assert np.array_equal(np.sort(result.image), result.image)
+    by_image = [result.bpp[result.image == number].tolist() for number in np.unique(result.image)]
     assert sorted(by_image) == [[0.1, 0.2, 0.3], [0.5, 0.6, 0.9]]
-    assert [str(one) for one, bpp in zip(found.settings, found.bpp, strict=True) if bpp < 0.4] == [
+    points = zip(result.settings, result.bpp, strict=True)
+    assert [str(setting) for setting, bpp in points if bpp < 0.4] == [
         "quality=9", "quality=20", "quality=5",
     ]  # fmt: skip
 
@@ -330,8 +331,8 @@ def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
         row("webp", 20, "a", num_bytes=150, psnr_db=30.0),
     ]
     summary = summarise(table(rows))
-    (found,) = matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
-    (record,) = found.pair_records(dict.fromkeys(found.first.image.tolist(), "a"))
+    (result,) = matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
+    (record,) = result.pair_records(dict.fromkeys(result.first.image.tolist(), "a"))
     assert (record["image"], record["codec"], record["against"]) == ("a", "jpeg", "webp")
     assert (record["codec_setting"], record["against_setting"]) == ("quality=20", "quality=20")
     assert (record["codec_bpp"], record["against_bpp"]) == (0.3, 0.15)

@@ -107,16 +107,18 @@ def test_every_verb_says_in_one_line_what_is_left_out(place, verb):
         return [line for line in done.output.splitlines() if "no longer in the folder" in line]
 
     (place / "photos" / NAMES[0]).unlink()
-    (said,) = lines()
-    assert "2 photographs" in said
+    (message,) = lines()
+    assert "2 photographs" in message
     assert not lines("--all-rows")
 
 
 def test_json_counts_and_names_the_photographs_of_the_folder(place):
     done = CliRunner().invoke(app, ["report", "--metrics", "psnr", "--json"])
-    (told,) = json.loads(done.stdout)
-    assert told["images"] == 4
-    assert [gap["name"] for gap in told["left_out"] if gap["unit"] == "photograph"] == [NAMES[3]]
+    (reported,) = json.loads(done.stdout)
+    assert reported["images"] == 4
+    assert [gap["name"] for gap in reported["left_out"] if gap["unit"] == "photograph"] == [
+        NAMES[3]
+    ]
 
 
 def test_python_counts_the_photographs_of_the_folder(place):

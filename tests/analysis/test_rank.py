@@ -32,7 +32,7 @@ SETTINGS = (5, 12, 20, 35, 55, 80)
 def rows_of(codec, seed, lowest=0.08, **columns):
     """Rows of one codec: curves that rise and bend, other ones in each image."""
     random = np.random.default_rng(seed)
-    found = []
+    result = []
     for image, (width, height) in IMAGES.items():
         bpp = lowest * np.cumprod(random.uniform(1.5, 1.9, len(SETTINGS)))
         psnr = 24 + np.cumsum(random.uniform(0.8, 3, len(SETTINGS)))
@@ -40,11 +40,11 @@ def rows_of(codec, seed, lowest=0.08, **columns):
             size = max(round(bpp[at] * width * height / 8), 1)
             values = {"psnr_db": psnr[at], "ms_ssim": 1 - 10 ** (-psnr[at] / 20),
                       "lpips_alex": 0.5 * 0.93 ** psnr[at]}  # fmt: skip
-            found.append(
+            result.append(
                 row(codec, setting, image, width_px=width, height_px=height, num_bytes=size,
                     bpp=8 * size / (width * height), **values, **columns)
             )  # fmt: skip
-    return found
+    return result
 
 
 def curve(rows, image, column):
@@ -61,19 +61,19 @@ def at_rate(rows, bpp, column, drawn=lambda value: value, undrawn=lambda place: 
 
 
 def ranked(rows, at, *measures, **options):
-    found = rank(summarise(table(rows)), parse_target(at), measures, **options)
-    return {one.label: one for one in found}
+    result = rank(summarise(table(rows)), parse_target(at), measures, **options)
+    return {one.label: one for one in result}
 
 
 def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
     webp, avif = rows_of("webp", 1), rows_of("avif", 2)
-    found = ranked([*webp, *avif], "bpp=.3", PSNR, MS_SSIM, LPIPS)
+    result = ranked([*webp, *avif], "bpp=.3", PSNR, MS_SSIM, LPIPS)
     decibels = {
         "drawn": lambda value: -10 * np.log10(1 - value),
         "undrawn": lambda place: 1 - 10 ** (-place / 10),
     }
     for label, rows in (("webp", webp), ("avif", avif)):
-        one = found[label]
+        one = result[label]
         assert (one.images, one.reached, one.bpp.value) == (9, 9, 0.3)
         expected = at_rate(rows, 0.3, "psnr_db")
         assert one.values["psnr_db"].value == pytest.approx(np.mean(expected), abs=1e-9)
@@ -89,25 +89,25 @@ def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
         by_hash = np.argsort([sha256(image.encode()).hexdigest() for image in IMAGES])
         ours = bootstrap_interval(np.array(expected)[by_hash])  # as every interval of these images
         assert one.values["psnr_db"].interval == pytest.approx(ours, abs=1e-9)
-    best = max(found.values(), key=lambda one: one.values["psnr_db"].value)
-    assert [one.rank for one in sorted(found.values(), key=lambda one: one != best)] == [1, 2]
+    best = max(result.values(), key=lambda one: one.values["psnr_db"].value)
+    assert [one.rank for one in sorted(result.values(), key=lambda one: one != best)] == [1, 2]
 
 
 def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
     webp, avif = rows_of("webp", 1), rows_of("avif", 2)
-    found = ranked([*webp, *avif], "psnr=30", PSNR, LPIPS)
+    result = ranked([*webp, *avif], "psnr=30", PSNR, LPIPS)
     for label, rows in (("webp", webp), ("avif", avif)):
         curves = [curve(rows, image, "psnr_db") for image in IMAGES]
         rates = [10 ** float(Akima1DInterpolator(y, x)(30.0)) for x, y in curves]
-        assert found[label].bpp.value == pytest.approx(np.mean(rates), rel=1e-9)
-        assert found[label].values["psnr_db"] == (30.0, None)
+        assert result[label].bpp.value == pytest.approx(np.mean(rates), rel=1e-9)
+        assert result[label].values["psnr_db"] == (30.0, None)
         at = zip(IMAGES, rates, strict=True)
         lpips = [
             float(Akima1DInterpolator(*curve(rows, image, "lpips_alex"))(math.log10(rate)))
             for image, rate in at
         ]
-        assert found[label].values["lpips_alex"].value == pytest.approx(np.mean(lpips), rel=1e-9)
-    rates = sorted((one.bpp.value, one.rank) for one in found.values())
+        assert result[label].values["lpips_alex"].value == pytest.approx(np.mean(lpips), rel=1e-9)
+    rates = sorted((one.bpp.value, one.rank) for one in result.values())
     assert [place for _, place in rates] == [1, 2]
 
 
@@ -124,8 +124,12 @@ def test_a_budget_of_the_set_counts_all_bytes_together():
     at = ranked(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
     assert at.bpp.value == pytest.approx(pooled[2], rel=1e-9)
     for end in (pooled[0] * (1 + 1e-9), pooled[-1] * (1 - 1e-9)):  # where not every draw has a rate
-        found = ranked(rows, f"bpp={end:.17g}", PSNR, LPIPS, budget="set")["webp"]
-        assert (found.rank, found.reached, list(found.values)) == (1, 9, ["psnr_db", "lpips_alex"])
+        result = ranked(rows, f"bpp={end:.17g}", PSNR, LPIPS, budget="set")["webp"]
+        assert (result.rank, result.reached, list(result.values)) == (
+            1,
+            9,
+            ["psnr_db", "lpips_alex"],
+        )
     assert ranked(rows, "bpp=99", PSNR, budget="set")["webp"].reached == 0
 
 
@@ -140,8 +144,8 @@ def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
         if one["setting_value"] == 35:
             one["psnr_db"] = before[one["image"]] + 20 * (weights[one["image"]] - 1 / 9) - 1e-3
     without = [one for one in rows if one["setting_value"] != 35]
-    found, expected = (ranked(of, "bpp=.4", PSNR, budget="set")["webp"] for of in (rows, without))
-    assert found.values["psnr_db"].value == expected.values["psnr_db"].value
+    result, expected = (ranked(of, "bpp=.4", PSNR, budget="set")["webp"] for of in (rows, without))
+    assert result.values["psnr_db"].value == expected.values["psnr_db"].value
 
 
 @pytest.mark.parametrize("budget", ["image", "set"])
@@ -163,16 +167,20 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
     assert set(values(rises)) == {"psnr_db"}  # the front is its first point
     both = [*rows_of("webp", 1), *rows]
     of_eight = [one | {"lpips_alex": None} if one["image"] == "03" else one for one in both]
-    found = ranked(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
-    assert set(found["webp"].values) == {"psnr_db"}
+    result = ranked(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
+    assert set(result["webp"].values) == {"psnr_db"}
 
 
 def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_do():
     few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
     summary = summarise(table([*rows_of("webp", 1), *few, *many]))
-    found = rank(summary, parse_target("bpp=.31"), [PSNR])
-    assert [(one.label, one.rank) for one in found] == [("webp", 1), ("jpeg", None), ("avif", None)]
-    assert found[1].reached > found[2].reached > 0
+    result = rank(summary, parse_target("bpp=.31"), [PSNR])
+    assert [(one.label, one.rank) for one in result] == [
+        ("webp", 1),
+        ("jpeg", None),
+        ("avif", None),
+    ]
+    assert result[1].reached > result[2].reached > 0
 
 
 def test_points_off_the_pareto_front_take_no_part():
@@ -189,10 +197,10 @@ def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
     lowest = {image: curve(avif, image, "psnr_db")[0][0] for image in IMAGES}
     reach = [image for image, log_rate in lowest.items() if log_rate <= math.log10(0.31)]
     assert 0 < len(reach) < 9
-    found = ranked([*webp, *avif], "bpp=.31", PSNR)
-    short = found["avif"]
+    result = ranked([*webp, *avif], "bpp=.31", PSNR)
+    short = result["avif"]
     assert (short.rank, short.reached, short.images, short.values) == (None, len(reach), 9, {})
-    assert found["webp"].rank == 1
+    assert result["webp"].rank == 1
     shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=True)
     assert {one.images for one in shared.values()} == {len(reach)}
     expected = dict(zip(IMAGES, at_rate(webp, 0.31, "psnr_db"), strict=True))
@@ -203,8 +211,8 @@ def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
 def test_the_mean_of_one_image_has_no_interval():
     rows = rows_of("webp", 1)
     one, two = ([row for row in rows if row["image"] in names] for names in (["03"], ["03", "04"]))
-    found = [ranked(of, "bpp=.31", PSNR)["webp"].values["psnr_db"] for of in (one, two)]
-    assert [estimate.interval is None for estimate in found] == [True, False]
+    result = [ranked(of, "bpp=.31", PSNR)["webp"].values["psnr_db"] for of in (one, two)]
+    assert [estimate.interval is None for estimate in result] == [True, False]
 
 
 def test_a_codec_of_which_every_cell_failed_has_no_rank():
@@ -217,13 +225,13 @@ def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
     here = rows_of("webp", 1, decode_seconds=0.5)
     for one in here:
         one |= {"encode_seconds": one["setting_value"], "recorded": one["setting_value"] == 80}
-    found = ranked([*here, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR)
+    result = ranked([*here, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR)
     rates = [np.mean([r["bpp"] for r in here if r["setting_value"] == value]) for value in SETTINGS]
     expected = np.interp(math.log10(0.3), np.log10(rates)[:-1], SETTINGS[:-1])
-    assert found["webp"].encode_seconds == pytest.approx(expected)
-    assert found["webp"].decode_seconds == 0.5
-    assert (found["avif"].encode_seconds, found["avif"].decode_seconds) == (None, None)
-    assert found["avif"].typical_seconds > 0
+    assert result["webp"].encode_seconds == pytest.approx(expected)
+    assert result["webp"].decode_seconds == 0.5
+    assert (result["avif"].encode_seconds, result["avif"].decode_seconds) == (None, None)
+    assert result["avif"].typical_seconds > 0
     assert ranked(rows_of("webp", 1, device="tpu"), "bpp=.3", PSNR)["webp"].typical_seconds is None
 
 
@@ -233,8 +241,8 @@ def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
 )
 def test_an_interval_needs_a_number_in_nineteen_of_twenty_draws(draws, known, given):
     of_draws = np.where(np.arange(draws) < known, np.arange(draws), np.nan)
-    found = _of_set(np.array([3.0, *of_draws]))
-    assert (found.value, found.interval is not None) == (3.0, given)
+    result = _of_set(np.array([3.0, *of_draws]))
+    assert (result.value, result.interval is not None) == (3.0, given)
 
 
 @pytest.mark.parametrize("text", ["bpp", "bpp=0", "bpp=-1", "bpp=x", "psnr=nan", "=3"])
@@ -253,19 +261,19 @@ def test_targets_are_rates_and_metrics():
 def test_metrics_of_sets_need_a_budget_of_the_set():
     at = "bpp=.3"
     other = "name another"
-    for budget, by_image, said in (
+    for budget, by_image, message in (
         ("image", True, "--budget set"), ("image", False, other), ("set", False, other),
     ):  # fmt: skip
         measure = replace(LPIPS, of_sets=True, by_image=by_image)
-        with pytest.raises(UsageError, match=f"has no curve of a single image: {said}"):
+        with pytest.raises(UsageError, match=f"has no curve of a single image: {message}"):
             ranked(rows_of("webp", 1), at, measure, budget=budget)
     with pytest.raises(UsageError, match="--budget set"):
         benchmark.rank(RESULTS / "kodak", at, metrics="fd_squeeze", allow_few=True)
-    found = benchmark.rank(
+    result = benchmark.rank(
         RESULTS / "kodak", at, metrics="fd_squeeze", budget="set", allow_few=True
     )
-    assert found["fd_squeeze"].dropna().is_monotonic_increasing
-    assert len(found["fd_squeeze"].dropna()) > 4
+    assert result["fd_squeeze"].dropna().is_monotonic_increasing
+    assert len(result["fd_squeeze"].dropna()) > 4
 
 
 def test_the_command_and_the_interface_say_the_same(tmp_path):
@@ -273,17 +281,17 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     store.append([*rows_of("webp", 1), *rows_of("avif", 2, lowest=0.18)])
     words = ["rank", "--at", "bpp=.31", "--at", "psnr=30", "--metrics", "psnr"]
     words += ["--dataset", "set", "--results", str(tmp_path)]
-    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    reported = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     frame = benchmark.rank(store.folder, ["bpp=.31", "psnr=30"], metrics="psnr")
-    assert frame["codec"].tolist() == [one["codec"] for one in told["ranks"]]
-    for one, record in zip(told["ranks"], frame.to_dict("records"), strict=True):
+    assert frame["codec"].tolist() == [one["codec"] for one in reported["ranks"]]
+    for one, record in zip(reported["ranks"], frame.to_dict("records"), strict=True):
         assert one["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
         assert one["psnr_db"] == pytest.approx(record["psnr_db"], nan_ok=True) or (
             one["psnr_db"] is None and math.isnan(record["psnr_db"])
         )
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
-    (said,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
-    assert "avif" in said
+    (message,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
+    assert "avif" in message
     nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
     assert nothing.exit_code == 1

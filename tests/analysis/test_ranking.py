@@ -40,28 +40,30 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     rows = four()[:-1]  # one image of AVIF is missing, at its second setting
     rows += [row("avif", 9, name, encode_seconds=0.8, recorded=name == "a") for name in ("a", "bb")]
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
-    found = rank(summary, [PSNR], "jpeg")
+    result = rank(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
-    records = found.for_machines()
-    assert [one["codec"] for one in records] == list(expected)
-    for one in records:
-        of = [other for other in rows if other["codec"] == one["codec"]]
+    records = result.for_machines()
+    assert [record["codec"] for record in records] == list(expected)
+    for record in records:
+        of = [other for other in rows if other["codec"] == record["codec"]]
         by_setting = [
             [r for r in of if r["setting_value"] == q] for q in {r["setting_value"] for r in of}
         ]
         rates = [sum(r["num_bytes"] for r in same) / len(same) / 1000 for same in by_setting]
-        encode, decode = one["encode_seconds"], one["decode_seconds"]
-        known = one["codec"] != "zzz"
-        assert one["lowest_bpp"] == (pytest.approx(min(rates)) if known else None)
-        assert one["highest_bpp"] == (pytest.approx(max(rates)) if known else None)
-        assert encode == (pytest.approx(0.5 if one["codec"] == "avif" else 0.2) if known else None)
+        encode, decode = record["encode_seconds"], record["decode_seconds"]
+        known = record["codec"] != "zzz"
+        assert record["lowest_bpp"] == (pytest.approx(min(rates)) if known else None)
+        assert record["highest_bpp"] == (pytest.approx(max(rates)) if known else None)
+        assert encode == (
+            pytest.approx(0.5 if record["codec"] == "avif" else 0.2) if known else None
+        )
         assert decode == (pytest.approx(0.1) if known else None)
-        assert one["images"] == (min(map(len, by_setting)) if known else 0)
-        rate = expected[one["codec"]]
+        assert record["images"] == (min(map(len, by_setting)) if known else 0)
+        rate = expected[record["codec"]]
         near = None if rate is None else pytest.approx(rate, abs=0.5)
-        assert (one["anchor"], one["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
-    assert found.ranks[1].rates == (Delta(0.0, 1.0),)
-    assert found.ranked
+        assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
+    assert result.ranks[1].rates == (Delta(0.0, 1.0),)
+    assert result.ranked
     assert not rank(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
 
 
@@ -91,24 +93,24 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
 
 @pytest.mark.parametrize(("recorded", "seconds"), [(False, ("encode", "decode")), (True, ())])
 def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
-    found = rank(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
-    assert ranking_table(found).headers == ("codec", "PSNR", "bpp", *seconds)
+    result = rank(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
+    assert ranking_table(result).headers == ("codec", "PSNR", "bpp", *seconds)
 
 
 def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
     rows = four()
     summary = summarise(table(rows))
-    said = headline(rank(summary, MEASURES, "jpeg"), 3, "photos", NAMES)
-    assert said.count("VTM needs") == 1
-    assert "JPEG" in said
-    assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in said
+    message = headline(rank(summary, MEASURES, "jpeg"), 3, "photos", NAMES)
+    assert message.count("VTM needs") == 1
+    assert "JPEG" in message
+    assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in message
     for one in rows:
         if one["codec"] == "vtm":
             one["psnr_db"] += 6.5  # the curves share less than half of their range
-    found = rank(summarise(table(rows)), [PSNR], "jpeg")
-    assert found.ranks[0].label == "vtm"
-    assert found.ranks[0].rates[0].doubtful
-    assert "VTM" not in headline(found, 3, "photos", NAMES)
+    result = rank(summarise(table(rows)), [PSNR], "jpeg")
+    assert result.ranks[0].label == "vtm"
+    assert result.ranks[0].rates[0].doubtful
+    assert "VTM" not in headline(result, 3, "photos", NAMES)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +141,8 @@ def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
     stored = table([*sweep("jpeg", variant="optimize=1"), *sweep("webp"), *sweep("avif")])
     webp = table([one for one in sweep("webp") if one["image"] != "a"])
     both = with_anchor(webp, stored)
-    found = {(one["codec"], one["image"]) for one in both.to_pylist()}
-    assert found == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
+    result = {(one["codec"], one["image"]) for one in both.to_pylist()}
+    assert result == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
     assert with_anchor(both, stored) is both
     (first, _) = rank(summarise(both), [PSNR], "jpeg:optimize=1").ranks
     assert not math.isinf(first.bd_rates[0])

@@ -48,9 +48,9 @@ def line(bpp, offset_db, db_per_decade):
 
 @given(st.floats(0.05, 20))
 def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
-    found = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
-    assert found.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
-    assert found.overlap == 1
+    result = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
+    assert result.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
+    assert result.overlap == 1
 
 
 def test_a_fifth_less_rate_is_minus_twenty_percent_and_a_decibel_more_is_one_decibel():
@@ -84,7 +84,7 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     """log10 FD falls linearly with log10 rate, so the BD-rate is that at the middle of both."""
     rates = np.array([0.1, 0.2, 0.4, 0.8])
     values = [10 ** (2 - 0.8 * np.log10(rates)), 10 ** (2.05 - 0.7 * np.log10(rates))]
-    anchor, test = (curve_of(rates.tolist(), one.tolist(), FD) for one in values)
+    anchor, test = (curve_of(rates.tolist(), value.tolist(), FD) for value in values)
     middle = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
     at = np.mean(np.log10(middle))
     expected = 100 * (10 ** ((2.05 - at) / 0.7 - (2 - at) / 0.8) - 1)
@@ -185,11 +185,11 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, ref
     worse[2 : 2 * bad + 1 : 2] -= 6
     for anchor, test in (("quality", "worse"), ("worse", "quality")):
         curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
-        found = bd_rate(curve[anchor], curve[test])
-        assert isinstance(found, NoDelta) is refused
+        result = bd_rate(curve[anchor], curve[test])
+        assert isinstance(result, NoDelta) is refused
         if refused:
             whose = "it" if test == "worse" else "the anchor"
-            assert f"{bad} of {points} points of {whose} lie below" in found.reason
+            assert f"{bad} of {points} points of {whose} lie below" in result.reason
             assert isinstance(bd_quality(curve[anchor], curve[test]), NoDelta)
 
 
@@ -223,9 +223,9 @@ def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
 
 def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
     straight = line([0.1, 0.2, 0.4, 0.8, 1.6], 40, 10)
-    found = cut(straight, 0.5)
-    assert found.bpp.tolist() == [0.1, 0.2, 0.4, 0.5]
-    assert found.quality[-1] == pytest.approx(40 + 10 * math.log10(0.5), abs=1e-12)
+    result = cut(straight, 0.5)
+    assert result.bpp.tolist() == [0.1, 0.2, 0.4, 0.5]
+    assert result.quality[-1] == pytest.approx(40 + 10 * math.log10(0.5), abs=1e-12)
     assert cut(straight, 2.0).bpp.tolist() == straight.bpp.tolist()
     assert cut(straight, 0.4).bpp.tolist() == [0.1, 0.2, 0.4]
     assert cut(straight, 0.05).bpp.size == 0
@@ -234,16 +234,16 @@ def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
 def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
     low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
     half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
-    found = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
-    assert found.value == pytest.approx(-50, abs=1e-9)
+    result = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
+    assert result.value == pytest.approx(-50, abs=1e-9)
 
 
 def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
     # Two ranges of 12 dB, moved by s, share (12 - s) of (12 + s): half at s = 4.
     for shift_db in (3.9, 4.1):
-        found = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db))
-        assert found.overlap == pytest.approx((12 - shift_db) / (12 + shift_db))
-        assert found.doubtful is (shift_db > 4)
+        result = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db))
+        assert result.overlap == pytest.approx((12 - shift_db) / (12 + shift_db))
+        assert result.doubtful is (shift_db > 4)
     middle = (ANCHOR.quality.min() + ANCHOR.quality.max()) / 2
     within = Curve(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
     assert bd_rate(ANCHOR, within).overlap == pytest.approx(1 / 4)
@@ -254,10 +254,10 @@ def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keep
     rows = [*sweep("jpeg"), *sweep("webp")]
     for one in rows:
         one["num_bytes"] = int((30 if one["codec"] == "webp" else 40) * one["setting_value"])
-    (found,) = compare(summarise(table(rows)), LPIPS, "jpeg")
-    assert found.rate.value == pytest.approx(-25, abs=1e-6)
-    assert found.images_rate.value == pytest.approx(-25, abs=1e-6)
-    assert found.quality.value < 0
+    (result,) = compare(summarise(table(rows)), LPIPS, "jpeg")
+    assert result.rate.value == pytest.approx(-25, abs=1e-6)
+    assert result.images_rate.value == pytest.approx(-25, abs=1e-6)
+    assert result.quality.value < 0
 
 
 def test_ms_ssim_is_compared_in_decibels():
@@ -265,8 +265,8 @@ def test_ms_ssim_is_compared_in_decibels():
     rows = sweep("jpeg") + [
         one | {"ms_ssim": 1 - (1 - one["ms_ssim"]) / 10} for one in sweep("webp")
     ]
-    (found,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
-    assert found.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
+    (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
+    assert result.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
     assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0].why
     assert MS_SSIM.axis_label == "MS-SSIM (dB)"
 
@@ -278,11 +278,11 @@ def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
         one["num_bytes"] = int(1000 * one["setting_value"])
         if one["codec"] == "webp":
             one["num_bytes"] = int(one["num_bytes"] * factors[one["image"]])
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert found.images_rate[:4] == (pytest.approx(-20, abs=1e-9), 3, 0, 0)
-    assert found.images_rate.median == pytest.approx(-10, abs=1e-9)
-    assert found.images_rate.quartiles == pytest.approx((-30, -5), abs=1e-9)
-    assert found.rate.value == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert result.images_rate[:4] == (pytest.approx(-20, abs=1e-9), 3, 0, 0)
+    assert result.images_rate.median == pytest.approx(-10, abs=1e-9)
+    assert result.images_rate.quartiles == pytest.approx((-30, -5), abs=1e-9)
+    assert result.rate.value == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
 
 
 def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
@@ -290,12 +290,12 @@ def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
     for one in rows:
         if one["image"] != "bb":
             one["psnr_db"] = 30.0
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert (found.images_rate.images, found.images_rate.refused) == (1, 2)
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert (result.images_rate.images, result.images_rate.refused) == (1, 2)
     for one in rows:
         one["psnr_db"] += 50 * (one["codec"] == "webp" and one["image"] == "bb")
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert found.images_rate.reason.startswith("in no image: the curves have no quality")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert result.images_rate.reason.startswith("in no image: the curves have no quality")
     assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.reason.startswith(
         "webp has no"
     )
@@ -307,11 +307,11 @@ def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
     for one in rows:
         half = one["codec"] == "webp" and one["image"] == "a"
         one["num_bytes"] = int((500 if half else 1000) * one["setting_value"])
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
     reach = math.exp(12.7062 * 25 / 75)  # t of one degree, the standard error of -50 and 0 %
     expected = (100 * (0.75 / reach - 1), 100 * (0.75 * reach - 1))
-    assert found.images_rate.interval == pytest.approx(expected, rel=1e-5)
-    assert found.rate_interval is not None
+    assert result.images_rate.interval == pytest.approx(expected, rel=1e-5)
+    assert result.rate_interval is not None
 
 
 @pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda one: one.column)
@@ -350,14 +350,14 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
-    (found,) = compare(summary, PSNR, "jpeg")
-    assert found.rate == found.quality == NoDelta("it has no complete point")
-    assert not found.few
+    (result,) = compare(summary, PSNR, "jpeg")
+    assert result.rate == result.quality == NoDelta("it has no complete point")
+    assert not result.few
     dearer = [one | {"num_bytes": 9 * one["num_bytes"]} for one in sweep("webp")]
     for any_overlap, kind in ((False, NoDelta), (True, Delta)):
         options = {"any_overlap": True} if any_overlap else {}
-        (found,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
-        assert isinstance(found.quality, kind)
+        (result,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
+        assert isinstance(result.quality, kind)
 
 
 def test_points_with_identical_images_are_not_drawn():

@@ -110,9 +110,9 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
         assert mean.images == len(sources)
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
     rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
-    found = {row["image"]: row["shift"] for row in rows}
+    result = {row["image"]: row["shift"] for row in rows}
     by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
-    assert [found[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
+    assert [result[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
     assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
     assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
     assert {row["colours_patches_reason"] for row in rows} == {None}
@@ -231,9 +231,9 @@ def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sou
     store = measure(tmp_path, sources)
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
     table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
-    found = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
+    result = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
     honest = expected(sources[:2], 64)
-    assert sorted(found) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
+    assert sorted(result) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
 
 
 def test_two_commands_agree_through_the_store(tmp_path, sources):
@@ -292,8 +292,8 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
     (store.folder / "sets").mkdir()
     pq.write_table(pa.Table.from_pylist([record]), store.folder / "sets" / "by-hand.parquet")
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
-    found = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
-    assert found == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
+    result = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
+    assert result == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
 
 
 class Immense(Shift):

@@ -129,8 +129,8 @@ def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
         assert named_images(names, patterns) == set(kept)
     with pytest.raises(UnknownName, match="No image with rows 'kodim03'"):
         named_images(names, ["other", "kodim03"])
-    found = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
-    assert set(found.table["image"].to_pylist()) == {"mobile/a", "professional/c"}
+    result = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
+    assert set(result.table["image"].to_pylist()) == {"mobile/a", "professional/c"}
 
 
 def test_facts_about_sources_count_each_photograph_once():

@@ -21,22 +21,22 @@ from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 
 def point(summary, label, quality):
-    (found,) = (
+    (result,) = (
         p for p in summary.points if p.label == label and p.setting == Setting("quality", quality)
     )
-    return found
+    return result
 
 
 def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
     rows = [row("jpeg", 50, name) for name in ("a", "bb", "cccc")] + [row("webp", 9, "a")]
-    found = point(summarise(table(rows)), "jpeg", 50)
-    assert found.images == 3
-    assert found.bpp == pytest.approx(fmean(one["bpp"] for one in rows[:3]), abs=1e-12)
+    result = point(summarise(table(rows)), "jpeg", 50)
+    assert result.images == 3
+    assert result.bpp == pytest.approx(fmean(one["bpp"] for one in rows[:3]), abs=1e-12)
     for name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", *SECONDS):
-        mean = found.means[name]
+        mean = result.means[name]
         assert mean.value == pytest.approx(fmean(one[name] for one in rows[:3]), abs=1e-12)
         assert (mean.images, mean.infinite, mean.missing) == (3, 0, 0)
-        assert mean.bpp == found.bpp
+        assert mean.bpp == result.bpp
 
 
 def test_a_point_has_bits_per_pixel_and_values_of_every_image():
@@ -45,8 +45,8 @@ def test_a_point_has_bits_per_pixel_and_values_of_every_image():
         row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20, psnr_db=33.0),
         failed("jpeg", 50, "c", "encode", "it broke"),
     ]
-    (found,) = summarise(table(rows)).points
-    assert sorted(zip(found.image_bpp, found.image_values["psnr_db"], strict=True)) == [
+    (result,) = summarise(table(rows)).points
+    assert sorted(zip(result.image_bpp, result.image_values["psnr_db"], strict=True)) == [
         (0.5, 30.0),  # 800 bits on 1600 pixels
         (1.0, 33.0),
     ]
@@ -127,10 +127,10 @@ def test_a_point_without_any_stream_does_not_empty_the_common_images():
 def test_common_is_decided_for_each_metric():
     rows = [row(codec, 5, name) for codec in ("jpeg", "webp") for name in ("a", "bb")]
     rows[3]["lpips_alex"] = None
-    found = point(summarise(table(rows), common=True), "jpeg", 5)
-    assert found.means["psnr_db"].images == 2
-    assert found.means["lpips_alex"].images == 1
-    assert found.means["lpips_alex"].bpp == rows[0]["bpp"]
+    result = point(summarise(table(rows), common=True), "jpeg", 5)
+    assert result.means["psnr_db"].images == 2
+    assert result.means["lpips_alex"].images == 1
+    assert result.means["lpips_alex"].bpp == rows[0]["bpp"]
 
 
 def test_identical_images_are_counted_apart_and_not_averaged():
@@ -171,7 +171,7 @@ def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean
     rows = [row("jpeg", 5, name) for name in "ab"] + [row("webp", 5, name) for name in "ab"]
     rows[0]["psnr_db"] = None
     records = summarise(table(rows), common=True).for_machines()
-    assert [one["psnr_db_images"] for one in records] == [1, 1]
+    assert [record["psnr_db_images"] for record in records] == [1, 1]
     assert records[0]["psnr_db_of_mean_mse"] == pytest.approx(records[0]["psnr_db"], rel=1e-12)
     assert records[1]["psnr_db_of_mean_mse"] is None
 
@@ -183,9 +183,9 @@ def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
         for why, count in times.items()
         for number in range(count)
     ]
-    (found,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
-    assert (found.images, found.failed) == (1, 9)
-    assert found.failures == (("encode: cut off", 3), ("encode: slow", 3), ("encode: boom", 2))
+    (result,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
+    assert (result.images, result.failed) == (1, 9)
+    assert result.failures == (("encode: cut off", 3), ("encode: slow", 3), ("encode: boom", 2))
 
 
 def test_a_null_metric_keeps_its_reason_and_its_bpp_is_of_the_images_that_have_it():
@@ -217,18 +217,18 @@ def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     for name in (*SECONDS, *TIMED):
         assert (alone.means[name].value, alone.means[name].images) == (None, 0)
     rows = [row("vtm", 5, "a", **recorded), row("vtm", 5, "bb", timing=True)]
-    found = point(summarise(table(rows)), "vtm", 5)
-    assert found.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
-    assert found.means["encode_seconds"].value == 0.2
-    assert found.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
-    assert found.edition.recorded
+    result = point(summarise(table(rows)), "vtm", 5)
+    assert result.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
+    assert result.means["encode_seconds"].value == 0.2
+    assert result.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
+    assert result.edition.recorded
     assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.recorded
 
 
 def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
     later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
-    (found,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
-    assert (found.images, found.means["psnr_db"].value) == (1, 31.0)
+    (result,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
+    assert (result.images, result.means["psnr_db"].value) == (1, 31.0)
 
 
 def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_much():
@@ -260,11 +260,11 @@ def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_mu
         4,
         True,
     )
-    for one, said in (
+    for one, message in (
         (jpeg, "1 of 3 rows, PSNR by up to 0.12 dB"),
         (webp, "2 of 3 rows, PSNR by up to 0.5 dB"),
     ):
-        assert one.why == f"bundled, not equal to the same build here in {said}: 1.0, adapter 1"
+        assert one.why == f"bundled, not equal to the same build here in {message}: 1.0, adapter 1"
 
 
 def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():
@@ -283,8 +283,8 @@ def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
     first = {"codec_version": "1", "caveat": "x", "command": "c1", "run": "1", "revision": None}
     later = {"codec_version": "2", "caveat": "y", "command": "c2", "run": "2", "revision": None}
     rows = [row("jpeg", 5, "a", bundled=True, **first), row("jpeg", 5, "b", **later)]
-    (found,) = summarise(table(rows)).points
-    edition = found.edition
+    (result,) = summarise(table(rows)).points
+    edition = result.edition
     assert (edition.version, edition.command, edition.run) == ("2 and 1", "c2", "2")
     assert (sorted(edition.caveats), edition.devices) == (["x", "y"], ("cpu",))
     assert (edition.bundled, edition.recorded, edition.shown) == (False, False, True)
@@ -302,11 +302,11 @@ def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codec
             ("c", 9, 0, None),
         )
     ]
-    (found,) = summarise(table([*rows, failed("ours", 5, "d", "encode", "no")])).points
-    assert found.means["real_to_estimated_bits"][:3:2] == (pytest.approx((1.1 + 1.2) / 2), 2)
-    assert found.means["parameters"][:3:2] == (9, 3)
-    assert found.means["encode_kmac"][:3:2] == (3, 2)
-    assert not {"decode_kmac", "encode_peak_bytes", "decode_peak_bytes"} & found.means.keys()
+    (result,) = summarise(table([*rows, failed("ours", 5, "d", "encode", "no")])).points
+    assert result.means["real_to_estimated_bits"][:3:2] == (pytest.approx((1.1 + 1.2) / 2), 2)
+    assert result.means["parameters"][:3:2] == (9, 3)
+    assert result.means["encode_kmac"][:3:2] == (3, 2)
+    assert not {"decode_kmac", "encode_peak_bytes", "decode_peak_bytes"} & result.means.keys()
 
 
 def test_codecs_come_as_the_registry_lists_them():
@@ -317,8 +317,8 @@ def test_codecs_come_as_the_registry_lists_them():
 def test_points_come_by_rate_and_those_without_a_stream_last():
     rows = [row("jpeg", q, "a", num_bytes=size) for q, size in ((7, 300), (6, 200), (5, 200))]
     rows += [failed("jpeg", 4, "a", "encode", "no"), failed("jpeg", 9, "a", "encode", "no")]
-    found = [one.setting.value for one in summarise(table(rows)).points]
-    assert found == [5, 6, 7, 4, 9]
+    result = [one.setting.value for one in summarise(table(rows)).points]
+    assert result == [5, 6, 7, 4, 9]
 
 
 def test_caveats_and_declared_sizes_reach_the_point():

@@ -79,22 +79,22 @@ def test_eight_bits_keep_53_db_when_rounded_and_44_when_cut_off_and_ten_bits_eve
 
 def test_the_bytes_of_a_pack_are_the_sums_of_its_streams(coffee):
     (pack,) = (one for one in shipped_packs() if one.name == "vtm-23.13")
-    found = measure_round_trip(parse_codec("vtm"), [pack], [coffee]).num_bytes
-    assert [setting.value for setting in found] == [47, 42, 37, 32, 27, 22]
+    result = measure_round_trip(parse_codec("vtm"), [pack], [coffee]).num_bytes
+    assert [setting.value for setting in result] == [47, 42, 37, 32, 27, 22]
     streams = open_pack(pack.path).streams.values()
-    assert sum(found.values()) == sum(one.num_bytes for one in streams) == 4_159_240
+    assert sum(result.values()) == sum(stream.num_bytes for stream in streams) == 4_159_240
 
 
 def test_a_real_encoder_is_run_on_a_crop(coffee, crop):
-    found = measure_round_trip(parse_codec("x265:preset=ultrafast"), (), [crop])
+    result = measure_round_trip(parse_codec("x265:preset=ultrafast"), (), [crop])
     expected = [len(X265(preset="ultrafast").encode(crop, one)) for one in X265.sweep]
-    assert (list(found.num_bytes.values()), found.wrong) == (expected, ())
+    assert (list(result.num_bytes.values()), result.wrong) == (expected, ())
 
 
 def test_a_truncating_adapter_is_told(converts, crop):
-    (told,) = converts([crop], rounding="down").wrong
-    assert told.startswith("conversion alone leaves 4")
-    assert told.endswith("dB, a right one 52 or more")
+    (reported,) = converts([crop], rounding="down").wrong
+    assert reported.startswith("conversion alone leaves 4")
+    assert reported.endswith("dB, a right one 52 or more")
     assert converts([crop]).wrong == ()
 
 
@@ -110,9 +110,9 @@ def test_the_worst_image_counts(converts, crop):
 
 
 def test_without_its_encoder_the_conversion_is_audited_all_the_same(crop):
-    found = measure_round_trip(parse_codec("vtm:depth=10"), (), [crop])
-    assert (found.rounded_db, dict(found.num_bytes)) == (math.inf, {})
-    assert "EncoderAppStatic" in found.unmeasured
+    result = measure_round_trip(parse_codec("vtm:depth=10"), (), [crop])
+    assert (result.rounded_db, dict(result.num_bytes)) == (math.inf, {})
+    assert "EncoderAppStatic" in result.unmeasured
 
 
 def test_a_codec_without_its_library_is_left_out_of_the_list(monkeypatch):

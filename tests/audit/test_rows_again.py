@@ -24,14 +24,14 @@ def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
     (same,) = compare_rows(stored, table(rows(**digest)), ["psnr"])
     assert (same.rows, same.measured_again, same.bytes_equal, same.pixels_equal) == (2, 2, 2, 2)
     assert (same.values, same.values_equal, same.wrong) == (2, 2, [])
-    for changed, told in (
+    for changed, reported in (
         ({"stream_sha256": "3" * 64}, "the stream differs"),
         ({"num_bytes": 7}, "7 now"),
         ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
         ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
     ):
         (one,) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
-        assert [told in sentence for sentence in one.wrong] == [True, True], one.wrong
+        assert [reported in sentence for sentence in one.wrong] == [True, True], one.wrong
 
 
 def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
@@ -73,11 +73,11 @@ def audit(folder, results="results", *more):
 def test_rows_measured_on_this_machine_are_found_again_to_the_last_byte(measured):
     done = audit(measured, "results", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    counts = {one["codec"]: one for one in said["codecs"]}
+    message = json.loads(done.stdout)
+    counts = {one["codec"]: one for one in message["codecs"]}
     assert counts["jpeg"]["rows"] == counts["jpeg"]["bytes_equal"] == 2
     assert counts["webp"]["pixels_equal"] == counts["webp"]["values_equal"] == 1
-    assert said["wrong"] == []
+    assert message["wrong"] == []
     assert "0 to do" in audit(measured).stderr  # what is measured again is kept
 
 

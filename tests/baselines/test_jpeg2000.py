@@ -35,12 +35,12 @@ def bundled(dataset: str) -> list[dict[str, Any]]:
 def codestream_segments(data: bytes) -> dict[bytes, bytes]:
     """Marker to content in a JPEG 2000 main header; ISO/IEC 15444-1, annex A."""
     assert data[:2] == b"\xff\x4f"
-    found, start = {}, 2
+    result, start = {}, 2
     while (marker := data[start : start + 2]) != b"\xff\x90":
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        found[marker] = data[start + 4 : end]
+        result[marker] = data[start + 4 : end]
         start = end
-    return found
+    return result
 
 
 @pytest.mark.parametrize(("control", "progression", "levels"), [("ratio", 0, 5), ("psnr", 2, 4)])
@@ -88,7 +88,7 @@ def test_bundled_rows_of_jpeg2000_are_of_the_streams_that_it_makes():
     codec, info = JPEG2000(), JPEG2000().describe()
     rows = [row for row in bundled("sample") if row["setting_value"] in (240, 48)]
     assert len(rows) == 2 * 4
-    images = {one.name: one.path for one in open_sample().images}
+    images = {image.name: image.path for image in open_sample().images}
     for row in rows:
         pixels = read_image(images[row["image"]]).pixels
         data = codec.encode(pixels, Setting("ratio", row["setting_value"]))
@@ -98,15 +98,15 @@ def test_bundled_rows_of_jpeg2000_are_of_the_streams_that_it_makes():
 
 
 def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
-    found: dict[tuple[str, str, int], set[tuple[float, str]]] = {}
+    result: dict[tuple[str, str, int], set[tuple[float, str]]] = {}
     for row in bundled("kodak"):
         kind = row["variant"], row["setting_name"], row["revision"]
-        found.setdefault(kind, set()).add((row["setting_value"], row["image"]))
+        result.setdefault(kind, set()).add((row["setting_value"], row["image"]))
         info = replace(JPEG2000().describe(), fingerprint=row["fingerprint"], revision=kind[2])
         spec, at = CodecSpec.of("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
         place = row["image_sha256"], row["width_px"], row["coding_protocol"]
         assert cell_key(spec, info, at, *place) == row["cell"]
-    assert {kind: len(cells) for kind, cells in found.items()} == {
+    assert {kind: len(cells) for kind, cells in result.items()} == {
         ("", "ratio", 2): 8 * 24,
         ("control=psnr", "psnr", 1): 8 * 24,
     }

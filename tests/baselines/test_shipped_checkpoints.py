@@ -72,14 +72,14 @@ def test_all_checkpoints_together_are_small():
     ("dataset", "images", "betas"), [("kodak", 24, BETAS), ("sample", 4, (BETAS[0], BETAS[-1]))]
 )
 def test_there_are_rows_of_this_very_checkpoint_at_every_rate_and_beta(dataset, images, betas):
-    found = {
+    result = {
         (row["variant"], row["setting_value"], row["image"]) for row in shipped(dataset, "ours")
     }
-    settings = {(variant, q) for variant, q, _ in found}
+    settings = {(variant, q) for variant, q, _ in result}
     assert settings >= {(beta, q / 2) for beta in betas for q in range(9)}
     assert settings >= {(f"{beta}{SIZE}", q) for beta in betas for q in range(5)}
-    assert len({image for *_, image in found}) == images
-    assert len(found) == len(settings) * images
+    assert len({image for *_, image in result}) == images
+    assert len(result) == len(settings) * images
 
 
 def test_beta_changes_no_bit():
@@ -142,7 +142,7 @@ def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
 
 def test_a_row_is_measured_again_here():
     """Another processor may round a latent to the other side: by a thousandth, not more."""
-    pixels = {one.name: one.path for one in open_sample().images}
+    pixels = {image.name: image.path for image in open_sample().images}
     codec = CRDR(beta=0)
     for row in shipped("sample", "ours"):
         if row["image"] == "coffee.png" and (row["variant"], row["setting_value"]) == ("beta=0", 2):

@@ -46,16 +46,16 @@ def pixels_of(path):
 def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec(
     place, photo, codec, point, recognised
 ):
-    said = bench("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
+    message = bench("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
     stream = (place / "out.bin").read_bytes()
     name, _, value = point.partition("=")
     bound = benchmark.open_codec(codec)
     assert stream == bound.encode(photo, **{name: float(value)})
     height, width, _ = photo.shape
     bpp = 8 * len(stream) / (height * width)
-    assert said == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp\n"
-    said = bench("decode", "out.bin", "out.png")
-    assert said == f"out.png: {width} x {height} pixels, decoded by {recognised}\n"
+    assert message == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp\n"
+    message = bench("decode", "out.bin", "out.png")
+    assert message == f"out.png: {width} x {height} pixels, decoded by {recognised}\n"
     assert np.array_equal(pixels_of("out.png"), bound.decode(stream))
 
 
@@ -121,9 +121,9 @@ def test_what_cannot_be_is_one_sentence_and_no_file(place, photo, words, error, 
     (place / "a.jpg").write_bytes(jpeg)
     (place / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (place / "honest").write_bytes(benchmark.open_codec(f"{FAKES}:Honest").encode(photo))
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as reported:
         bench(*words)
-    assert says in str(told.value)
-    assert "\n" not in str(told.value)
+    assert says in str(reported.value)
+    assert "\n" not in str(reported.value)
     assert not (place / "out.png").exists()
     assert not (place / "x").exists()

@@ -43,8 +43,8 @@ CASES = {
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
 def case(request):
-    found: Case = request.param
-    return found
+    result: Case = request.param
+    return result
 
 
 @pytest.fixture
@@ -56,13 +56,13 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
     """Names of the units in the stream with their number, and the last value of every field."""
     source = ["-hide_banner", "-nostdin", "-f", case.codec.stream, "-i", "pipe:0", "-map", "0:0"]
     trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
-    told = run_program(
+    reported = run_program(
         [find_ffmpeg("a test"), *source, *trace],
         timeout_seconds=60,
         stdin=data[case.header :],
         with_stderr=True,
     ).decode()
-    lines = re.findall(r"\[trace_headers @ \w+\] (.*)", told)
+    lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported)
     packet = next(at for at, line in enumerate(lines) if line.startswith("Packet: "))
     units: Counter[str] = Counter()
     fields: dict[str, int] = {}

@@ -62,12 +62,12 @@ def from_ten_bits(data: bytes) -> Pixels:
 
 def recorded(image: str, qp: float) -> bytes:
     pack = open_pack(PACK)
-    (found,) = (
-        one
-        for one in pack.streams.values()
-        if (one.image, one.setting.value) == (f"{image}.png", qp)
+    (result,) = (
+        stream
+        for stream in pack.streams.values()
+        if (stream.image, stream.setting.value) == (f"{image}.png", qp)
     )
-    return pack.read(found)
+    return pack.read(result)
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[0]}-{point[3]}")
@@ -95,8 +95,8 @@ def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
         assert one.sha256 == point["stream_sha256"]
         assert one.num_bytes == int(point["bytes"])
         assert one.encode_seconds == float(point["encode_seconds"])
-        told = float(point["psnr_rgb_db_via_8bit"])
-        assert float(one.fields["psnr_db"]) == pytest.approx(told, abs=LAST_DIGIT)
+        reported = float(point["psnr_rgb_db_via_8bit"])
+        assert float(one.fields["psnr_db"]) == pytest.approx(reported, abs=LAST_DIGIT)
         for metric in ("psnr_y_db", "ms_ssim", "lpips_alex", "lpips_squeeze"):
             assert float(one.fields[metric]) > 0
 
@@ -178,10 +178,10 @@ def test_the_call_is_the_published_one(folder, photo):
         *("--InputChromaFormat=444", "--InputBitDepth=8", "--ConformanceWindowMode=1"),
     ]
     assert not Path(source).exists(), "nothing is left behind"
-    told = re.sub(r"\{\w+\}|\S+\.(cfg|yuv|vvc)", "*", VTM().command_text().partition(";")[0])
+    reported = re.sub(r"\{\w+\}|\S+\.(cfg|yuv|vvc)", "*", VTM().command_text().partition(";")[0])
     paths = (source, stream, words[3])
     run = ["*" if word in (*paths, "27", "203", "181") else word for word in words]
-    assert told.split()[1:] == run, "what describe() says is what is run"
+    assert reported.split()[1:] == run, "what describe() says is what is run"
     VTM(depth=10).encode(photo, Setting("qp", 22))
     assert "--InputBitDepth=10" in folder.called()
 
@@ -250,10 +250,10 @@ def real_encoder() -> str:
     """Return why the encoder that made the pack is not here; empty where it is."""
     try:
         program = find_program("EncoderAppStatic", "build it", program_folders("VTM_DIR"))
-        told = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
+        reported = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
     except (Unavailable, ProgramFailed) as missing:
         return f"needs VTM's EncoderAppStatic: {missing}"
-    return "" if b"Version 23.13 " in told else "needs VTM's EncoderAppStatic of version 23.13"
+    return "" if b"Version 23.13 " in reported else "needs VTM's EncoderAppStatic of version 23.13"
 
 
 @pytest.mark.skipif(bool(real_encoder()), reason=real_encoder() or "it is there")

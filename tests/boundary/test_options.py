@@ -53,7 +53,7 @@ def test_a_field_of_a_request_is_option_and_argument_without_another_declaration
     command, given = verb_of(Shaded)
     command.main(["--dark", "0.7", "--codecs", "jpeg,webp", "--pack", "a"], standalone_mode=False)
     assert given == [Shaded(shade=0.7, codecs=("jpeg", "webp"), packs=(Path("a"),))]
-    (shown,) = (one for one in command.params if one.name == "shade")
+    (shown,) = (param for param in command.params if param.name == "shade")
     assert (shown.help, shown.rich_help_panel, shown.default) == (
         "Shade of each image.",
         MANNER,
@@ -71,20 +71,20 @@ def test_a_verb_takes_some_options_with_defaults_of_its_own():
     other = option(Path("again"), MANNER, "Another folder.")
     command, given = verb_of(Request, "limit results metrics", metrics="all", results=other)
     command.main([], standalone_mode=False)
-    assert {one.name for one in command.params} == {"limit", "results", "metrics"}
+    assert {param.name for param in command.params} == {"limit", "results", "metrics"}
     assert (given[0].results, len(given[0].metrics) > 20) == (Path("again"), True)
 
 
 def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():
-    names = {one.name for one in fields(Request)}
+    names = {field.name for field in fields(Request)}
     assert declared(Request).keys() == names
     run = dict(every_verb())["run"]
-    assert names <= {one.name for one in run.params}
+    assert names <= {param.name for param in run.params}
     arguments = inspect.signature(benchmark.run).parameters
     assert arguments.keys() == names | {"progress"}
-    for one in fields(Request):
-        assert one.metadata["option"].help in benchmark.run.__doc__
-        assert one.name == "codecs" or arguments[one.name].default == one.default
+    for field in fields(Request):
+        assert field.metadata["option"].help in benchmark.run.__doc__
+        assert field.name == "codecs" or arguments[field.name].default == field.default
     with pytest.raises(TypeError, match="shade"):
         benchmark.run("jpeg", shade=1)
 
@@ -104,6 +104,6 @@ def test_values_of_python_and_of_the_command_line_become_one_request(points):
 
 @pytest.mark.parametrize("made", [Request, ReportRequest, CheckRequest])
 def test_verbs_repeat_no_declaration_of_a_request(made):
-    said = {told.help for _, told in declared(made).values()} - SHARED
+    message = {told.help for _, told in declared(made).values()} - SHARED
     for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):
-        assert not [one for one in said if one in path.read_text()], path
+        assert not [one for one in message if one in path.read_text()], path

@@ -38,8 +38,8 @@ def test_a_misspelt_name_gets_a_suggestion():
 
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
-    told = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
-    assert len(select(told, {}).contenders) == 2
+    reported = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
+    assert len(select(reported, {}).contenders) == 2
     commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
     with pytest.raises(UsageError, match="would both have the label 'copy'"):
         select([commands, commands.replace("cp {in} {out}:decode", "cat {in} {out}:decode")], {})
@@ -52,8 +52,8 @@ def test_a_bare_name_stands_for_its_default_variants():
 
 
 def test_options_without_the_one_that_variants_give_stand_for_every_variant():
-    found = [spec.text for spec in resolve(parse_codec("ours:size=micro:effort=0"))]
-    assert found == ["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"]
+    result = [spec.text for spec in resolve(parse_codec("ours:size=micro:effort=0"))]
+    assert result == ["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"]
     assert len(resolve(parse_codec("ours:size=micro:beta=1.28"))) == 1
 
 
@@ -156,10 +156,10 @@ def test_a_dataset_is_opened_by_its_name_or_from_any_folder_of_images(tmp_path, 
     assert open_dataset("sample").name == "sample"
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "one.png")
-    found = open_dataset(tmp_path / "photos")
-    assert [image.name for image in found.images] == ["one.png"]
+    result = open_dataset(tmp_path / "photos")
+    assert [image.name for image in result.images] == ["one.png"]
     monkeypatch.chdir(tmp_path)
-    assert open_dataset("photos") == found
+    assert open_dataset("photos") == result
     (tmp_path / "sample").mkdir()
     assert open_dataset("sample").name == "sample", "a name comes before a folder of that name"
 

@@ -107,7 +107,7 @@ def test_a_mistake_in_a_codec_file_is_one_sentence_before_anything_runs(
     done = bench("run", "--codecs", f"raw,./{spec}", "--dataset", "sample", "--results", "r")
     assert done.returncode == 2
     (sentence,) = done.stderr.splitlines()
-    assert all(one in sentence for one in words), sentence
+    assert all(word in sentence for word in words), sentence
     assert not (tmp_path / "r").exists()
     assert str(tmp_path) not in sentence
 

@@ -32,7 +32,7 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
     assert "half" not in bench("baseline", "list", "--results", tmp_path)
     for name in ("z", "a"):
         bench("baseline", "save", name, "--results", tmp_path)
-    assert [(one.name, one.codecs) for one in list_baselines(tmp_path)] == [
+    assert [(baseline.name, baseline.codecs) for baseline in list_baselines(tmp_path)] == [
         ("a", ("jpeg", "webp")), ("some", ("webp",)), ("z", ("jpeg", "webp")),
     ]  # fmt: skip
     with pytest.raises(UsageError, match="No codec with results 'avif'"):
@@ -47,7 +47,7 @@ def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
     bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "one" / "set").table()
     assert set(rows["variant"].to_pylist()) == {"optimize=1"}
-    assert [one.codecs for one in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]
+    assert [baseline.codecs for baseline in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]
 
 
 def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_runs(tmp_path):
@@ -76,7 +76,10 @@ def test_a_baseline_is_written_below_its_results_alone(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "linked" / "baselines").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "taken" / "baselines").write_text("no folder")
-    for name, said in (("linked", "leads out of"), ("taken", "cannot be written: Not a directory")):
-        with pytest.raises(StoreError, match=said):
+    for name, message in (
+        ("linked", "leads out of"),
+        ("taken", "cannot be written: Not a directory"),
+    ):
+        with pytest.raises(StoreError, match=message):
             save_baseline(tmp_path / name, "v1", [part])
     assert not list((tmp_path / "elsewhere").iterdir())

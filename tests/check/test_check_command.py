@@ -84,8 +84,8 @@ def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
         "--json-file",
         tmp_path / "c",
     )
-    found = json.loads((tmp_path / "c").read_text())
-    (finding,) = found["findings"]
+    result = json.loads((tmp_path / "c").read_text())
+    (finding,) = result["findings"]
     both = tmp_path / "both"
     for codec in ("jpeg", "jpeg-optimize=1"):
         shutil.copytree(stored / codec, both, dirs_exist_ok=True)
@@ -95,7 +95,7 @@ def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
     assert finding["images"] == 6
     assert finding["lower_percent"] < finding["change_percent"] < finding["upper_percent"] < 0
-    assert {one["setting"] for one in found["at_equal_settings"]} == {
+    assert {one["setting"] for one in result["at_equal_settings"]} == {
         f"quality={quality}" for quality in (10, 30, 50, 70, 90)
     }
 
@@ -123,28 +123,28 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
 
 def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
     words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
-    found = bench(*words, code=4)
-    assert last_line(found).startswith("verdict: nothing measured")
-    said = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
-    assert any(line.startswith(f"nothing measured: {said}") for line in found.splitlines())
+    result = bench(*words, code=4)
+    assert last_line(result).startswith("verdict: nothing measured")
+    message = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
+    assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
 
 
 def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):
     """An image metric, a metric of the whole set, and one that gives no influence of an image."""
     names = "psnr,lpips,fd_alex,precision256"
     words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
-    found = bench(*words, "--json-file", tmp_path / "c")
-    assert last_line(found).startswith("verdict: equivalent")
-    (said,) = [line for line in found.splitlines() if line.startswith("equal: ")]
-    assert "6 of 6 images have the pixels and the number of bytes of the reference" in said
-    assert said.endswith(
+    result = bench(*words, "--json-file", tmp_path / "c")
+    assert last_line(result).startswith("verdict: equivalent")
+    (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
+    assert "6 of 6 images have the pixels and the number of bytes of the reference" in message
+    assert message.endswith(
         ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
         "differ"
     )
     findings = json.loads((tmp_path / "c").read_text())["findings"]
-    assert [one["metric"] for one in findings] == names.split(",")
-    assert {one["change_percent"] for one in findings} == {0.0}
-    assert [one["inferred"] for one in findings] == [False, True, True, True]
+    assert [finding["metric"] for finding in findings] == names.split(",")
+    assert {finding["change_percent"] for finding in findings} == {0.0}
+    assert [finding["inferred"] for finding in findings] == [False, True, True, True]
 
 
 def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
@@ -163,13 +163,13 @@ def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     ])  # fmt: skip
     words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
     with without_weights():
-        found = bench(*words, "--results", tmp_path / "new")
+        result = bench(*words, "--results", tmp_path / "new")
         other = bench(
             *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
             tmp_path / "other", code=4,
         )  # fmt: skip
-    lines = found.splitlines()
-    assert last_line(found).startswith("verdict: equivalent")
+    lines = result.splitlines()
+    assert last_line(result).startswith("verdict: equivalent")
     announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
     needed = "the verdict needs LPIPS (AlexNet): without values it can only pass if every image"
     places = [lines.index(announced), *(n for n, one in enumerate(lines) if needed in one)]
@@ -198,8 +198,8 @@ def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
         {**row, "cell": "another", "setting_value": 95.0, "status": "failed", "stage": "encode",
          "reason": "it broke"},
     ])  # fmt: skip
-    found = bench("check", tmp_path / "old", tmp_path / "new", code=4)
-    assert re.search(r"verdict: not comparable: 1 cell .* failed: quality=95 .*it broke", found)
+    result = bench("check", tmp_path / "old", tmp_path / "new", code=4)
+    assert re.search(r"verdict: not comparable: 1 cell .* failed: quality=95 .*it broke", result)
 
 
 def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
@@ -209,12 +209,12 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(other))
     new = ("--results", tmp_path / "new")
     words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", other)
-    found = " ".join(bench(*words, *new, code=4).split())
-    assert f"only {_store_name(other)} has 6.png" in found
-    assert "--common" in found
+    result = " ".join(bench(*words, *new, code=4).split())
+    assert f"only {_store_name(other)} has 6.png" in result
+    assert "--common" in result
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
-    found = bench(*words, *new, "--points", "jpeg.quality=10,20", code=4)
-    assert "has no quality=20" in found
+    result = bench(*words, *new, "--points", "jpeg.quality=10,20", code=4)
+    assert "has no quality=20" in result
     assert not (tmp_path / "new").exists()
 
 
@@ -249,9 +249,9 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
         "check", stored / "jpeg-optimize=1", stored / "jpeg", "--markdown", markdown, "--junit",
         junit, "--json-file", as_json, code=1,
     )  # fmt: skip
-    found = json.loads(as_json.read_text())
-    assert (found["verdict"], found["exit_code"]) == ("regressed", 1)
-    (finding,) = found["findings"]
+    result = json.loads(as_json.read_text())
+    assert (result["verdict"], result["exit_code"]) == ("regressed", 1)
+    (finding,) = result["findings"]
     assert len(finding["worst"]) == 3
     text = markdown.read_text()
     assert text.startswith("### ❌ bench check: regressed")

@@ -30,7 +30,7 @@ def rows_of(rows, name="old"):
 
 def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
     """Rows whose metrics are lines over log10 of the rate, by which Akima's curves are exact."""
-    found = []
+    result = []
     for number, image in enumerate(images):
         for quality in QUALITIES:
             num_bytes = 20_000 * quality + 997 * number
@@ -43,8 +43,8 @@ def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
             }
             for name, change in changed.items():
                 values[name] += change[number] if np.ndim(change) else change
-            found.append(row(codec, quality, image, **values))
-    return found
+            result.append(row(codec, quality, image, **values))
+    return result
 
 
 def curved_at(**columns):
@@ -66,9 +66,9 @@ def test_bits_by_image_come_back_as_its_bd_rate():
     factors = np.array([1.02, 0.97, 1.0, 1.1, 1.005])
     pair = paired(curved(), curved(bits=factors))
     for metric in ("psnr", "ms_ssim"):
-        found = changes(pair, metric)
-        assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
-        assert (found.kind, found.inferred, found.doubtful) == ("BD-rate", False, 0)
+        result = changes(pair, metric)
+        assert by_image(result) == pytest.approx(100 * (factors - 1), abs=1e-2)
+        assert (result.kind, result.inferred, result.doubtful) == ("BD-rate", False, 0)
     # The curves share a fifth of their range, less than a report would compare.
     better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr")
     assert by_image(better) == pytest.approx(np.full(5, 100 * (10**-0.8 - 1)), abs=0.1)
@@ -77,11 +77,11 @@ def test_bits_by_image_come_back_as_its_bd_rate():
 
 def hashed(rows, **others):
     """Give rows pixels by image and setting, and other ones to the images named."""
-    found = []
+    result = []
     for one in rows:
         pixels = (one["image"], one["setting_value"], others.get(one["image"]))
-        found.append({**one, "decoded_sha256": str(pixels)})
-    return found
+        result.append({**one, "decoded_sha256": str(pixels)})
+    return result
 
 
 def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
@@ -97,10 +97,10 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     part = [{**whole[0], "lpips_alex": None}, *whole[1:]]
     for old, new, of in ((whole, part, level), (part, whole, None), (whole, whole, level)):
         pair = paired(old, new)
-        found = changes(pair, "lpips")
-        assert (by_image(found) == 0).all()
-        assert found.inferred is (old is not new)
-        assert found.level == (of and pytest.approx(of))
+        result = changes(pair, "lpips")
+        assert (by_image(result) == 0).all()
+        assert result.inferred is (old is not new)
+        assert result.level == (of and pytest.approx(of))
         assert not changes(pair, "psnr").inferred
 
 
@@ -117,25 +117,25 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     more = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
     old = curved()
     pair = paired(old, curved(lpips_alex=more))
-    found = changes(pair, "lpips")
+    result = changes(pair, "lpips")
     level = np.mean([one["lpips_alex"] for one in old])
-    assert found.level == pytest.approx(level)
-    assert by_image(found) == pytest.approx(100 * more / level, abs=1e-8)
-    assert by_image(found) * found.unit == pytest.approx(more, abs=1e-10)
+    assert result.level == pytest.approx(level)
+    assert by_image(result) == pytest.approx(100 * more / level, abs=1e-8)
+    assert by_image(result) * result.unit == pytest.approx(more, abs=1e-10)
 
 
 def test_without_a_number_on_either_side_it_says_why():
     def nothing(metric, old, new):
-        found = changes(paired(old, new), metric)
-        assert found.percent.shape == (0,)
-        return found.nothing
+        result = changes(paired(old, new), metric)
+        assert result.percent.shape == (0,)
+        return result.nothing
 
     old, absent = curved(), curved(psnr_db=np.inf)
     none = "gives no influence of an image"
     assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {none}"
     zero = curved_at(lpips_alex=0.0)
-    said = "the mean value of jpeg is 0, so changes have no percentage"
-    assert nothing("lpips", zero, old) == said
+    message = "the mean value of jpeg is 0, so changes have no percentage"
+    assert nothing("lpips", zero, old) == message
     assert nothing("psnr", old, absent) == "jpeg: identical to the source in 5 of 5 images"
     bent = [
         one
@@ -165,22 +165,22 @@ def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_r
 
 
 def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
-    found = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr")
-    assert found.out_of_reach == ("dddd",)
-    assert sorted(found.images) == ["a", "bb", "ccc", "eeeee"]
-    found = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
-    assert (found.beyond, found.out_of_reach) == (("bb",), ())
+    result = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr")
+    assert result.out_of_reach == ("dddd",)
+    assert sorted(result.images) == ["a", "bb", "ccc", "eeeee"]
+    result = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
+    assert (result.beyond, result.out_of_reach) == (("bb",), ())
     everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr")
     assert (len(everywhere.beyond), everywhere.nothing) == (5, "")
     # Rates need not agree, only meet.
-    found = changes(
+    result = changes(
         paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr"
     )
-    assert (found.beyond, found.out_of_reach) == (("bb",), ())
-    found = changes(
+    assert (result.beyond, result.out_of_reach) == (("bb",), ())
+    result = changes(
         paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])), "psnr"
     )
-    assert (found.beyond, found.out_of_reach) == ((), ("ccc",))
+    assert (result.beyond, result.out_of_reach) == ((), ("ccc",))
 
 
 def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
@@ -188,20 +188,20 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
     for one in bent:
         if one["image"] == "ccc" and one["setting_value"] > 10:
             one["psnr_db"] = 35.0  # so that more rate buys nothing
-    found = changes(paired(curved(), bent), "psnr")
-    assert [one.image for one in found.unknown] == ["ccc"]
-    assert "needed on the Pareto front" in found.unknown[0].why
-    found = changes(paired(bent, curved()), "psnr")
-    assert [one.image for one in found.left_out] == ["ccc"]
-    assert found.unknown == ()
-    assert len(found.percent) == 4
+    result = changes(paired(curved(), bent), "psnr")
+    assert [one.image for one in result.unknown] == ["ccc"]
+    assert "needed on the Pareto front" in result.unknown[0].why
+    result = changes(paired(bent, curved()), "psnr")
+    assert [one.image for one in result.left_out] == ["ccc"]
+    assert result.unknown == ()
+    assert len(result.percent) == 4
 
 
 def test_an_image_that_has_no_value_any_more_is_unknown():
     lost = [one | {"psnr_db": None} if one["image"] == "ccc" else one for one in curved()]
-    found = changes(paired(curved(), lost), "psnr")
-    assert found.unknown == (UnjudgedImage("ccc", found.unknown[0].why),)
-    assert found.unknown[0].why.startswith("it has 0 of the 4 points")
+    result = changes(paired(curved(), lost), "psnr")
+    assert result.unknown == (UnjudgedImage("ccc", result.unknown[0].why),)
+    assert result.unknown[0].why.startswith("it has 0 of the 4 points")
     assert changes(paired(lost, curved()), "psnr").images == ("a", "bb", "dddd", "eeeee")
 
 
@@ -236,7 +236,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
         one["lpips_alex"] *= 1.5
     for one in old:  # a distance below 0 has no logarithm
         one["lpips_alex"] -= 3 * (scale == "decades" and one["setting_value"] == 80)
-    found = changes(paired(old, new), "lpips")
+    result = changes(paired(old, new), "lpips")
 
     def delta(weights):
         curves = []
@@ -247,15 +247,15 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
             quality = -distances if scale == "linear" else -np.log10(distances, where=kept)
             curves.append(Curve(bpp[kept], quality[kept]))
         change = bd_quality(*curves).value
-        return -100 / found.level * change if scale == "linear" else 100 * (10**-change - 1)
+        return -100 / result.level * change if scale == "linear" else 100 * (10**-change - 1)
 
     size, step = len(images), 1e-6
     even = np.full(size, 1 / size)
     whole = delta(even)
     each = [delta(even + step * (unit - even)) for unit in np.eye(size)]
     influence = (np.array(each) - whole) / step
-    assert found.percent.mean() == pytest.approx(whole, abs=1e-9)
-    own = by_image(found, images) - whole
+    assert result.percent.mean() == pytest.approx(whole, abs=1e-9)
+    own = by_image(result, images) - whole
     assert own == pytest.approx(influence, abs=0.02 * influence.std())
     assert own @ influence / (influence @ influence) == pytest.approx(1, abs=2e-3)
 
@@ -263,16 +263,16 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
 def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
     monkeypatch.setattr(benchmark.check.compare, "DISTRIBUTION_METRICS", {"psnr": "as if"})
     old = curved()
-    found = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
+    result = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
     level = np.mean([one["psnr_db"] for one in old])
-    assert found.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
-    assert found.percent * found.unit == pytest.approx(np.full(5, -0.5))
+    assert result.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
+    assert result.percent * result.unit == pytest.approx(np.full(5, -0.5))
     dearer = changes(paired(old, curved(bits=8, psnr_db=-0.5)), "psnr")  # a seventh of their rates
-    assert (dearer.doubtful, found.doubtful, len(dearer.percent)) == (5, 0, 5)
+    assert (dearer.doubtful, result.doubtful, len(dearer.percent)) == (5, 0, 5)
     lost = [one | {"psnr_db": None} if one["image"] == "ccc" else one for one in curved()]
     assert set(changes(paired(old, lost), "psnr").images) == {"a", "bb", "dddd", "eeeee"}
-    found = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
-    assert by_image(found) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
+    result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
+    assert by_image(result) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
 
 
 def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine():
@@ -285,8 +285,8 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
     assert decoding.percent == pytest.approx(np.zeros(5))
     assert "not timed" in time_changes(paired(old, curved()))[0].nothing
     partly = [slower[0] | {"timing": False}, *slower[1:]]
-    said = "1 rows of what is checked were not timed (`--timing`)"
-    assert [one.nothing for one in time_changes(paired(old, partly))] == [said] * 2
+    message = "1 rows of what is checked were not timed (`--timing`)"
+    assert [change.nothing for change in time_changes(paired(old, partly))] == [message] * 2
     for side in ("encode_seconds", "decode_seconds"):
         missing = [slower[0] | {side: 0.0}, *slower[1:]]
         assert "have no seconds" in time_changes(paired(old, missing))[0].nothing
@@ -315,8 +315,8 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
 def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
     with pytest.raises(NotComparable, match=words):
         paired(curved(), new)
-    found = check(rows_of(curved()), rows_of(new, "new"))
-    assert (found.verdict, found.exit_code) == ("not comparable", 4)
+    result = check(rows_of(curved()), rows_of(new, "new"))
+    assert (result.verdict, result.exit_code) == ("not comparable", 4)
 
 
 @pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
@@ -432,25 +432,25 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
     def shifted(side, by):
         points = [
             replace(
-                one,
-                image_values={column: by * (60 - one.image_values["psnr_db"])},
-                means={column: one.means["psnr_db"]},
+                point,
+                image_values={column: by * (60 - point.image_values["psnr_db"])},
+                means={column: point.means["psnr_db"]},
             )
-            for one in side.summary.points
+            for point in side.summary.points
         ]
         return side._replace(summary=replace(side.summary, points=tuple(points)))
 
     moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
-    found = changes(moved, "fd_squeeze")
-    assert (len(found.out_of_reach), len(found.beyond), found.nothing) == (below, above, "")
+    result = changes(moved, "fd_squeeze")
+    assert (len(result.out_of_reach), len(result.beyond), result.nothing) == (below, above, "")
 
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
     without = [one | {"lpips_alex": None, "lpips_alex_protocol": None} for one in curved()]
-    found = check(rows_of(without), rows_of(without, "new"))
-    assert found.verdict == "equivalent"
-    assert {one.metric for one in found.findings} == {"psnr", "ms_ssim"}
-    assert any("lpips" in note for note in found.notes)
+    result = check(rows_of(without), rows_of(without, "new"))
+    assert result.verdict == "equivalent"
+    assert {finding.metric for finding in result.findings} == {"psnr", "ms_ssim"}
+    assert any("lpips" in note for note in result.notes)
     lost = check(rows_of(curved()), rows_of(without, "new"))
     assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
     asked = check(

@@ -51,9 +51,9 @@ def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
     """How often each claim is made where the true mean change is `effect`."""
     random = np.random.default_rng(7)
     sample = effect + deviation * SHAPES[shape](random, (images, draws))
-    found = MeanTests(sample, RESAMPLES)
-    inside = np.maximum(found.p_below(MARGIN), found.p_above(-MARGIN)) <= LEVEL
-    worse, better = found.p_above(MARGIN) <= LEVEL, found.p_below(-MARGIN) <= LEVEL
+    result = MeanTests(sample, RESAMPLES)
+    inside = np.maximum(result.p_below(MARGIN), result.p_above(-MARGIN)) <= LEVEL
+    worse, better = result.p_above(MARGIN) <= LEVEL, result.p_below(-MARGIN) <= LEVEL
     assert not (inside & worse).any()
     return {"regressed": worse.mean(), "equivalent": inside.mean(), "improved": better.mean()}
 
@@ -61,26 +61,26 @@ def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
 @each_shape
 @pytest.mark.parametrize("effect", [0.0, MARGIN / 2, MARGIN, 2 * MARGIN])
 def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
-    found = verdicts(shape, effect)
+    result = verdicts(shape, effect)
     rare = LEVEL + (BY_CHANCE if effect == MARGIN else 0)  # either error is likeliest there
     true = {0: "equivalent", MARGIN / 2: "equivalent", 2 * MARGIN: "regressed"}.get(effect)
-    assert all(share <= rare for claim, share in found.items() if claim != true)
-    assert true is None or found[true] > (0.75 if true == "regressed" else 0.35)
+    assert all(share <= rare for claim, share in result.items() if claim != true)
+    assert true is None or result[true] > (0.75 if true == "regressed" else 0.35)
 
 
 @pytest.mark.parametrize(("images", "rate"), [(24, 0.082), (41, 0.074), (100, 0.070)])
 def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
-    found = verdicts("skewness 6", MARGIN, images)["equivalent"]
-    assert found == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
+    result = verdicts("skewness 6", MARGIN, images)["equivalent"]
+    assert result == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.3, 2.0, -1.8])
 def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
     images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
-    found = verdicts("normal", effect, images)
+    result = verdicts("normal", effect, images)
     true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
     slack = 3 * math.sqrt(POWER * (1 - POWER) / DRAWS)
-    assert POWER - slack - 0.03 < found[true] < POWER + slack + 0.03
+    assert POWER - slack - 0.03 < result[true] < POWER + slack + 0.03
 
 
 def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not():
@@ -100,7 +100,7 @@ def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not()
 def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, level):
     """Closed testing: every set of hypotheses with this one in it, at Bonferroni's level."""
     everything = range(len(p_values))
-    sets = [set(one) for n in everything for one in combinations(everything, n + 1)]
+    sets = [set(combination) for n in everything for combination in combinations(everything, n + 1)]
     for place, adjusted in enumerate(holm(p_values)):
         smallest = [len(one) * min(p_values[i] for i in one) for one in sets if place in one]
         assert adjusted == pytest.approx(min(1, max(smallest)), abs=1e-12)
@@ -110,21 +110,21 @@ def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, leve
 def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
     random = np.random.default_rng(1)
     sample = random.normal(0.1, 1, (400, 20))
-    found = MeanTests(sample)
+    result = MeanTests(sample)
     expected = ttest_1samp(sample, 0, alternative="greater").pvalue
-    assert (found.p_above(0) >= expected - 1e-12).all()
-    assert found.p_above(0) == pytest.approx(expected, abs=0.02)
-    assert found.p_below(0) == pytest.approx(1 - expected, abs=0.02)
+    assert (result.p_above(0) >= expected - 1e-12).all()
+    assert result.p_above(0) == pytest.approx(expected, abs=0.02)
+    assert result.p_below(0) == pytest.approx(1 - expected, abs=0.02)
 
 
 def test_two_images_come_out_as_students_t_has_it_in_closed_form():
     """With one degree of freedom t is Cauchy's: mean 10.5, standard error .5."""
-    found = MeanTests(np.array([10.0, 11.0]))
-    assert found.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
-    assert found.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
+    result = MeanTests(np.array([10.0, 11.0]))
+    assert result.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
+    assert result.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
     # At the mean itself three of four resamples are as far: .75, as a normal's tail moved to t's
     moved = 0.5 + math.atan(0.6745 * math.sqrt(0.5)) / math.pi
-    assert found.p_above(10.5)[0] == pytest.approx(moved, abs=0.01)
+    assert result.p_above(10.5)[0] == pytest.approx(moved, abs=0.01)
     # Farther than all of 19 resamples is as rare as one in 20.
     sure = MeanTests(np.random.default_rng(2).normal(size=24), resamples=19)
     assert sure.p_above(-99)[0] == sure.p_below(99)[0] == 1 / 20
@@ -146,9 +146,9 @@ def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
 def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
     skewed, even = np.random.default_rng(2).gamma(2, 1, 24), np.linspace(-1, 1, 24)
     for sample in (skewed, even):
-        found = MeanTests(sample, resamples)
-        lower, upper = (bound[0] for bound in found.bounds(confidence))
-        for bound, p_value, sign in ((lower, found.p_above, -1), (upper, found.p_below, 1)):
+        result = MeanTests(sample, resamples)
+        lower, upper = (bound[0] for bound in result.bounds(confidence))
+        for bound, p_value, sign in ((lower, result.p_above, -1), (upper, result.p_below, 1)):
             level = 1 - confidence + 1e-9
             assert p_value(bound + sign * 1e-6)[0] <= level < p_value(bound - sign * 1e-6)[0]
         assert lower < sample.mean() < upper
@@ -157,9 +157,9 @@ def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
 
 
 def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
-    found = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
+    result = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
     one = MeanTests(np.array([3.0]))
-    for bounds in (found.bounds(1 - 1 / 200.5), one.bounds(0.95)):
+    for bounds in (result.bounds(1 - 1 / 200.5), one.bounds(0.95)):
         assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
 
 
@@ -168,13 +168,13 @@ def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
     assert claims(MeanTests(np.zeros(4)), 1.0).worse > 0.99
     assert claims(MeanTests(np.full(4, 2.0)), 1.0).worse < 0.001
     assert claims(MeanTests(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0)
-    found = MeanTests(np.random.default_rng(2).normal(0.2, 1, 12))
+    result = MeanTests(np.random.default_rng(2).normal(0.2, 1, 12))
     expected = [
-        found.p_above(0.5),
-        max(found.p_below(0.5), found.p_above(-0.5)),
-        found.p_below(-0.5),
+        result.p_above(0.5),
+        max(result.p_below(0.5), result.p_above(-0.5)),
+        result.p_below(-0.5),
     ]
-    assert list(claims(found, 0.5)) == [p[0] for p in expected]
+    assert list(claims(result, 0.5)) == [p[0] for p in expected]
     assert [b[0] for b in MeanTests(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
 
 
@@ -230,22 +230,22 @@ def judged(*compared, margin="", confidence=0.95):
 def test_each_verdict_is_given_where_it_should_be():
     random = np.random.default_rng(6)
     noise = random.normal(0, 0.3, 24)
-    found = judged(
+    result = judged(
         changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
         changed([], nothing="no value"),
     )  # fmt: skip
-    assert [one.verdict for one in found] == [
+    assert [one.verdict for one in result] == [
         "regressed", "equivalent", "improved", "undecided", "nothing measured",
     ]  # fmt: skip
-    assert found[0].change_percent == pytest.approx(3 + noise.mean())
+    assert result[0].change_percent == pytest.approx(3 + noise.mean())
     worst = np.argsort(-noise)[:3]
-    assert [one.image for one in found[0].worst] == [f"{at}.png" for at in worst]
-    assert found[0].worst[0].percent == pytest.approx(3 + noise.max())
-    assert found[4].why == "no value"
+    assert [one.image for one in result[0].worst] == [f"{at}.png" for at in worst]
+    assert result[0].worst[0].percent == pytest.approx(3 + noise.max())
+    assert result[4].why == "no value"
     two, single = judged(changed([1.0, 3.0]), changed([1.0]))
     assert (two.deviation_percent, single.deviation_percent) == (pytest.approx(2**0.5), None)
     assert (single.lower_percent, single.upper_percent) == (None, None)
-    assert found[0].lower_percent < found[0].change_percent < found[0].upper_percent
+    assert result[0].lower_percent < result[0].change_percent < result[0].upper_percent
 
 
 def test_the_worst_verdict_outranks_the_others():
@@ -261,21 +261,21 @@ def test_the_worst_verdict_outranks_the_others():
 
 
 def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_would_do():
-    (found,) = judged(changed(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
-    assert found.verdict == "undecided"
-    expected = images_needed(found.change_percent, found.deviation_percent, 1.0, 1 - 0.95)
-    assert found.images_needed == expected > 24
-    assert f"about {expected} images" in found.why
+    (result,) = judged(changed(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
+    assert result.verdict == "undecided"
+    expected = images_needed(result.change_percent, result.deviation_percent, 1.0, 1 - 0.95)
+    assert result.images_needed == expected > 24
+    assert f"about {expected} images" in result.why
     of_two = judged(*[changed(0.5 + np.random.default_rng(8).normal(0, 3, 24))] * 2)[0]
     assert of_two.images_needed == images_needed(
-        found.change_percent, found.deviation_percent, 1.0, (1 - 0.95) / 2
+        result.change_percent, result.deviation_percent, 1.0, (1 - 0.95) / 2
     )
     assert "one image" in judged(changed([0.0]))[0].why
     assert "images like these" in judged(changed([0.0, 1.5]))[0].why
     noise = np.random.default_rng(12).normal(0, 0.3, 24)
-    (found,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
-    assert (found.verdict, found.images_needed) == ("undecided", None)
-    assert "no number of images" in found.why
+    (result,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
+    assert (result.verdict, result.images_needed) == ("undecided", None)
+    assert "no number of images" in result.why
 
 
 def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
@@ -298,13 +298,13 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
     sample = 2 + np.random.default_rng(9).normal(0, 0.2, 24)
     lpips = changed(sample, "BD-metric", "lpips", level=0.2, unit=0.002)
-    (found,) = judged(lpips)
-    assert (found.verdict, found.change) == ("regressed", pytest.approx(0.002 * sample.mean()))
+    (result,) = judged(lpips)
+    assert (result.verdict, result.change) == ("regressed", pytest.approx(0.002 * sample.mean()))
     assert judged(lpips, margin="lpips=3%")[0].verdict == "equivalent"
     assert judged(lpips, margin="bd_metric=3%")[0].verdict == "equivalent"
     assert judged(lpips, margin="bd_rate=3%")[0].verdict == "regressed"
-    (found,) = judged(lpips, margin="lpips=0.006")
-    assert (found.verdict, found.margin_percent) == ("equivalent", pytest.approx(3))
+    (result,) = judged(lpips, margin="lpips=0.006")
+    assert (result.verdict, result.margin_percent) == ("equivalent", pytest.approx(3))
 
 
 def test_confidence_decides_how_sure_a_verdict_is():
@@ -317,8 +317,8 @@ def test_confidence_decides_how_sure_a_verdict_is():
 def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
-    said = "on lost.png it never reaches the reference's lowest quality"
-    assert (lost.verdict, lost.why) == ("regressed", said)
+    message = "on lost.png it never reaches the reference's lowest quality"
+    assert (lost.verdict, lost.why) == ("regressed", message)
     (unknown,) = judged(changed(calm, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert unknown.verdict == "undecided"
     assert "bent.png" in unknown.why
@@ -326,8 +326,8 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     (still,) = judged(changed(calm + 4, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert still.verdict == "regressed"
     (better,) = judged(changed([], beyond=("a", "b")))
-    said = "on 2 images (a, ...) it lies wholly above the reference"
-    assert (better.verdict, better.why) == ("improved", said)
+    message = "on 2 images (a, ...) it lies wholly above the reference"
+    assert (better.verdict, better.why) == ("improved", message)
     (bent,) = judged(changed([], unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert (bent.verdict, bent.why) == ("nothing measured", "it has 3 points")
 
@@ -341,8 +341,8 @@ def test_a_margin_that_makes_no_sense_is_refused_by_name(text):
 
 
 def test_margins_are_read_and_the_others_stay():
-    found = parse_margins("bd_rate=2%, lpips=0.01")
-    assert found["bd_rate"] == Margin(2.0, percent=True)
-    assert found["lpips"] == Margin(0.01, percent=False)
-    assert found["time"] == parse_margins("")["time"] == Margin(25.0, percent=True)
-    assert found["bd_metric"] == Margin(1.0, percent=True)
+    result = parse_margins("bd_rate=2%, lpips=0.01")
+    assert result["bd_rate"] == Margin(2.0, percent=True)
+    assert result["lpips"] == Margin(0.01, percent=False)
+    assert result["time"] == parse_margins("")["time"] == Margin(25.0, percent=True)
+    assert result["bd_metric"] == Margin(1.0, percent=True)

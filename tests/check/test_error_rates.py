@@ -38,10 +38,10 @@ def test_a_change_at_the_margin_passes_as_often_as_is_said(name):
     p_values = np.concatenate([MeanTests(part).p_below(0) for part in np.split(sample, 30, axis=1)])
     one = 100 * np.mean(p_values <= LEVEL)
     passed = [min(holm(of_set)) <= LEVEL for of_set in p_values.reshape(SETS, METRICS).tolist()]
-    found, stated = (one, 100 * np.mean(passed)), ERROR_RATES[name]
+    result, stated = (one, 100 * np.mean(passed)), ERROR_RATES[name]
     by_chance = [
         math.sqrt(max(rate, 1) * 100 / sets)
         for rate, sets in zip(stated, (METRICS * SETS, SETS), strict=True)
     ]
-    for measured, rate, error in zip(found, stated, by_chance, strict=True):
+    for measured, rate, error in zip(result, stated, by_chance, strict=True):
         assert measured == pytest.approx(rate, abs=0.5 + 3 * error)

@@ -45,12 +45,12 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
     one = results(tmp_path / "one", "kodak")
     other = results(tmp_path / "other", "folder-x")
     places = [str(both), str(one), str(other), str(both)]
-    found = two_row_sets(places[0], places[1], "", tmp_path)  # the one that they share
-    assert [rows.folder for rows in found] == [both / "kodak", one / "kodak"]
-    found = two_row_sets(places[1], places[2], "", tmp_path)  # each has one, by whatever name
-    assert [rows.folder for rows in found] == [one / "kodak", other / "folder-x"]
-    found = two_row_sets(places[0], places[0], "clic", tmp_path)  # asked for by name
-    assert [rows.folder for rows in found] == [both / "clic"] * 2
+    result = two_row_sets(places[0], places[1], "", tmp_path)  # the one that they share
+    assert [rows.folder for rows in result] == [both / "kodak", one / "kodak"]
+    result = two_row_sets(places[1], places[2], "", tmp_path)  # each has one, by whatever name
+    assert [rows.folder for rows in result] == [one / "kodak", other / "folder-x"]
+    result = two_row_sets(places[0], places[0], "clic", tmp_path)  # asked for by name
+    assert [rows.folder for rows in result] == [both / "clic"] * 2
     with pytest.raises(UsageError, match="say which with --dataset"):
         two_row_sets(places[0], places[3], "", tmp_path)
     Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
@@ -62,8 +62,10 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
         rows = [row("jpeg", 5, "x.png", image_sha256=sha256)]
         Store(tmp_path / place / "photos-1a2b3c").append(rows)
         Store(tmp_path / place / "kodak").append(sweep("jpeg"))
-    found = two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent), tmp_path)
-    assert [rows.folder for rows in found] == [tmp_path / place / "photos-1a2b3c" for place in "pq"]
+    result = two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent), tmp_path)
+    assert [rows.folder for rows in result] == [
+        tmp_path / place / "photos-1a2b3c" for place in "pq"
+    ]
     with pytest.raises(UsageError, match="has no rows of clic: it has kodak"):
         two_row_sets(places[0], places[1], "clic", tmp_path)
 

@@ -67,8 +67,8 @@ def test_every_line_below_the_tables():
     ]
     unequal = replace(CHECK, subjects=(JPEG._replace(equal_images=0, caveats=()),))
     assert sentences(unequal) == sentences(CHECK)[2:]
-    (said, _) = sentences(replace(timed, subjects=(JPEG,), timing=()))[:2]
-    assert said == "caveat: a trial"
+    (message, _) = sentences(replace(timed, subjects=(JPEG,), timing=()))[:2]
+    assert message == "caveat: a trial"
 
 
 def test_the_verdict_names_the_metrics_that_led_to_it_where_others_did_not():
@@ -148,9 +148,9 @@ def test_a_case_for_each_metric_fails_errs_passes_or_is_skipped(timing):
     (passed,) = cases["LPIPS BD-metric"]
     assert passed.tag == "system-out"
     (slower,) = cases["decoding ratio"]
-    said = "regressed: ratio +50.00 % (+40.00 % to +60.00 %), margin ±25 %, 4 images"
+    message = "regressed: ratio +50.00 % (+40.00 % to +60.00 %), margin ±25 %, 4 images"
     assert (slower.tag, slower.get("message")) == (
-        ("failure", said) if timing else ("skipped", f"not judged: {said}")
+        ("failure", message) if timing else ("skipped", f"not judged: {message}")
     )
     assert suite.findtext("system-out") == "caveat: a trial"
     assert "\n  <testcase" in junit_xml(made)
@@ -175,9 +175,9 @@ def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
         "### ❔ bench check: undecided", "", "too few images to say (jpeg PSNR (dB)).", "",
     ]  # fmt: skip
     assert lines[4] == f"- {subjects(CHECK)[0]}"
-    said = [f"- {one}" for one in sentences(CHECK)]
-    begin = lines.index(said[0])
-    assert lines[begin : begin + len(said)] == said
+    message = [f"- {sentence}" for sentence in sentences(CHECK)]
+    begin = lines.index(message[0])
+    assert lines[begin : begin + len(message)] == message
     assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
     folded = lines.index("<details><summary>Seconds, and means at equal settings</summary>")
     assert [lines[at] for at in (folded - 1, folded + 1, -1)] == ["", "", "</details>"]

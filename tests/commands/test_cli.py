@@ -77,15 +77,15 @@ def test_words_after_two_dashes_are_no_options():
 def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
-    found = json.loads(bench("list", "--json").stdout)
-    assert found["codecs"].keys() >= {*registry.CODECS, *registry.ALIASES}
-    assert found["metrics"].keys() >= {*registry.METRICS, *registry.DISTRIBUTION_METRICS}
-    assert found["datasets"].keys() >= set(registry.DATASETS)
-    assert all(len(one["title"]) > 4 for names in found.values() for one in names.values())
-    states = {name: one["state"] for names in found.values() for name, one in names.items()}
+    result = json.loads(bench("list", "--json").stdout)
+    assert result["codecs"].keys() >= {*registry.CODECS, *registry.ALIASES}
+    assert result["metrics"].keys() >= {*registry.METRICS, *registry.DISTRIBUTION_METRICS}
+    assert result["datasets"].keys() >= set(registry.DATASETS)
+    assert all(len(name["title"]) > 4 for names in result.values() for name in names.values())
+    states = {name: one["state"] for names in result.values() for name, one in names.items()}
     assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
     assert {states[name] for name in registry.NEED_OPTIONS} == {"options"}
-    assert (states["lpips"], found["metrics"]["lpips"]["lacks"]) == (
+    assert (states["lpips"], result["metrics"]["lpips"]["lacks"]) == (
         "missing",
         "bench fetch alexnet",
     )

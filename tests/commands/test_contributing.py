@@ -38,10 +38,10 @@ def follow(section, project):
 
 
 def edit(path, pattern, replacement):
-    text, found = re.subn(
+    text, result = re.subn(
         pattern, replacement, path.read_text(), count=1, flags=re.DOTALL | re.MULTILINE
     )
-    assert found == 1, f"{path} has no place like {pattern}"
+    assert result == 1, f"{path} has no place like {pattern}"
     path.write_text(text)
 
 

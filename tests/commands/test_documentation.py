@@ -71,8 +71,8 @@ def test_links_lead_to_files_and_headings(page):
 
 def headings(text):
     """Return the names by which links call a page's headings."""
-    found = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in found}
+    result = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in result}
 
 
 @pytest.mark.parametrize(

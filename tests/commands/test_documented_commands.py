@@ -89,8 +89,8 @@ def test_the_commands_of_a_page_end_as_it_says(page, session):
     for command, code in commands(page) if page.name not in OWN_TESTS else ():
         if reason(command) or ("kodak" in command and not KODAK.exists()):
             continue
-        said = session.run(command)
-        end = re.search(r"^\[(\d+)\]$", said, re.MULTILINE)
-        if int(end[1] if end else 0) != code or "Traceback" in said:
-            wrong[command] = said[-600:]
+        message = session.run(command)
+        end = re.search(r"^\[(\d+)\]$", message, re.MULTILINE)
+        if int(end[1] if end else 0) != code or "Traceback" in message:
+            wrong[command] = message[-600:]
     assert wrong == {}

@@ -41,12 +41,12 @@ OWN_MEANING = {
 
 
 def options_of(command):
-    return [one for one in command.params if one.param_type_name == "option"]
+    return [param for param in command.params if param.param_type_name == "option"]
 
 
 def examples_of(command):
-    _, found, text = (command.epilog or "").partition("Examples:\n")
-    return [line.strip() for line in text.splitlines()] if found else []
+    _, result, text = (command.epilog or "").partition("Examples:\n")
+    return [line.strip() for line in text.splitlines()] if result else []
 
 
 ALL_EXAMPLES = [
@@ -64,9 +64,9 @@ def test_help_of_80_columns_cuts_nothing_and_has_an_example(path, monkeypatch):
     assert max(map(len, lines)) <= 80
     assert not [line for line in lines if "…" in line]
     words = " ".join(done.stdout.replace("│", " ").split())
-    for one in options_of(command):
-        assert all(f" {name} " in words for name in one.opts)
-        default = one.default if isinstance(one.default, str | int | float | Path) else None
+    for option in options_of(command):
+        assert all(f" {name} " in words for name in option.opts)
+        default = option.default if isinstance(option.default, str | int | float | Path) else None
         if default not in (None, "", True, False):
             assert f"[default: {default}]" in words
     for example in examples_of(command):
@@ -89,11 +89,11 @@ def test_verbs_stand_in_panels_in_the_order_in_which_they_are_needed():
 def test_every_option_stands_in_a_panel_and_has_one_help_text():
     texts = {}
     for path, command in every_verb():
-        panels = [one.rich_help_panel for one in options_of(command)]
+        panels = [option.rich_help_panel for option in options_of(command)]
         assert set(panels) <= set(PANELS), path
         assert panels == sorted(panels, key=PANELS.index), path
-        for one in options_of(command):
-            texts.setdefault(one.opts[0], set()).add(one.help)
+        for option in options_of(command):
+            texts.setdefault(option.opts[0], set()).add(option.help)
     assert {name for name, said in texts.items() if len(said) > 1} <= OWN_MEANING
 
 

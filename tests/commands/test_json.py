@@ -77,13 +77,13 @@ def test_standard_output_is_json_alone(stored, monkeypatch, words):
 
 def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     flags = {
-        path: one.is_flag
+        path: param.is_flag
         for path, command in every_verb()
-        for one in command.params
-        if "--json" in one.opts
+        for param in command.params
+        if "--json" in param.opts
     }
     assert all(flags.values())
-    assert not {path for path in flags if not any(one.startswith(path) for one in COMMANDS)}
+    assert not {path for path in flags if not any(command.startswith(path) for command in COMMANDS)}
     listed = PAGE.read_text().partition("standard error. `run`")[2].partition("have it")[0]
     named = {"run", *re.findall("`([a-z ]+)`", listed)}
     assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named

@@ -16,13 +16,17 @@ def match(*words):
 
 def test_json_csv_and_the_interface_say_the_same(tmp_path):
     words = ("ours", "vtm", "--tolerance", "0.1 dB", "--csv", tmp_path / "table.csv")
-    told = json.loads(match(*words, "--json"))
-    assert (told["dataset"], told["metric"], told["tolerance"]) == ("kodak", "psnr", "0.1")
+    reported = json.loads(match(*words, "--json"))
+    assert (reported["dataset"], reported["metric"], reported["tolerance"]) == (
+        "kodak",
+        "psnr",
+        "0.1",
+    )
     frame = benchmark.match(benchmark.load(RESULTS / "kodak"), "ours", "vtm", tolerance=0.1)
     with (tmp_path / "table.csv").open() as opened:
         rows = list(csv.DictReader(opened))
-    assert frame["codec"].tolist() == [one["codec"] for one in told["matches"]]
-    for one, row, record in zip(told["matches"], rows, frame.to_dict("records"), strict=True):
+    assert frame["codec"].tolist() == [one["codec"] for one in reported["matches"]]
+    for one, row, record in zip(reported["matches"], rows, frame.to_dict("records"), strict=True):
         assert list(one) == list(row) == list(record)
         assert float(row["bytes_ratio"]) == one["bytes_ratio"] == record["bytes_ratio"]
     assert len(rows) > 1

@@ -85,4 +85,4 @@ def test_codecs_that_lack_the_same_kind_of_thing_share_a_line():
     assert f"`{train} --members ivr`, `{train}`" in lines[0]
     assert "imagecodecs" in lines[2]
     details = skipped_codecs(skipped, details=True)
-    assert details == [f"{one.codec}: {one.why}" for one in dict.fromkeys(skipped)]
+    assert details == [f"{skip.codec}: {skip.why}" for skip in dict.fromkeys(skipped)]

@@ -109,8 +109,8 @@ def test_plugins_are_measured_and_start_no_code_unless_named(bench):
     run = ["run", "--codecs", "tiny,jpeg", "--points", "jpeg.quality=50", "--dataset", "squares"]
     assert "tiny" in bench(*run, "--metrics", "psnr,bias")
     assert "worn.codec of worn 1.2 cannot be imported" in bench("run", "--codecs", "broken", code=2)
-    said = bench("run", "--codecs", "tinny", "--dataset", "squares", code=2)
-    assert "Did you mean 'tiny'?" in said
+    message = bench("run", "--codecs", "tinny", "--dataset", "squares", code=2)
+    assert "Did you mean 'tiny'?" in message
     (bench.site / "tiny" / "codec.py").write_text(
         "raise SystemExit('code of a plugin was started')\n"
     )

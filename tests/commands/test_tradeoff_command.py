@@ -78,9 +78,11 @@ def test_rows_of_another_network_change_no_number_and_are_named(store):
 
 def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
     store.append(of_beta(3, **LACKING, **RUN))
-    said = tradeoff(store)
-    assert "The surface of ours: ours:beta=0, ours:beta=1, ours:beta=2 (" in said
-    assert "Left out: ours:beta=3 q=0, q=1, q=2: lpips_squeeze of 0 of 3 images: not comp" in said
+    message = tradeoff(store)
+    assert "The surface of ours: ours:beta=0, ours:beta=1, ours:beta=2 (" in message
+    assert (
+        "Left out: ours:beta=3 q=0, q=1, q=2: lpips_squeeze of 0 of 3 images: not comp" in message
+    )
     store.append(of_beta(3, **RUN)[:-1])  # one image has none at the last setting
     assert "Left out: ours:beta=3 q=2: lpips_squeeze of 2 of 3 images" in tradeoff(store)
 
@@ -95,9 +97,9 @@ def test_nothing_to_compare_is_one_sentence(store):
 
 
 def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():
-    said = compared(ROOT / "results")
-    assert "equal perceptual quality" in said
-    assert "realis" not in said
+    message = compared(ROOT / "results")
+    assert "equal perceptual quality" in message
+    assert "realis" not in message
     kinds = {name: Measure.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}
     assert {kinds[name] for name in DISTRIBUTION_METRICS} == {"realism"}
     perceptual = {name for name, kind in kinds.items() if kind == "perceptual quality"}

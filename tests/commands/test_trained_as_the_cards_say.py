@@ -96,9 +96,9 @@ def sentences() -> dict[str, list[str]]:
             f"The loss, {MSE_WEIGHT:g} MSE of values in [0, 1]",
             "transformers cost {:.1f} to {:.1f} times other networks".format(*transformers),
             f"with {NUMBERS[round(work('ours') / work('ours-micro'))]} times its work in training",
-            f"equal crops per network ({crops:,})",
-            f"four networks with all crops would take {charms:.2f}e15 (Charm) and {elics:.2f}e15 "
-            f"multiply-accumulates (ELIC); `mini`, with {work('ours'):.2f}e15",
+            f"All crops for each network ({crops:,})",
+            f"four networks with all crops take {charms:.2f}e15 (Charm) and {elics:.2f}e15 "
+            f"multiply-accumulates (ELIC), `mini` {work('ours'):.2f}e15",
             f"Crops of {side} px: {crops:,} for a network of all rates, a fifth for each of one",
             f"Work: {pixel:.1f} kMAC per pixel within 5 %",
             f"than `elic-1` to `-3` ({wide} channels, not {narrow})",
@@ -163,8 +163,8 @@ def test_what_is_said_of_all_networks_of_the_field_is_so():
     for name in on_gpu:
         assert precisions.pop(name) == ["tf32", "float32"]
     older = {f"hyperprior-{level}" for level in range(1, 5)}  # cards, without precision
-    for name, said in precisions.items():
-        assert said == ([] if name in older else ["bfloat16", "float32"]), name
+    for name, message in precisions.items():
+        assert message == ([] if name in older else ["bfloat16", "float32"]), name
     whole = {name for name, card in FIELD.items() if photographs(card) == photographs(MICRO)}
     assert whole == older
     assert not CARDS["elic-4"].config.attention

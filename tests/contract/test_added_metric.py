@@ -74,14 +74,14 @@ def store(tmp_path, sources):
 def by_hand(store, sources):
     """Both metrics by quality, from the pixels that the kept streams decode to."""
     jpeg = load_codec(parse_codec("jpeg"))
-    originals = {one.file.name: read_image(one.file.path).pixels for one in sources}
-    streams, found = {path.name: path for path in store.streams()}, {}
+    originals = {source.file.name: read_image(source.file.path).pixels for source in sources}
+    streams, result = {path.name: path for path in store.streams()}, {}
     for row in store.table().to_pylist():
         pair = originals[row["image"]], jpeg.decode(streams[row["stream_sha256"]].read_bytes())
-        found.setdefault(row["setting_value"], []).append(pair)
+        result.setdefault(row["setting_value"], []).append(pair)
     colours = Colours("cpu")
     expected = {}
-    for quality, pairs in found.items():
+    for quality, pairs in result.items():
         errors = [np.abs(a.astype(int) - b).mean() for a, b in pairs]
         sides = ([colours.features(one) for one in side] for side in zip(*pairs, strict=True))
         expected[quality] = float(np.mean(errors)), Recall().reduce(*sides).value

@@ -83,11 +83,11 @@ def pair(
     if request.param in ("ours", *METHODS, *DRAWING):
         monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
-        found = one_pair(request.param)
-        found.encoder.describe()  # where a codec says that it can decode but not encode here
+        result = one_pair(request.param)
+        result.encoder.describe()  # where a codec says that it can decode but not encode here
     except Unavailable as reason:
         pytest.skip(str(reason))
-    return found
+    return result
 
 
 @pytest.fixture

@@ -45,13 +45,13 @@ def test_every_space_has_a_metric_and_no_two_share_a_column():
 
 
 def test_an_image_has_a_finite_vector_of_float32_for_each_patch_it_counts(space, coffee):
-    found = space.features(coffee)
-    assert found.dtype == np.float32
-    assert len(found) == type(space).patch_count(*coffee.shape[:2]) == 3
-    assert np.isfinite(found).all()
-    assert np.ptp(found, axis=0).max() > 0
+    result = space.features(coffee)
+    assert result.dtype == np.float32
+    assert len(result) == type(space).patch_count(*coffee.shape[:2]) == 3
+    assert np.isfinite(result).all()
+    assert np.ptp(result, axis=0).max() > 0
     again = space.features(coffee.copy())
-    np.testing.assert_allclose(again, found, atol=1e-5 * np.abs(found).max())
+    np.testing.assert_allclose(again, result, atol=1e-5 * np.abs(result).max())
 
 
 def test_an_image_without_a_patch_is_a_reason_with_its_size(space):

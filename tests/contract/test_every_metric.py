@@ -99,8 +99,8 @@ def test_identical_images_have_the_best_value(image_metric, coffee):
     if name in OF_ONE_IMAGE:
         return
     crop = np.ascontiguousarray(coffee[:192, :208])
-    found = metric.compare(metric.prepare(crop), crop.copy())
-    assert found == pytest.approx(IDENTICAL.get(name, 0.0), abs=ROUGH.get(name, 1e-12))
+    result = metric.compare(metric.prepare(crop), crop.copy())
+    assert result == pytest.approx(IDENTICAL.get(name, 0.0), abs=ROUGH.get(name, 1e-12))
 
 
 def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric, coffee):
@@ -184,15 +184,15 @@ def test_sets_further_apart_have_a_worse_value(distribution_metric):
 
 def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_metric):
     reference, decoded = feature_sets(6, 0.4)
-    found = distribution_metric.reduce(reference, decoded)
+    result = distribution_metric.reduce(reference, decoded)
     turned = distribution_metric.reduce(reference[::-1], decoded[::-1])
-    assert turned.value == pytest.approx(found.value, rel=1e-6)
-    assert has_influence(type(distribution_metric)) == (found.influence is not None)
-    if found.influence is not None:
-        spread = np.abs(found.influence).max()
-        assert found.influence.shape == (len(reference),)
-        assert abs(found.influence.sum()) <= 1e-9 * spread
-        np.testing.assert_allclose(turned.influence[::-1], found.influence, atol=1e-5 * spread)
+    assert turned.value == pytest.approx(result.value, rel=1e-6)
+    assert has_influence(type(distribution_metric)) == (result.influence is not None)
+    if result.influence is not None:
+        spread = np.abs(result.influence).max()
+        assert result.influence.shape == (len(reference),)
+        assert abs(result.influence.sum()) <= 1e-9 * spread
+        np.testing.assert_allclose(turned.influence[::-1], result.influence, atol=1e-5 * spread)
 
 
 def test_sets_that_do_not_fit_and_sets_too_small_are_refused(distribution_metric):

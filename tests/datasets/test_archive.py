@@ -86,31 +86,31 @@ def test_kodak_under_other_names_is_recognised_by_its_pixels(tmp_path):
 )
 def test_a_digest_names_its_algorithm(digest, objection, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    found = Expected(3, digest).objection_to(tmp_path / "file")
-    assert found.startswith(objection)
-    assert bool(found) == bool(objection)
+    result = Expected(3, digest).objection_to(tmp_path / "file")
+    assert result.startswith(objection)
+    assert bool(result) == bool(objection)
     assert Expected(4, digest).objection_to(tmp_path / "file") == "has 3 bytes instead of 4"
 
 
 @pytest.fixture
 def halves(tmp_path, monkeypatch):
     """Small archives in the place of both of CLIC 2020's; their addresses answer nothing."""
-    found = {}
+    result = {}
     for number, name in enumerate(("clic2020:professional", "clic2020:mobile")):
         Image.new("RGB", (80 + number, 70)).save(tmp_path / "picture.png")
         data = (tmp_path / "picture.png").read_bytes()
         archive: Archive = ARCHIVES[name]
         folder = archive.image_folder
         made = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
-        found[folder] = archive._replace(
+        result[folder] = archive._replace(
             url=f"http://127.0.0.1:9/{archive.file_name}",
             num_images=2,
             size_bytes=None,
             digest=hashlib.sha256(made.read_bytes()).hexdigest(),
         )
-        monkeypatch.setitem(ARCHIVES, name, found[folder])
+        monkeypatch.setitem(ARCHIVES, name, result[folder])
     monkeypatch.setattr(published, "CLIC2020_PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
-    return found
+    return result
 
 
 def test_archives_that_one_has_are_told_apart_by_their_digests(halves, tmp_path, capsys):

@@ -47,9 +47,9 @@ def test_a_folder_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
     wanted = ["A.PNG", "album.png/1.png", "b.jpeg", "sub/1.png", "sub/deep/c.TIFF", "z.webp"]
     touch(tmp_path, *reversed(wanted), "notes.txt", "no_suffix", "x.gif", "x.png.part")
     touch(tmp_path, ".hidden.png", "._a.png", ".cache/d.png", "sub/.thumbs/e.png")
-    found = open_folder(tmp_path)
-    assert names_of(found.images) == wanted
-    assert found.unread == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
+    result = open_folder(tmp_path)
+    assert names_of(result.images) == wanted
+    assert result.unread == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
 
 
 def test_odd_names_are_kept_and_can_be_stored_as_text(tmp_path):

@@ -155,9 +155,9 @@ def test_a_disk_that_fills_up_is_one_sentence(server, target, monkeypatch):
 
 
 def test_progress_is_told_from_where_it_starts_to_the_end(server, target):
-    told: list[tuple[str, int, int | None]] = []
+    reported: list[tuple[str, int, int | None]] = []
     part_of(target, BODY[:400_000])
-    fetch(f"{server.url}/file.bin", target, progress=lambda *now: told.append(now))
-    assert told[0][1] > 400_000
-    assert told == sorted(told)
-    assert told[-1] == ("file.bin", len(BODY), len(BODY))
+    fetch(f"{server.url}/file.bin", target, progress=lambda *now: reported.append(now))
+    assert reported[0][1] > 400_000
+    assert reported == sorted(reported)
+    assert reported[-1] == ("file.bin", len(BODY), len(BODY))

@@ -61,12 +61,12 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistake, here):
-    source, said = mistake
+    source, message = mistake
     (here / "sets.py").write_text(HEAD + source)
     done = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r")
     assert done.returncode == 2
     (sentence,) = done.stderr.splitlines()
-    assert re.fullmatch(f"bench: {said}", sentence), sentence
+    assert re.fullmatch(f"bench: {message}", sentence), sentence
     assert not (here / "r").exists()
 
 
@@ -78,8 +78,8 @@ def test_images_are_sorted_and_a_function_may_take_the_data_folders(here):
         "Path(__file__).parent", "folders[0]"))  # fmt: skip
     (here / "data").mkdir()
     (here / "0.png").rename(here / "data" / "0.png")
-    found = open_dataset(NAME, here / "data")
-    assert found.images == (ImageFile("0.png", here / "data" / "0.png"),)
+    result = open_dataset(NAME, here / "data")
+    assert result.images == (ImageFile("0.png", here / "data" / "0.png"),)
     (here / "data" / "0.png").unlink()
     with pytest.raises(UsageError, match="is to have images"):
         open_dataset(NAME, here / "data")

@@ -15,11 +15,11 @@ from support.files.image_files import LOSSLESS, pillow, png, tiff, webp
 
 @pytest.mark.parametrize("form", LOSSLESS)
 def test_a_lossless_file_gives_the_pixels_that_went_in(form, photo, write):
-    found = read_image(write("photo.bin", LOSSLESS[form](photo)))
-    assert np.array_equal(found.pixels, photo)
-    assert not found.lossy
-    assert found.pixels.flags.c_contiguous
-    assert found.pixels.flags.writeable
+    result = read_image(write("photo.bin", LOSSLESS[form](photo)))
+    assert np.array_equal(result.pixels, photo)
+    assert not result.lossy
+    assert result.pixels.flags.c_contiguous
+    assert result.pixels.flags.writeable
 
 
 @pytest.mark.parametrize("form", LOSSLESS)
@@ -37,9 +37,9 @@ def pillows(path: Path) -> Pixels:
 @pytest.mark.parametrize("options", [{}, {"progressive": True, "subsampling": "4:4:4"}])
 def test_jpeg_gives_pillows_pixels_and_is_marked(options, photo, write):
     path = write("photo.jpg", pillow(Image.fromarray(photo), "JPEG", quality=90, **options))
-    found = read_image(str(path))
-    assert np.array_equal(found.pixels, pillows(path))
-    assert found.lossy
+    result = read_image(str(path))
+    assert np.array_equal(result.pixels, pillows(path))
+    assert result.lossy
 
 
 def test_jpeg_inside_tiff_gives_the_same_pixels_and_is_marked(photo, write):
@@ -47,26 +47,26 @@ def test_jpeg_inside_tiff_gives_the_same_pixels_and_is_marked(photo, write):
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         (start,), (length,) = page.dataoffsets, page.databytecounts
-    found = read_image(path)
+    result = read_image(path)
     alone = write("alone.jpg", path.read_bytes()[start : start + length])
-    assert np.array_equal(found.pixels, pillows(alone))
-    assert found.lossy
+    assert np.array_equal(result.pixels, pillows(alone))
+    assert result.lossy
 
 
 @pytest.mark.parametrize("more", [[], [b"EXIFMM\0*"]])
 def test_lossy_webp_is_marked(more, photo, write):
     path = write("photo.webp", webp(photo, False, *more))
-    found = read_image(path)
-    assert found.pixels.shape == photo.shape
-    assert found.lossy
+    result = read_image(path)
+    assert result.pixels.shape == photo.shape
+    assert result.lossy
     if features.check("webp"):
-        assert np.array_equal(found.pixels, pillows(path))
+        assert np.array_equal(result.pixels, pillows(path))
 
 
 def test_extended_webp_without_loss_is_not_marked(photo, write):
-    found = read_image(write("photo.webp", webp(photo, True, b"EXIFMM\0*")))
-    assert np.array_equal(found.pixels, photo)
-    assert not found.lossy
+    result = read_image(write("photo.webp", webp(photo, True, b"EXIFMM\0*")))
+    assert np.array_equal(result.pixels, photo)
+    assert not result.lossy
 
 
 def test_webp_and_tiff_are_read_without_pillows_plugins(photo, write, monkeypatch):
@@ -145,8 +145,8 @@ def test_tiff_with_white_as_zero_is_turned_round(photo, write):
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_a_palette_becomes_its_colours(form, photo, write):
     palette = Image.fromarray(photo).quantize(64)
-    found = read_image(write("palette.bin", pillow(palette, form)))
-    assert np.array_equal(found.pixels, np.asarray(palette.convert("RGB")))
+    result = read_image(write("palette.bin", pillow(palette, form)))
+    assert np.array_equal(result.pixels, np.asarray(palette.convert("RGB")))
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])

@@ -199,11 +199,11 @@ def test_a_file_cut_anywhere_is_refused_or_whole(form, photo, write):
     for length in lengths:
         path = write("cut.bin", stream[:length])
         try:
-            found = read_image(path).pixels
+            result = read_image(path).pixels
         except ImageRefused:
             refused += 1
         else:
-            assert np.array_equal(found, whole)
+            assert np.array_equal(result, whole)
     assert refused >= len(lengths) - 3  # PNG's last chunk, say, holds no pixel
 
 

@@ -57,7 +57,7 @@ def controls_of(codec, method):
 
 def only_meant(waits):
     meant = ("elsewhere", *(f"baselines/{place}" for place in MAY_WAIT))  # the tests' own
-    return [one for one in waits if not one.startswith(meant)]
+    return [wait for wait in waits if not wait.startswith(meant)]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -123,8 +123,8 @@ def test_numbers_of_another_machine_or_version_are_not_joined(fake, field):
     conditions, calls, _ = fake
     on_gpu.measure(conditions, ["fake"], 25)
     path = conditions.out / "results.json"
-    found = json.loads(path.read_text())
-    found["described"][field] = "another"
-    path.write_text(json.dumps(found))
+    result = json.loads(path.read_text())
+    result["described"][field] = "another"
+    path.write_text(json.dumps(result))
     on_gpu.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c"] * 2

@@ -49,7 +49,7 @@ def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kin
     updates = [there.update() for _ in range(STEPS)]
     assert gpu.waits.keys() <= (WAITS_BEHIND_JPEG if kind in BEHIND_JPEG else set())
     tensors = [*there.network.parameters(), *there.network.buffers()]
-    assert {one.device.type for one in tensors} == {"cuda"}
+    assert {tensor.device.type for tensor in tensors} == {"cuda"}
     for update in updates:
         expected = here.update().numbers
         assert not update.skipped
@@ -64,7 +64,7 @@ def test_a_state_of_the_gpu_goes_on_on_the_processor(gpu):
     there, here = (learner_on(one, "crdr", "single_rate") for one in ("cuda", "cpu"))
     there.update()
     here.load_state(there.state())
-    assert {one.device.type for one in here.network.parameters()} == {"cpu"}
+    assert {parameter.device.type for parameter in here.network.parameters()} == {"cpu"}
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
         assert torch.equal(one, other.cpu())
     assert not here.update().skipped

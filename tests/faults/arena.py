@@ -30,19 +30,19 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b\u202a-\u202e\u2066-\u2069]")
 
 def wrongs(code: int, said: str) -> list[str]:
     """Return what is wrong with the end of a command: its words and its code."""
-    found = []
+    result = []
     if match := UNCAUGHT.search(said):
-        found.append(f"it prints '{match[0]}': {said[match.start() :][-1500:]}")
+        result.append(f"it prints '{match[0]}': {said[match.start() :][-1500:]}")
     if match := CONTROL.search(said):
-        found.append(f"it prints the control character {match[0]!r}")
+        result.append(f"it prints the control character {match[0]!r}")
     if code not in EXIT_CODES:  # 124 or a signal: beyond a limit of time
-        found.append(f"it ends with exit code {code}: {said[-300:]}")
+        result.append(f"it ends with exit code {code}: {said[-300:]}")
     last = said.rstrip().rpartition("\n")[2]
     if code == 2 and not last.startswith("bench: "):
-        found.append(f"it refuses without a sentence at the end: {last[:300]}")
+        result.append(f"it refuses without a sentence at the end: {last[:300]}")
     if code and not said.strip():
-        found.append(f"it ends with exit code {code} and says nothing")
-    return found
+        result.append(f"it ends with exit code {code} and says nothing")
+    return result
 
 
 class Arena:
@@ -76,28 +76,28 @@ class Arena:
             env=self._environment(), check=False,
         )  # fmt: skip
         self.commands += 1
-        said = re.sub(r"\r\n?", "\n", done.stdout.decode(errors="backslashreplace"))
-        found = wrongs(done.returncode, said)
+        message = re.sub(r"\r\n?", "\n", done.stdout.decode(errors="backslashreplace"))
+        result = wrongs(done.returncode, message)
         if (peak := _peak_bytes()) > max(before, MOST_BYTES):
-            found.append(f"a process of it takes {peak:,} bytes")
+            result.append(f"a process of it takes {peak:,} bytes")
         until(lambda: not self._processes(), SECONDS_TO_END)
-        found += [f"process {one} is left" for one in self._processes()]
-        found += ["code of a stranger was executed"] * self.canary.exists()
+        result += [f"process {process} is left" for process in self._processes()]
+        result += ["code of a stranger was executed"] * self.canary.exists()
         after = " ".join(map(str, words))
         self.findings += [
-            f"{one} after `bench {after}`".replace(str(self.folder), "ARENA") for one in found
+            f"{one} after `bench {after}`".replace(str(self.folder), "ARENA") for one in result
         ]
 
     def _processes(self) -> list[int]:
         """Return the processes whose environment or command line has the mark, but not this one."""
-        found = []
+        result = []
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 there = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
                 process_id = int(folder.name)
                 marked = self._mark.encode() in there and process_id != os.getpid()
-                found += [process_id] * (marked and is_running(process_id))
-        return found
+                result += [process_id] * (marked and is_running(process_id))
+        return result
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of commands: few variables of the user, and folders of here."""

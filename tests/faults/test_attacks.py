@@ -249,16 +249,16 @@ def test_an_attack_by_results_breaks_no_promise(seed, place, sound, record_prope
 def _path(folder: Path, place: str) -> Path:
     """Return the path of a place: a star is the folder with `per_image`, ? the name of a file."""
     parent, _, name = place.rpartition("/")
-    found = sorted(folder.glob(parent)) if "*" in parent else [folder / parent]
-    if not found:  # of a room that these results do not have
+    result = sorted(folder.glob(parent)) if "*" in parent else [folder / parent]
+    if not result:  # of a room that these results do not have
         first, _, rest = parent.partition("/*/")
-        found = [next((folder / first).glob("*/per_image")).parent / rest]
-    return found[0] / (sorted(found[0].iterdir())[0].name if name == "?" else name)
+        result = [next((folder / first).glob("*/per_image")).parent / rest]
+    return result[0] / (sorted(result[0].iterdir())[0].name if name == "?" else name)
 
 
 def drawn(strategy: st.SearchStrategy[Drawn], seed: int) -> Drawn:
     """Return a value that Hypothesis draws by the seed; the last of a few is the least simple."""
-    found: list[Drawn] = []
+    result: list[Drawn] = []
 
     @hypothesis.seed(seed)
     @settings(
@@ -267,9 +267,9 @@ def drawn(strategy: st.SearchStrategy[Drawn], seed: int) -> Drawn:
     )  # fmt: skip
     @hypothesis.given(strategy)
     def collect(value: Drawn) -> None:
-        found.append(value)
+        result.append(value)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)
         collect()
-    return found[-1]
+    return result[-1]

@@ -16,9 +16,11 @@ def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path, record_
     target = load_target(name, tmp_path)
     verdicts = [judge(target, data, HANG_SECONDS) for data in kept_inputs(name)]
     tell(record_property, "kept inputs of the fuzzer", len(verdicts), len(verdicts))
-    assert [one.finding for one in verdicts if one.finding] == []
-    assert any(one.refused for one in verdicts) != (name == "jpeg-segments")  # it only counts
-    assert not all(one.refused for one in verdicts)
+    assert [verdict.finding for verdict in verdicts if verdict.finding] == []
+    assert any(verdict.refused for verdict in verdicts) != (
+        name == "jpeg-segments"
+    )  # it only counts
+    assert not all(verdict.refused for verdict in verdicts)
 
 
 @pytest.mark.slow

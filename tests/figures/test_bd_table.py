@@ -105,8 +105,8 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
         if one["codec"] == "webp" and one["setting_value"] == 5:
             one["num_bytes"] = 0
     summary = summarise(table(rows))
-    (found,) = compare(summary, PSNR, "jpeg")
-    assert [one.setting for one in found.left_out] == ["quality=20"]
+    (result,) = compare(summary, PSNR, "jpeg")
+    assert [one.setting for one in result.left_out] == ["quality=20"]
     (without,) = excluded(summary, PSNR)
     assert (without.label, without.setting) == ("webp", "quality=5")
     assert without.why == "no bits, which no rate-distortion curve has a place for"
@@ -125,13 +125,13 @@ def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
 def of_sets(images):
     """Rows with a distribution metric, its values of single images given."""
     rows = [*sweep("jpeg", images), *sweep("webp", images)]
-    found = table(rows)
+    result = table(rows)
     values = [1000 / (one["setting_value"] + 5 * (one["codec"] == "webp")) for one in rows]
     ids = protocols([*METRICS, "fd_alex"])
     column = np.array(values)
-    found = found.append_column("fd_alex", [column])
-    found = found.append_column("fd_alex_protocol", [[ids["fd_alex"]] * len(rows)])
-    return summarise(found.append_column("fd_alex_reason", [[""] * len(rows)]), ids)
+    result = result.append_column("fd_alex", [column])
+    result = result.append_column("fd_alex_protocol", [[ids["fd_alex"]] * len(rows)])
+    return summarise(result.append_column("fd_alex_reason", [[""] * len(rows)]), ids)
 
 
 @pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])

@@ -9,17 +9,19 @@ from tools.docs_figures import draw, pictures
 
 
 def test_every_figure_of_a_page_has_a_command():
-    assert {one.name for one in pictures()} >= {
+    assert {picture.name for picture in pictures()} >= {
         f"{verb}.png" for verb in ("rd", "bd", "complexity", "realism", "crops", "generations")
     }
-    assert all((ROOT / "docs" / "figures" / one.name).exists() for one in pictures())
+    assert all((ROOT / "docs" / "figures" / picture.name).exists() for picture in pictures())
 
 
 @pytest.mark.parametrize(
     "picture",
     [
-        pytest.param(one, id=one.name, marks=() if one.name == "rd.png" else pytest.mark.slow)
-        for one in pictures()
+        pytest.param(
+            picture, id=picture.name, marks=() if picture.name == "rd.png" else pytest.mark.slow
+        )
+        for picture in pictures()
     ],
 )
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):

@@ -99,7 +99,7 @@ def test_a_figure_has_eight_curves_and_its_details_name_the_others():
     widths = {name: line.get_linewidth() for name, line in lines.items()}
     heavy = {name for name, width in widths.items() if width == max(widths.values())}
     assert heavy == {name for name in lines if name.startswith("CRDR")}
-    (absent,) = [one for one in drawing.details if one.startswith("Not drawn: ")]
+    (absent,) = [detail for detail in drawing.details if detail.startswith("Not drawn: ")]
     names = absent.removeprefix("Not drawn: ").rstrip(".").split(", ")
     assert {*names} == {c.name for c in panel.curves} - lines.keys()
     assert f"8 of {len(GAINS)} curves." in drawing.caption
@@ -111,12 +111,12 @@ def test_a_figure_has_eight_curves_and_its_details_name_the_others():
 
 def test_details_name_metrics_that_are_in_a_training_loss_and_no_other():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
-    told = {}
+    reported = {}
     for name in ("psnr", "lpips", "ms_ssim"):
         panel = measured_panel(summary, Measure.named(name))
         details = draw_rate_curves([panel], styles(summary.labels), "set", summary).details
-        told[name] = [one for one in details if "training loss" in one]
-    assert told == {
+        reported[name] = [detail for detail in details if "training loss" in detail]
+    assert reported == {
         "psnr": ["In the training loss: PSNR (dB) of CRDR β=3.84."],
         "lpips": ["In the training loss: LPIPS (AlexNet) of CRDR β=3.84."],
         "ms_ssim": [],
@@ -127,24 +127,26 @@ def test_variants_have_the_strongest_shade_that_a_marker_leaves_free_each_anothe
     own = ["ours:beta=3.84", "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56"]
     matched = ["hyperprior:weights=matched", "hyperprior:weights=matched-whole"]
     others = "jpeg:optimize=1", "jpegli", "mozjpeg", "webp", "jpeg2000", "jpeg2000:control=psnr"
-    found = styles([*own, *matched, *others, "avif", "jpegxl", "bpg", "x265", "vvenc", "vtm"])
-    shades = [lightness(found[label].colour) for label in own]
+    result = styles([*own, *matched, *others, "avif", "jpegxl", "bpg", "x265", "vvenc", "vtm"])
+    shades = [lightness(result[label].colour) for label in own]
     assert shades == sorted(set(shades))
     assert shades[1] - shades[0] < 16  # the first of three steps towards white
-    assert found[matched[0]].colour != found[matched[1]].colour
+    assert result[matched[0]].colour != result[matched[1]].colour
 
 
 @pytest.mark.parametrize("vision", VISIONS)
 def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
-    every = [[one.label for one in SYSTEMS]] if vision != "greyscale" else []  # 45 are too many
+    every = (
+        [[system.label for system in SYSTEMS]] if vision != "greyscale" else []
+    )  # 45 are too many
     here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    drawn = [[one.label for one in systems] for systems in (PAPER_SYSTEMS, FIELD_SYSTEMS)]
+    drawn = [[system.label for system in systems] for systems in (PAPER_SYSTEMS, FIELD_SYSTEMS)]
     for labels in (*drawn, here, *every):
-        found = styles(labels)
+        result = styles(labels)
         alike = [
             (one, other)
-            for one, other in combinations(found, 2)
-            if distance(found[one].colour, found[other].colour, vision) < LEAST_DISTANCE
-            and found[one].marker == found[other].marker
+            for one, other in combinations(result, 2)
+            if distance(result[one].colour, result[other].colour, vision) < LEAST_DISTANCE
+            and result[one].marker == result[other].marker
         ]
         assert alike == []

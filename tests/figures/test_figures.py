@@ -62,8 +62,8 @@ def lines_of(axes):
 def test_no_two_codecs_look_the_same():
     many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
     labels = [*families(), "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
-    found = styles([label for label in labels if label != "bmshj2018-hyperprior"])
-    assert len(set(found.values())) == len(found)
+    result = styles([label for label in labels if label != "bmshj2018-hyperprior"])
+    assert len(set(result.values())) == len(result)
 
 
 def test_a_known_codec_looks_the_same_whoever_else_is_there():
@@ -71,9 +71,9 @@ def test_a_known_codec_looks_the_same_whoever_else_is_there():
     assert alone["webp"] == among["webp"] == families()["webp"]
     assert styles(["hyperprior"])["hyperprior"] == families()["bmshj2018-hyperprior"]
     mse, ms_ssim = "compressai:model=mbt2018", "compressai:metric=ms-ssim:model=mbt2018"
-    found = styles([mse, ms_ssim])
-    assert found[mse] == families()["mbt2018"] != found[ms_ssim]
-    assert styles([ms_ssim])[ms_ssim] == found[ms_ssim]
+    result = styles([mse, ms_ssim])
+    assert result[mse] == families()["mbt2018"] != result[ms_ssim]
+    assert styles([ms_ssim])[ms_ssim] == result[ms_ssim]
 
 
 def test_a_variant_has_one_marker_in_every_figure():
@@ -85,7 +85,7 @@ def test_a_variant_has_one_marker_in_every_figure():
         "jpeg:optimize=1", "multirealism:beta=0", "multirealism:beta=2.56", "pqmim",
         "pqmim:perceptual=1",
     ]  # fmt: skip
-    known = [one.label for one in SYSTEMS if one.colour and one.kind == "standard"]
+    known = [system.label for system in SYSTEMS if system.colour and system.kind == "standard"]
     every = {label: style.marker for label, style in styles([*ours, *others, *known]).items()}
     assert len({every[label] for label in ours}) == len(ours)
     for label in [*ours, *others]:
@@ -202,9 +202,9 @@ def test_files_have_the_papers_width_embedded_truetype_and_no_date():
 
 
 def _inflated(pdf):
-    for found in re.finditer(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
+    for result in re.finditer(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
         try:
-            yield zlib.decompress(found.group(1))
+            yield zlib.decompress(result.group(1))
         except zlib.error:
             continue
 
@@ -218,7 +218,7 @@ def test_the_timing_figure_shows_timed_rows_alone():
     drawing = draw_complexity([block])
     (axes,) = drawing.figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["JPEG"]
-    assert any("Some CPU" in one for one in drawing.details)
+    assert any("Some CPU" in detail for detail in drawing.details)
     assert "Not or not wholly timed there: webp." in drawing.details
     assert timed_block(summary_of(["jpeg"])) is None
 
@@ -235,9 +235,9 @@ def test_the_table_of_means_shows_counts_where_they_differ():
     rows += [failed("raw", 8, "c", "encode", "boom")]
     rows[0] |= {"lpips_alex": None}
     rows[1] |= {"psnr_db": float("inf")}
-    found = means_table(summarise(table(rows)), [PSNR, LPIPS])
-    raw, jpeg = found.rows
-    assert found.headers[2:6] == ("images", "bpp", "PSNR (dB)", "LPIPS")
+    result = means_table(summarise(table(rows)), [PSNR, LPIPS])
+    raw, jpeg = result.rows
+    assert result.headers[2:6] == ("images", "bpp", "PSNR (dB)", "LPIPS")
     assert jpeg[2] == "3"
     assert jpeg[4] == "30.00 (2, ∞ 1)"
     assert jpeg[5].endswith("(2)")
@@ -245,27 +245,27 @@ def test_the_table_of_means_shows_counts_where_they_differ():
 
 
 def test_latex_escapes_what_it_would_take_for_commands_and_groups_what_repeats():
-    found = latex(Table(("a_b", "c & d"), (("x%", "-1.5"), ("{y}", "∞ 2")), 1), {"x%": "x"})
-    assert r"a\_b & c \& d \\" in found
-    assert r"x & $-$1.5 \\" in found
-    assert r"\{y\} & $\infty$ 2 \\" in found
-    assert found.count(r"\toprule") == found.count(r"\bottomrule") == 1
+    result = latex(Table(("a_b", "c & d"), (("x%", "-1.5"), ("{y}", "∞ 2")), 1), {"x%": "x"})
+    assert r"a\_b & c \& d \\" in result
+    assert r"x & $-$1.5 \\" in result
+    assert r"\{y\} & $\infty$ 2 \\" in result
+    assert result.count(r"\toprule") == result.count(r"\bottomrule") == 1
     assert escape_latex("\\{") == r"\textbackslash{}\{"
     repeated = Table(("a", "b"), (("x", "1"), ("x", "2"), ("y", "3")), 2)
     assert latex(repeated, {}).count(r"\addlinespace") == 1
-    assert r"\addlinespace" not in found
+    assert r"\addlinespace" not in result
 
 
 def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
     summary = summary_of(["jpeg", "webp"])
     records = list(csv.DictReader(io.StringIO(csv_text(summary.for_machines()))))
     values = [point.means["psnr_db"].value for point in summary.points]
-    assert [float(one["psnr_db"]) for one in records] == values
-    assert {one["psnr_db_images"] for one in records} == {"3"}
+    assert [float(record["psnr_db"]) for record in records] == values
+    assert {record["psnr_db_images"] for record in records} == {"3"}
     assert csv_text([]) == "\n"
-    found = means_table(summary, [LPIPS])
-    assert len(plain(found).splitlines()) == 1 + 12
-    lines = markdown(found).splitlines()
+    result = means_table(summary, [LPIPS])
+    assert len(plain(result).splitlines()) == 1 + 12
+    lines = markdown(result).splitlines()
     assert len(lines) == 2 + 12
     assert len({line.count("|") for line in lines}) == 1
 
@@ -274,6 +274,6 @@ def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
 def test_every_typeface_is_in_the_file(font, typeface):
     assert font in FONTS
     with drawn_as(font=font):
-        found = file_bytes(draw(summary_of(["jpeg", "webp"])).figure, "pdf")
-    assert typeface in found
-    assert font == "sans" or b"DejaVu" not in found
+        result = file_bytes(draw(summary_of(["jpeg", "webp"])).figure, "pdf")
+    assert typeface in result
+    assert font == "sans" or b"DejaVu" not in result

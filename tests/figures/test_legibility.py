@@ -80,7 +80,7 @@ def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
 
 
 def draw_paper(summary, dataset, metrics):
-    panels = [panel(one, dataset, summary, 1.3) for one in metrics]
+    panels = [panel(metric, dataset, summary, 1.3) for metric in metrics]
     with drawn_as(every_curve=True):
         return draw_rate_curves(panels, STYLES, dataset, summary, anchor="vtm", groups=True)
 
@@ -108,8 +108,8 @@ def draw_variants(summary):
     names = ["RaGAN, the method itself", *(f"Variant {n} with a long name" for n in range(7))]
     rows = [one | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
             for place, _ in enumerate(names) for one in fourteen()[: 6 * 24]]  # fmt: skip
-    found = summarise(table(rows))
-    labelled = named(found, dict(zip(found.labels, names, strict=True)))
+    result = summarise(table(rows))
+    labelled = named(result, dict(zip(result.labels, names, strict=True)))
     return draw_ablation(labelled, [PSNR, LPIPS], names[0], "a folder of photographs", "Trained.")
 
 

@@ -62,8 +62,8 @@ def test_a_label_and_a_colour_are_of_one_curve_alone(summary):
 
 def test_the_order_is_that_of_the_legend(summary):
     def legend(**look):
-        (found,) = draw(summary, **look).legends
-        return [text.get_text() for text in found.get_texts()]
+        (result,) = draw(summary, **look).legends
+        return [text.get_text() for text in result.get_texts()]
 
     assert legend() == ["CRDR β=3.84", "AVIF speed 4", "VTM"]
     assert legend(order="vtm,ours") == ["VTM", "CRDR β=3.84", "AVIF speed 4"]

@@ -93,25 +93,25 @@ def test_figures_are_drawn_where_their_csv_says_and_details_name_every_source(fi
     of_panel, x, y = ("metric", "bpp", "drawn")
     if figure == "realism_plot":
         of_panel, x, y = ("target_bpp", "distortion", "realism")
-    names = list(dict.fromkeys(one[of_panel] for one in records))
+    names = list(dict.fromkeys(record[of_panel] for record in records))
     for axes, name in zip(drawing.figure.axes, names, strict=True):
         plotted = {
             (plain(label), line.get_markerfacecolor() != "white"): places_of(line)
             for label, line in curves_of(axes).items()
         }
         stored: dict[tuple[str, bool], list[tuple[float, float]]] = {}
-        for one in records:
-            if one[of_panel] == name:
-                key = one["system"], one["measured"] == "True"
-                stored.setdefault(key, []).append((float(one[x]), float(one[y])))
+        for record in records:
+            if record[of_panel] == name:
+                key = record["system"], record["measured"] == "True"
+                stored.setdefault(key, []).append((float(record[x]), float(record[y])))
         assert plotted == stored
     assert f"({24 if figure == 'kodak' else 428} images)" in drawing.caption
     assert len(drawing.caption.split()) <= 60
     details = " ".join(drawing.details)
-    for one in records:
-        texts = [one[key] for key in one if key.rpartition("_")[2] in ("source", "protocol")]
+    for record in records:
+        texts = [record[key] for key in record if key.rpartition("_")[2] in ("source", "protocol")]
         assert all(text in details for text in texts if text != "coding/1")
-        assert one["system"] in details
+        assert record["system"] in details
     assert drawing.figure.get_size_inches()[0] == WIDTHS["page"]
     assert all(axes.bbox.height / drawing.figure.dpi > 1.5 for axes in drawing.figure.axes)
 
@@ -142,7 +142,7 @@ def test_the_lines_of_a_surface_are_the_grid():
                   if r["setting"] == setting]  # fmt: skip
         assert places_of(line) == stored
     assert len(curves_of(flat)) == 2
-    (dots,) = (one.get_offsets() for one in flat.collections)
+    (dots,) = (collection.get_offsets() for collection in flat.collections)
     stored = [[float(r[name]) for name in ("psnr_db", "lpips_alex")] for r in records]
     assert np.array_equal(dots, np.array(stored))
     details = " ".join(drawing.details)
@@ -159,7 +159,7 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     block = block_of(summarise(table(timed)), "set")
     drawing = draw_complexity([block, *published_blocks(SECONDS)])
     records = as_read(drawing)
-    mine = {one["system"]: one for one in records if one["measured"] == "True"}
+    mine = {record["system"]: record for record in records if record["measured"] == "True"}
     # 100 x 80 pixels: .04 and .32 s are 5 and 40 s per megapixel
     assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
     assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
@@ -177,7 +177,7 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     assert "SSCL (AAAI 2026), Table 2 of the paper" in details
     assert "compare within one alone" in details
     assert "set, 3 images, Some CPU, 2 cores" in details
-    decoders = [float(one["decode_fastest"]) for one in records[len(mine) :]]
+    decoders = [float(record["decode_fastest"]) for record in records[len(mine) :]]
     assert all(first <= second for first, second in pairwise(decoders))
     assert block_of(summarise(table(kodak_rows("jpeg")))) is None
 
@@ -198,9 +198,9 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     words = [text.get_text() for text in drawing.figure.texts]
     assert words == ["Source", "One", "0.254 bpp, 31.46 dB", "Two",
                      "0.254 bpp, 31.46 dB, LPIPS 0.1234"]  # fmt: skip
-    assert [one["system"] for one in drawing.records] == ["One", "Two"]
+    assert [record["system"] for record in drawing.records] == ["One", "Two"]
     frames = drawing.figure.axes[0].patches
-    assert {one.get_bbox().bounds for one in frames} == {(1, 2, 4, 3)}
+    assert {frame.get_bbox().bounds for frame in frames} == {(1, 2, 4, 3)}
     assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table, {})
 
 

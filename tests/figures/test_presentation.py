@@ -119,11 +119,13 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     write_paper(Paper(title="A paper", series=series), folder / "a.json")
     Store(tmp_path / "r" / "garden").append(rows())
     made = curves(PaperResults(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
-    drawn = {(one["metric"], one["system"], one["measured"]) for one in made.drawing.records}
+    drawn = {
+        (record["metric"], record["system"], record["measured"]) for record in made.drawing.records
+    }
     assert drawn == {
         ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)
     }  # fmt: skip
-    assert max(one["bpp"] for one in made.drawing.records) <= 2.0
+    assert max(record["bpp"] for record in made.drawing.records) <= 2.0
     assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
     details = " ".join(made.drawing.details)
     assert "HiFiC: A paper, a table" in details

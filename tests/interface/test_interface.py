@@ -40,8 +40,8 @@ def test_importing_loads_few_modules_and_nothing_heavy():
         "import sys; before = set(sys.modules); import benchmark; print(*{*sys.modules} - before)"
     )
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    modules = set(told.split())
+    reported = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    modules = set(reported.split())
     assert {"benchmark"} <= modules
     assert len(modules) < 60  # 29 with Python 3.11, all but one of its own
     assert not modules & set(HEAVY)
@@ -139,13 +139,13 @@ def test_protocols_and_reasons_of_metrics_are_frames_of_their_own(tmp_path):
     rows = [row("jpeg", 5, "a", **without), row("jpeg", 5, "b", **older), row("jpeg", 5, "c")]
     Store(folder).append([*rows, failed("jpeg", 5, "d", "encode", "no")])
     frame = benchmark.load(folder)
-    found = {
-        (one.metric, one.protocol): (one.rows, one.present)
-        for one in benchmark.protocols(frame).itertuples()
+    result = {
+        (row.metric, row.protocol): (row.rows, row.present)
+        for row in benchmark.protocols(frame).itertuples()
     }
-    assert found["psnr_db", PROTOCOLS["psnr_db"]] == (2, True)
-    assert found["psnr_db", "psnr-rgb8/0"] == (1, False)
-    assert found["ms_ssim", PROTOCOLS["ms_ssim"]] == (2, True)
+    assert result["psnr_db", PROTOCOLS["psnr_db"]] == (2, True)
+    assert result["psnr_db", "psnr-rgb8/0"] == (1, False)
+    assert result["ms_ssim", PROTOCOLS["ms_ssim"]] == (2, True)
     (lack,) = benchmark.missing(frame).to_dict("records")
     assert (lack["image"], lack["metric"], lack["reason"]) == ("a", "ms_ssim", "too small")
     assert len(benchmark.missing(frame[frame["image"] == "c"])) == 0
@@ -272,7 +272,7 @@ def test_distribution_metrics_are_those_of_a_report(stored):
     names = ("psnr", "fd_squeeze")
     report = read_results(ROOT / "results", "kodak", "all", names, allow_few=True).summary
     means = benchmark.summary(benchmark.load(ROOT / "results/kodak"), metrics=names, allow_few=True)
-    expected = [one["fd_squeeze"] for one in report.for_machines()]
+    expected = [row["fd_squeeze"] for row in report.for_machines()]
     assert sum(value is not None for value in expected) > 4
     assert means["fd_squeeze"].replace(np.nan, None).tolist() == expected
     # No features are kept there: without a value a metric has no column.

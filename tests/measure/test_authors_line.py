@@ -35,10 +35,10 @@ def run(kind, *more):
 def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
     done = run("RaisesInLibrary", "-v")
     assert done.returncode == 1
-    told = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
+    reported = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
     failed = [line for line in done.stdout.splitlines() if line.startswith("failed ")]
     assert len(failed) == 6
-    assert all(told in line and str(MINE.parent) not in line for line in failed)
+    assert all(reported in line and str(MINE.parent) not in line for line in failed)
 
 
 def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos):
@@ -60,12 +60,12 @@ def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
     assert done.returncode == 1
     assert "not decodable: sound.py, line " in done.stdout
     records = [json.loads(path.read_text()) for path in photos.glob("s/*/runs/*.json")]
-    (told,) = [one for record in records for one in record.get("tracebacks", ())]
-    assert "IndexError" in told["traceback"]
-    assert len(told["cells"]) == 6
+    (reported,) = [one for record in records for one in record.get("tracebacks", ())]
+    assert "IndexError" in reported["traceback"]
+    assert len(reported["cells"]) == 6
     audited = bench("audit", "decode", "s", "--codecs", "./sound.py:Plain", "--json")
-    (told,) = json.loads(audited.stdout)["tracebacks"]
-    assert "IndexError" in told["traceback"]
+    (reported,) = json.loads(audited.stdout)["tracebacks"]
+    assert "IndexError" in reported["traceback"]
 
 
 def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
@@ -77,8 +77,8 @@ def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
     assert done.returncode == 1
     assert "decode: sound.py, line " in done.stdout
     records = [json.loads(path.read_text()) for path in photos.glob("r/*/runs/*.json")]
-    (told,) = [one for record in records for one in record.get("tracebacks", ())]
-    assert (len(told["cells"]), len(records)) == (6, 2)
+    (reported,) = [one for record in records for one in record.get("tracebacks", ())]
+    assert (len(reported["cells"]), len(records)) == (6, 2)
 
 
 def failure(codec, action):

@@ -25,8 +25,8 @@ def record_of(folder):
     ids=["calls", "instances"],
 )
 def test_a_decoder_that_is_not_deterministic_fails_one_cell(kind, samples, photos):
-    code, told = run(kind)
-    (failed,) = told["failed"]
+    code, reported = run(kind)
+    (failed,) = reported["failed"]
     assert (code, failed["stage"]) == (1, "decode")
     assert failed["cell"] == f"mine.py:{kind} step=1 1.png"
     assert failed["reason"].startswith(

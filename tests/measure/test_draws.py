@@ -42,38 +42,41 @@ def outcome(tmp_path_factory):
 
 def test_every_seed_is_measured_from_the_same_bytes(outcome):
     assert not outcome.failures
-    rows = [one for one in outcome.rows.to_pylist() if one["codec"] == DRAWS]
+    rows = [row for row in outcome.rows.to_pylist() if row["codec"] == DRAWS]
     streams, pictures = {}, {}
-    for one in rows:
-        place = one["image"], one["setting_value"]
-        streams.setdefault(place, set()).add(one["stream_sha256"])
-        pictures.setdefault(place, set()).add(one["decoded_sha256"])
+    for row in rows:
+        place = row["image"], row["setting_value"]
+        streams.setdefault(place, set()).add(row["stream_sha256"])
+        pictures.setdefault(place, set()).add(row["decoded_sha256"])
     assert {len(found) for found in streams.values()} == {1}
     assert {len(found) for found in pictures.values()} == {3}
-    assert {one["variant"] for one in rows} == {"", "seed=1", "seed=2"}
+    assert {row["variant"] for row in rows} == {"", "seed=1", "seed=2"}
 
 
 def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
     summary = summarise_with_distributions(outcome.rows, outcome.matrix.store.folder, ("psnr",))
     spreads = draw_spreads(summary, [PSNR])
-    assert [one.label for one in spreads] == [CodecSpec(DRAWS, ()).label] * 3
-    assert {one.draws for one in spreads} == {3}
-    for one in spreads:
+    assert [spread.label for spread in spreads] == [CodecSpec(DRAWS, ()).label] * 3
+    assert {spread.draws for spread in spreads} == {3}
+    for spread in spreads:
         rows = [
             (row["variant"], row["psnr_db"])
             for row in outcome.rows.to_pylist()
-            if row["codec"] == DRAWS and row["setting_value"] == one.setting.value
+            if row["codec"] == DRAWS and row["setting_value"] == spread.setting.value
         ]
         means = [
             np.mean([psnr for name, psnr in rows if name == each])
             for each in ("", "seed=1", "seed=2")
         ]
-        assert one.over_draws == pytest.approx((min(means), max(means)))
-        assert one.mean == pytest.approx(np.mean(means))
-        assert one.over_draws.low < one.mean < one.over_draws.high
-        assert one.over_images.low < one.mean < one.over_images.high
-        assert one.over_images.high - one.over_images.low > one.over_draws.high - one.over_draws.low
+        assert spread.over_draws == pytest.approx((min(means), max(means)))
+        assert spread.mean == pytest.approx(np.mean(means))
+        assert spread.over_draws.low < spread.mean < spread.over_draws.high
+        assert spread.over_images.low < spread.mean < spread.over_images.high
+        assert (
+            spread.over_images.high - spread.over_images.low
+            > spread.over_draws.high - spread.over_draws.low
+        )
     print_outcome(outcome)
-    told = capsys.readouterr().out
-    assert plain(draws_table(spreads)) in told
-    assert "Over draws: the lowest and the highest mean of a drawing." in told
+    reported = capsys.readouterr().out
+    assert plain(draws_table(spreads)) in reported
+    assert "Over draws: the lowest and the highest mean of a drawing." in reported

@@ -56,10 +56,10 @@ def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_pat
     log = tmp_path / "log"
     done = finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
     assert {d.outcome.row["status"] for d in done} == {"ok"}
-    told = list(notes(log))
-    gpu, cpu = ([one for one in told if one[0] == device] for device in ("cuda", "cpu"))
+    reported = list(notes(log))
+    gpu, cpu = ([one for one in reported if one[0] == device] for device in ("cuda", "cpu"))
     assert len(gpu) == len(cpu) == 9
-    assert len({one[1] for one in told}) == 2
+    assert len({one[1] for one in reported}) == 2
     together = [
         (one, other)
         for one in gpu
@@ -134,6 +134,6 @@ def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources
     words = ("run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr", "--results")
     done = ran(sys.executable, "-m", "benchmark", *words, tmp_path / "out", TMPDIR=place)
     assert done.returncode == 2
-    said = f"bench: the folder for temporary files, {place}"
-    assert done.stderr.startswith(said)
+    message = f"bench: the folder for temporary files, {place}"
+    assert done.stderr.startswith(message)
     assert done.stderr.endswith("name a shorter one by $TMPDIR\n")

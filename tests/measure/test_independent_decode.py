@@ -89,10 +89,10 @@ def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_
     streams = [(str(step), Honest().encode(photo, Setting("step", step))) for step in (64, 16, 1)]
     done = [one for one in decode_all(spec, streams, "cpu", 2) if one is not None]
     assert {where for _, where, _ in done} == {"cpu"}
-    found = {name: pixels for name, _, pixels in done}
-    assert found.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
-    assert sorted(found) == ["1", "64"]
-    assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in found.items())
+    result = {name: pixels for name, _, pixels in done}
+    assert result.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
+    assert sorted(result) == ["1", "64"]
+    assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in result.items())
 
 
 def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
@@ -145,8 +145,8 @@ def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
     damaged.write_bytes(b"other bytes")
     lost.unlink()
     findings, _ = audited(store)
-    assert sum(map(sum, (one.values() for one in findings.counts.values()))) == 5
-    assert sum(one["identical"] for one in findings.counts.values()) == 4
+    assert sum(map(sum, (count.values() for count in findings.counts.values()))) == 5
+    assert sum(count["identical"] for count in findings.counts.values()) == 4
     assert findings.not_kept == 1
     (problem,) = findings.problems
     assert "is damaged" in problem.reason

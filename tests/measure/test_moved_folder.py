@@ -53,9 +53,9 @@ def test_another_folder_of_that_name_has_results_of_its_own(photos, tmp_path):
     name, _ = measured(photos, tmp_path / "results")
     other = filled(tmp_path / "there" / "photos", range(10, 15))
     shutil.copy(photos / "0.png", other)  # one image in both makes them no one dataset
-    found, count = measured(other, tmp_path / "results")
-    assert (found[:-6], count) == ("photos-", 6)
-    assert found != name
+    result, count = measured(other, tmp_path / "results")
+    assert (result[:-6], count) == ("photos-", 6)
+    assert result != name
     renamed = shutil.copytree(photos, tmp_path / "holiday")
     assert measured(renamed, tmp_path / "results")[1] == 6
     assert len(list((tmp_path / "results").iterdir())) == 3

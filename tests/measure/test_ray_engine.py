@@ -41,8 +41,8 @@ class Here:
 
     def run(self, cells, remarks=None, **changes):
         """Outcomes as they come, and None now and then."""
-        told = {} if remarks is None else remarks
-        engine = RayEngine(self.connected, lambda task: None, 1.0, told)
+        reported = {} if remarks is None else remarks
+        engine = RayEngine(self.connected, lambda task: None, 1.0, reported)
         return engine.carry_out(cells, conditions(**changes))
 
     def rows(self, cells, remarks=None, **changes):
@@ -93,16 +93,16 @@ def test_several_nodes_give_the_rows_that_one_process_gives_and_crashes_stay_row
     """Two codecs in one run: one that is honest, and one that dies in native code."""
     honest, dying = cells(f"{CODECS}:Traced", sources), cells(f"{FAKES}:Segfaults", sources)
     monkeypatch.setenv("BENCH_PAUSE", "0.2")
-    found = cluster.rows(honest + dying)
+    result = cluster.rows(honest + dying)
     assert len(at_work(traces)) == 2, "a worker on each node"
     monkeypatch.undo()
-    assert {cell.key: stable(found[cell.key]) for cell in honest} == alone(honest)
-    failed = [row for row in found.values() if row["status"] == "failed"]
+    assert {cell.key: stable(result[cell.key]) for cell in honest} == alone(honest)
+    failed = [row for row in result.values() if row["status"] == "failed"]
     assert {row["reason"] for row in failed} == {
         "the process that worked on this cell was killed by SIGSEGV"
     }
     assert {row["setting_value"] for row in failed} == {16.0}
-    assert (len(found), len(failed)) == (18, 3)
+    assert (len(result), len(failed)) == (18, 3)
 
 
 def parent(process_id):
@@ -119,7 +119,7 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_no
     gate.touch()
     monkeypatch.setenv("BENCH_GATE", str(gate))
     lost = cluster.add()
-    (raylet,) = (one.process.pid for one in lost.all_processes["raylet"])
+    (raylet,) = (process.process.pid for process in lost.all_processes["raylet"])
     running, done = cluster.run(todo, jobs=3), []
     while sum(setting == "16" for setting, _ in begun(traces)) < 3:
         done.append(next(running))
@@ -136,16 +136,16 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_no
 
 
 def test_a_worker_that_is_killed_gives_its_cell_to_another(cluster, sources, traces):
-    found = cluster.rows(cells(f"{CODECS}:KillsItsWorker", sources[:1]))
-    assert {row["status"] for row in found.values()} == {"ok"}
+    result = cluster.rows(cells(f"{CODECS}:KillsItsWorker", sources[:1]))
+    assert {row["status"] for row in result.values()} == {"ok"}
     assert sorted(begun(traces).values()) == [1, 1, 2]
 
 
 def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
     cluster, sources, traces
 ):
-    found = cluster.rows(cells(f"{CODECS}:KillsItsWorker:times=99", sources[:1]))
-    failed = {row["setting_value"]: row for row in found.values() if row["status"] == "failed"}
+    result = cluster.rows(cells(f"{CODECS}:KillsItsWorker:times=99", sources[:1]))
+    failed = {row["setting_value"]: row for row in result.values() if row["status"] == "failed"}
     assert list(failed) == [16.0]
     assert failed[16.0]["stage"] == "worker"
     assert failed[16.0]["reason"].startswith("3 workers lost while working on this cell")
@@ -156,10 +156,10 @@ def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
 def test_codecs_for_a_gpu_have_a_lane_of_their_own_with_a_gpu_and_others_see_none(cluster, sources):
     both = cells(f"{CODECS}:OnGpu", sources[:1]) + cells(f"{CODECS}:OnCpu", sources[:1])
     outcomes = [one.outcome for one in cluster.run(both) if hasattr(one, "outcome")]
-    assert [one.row["status"] for one in outcomes] == ["ok"] * 6
+    assert [outcome.row["status"] for outcome in outcomes] == ["ok"] * 6
     samples = 6 + 40 * 30 * 3
-    told = {(one.row["device"], one.stream[samples:]) for one in outcomes}
-    assert told == {("cuda", b"0"), ("cpu", b"")}, "the first GPU of its node, and none"
+    reported = {(outcome.row["device"], outcome.stream[samples:]) for outcome in outcomes}
+    assert reported == {("cuda", b"0"), ("cpu", b"")}, "the first GPU of its node, and none"
 
 
 def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_measured(
@@ -168,9 +168,9 @@ def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_mea
     both = cells(f"{CODECS}:OnlyThere", sources[:1]) + cells(f"{FAKES}:Honest", sources[:1])
     monkeypatch.setenv("BENCH_ON_A_NODE", "1")
     remarks = {}
-    found = cluster.rows(both, remarks)
-    assert Counter(row["status"] for row in found.values()) == {"ok": 3, "failed": 3}
-    (reason,) = {row["reason"] for row in found.values() if row["status"] == "failed"}
+    result = cluster.rows(both, remarks)
+    assert Counter(row["status"] for row in result.values()) == {"ok": 3, "failed": 3}
+    (reason,) = {row["reason"] for row in result.values() if row["status"] == "failed"}
     label = parse_codec(f"{CODECS}:OnlyThere").text
     assert reason.startswith(f"no node can run {label}: node ")
     assert reason.endswith("the program 'nonesuch' is not on the PATH: install it")

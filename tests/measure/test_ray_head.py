@@ -27,9 +27,9 @@ def test_a_head_that_answers_is_there_and_one_that_does_not_is_lost_after_a_whil
     head = Head(address, 0.05)
     assert not until(head.is_lost, 1)
     server.close()
-    told = []
-    assert until(lambda: told.append(head.is_lost()) or told[-1])
-    assert len(told) > 2, "one question without an answer is not enough"
+    reported = []
+    assert until(lambda: reported.append(head.is_lost()) or reported[-1])
+    assert len(reported) > 2, "one question without an answer is not enough"
 
 
 def test_a_head_that_comes_back_is_not_lost(listening, monkeypatch):

@@ -92,7 +92,7 @@ def test_a_codecs_crash_is_a_failed_row_and_the_next_process_gets_the_image_agai
         1
     ]
     outcomes = [sent(worker, cell) for cell in cells(f"{FAKES}:Segfaults", [source])]
-    assert [one.row["status"] for one in outcomes] == ["ok", "failed", "ok"]
+    assert [outcome.row["status"] for outcome in outcomes] == ["ok", "failed", "ok"]
     assert outcomes[1].row["stage"] == "worker"
     assert outcomes[1].row["reason"].endswith("was killed by SIGSEGV")
     assert with_image == [True, False, True]
@@ -149,10 +149,10 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", "/w")
     monkeypatch.setenv("VTM_DIR", "/v")
     monkeypatch.setenv("SOMEBODYS_SECRET", "s")
-    told = environment()
-    assert (told["BENCH_WEIGHTS"], told["VTM_DIR"]) == ("/w", "/v")
-    assert "SOMEBODYS_SECRET" not in told
-    assert "PATH" not in told
+    reported = environment()
+    assert (reported["BENCH_WEIGHTS"], reported["VTM_DIR"]) == ("/w", "/v")
+    assert "SOMEBODYS_SECRET" not in reported
+    assert "PATH" not in reported
 
 
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):
@@ -173,10 +173,10 @@ def test_a_codec_that_cannot_see_all_that_it_runs_is_no_other_build_on_a_node():
 def test_a_stream_of_a_pack_travels_with_its_cell(hire):
     from benchmark.datasets.sample import open_sample
 
-    (found, *_) = probe(open_sample([]).images[:1], False, 1)
+    (result, *_) = probe(open_sample([]).images[:1], False, 1)
     pack = open_pack(PACK)
     spec = next(iter(pack.infos))
-    cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", found, PACK)
+    cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", result, PACK)
     part = only(pack, cell)
     assert len(part.streams) == 1
     there = sent(hire(), cell._replace(pack=NOWHERE / "vtm.tar"), pack=part)
@@ -213,8 +213,8 @@ def test_features_that_the_driver_has_are_not_computed_again(source, tmp_path, m
     bench.carry_out(cell)
     bench.carry_out(cell, delivered=delivered)
     keys = (protocol, source.sha256), ("alex/1", source.sha256), (protocol, "ab")
-    found = [[is_kept(*key) for key in keys] for is_kept in asked]
-    assert found == [[False, False, False], [True, False, False]]
+    result = [[is_kept(*key) for key in keys] for is_kept in asked]
+    assert result == [[False, False, False], [True, False, False]]
 
 
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):

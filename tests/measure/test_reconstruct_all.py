@@ -26,8 +26,8 @@ def contents(tmp_path, photo, monkeypatch):
 
 
 def reconstructed(rows, contents, device):
-    found = (one for one in reconstruct_all(rows, contents, device, 1) if one is not None)
-    return [pixels for _, pixels in sorted(found, key=lambda one: one[0])]
+    result = (one for one in reconstruct_all(rows, contents, device, 1) if one is not None)
+    return [pixels for _, pixels in sorted(result, key=lambda one: one[0])]
 
 
 def on_gpu(row, contents, monkeypatch):
@@ -43,8 +43,8 @@ def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(conte
     rows = contents.table.to_pylist()
     both = [*rows, *(on_gpu(row, contents, monkeypatch) for row in rows)]
     assert both[0]["decoded_sha256"] != both[len(rows)]["decoded_sha256"]
-    found = reconstructed(both, contents, "cuda")
-    assert [pixels_sha256(one) for one in found] == [one["decoded_sha256"] for one in both]
+    result = reconstructed(both, contents, "cuda")
+    assert [pixels_sha256(one) for one in result] == [one["decoded_sha256"] for one in both]
     without = reconstructed(both, contents, "cpu")
     assert [isinstance(one, Failed) for one in without] == [False] * len(rows) + [True] * len(rows)
     assert without[-1].stage == "verify"
@@ -53,6 +53,6 @@ def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(conte
 def test_a_stream_that_was_not_kept_does_not_end_the_others(contents):
     first, *others = contents.table.to_pylist()
     contents.store._path(first["stream_sha256"]).unlink()
-    found = reconstructed([first, *others], contents, "cpu")
-    assert found[0] == Failed("load", "its stream was not kept")
-    assert not any(isinstance(one, Failed) for one in found[1:])
+    result = reconstructed([first, *others], contents, "cpu")
+    assert result[0] == Failed("load", "its stream was not kept")
+    assert not any(isinstance(one, Failed) for one in result[1:])

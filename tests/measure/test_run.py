@@ -60,10 +60,10 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     )  # each row is stored at once
     assert until(lambda: list(results.glob("*/per_image")) and stable(only_store(results)), 120)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=900)
+    _, message = process.communicate(timeout=900)
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("bench: interrupted; finished cells are kept")
-    assert "Traceback" not in said
+    assert message.splitlines()[-1].startswith("bench: interrupted; finished cells are kept")
+    assert "Traceback" not in message
     assert 0 < len(stable(only_store(results))) < 18
 
 
@@ -125,7 +125,7 @@ def test_nothing_is_decoded_for_metrics_without_their_weights(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert "not measured" not in run().stderr
     done = run("Honest", "--metrics", "psnr,lpips,fd_alex,dists")
-    (absent,) = [one for one in done.stderr.splitlines() if one.startswith("not measured: ")]
+    (absent,) = [line for line in done.stderr.splitlines() if line.startswith("not measured: ")]
     assert "`bench fetch alexnet`" in absent
     assert "`bench fetch dists`" in absent
     assert all(row["lpips_alex_protocol"] is None for row in stable(only_store(results))), (
@@ -134,12 +134,12 @@ def test_nothing_is_decoded_for_metrics_without_their_weights(
     refused = rescore("lpips,fd_alex")
     assert refused.returncode == 2
     assert "`bench fetch alexnet`" in refused.stderr
-    told = json.loads(rescore("lpips,psnr_y", "--json").stdout)
-    assert "alexnet" in told["lacking"]["lpips"]
-    assert (told["tried"], told["filled"], told["still_null"]) == (18, 18, 0)
-    told = json.loads(rescore("lpips,psnr_y", "--json", "-v").stdout)
-    assert "no weight file alexnet-owt-*.pth" in told["lacking"]["lpips"]
-    assert (told["tried"], told["filled"]) == (0, 0)
+    reported = json.loads(rescore("lpips,psnr_y", "--json").stdout)
+    assert "alexnet" in reported["lacking"]["lpips"]
+    assert (reported["tried"], reported["filled"], reported["still_null"]) == (18, 18, 0)
+    reported = json.loads(rescore("lpips,psnr_y", "--json", "-v").stdout)
+    assert "no weight file alexnet-owt-*.pth" in reported["lacking"]["lpips"]
+    assert (reported["tried"], reported["filled"]) == (0, 0)
 
 
 def test_the_plan_counts_without_measuring(images, results, run):

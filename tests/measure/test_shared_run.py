@@ -52,12 +52,12 @@ def test_a_metric_that_finished_rows_lack_is_computed_from_their_streams(request
 
 
 def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(request_of):
-    seen, told = [], []
+    seen, reported = [], []
 
     @contextmanager
     def progress(what, total):
-        told.append((what, total))
-        yield told.append
+        reported.append((what, total))
+        yield reported.append
 
     def announce(matrix, lacking, workers):
         seen.append(
@@ -66,8 +66,8 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
 
     run(request_of(), announce=announce, progress=progress)
     assert seen == [(6, 6, set())]
-    assert told[0] == ("measuring", 6)
-    assert told[-1][:2] == (6, 0)
+    assert reported[0] == ("measuring", 6)
+    assert reported[-1][:2] == (6, 0)
 
 
 def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):
@@ -89,9 +89,9 @@ def test_the_record_of_a_run_holds_the_whole_request(request_of):
     request = request_of(limit=1)
     outcome = run(request)
     (path,) = (outcome.matrix.store.folder / "runs").glob("*.json")
-    told = json.loads(path.read_text())["request"]
-    assert told["codecs"] == list(request.codecs)
-    assert (told["limit"], told["metrics"], told["weights_dir"]) == (1, ["psnr"], None)
+    reported = json.loads(path.read_text())["request"]
+    assert reported["codecs"] == list(request.codecs)
+    assert (reported["limit"], reported["metrics"], reported["weights_dir"]) == (1, ["psnr"], None)
 
 
 def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkeypatch):

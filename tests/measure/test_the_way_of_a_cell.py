@@ -66,5 +66,5 @@ def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
 def files_of(entered):
     inside = (path for path in map(Path, entered.files) if path.is_relative_to(ROOT))
     files = {path.relative_to(ROOT).as_posix() for path in inside}
-    ours = {one for one in files if one.startswith(("benchmark/", "baselines/"))}
+    ours = {file for file in files if file.startswith(("benchmark/", "baselines/"))}
     return sorted(one for one in ours if not one.startswith("benchmark/system/"))

@@ -47,21 +47,21 @@ def run(spec, *more, timeout=SECONDS):
 
 
 def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells_go_on(photos):
-    code, told = run("Swallows", "--jobs", "1")
+    code, reported = run("Swallows", "--jobs", "1")
     assert code == 1
-    assert [(one["cell"], one["stage"], one["reason"]) for one in told["failed"]] == [
+    assert [(one["cell"], one["stage"], one["reason"]) for one in reported["failed"]] == [
         (f"mine.py:Swallows step=2 {number}.png", "encode", "no result after 1.5 s (--timeout)")
         for number in (0, 1)
     ]
-    assert (told["cells"], told["measured"]) == (4, 4)
-    (ok, failed) = told["summary"]
+    assert (reported["cells"], reported["measured"]) == (4, 4)
+    (ok, failed) = reported["summary"]
     assert (ok["images"], failed["images_failed"]) == (2, 2)
 
 
 def test_what_the_codec_has_started_is_ended_with_it(photos):
     log = photos / "log"
-    code, told = run(f"Stubborn:log={log}", "--limit", "1", "--jobs", "1")
-    assert (code, len(told["failed"])) == (1, 1)
+    code, reported = run(f"Stubborn:log={log}", "--limit", "1", "--jobs", "1")
+    assert (code, len(reported["failed"])) == (1, 1)
     programs = [int(line) for line in log.read_text().split()]
     assert len(programs) == 2
     assert until(lambda: not any(map(is_running, programs)))

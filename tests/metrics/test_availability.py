@@ -45,13 +45,13 @@ def test_a_damaged_file_is_found_where_it_is_loaded(nowhere):
 
 
 def test_every_absent_weight_file_and_package_names_the_command_that_brings_it(nowhere):
-    found = {name: absence(why) for name, why in lacking(EVERY).items()}
-    commands = {name: command for name, (what, command) in found.items() if command}
+    result = {name: absence(why) for name, why in lacking(EVERY).items()}
+    commands = {name: command for name, (what, command) in result.items() if command}
     for name, network in (
         ("lpips", "alexnet"), ("lpips_vgg", "vgg"), ("dists", "dists"), ("niqe", "niqe"),
         ("kid256", "inception"), ("fd_squeeze", "squeezenet"),
     ):  # fmt: skip
-        assert found[name] == ("weights absent", f"`bench fetch {network}`")
+        assert result[name] == ("weights absent", f"`bench fetch {network}`")
     assert "pyiqa" in commands["musiq"] or "bench fetch musiq" in commands["musiq"]
 
 

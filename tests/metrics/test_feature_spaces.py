@@ -52,8 +52,8 @@ def of_torchvision(layers: torch.nn.Module) -> Callable[[list[Path]], Features]:
         mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         with torch.inference_mode():
             normal = torchvision.transforms.functional.normalize(seen, mean, deviation)
-            found: Features = layers(normal).mean((2, 3)).numpy()
-        return found
+            result: Features = layers(normal).mean((2, 3)).numpy()
+        return result
 
     return peer
 
@@ -100,10 +100,10 @@ def test_an_image_gets_the_features_that_the_peer_has_for_files_of_its_patches(
     case, coffee, tmp_path
 ):
     patches = cut_patches(coffee)
-    found, expected = case.space().features(coffee), case.peer(as_files(patches, tmp_path))
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape == (3, case.dimensions)
-    assert close(found, expected)
+    result, expected = case.space().features(coffee), case.peer(as_files(patches, tmp_path))
+    assert result.dtype == np.float32
+    assert result.shape == expected.shape == (3, case.dimensions)
+    assert close(result, expected)
     assert np.ptp(expected, axis=0).max() > 100 * RELATIVE * expected.max(), "patches differ"
 
 
@@ -127,8 +127,8 @@ def test_inception_of_another_file_is_unavailable_and_is_not_run(tmp_path, monke
     for content in (b"", b"text", some.getvalue(), trap):
         file.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()[:8]
-        told = f"is not pytorch-fid's .*, its sha256 begins with {digest} instead of 6726825d: "
-        with pytest.raises(Unavailable, match=told):
+        reported = f"is not pytorch-fid's .*, its sha256 begins with {digest} instead of 6726825d: "
+        with pytest.raises(Unavailable, match=reported):
             Inception256()
     assert not (tmp_path / "trap").exists()
     file.unlink()
@@ -143,12 +143,12 @@ def test_the_same_file_by_another_programs_name_gives_the_same_features(
     content = (inception_folder / INCEPTION_FILE).read_bytes()
     (tmp_path / f"weights-{INCEPTION_FILE.removeprefix('pt_')}").write_bytes(content)
     monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", hashlib.sha256(content).hexdigest())
-    found = []
+    result = []
     for folder in (inception_folder, tmp_path):
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
-        found.append(Inception256().features(np.ascontiguousarray(coffee[:256, :256])))
-    assert np.array_equal(*found)
-    assert found[0].any()
+        result.append(Inception256().features(np.ascontiguousarray(coffee[:256, :256])))
+    assert np.array_equal(*result)
+    assert result[0].any()
 
 
 SIZES = (

@@ -38,15 +38,15 @@ def weights(inception_folder, monkeypatch):
 
 def theirs(peer, pixels):
     patches = np.stack(cut_patches(pixels)).transpose(0, 3, 1, 2)
-    (found,) = peer(torch.from_numpy(np.ascontiguousarray(patches)))
-    return found.numpy()
+    (result,) = peer(torch.from_numpy(np.ascontiguousarray(patches)))
+    return result.numpy()
 
 
 def test_features_are_torch_fidelitys_and_not_pytorch_fids(weights, peer, coffee):
-    found, expected = InceptionTF256().features(coffee), theirs(peer, coffee)
-    assert found.shape == expected.shape == (3, 2048)
+    result, expected = InceptionTF256().features(coffee), theirs(peer, coffee)
+    assert result.shape == expected.shape == (3, 2048)
     largest = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, atol=SPREAD * largest)
+    np.testing.assert_allclose(result, expected, atol=SPREAD * largest)
     other = Inception256().features(coffee)
     assert np.abs(other - expected).max() > 100 * SPREAD * largest
 
@@ -57,9 +57,9 @@ def test_fid_and_kid_of_sets_are_torch_fidelitys():
     decoded = [one + generator.normal(0.2, 0.5, one.shape).astype(np.float32) for one in reference]
     sets = [torch.from_numpy(np.concatenate(one)).double() for one in (reference, decoded)]
     fid = fid_statistics_to_metric(*map(fid_features_to_statistics, sets), verbose=False)
-    found = FID256TF().reduce(reference, decoded).value
-    assert found == pytest.approx(fid["frechet_inception_distance"], rel=1e-6)
+    result = FID256TF().reduce(reference, decoded).value
+    assert result == pytest.approx(fid["frechet_inception_distance"], rel=1e-6)
     # one subset of everything; their mean scatters around this number
     kid = kid_features_to_metric(*sets, kid_subsets=1, kid_subset_size=len(sets[0]), verbose=False)
-    found = KID256TF().reduce(reference, decoded).value
-    assert found == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-5)
+    result = KID256TF().reduce(reference, decoded).value
+    assert result == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-5)

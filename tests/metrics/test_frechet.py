@@ -92,15 +92,15 @@ def test_the_influence_of_an_image_is_the_derivative_to_its_weight(monkeypatch, 
         features[:, :dead] = 0
     for features in decoded:
         features[:, dead : 2 * dead] = 1
-    found = frechet(reference, decoded)
-    assert found.value == pytest.approx(
+    result = frechet(reference, decoded)
+    assert result.value == pytest.approx(
         weighted_distance(reference, decoded, np.ones(12)), rel=1e-10
     )
     expected = derivatives(lambda weights: weighted_distance(reference, decoded, weights), 12)
     np.testing.assert_allclose(
-        found.influence, expected, rtol=0, atol=1e-7 * np.abs(expected).max()
+        result.influence, expected, rtol=0, atol=1e-7 * np.abs(expected).max()
     )
-    assert found.influence.sum() == pytest.approx(0, abs=1e-12 * np.abs(expected).sum())
+    assert result.influence.sum() == pytest.approx(0, abs=1e-12 * np.abs(expected).sum())
 
 
 @DIMENSIONS
@@ -149,10 +149,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     for draw in range(draws):
         sets = gaussian_images(generator, images, 6, 3)
         for unit, shape in [*units.items()][: 2 if draw < few else 1]:
-            found = frechet(*(list(x.reshape(shape)) for x in sets))
-            count = len(found.influence)
-            error = math.sqrt(np.sum(found.influence**2) / (count * (count - 1)))
-            inside[unit] += abs(found.value - true_distance(3)) < 1.96 * error
+            result = frechet(*(list(x.reshape(shape)) for x in sets))
+            count = len(result.influence)
+            error = math.sqrt(np.sum(result.influence**2) / (count * (count - 1)))
+            inside[unit] += abs(result.value - true_distance(3)) < 1.96 * error
     # .95 with a standard error of .015; patches taken for independent have intervals too short.
     assert 0.90 <= inside["images"] / draws <= 0.995
     assert inside["patches"] / few < 0.85
@@ -192,11 +192,11 @@ def test_extrapolation_is_a_line_through_all_images_and_two_halves(images):
         values = [weighted_distance(reference, decoded, weights), np.mean(at_halves)]
         return np.polyfit(inverse, values, 1)[1]
 
-    found = frechet_at_infinity(reference, decoded)
-    assert found.value == pytest.approx(extrapolate(np.ones(images)), rel=1e-9)
+    result = frechet_at_infinity(reference, decoded)
+    assert result.value == pytest.approx(extrapolate(np.ones(images)), rel=1e-9)
     expected = derivatives(extrapolate, images)
     np.testing.assert_allclose(
-        found.influence, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
+        result.influence, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
     )
 
 
@@ -221,14 +221,14 @@ def test_a_column_is_its_reduction():
     sets = image_set(np.random.default_rng(22), 6, 4, 5)
     for kind in (FID256, FIDInfinity, FDAlex, FDSqueeze):
         expected = (frechet_at_infinity if kind is FIDInfinity else frechet)(*sets)
-        found = kind().reduce(*sets)
-        assert found.value == expected.value
-        np.testing.assert_array_equal(found.influence, expected.influence)
+        result = kind().reduce(*sets)
+        assert result.value == expected.value
+        np.testing.assert_array_equal(result.influence, expected.influence)
 
 
 def test_realism_is_judged_by_fid_first_and_no_two_metrics_share_a_place():
     every = [Measure.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
     judges = [one for one in every if one.realism is not None]
     judges.sort(key=lambda one: one.realism)
-    assert [one.column for one in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]
-    assert len({one.realism for one in judges}) == len(judges)
+    assert [judge.column for judge in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]
+    assert len({judge.realism for judge in judges}) == len(judges)

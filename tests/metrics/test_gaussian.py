@@ -94,11 +94,11 @@ def test_identical_sets_have_distance_0_within_rounding(samples, smallest, dead)
     features = correlated(np.random.default_rng(6), samples, 60, smallest)
     features[:, :dead] = 3.25
     trace = np.trace(np.cov(features, rowvar=False))
-    for found in (
+    for result in (
         of_features(features, features),
         distance(GaussianSums.of(features), GaussianSums.of(features[::-1])),
     ):
-        assert 0 <= found <= 1e-12 * trace
+        assert 0 <= result <= 1e-12 * trace
 
 
 def test_small_variances_keep_their_digits():
@@ -114,9 +114,9 @@ def test_small_variances_keep_their_digits():
 
 def test_features_that_do_not_vary_have_the_distance_of_their_means():
     still, other = np.ones((9, 3)), np.array([[1.0, 1, 4]] * 9)
-    found = frechet([still], [other])
-    assert found.value == 9
-    assert found.influence.tolist() == [0]
+    result = frechet([still], [other])
+    assert result.value == 9
+    assert result.influence.tolist() == [0]
     assert of_features(still[:2], other[:2]) == 9
 
 
@@ -126,9 +126,9 @@ def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
     first[:, 3:] = second[:, :3] = 0
     traces = np.trace(np.cov(first, rowvar=False) + np.cov(second, rowvar=False))
     expected = traces + np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
-    found = frechet([first[:9], first[9:]], [second[:9], second[9:]])
-    assert found.value == pytest.approx(expected, rel=1e-13)
-    assert np.isfinite(found.influence).all()
+    result = frechet([first[:9], first[9:]], [second[:9], second[9:]])
+    assert result.value == pytest.approx(expected, rel=1e-13)
+    assert np.isfinite(result.influence).all()
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])

@@ -44,7 +44,7 @@ def test_it_is_a_loop_over_pairs():
 
 def test_the_influence_of_an_image_is_the_derivative_to_its_weight():
     reference, decoded = image_set(np.random.default_rng(3), 8, 4, 5)
-    found = kernel_distance(reference, decoded)
+    result = kernel_distance(reference, decoded)
     ways = 1e-5 * np.eye(8)
     expected = [
         8
@@ -53,8 +53,8 @@ def test_the_influence_of_an_image_is_the_derivative_to_its_weight():
         for way in ways
     ]
     largest = np.abs(expected).max()
-    np.testing.assert_allclose(found.influence, expected, rtol=0, atol=1e-5 * largest)
-    assert found.influence.sum() == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(result.influence, expected, rtol=0, atol=1e-5 * largest)
+    assert result.influence.sum() == pytest.approx(0, abs=1e-12)
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
@@ -73,9 +73,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     inside, draws, images = 0, 200, 150
     for _ in range(draws):
         sets = [generator.standard_normal((images, 1, 3)) + mean for mean in means]
-        found = kernel_distance(*map(list, sets))
-        error = np.sqrt(np.sum(found.influence**2) / (images * (images - 1)))
-        inside += abs(found.value - truth) < 1.96 * error
+        result = kernel_distance(*map(list, sets))
+        error = np.sqrt(np.sum(result.influence**2) / (images * (images - 1)))
+        inside += abs(result.value - truth) < 1.96 * error
     assert 0.90 <= inside / draws <= 0.995
 
 
@@ -84,18 +84,18 @@ def test_blocks_do_not_show(monkeypatch, block):
     reference, decoded = image_set(np.random.default_rng(8), 6, 5, 6)
     expected = kernel_distance(reference, decoded)
     monkeypatch.setattr(module, "BLOCK_PATCHES", block)
-    found = kernel_distance(reference, decoded)
-    assert found.value == pytest.approx(expected.value, abs=1e-6)
-    np.testing.assert_allclose(found.influence, expected.influence, rtol=0, atol=1e-5)
+    result = kernel_distance(reference, decoded)
+    assert result.value == pytest.approx(expected.value, abs=1e-6)
+    np.testing.assert_allclose(result.influence, expected.influence, rtol=0, atol=1e-5)
 
 
 def test_an_image_without_patches_weighs_nothing():
     reference, decoded = image_set(np.random.default_rng(12), 6, 5, 1)
-    found = kernel_distance(reference, decoded)
+    result = kernel_distance(reference, decoded)
     empty = reference[0][:0]
     beside = kernel_distance([*reference, empty], [*decoded, empty])
-    assert beside.value == pytest.approx(found.value, abs=1e-12)
-    np.testing.assert_allclose(beside.influence, [*(found.influence * 7 / 6), 0], atol=1e-12)
+    assert beside.value == pytest.approx(result.value, abs=1e-12)
+    np.testing.assert_allclose(beside.influence, [*(result.influence * 7 / 6), 0], atol=1e-12)
 
 
 def drawn(seed, images=40, dimensions=8):
@@ -116,10 +116,10 @@ def test_torch_fidelity_gives_the_same_shares(monkeypatch, block, offset):
     expected = calculate_precision_recall_full(
         *(torch.from_numpy(np.concatenate(one)).double() for one in (decoded, reference))
     )
-    moved = [[one + np.float32(offset) for one in images] for images in (reference, decoded)]
-    found = [kind().reduce(*moved).value for kind in (Precision256, Recall256)]
+    moved = [[image + np.float32(offset) for image in images] for images in (reference, decoded)]
+    result = [kind().reduce(*moved).value for kind in (Precision256, Recall256)]
     # float32 holds features near 1000 to 6e-5, which may move a patch across a border
-    assert found == pytest.approx(expected, abs=1e-6 if offset == 0 else 2 / 160)
+    assert result == pytest.approx(expected, abs=1e-6 if offset == 0 else 2 / 160)
     assert 0.2 < expected[0] != expected[1] < 1
 
 

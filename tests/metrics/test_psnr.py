@@ -86,13 +86,13 @@ def test_numpy_and_the_compiled_loops_give_the_same_bits(shape, levels, monkeypa
 
 def planes_by_definition(pixels: Pixels) -> list[np.ndarray]:
     """Y', Cb and Cr of each pixel in fractions, rounded half to even."""
-    found = []
+    result = []
     for red, green, blue in pixels.reshape(-1, 3).tolist():
         luma = (2126 * Fraction(red) + 7152 * green + 722 * blue) / 10_000
         blueness = 128 + (blue - luma) / (2 - 2 * Fraction(722, 10_000))
         redness = 128 + (red - luma) / (2 - 2 * Fraction(2126, 10_000))
-        found.append([min(round(value), 255) for value in (luma, blueness, redness)])
-    return list(np.array(found).T)
+        result.append([min(round(value), 255) for value in (luma, blueness, redness)])
+    return list(np.array(result).T)
 
 
 def test_the_weighted_psnr_of_ycbcr_is_the_mean_of_8_bit_planes_6_to_1_to_1(photo, noisy):

@@ -177,8 +177,8 @@ def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here
     (here / "mine.py").write_text(WHOLE.replace("return abs(prepared", "return 1 / 0 + (prepared"))
     done = run()
     assert done.returncode == 1
-    told = "score: mine.py, line 14, in compare: ZeroDivisionError: division by zero"
-    assert sum(told in line for line in done.stdout.splitlines()) == 4
+    reported = "score: mine.py, line 14, in compare: ZeroDivisionError: division by zero"
+    assert sum(reported in line for line in done.stdout.splitlines()) == 4
     for row in rows():
         assert (row["status"], row["mine_error"]) == ("ok", None)
         assert row["mine_error_reason"].startswith("mine.py, line 14, in compare: Zero")

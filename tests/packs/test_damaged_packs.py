@@ -13,7 +13,7 @@ from support.packs.honest_pack import HONEST, conditions, recorded_contender, re
 
 def read_all(path):
     pack = open_pack(path)
-    return [pack.read(one) for one in pack.streams.values()]
+    return [pack.read(stream) for stream in pack.streams.values()]
 
 
 def one_stream(pack):
@@ -51,11 +51,11 @@ def test_a_damaged_pack_is_one_sentence(folder_pack, spoil):
     spoil(folder_pack)
     with pytest.raises(BadPack) as raised:
         read_all(folder_pack)
-    said = str(raised.value)
-    assert said.startswith(f"the pack {folder_pack} cannot be used: ")
-    assert said.endswith("get or export it again")
-    assert "\n" not in said
-    assert len(said) < len(str(folder_pack)) + 600
+    message = str(raised.value)
+    assert message.startswith(f"the pack {folder_pack} cannot be used: ")
+    assert message.endswith("get or export it again")
+    assert "\n" not in message
+    assert len(message) < len(str(folder_pack)) + 600
 
 
 def test_a_damaged_tar_is_one_sentence(measured, tmp_path):

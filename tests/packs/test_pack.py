@@ -25,7 +25,7 @@ def test_a_pack_is_readable_without_this_project(measured, tmp_path):
     export_pack(path, [measured], [HONEST], NOTES)
     with tarfile.open(path) as tar:
         names = tar.getnames()
-        told = json.load(tar.extractfile("anchor/pack.json"))
+        reported = json.load(tar.extractfile("anchor/pack.json"))
         rows = list(csv.DictReader(io.TextIOWrapper(tar.extractfile("anchor/rows.csv"))))
         streams = {
             name.rpartition("/")[2]: tar.extractfile(name).read()
@@ -33,8 +33,8 @@ def test_a_pack_is_readable_without_this_project(measured, tmp_path):
             if name.startswith("anchor/streams/")
         }
     assert all(sha256(data).hexdigest() == name for name, data in streams.items())
-    (codec,) = told["codecs"]
-    assert (told["name"], told["notes"]) == ("anchor", ["made for a test"])
+    (codec,) = reported["codecs"]
+    assert (reported["name"], reported["notes"]) == ("anchor", ["made for a test"])
     assert (codec["info"]["command"], codec["info"]["licence"]) == ("encode({step})", "MIT")
     assert len(rows) == 6
     for row in rows:
@@ -71,8 +71,8 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     again = tmp_path / "again.tar"
     export_pack(again, [store], [HONEST], NOTES)
     first, second = open_pack(pack_path), open_pack(again)
-    assert [one.fields for one in first.streams.values()] == [
-        one.fields for one in second.streams.values()
+    assert [stream.fields for stream in first.streams.values()] == [
+        stream.fields for stream in second.streams.values()
     ]
     assert first.infos == second.infos
 
@@ -113,13 +113,13 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak")
     remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes them here"
-    told = f"4 bundled rows of kodak without a bundled stream; {remedy}"
+    reported = f"4 bundled rows of kodak without a bundled stream; {remedy}"
     assert (nothing.returncode, nothing.stdout) == (2, "")
-    assert nothing.stderr == f"bench: nothing is left for a pack: {told}\n"
+    assert nothing.stderr == f"bench: nothing is left for a pack: {reported}\n"
     assert not out.exists()
     done = bench(*words, "--dataset", "all")
-    assert (done.returncode, done.stdout) == (0, f"left out {told}\n{out}: 6 streams\n")
-    assert {one.fields["dataset"] for one in open_pack(out).streams.values()} == {"photos"}
+    assert (done.returncode, done.stdout) == (0, f"left out {reported}\n{out}: 6 streams\n")
+    assert {stream.fields["dataset"] for stream in open_pack(out).streams.values()} == {"photos"}
 
 
 def test_nothing_is_written_over_and_a_failure_leaves_nothing(measured, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(fol
     rewrite(rows, third.fields["decoded_sha256"], "0" * 64)
     rewrite(rows, f",{fourth.fields['bpp']},", ",0.5,")
     (folder_pack / "streams" / first.sha256).write_bytes(b"")
-    found = {one.what for one in audited(folder_pack, sources).contradictions}
-    assert len(found) == 4
+    result = {contradiction.what for contradiction in audited(folder_pack, sources).contradictions}
+    assert len(result) == 4
     for words in ("is damaged", "psnr_db is ", "decodes to pixels that differ", "its bpp is "):
-        assert sum(words in what for what in found) == 1
+        assert sum(words in what for what in result) == 1

@@ -126,7 +126,7 @@ def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
         for n, source in enumerate([sources[0]] * 7)
     ]
     assert lacking(contender, sources) == ""
-    told = lacking(contender._replace(encoder_lacks="no program"), [*sources, *strangers])
-    assert told.startswith("no program; and ")
-    assert told.endswith("of 7 of 9 images: s0, s1, s2 and 4 more")
+    reported = lacking(contender._replace(encoder_lacks="no program"), [*sources, *strangers])
+    assert reported.startswith("no program; and ")
+    assert reported.endswith("of 7 of 9 images: s0, s1, s2 and 4 more")
     assert lacking(Contender(HONEST, contender.info, contender.sweep), strangers) == ""

@@ -29,16 +29,16 @@ def data(file):
 @pytest.fixture
 def visit(browser):
     """Opens a page; at the end nothing was complained of, and nothing fetched but its pictures."""
-    contexts, said, asked, folders = [], [], [], set()
+    contexts, text, asked, folders = [], [], [], set()
 
     def open_page(file, viewport=DESKTOP, **options):
         context = browser.new_context(viewport=viewport, **options)
         contexts.append(context)
         folders.add(file.parent)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(f"dialog {dialog.message}"))
+        page.on("console", lambda message: text.append(message.text))
+        page.on("pageerror", lambda error: text.append(str(error)))
+        page.on("dialog", lambda dialog: text.append(f"dialog {dialog.message}"))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(file.as_uri())
         page.wait_for_selector("#chart .point")
@@ -47,6 +47,6 @@ def visit(browser):
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert text == []
     beside = tuple(folder.as_uri() for folder in folders)
     assert not [url for url in asked if not url.startswith((*beside, "data:"))]

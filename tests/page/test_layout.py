@@ -98,7 +98,7 @@ def test_the_legend_has_curves_alone(visit, long_names):
 
 def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(visit, file, data):
     page = visit(file)
-    labels = [one["label"] for one in data["codecs"]]
+    labels = [value["label"] for value in data["codecs"]]
     anchors = [labels[number] for number in data["neighbours"]]
     assert anchors == ["jpeg", "jpeg:subsampling=444"]
 

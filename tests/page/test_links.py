@@ -42,10 +42,10 @@ def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, da
     named = "/".join([data["dataset"], *parts, image])
     page = follow(f"{named}?beside=jpeg2000,jpeg&metric=ms_ssim")
     title, image, panes = opened(page)
-    name = next(one["name"] for one in data["codecs"] if one["label"] == codec)
+    name = next(value["name"] for value in data["codecs"] if value["label"] == codec)
     assert (title, image) == (f"{name} {setting}", "spoon.png")
     assert panes[0] == title
-    assert [one.rpartition(" ")[0] for one in panes[1:]] == ["JPEG 2000", "JPEG"]
+    assert [pane.rpartition(" ")[0] for pane in panes[1:]] == ["JPEG 2000", "JPEG"]
     assert page.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
     assert page.locator("#viewer-notice").inner_text() == ""
     loaded(page)
@@ -92,7 +92,7 @@ def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
     page = follow("another/webp/quality=40/missing.png?beside=jpeg,nocodec&metric=lpips")
     title, _, panes = opened(page)
     assert title == "WebP quality=40"
-    assert [one.split()[0] for one in panes] == ["WebP", "JPEG"]
+    assert [pane.split()[0] for pane in panes] == ["WebP", "JPEG"]
     assert page.locator("#viewer-notice").inner_text() == (
         "The link names the dataset “another”, the image “missing.png”, the codec “nocodec”, "
         "the metric “lpips”, which this page does not have."

@@ -30,13 +30,13 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     page = visit(file)
 
     def means(column, codecs):
-        found = {}
+        result = {}
         for codec in codecs:
             mine = [p for p in data["points"] if data["codecs"][p["codec"]]["name"] == codec]
-            found[codec] = sorted(
+            result[codec] = sorted(
                 (p["means"][column]["bpp"], p["means"][column]["place"]) for p in mine
             )
-        return found
+        return result
 
     def drawn():
         return {name: places(curve) for name, curve in curves_of(page).items()}
@@ -55,7 +55,9 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     assert not page.evaluate(axis)
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
     assert drawn() == means("ms_ssim", names)
-    mean = next(one for one in data["points"] if one["setting"] == "quality=50")["means"]["ms_ssim"]
+    mean = next(value for value in data["points"] if value["setting"] == "quality=50")["means"][
+        "ms_ssim"
+    ]
     assert mean["place"] == pytest.approx(-10 * np.log10(1 - mean["value"]), rel=1e-4)
     assert page.locator("#chart .interval").count() == 0
     page.check("#intervals")
@@ -69,12 +71,12 @@ def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, f
     page.uncheck("#log-rate")
 
     def ticks(attribute, anchor):
-        found = page.eval_on_selector_all(
+        result = page.eval_on_selector_all(
             f"#chart text[text-anchor={anchor}]:not([class])",
             "(all) => all.map((one) => [Number(one.textContent),"
             f" Number(one.getAttribute('{attribute}'))])",
         )
-        return np.polyfit(*np.array(found).T, 1)
+        return np.polyfit(*np.array(result).T, 1)
 
     def drawn():
         series = page.locator("#chart .series").last
@@ -167,17 +169,17 @@ def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak)
     page = visit(kodak)
     page.locator("#find-curve input").fill("vtm compressai")
     page.locator("#find-curve .found button").first.click()
-    found = curves_of(page)["VTM (CompressAI)"]
-    assert (found["filled"], found["dashes"]) == (False, "4 3")
+    result = curves_of(page)["VTM (CompressAI)"]
+    assert (result["filled"], result["dashes"]) == (False, "4 3")
     assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
     caption = page.locator("#curve-caption").inner_text()
     assert "Open markers: published." in caption
     assert "* a trial." in caption
-    point = found["points"][3]
+    point = result["points"][3]
     page.mouse.move(*place_of(page, point["x"], point["y"]))
-    said = page.locator("#chart .tip").inner_text()
-    assert vtm["source"] in said
-    assert vtm["points"][3]["reference"] in said
+    message = page.locator("#chart .tip").inner_text()
+    assert vtm["source"] in message
+    assert vtm["points"][3]["reference"] in message
     page.locator("#all-points summary").click()
     page.locator("button[data-point]").first.click()
     absent = page.locator("#panes .absent").first.inner_text()
@@ -212,18 +214,18 @@ def test_two_settings_are_compared_image_by_image(visit, file, data, results):
     page.select_option("#scatter-against", str(numbers[1]))
     webp, jpeg = (np.array(data["points"][n]["image_values"]["psnr_db"]) for n in numbers)
     test = stats.ttest_rel(webp, jpeg).confidence_interval(0.95)
-    said = page.locator("#scatter-finding").inner_text().replace("−", "-")
+    message = page.locator("#scatter-finding").inner_text().replace("−", "-")
     assert (
         f": {np.mean(webp - jpeg):+.2f} dB (95 % interval {test.low:+.2f} to {test.high:+.2f}"
-        in said
+        in message
     )
-    assert f"better in {np.count_nonzero(webp > jpeg)} of 3 images" in said
+    assert f"better in {np.count_nonzero(webp > jpeg)} of 3 images" in message
     page.mouse.click(*place_of(page, jpeg[1], webp[1], "scatter"))
     image = data["points"][numbers[0]]["images"][1]
     current = page.locator("#image-table [aria-current]").inner_text()
     assert current == data["images"][image]["name"]
     panes = page.locator("#panes figcaption strong").all_inner_texts()
-    assert [one.split(" ")[0] for one in panes] == ["WebP", "JPEG"]
+    assert [pane.split(" ")[0] for pane in panes] == ["WebP", "JPEG"]
 
 
 def test_everything_can_be_done_from_the_keyboard(visit, file, data):
@@ -238,10 +240,10 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     assert (page.evaluate("document.activeElement.id"), page.evaluate(focus)) == ("chart", "solid")
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    told = page.locator("#chart-status").inner_text()
+    reported = page.locator("#chart-status").inner_text()
     page.keyboard.press("Enter")
     page.wait_for_selector("#viewer[open]")
-    assert told.startswith(page.locator("#viewer-title").inner_text() + ":")
+    assert reported.startswith(page.locator("#viewer-title").inner_text() + ":")
     for key, mode in (("f", "flicker"), ("d", "difference"), ("v", "decoded"), ("s", "slider")):
         page.keyboard.press(key)
         assert page.locator("#mode-choice input:checked").get_attribute("value") == mode
@@ -270,11 +272,11 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
 
 def colours(page):
     """Of text and background, as #rrggbb."""
-    found = page.evaluate(
+    result = page.evaluate(
         "() => { const {color, backgroundColor} = getComputedStyle(document.body);"
         " return [color, backgroundColor]; }"
     )
-    return ["#" + "".join(f"{int(part):02x}" for part in one[4:-1].split(",")) for one in found]
+    return ["#" + "".join(f"{int(part):02x}" for part in one[4:-1].split(",")) for one in result]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

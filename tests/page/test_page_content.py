@@ -93,16 +93,16 @@ def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
 
 def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     data, rows = data_of(page), rows_of(measured_once)
-    found = re.findall(
+    result = re.findall(
         r'<button type="button" (\S.*?)><img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
         page.read_text(),
     )
-    parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in found]
-    assert found[0][0] == "disabled"
-    [name] = {unescape(alt).partition(", ")[0] for _, _, alt in found} & set(IMAGES)
-    side, left, top = map(int, re.findall(r"\d+", found[0][2].rpartition(":")[2]))
-    assert len(found) > 2
-    for (opens, _, _), part in zip(found, parts, strict=True):
+    parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
+    assert result[0][0] == "disabled"
+    [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
+    side, left, top = map(int, re.findall(r"\d+", result[0][2].rpartition(":")[2]))
+    assert len(result) > 2
+    for (opens, _, _), part in zip(result, parts, strict=True):
         if opens == "disabled":
             [sha256] = {one["image_sha256"] for one in rows if one["image"] == name}
         else:
@@ -162,8 +162,8 @@ def test_what_failed_and_what_made_it_is_said(page):
     text = unescape(page.read_text())
     failed = r"Failed <[^>]*>1</span></summary><ul><li>[^<]*CrashesOnEncode[^<]*step=64"
     assert re.search(failed, text)
-    for said in ("coding/1", "psnr-rgb8/1", "ms-ssim-rgb8/1", "libwebp"):
-        assert said in text
+    for message in ("coding/1", "psnr-rgb8/1", "ms-ssim-rgb8/1", "libwebp"):
+        assert message in text
 
 
 def test_of_42_codecs_eight_are_shown_first_and_the_page_is_below_2_mb(tmp_path):
@@ -267,9 +267,9 @@ def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
     data = data_of(page_of(results))
     pictures = [picture for point in data["points"] for picture in point["pictures"]]
     assert sum(isinstance(picture, int) for picture in pictures) == 2
-    said = " ".join(data["absent"])
-    assert "was not kept; `bench run --codecs" in said
-    assert "is damaged" in said
+    message = " ".join(data["absent"])
+    assert "was not kept; `bench run --codecs" in message
+    assert "is damaged" in message
 
 
 def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):
@@ -316,7 +316,7 @@ def test_published_curves_that_were_asked_for_are_shown_first(tmp_path):
     rows = [row("jpeg", q, name) for q in (10, 20, 30, 40) for name in names]
     Store(tmp_path / "kodak").append(rows)
     data = data_of(make_page(tmp_path, "kodak", published="vtm"))
-    assert {one["name"].split()[0] for one in data["published"]["psnr_db"]} == {"VTM"}
+    assert {value["name"].split()[0] for value in data["published"]["psnr_db"]} == {"VTM"}
     assert "VTM (CompressAI)" in data["shown"]["published"]
     offered = data_of(make_page(tmp_path, "kodak"))
     assert offered["shown"]["published"] == []

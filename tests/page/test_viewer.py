@@ -51,7 +51,7 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
     assert page.locator("#viewer-title").inner_text() == "WebP quality=40"
     assert page.locator("#panes figcaption strong").first.inner_text() == "WebP quality=40"
     lines = page.locator("#image-table tbody tr").all()
-    found = {
+    result = {
         line.locator("th").inner_text(): [cell.inner_text() for cell in line.locator("td").all()]
         for line in lines
     }
@@ -63,7 +63,7 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
         ]
         for at, image in enumerate(point["images"])
     }
-    assert found == expected
+    assert result == expected
     line = page.locator("#viewer-line")
     values = point["means"]["psnr_db"]["value"], point["means"]["ms_ssim"]["value"]
     assert line.inner_text().split(" · ") == [
@@ -151,11 +151,11 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
     image = next(n for n, one in enumerate(data["images"]) if one["name"] == "cup.png")
     rate = point["image_bpp"][point["images"].index(image)]
     nearest = {}
-    for one in data["points"]:
-        name = data["codecs"][one["codec"]]["name"]
-        if image in one["images"]:
-            away = abs(np.log(one["image_bpp"][one["images"].index(image)] / rate))
-            nearest.setdefault(name, []).append((away, one["setting"]))
+    for value in data["points"]:
+        name = data["codecs"][value["codec"]]["name"]
+        if image in value["images"]:
+            away = abs(np.log(value["image_bpp"][value["images"].index(image)] / rate))
+            nearest.setdefault(name, []).append((away, value["setting"]))
     best = {f"{name} {min(found)[1]}" for name, found in nearest.items()}
     assert len(panes) == 4
     assert panes[0] == "WebP quality=40"

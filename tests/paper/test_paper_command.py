@@ -84,8 +84,8 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     for name in absent:
         (sentence,) = [line for line in lines if line.startswith(f"no {name}: ")]
         assert "bench" in sentence or "./run_all.sh" in sentence
-    told = "curves_kodak has only published points of CRDR β=3.84, CRDR β=0: `bench run"
-    assert sum(line.startswith(told) for line in lines) == 1
+    reported = "curves_kodak has only published points of CRDR β=3.84, CRDR β=0: `bench run"
+    assert sum(line.startswith(reported) for line in lines) == 1
     # the pack's rows of VTM are on Kodak without a run, as recorded
     vtm = [r for r in records(folder_of(tmp_path) / "curves_kodak.csv") if r["system"] == "VTM"]
     assert {(r["how"], r["images"], r["source"]) for r in vtm} == {("recorded", "24", "VTM 23.13")}
@@ -105,11 +105,11 @@ def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tm
     assert done.exit_code == 0, done.output
     assert "left out" not in done.stdout
     for name, column in zip(names, ("fd_squeeze", "lpips_squeeze"), strict=True):
-        found = records(folder_of(tmp_path / "results") / f"{name}.csv")
-        at_a_fifth = {one["system"] for one in found if one["target_bpp"] == "0.2"}
+        result = records(folder_of(tmp_path / "results") / f"{name}.csv")
+        at_a_fifth = {one["system"] for one in result if one["target_bpp"] == "0.2"}
         assert at_a_fifth >= {"CRDR micro", "HiFiC", "Multi-Realism", "ELIC", "Charm", "IVR",
                               "Hyperprior, our budget", "VTM", "JPEG"}  # fmt: skip
-        assert {one["realism_protocol"].split("/")[0].replace("-", "_") for one in found} == {
+        assert {one["realism_protocol"].split("/")[0].replace("-", "_") for one in result} == {
             column
         }
     text = (folder_of(tmp_path / "results") / "field_realism_fd.txt").read_text()
@@ -122,10 +122,10 @@ def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, mon
     done = draw(tmp_path, "distortions")
     assert done.exit_code == 0, done.output
     assert "distortions have no LPIPS (AlexNet): " in done.stdout
-    found = records(folder_of(tmp_path) / "distortions.csv")
-    assert len({one["squared_error"] for one in found}) == 1
-    assert len({one["psnr_db"] for one in found}) == 1
-    assert {one["lpips_alex"] for one in found} == {""}
+    result = records(folder_of(tmp_path) / "distortions.csv")
+    assert len({one["squared_error"] for one in result}) == 1
+    assert len({one["psnr_db"] for one in result}) == 1
+    assert {one["lpips_alex"] for one in result} == {""}
     details = folder_of(tmp_path) / "distortions.details.md"
     assert "No LPIPS (AlexNet): " in details.read_text()
     assert draw(tmp_path, "distortions").exit_code == 0
@@ -146,11 +146,11 @@ def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere
     copy.write_text(shipped.read_text().replace(first, "0"))
     done = draw(tmp_path, "distortions")
     assert done.exit_code == 0, done.output
-    found = [one["lpips_alex"] for one in records(folder_of(tmp_path) / "distortions.csv")]
-    assert found[0] == ""
-    assert [float(value) for value in found[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
-    told = (folder_of(tmp_path) / "distortions.details.md").read_text()
-    assert "LPIPS (AlexNet): recorded, of the same pixels" in told
+    result = [record["lpips_alex"] for record in records(folder_of(tmp_path) / "distortions.csv")]
+    assert result[0] == ""
+    assert [float(value) for value in result[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
+    reported = (folder_of(tmp_path) / "distortions.details.md").read_text()
+    assert "LPIPS (AlexNet): recorded, of the same pixels" in reported
     copy.write_text("pixels_sha256,psnr_db\nab,24\n")
     failed = draw(tmp_path, "distortions").exception
     assert isinstance(failed, StoreError)
@@ -160,10 +160,10 @@ def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     wanted = crops_of(measured, bpp=("0.6",), box="40,30,64,48", metrics=("psnr",))
     drawing = draw_crops(PaperResults(measured), wanted).drawing
-    rows = {one["codec"]: one for one in drawing.records}
-    assert [one["system"] for one in drawing.records] == ["JPEG", "VTM 23.13", "WebP"]
+    rows = {record["codec"]: record for record in drawing.records}
+    assert [record["system"] for record in drawing.records] == ["JPEG", "VTM 23.13", "WebP"]
     assert [rows[name]["recorded"] for name in rows] == [False, True, False]
-    path = next(one.path for one in open_sample().images if one.name == PHOTOGRAPH)
+    path = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
     source = read_image(path).pixels
     stored = {
         (row["codec"], row["setting_value"]): row
@@ -191,7 +191,9 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
 def test_a_codec_without_a_setting_near_the_rate_is_left_out_by_name(measured, bpp):
     wanted = crops_of(measured, bpp=(str(bpp),), codecs=("jpeg", "webp"), metrics=("psnr",))
     made = draw_crops(PaperResults(measured), wanted)
-    rates = {one["codec"]: one["bpp"] for one in made.drawing.records} if made.drawing else {}
+    rates = (
+        {record["codec"]: record["bpp"] for record in made.drawing.records} if made.drawing else {}
+    )
     assert all(1 / 1.2 <= rate / bpp <= 1.2 for rate in rates.values())
     lacking = [name for name in ("jpeg", "webp") if f"crops lack {name}: its nearest" in str(made)]
     assert made.drawing is None or sorted([*rates, *lacking]) == ["jpeg", "webp"]
@@ -204,9 +206,9 @@ def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
     file.write_text(f"dataset = 'sample'\ncodecs = ['webp', 'jpeg']\ncrops = [{crop}, {crop}]")
     done = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    found = records(tmp_path / "crops.csv")
-    assert [one["codec"] for one in found] == ["webp", "jpeg"] * 2
-    assert {(one["left"], one["top"], one["width"], one["height"]) for one in found} == {
+    result = records(tmp_path / "crops.csv")
+    assert [one["codec"] for one in result] == ["webp", "jpeg"] * 2
+    assert {(one["left"], one["top"], one["width"], one["height"]) for one in result} == {
         ("40", "30", "64", "48")
     }
 
@@ -236,7 +238,7 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     for digest in {row["stream_sha256"] for row in rows}:
         other.keep(Store(measured / "sample").stream(digest))
     made = draw_crops(PaperResults(tmp_path), crops_of(tmp_path))
-    assert [one["codec"] for one in made.drawing.records] == ["jpeg", "vtm"]
+    assert [record["codec"] for record in made.drawing.records] == ["jpeg", "vtm"]
     assert (
         "crops lack webp: the stream decodes to pixels that differ from the measured ones"
     ) in made.sentences
@@ -261,7 +263,7 @@ def test_mistakes_are_told(measured, tmp_path):
 def test_names_and_order_of_crops_are_those_of_the_look(measured):
     with drawn_as(label=("webp=Mine",), order=("webp",)):
         made = draw_crops(PaperResults(measured), crops_of(measured))
-    assert [one["system"] for one in made.drawing.records] == ["Mine", "JPEG", "VTM 23.13"]
+    assert [record["system"] for record in made.drawing.records] == ["Mine", "JPEG", "VTM 23.13"]
 
 
 def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
@@ -282,8 +284,8 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
     done = draw(tmp_path, "ablation_gan,ablation_discriminator")
     assert done.exit_code == 0, done.output
     assert "no ablation_discriminator: " in done.stdout
-    found = records(folder_of(tmp_path) / "ablation_gan.csv")
-    assert {(r["system"], r["value"]) for r in found if r["metric"] == "psnr_db"} == {
+    result = records(folder_of(tmp_path) / "ablation_gan.csv")
+    assert {(r["system"], r["value"]) for r in result if r["metric"] == "psnr_db"} == {
         ("SGAN", "30.0"), ("HRRGAN", "31.0")
     }  # fmt: skip
     caption = (folder_of(tmp_path) / "ablation_gan.txt").read_text()

@@ -17,19 +17,19 @@ from support.rows.measured import row
 
 @pytest.fixture(scope="module")
 def photograph():
-    path = next(one.path for one in open_sample().images if one.name == "chelsea.png")
+    path = next(image.path for image in open_sample().images if image.name == "chelsea.png")
     return read_image(path).pixels[60:220, 60:260]
 
 
 @pytest.mark.parametrize("psnr_db", [20.0, 24.0, 30.0])
 def test_three_distortions_have_exactly_one_mean_squared_error(photograph, psnr_db):
-    found = equal_distortions(photograph, psnr_db)
-    assert list(found) == ["Less contrast", "Blur", "Noise"]
-    errors = {mean_squared_error(photograph, pixels) for pixels in found.values()}
+    result = equal_distortions(photograph, psnr_db)
+    assert list(result) == ["Less contrast", "Blur", "Noise"]
+    errors = {mean_squared_error(photograph, pixels) for pixels in result.values()}
     assert len(errors) == 1
-    differences = [pixels.astype(float) - photograph for pixels in found.values()]
+    differences = [pixels.astype(float) - photograph for pixels in result.values()]
     assert len({float((difference**2).sum()) for difference in differences}) == 1
-    assert psnr(photograph, found["Blur"]) == pytest.approx(psnr_db, abs=1e-4)
+    assert psnr(photograph, result["Blur"]) == pytest.approx(psnr_db, abs=1e-4)
 
 
 def test_distortions_are_what_they_are_called(photograph):
@@ -89,8 +89,8 @@ def store(tmp_path):
 
 
 def versions(store):
-    found = rows_with_streams(dataset_contents(store.folder.parent, "garden", []))
-    return [one["codec_version"] for one in found["a.png"]["jpeg"]]
+    result = rows_with_streams(dataset_contents(store.folder.parent, "garden", []))
+    return [one["codec_version"] for one in result["a.png"]["jpeg"]]
 
 
 def test_rows_of_an_earlier_adapter_revision_are_not_shown(store):

@@ -72,8 +72,8 @@ def test_between_settings_of_a_codec_without_a_typical_time_the_logarithm_is_int
     rows = [timed("mine", ("level", 2), 4.0), timed("mine", ("level", 6), 64.0)]
     model = CostModel(table(rows))
     mine = cell()._replace(codec=cell().codec._replace(name="mine"))
-    found = [model.seconds(mine._replace(setting=Setting("level", at))) for at in (2, 4, 6, 9)]
-    assert found == pytest.approx([4, 16, 64, 64], rel=1e-12)
+    result = [model.seconds(mine._replace(setting=Setting("level", at))) for at in (2, 4, 6, 9)]
+    assert result == pytest.approx([4, 16, 64, 64], rel=1e-12)
 
 
 def test_another_variant_stands_in_for_one_that_was_never_measured():
@@ -103,8 +103,8 @@ def test_a_decoder_that_draws_takes_its_bases_time_and_that_of_every_step():
     (_, base), *_ = typical("elic", "level")
     level = ("level", 1)
     for steps in (1, 100):
-        found = seconds([], f"dirac:steps={steps}", level)
-        assert found == pytest.approx(base + steps * STEP, rel=1e-12)
+        result = seconds([], f"dirac:steps={steps}", level)
+        assert result == pytest.approx(base + steps * STEP, rel=1e-12)
     assert seconds([], "hfd", level) == pytest.approx(base + 20 * STEP)
     at_30 = seconds([], "dirac:base=vtm:steps=2", ("qp", 32))
     assert at_30 == pytest.approx(dict(typical("vtm", "qp"))[32] + 2 * STEP)
@@ -113,8 +113,8 @@ def test_a_decoder_that_draws_takes_its_bases_time_and_that_of_every_step():
 def test_an_encoder_that_searches_takes_the_time_of_every_step():
     one_pass = seconds([], "ours", ("q", 0))
     for effort, of_effort in enumerate(SEARCH_STEPS):
-        found = seconds([], f"ours:beta=0:effort={effort}", ("q", 0))
-        assert found == pytest.approx(one_pass + of_effort * 0.9, rel=1e-12)
+        result = seconds([], f"ours:beta=0:effort={effort}", ("q", 0))
+        assert result == pytest.approx(one_pass + of_effort * 0.9, rel=1e-12)
     rows = [timed("ours", ("q", 0), 3.0, variant="beta=0:effort=1")]
     assert seconds(rows, "ours:beta=3.84:effort=1", ("q", 0)) == pytest.approx(3.0)
     assert seconds(rows, "ours:beta=0", ("q", 0)) == one_pass
@@ -176,8 +176,8 @@ def test_the_imagined_test_set_of_clic_has_its_pictures_and_about_its_pixels():
 
 @pytest.mark.parametrize("workers", [8, 64, 256])
 def test_clic_through_vtm_is_within_5_percent_of_the_ideal(workers):
-    found = simulate(clic_and_vtm(), CostModel(table([])).seconds, workers)
-    assert found.seconds <= 1.05 * found.ideal
+    result = simulate(clic_and_vtm(), CostModel(table([])).seconds, workers)
+    assert result.seconds <= 1.05 * result.ideal
 
 
 @pytest.mark.parametrize("workers", [8, 256])
@@ -190,15 +190,19 @@ def test_it_still_is_where_every_cell_takes_up_to_twice_or_half_what_was_expecte
         return (model.seconds(one) or 0) * factor.setdefault(key, 2 ** draw.uniform(-1, 1))
 
     order = bundles(clic_and_vtm(), model.seconds, workers)
-    found = makespan([math.fsum(map(actual, bundle)) for bundle in order], workers)
-    assert found.seconds <= 1.05 * found.ideal
+    result = makespan([math.fsum(map(actual, bundle)) for bundle in order], workers)
+    assert result.seconds <= 1.05 * result.ideal
 
 
 def test_a_simulation_of_cells_that_nothing_is_known_of_says_how_many():
     known, unknown = cell(), cell()._replace(codec=cell().codec._replace(name="mine"))
-    found = forecast([known, unknown, known], CostModel(table([])), 1, 2)
-    assert (found.workers, found.cells_without_estimate, found.cells_by_typical_times) == (2, 1, 2)
-    assert found.ideal_seconds == pytest.approx(113.0, rel=1e-12)
+    result = forecast([known, unknown, known], CostModel(table([])), 1, 2)
+    assert (result.workers, result.cells_without_estimate, result.cells_by_typical_times) == (
+        2,
+        1,
+        2,
+    )
+    assert result.ideal_seconds == pytest.approx(113.0, rel=1e-12)
 
 
 def test_bench_plan_simulates_without_dataset_or_program(tmp_path, monkeypatch):

@@ -26,22 +26,22 @@ def test_there_is_a_worker_per_core_where_memory_allows():
 
 def test_memory_bounds_the_workers_by_the_largest_cell():
     each = worker_bytes(HUGE, METRICS)
-    found = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * each + each // 2)
-    assert (found.workers, found.worker_bytes) == (3, each)
-    assert found.remark.startswith("3 of 8 cores are used: a worker takes about ")
-    assert "--jobs sets another number" in found.remark
+    result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * each + each // 2)
+    assert (result.workers, result.worker_bytes) == (3, each)
+    assert result.remark.startswith("3 of 8 cores are used: a worker takes about ")
+    assert "--jobs sets another number" in result.remark
 
 
 def test_at_least_one_worker_is_used_and_what_may_happen_is_said():
-    found = plan_workers([HUGE], METRICS, None, 8, 10**9)
-    assert found.workers == 1
-    assert found.remark.endswith("cells that do not fit will fail or lack metrics")
+    result = plan_workers([HUGE], METRICS, None, 8, 10**9)
+    assert result.workers == 1
+    assert result.remark.endswith("cells that do not fit will fail or lack metrics")
 
 
 def test_explicit_jobs_win_with_a_warning():
-    found = plan_workers([HUGE], METRICS, 5, 2, 10**10)
-    assert found.workers == 5
-    assert found.remark.startswith("--jobs 5 may run out of memory: ")
+    result = plan_workers([HUGE], METRICS, 5, 2, 10**10)
+    assert result.workers == 5
+    assert result.remark.startswith("--jobs 5 may run out of memory: ")
     assert plan_workers([SMALL], METRICS, 5, 2, 10**11)[::3] == (5, "")
 
 

@@ -60,23 +60,23 @@ def replayed(path):
                 events.append((float(fields[1]), coded(tasks[int(fields[0])], float(fields[2]))))
     clock = Clock()
     pace = Pace(tasks, lambda task: expected[id(task)], clock)
-    end, found = events[-1][0], []
+    end, result = events[-1][0], []
     for second in range(int(end)):
         while events and events[0][0] <= second:
             clock.now, event = events.pop(0)
             pace.take(event)
         clock.now = float(second)
-        found.append((second, pace.left(), end - second))
-    return found
+        result.append((second, pace.left(), end - second))
+    return result
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(path):
-    found = replayed(path)
-    for second, told, left in found:
-        if told is not None and second >= RECORDED_FROM and abs(told - left) > AT_THE_END:
-            assert left / 2 <= told <= 2 * left, (second, told, left)
-    silent = [second for second, told, _ in found if told is None]
+    result = replayed(path)
+    for second, reported, left in result:
+        if reported is not None and second >= RECORDED_FROM and abs(reported - left) > AT_THE_END:
+            assert left / 2 <= reported <= 2 * left, (second, reported, left)
+    silent = [second for second, told, _ in result if told is None]
     assert max(silent) <= STARTED[path.stem] + 1
 
 

@@ -28,10 +28,10 @@ def event_by_event(durations, workers):
 @settings(max_examples=60)
 @given(WHOLE, st.integers(1, 4))
 def test_the_makespan_is_that_of_the_rule_played_through_in_time(durations, workers):
-    found = makespan(durations, workers)
-    assert found.seconds == event_by_event(durations, workers)
-    assert found.ideal == pytest.approx(sum(durations) / workers, abs=1e-12)
-    assert found.longest == max(durations)
+    result = makespan(durations, workers)
+    assert result.seconds == event_by_event(durations, workers)
+    assert result.ideal == pytest.approx(sum(durations) / workers, abs=1e-12)
+    assert result.longest == max(durations)
 
 
 class Work(NamedTuple):
@@ -58,10 +58,10 @@ def of_cells(cells, workers):
     st.integers(1, 8),
 )
 def test_every_task_is_in_one_bundle_of_its_image_and_bundles_are_small(cells, workers):
-    found = of_cells(cells, workers)
-    assert sorted(str(cell[:3]) for bundle in found for cell in bundle) == sorted(map(str, cells))
+    result = of_cells(cells, workers)
+    assert sorted(str(cell[:3]) for bundle in result for cell in bundle) == sorted(map(str, cells))
     known = math.fsum(c[1] for c in cells if c[1] is not None)
-    for bundle in found:
+    for bundle in result:
         assert len({cell[0] for cell in bundle}) == 1
         if len(bundle) > 1 and bundle[0][1] is not None:
             share = known / workers
@@ -70,14 +70,14 @@ def test_every_task_is_in_one_bundle_of_its_image_and_bundles_are_small(cells, w
 
 def test_unknown_tasks_come_first_and_then_the_longest_bundles():
     cells = [("a", 1.0), ("a", 50.0), ("b", None), ("b", 9.0)]
-    found = [[work[:2] for work in bundle] for bundle in of_cells(cells, 1)]
-    assert found == [[("b", None)], [("a", 50.0)], [("b", 9.0)], [("a", 1.0)]]
+    result = [[work[:2] for work in bundle] for bundle in of_cells(cells, 1)]
+    assert result == [[("b", None)], [("a", 50.0)], [("b", 9.0)], [("a", 1.0)]]
 
 
 def test_many_short_cells_of_an_image_go_together_and_images_spread_over_the_workers():
     cells = [(image, 1.0) for image in range(10) for _ in range(100)]
-    found = of_cells(cells, 1)
-    assert [len(bundle) for bundle in found] == [25] * 40
+    result = of_cells(cells, 1)
+    assert [len(bundle) for bundle in result] == [25] * 40
     assert {len(bundle) for bundle in of_cells(cells, 25)} == {1}
 
 
@@ -85,7 +85,7 @@ def test_a_bundle_in_the_way_costs_a_fraction_of_a_share_where_costs_differ_by_f
     draw = random.Random(7)
     cells = [(draw.randrange(400), 10 ** draw.uniform(-2, 3)) for _ in range(4000)]
     for workers in (1, 8, 64):
-        told = [math.fsum(c[1] for c in bundle) for bundle in of_cells(cells, workers)]
-        found = makespan(told, workers)
-        assert found.seconds <= found.ideal * (1 + 1 / PARTS) + found.longest
-        assert found.excess < 0.05
+        reported = [math.fsum(c[1] for c in bundle) for bundle in of_cells(cells, workers)]
+        result = makespan(reported, workers)
+        assert result.seconds <= result.ideal * (1 + 1 / PARTS) + result.longest
+        assert result.excess < 0.05

@@ -41,8 +41,8 @@ def test_settings_within_the_range_are_taken():
 
 
 def test_a_codec_that_declares_nothing_takes_any_setting():
-    (found,) = select([f"{FAKES}:Honest"], parse_points([f"{FAKES}:Honest.step=-7"])).contenders
-    assert found.sweep == (Setting("step", -7),)
+    (result,) = select([f"{FAKES}:Honest"], parse_points([f"{FAKES}:Honest.step=-7"])).contenders
+    assert result.sweep == (Setting("step", -7),)
 
 
 def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
@@ -68,8 +68,8 @@ def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(ver
     more = ("--codec", codec, "--against", BUNDLED) if verb == "check" else ("--codecs", codec)
     points = ("--points", f"{codec}.quality=300", "--results", tmp_path / "results")
     done = bench(verb, *more, "--dataset", "sample", *points)
-    told = f"bench: {codec} takes a whole quality from 1 to 100, not quality=300\n"
-    assert done.stderr == told
+    reported = f"bench: {codec} takes a whole quality from 1 to 100, not quality=300\n"
+    assert done.stderr == reported
     assert done.returncode == 2
     assert not (tmp_path / "results").exists()
 
@@ -86,13 +86,13 @@ def test_points_with_options_go_before_those_of_the_bare_name():
 
 def test_a_setting_given_as_an_option_is_the_point_that_is_measured():
     texts = ["jpeg:optimize=1:quality=30", "jpeg:quality=50:optimize=1", "ours:q=2", "webp"]
-    found = {one.spec.text: one.sweep for one in select(texts, {}).contenders}
-    assert found["jpeg:optimize=1"] == (Setting("quality", 30), Setting("quality", 50))
-    assert {text: found[text] for text in found if text.startswith("ours")} == {
+    result = {contender.spec.text: contender.sweep for contender in select(texts, {}).contenders}
+    assert result["jpeg:optimize=1"] == (Setting("quality", 30), Setting("quality", 50))
+    assert {text: result[text] for text in result if text.startswith("ours")} == {
         "ours:beta=0": (Setting("q", 2),),
         "ours:beta=3.84": (Setting("q", 2),),
     }
-    assert len(found["webp"]) > 1
+    assert len(result["webp"]) > 1
     with pytest.raises(BadOption, match="from 1 to 100"):
         select(["jpeg:quality=300"], {})
     with pytest.raises(BadOption, match="'qualty'; it has: subsampling"):

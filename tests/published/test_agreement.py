@@ -71,11 +71,11 @@ WEBP = ("WebP", "Pillow 7.1.2", "psnr_db")
 )
 def test_a_shift_is_measured_and_flagged_where_nothing_explains_it(shift, verdict):
     bpp, psnr = published_of(*WEBP)
-    (found,) = compared(rows_of("webp", bpp[2:8], [value + shift for value in psnr[2:8]]))
-    assert found[:4] == ("webp", "WebP (Pillow 7.1.2)", "psnr_db", 6)
-    assert found.verdict == verdict
-    assert (found.mean_db, found.largest_db) == pytest.approx((shift, shift), abs=1e-6)
-    assert bool(found.why) == (verdict == "differs")
+    (result,) = compared(rows_of("webp", bpp[2:8], [value + shift for value in psnr[2:8]]))
+    assert result[:4] == ("webp", "WebP (Pillow 7.1.2)", "psnr_db", 6)
+    assert result.verdict == verdict
+    assert (result.mean_db, result.largest_db) == pytest.approx((shift, shift), abs=1e-6)
+    assert bool(result.why) == (verdict == "differs")
 
 
 def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
@@ -90,9 +90,9 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     ]  # fmt: skip
     rates = [10**x for x in (-1.2, -0.83, -0.5, -0.11, 0.2)]
     rows = rows_of("webp", rates, [30.03 + 5 * math.log10(rate) for rate in rates])
-    (found,) = compared(rows, points=line)
-    assert (found.points, found.verdict) == (3, "agrees")
-    assert (found.mean_db, found.largest_db) == pytest.approx((0.03, 0.03), abs=1e-6)
+    (result,) = compared(rows, points=line)
+    assert (result.points, result.verdict) == (3, "agrees")
+    assert (result.mean_db, result.largest_db) == pytest.approx((0.03, 0.03), abs=1e-6)
     (far,) = compared(rows_of("webp", [3, 4, 5, 6, 7], (25, 27, 29, 31, 33)), points=line)
     assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", "no rate in common")
     (few,) = compared(rows, points=line[:3])
@@ -107,16 +107,16 @@ def test_rounding_explains_what_compressai_found_between_its_own_two_tables():
     assert psnr.verdict == ms_ssim.verdict == "explained"
     for shift in (-0.15, 0.15):
         moved = [value + shift for value in ROUNDED_PSNR]
-        (found,) = compared(rows_of("compressai", ROUNDED_BPP, moved, **HYPERPRIOR))
-        assert found.verdict == "differs"
+        (result,) = compared(rows_of("compressai", ROUNDED_BPP, moved, **HYPERPRIOR))
+        assert result.verdict == "differs"
 
 
 def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
     bpp, psnr, ms_ssim = zip(*TURBO, strict=True)
-    found = compared(rows_of("jpeg", bpp, psnr, ms_ssim), (PSNR, MS_SSIM))
-    assert [one.verdict for one in found] == ["explained", "explained"]
-    assert all("libjpeg 9d" in one.why for one in found)
-    assert 0.09 < found[0].mean_db < 0.13
+    result = compared(rows_of("jpeg", bpp, psnr, ms_ssim), (PSNR, MS_SSIM))
+    assert [one.verdict for one in result] == ["explained", "explained"]
+    assert all("libjpeg 9d" in one.why for one in result)
+    assert 0.09 < result[0].mean_db < 0.13
     (worse,) = compared(rows_of("jpeg", bpp, [value - 0.25 for value in psnr]))
     assert worse.verdict == "differs"
 
@@ -137,8 +137,10 @@ def test_ms_illm_is_explained_by_what_its_authors_count_and_not_beyond_it(
     _, ms_ssim = published_of("MS-ILLM", "", "ms_ssim")
     pickled, header = 124, 10  # bytes; the first by the package's own pickle_size_of
     rates = [rate - 8 * (pickled - header) / (768 * 512) for rate in bpp]
-    found = compared(rows_of("msillm", rates, [one + shift_db for one in psnr], ms_ssim), [measure])
-    (theirs,) = (one for one in found if one.published == "MS-ILLM")
+    result = compared(
+        rows_of("msillm", rates, [one + shift_db for one in psnr], ms_ssim), [measure]
+    )
+    (theirs,) = (one for one in result if one.published == "MS-ILLM")
     assert theirs.points == len(bpp) - 1  # the lowest rate is below the published ones
     assert theirs.verdict in verdicts
     assert theirs.largest_db > 0.05 or shift_db, "the cause is needed"
@@ -169,19 +171,19 @@ def test_a_newer_vtm_explains_ms_ssim_where_psnr_agrees(psnr_shift, ms_ssim_db, 
     bpp, psnr, ms_ssim = zip(*VTM, strict=True)
     moved = [1 - (1 - value) * 10 ** (-ms_ssim_db / 10) for value in ms_ssim]
     rows = rows_of("vtm", bpp, [one + psnr_shift for one in psnr], moved, codec_version=version)
-    found = compared(rows, (MS_SSIM, PSNR))
-    assert [one.verdict for one in found] == verdicts
+    result = compared(rows, (MS_SSIM, PSNR))
+    assert [one.verdict for one in result] == verdicts
     if verdicts == ["agrees", "explained"]:
-        assert found[1].largest_db == pytest.approx(0.065, abs=2e-3)
-        assert "VTM 9.1" in found[1].why
+        assert result[1].largest_db == pytest.approx(0.065, abs=2e-3)
+        assert "VTM 9.1" in result[1].why
 
 
 def test_other_weights_and_caveats_are_not_compared():
     (ours,) = compared(rows_of("ours", (0.1, 0.2), (28, 29), variant="beta=3.84"))
     assert ours.why == "ours are other weights"
     bpp, psnr = published_of("CRDR", "beta=3.84", "psnr_db")
-    (found,) = compared(rows_of("ours", bpp[::4], psnr[::4], variant="beta=3.84", **AUTHORS))
-    assert found.verdict == "agrees"
+    (result,) = compared(rows_of("ours", bpp[::4], psnr[::4], variant="beta=3.84", **AUTHORS))
+    assert result.verdict == "agrees"
     rows = rows_of("compressai", (0.2, 0.4), (28, 29), caveat="random weights", **HYPERPRIOR)
     assert [one.why for one in compared(rows)] == ["ours are random weights"]
     trained = {"variant": "model=bmshj2018-hyperprior:weights=matched"}
@@ -192,9 +194,12 @@ def test_truncation_explains_the_authors_numbers():
     bpp, psnr = published_of("CRDR", "beta=0", "psnr_db")
     mse = [255**2 / 10 ** (value / 10) - 1 / 4 for value in psnr]
     rounded = [10 * math.log10(255**2 / value) for value in mse]
-    (found,) = compared(rows_of("ours", bpp, rounded, variant="beta=0", **AUTHORS))
-    assert isinstance(found, Agreement)
-    assert (found.verdict, found.why) == ("explained", "published of pictures truncated to 8 bits")
+    (result,) = compared(rows_of("ours", bpp, rounded, variant="beta=0", **AUTHORS))
+    assert isinstance(result, Agreement)
+    assert (result.verdict, result.why) == (
+        "explained",
+        "published of pictures truncated to 8 bits",
+    )
 
 
 def check(results, *arguments):

@@ -57,8 +57,8 @@ def written(path, rates, values, column="psnr"):
 def answer(path, *words):
     done = bench("explain", path, *words, "--json")
     assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
-    return found, found["verdicts"][0]
+    (result,) = json.loads(done.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
+    return result, result["verdicts"][0]
 
 
 KODAK, PIXELS = rows_of("kodak"), 768 * 512
@@ -93,11 +93,11 @@ MADE = {  # rule that explains a curve: rates, values, column
 @pytest.mark.parametrize("rule", MADE)
 def test_a_curve_by_another_rule_is_explained_by_that_rule(tmp_path, rule):
     rates, values, column = MADE[rule]
-    found, first = answer(written(tmp_path / "a.csv", rates, values, column), "--against", "vtm")
+    result, first = answer(written(tmp_path / "a.csv", rates, values, column), "--against", "vtm")
     name, _, cause = rule.partition(":")
     assert (first["verdict"], first["rule"].partition(":")[0]) == ("explains", name)
     assert cause in (*first["causes"], first["rule"].partition(":")[2])
-    assert first["residual_db"] < 0.05 < found["before_db"]
+    assert first["residual_db"] < 0.05 < result["before_db"]
 
 
 def test_images_of_several_sizes_pooled_are_that(tmp_path):
@@ -125,11 +125,15 @@ def test_the_threads_curve_is_a_truncating_conversion(tmp_path):
 @pytest.mark.parametrize("thread", ONE_POINT)
 def test_a_thread_with_one_point_may_be_a_truncating_conversion(thread):
     (rate, value), excess = ONE_POINT[thread]
-    found = explain(Reference("psnr", *VTM), np.array([rate]), np.array([value]))
-    first = found.verdicts[0]
-    assert (first.verdict, first.causes, found.same_rates) == ("possible", ("truncated_colour",), 1)
+    result = explain(Reference("psnr", *VTM), np.array([rate]), np.array([value]))
+    first = result.verdicts[0]
+    assert (first.verdict, first.causes, result.same_rates) == (
+        "possible",
+        ("truncated_colour",),
+        1,
+    )
     assert first.parameter == pytest.approx(excess, abs=0.02)
-    assert found.false_alarms > 0.3  # a point says little, and that is said
+    assert result.false_alarms > 0.3  # a point says little, and that is said
 
 
 def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_it_is_not():
@@ -148,8 +152,8 @@ def test_few_published_curves_of_other_codecs_are_taken_for_vtm():
     explained = set()
     for name, (rates, values) in others.items():
         with suppress(ValueError):
-            found = explain(Reference("psnr", *VTM), rates, values, draws=0)
-            explained |= {name} if found.explained else set()
+            result = explain(Reference("psnr", *VTM), rates, values, draws=0)
+            explained |= {name} if result.explained else set()
     assert len(others) > 150
     assert len(explained) / len(others) < 0.05
 
@@ -270,9 +274,9 @@ def test_a_mistake_in_the_colours_of_real_pictures_is_measured(mistake):
     )  # fmt: skip
     order = np.argsort(bpp.mean(1))
     reference = Reference("psnr", bpp.mean(1)[order], images.values.mean(1)[order], images)
-    found = explain(reference, bpp.mean(1), psnr_of(MISTAKES[mistake]).mean(1), draws=0)
-    first = found.verdicts[0]
-    assert (first.rule, first.verdict) == (mistake, "explains"), found.verdicts[:3]
+    result = explain(reference, bpp.mean(1), psnr_of(MISTAKES[mistake]).mean(1), draws=0)
+    first = result.verdicts[0]
+    assert (first.rule, first.verdict) == (mistake, "explains"), result.verdicts[:3]
     if mistake == "excess":
         assert "truncated_colour" in first.causes
 

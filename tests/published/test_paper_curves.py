@@ -40,8 +40,8 @@ def of(one, name):
 def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
     assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
     labels = {system.label for system in GROUPED_SYSTEMS}
-    found = styles(labels)
-    assert len(set(found.values())) == len(labels) == len(GROUPED_SYSTEMS)
+    result = styles(labels)
+    assert len(set(result.values())) == len(labels) == len(GROUPED_SYSTEMS)
     assert len({system.label for system in SYSTEMS}) == len(SYSTEMS)
     there = {(point.system, point.variant) for point in POINTS}
     for system in SYSTEMS:
@@ -58,8 +58,8 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
-    told = [r for r in records([one]) if r["system"] == "HiFiC"]
-    assert [(r["bpp"], r["value"], r["source"]) for r in told] == [
+    reported = [r for r in records([one]) if r["system"] == "HiFiC"]
+    assert [(r["bpp"], r["value"], r["source"]) for r in reported] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]
 
@@ -80,9 +80,9 @@ def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so(
     names = {}
     for mine in (optimised, optimised + rows("jpeg")):
         here = measured_panel(summarise(table(mine)), PSNR)
-        names[len(mine)] = [one.name for one in field_panel(PSNR, "kodak", here, HIGH).curves]
-        assert not [one for one in paper_panel(PSNR, "kodak", here, (), HIGH).curves
-                    if "tables" in one.name]  # fmt: skip
+        names[len(mine)] = [curve.name for curve in field_panel(PSNR, "kodak", here, HIGH).curves]
+        assert not [curve for curve in paper_panel(PSNR, "kodak", here, (), HIGH).curves
+                    if "tables" in curve.name]  # fmt: skip
     assert [*names.values()] == [["JPEG (optimised tables)"], ["JPEG"]]
 
 
@@ -154,8 +154,8 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
     for images, sentences in ((KODAK, 0), (KODAK[:4], 1)):
         summary = summarise(table(rows("jpeg", images)))
         assert of(panel(PSNR, "kodak", summary, HIGH), "JPEG").measured == (not sentences)
-        found = too_few([measured_panel(summary, PSNR)], "kodak")
-        assert [one.endswith("jpeg are not drawn: 4 of 24 images") for one in found] == (
+        result = too_few([measured_panel(summary, PSNR)], "kodak")
+        assert [one.endswith("jpeg are not drawn: 4 of 24 images") for one in result] == (
             [True] * sentences
         )
 
@@ -178,36 +178,36 @@ def curve_of(*places):
     ],
 )
 def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bpp, expected):
-    found = at_rate(curve_of(*places), bpp, by_decades=False)
-    assert (found and (found.value, found.bpp, found.how)) == (
+    result = at_rate(curve_of(*places), bpp, by_decades=False)
+    assert (result and (result.value, result.bpp, result.how)) == (
         expected and (pytest.approx(expected[0]), *expected[1:])
     )
 
 
 def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
     rates, values = (0.1, 0.18, 0.3, 0.5, 0.8), (30.0, 33.0, 34.5, 37.0, 38.0)
-    found = at_rate(curve_of(*zip(rates, values, strict=True)), 0.4, by_decades=False)
+    result = at_rate(curve_of(*zip(rates, values, strict=True)), 0.4, by_decades=False)
     expected = float(Akima1DInterpolator(np.log(rates), values)(np.log(0.4)))
-    assert found.value == pytest.approx(expected, abs=1e-9)
+    assert result.value == pytest.approx(expected, abs=1e-9)
     assert abs(expected - np.interp(np.log(0.4), np.log(rates), values)) > 0.01
 
 
 def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
-    found = at_rate(curve_of((0.1, 8.0), (0.2, 2.0)), 0.1 * 2**0.5, by_decades=True)
-    assert found.value == pytest.approx(4.0)
-    assert (found.protocol, found.source) == ("rule", "a paper")
+    result = at_rate(curve_of((0.1, 8.0), (0.2, 2.0)), 0.1 * 2**0.5, by_decades=True)
+    assert result.value == pytest.approx(4.0)
+    assert (result.protocol, result.source) == ("rule", "a paper")
 
 
 def of_betas(*betas):
     """Kodak at 1.28 and 2.56 bpp, with two PSNRs and LPIPS for each of three beta."""
-    found = []
+    result = []
     for beta, psnr, lpips in ((0, 31.0, 0.16), (1.28, 30.5, 0.08), (3.84, 30.0, 0.02)):
-        found += [
+        result += [
             row("ours", q, image, variant=f"beta={beta:g}", setting_name="q",
                 num_bytes=1280 * 2**q, psnr_db=psnr + 4 * q, lpips_alex=lpips / 4**q)
             for q in (0, 1) for image in KODAK if beta in betas
         ]  # fmt: skip
-    return found
+    return result
 
 
 def sweep_of(mine, bpp=2.56, realism=LPIPS):
@@ -230,9 +230,9 @@ def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
 def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
     mine = of_betas(0, 3.84)
     other = [
-        one | {"variant": one["variant"] + ":checkpoint=b.safetensors", "cell": one["cell"] + "b",
+        row | {"variant": row["variant"] + ":checkpoint=b.safetensors", "cell": row["cell"] + "b",
                "psnr_db": 50.0}
-        for one in of_betas(0, 1.28, 3.84)
+        for row in of_betas(0, 1.28, 3.84)
     ]  # fmt: skip
     values = [step.distortion.value for step in sweep_of(mine + other).steps]
     assert values == pytest.approx([35.0, 34.0])
@@ -246,15 +246,15 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
 
 def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its_last():
     first, second = clic_plots((0.093, 0.323))
-    found = {one.curve.system.name: one for one in first.sweeps}
-    sweep = found["Multi-Realism"]
+    result = {one.curve.system.name: one for one in first.sweeps}
+    sweep = result["Multi-Realism"]
     assert [step.setting for step in sweep.steps] == [
         "β=0", *(f"marker {n} of 9 from beta=0" for n in range(1, 10)), "β=2.56"
     ]  # fmt: skip
     assert (sweep.steps[3].distortion.value, sweep.steps[3].realism.value) == (31.797, 19.9)
-    values = [step.realism.value for step in found["EGIC"].steps]
+    values = [step.realism.value for step in result["EGIC"].steps]
     assert values == [28.0, 21.08, 13.4, 8.17, 5.21, 3.86, 3.44]
-    crdr = found["CRDR"]
+    crdr = result["CRDR"]
     assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
     # its q=.25 has 5.21 at .0918 bpp, one percent less, and falls with the rate
     assert crdr.steps[1].realism.value == pytest.approx(5.157, abs=0.001)
@@ -266,10 +266,10 @@ def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its
 
 
 def test_published_seconds_are_typed_and_have_their_origin():
-    values = {one.metric: one.value for one in SECONDS if one.system == "CRDR"}
+    values = {second.metric: second.value for second in SECONDS if second.system == "CRDR"}
     assert values == {"encode_seconds": 0.51, "decode_seconds": 0.58, "memory_gb": 4.31,
                       "parameters_millions": 127.7}  # fmt: skip
-    (first, *_) = (one for one in SECONDS if one.system == "DiffEIC")
+    (first, *_) = (second for second in SECONDS if second.system == "DiffEIC")
     assert (first.source, first.dataset) == ("SSCL (AAAI 2026)", "clic2020")
     head = SECONDS_FILE.read_text(encoding="utf-8").splitlines()[0]
     with pytest.raises(StoreError, match=r"line 2: .*missing required field `source`"):

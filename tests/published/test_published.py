@@ -63,9 +63,9 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
         "dists": (337, 36.907399106601993087),
     }
     for metric, (count, total) in sums.items():
-        found = [p.value for p in FIRST if p.metric == metric]
-        assert len(found) == count
-        assert math.fsum(found) == pytest.approx(total, abs=1e-9)
+        result = [p.value for p in FIRST if p.metric == metric]
+        assert len(result) == count
+        assert math.fsum(result) == pytest.approx(total, abs=1e-9)
     assert math.fsum(p.bpp for p in FIRST) == pytest.approx(2670.321483471393495497, abs=1e-9)
 
 

@@ -32,8 +32,8 @@ def added(tmp_path, file, *words):
 
 def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     file = written(tmp_path / "a.csv", "bpp,PSNR,MS-SSIM (dB)", RATES, PSNR, MS_SSIM_DB)
-    said, points, results = added(tmp_path, file, "--reference", f"https://doi.org/{DOI}")
-    assert "10 points of psnr_db, ms_ssim_db" in said
+    message, points, results = added(tmp_path, file, "--reference", f"https://doi.org/{DOI}")
+    assert "10 points of psnr_db, ms_ssim_db" in message
     assert {(p.doi, p.doubt, p.dataset) for p in points} == {(DOI, "", "kodak")}
     assert [p.value for p in points] == pytest.approx([*PSNR, *MS_SSIM_DB], abs=1e-9)
     shown = bench("published", "show", "mine", "--results", results, "--json")
@@ -67,9 +67,9 @@ def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, sai
 
 def test_few_points_and_copies_are_said(tmp_path):
     file = written(tmp_path / "a.csv", "bpp,psnr", (0.155, 0.194), (30.07, 30.85))
-    said, points, _ = added(tmp_path, file, "--reference", "here")
-    assert "psnr_db has 2 points: a BD-rate needs 4" in said
-    assert "TCM has these points already" in said
+    message, points, _ = added(tmp_path, file, "--reference", "here")
+    assert "psnr_db has 2 points: a BD-rate needs 4" in message
+    assert "TCM has these points already" in message
     assert {p.doubt for p in points} == {""}
 
 
@@ -93,15 +93,17 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
     written(Path("all.csv"), "codec,bpp,PSNR", *columns)
     asked = "a/mine.csv,b/mine.csv,a/mine.csv,all.csv,doubtful:coin"
     own = [
-        one for one in chosen_points(RESULTS, asked) if one.doi == "" and one.how == "author_csv"
+        point
+        for point in chosen_points(RESULTS, asked)
+        if point.doi == "" and point.how == "author_csv"
     ]
     assert list(dict.fromkeys(one.system for one in own)) == [
         "mine (a/mine.csv)", "mine (b/mine.csv)", "MLIC+ (all.csv)", "MLIC-plus (all.csv, 2)",
         "MLIC++", "COIN (all.csv)", "mine (all.csv)",
     ]  # fmt: skip
-    found = published_curves(own, "kodak", Measure.named("psnr"))
-    assert [len(one.points) for one in found] == [5] * 7
-    assert len({one.system.label for one in found}) == 7
+    result = published_curves(own, "kodak", Measure.named("psnr"))
+    assert [len(one.points) for one in result] == [5] * 7
+    assert len({one.system.label for one in result}) == 7
 
 
 def test_lists_and_comparisons_have_every_source_and_average_none():

@@ -35,17 +35,17 @@ def strict(text):
 
 def exported(rows):
     rows = table(rows)
-    found = batches(summarise(rows), rows, MEASURES, "set")
-    return {name: strict(text) for name, text in found.files.items()}, found.left_out
+    result = batches(summarise(rows), rows, MEASURES, "set")
+    return {name: strict(text) for name, text in result.files.items()}, result.left_out
 
 
 def columns(batch):
-    names = [name for one in batch["field_descriptions"] for name in one]
+    names = [name for item in batch["field_descriptions"] for name in item]
     return dict(zip(names, zip(*batch["field_values"], strict=True), strict=True))
 
 
 def constants(batch):
-    names = [name for one in batch["constant_descriptions"] for name in one]
+    names = [name for item in batch["constant_descriptions"] for name in item]
     return dict(zip(names, batch["constant_values"], strict=True))
 
 
@@ -79,8 +79,8 @@ def test_every_batch_has_the_documented_form_and_the_list_names_it(kodak):
             "constant_descriptions", "constant_values", "field_descriptions", "field_values",
         ]  # fmt: skip
         for kind in ("constant", "field"):
-            for one in batch[f"{kind}_descriptions"]:
-                ((described, text),) = one.items()
+            for item in batch[f"{kind}_descriptions"]:
+                ((described, text),) = item.items()
                 assert re.fullmatch("[a-z_0-9]+", described)
                 assert text
                 assert isinstance(text, str)
@@ -99,19 +99,19 @@ def test_a_batch_has_the_rows_of_its_codec_by_image_and_rate(kodak):
     frame = benchmark.load(RESULTS / "kodak")
     frame = frame[(frame["codec"] == "avif") & (frame["variant"] == "")]
     frame = frame.sort_values(["image", "num_bytes"])
-    found = columns(batch)
-    assert list(found["original_name"]) == frame["image"].tolist()
-    assert list(found["encoded_size"]) == frame["num_bytes"].tolist()
-    assert list(found["quality"]) == frame["setting_value"].tolist()
-    assert list(found["psnr"]) == frame["psnr_db"].tolist()
-    assert list(found["lpips"]) == frame["lpips_alex"].tolist()
+    result = columns(batch)
+    assert list(result["original_name"]) == frame["image"].tolist()
+    assert list(result["encoded_size"]) == frame["num_bytes"].tolist()
+    assert list(result["quality"]) == frame["setting_value"].tolist()
+    assert list(result["psnr"]) == frame["psnr_db"].tolist()
+    assert list(result["lpips"]) == frame["lpips_alex"].tolist()
     decibels = [-10 * math.log10(1 - value) for value in frame["ms_ssim"]]
-    assert found["msssim"] == pytest.approx(decibels, rel=1e-12)
-    assert set(zip(found["width"], found["height"], strict=True)) == {(768, 512), (512, 768)}
-    said = constants(batch)
-    assert said["codec"] == "avif"
-    assert "${quality}" in said["encoding_cmd"]
-    assert "encoding_time" not in found  # precomputed rows
+    assert result["msssim"] == pytest.approx(decibels, rel=1e-12)
+    assert set(zip(result["width"], result["height"], strict=True)) == {(768, 512), (512, 768)}
+    message = constants(batch)
+    assert message["codec"] == "avif"
+    assert "${quality}" in message["encoding_cmd"]
+    assert "encoding_time" not in result  # precomputed rows
 
 
 def test_seconds_are_fields_where_all_rows_were_timed_alone():
@@ -147,6 +147,6 @@ def test_rows_are_ordered_by_rate_within_an_image_as_pairs_are_matched():
         for image, both in sizes.items()
         for quality, size in zip((5, 9), both, strict=True)
     ]
-    found = columns(exported(rows)[0]["jpeg.json"])
-    assert list(found["encoded_size"]) == [200, 900, 100, 300]
-    assert list(found["quality"]) == [5, 9, 9, 5]
+    result = columns(exported(rows)[0]["jpeg.json"])
+    assert list(result["encoded_size"]) == [200, 900, 100, 300]
+    assert list(result["quality"]) == [5, 9, 9, 5]

@@ -85,9 +85,9 @@ def pictures(folder, to="out"):
 
 
 def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(folder):
-    said = export(folder)
-    assert "10 pictures written, 0 were there before" in said
-    assert "bpp at quality=10, quality=40, quality=80\n" in said
+    message = export(folder)
+    assert "10 pictures written, 0 were there before" in message
+    assert "bpp at quality=10, quality=40, quality=80\n" in message
     lines = {one["file"]: one for one in listed(folder)}
     for row_ in rows_of(folder):
         name = (
@@ -125,8 +125,8 @@ def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
 
 
 def test_absent_sources_are_told_and_the_pictures_written_all_the_same(folder):
-    said = export(folder, "--codecs", "webp")
-    (line,) = (line for line in said.splitlines() if line.startswith("absent"))
+    message = export(folder, "--codecs", "webp")
+    (line,) = (line for line in message.splitlines() if line.startswith("absent"))
     assert line.startswith(
         "absent   2 sources: garden is the name of a folder's results: --dataset"
     )
@@ -141,8 +141,8 @@ def test_what_is_there_stays_and_a_second_export_adds_to_the_table(folder):
             one["stream_sha256"] for one in rows_of(folder) if one["codec"] == "webp"
         }:
             stream.write_bytes(b"")
-    said = export(folder, "--codecs", "webp,jpeg")
-    assert "6 pictures written, 4 were there before" in said
+    message = export(folder, "--codecs", "webp,jpeg")
+    assert "6 pictures written, 4 were there before" in message
     after = {name: (folder / "out" / name).stat().st_mtime_ns for name in before}
     assert after == before
     export(folder, "--codecs", "jpeg", "--images", "cup", "--points", "jpeg.quality=10")
@@ -158,8 +158,10 @@ def test_another_content_is_refused_before_anything_is_written_unless_forced(fol
     right = (folder / "out" / name).read_bytes()
     for wrong in (b"notes", right[:-40], (folder / "out" / min(pictures(folder))).read_bytes()):
         (folder / "out" / name).write_bytes(wrong)
-        said = export(folder, code=2)
-        assert said == f"{folder / 'out' / name} is there with another content: --force replaces it"
+        message = export(folder, code=2)
+        assert (
+            message == f"{folder / 'out' / name} is there with another content: --force replaces it"
+        )
         assert len(pictures(folder)) == 3
         export(folder, "--codecs", "jpeg", "--images", "cup", "--force")
         assert (folder / "out" / name).read_bytes() == right
@@ -175,8 +177,8 @@ def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(fold
     changed = next(one for one in rows_of(folder) if one["codec"] == "webp")
     other = {**changed, "decoded_sha256": "0" * 64, "finished_utc": "2099", "device": device}
     store_of(folder).append([other])
-    said = export(folder, "--codecs", "webp", code=1)
-    (line,) = (line for line in said.splitlines() if line.startswith("failed"))
+    message = export(folder, "--codecs", "webp", code=1)
+    (line,) = (line for line in message.splitlines() if line.startswith("failed"))
     assert f"webp quality={changed['setting_value']:g} {changed['image']}" in line
     why = {"cpu": "", "cuda": " on cuda, which this machine does not use"}[device]
     assert f"pixels that differ from the measured ones{why}; not written" in line
@@ -186,8 +188,8 @@ def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(fold
 def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
     stream = stream_of(folder, rows_of(folder)[0])
     stream.write_bytes(b"short")
-    said = export(folder, code=1)
-    assert f"{stream} is damaged" in said
+    message = export(folder, code=1)
+    assert f"{stream} is damaged" in message
     assert len(pictures(folder)) == 9
 
 
@@ -195,16 +197,16 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
     for one in rows_of(folder):
         if one["codec"] == "jpeg":
             stream_of(folder, one).unlink()
-    said = export(folder)
+    message = export(folder)
     assert (
         "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
         "garden --results OTHER` makes it again\n"
-    ) in said
+    ) in message
     assert len(pictures(folder)) == 4
     words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
-    said = export(folder, *words, code=2, to="none")
-    assert said.startswith("no picture can be exported: 2 pictures: the stream was not kept")
-    assert "--dataset garden --points jpeg.quality=10 --results OTHER`" in said
+    message = export(folder, *words, code=2, to="none")
+    assert message.startswith("no picture can be exported: 2 pictures: the stream was not kept")
+    assert "--dataset garden --points jpeg.quality=10 --results OTHER`" in message
     assert not (folder / "none").exists()
 
 
@@ -238,16 +240,16 @@ MISTAKES = [
 
 def test_what_no_row_has_is_refused_in_one_sentence(folder):
     for words, says in MISTAKES:
-        said = export(folder, *words, code=2)
-        assert says in said
-        assert "\n" not in said
+        message = export(folder, *words, code=2)
+        assert says in message
+        assert "\n" not in message
         assert not (folder / "out").exists()
 
 
 def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
     rows = rows_of(folder)
     rate = sorted(one["bpp"] for one in rows if one["codec"] == "jpeg")[2]
-    said = export(folder, "--bpp", rate)
+    message = export(folder, "--bpp", rate)
     expected = {}
     for image in ("cup.png", "spoon.png"):
         for codec in ("jpeg", "webp"):
@@ -255,10 +257,10 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
             best = min(of_both, key=lambda one: abs(np.log(one["bpp"] / rate)))
             if abs(np.log(best["bpp"] / rate)) <= np.log(1.6):
                 expected[image, codec] = best["bpp"]
-    found = {(one["image"], one["codec"]): float(one["bpp"]) for one in listed(folder)}
-    assert found == expected
+    result = {(one["image"], one["codec"]): float(one["bpp"]) for one in listed(folder)}
+    assert result == expected
     of_jpeg = sorted(bpp for (_, codec), bpp in expected.items() if codec == "jpeg")
-    assert f"rate     jpeg: {of_jpeg[0]:.3f} to {of_jpeg[1]:.3f} bpp at quality=" in said
+    assert f"rate     jpeg: {of_jpeg[0]:.3f} to {of_jpeg[1]:.3f} bpp at quality=" in message
     far = export(folder, "--bpp", 900, code=2)
     assert "4 pictures: no stored rate within a factor of 1.6 of 900 bpp (jpeg, webp)" in far
 
@@ -272,8 +274,10 @@ def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_ne
     assert second["bpp"] / both_near < 1.6
     export(folder, *words, both_near)
     assert [float(one["bpp"]) for one in listed(folder)] == [second["bpp"]]
-    told = export(folder, *words, first["bpp"] / 1.2, code=2, to="none")  # only the first is near
-    assert "1 picture: the stream was not kept" in told
+    reported = export(
+        folder, *words, first["bpp"] / 1.2, code=2, to="none"
+    )  # only the first is near
+    assert "1 picture: the stream was not kept" in reported
 
 
 def test_code_that_rows_name_runs_only_where_it_is_named(folder):

@@ -72,14 +72,14 @@ def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path
     fill(tmp_path, rows)
     words = "--metrics", "psnr,ms_ssim,lpips,dists"
     settings = len({one["setting_value"] for one in rows})
-    said = bench_report(tmp_path, *words).splitlines()
-    assert f"not drawn or compared: {2 * settings} points in some metrics" in said
-    assert "no values: 1 metric" in said
-    assert "weight file" not in "".join(said)
+    message = bench_report(tmp_path, *words).splitlines()
+    assert f"not drawn or compared: {2 * settings} points in some metrics" in message
+    assert "no values: 1 metric" in message
+    assert "weight file" not in "".join(message)
     assert "weight file" in bench_report(tmp_path, *words, "-v")
     folder = tmp_path / "kodak" / "report"
     gaps = json.loads((folder / "details.json").read_text())["left_out"]
-    reasons = [one["why"].rpartition(": ")[2] for one in gaps if one["name"] == "webp"]
+    reasons = [gap["why"].rpartition(": ")[2] for gap in gaps if gap["name"] == "webp"]
     assert set(reasons) == {"no weight file", "not computed"}
     assert "weight file" in (folder / "details.md").read_text()
     assert "weight file" not in (folder / "report.md").read_text()
@@ -113,23 +113,23 @@ def test_tables_for_a_paper_have_eight_codecs_and_all_only_if_asked(tmp_path):
 def test_kodaks_report_is_one_short_answer(tmp_path):
     out = tmp_path / "out"
     metrics = "psnr,ms_ssim,lpips_squeeze,fd_squeeze"
-    said = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics", metrics,
-                        "--page")  # fmt: skip
+    message = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics",
+                           metrics, "--page")  # fmt: skip
     text = (out / "report.md").read_text()
     assert len(text.encode()) < 10_000
     first = next(line for line in text.splitlines() if line and line[0] != "#")
     with (out / "bd_rate.csv").open() as file:
-        found = [one for one in csv.DictReader(file) if one["metric"] == "psnr_db"]
-    rates = {one["codec"]: float(one["bd_rate_percent"] or "inf") for one in found}
+        result = [one for one in csv.DictReader(file) if one["metric"] == "psnr_db"]
+    rates = {one["codec"]: float(one["bd_rate_percent"] or "inf") for one in result}
     best = min(rates, key=rates.get)
     assert best == "vtm"
     assert f"VTM 23.13 needs {-rates[best]:.0f} % fewer bits" in first
     ranked = [line.split(" | ")[1] for line in text.splitlines() if line.count(" | ") > 3]
     ranked = [name for name in ranked if name in rates]
     assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
-    assert max(map(len, said.splitlines())) <= 80 + len(str(out))
+    assert max(map(len, message.splitlines())) <= 80 + len(str(out))
     chosen = "Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro."
-    assert chosen in said
+    assert chosen in message
     assert all(
         chosen in (out / f"{name}.md").read_text() for name in ("report", "means", "bd_rate")
     )
@@ -188,11 +188,11 @@ def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
     ):
         assert words in text
     with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
-        found = {one["codec"]: one for one in csv.DictReader(file)}
-    assert found["webp"]["points_left_out"] == "webp quality=20 by 4"
-    assert found["avif"]["bd_rate_percent"] == found["x265"]["bd_rate_percent"] == ""
-    said = bench_report(tmp_path, "--metrics", "psnr", "--any-overlap")
-    assert "†" in next(line for line in said.splitlines() if line.startswith("x265"))
+        result = {one["codec"]: one for one in csv.DictReader(file)}
+    assert result["webp"]["points_left_out"] == "webp quality=20 by 4"
+    assert result["avif"]["bd_rate_percent"] == result["x265"]["bd_rate_percent"] == ""
+    message = bench_report(tmp_path, "--metrics", "psnr", "--any-overlap")
+    assert "†" in next(line for line in message.splitlines() if line.startswith("x265"))
 
 
 def test_a_mistyped_anchor_is_an_error(tmp_path):
@@ -204,17 +204,17 @@ def test_a_mistyped_anchor_is_an_error(tmp_path):
 def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     rows = [*sweep("jpeg", source_lossy=False), *sweep("webp", source_lossy=False)]
     fill(tmp_path, rows, "plain")
-    said = bench_report(tmp_path, "--dataset", "plain", "--metrics", "psnr")
-    starts = {line.partition(":")[0] for line in said.splitlines()}
+    message = bench_report(tmp_path, "--dataset", "plain", "--metrics", "psnr")
+    starts = {line.partition(":")[0] for line in message.splitlines()}
     assert not {"lossy sources", "sizes"} & starts
     for one in rows:
         one["source_lossy"] = one["image"] != "a"
         if one["image"] == "bb":
             one["width_px"], one["height_px"] = 8, 6
     fill(tmp_path, rows, "mixed")
-    said = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
-    (lossy,) = [line for line in said if line.startswith("lossy sources: 2 of 3 images")]
-    (sizes,) = [line for line in said if line.startswith("sizes: 8 x 6 px (bb) to 100 x 80")]
+    message = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
+    (lossy,) = [line for line in message if line.startswith("lossy sources: 2 of 3 images")]
+    (sizes,) = [line for line in message if line.startswith("sizes: 8 x 6 px (bb) to 100 x 80")]
     text = (tmp_path / "mixed" / "report" / "report.md").read_text()
     assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))
 
@@ -223,9 +223,9 @@ def test_common_brings_back_points_that_lack_images(tmp_path):
     rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
     fill(tmp_path, rows)
     assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
-    said = bench_report(tmp_path, "--metrics", "psnr", "--common")
-    assert "kodak: 2 images, 2 codecs; 1 image that not every point has left out" in said
-    assert "not drawn" not in said
+    message = bench_report(tmp_path, "--metrics", "psnr", "--common")
+    assert "kodak: 2 images, 2 codecs; 1 image that not every point has left out" in message
+    assert "not drawn" not in message
     details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
     assert details["images_left_out"] == 1
 
@@ -233,11 +233,11 @@ def test_common_brings_back_points_that_lack_images(tmp_path):
 def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     rows = [*sweep("jpeg", ["mobile/a", "professional/b"]), *sweep("webp", ["mobile/a"])]
     fill(tmp_path, rows, "clic2020")
-    said = bench_report(
+    message = bench_report(
         tmp_path, "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
     )
-    assert "clic2020:mobile: 1 image, 1 codec" in said
-    assert "jpeg" not in said
+    assert "clic2020:mobile: 1 image, 1 codec" in message
+    assert "jpeg" not in message
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
     with pytest.raises(UnknownName, match="Did you mean 'webp'"):
         bench_report(tmp_path, "--codecs", "wepb")
@@ -247,9 +247,9 @@ def test_every_dataset_that_has_results_is_reported_and_without_rows_a_sentence_
     with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
         bench_report(tmp_path)
     fill(fill(tmp_path, [row("jpeg", 5, "a")], "kodak"), [row("jpeg", 5, "a")], "two")
-    said = bench_report(tmp_path, "--metrics", "psnr")
-    assert "kodak: 1 image," in said
-    assert "two: 1 image," in said
+    message = bench_report(tmp_path, "--metrics", "psnr")
+    assert "kodak: 1 image," in message
+    assert "two: 1 image," in message
     with pytest.raises(UnknownName, match=r"'kodac'\. Did you mean 'kodak'"):
         bench_report(tmp_path, "--dataset", "kodac")
     with pytest.raises(UsageError, match=r"no rows of kodak:mobile"):

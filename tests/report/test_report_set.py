@@ -49,10 +49,10 @@ def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(resul
     assert {"ms_ssim.pdf", "curves.pdf", "attribution_psnr_db.csv"} <= names(out)
     (out / "notes.txt").write_text("mine")
     (out / "ms_ssim.pdf").write_text("my own figure")
-    said = bench_report(results, *words, "--metrics", "psnr")
+    message = bench_report(results, *words, "--metrics", "psnr")
     assert (out / "notes.txt").read_text() == "mine"
     assert (out / "ms_ssim.pdf").read_text() == "my own figure", "a changed file is the user's"
-    assert f"kept: {out / 'ms_ssim.pdf'} was changed since an earlier report" in said
+    assert f"kept: {out / 'ms_ssim.pdf'} was changed since an earlier report" in message
     assert not {"curves.pdf", "ms_ssim.png", "attribution_psnr_db.csv"} & names(out)
     listed = json.loads((out / "report.json").read_text())["files"].keys()
     assert listed == names(out) - {"notes.txt", "ms_ssim.pdf", "report.json"}
@@ -97,9 +97,9 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     (picture.parent / "mine.png").write_bytes(b"mine")
     reads, read = [], Store._read
     monkeypatch.setattr(Store, "_read", lambda *of, **by: reads.append(of[1]) or read(*of, **by))
-    said = bench_report(results, *words, "psnr")
+    message = bench_report(results, *words, "psnr")
     assert reads.count(None) == 2, "own rows and bundled ones, each read once"
-    assert "the earlier report's page is written again (--no-page removes it)" in said
+    assert "the earlier report's page is written again (--no-page removes it)" in message
     assert (folder / "page.html").read_text() != first
     assert json.loads((folder / "report.json").read_text())["page_images"] == "1"
     assert not picture.exists()

@@ -37,7 +37,7 @@ def author(photos, tmp_path_factory):
         store.keep(done.stream)
         store.append([done.row])
     for name, specs in (("mine", contenders[:2]), ("code", contenders[2:])):
-        export_pack(place / f"{name}.tar", [store], [one.spec for one in specs], ())
+        export_pack(place / f"{name}.tar", [store], [spec.spec for spec in specs], ())
     return place
 
 
@@ -63,4 +63,6 @@ def reviewed(photos, tmp_path):
 
 @pytest.fixture
 def answers(reviewed):
-    return lambda *given, **asked: {one.name: one for one in reviewed(*given, **asked).answers}
+    return lambda *given, **asked: {
+        answer.name: answer for answer in reviewed(*given, **asked).answers
+    }

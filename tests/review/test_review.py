@@ -22,10 +22,10 @@ def unpacked(tar, to):
 
 
 def test_a_true_pack_is_real_decodes_twice_and_has_its_points(author, answers):
-    found = answers(author / "mine.tar", claims=["webp 10 % fewer bits than jpeg"])
+    result = answers(author / "mine.tar", claims=["webp 10 % fewer bits than jpeg"])
     good = ("bits", "decodes", "pictures", "points", "images", "training")
-    assert {name: found[name].verdict for name in good} == dict.fromkeys(good, "yes")
-    row = next(row for row in found["points"].table.rows if row[1:3] == ("webp", "quality=30"))
+    assert {name: result[name].verdict for name in good} == dict.fromkeys(good, "yes")
+    row = next(row for row in result["points"].table.rows if row[1:3] == ("webp", "quality=30"))
     assert (row[3], row[4] == row[5], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
 
 
@@ -38,10 +38,10 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, answ
                  for name in ("bpp", "psnr_db")]  # fmt: skip
         curves[spec.name] = Curve(*map(np.array, means))
     rate = bd_rate(curves["jpeg"], curves["webp"]).value
-    found = answers(author / "mine.tar", claims=["WebP 99 % fewer bits than jpeg"])["claim"]
-    assert found.verdict == "no"
+    result = answers(author / "mine.tar", claims=["WebP 99 % fewer bits than jpeg"])["claim"]
+    assert result.verdict == "no"
     assert (
-        dict(zip(found.table.headers, *found.table.rows, strict=True))["BD-rate"]
+        dict(zip(result.table.headers, *result.table.rows, strict=True))["BD-rate"]
         == f"{rate:+.1f} %"
     )
 
@@ -57,30 +57,32 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     at = next(n for n, line in enumerate(text) if fourth["stream_sha256"] in line)
     (pack / "rows.csv").write_text("".join(text[:at] + text[at + 1 :]))
     rewrite(pack / "pack.json", f'"streams": {len(lines)}', f'"streams": {len(lines) - 1}')
-    found = answers(pack)
+    result = answers(pack)
     names = ("decodes", "pictures", "points", "images")
-    assert {name: found[name].verdict for name in names} == dict.fromkeys(names, "partly")
-    assert sum(int(row[4]) for row in found["decodes"].table.rows) == 1  # damaged
-    differing = [row for row in found["points"].table.rows if row[-1] != "0"]
+    assert {name: result[name].verdict for name in names} == dict.fromkeys(names, "partly")
+    assert sum(int(row[4]) for row in result["decodes"].table.rows) == 1  # damaged
+    differing = [row for row in result["points"].table.rows if row[-1] != "0"]
     assert [row[1:3] for row in differing] == [
         (second["codec"], f"{second['setting_name']}={float(second['setting_value']):g}")
     ]
-    assert any(fourth["image"] in row[3] for row in found["images"].table.rows)
+    assert any(fourth["image"] in row[3] for row in result["images"].table.rows)
 
 
 def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
-    found = answers(author / "code.tar")
-    assert found["decodes"].verdict == "unknown"
-    assert "runs only where --codecs names it" in found["decodes"].table.rows[0][1]
+    result = answers(author / "code.tar")
+    assert result["decodes"].verdict == "unknown"
+    assert "runs only where --codecs names it" in result["decodes"].table.rows[0][1]
     shutil.rmtree(tmp_path / "into")
-    again = {one.name: one for one in reviewed(author / "code.tar", codecs=HONEST.text).answers}
+    again = {
+        answer.name: answer for answer in reviewed(author / "code.tar", codecs=HONEST.text).answers
+    }
     assert again["decodes"].verdict == again["pictures"].verdict == "yes"
 
 
 def test_results_are_reviewed_as_a_pack_is(author, answers, photos):
-    found = answers(author / "results")
-    assert found["points"].verdict == "yes"
-    assert found["decodes"].verdict == "partly"  # the author's program is not run
+    result = answers(author / "results")
+    assert result["points"].verdict == "yes"
+    assert result["decodes"].verdict == "partly"  # the author's program is not run
 
 
 def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
@@ -90,11 +92,11 @@ def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
         lines = [f"{factor * rate},{30 + 4 * n}" for n, rate in enumerate((0.1, 0.2, 0.4, 0.8))]
         (sent / f"{name}.csv").write_text("\n".join(["bpp,psnr", *lines]))
     asked = {"claims": ["ours 20 % fewer bits than old"], "trained_on": "psnr"}
-    found = answers(sent, **asked)
-    assert (found["bits"].verdict, found["claim"].verdict) == ("no", "unknown")
-    assert "-20.0 %" in found["claim"].sentence
-    assert "no interval" in found["claim"].sentence
-    assert "PSNR (dB) of ours" in found["training"].sentence
+    result = answers(sent, **asked)
+    assert (result["bits"].verdict, result["claim"].verdict) == ("no", "unknown")
+    assert "-20.0 %" in result["claim"].sentence
+    assert "no interval" in result["claim"].sentence
+    assert "PSNR (dB) of ours" in result["training"].sentence
 
 
 def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
@@ -108,10 +110,10 @@ def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
         Image.fromarray(off_by_one).save(sent / "1" / photo.name)
     (sent / "sizes.csv").write_text("image,setting,num_bytes\n0.png,1,512\n")
     (sent / "ours.csv").write_text("codec,bpp,psnr\nours,1,48.13\nours,1.1,48.13\nxyz,1,30\n")
-    found = answers(sent)
-    assert [row[-1] for row in found["curves"].table.rows] == ["yes", "no", "no rows of that name"]
-    assert (found["bits"].verdict, found["images"].verdict) == ("no", "no")
-    assert "1.png" in found["images"].table.rows[0][3]
+    result = answers(sent)
+    assert [row[-1] for row in result["curves"].table.rows] == ["yes", "no", "no rows of that name"]
+    assert (result["bits"].verdict, result["images"].verdict) == ("no", "no")
+    assert "1.png" in result["images"].table.rows[0][3]
 
 
 def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(reviewed, tmp_path):

@@ -179,12 +179,12 @@ def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
 def page(request, browser):
     """A page of a browser of one window; at the end it said nothing on its console."""
     opened = browser.new_page(viewport=request.param)
-    said = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    text = []
+    opened.on("console", lambda message: text.append(message.text))
+    opened.on("pageerror", lambda error: text.append(str(error)))
     yield opened
     opened.close()
-    assert said == []
+    assert text == []
 
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")

@@ -56,9 +56,9 @@ def hashed(rows, pixels="d"):
 @pytest.fixture
 def store(tmp_path):
     """A folder with bundled rows of one codec."""
-    found = Store(tmp_path / "set")
-    found.ship("rows", table(hashed(sweep("ours", variant="beta=0", codec_version="theirs"))))
-    return found
+    result = Store(tmp_path / "set")
+    result.ship("rows", table(hashed(sweep("ours", variant="beta=0", codec_version="theirs"))))
+    return result
 
 
 def rounded(rows, by=1e-5):
@@ -94,8 +94,8 @@ def test_a_larger_difference_is_said_once_with_its_size_and_makes_no_second_curv
     assert {p.edition.bundled for p in summary.points} == {False}
     (left,) = summary.left_out
     assert (left.rows, left.differ) == (18, True)
-    (said,) = [text for text in counts_of(left_out(summary, [PSNR])) if "ours:beta=0" in text]
-    assert said.startswith(DIFFERING)
+    (message,) = [text for text in counts_of(left_out(summary, [PSNR])) if "ours:beta=0" in text]
+    assert message.startswith(DIFFERING)
     assert "not equal to the same build here in 1 of 18 rows, PSNR by up to 0.25 dB" in left.why
 
 

@@ -94,5 +94,5 @@ def test_code_that_rows_name_runs_only_where_it_is_named_in_full():
         codecs = NamedCodecs(named)
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
         assert list(codecs.not_run(measured.table(rows)).items()) == list(refused.items())
-    said = why_not_run(CodecSpec.of("command", "decode=rm:encode=cp"))
-    assert said.startswith(f"{spec!r} is code that rows name")
+    message = why_not_run(CodecSpec.of("command", "decode=rm:encode=cp"))
+    assert message.startswith(f"{spec!r} is code that rows name")

@@ -100,8 +100,8 @@ def test_a_damaged_file_of_features_is_removed_and_a_whole_one_stays(content, wh
     kept.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
     (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
     path.write_bytes(content)
-    found = kept.read("colours/1", digest)
-    assert (found.tolist() if whole else found) == ([[1, 2]] if whole else None)
+    result = kept.read("colours/1", digest)
+    assert (result.tolist() if whole else result) == ([[1, 2]] if whole else None)
     assert path.exists() == kept.has("colours/1", digest) == whole
 
 

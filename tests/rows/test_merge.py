@@ -32,13 +32,13 @@ LATER = "2025-01-02T00:00:00.000+00:00"
 def cell(quality, image, data=None, **more):
     """A row and its stream, which differ between cells unless given."""
     stream = data or f"stream {quality} {image}".encode()
-    told = {
+    reported = {
         "num_bytes": len(stream),
         "stream_sha256": hashlib.sha256(stream).hexdigest(),
         "decoded_sha256": hashlib.sha256(b"decoded " + stream).hexdigest(),
         **more,
     }
-    return row("jpeg", quality, image, **told), stream
+    return row("jpeg", quality, image, **reported), stream
 
 
 def machine(results, cells, run, dataset="kodak"):
@@ -56,8 +56,8 @@ def merged(into, *folders):
 
 
 def rows(results, dataset="kodak"):
-    found = Store(results / dataset).table().to_pylist()
-    return sorted(found, key=lambda one: one["cell"])
+    result = Store(results / dataset).table().to_pylist()
+    return sorted(result, key=lambda one: one["cell"])
 
 
 def content(results):
@@ -87,9 +87,9 @@ def without_place(found):
 def test_two_halves_are_the_whole(three, tmp_path):
     first, second, whole = three
     into = tmp_path / "into"
-    (told,) = merged(into, first, second)
-    assert (told.dataset, told.rows, told.streams, told.runs) == ("kodak", 6, 6, 2)
-    assert (told.conflicts, told.damaged) == ((), ())
+    (reported,) = merged(into, first, second)
+    assert (reported.dataset, reported.rows, reported.streams, reported.runs) == ("kodak", 6, 6, 2)
+    assert (reported.conflicts, reported.damaged) == ((), ())
     assert without_place(rows(into)) == without_place(rows(whole))
     kept, other = (
         {path.name for path in Store(results / "kodak").streams()} for results in (into, whole)
@@ -114,8 +114,8 @@ def test_the_order_of_the_folders_and_repeating_it_change_nothing(three, tmp_pat
 
 def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
     first, second, whole = three
-    (told,) = merged(first, second)
-    assert (told.rows, told.streams, told.runs) == (2, 2, 1)
+    (reported,) = merged(first, second)
+    assert (reported.rows, reported.streams, reported.runs) == (2, 2, 1)
     assert without_place(rows(first)) == without_place(rows(whole))
     assert len(list(first.glob("kodak/per_image/*"))) == 1, "they are put together"
     shared = CELLS[3][0]["cell"]
@@ -164,8 +164,8 @@ def test_pixels_that_differ_by_rounding_are_no_conflict(tmp_path):
     first = machine(tmp_path / "first", [(done, stream)], "run-a")
     rounded = done | {"decoded_sha256": "d" * 64, "psnr_db": done["psnr_db"] + 1e-5}
     second = machine(tmp_path / "second", [(rounded | {"finished_utc": LATER}, stream)], "run-b")
-    (told,) = merged(tmp_path / "into", first, second)
-    assert told.conflicts == ()
+    (reported,) = merged(tmp_path / "into", first, second)
+    assert reported.conflicts == ()
     assert [one["run"] for one in rows(tmp_path / "into")] == ["run-b"]
 
 
@@ -187,8 +187,8 @@ def test_failures_and_seconds_are_no_conflict_and_a_success_wins(tmp_path):
     Store(first / "kodak").append([{**lost, "finished_utc": LATER}])
     slower = ({**done, "encode_seconds": 9.0}, stream)
     second = machine(tmp_path / "second", [slower], "run-b")
-    (told,) = merged(first, second)
-    assert (told.conflicts, [one["status"] for one in rows(first)]) == ((), ["ok"])
+    (reported,) = merged(first, second)
+    assert (reported.conflicts, [one["status"] for one in rows(first)]) == ((), ["ok"])
 
 
 def test_a_metric_that_only_the_other_machine_computed_is_taken_over(tmp_path):
@@ -254,12 +254,12 @@ def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tm
     shutil.rmtree(second)
     victim = next(Store(first / "kodak").streams())
     victim.write_bytes(b"damaged")
-    (told,) = merged(tmp_path / "into", first)
-    assert told.damaged == (f"{victim} is left out: its bytes do not match its name",)
+    (reported,) = merged(tmp_path / "into", first)
+    assert reported.damaged == (f"{victim} is left out: its bytes do not match its name",)
     into = Store(tmp_path / "into" / "kodak")
     assert not into.has_stream(victim.name)
     assert not into.has_stream(hashlib.sha256(b"damaged").hexdigest()), "nor by another name"
-    assert told.streams == len(list(into.streams()))
+    assert reported.streams == len(list(into.streams()))
     merged(tmp_path / "into", whole)
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
 
@@ -272,8 +272,12 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
         (shard,) = (folder / "per_image").glob("*.parquet")
         shard.rename(shard.with_name(f"{SHIPPED}kodak.parquet"))
     kept = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
-    (told,) = merged(first.parent, second.parent)
-    of_shards = [one for one in told.conflicts if "are of two versions of the project" in one]
+    (reported,) = merged(first.parent, second.parent)
+    of_shards = [
+        conflict
+        for conflict in reported.conflicts
+        if "are of two versions of the project" in conflict
+    ]
     assert len(of_shards) == 1
     assert f"{SHIPPED}kodak.parquet" in of_shards[0]
     assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == kept
@@ -282,8 +286,8 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
 def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):
     first, second, _ = three
     Store(second / "kodak").begin("run-a", {"machine": "another"})
-    (told,) = merged(tmp_path / "into", first, second)
-    (sentence,) = told.conflicts
+    (reported,) = merged(tmp_path / "into", first, second)
+    (sentence,) = reported.conflicts
     assert "runs/run-a.json tell of one run in two ways" in sentence
     assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
 
@@ -295,12 +299,12 @@ def test_features_and_reductions_are_merged_too(three, tmp_path):
     pairs = [Pair("s", "d")]
     reduced = Reduction(reduction_key("fd/1", pairs), "fd", "fd/1", Reduced(1.5, np.array([0.25])))
     Reductions(second / "kodak").add([reduced])
-    (told,) = merged(tmp_path / "into", first, second)
-    assert (told.features, told.reductions) == (1, 1)
+    (reported,) = merged(tmp_path / "into", first, second)
+    assert (reported.features, reported.reductions) == (1, 1)
     into = tmp_path / "into" / "kodak"
     assert FeatureFolder(into).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
-    found = Reductions(into).get(reduced.key)
-    assert (found.value, found.influence.tolist()) == (1.5, [0.25])
+    result = Reductions(into).get(reduced.key)
+    assert (result.value, result.influence.tolist()) == (1.5, [0.25])
     assert (into / "features" / "CACHEDIR.TAG").exists()
 
 
@@ -354,7 +358,7 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(thr
     empty.mkdir()
     linked.mkdir()
     (linked / "kodak").symlink_to(first / "kodak")
-    for folders, told in [
+    for folders, reported in [
         ([first, empty], "is no folder of results"),
         ([first, tmp_path / "absent"], "is no folder of results"),
         ([linked], "kodak leads out of .*linked: merge the folder of results it lies in"),
@@ -363,7 +367,7 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(thr
     ]:
         into = tmp_path / "into"
         into.mkdir(exist_ok=True)
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=reported):
             merged(into, *folders)
         assert not list(into.iterdir())
 
@@ -379,9 +383,9 @@ def test_the_command_tells_conflicts_and_leaves_with_1(three, tmp_path):
     done = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into)])
     assert done.exit_code == 1
     assert "\nconflict jpeg quality=10 a: " in done.stdout
-    told = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
-    facts = json.loads(told.stdout)["kodak"]
-    assert (told.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
+    reported = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
+    facts = json.loads(reported.stdout)["kodak"]
+    assert (reported.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
 
 
 def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sources(tmp_path):
@@ -390,9 +394,9 @@ def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sour
     shard = next((into / "kodak" / "per_image").glob("*.parquet"))
     shard.write_bytes(b"damaged")
     with pytest.warns(DamagedResults) as caught:
-        (told,) = merged(into, source)
+        (reported,) = merged(into, source)
     assert {one.message.file for one in caught} == {shard}
-    assert told.damaged == ()
+    assert reported.damaged == ()
 
 
 def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, monkeypatch):

@@ -22,8 +22,8 @@ def test_the_ids_of_runs_one_after_another_ascend(tmp_path):
 def test_an_id_comes_after_runs_that_a_clock_ahead_of_ours_has_named(tmp_path):
     for ahead in ("29990101T000000-aaaaaaaa", "29991231T235959-00000000", "2999-no-time"):
         begin(tmp_path, ahead)
-    found = new_run_id(tmp_path)
-    assert found.startswith("30000101T000000-")
+    result = new_run_id(tmp_path)
+    assert result.startswith("30000101T000000-")
 
 
 def test_an_id_of_an_empty_folder_is_the_present_time(tmp_path):

@@ -55,8 +55,8 @@ def test_keys_that_begin_alike_may_repeat(seed, length):
     chunks = [pa.array(["x" * 9, *texts[:25]])[1:], pa.array(texts[25:]), pa.array([], pa.string())]
     counts = Counter(text[:8] for text in texts)
     expected = [counts[text[:8]] > 1 for text in texts]
-    (found,) = may_repeat([key_starts(pa.chunked_array(chunks))])
-    assert found.tolist() == expected
+    (result,) = may_repeat([key_starts(pa.chunked_array(chunks))])
+    assert result.tolist() == expected
     apart = may_repeat([key_starts(pa.chunked_array([chunk])) for chunk in chunks])
     assert [of.tolist() for of in apart] == [expected[:25], expected[25:], []]
 
@@ -78,7 +78,7 @@ def test_tuples_are_numbered_in_order_of_appearance_or_of_value(seed):
     up = [column + 1 for column in columns[:2]] + columns[2:]
     order = sorted(set(tuples))
     assert ordered_numbers(*up).tolist() == [order.index(one) for one in tuples]
-    texts = pa.chunked_array([[None if one < 0 else str(one) for one in columns[1]]])
+    texts = pa.chunked_array([[None if column < 0 else str(column) for column in columns[1]]])
     distinct = list(dict.fromkeys(text for text in texts.to_pylist() if text))
     expected = [distinct.index(text) if text else -1 for text in texts.to_pylist()]
     assert numbered(texts).tolist() == numbered(texts.dictionary_encode()).tolist() == expected

@@ -109,7 +109,9 @@ def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path, monkeypatc
     store, rows = Store(tmp_path / "kodak"), Store(ROOT / "results" / "kodak").versions(True)
     store.add(rows.slice(0, 5))
     schema = table_schema()
-    columns = {one.name: pa.nulls(90_000, one.type) for one in schema if one.name not in WHERE_READ}
+    columns = {
+        field.name: pa.nulls(90_000, field.type) for field in schema if field.name not in WHERE_READ
+    }
     columns |= {name: repeated("ok", 90_000).dictionary_decode() for name in ("cell", "status")}
     bomb = store.folder / "per_image" / "bomb.parquet"
     bomb.write_bytes(to_parquet(pa.table(columns)))

@@ -132,12 +132,17 @@ def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store)
     store.append([row("b", **same, **here)])
     store.append([row("c", **{**same, "decoded_sha256": "e"}, **here)])
     store.append([row("d", **{**same, "stream_sha256": "t"}, **here)])
-    found = {
+    result = {
         one["cell"]: (one["lpips_alex"], one["lpips_alex_protocol"], one["lpips_alex_reason"])
         for one in store.table().to_pylist()
     }
     without = (None, None, "no weights")
-    assert found == {"a": found["b"], "b": (0.25, lpips.protocol, None), "c": without, "d": without}
+    assert result == {
+        "a": result["b"],
+        "b": (0.25, lpips.protocol, None),
+        "c": without,
+        "d": without,
+    }
     assert store.versions().filter(pc.is_valid(store.versions()["lpips_alex"])).num_rows == 0
 
 
@@ -215,8 +220,8 @@ def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothin
     assert len(whole) == 6
     digests = [*shard_folder.NOT_OF_MEANS] if builds == 1 else []
     order = [("image", "ascending"), ("bundled", "ascending")]
-    wanted, found = (plain(of).drop_columns(digests).sort_by(order) for of in (whole, means))
-    assert found.equals(wanted)
+    wanted, result = (plain(of).drop_columns(digests).sort_by(order) for of in (whole, means))
+    assert result.equals(wanted)
     alone = {cells[0], cells[2], cells[4]} if builds == 1 else set()
     assert set(means["cell"].to_pylist()) - {None} == {*cells} - {cells[3]} - alone
     assert means.num_rows == 6
@@ -283,9 +288,9 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
     assert shard.with_name(names[0]).read_bytes() == content
     with pytest.warns(DamagedResults) as caught:
         assert store.table().num_rows == 1
-    told = sorted(str(warning.message).rpartition("; ")[2] for warning in caught)
+    reported = sorted(str(warning.message).rpartition("; ")[2] for warning in caught)
     moves = "its rows count as to do, and `bench run` moves it to damaged/"
-    assert told == ["get the bundled file again", moves, moves]
+    assert reported == ["get the bundled file again", moves, moves]
     assert store.set_aside() == [store.folder / "damaged" / name for name in names[1:]]
     left = {path.name for path in store.folder.glob("per_image/*")}
     assert left == {names[0], "shipped-x.parquet"}
@@ -466,13 +471,13 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
     store.begin("1", {})
     store.append([row("a"), row("b")])
     store.append([row("a", timing=True)])
-    said = (store.folder / "README.md").read_text()
-    assert "`benchmark.load`" in said
-    assert said.count("\n") == 1
+    message = (store.folder / "README.md").read_text()
+    assert "`benchmark.load`" in message
+    assert message.count("\n") == 1
     assert pq.read_table(store.folder / "per_image").num_rows == 3  # what the line warns of
     assert store.table().num_rows == 2
     for bundled in ("kodak", "sample"):
-        assert (ROOT / "results" / bundled / "README.md").read_text() == said
+        assert (ROOT / "results" / bundled / "README.md").read_text() == message
 
 
 def test_a_shard_with_a_value_that_no_run_writes_is_left_out(store):
@@ -488,11 +493,11 @@ def test_a_shard_with_a_value_that_no_run_writes_is_left_out(store):
 
 def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_images(tmp_path):
     def measure(name, images):
-        rows = [row(f"{name}-{one}", image_sha256=f"{one:064x}") for one in images]
+        rows = [row(f"{name}-{image}", image_sha256=f"{image:064x}") for image in images]
         Store(tmp_path / name).append(rows)
 
     def name_of(images):
-        digests = [f"{one:064x}" for one in images]
+        digests = [f"{image:064x}" for image in images]
         return folder_store_name("trip", digests, stores_below(tmp_path), [("a.png", 1)])
 
     measure("trip-00000a", range(50))

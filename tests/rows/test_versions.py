@@ -42,12 +42,12 @@ def by_hand(rows):
         for row in others
         if row["bundled"] and not first["bundled"] and not alike(row, first)
     }
-    found = []
+    result = []
     for versions in cells.values():
         apart = [row for row in versions if row["bundled"] and build(row) in differing]
         rest = [row for row in versions if row not in apart]
-        found += [standing(some, versions) for some in (rest, apart) if some]
-    return found
+        result += [standing(some, versions) for some in (rest, apart) if some]
+    return result
 
 
 def alike(row, other):
@@ -128,12 +128,12 @@ def test_the_row_that_stands_is_the_one_that_the_rules_name(cells, coded):
         for name in ("status", "machine", "psnr_db_protocol"):
             place = table.schema.get_field_index(name)
             table = table.set_column(place, name, table[name].dictionary_encode())
-    found = merge_versions(table).cast(table_schema()).to_pylist()
+    result = merge_versions(table).cast(table_schema()).to_pylist()
 
     def key(row):
         return row["cell"], bool(row["bundled"])
 
-    assert sorted(found, key=key) == sorted(by_hand(rows), key=key)
+    assert sorted(result, key=key) == sorted(by_hand(rows), key=key)
 
 
 def test_own_rows_that_differ_set_no_bundled_row_apart_that_agrees_with_the_valid_one():
@@ -165,7 +165,9 @@ def null_last(value):
 @pytest.mark.parametrize("values", [["b", None, "a", "b", ""], [3, 1, None, 1], [2.5, -1.0], []])
 @pytest.mark.parametrize("chunks", [1, 2])
 def test_a_code_is_the_index_of_the_value_among_the_sorted_ones(values, chunks):
-    kind = pa.array([one for one in values if one is not None]).type if values else pa.string()
+    kind = (
+        pa.array([value for value in values if value is not None]).type if values else pa.string()
+    )
     column = pa.chunked_array([values[at::chunks] for at in range(chunks)], kind)
     numbers, distinct = codes(column)
     assert [distinct[number] for number in numbers.tolist()] == column.to_pylist()
@@ -184,13 +186,13 @@ def test_groups_are_numbered_as_the_sorted_tuples_of_their_values(seed, sparse):
     ]
     within = [sparse * chance.randrange(3) for _ in rows]
     table = pa.Table.from_pylist(rows, schema=pa.schema({"text": "string", "number": "int64"}))
-    found = group_codes(table, ("text", "number"), np.array(within, np.int64))
+    result = group_codes(table, ("text", "number"), np.array(within, np.int64))
     keys = [
         (outer, null_last(row["text"]), null_last(row["number"]))
         for outer, row in zip(within, rows, strict=True)
     ]
     distinct = sorted(set(keys), key=lambda key: (key[0], str(key[1]), key[2]))
-    assert found.tolist() == [distinct.index(key) for key in keys]
+    assert result.tolist() == [distinct.index(key) for key in keys]
 
 
 def test_no_rows_make_no_groups():
@@ -243,7 +245,7 @@ def shared_by_hand(rows):
     for row in rows:
         if all(row[name] for name in names):
             by_stream.setdefault((row["codec"], *(row[n] for n in names[:2])), []).append(row)
-    found = {row["cell"]: dict(row) for row in rows}
+    result = {row["cell"]: dict(row) for row in rows}
     for group in by_stream.values():
         for row in group if len(group) > 1 else ():
             of_first = alike(row, group[0])
@@ -255,7 +257,7 @@ def shared_by_hand(rows):
                     and other["decoded_sha256"] == row["decoded_sha256"])
             ]  # fmt: skip
             equal = [one for one in same if one["decoded_sha256"] == row["decoded_sha256"]]
-            filled = found[row["cell"]]
+            filled = result[row["cell"]]
             for name in NAMES:
                 columns = metric_columns(metric_class(name).column)
                 present = metric_class(name).protocol
@@ -274,7 +276,7 @@ def shared_by_hand(rows):
                         filled.update({name: donor[name] for name in of_spaces})
                         filled["features_of"] = donor["decoded_sha256"]
                         break
-    return found
+    return result
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -285,9 +287,9 @@ def test_equal_streams_share_what_the_rules_name(seed):
         {row["codec"] for row in rows}
     )
     expected = shared_by_hand(table.to_pylist()) if several else {}
-    found = share_values(table).cast(table_schema())
-    assert found.num_rows == len(rows)
-    for row in found.to_pylist():
+    result = share_values(table).cast(table_schema())
+    assert result.num_rows == len(rows)
+    for row in result.to_pylist():
         assert row == expected.get(row["cell"], row)
 
 
@@ -305,7 +307,7 @@ def test_builds_that_share_cells_and_agree_in_all_of_them_have_one_name(seed):
     if seed % 2:  # then streams hardly ever differ
         rows = [row | {"stream_sha256": "s", "decoded_sha256": "d"} for row in rows]
         rows[0]["stream_sha256"] = "t"
-    found = with_equal_builds(measured.table(rows)).to_pylist()
+    result = with_equal_builds(measured.table(rows)).to_pylist()
     known = [row for row in rows if row["status"] == "ok" and row["stream_sha256"]]
     for codec in "xy":
         of = [[row for row in known if (row["codec"], row["fingerprint"]) == (codec, build)]
@@ -317,7 +319,7 @@ def test_builds_that_share_cells_and_agree_in_all_of_them_have_one_name(seed):
         pairs = [(one, other) for one in of[0] for other in of[1] if place(one) == place(other)]
         same = [alike(*pair) and pair[0]["stream_sha256"] == pair[1]["stream_sha256"]
                 for pair in pairs]  # fmt: skip
-        names = {row["build"] for row in found if row["codec"] == codec}
+        names = {row["build"] for row in result if row["codec"] == codec}
         builds = {row["fingerprint"] for row in rows if row["codec"] == codec}
         if len(builds) == 2 and not repeated(of, place):
             assert len(names) == 1
@@ -344,7 +346,7 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
             "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
         }
     table = measured.table(rows)
-    found = edition_rows(table, protocol)
+    result = edition_rows(table, protocol)
     mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == protocol]
 
     def edition(at):
@@ -367,15 +369,15 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
     for at in sorted(mine, key=lateness):
         by_place[place(at)] = at
     expected = [by_place[one] for one in sorted(by_place)]
-    assert found.index.tolist() == expected
-    assert found.age[found.point].tolist() == [place(at)[2] for at in expected]
-    for numbers, depth in ((found.edition[found.point], 3), (found.point, 4)):
+    assert result.index.tolist() == expected
+    assert result.age[result.point].tolist() == [place(at)[2] for at in expected]
+    for numbers, depth in ((result.edition[result.point], 3), (result.point, 4)):
         kinds = sorted({place(at)[:depth] for at in expected})
         assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
     order = sorted(range(len(expected)), key=lambda at: lateness(expected[at]))
-    assert np.argsort(recency(table)[found.index]).tolist() == order
+    assert np.argsort(recency(table)[result.index]).tolist() == order
     others = [at for at in range(len(rows)) if at not in mine]
-    assert found.other.tolist() == others
+    assert result.other.tolist() == others
     newest = edition_rows(table, protocol, newest_only=True)
     assert newest.index.tolist() == [at for at in expected if not place(at)[2]]
     assert newest.other.tolist() == sorted([*others, *(at for at in mine if place(at)[2])])

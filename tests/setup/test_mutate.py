@@ -119,8 +119,8 @@ def test_known_mutants_are_killed_or_survive_and_verdicts_are_kept(project, tmp_
     assert main(words, project) == 1
     shown = capfd.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
-    told = {row["name"].rpartition(": ")[2]: row for row in rows}
-    assert {change: row["verdict"] for change, row in told.items()} == VERDICTS
+    reported = {row["name"].rpartition(": ")[2]: row for row in rows}
+    assert {change: row["verdict"] for change, row in reported.items()} == VERDICTS
     assert "| benchmark/metrics | 11 | 6 | 0 | 5 | 54.5 % (23 to 83) |" in shown
     assert "tests/metrics/test_numbers.py::test_that_fails" in shown, "it is named and not used"
     assert "numbers.py:14: survived: first > second => first >= second" in shown
@@ -146,8 +146,8 @@ def test_only_changed_lines_are_mutated(project, tmp_path, capfd):
 
 def test_a_mutant_is_the_source_with_one_change_that_says_where_and_what():
     source = "def f(x):  # é\n    if x < 1 and x:\n        raise ValueError(x)\n    return -x\n"
-    found = {mutant.change: mutant for mutant in mutants_of(source)}
-    assert {change: mutant.line for change, mutant in found.items()} == {
+    result = {mutant.change: mutant for mutant in mutants_of(source)}
+    assert {change: mutant.line for change, mutant in result.items()} == {
         "x < 1 => x <= 1": 2,
         "1 => 2": 2,
         "x < 1 and x => x < 1 or x": 2,
@@ -155,11 +155,11 @@ def test_a_mutant_is_the_source_with_one_change_that_says_where_and_what():
         "-x => x": 4,
         "return -x => return None": 4,
     }
-    assert found["x < 1 => x <= 1"].source == source.replace("x < 1", "(x <= 1)")
-    assert found["raise ValueError(x) => pass"].source == source.replace(
+    assert result["x < 1 => x <= 1"].source == source.replace("x < 1", "(x <= 1)")
+    assert result["raise ValueError(x) => pass"].source == source.replace(
         "raise ValueError(x)", "pass"
     )
-    assert not any(mutant.at_import for mutant in found.values())
+    assert not any(mutant.at_import for mutant in result.values())
 
 
 def test_equivalent_mutants_are_of_files_that_exist_and_have_a_reason():

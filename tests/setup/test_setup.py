@@ -35,15 +35,15 @@ def of_bench(calls):
 
 
 def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
-    code, said, calls = checkout.run()
-    assert (code, of_bench(calls)) == (0, SAMPLE), said
+    code, message, calls = checkout.run()
+    assert (code, of_bench(calls)) == (0, SAMPLE), message
     assert sum("venv --clear" in call for call in calls) == 1
     assert checkout.run()[2] == ["python -c ", *SAMPLE]
     assert checkout.run("all")[2] == ["python -c ", *ALL]
 
 
 def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
-    told = [
+    reported = [
         "Resolved 2 packages in 2s",
         "Downloading torch (170.1MiB)",
         "Prepared 1 package in 1s",
@@ -52,14 +52,14 @@ def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
         "  Downloading b-1-py3-none-any.whl (64.8 MB)",
         "  Downloading c-1-py3-none-any.whl (15 kB)",
     ]
-    checkout.uv_says(*told)
-    code, said, _ = checkout.run("setup")
+    checkout.uv_says(*reported)
+    code, message, _ = checkout.run("setup")
     assert code == 0
-    shown = [told[1], told[3], told[5].strip()]
-    assert [line for line in said.splitlines() if line.startswith("  ")] == [
+    shown = [reported[1], reported[3], reported[5].strip()]
+    assert [line for line in message.splitlines() if line.startswith("  ")] == [
         f"  {line}" for line in shown
     ]
-    assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == told
+    assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == reported
 
 
 def test_where_uv_fails_pip_installs_the_same(checkout):
@@ -68,16 +68,16 @@ def test_where_uv_fails_pip_installs_the_same(checkout):
     for refused in ("uv.lock", " uv pip install", "uv .*--force-reinstall"):
         for name in ("locked", "project"):
             (checkout.root / ".venv" / name).unlink()
-        code, said, calls = checkout.run("setup", refused=refused)
-        assert (code, "now pip" in said) == (0, True)
+        code, message, calls = checkout.run("setup", refused=refused)
+        assert (code, "now pip" in message) == (0, True)
         assert installs(calls, "python -m pip") == ["uv.lock", *whole]
 
 
 def test_what_neither_can_install_ends_set_up_with_what_was_said(checkout):
-    code, said, _ = checkout.run("setup", refused="packages.lock")
+    code, message, _ = checkout.run("setup", refused="packages.lock")
     assert code == 1
-    assert "refused: python -m pip" in said.splitlines()[-2]
-    assert ".venv/install.log" in said.splitlines()[-1]
+    assert "refused: python -m pip" in message.splitlines()[-2]
+    assert ".venv/install.log" in message.splitlines()[-1]
     assert "venv --clear" in checkout.run("setup")[2][1], "it is begun again"
 
 
@@ -88,12 +88,12 @@ def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkou
             if "Downloading a" in line:
                 break
         os.killpg(process.pid, signal.SIGINT)
-        said = process.stdout.read()  # until the last process that has the pipe has ended
+        message = process.stdout.read()  # until the last process that has the pipe has ended
     assert process.returncode == 130
-    assert said == "run_all.sh: interrupted; run it again to set up\n"
+    assert message == "run_all.sh: interrupted; run it again to set up\n"
     checkout.uv_says()
-    code, said, calls = checkout.run("setup")
-    assert (code, sum("venv --clear" in call for call in calls)) == (0, 1), said
+    code, message, calls = checkout.run("setup")
+    assert (code, sum("venv --clear" in call for call in calls)) == (0, 1), message
 
 
 def installs(calls, by="https://elsewhere/simple uv pip"):
@@ -191,9 +191,9 @@ def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_proje
     ],
 )
 def test_the_worst_of_what_failed_is_the_exit_code(checkout, refused, code, ends, calls):
-    done, said, made = checkout.run("all", refused=refused, code=code)
+    done, message, made = checkout.run("all", refused=refused, code=code)
     assert (done, of_bench(made)) == (ends, calls)
-    assert ("refused" in said) == (ends > 0)
+    assert ("refused" in message) == (ends > 0)
 
 
 @pytest.mark.parametrize(
@@ -225,13 +225,13 @@ def test_all_tests_are_also_those_with_numpy_2_where_a_python_takes_it(checkout,
 
 def test_the_tests_bring_ray_along_once_and_nothing_else_does(checkout):
     def tries(*arguments, **more):
-        code, said, calls = checkout.run(*arguments, **more)
-        return code, said, sum("requirements-ray.lock" in call for call in calls)
+        code, message, calls = checkout.run(*arguments, **more)
+        return code, message, sum("requirements-ray.lock" in call for call in calls)
 
     assert tries("setup")[2] == tries()[2] == tries("paper")[2] == 0
-    code, said, tried = tries("test", refused="requirements-ray.lock")
+    code, message, tried = tries("test", refused="requirements-ray.lock")
     assert (code, tried) == (0, 1)
-    assert "Ray could not be installed: its tests skip" in said
+    assert "Ray could not be installed: its tests skip" in message
     assert [tries("test")[2], tries("test", "--all")[2]] == [1, 0]
 
 
@@ -251,11 +251,11 @@ def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
 @pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
 def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
     checkout.program("apt-get")
-    code, said, calls = checkout.run(script=".ci/run", refused=refused)
+    code, message, calls = checkout.run(script=".ci/run", refused=refused)
     tried = [call.split()[1] for call in calls if call.startswith("apt-get")]
     tries = ["install", "update", "install"] if refused else ["install"]
     assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
-    assert (code, "no Chromium could be installed" in said) == (0, bool(refused and tried))
+    assert (code, "no Chromium could be installed" in message) == (0, bool(refused and tried))
     assert calls[-1].endswith(f"{PYTEST} -m not slow")
     checkout.program("chromium")
     assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
@@ -263,24 +263,24 @@ def test_continuous_integration_tries_to_install_chromium_and_does_without(check
 
 @pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])
 def test_an_unknown_argument_is_one_line_and_2(checkout, arguments):
-    code, said, calls = checkout.run(*arguments)
+    code, message, calls = checkout.run(*arguments)
     assert (code, calls) == (2, [])
-    assert said == "run_all.sh: usage: ./run_all.sh [all | setup | paper | test [--all]]\n"
+    assert message == "run_all.sh: usage: ./run_all.sh [all | setup | paper | test [--all]]\n"
 
 
 @pytest.mark.parametrize("objection", ["", "is Python 3.13"])
 def test_without_a_right_python_one_line_says_which_are(checkout, objection):
     if not objection:
         (checkout.bin / "python3.11").unlink()
-    code, said, _ = checkout.run(objection=objection)
-    assert (code, said.count("\n"), "Python 3.11 or 3.12" in said) == (1, 1, True)
-    assert (f"{checkout.bin}/python3.11 {objection}" in said) == bool(objection)
+    code, message, _ = checkout.run(objection=objection)
+    assert (code, message.count("\n"), "Python 3.11 or 3.12" in message) == (1, 1, True)
+    assert (f"{checkout.bin}/python3.11 {objection}" in message) == bool(objection)
 
 
 def test_a_python_on_the_path_that_does_not_run_is_passed_over(checkout):
     checkout.program("python3.12")
     checkout.program("python3.11", "#!/usr/bin/env bash\necho no such version >&2\nexit 127\n")
-    code, said, calls = checkout.run("setup")
+    code, message, calls = checkout.run("setup")
     assert code == 0
-    assert f"Setting up .venv with {checkout.bin}/python3.12" in said
+    assert f"Setting up .venv with {checkout.bin}/python3.12" in message
     assert calls[1] == "python3.12 -m venv --clear --without-pip .venv"

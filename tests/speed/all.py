@@ -110,12 +110,12 @@ def table_rows(script: Script, kodak: str, authors: str, tiny: bool) -> tuple[li
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return [row(f"stopped after {LIMIT_SECONDS} s")], True
-    found = VERDICT.findall(done.stdout)
+    result = VERDICT.findall(done.stdout)
     rows = [
         f"| {script.title}: {what} | {value} | {bar} | {verdict.strip()} |"
-        for verdict, what, value, bar in found
+        for verdict, what, value, bar in result
     ]
-    if not found:
+    if not result:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         return [row(f"failed: {' '.join(last)}")], True
     return rows, done.returncode != 0

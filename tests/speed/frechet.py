@@ -61,15 +61,15 @@ def main() -> int:
     first = features(generator, chosen.samples, chosen.dimensions)
     second = decoding(generator, first)
     sums = [GaussianSums.of(x) for x in (first, second)]
-    seconds, found = least(lambda: frechet([first], [second]).value, chosen.rounds)
+    seconds, result = least(lambda: frechet([first], [second]).value, chosen.rounds)
     root_seconds, expected = least(lambda: by_root(*sums), chosen.rounds)
     print(
         f"{chosen.dimensions} dimensions of full rank: {seconds:.2f} s, root of a matrix "
-        f"{root_seconds:.2f} s, ratio {root_seconds / seconds:.0f}; {found:.9g} and {expected:.9g}"
+        f"{root_seconds:.2f} s, ratio {root_seconds / seconds:.0f}; {result:.9g} and {expected:.9g}"
     )
     met = [
         verdict("seconds of full rank", seconds, 3),
-        verdict("millionths of difference", 1e6 * abs(found / expected - 1), 10),
+        verdict("millionths of difference", 1e6 * abs(result / expected - 1), 10),
     ]
 
     first = features(generator, KODAK_PATCHES, chosen.dimensions)

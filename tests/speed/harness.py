@@ -59,13 +59,13 @@ def timed(call: Callable[[], Any]) -> Took:
 
 def best(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Took]:
     """Return the least seconds by each clock; every round runs all calls after each other."""
-    found: dict[str, Took] = {}
+    result: dict[str, Took] = {}
     for _ in range(rounds):
         for name, call in calls.items():
             took = timed(call)
-            least = found.get(name, took)
-            found[name] = Took(min(took.wall, least.wall), min(took.cpu, least.cpu), took.result)
-    return found
+            least = result.get(name, took)
+            result[name] = Took(min(took.wall, least.wall), min(took.cpu, least.cpu), took.result)
+    return result
 
 
 class Clocked(NamedTuple):

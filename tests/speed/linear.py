@@ -88,8 +88,8 @@ def main() -> int:
         ("images up to", images[1:], sizes), ("codecs", codecs, by_codecs),
         ("workers", workers, by_workers),
     ):  # fmt: skip
-        found = ", ".join(f"{n}: {cost:.2f}" for n, cost in zip(numbers, costs, strict=True))
-        print(f"ms of processor of a cell, {what} {found}")
+        result = ", ".join(f"{n}: {cost:.2f}" for n, cost in zip(numbers, costs, strict=True))
+        print(f"ms of processor of a cell, {what} {result}")
     met = [
         verdict(
             f"a cell of {images[-1]:,} images, of that before", sizes[-1] / sizes[-2], MOST_GROWTH

@@ -53,8 +53,8 @@ def main() -> int:
     first, last = samples[begun], max(samples, key=lambda sample: sample.cpu_seconds)
     busy = (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at) / cores()
     quarter = max((len(samples) - begun) // 4, 1)
-    early = max(one.memory_mb for one in samples[begun + quarter : begun + 2 * quarter])
-    late = max(one.memory_mb for one in samples[-quarter:])
+    early = max(sample.memory_mb for sample in samples[begun + quarter : begun + 2 * quarter])
+    late = max(sample.memory_mb for sample in samples[-quarter:])
     print(f"{len(samples)} samples in {samples[-1].at - samples[0].at:.1f} s, {cores()} cores")
     print(f"busy   {100 * busy:.0f} % of the cores")
     print(f"memory {early:.0f} MB at most in the second quarter, {late:.0f} MB in the last")
@@ -99,14 +99,14 @@ def watch(kodak: Path, results: Path, settings: int) -> list[Sample]:
 
 def family(process: int) -> list[int]:
     """Return a process and all its descendants."""
-    found = [process]
-    for one in found:
+    result = [process]
+    for one in result:
         for children in Path(f"/proc/{one}/task").glob("*/children"):
             try:
-                found += map(int, children.read_text().split())
+                result += map(int, children.read_text().split())
             except OSError:
                 continue
-    return found
+    return result
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ def main() -> int:
         seconds, memory = {}, 0.0
         for step in (*STEPS, CHECKSUM):
             own = [sys.executable, __file__, "--folder", str(folder), "--step", step]
-            told = subprocess.run(own, check=True, capture_output=True, text=True).stdout
-            print(told, end="", flush=True)
-            seconds[step] = float(told.split()[1])
-            memory = max(memory, float(told.split()[-2]))
+            reported = subprocess.run(own, check=True, capture_output=True, text=True).stdout
+            print(reported, end="", flush=True)
+            seconds[step] = float(reported.split()[1])
+            memory = max(memory, float(reported.split()[-2]))
     together, share = sum(seconds[step] for step in STEPS), seconds[CHECKSUM] / seconds["table"]
     million = f"{chosen.rows:,} rows"
     most_seconds, most_gib = next(of for rows, of in MOST.items() if chosen.rows >= rows)
@@ -115,10 +115,10 @@ def _table(first: int, rows: int) -> pa.Table:
     columns |= {name: generator.random(rows) for name in ("psnr_db", "ms_ssim", "lpips_alex")}
     same, schema = row("", 0, ""), table_schema()
     arrays = [
-        pa.array(columns[one.name], one.type)
-        if one.name in columns
-        else pa.repeat(pa.scalar(same.get(one.name), one.type), rows)
-        for one in schema
+        pa.array(columns[field.name], field.type)
+        if field.name in columns
+        else pa.repeat(pa.scalar(same.get(field.name), field.type), rows)
+        for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -130,7 +130,7 @@ def _time(step: str, folder: Path) -> None:
     shards = [path.read_bytes() for path in folder.glob("per_image/*")] if step == CHECKSUM else []
     wall, own = perf_counter(), process_time()
     if shards:
-        count = len({hashlib.sha256(one).hexdigest() for one in shards})
+        count = len({hashlib.sha256(shard).hexdigest() for shard in shards})
     elif table is None:
         count = Store(folder).means_table().num_rows
     else:

@@ -44,8 +44,8 @@ esac
 
 def pins(lock: str) -> dict[str, str]:
     """Return the versions that a lock has, by the names of packages."""
-    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
-    return dict(found)
+    result = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
+    return dict(result)
 
 
 EXTENSIONS = "benchmark/metrics/loops.c", "baselines/neural/entropy/fixed/products.c"
@@ -81,8 +81,8 @@ class Checkout:
         process = self.start(
             *arguments, script=script, REFUSED=refused, CODE=code, OBJECTION=objection
         )
-        said, _ = process.communicate()
-        return process.returncode, said, self.calls.read_text().splitlines()
+        message, _ = process.communicate()
+        return process.returncode, message, self.calls.read_text().splitlines()
 
     def start(
         self, *arguments: str, script: str = "run_all.sh", **environment: object

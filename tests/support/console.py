@@ -36,12 +36,12 @@ def examples(text: str) -> list[tuple[str, str]]:
     >>> examples("```console\\n$ echo a \\\\\\n> b\\na b\\n$ true\\n```\\n")
     [('echo a \\\\\\nb', 'a b\\n'), ('true', '')]
     """
-    found = [
-        one
+    result = [
+        match
         for block in BLOCK.findall(text)
-        for one in re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+        for match in re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     ]
-    return [(command.replace("\n> ", "\n"), output) for command, output in found]
+    return [(command.replace("\n> ", "\n"), output) for command, output in result]
 
 
 def agree(shown: str, got: str) -> bool:
@@ -60,10 +60,10 @@ def agree(shown: str, got: str) -> bool:
         pattern, numbers = _pattern(part)
         last = r"\Z" if number == len(others) else ""
         find = re.compile(pattern + last).search if number else re.compile(pattern + last).match
-        found = find(text, end)
-        if found is None or not all(map(_near, numbers, found.groups())):
+        result = find(text, end)
+        if result is None or not all(map(_near, numbers, result.groups())):
             return False
-        end = found.end()
+        end = result.end()
     return True
 
 

@@ -23,8 +23,8 @@ def is_running(process_id: int) -> bool:
 
 def running(pattern: str) -> list[int]:
     """The processes whose command line has a match of a regular expression."""
-    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
-    return [int(number) for number in found.stdout.split()]
+    result = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
+    return [int(number) for number in result.stdout.split()]
 
 
 def until(condition: Callable[[], Any], seconds: int = 30) -> bool:

@@ -69,8 +69,8 @@ class Account:
 
     def pytest_collectreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.skipped:
-            told = report.longrepr
-            reason = told[2] if isinstance(told, tuple) else str(told)
+            reported = report.longrepr
+            reason = reported[2] if isinstance(reported, tuple) else str(reported)
             self.skips[Skip(report.nodeid, reason.removeprefix("Skipped: "))] = None
         self.counts["failed"] += report.failed
 

@@ -30,10 +30,10 @@ def test_it_is_the_relu_of_the_convolution(layer, mode, machine, monkeypatch):
     bias = 9 * torch.randn(outputs, generator=generator)
     exact = conv2d(signal.double(), weight.double(), bias.double(), stride, padding)
     with mode():
-        found = convolve(signal, weight, bias, stride, padding)
+        result = convolve(signal, weight, bias, stride, padding)
     assert (exact < 0).any()
     torch.testing.assert_close(
-        found.double(), exact.clamp(min=0), rtol=0, atol=2e-6 * float(exact.max())
+        result.double(), exact.clamp(min=0), rtol=0, atol=2e-6 * float(exact.max())
     )
     wide = convolve(signal.double(), weight.double(), bias.double(), stride, padding)
     assert wide.dtype == torch.float64

@@ -71,9 +71,9 @@ def test_what_changes_while_it_is_looked_at_is_looked_at_again(tmp_path):
     path.write_bytes(b"abc")
 
     def look():
-        found = path.read_text()
+        result = path.read_text()
         path.write_bytes(b"later")
-        return found
+        return result
 
     assert remembered(path, "look", look) == "abc"
     path.write_bytes(b"abc")

@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_commit_is_the_one_that_is_checked_out():
     asked = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    reported = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     if not (ROOT / ".git").exists():
         assert commit() is None
     else:
-        assert commit() in (told, f"{told}-dirty")
-        assert len(told) == 40
+        assert commit() in (reported, f"{reported}-dirty")
+        assert len(reported) == 40
 
 
 def test_cores_are_those_that_the_process_may_use():
@@ -29,11 +29,11 @@ def test_cores_are_those_that_the_process_may_use():
         f"import os; os.sched_setaffinity(0, {{{one}}});"
         "from benchmark.system.machine import cores, machine; print(cores(), machine())"
     )
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
-    assert told.startswith("1 ")
-    assert ", 1 cores, " in told
+    assert reported.startswith("1 ")
+    assert ", 1 cores, " in reported
     assert cores() == len(os.sched_getaffinity(0))
 
 
@@ -54,11 +54,11 @@ def processor(monkeypatch, tmp_path):
 
 
 def test_processors_of_one_name_with_other_instructions_are_two_machines(processor):
-    told = [
+    reported = [
         processor(f"model name : EPYC\nflags : sse {more}\n") for more in ("avx2", "avx2 avx512f")
     ]
-    assert [text.split(", ")[0] for text in told] == ["EPYC", "EPYC"]
-    assert [text.split(", ")[2] for text in told] == ["AVX2", "AVX-512"]
+    assert [text.split(", ")[0] for text in reported] == ["EPYC", "EPYC"]
+    assert [text.split(", ")[2] for text in reported] == ["AVX2", "AVX-512"]
 
 
 @pytest.mark.parametrize("slower", [2, 0.5])

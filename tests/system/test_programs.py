@@ -45,8 +45,8 @@ def test_standard_error_follows_the_output_where_it_is_asked_for():
 
 
 def test_a_program_runs_in_the_folder_it_is_given(tmp_path: Path):
-    told = run_program(["pwd", "-P"], timeout_seconds=300, folder=tmp_path)
-    assert Path(told.decode().strip()) == tmp_path.resolve()
+    reported = run_program(["pwd", "-P"], timeout_seconds=300, folder=tmp_path)
+    assert Path(reported.decode().strip()) == tmp_path.resolve()
 
 
 LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 1"
@@ -136,18 +136,18 @@ def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(
     monkeypatch.setenv("MINE_DIR", "")  # so that it is put back
     use_program_folder("MINE_DIR", tmp_path)
     assert find_program("sh", "install it", program_folders("MINE_DIR")) == program
-    said = f"{tmp_path} was named as the folder of the program 'env' and has none: .*; build it$"
-    with pytest.raises(UsageError, match=said):  # although the PATH has it
+    message = f"{tmp_path} was named as the folder of the program 'env' and has none: .*; build it$"
+    with pytest.raises(UsageError, match=message):  # although the PATH has it
         find_program("env", "build it", program_folders("MINE_DIR"))
     with pytest.raises(UsageError, match="none is not a folder of programs"):
         use_program_folder("MINE_DIR", tmp_path / "none")
 
 
 def test_only_exit_codes_that_are_accepted_are_no_failure():
-    told = ["sh", "-c", "echo usage; exit 1"]
-    assert run_program(told, timeout_seconds=300, accepted=(0, 1)) == b"usage\n"
+    reported = ["sh", "-c", "echo usage; exit 1"]
+    assert run_program(reported, timeout_seconds=300, accepted=(0, 1)) == b"usage\n"
     with pytest.raises(ProgramFailed, match="ended with exit code 1"):
-        run_program(told, timeout_seconds=300)
+        run_program(reported, timeout_seconds=300)
     with pytest.raises(ProgramFailed, match="ended with exit code 2"):
         run_program(["sh", "-c", "exit 2"], timeout_seconds=300, accepted=(0, 1))
 
@@ -186,8 +186,8 @@ except ProgramFailed as failed:
 
 def test_a_launcher_that_is_killed_is_replaced_and_its_program_ended(tmp_path: Path):
     note = tmp_path / "program"
-    told = run_program([sys.executable, "-c", CALLS, note], timeout_seconds=120, folder=ROOT)
-    assert told == b"sh was ended with the process that had started it\n"
+    reported = run_program([sys.executable, "-c", CALLS, note], timeout_seconds=120, folder=ROOT)
+    assert reported == b"sh was ended with the process that had started it\n"
     assert ended(int(note.read_text()))
 
 
@@ -216,8 +216,8 @@ def test_threads_that_call_at_once_do_not_wait_for_each_other(tmp_path: Path):
         for own, other in ((first, second), (second, first))
     ]
     with ThreadPoolExecutor(2) as pool:
-        told = list(pool.map(lambda call: run_program(call, timeout_seconds=60), calls))
-    assert told == [b"done\n"] * 2
+        reported = list(pool.map(lambda call: run_program(call, timeout_seconds=60), calls))
+    assert reported == [b"done\n"] * 2
 
 
 def test_more_output_than_is_read_is_a_failure_with_both_numbers():

@@ -23,8 +23,10 @@ def test_a_file_without_a_record_is_taken_and_one_on_record_compared(file):
     record_sha256(file)
     require_recorded(file, "")
     file.write_bytes(b"weighty")
-    told = rf"net\.ckpt is not the file that was fetched: .* net\.ckpt\.sha256 has {SHA256[:8]}; do"
-    with pytest.raises(Unavailable, match=told):
+    reported = (
+        rf"net\.ckpt is not the file that was fetched: .* net\.ckpt\.sha256 has {SHA256[:8]}; do"
+    )
+    with pytest.raises(Unavailable, match=reported):
         require_recorded(file, "do this")
 
 

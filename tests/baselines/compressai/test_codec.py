@@ -116,7 +116,9 @@ def test_the_layers_are_said_in_every_row_and_are_networks_of_their_own(tmp_path
     for codec in (stock, fast):
         codec.encode(photo, Setting("quality", 1))
     plain, changed = compressai_weights._kept.values()
-    layers = [{type(one).__name__ for one in network.modules()} for network in (plain, changed)]
+    layers = [
+        {type(module).__name__ for module in network.modules()} for network in (plain, changed)
+    ]
     assert {"GDN", "GaussianConditional"} <= layers[0]
     assert {"InPlaceGDN", "ListedGaussian"} <= layers[1]
     with pytest.raises(BadOption, match="accelerated=2: it is 0 or 1"):

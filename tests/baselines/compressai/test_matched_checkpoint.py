@@ -152,8 +152,8 @@ def test_the_files_that_are_here_make_the_sweep_and_say_what_they_are(shipped):
     assert whole.sweep == (Setting("quality", 3),)
     assert few.describe().caveat == "reduced, trained by this project"
     assert whole.describe().caveat == "reduced, trained by this project at the whole budget"
-    told = few.describe().version
-    assert told.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
+    reported = few.describe().version
+    assert reported.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
     assert few.describe().fingerprint != whole.describe().fingerprint
 
 

@@ -102,7 +102,7 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
     given = training(place, out, "--suite", "matched", recipe="suite.toml")
     first = bench(*given, "--max-minutes", 0)
     assert "the time is over after ours; the same command resumes" in first.stdout
-    assert (first.exit_code, [one.name for one in out.glob("*.safetensors")]) == (
+    assert (first.exit_code, [path.name for path in out.glob("*.safetensors")]) == (
         0,
         ["ours.safetensors"],
     )

@@ -99,8 +99,8 @@ def test_it_starts_with_a_latent_as_coarse_as_its_rate_and_scales_that_fit(photo
             predicted.append(network.codec.h_s(hyper[-1]).mean((0, 2, 3)))
     assert torch.allclose(latents[0], 2 * latents[1], rtol=1e-4, atol=1e-4)
     assert torch.allclose(hyper[0], hyper[1], atol=0.02)  # what it says of scales is relative
-    found = latents[0].square().mean((0, 2, 3)).sqrt()
-    assert (predicted[0] / found.clamp(min=0.15)).log2().abs().max() < 1
+    result = latents[0].square().mean((0, 2, 3)).sqrt()
+    assert (predicted[0] / result.clamp(min=0.15)).log2().abs().max() < 1
 
 
 def test_the_rate_weight_gives_compressais_trade_off():

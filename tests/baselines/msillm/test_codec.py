@@ -56,7 +56,7 @@ def test_transforms_have_as_many_parameters_as_hific_of_this_project(net):
     """`tests/baselines/neural/hific` counts as many in the network of the published size."""
 
     def count(module):
-        return sum(one.numel() for one in module.parameters())
+        return sum(parameter.numel() for parameter in module.parameters())
 
     assert count(net.encoder) == 7_423_420
     assert count(net.decoder) == 156_774_683

@@ -54,15 +54,15 @@ def test_what_is_saved_comes_back(tmp_path):
     written = save_checkpoint(path, model, CARD, TABLES)
     assert written == replace(CARD, sha256=file_sha256(path))
     assert written.identity == bytes.fromhex(file_sha256(path))
-    found = load_checkpoint(path)
-    assert found.card == load_card(path) == written
-    assert not found.network.training
-    assert torch.equal(found.tables["z"], TABLES["z"])
-    assert found.tables["z"].dtype == torch.int32
-    ours, theirs = model.state_dict(), found.network.state_dict()
+    result = load_checkpoint(path)
+    assert result.card == load_card(path) == written
+    assert not result.network.training
+    assert torch.equal(result.tables["z"], TABLES["z"])
+    assert result.tables["z"].dtype == torch.int32
+    ours, theirs = model.state_dict(), result.network.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert all(parameter.requires_grad for parameter in found.network.parameters())
+    assert all(parameter.requires_grad for parameter in result.network.parameters())
     assert {one.name for one in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
 
 
@@ -74,10 +74,10 @@ def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
     whole, half = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
     assert {value.dtype for value in load_file(half).values()} == {torch.float16}
     assert half.stat().st_size < 0.65 * whole.stat().st_size  # names and shapes take some
-    found = load_checkpoint(half).network.state_dict()
+    result = load_checkpoint(half).network.state_dict()
     for name, value in model.state_dict().items():
-        assert torch.equal(found[name], value.half().float())
-        assert found[name].dtype == torch.float32
+        assert torch.equal(result[name], value.half().float())
+        assert result[name].dtype == torch.float32
 
 
 @pytest.mark.parametrize("half", [False, True])

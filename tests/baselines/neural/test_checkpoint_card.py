@@ -62,8 +62,8 @@ def without_tables(tensors):
 
 
 def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
-    told = with_card(bare, *OURS)
-    assert told == f"{bare.with_suffix('.json')}: a network of crdr, training unknown\n"
+    reported = with_card(bare, *OURS)
+    assert reported == f"{bare.with_suffix('.json')}: a network of crdr, training unknown\n"
     own, made = load_card(BUNDLED / "ours.safetensors"), load_card(bare)
     assert (made.config, made.sha256) == (own.config, own.sha256)
     codecs = f"ours:beta=0,ours:beta=0:checkpoint={bare}"
@@ -85,10 +85,10 @@ def test_training_is_unknown_unless_somebody_says_it(bare):
     card = load_card(bare)
     assert (card.steps, card.crops, card.shown_caveat) == (None, 0, "training unknown")
     given = ("--steps", 1200, "--crops", 9600, "--training-data", "my photographs")
-    told = with_card(
+    reported = with_card(
         bare, *OURS, "--force", *given, "--command", "mine", "--caveat", "of one night"
     )
-    assert told.endswith("a network of crdr, 1200 steps, my photographs\n")
+    assert reported.endswith("a network of crdr, 1200 steps, my photographs\n")
     card = load_card(bare)
     assert (card.steps, card.crops, card.training_data) == (1200, 9600, "my photographs")
     assert (card.command, card.commit, card.shown_caveat) == ("mine", "unknown", "of one night")
@@ -124,9 +124,9 @@ def test_a_card_that_is_there_is_replaced_by_force_alone(bare):
 def test_tables_that_the_file_lacks_are_made_beside_it(tiny, tmp_path):
     bare = changed(tiny, tmp_path / "bare.safetensors", without_tables)
     before = bare.read_bytes()
-    told = with_card(bare, *TINY)
+    reported = with_card(bare, *TINY)
     made = tmp_path / "bare-tables.safetensors"
-    assert told.splitlines()[0] == (
+    assert reported.splitlines()[0] == (
         f"{bare} lacks integer tables; {made} has the same weights and tables"
     )
     assert bare.read_bytes() == before

@@ -33,9 +33,9 @@ def controls(method):
 
 @pytest.fixture(scope="module")
 def path(method, tmp_path_factory):
-    found = tmp_path_factory.mktemp(method) / f"{method}-1.safetensors"
-    write_tiny(found, method)
-    return found
+    result = tmp_path_factory.mktemp(method) / f"{method}-1.safetensors"
+    write_tiny(result, method)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -123,19 +123,25 @@ def test_a_configuration_survives_its_json(name):
 def test_the_groups_hold_every_parameter_once(name):
     network = made(name)[1]
     groups = network.parameter_groups()
-    grouped = [one for group in groups for one in group.parameters]
+    grouped = [parameter for group in groups for parameter in group.parameters]
     assert len(grouped) == len({id(one) for one in grouped})
-    assert {id(one) for one in grouped} == {id(one) for one in network.parameters()}
+    assert {id(one) for one in grouped} == {id(parameter) for parameter in network.parameters()}
     auxiliary = [] if name in WITHOUT_QUANTILES else ["quantiles"]
     assert [group.name for group in groups if group.auxiliary] == auxiliary
 
 
-@pytest.mark.parametrize("name", [one for one in ARCHITECTURES if one not in WITHOUT_QUANTILES])
+@pytest.mark.parametrize(
+    "name",
+    [architecture for architecture in ARCHITECTURES if architecture not in WITHOUT_QUANTILES],
+)
 def test_the_auxiliary_loss_reaches_the_auxiliary_group_alone(name):
     network = made(name)[1]
     network.auxiliary_loss().backward()
     for group in network.parameter_groups():
-        reached = any(one.grad is not None and bool(one.grad.any()) for one in group.parameters)
+        reached = any(
+            parameter.grad is not None and bool(parameter.grad.any())
+            for parameter in group.parameters
+        )
         assert reached == group.auxiliary
 
 
@@ -147,5 +153,5 @@ def test_what_acts_on_rate_and_realism_can_be_frozen_by_those_names():
         ("rate_control", {"attentions"}),
         ("realism_control", {"embedding", "project"}),
     ):
-        found = {names[id(one)] for one in parts[part]}
-        assert found == {one for one in names.values() if within & set(one.split("."))}
+        result = {names[id(one)] for one in parts[part]}
+        assert result == {name for name in names.values() if within & set(name.split("."))}

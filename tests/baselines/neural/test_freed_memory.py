@@ -50,5 +50,5 @@ def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # pages of 4 KiB
-    told = ran(sys.executable, "-c", work + FAULTS)
-    assert (int(told.stdout) < PAGES / 2) is kept
+    reported = ran(sys.executable, "-c", work + FAULTS)
+    assert (int(reported.stdout) < PAGES / 2) is kept

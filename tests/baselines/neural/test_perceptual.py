@@ -93,12 +93,12 @@ def pair(coffee):
 
 
 def test_each_picture_gets_the_value_of_the_lpips_package(tensors, peer, pair):
-    found = Perceptual()(*pair)
+    result = Perceptual()(*pair)
     with torch.inference_mode():
         expected = peer(*pair).flatten()
-    assert found.shape == (3,)
-    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
-    assert found.min() > 0.001
+    assert result.shape == (3,)
+    assert result.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+    assert result.min() > 0.001
 
 
 def test_the_gradient_is_that_of_the_lpips_package(tensors, peer, pair):
@@ -107,9 +107,9 @@ def test_the_gradient_is_that_of_the_lpips_package(tensors, peer, pair):
     (expected,) = torch.autograd.grad(
         (peer.double()(originals, images).flatten() @ weights), images
     )
-    (found,) = torch.autograd.grad((Perceptual().double()(originals, images) @ weights), images)
+    (result,) = torch.autograd.grad((Perceptual().double()(originals, images) @ weights), images)
     # shift and scale were rounded to float32 in both
-    assert torch.allclose(found, expected, rtol=0, atol=1e-9 * expected.abs().max().item())
+    assert torch.allclose(result, expected, rtol=0, atol=1e-9 * expected.abs().max().item())
 
 
 def test_originals_are_constants_and_nothing_of_the_loss_can_be_trained(tensors, pair):
@@ -138,10 +138,10 @@ def test_equal_pictures_have_no_distance_and_a_finite_gradient(tensors, pair):
 def test_under_autocast_the_distance_is_in_float32_and_near(tensors, pair):
     loss, images = Perceptual(), pair[1].requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        found = loss(pair[0], images)
-    found.sum().backward()
-    assert found.dtype == images.grad.dtype == torch.float32
-    assert found.tolist() == pytest.approx(loss(*pair).tolist(), rel=0.1)
+        result = loss(pair[0], images)
+    result.sum().backward()
+    assert result.dtype == images.grad.dtype == torch.float32
+    assert result.tolist() == pytest.approx(loss(*pair).tolist(), rel=0.1)
 
 
 def test_weights_multiply_a_picture_s_distance_and_a_map_of_one_weight_is_that_weight(

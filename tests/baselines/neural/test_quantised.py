@@ -39,10 +39,10 @@ def test_weak_rows_and_columns_keep_as_many_bits_as_strong_ones(shape):
 def test_integers_have_the_bits_asked_for_and_zeros_stay():
     weights = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
     for bits in range(2, 9):
-        found = quantise(weights, bits)
-        assert found.integers.dtype == torch.int8
-        assert int(found.integers.abs().max()) == 2 ** (bits - 1) - 1
-        error = (found.values() - weights).abs() / (found.rows * found.columns)
+        result = quantise(weights, bits)
+        assert result.integers.dtype == torch.int8
+        assert int(result.integers.abs().max()) == 2 ** (bits - 1) - 1
+        error = (result.values() - weights).abs() / (result.rows * result.columns)
         assert float(error.max()) <= 0.5 + 1e-5
     weights = torch.zeros(3, 4)
     weights[1, 2] = 0.7
@@ -73,19 +73,19 @@ def quantised(tmp_path):
 
 def test_quantised_weights_are_near_and_the_others_stay(quantised):
     path, network = quantised
-    found = load_checkpoint(path).network.state_dict()
+    result = load_checkpoint(path).network.state_dict()
     stored = load_file(path)
     short = {name for name, value in stored.items() if value.dtype == torch.int8}
     for name, value in network.named_parameters():
         exact = value.detach().half().double().numpy()
         if not (name.startswith("context.") and exact.ndim > 1):
             assert name not in short
-            assert np.array_equal(found[name].numpy(), exact)
+            assert np.array_equal(result[name].numpy(), exact)
             continue
         assert int(stored[name].abs().max()) == 7  # the largest integer of four bits
         rows, columns = (stored[f"scales.{one}.{name}"].numpy() for one in ("rows", "columns"))
-        assert np.abs(found[name].numpy() - exact).max() <= 0.501 * (rows * columns).max()
-        assert np.all(np.abs(found[name].numpy() - exact) <= 0.501 * rows * columns)
+        assert np.abs(result[name].numpy() - exact).max() <= 0.501 * (rows * columns).max()
+        assert np.all(np.abs(result[name].numpy() - exact) <= 0.501 * rows * columns)
 
 
 SCALES_OF_ONE = ("scales.rows.{}", "scales.columns.{}")

@@ -45,7 +45,7 @@ def codec(tmp_path):
     architecture = load_architecture("factorised")
     network = architecture.build(Widths(8, 6))
     photographs = [noise(64, 64, seed) for seed in (1, 2)]
-    crops = torch.cat([to_images(one, torch.device("cpu")) for one in photographs])
+    crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
     architecture.initialise(network, crops, [0.05])
     card = Card("factorised", network.config, "noise", 0, "none", "0")
     path = tmp_path / "factorised.safetensors"
@@ -88,16 +88,16 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         load("factorised:checkpoint=elsewhere")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     path = tmp_path / "factorised.safetensors"
-    for found in (load("factorised"), load(f"factorised:checkpoint={path}")):
-        pixels, (setting,) = noise(61, 70), found.sweep
-        data = found.encode(pixels, setting)
+    for result in (load("factorised"), load(f"factorised:checkpoint={path}")):
+        pixels, (setting,) = noise(61, 70), result.sweep
+        data = result.encode(pixels, setting)
         assert data == codec.encode(pixels)
-        assert np.array_equal(found.decode(data), codec.decode(data))
-        info = found.describe()
+        assert np.array_equal(result.decode(data), codec.decode(data))
+        info = result.describe()
         assert info.caveat == "untrained"
         assert info.fingerprint == load_card(path).sha256
     with pytest.raises(BadOption, match="factorised takes level=0, not level=1"):
-        found.encode(pixels, Setting("level", 1))
+        result.encode(pixels, Setting("level", 1))
 
 
 def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
@@ -111,9 +111,9 @@ def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds
     words = "--data", tmp_path / "photos", "--validation", tmp_path / "unseen"
     bench("train", "--recipe", recipe, *words, "--out", tmp_path / "run")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "run"))
-    found = load("factorised")
+    result = load("factorised")
     pixels = noise(64, 64)
-    assert found.decode(found.encode(pixels, found.sweep[0])).shape == pixels.shape
+    assert result.decode(result.encode(pixels, result.sweep[0])).shape == pixels.shape
 
 
 def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):

@@ -58,8 +58,8 @@ def row(file: Path) -> str:
         weights.append(f"{files} files")
     millions = f"{contender.parameters / 1e6:.1f}" if contender.parameters else "–"
     memory = f"{contender.memory_gb:g}" if contender.memory_gb else "–"
-    said = f"{contender.tried} | {contender.licence} | {', '.join(weights)}"
-    return f"| [{contender.name}](../contenders/{file.name}) | {said} | {millions} | {memory} |"
+    message = f"{contender.tried} | {contender.licence} | {', '.join(weights)}"
+    return f"| [{contender.name}](../contenders/{file.name}) | {message} | {millions} | {memory} |"
 
 
 def test_the_page_has_what_the_contender_files_say_of_each_and_lists_no_other():

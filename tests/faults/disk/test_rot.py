@@ -86,11 +86,11 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_propert
     for seed in range(flips):
         shard.write_bytes(whole)
         flip(shard, random.Random(seed))
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as reported:
             warnings.simplefilter("always")
-            found = store.table().select(["cell", "psnr_db", "bpp"]).to_pylist()
-        assert found == expected
-        (sentence,) = [str(one.message) for one in told]
+            result = store.table().select(["cell", "psnr_db", "bpp"]).to_pylist()
+        assert result == expected
+        (sentence,) = [str(one.message) for one in reported]
         assert str(shard) in sentence
     shard.write_bytes(whole)
     assert store.table().num_rows == bundled.num_rows + 1
@@ -126,9 +126,9 @@ def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
 def assert_named(verb, done, bad):
     """A merge lists what it left out, and its exit code says that it did; others warn."""
     printed, code = (done.stdout, 1) if verb == "merge" else (done.stderr, 0)
-    told = [line for line in printed.splitlines() if " is left out: " in line]
-    assert (done.returncode, len(told)) == (code, len(bad)), (verb, done.stderr)
-    assert all(any(path.name in line for line in told) for path in bad), verb
+    reported = [line for line in printed.splitlines() if " is left out: " in line]
+    assert (done.returncode, len(reported)) == (code, len(bad)), (verb, done.stderr)
+    assert all(any(path.name in line for line in reported) for path in bad), verb
     assert "Traceback" not in done.stderr, verb
 
 
@@ -139,7 +139,7 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(
     expected = stable(store)
     (shard,) = store.folder.glob("per_image/*.parquet")
     flip(shard, random.Random(1))
-    assert [one.wrong for one in verify_results(results)] == [True]
+    assert [result.wrong for result in verify_results(results)] == [True]
     done = run_again(images, results, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(str(shard)) == 1
@@ -148,7 +148,7 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(
     assert (store.folder / "damaged" / shard.name).exists()
     (verified,) = verify_results(results)
     assert not verified.wrong
-    assert [one.state for one in verified.findings] == ["set aside"]
+    assert [finding.state for finding in verified.findings] == ["set aside"]
 
 
 def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results, record_property):
@@ -199,9 +199,11 @@ def test_a_damaged_record_is_a_sentence_and_the_others_are_read(results, content
     store = store_in(results)
     store.begin("another", {"arguments": []})
     (store.folder / "runs" / "00damaged.json").write_text(content, encoding="latin-1")
-    with pytest.warns(DamagedResults, match=r"left out: .*00damaged\.json cannot be read") as told:
+    with pytest.warns(
+        DamagedResults, match=r"left out: .*00damaged\.json cannot be read"
+    ) as reported:
         assert len(store.records()) == 2
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_a_report_ignores_a_damaged_record(images, results):
@@ -215,7 +217,7 @@ def test_a_report_ignores_a_damaged_record(images, results):
 
 def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp_path):
     store = store_in(results)
-    assert [(one.wrong, one.findings) for one in verify_results(results)] == [(False, ())]
+    assert [(result.wrong, result.findings) for result in verify_results(results)] == [(False, ())]
     older = store.folder / "per_image" / f"{'0' * 32}.parquet"
     pq.write_table(pa.table({"cell": ["a"], "status": ["failed"]}), older)
     bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
@@ -227,15 +229,15 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
     record.write_text("{")
     (store.folder / "streams" / ".draft.part").write_bytes(b"")
     done = bench("doctor", results, "--json")
-    (told,) = json.loads(done.stdout)
-    found = {(one["state"], one["path"]) for one in told["findings"]}
-    assert found == {
+    (reported,) = json.loads(done.stdout)
+    outcome = {(one["state"], one["path"]) for one in reported["findings"]}
+    assert outcome == {
         ("unverified", str(older)), ("damaged", str(bad)), ("damaged", str(flipped)),
         ("missing", str(store.folder / "streams")), ("damaged", str(record)),
         ("draft", str(store.folder / "streams" / ".draft.part")),
     }  # fmt: skip
-    assert (done.returncode, told["wrong"]) == (1, True)
-    assert all(one["remedy"] for one in told["findings"])
+    assert (done.returncode, reported["wrong"]) == (1, True)
+    assert all(one["remedy"] for one in reported["findings"])
     nothing = bench("doctor", tmp_path / "none")
     assert nothing.returncode == 2
     assert nothing.stderr.count("bench: ") == 1
@@ -249,18 +251,18 @@ def test_doctor_names_a_run_whose_name_no_file_can_have(results):
     for path in store.folder.glob("per_image/*"):
         path.unlink()
     write_shard(store.folder / "per_image", named.set_column(place, "run", pa.array([run])))
-    ((missing,),) = (one.findings for one in verify_results(results))
+    ((missing,),) = (result.findings for result in verify_results(results))
     assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
 
 
 def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
     stream = sorted(store_in(results).streams())[0]
     os.truncate(stream, LARGEST_FILE_BYTES + 1)
-    ((damaged, _),) = (one.findings for one in verify_results(results))
+    ((damaged, _),) = (result.findings for result in verify_results(results))
     assert (damaged.path, damaged.state) == (str(stream), "damaged")
     assert damaged.what.startswith(f"it has {LARGEST_FILE_BYTES + 1} bytes, and at most ")
 
 
 def test_what_comes_with_the_project_is_verified():
     for place in ("", "ablation/results", "budgets/results"):
-        assert all(one.findings == () for one in verify_results(ROOT / "results" / place))
+        assert all(result.findings == () for result in verify_results(ROOT / "results" / place))

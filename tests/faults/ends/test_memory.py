@@ -101,7 +101,7 @@ def test_a_feature_space_out_of_memory_counts_no_patches_and_hands_over_no_featu
     assert scores.features == ()
     scores = scorer.score(hashed(9), hashed(8), ["greedy"])
     assert scores.columns["colours_patches"] == 2
-    assert [one.pixels_sha256 for one in scores.features] == ["9", "8"]
+    assert [feature.pixels_sha256 for feature in scores.features] == ["9", "8"]
 
 
 def test_what_other_metrics_have_prepared_makes_room_for_one_that_runs_out(monkeypatch):

@@ -141,7 +141,7 @@ def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path, reco
     rows = rows_of(tmp_path / "results")
     assert [row["status"] for row in rows] == ["failed"] * len(FLOODS)
     for row in rows:
-        (name,) = [one for one in FLOODS if f"name={one}" in row["variant"].split(":")]
+        (name,) = [flood for flood in FLOODS if f"name={flood}" in row["variant"].split(":")]
         assert SAID[name] in row["reason"]
         assert len(row["reason"]) <= 3000
 
@@ -167,8 +167,8 @@ def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
     script = tmp_path / "encode.sh"
     script.write_text(FLOODS[name])
     done = ran(sys.executable, "-c", ALONE, script)
-    *said, kilobytes = done.stdout.splitlines()
-    assert SAID[name] in "".join(said)
+    *message, kilobytes = done.stdout.splitlines()
+    assert SAID[name] in "".join(message)
     assert int(kilobytes) < MOST_KILOBYTES
 
 

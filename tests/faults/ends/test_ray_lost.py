@@ -64,15 +64,15 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
     tell(record_property, "driver or head of a cluster lost", 3, 2)
     assert until(lambda: not running(mark), 120)
     second = hanging()
-    for one in cluster.head_node.all_processes["gcs_server"]:
-        os.kill(one.process.pid, signal.SIGKILL)
+    for process in cluster.head_node.all_processes["gcs_server"]:
+        os.kill(process.process.pid, signal.SIGKILL)
     began = time.monotonic()
-    _, said = second.communicate(timeout=300)
+    _, message = second.communicate(timeout=300)
     seconds = time.monotonic() - began
     assert until(lambda: not running(mark), 120)
     sentence = f"bench: the head of the Ray cluster at {cluster.address} is lost: start the cluster"
-    assert said.splitlines()[-1].startswith(sentence), said
-    assert "Traceback" not in said
+    assert message.splitlines()[-1].startswith(sentence), message
+    assert "Traceback" not in message
     (folder,) = (tmp_path / "results").iterdir()
     before = {row["setting_value"]: row for row in Store(folder).table().to_pylist()}
     opened = {**os.environ, "GATE": "open"}

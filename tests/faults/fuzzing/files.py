@@ -60,8 +60,8 @@ def pack(folder: Path) -> Target:
         (place / INDEX).write_bytes(index)
         (place / ROWS).write_bytes(rows)
         opened = open_pack(place)
-        for one in opened.streams.values():
-            row_of(opened, one, "run")
+        for stream in opened.streams.values():
+            row_of(opened, stream, "run")
         return 0
 
     return Target(parse, refusals=(BadPack,), longest=1 << 12)

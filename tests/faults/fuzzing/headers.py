@@ -52,7 +52,7 @@ def _container(block: Any) -> Target:
         stream = container.unpack(data, block)
         width, height, tiling = stream.width, stream.height, stream.tiling
         pieces = container.tiles(width, height, tiling)
-        if sum(one.width * one.height for one in pieces) != width * height:
+        if sum(piece.width * piece.height for piece in pieces) != width * height:
             raise AssertionError("tiles do not fill the image")
         for tile, _ in zip(pieces, stream.payloads, strict=True):
             seen = window(tile, tiling.margin if tiling else 0, width, height, 16)
@@ -156,9 +156,9 @@ def jpeg_segments(folder: Path) -> Target:
     """The marker segments of a JPEG file, whose application bytes are counted."""
 
     def parse(data: bytes) -> int:
-        found = application_bytes(data)
-        if not 0 <= found <= len(data) + (1 << 16):
-            raise AssertionError(f"{found} bytes of {len(data)} are an application's")
+        result = application_bytes(data)
+        if not 0 <= result <= len(data) + (1 << 16):
+            raise AssertionError(f"{result} bytes of {len(data)} are an application's")
         return 0
 
     return Target(parse)

@@ -92,7 +92,7 @@ def judge(target: Target, data: bytes, most_seconds: float = MOST_SECONDS) -> Ve
         finding = _no_sentence(str(error))
     except Exception as error:  # every kind of it is a finding
         frames = traceback.extract_tb(error.__traceback__)
-        own = [one for one in frames if Path(one.filename).is_relative_to(ROOT)] or frames
+        own = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)] or frames
         where = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
         finding = f"{type(error).__name__} at {where}: {error}"
     seconds, more = time.process_time() - began, peak_bytes() - memory

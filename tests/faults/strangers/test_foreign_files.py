@@ -104,8 +104,8 @@ def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kin
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero" if kind == "endless" else tmp_path / "secret")
-    said = in_a_process(MERGE, tmp_path / "theirs", tmp_path / "mine")
-    assert str(path) in said
+    message = in_a_process(MERGE, tmp_path / "theirs", tmp_path / "mine")
+    assert str(path) in message
     copied = [one for one in (tmp_path / "mine").rglob("*") if one.is_file()]
     assert not any(b"secret" in one.read_bytes() for one in copied)
     if not place.startswith("per_image"):
@@ -125,9 +125,9 @@ def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kin
 )
 def test_a_row_that_bench_cannot_have_written_is_left_out_of_a_merge(tmp_path, hostile):
     stranger(tmp_path / "theirs", row(), row(cell="d" * 64, **hostile))
-    (one,) = merge_folders([tmp_path / "theirs"], tmp_path / "mine")
-    assert one.rows == 1
-    assert any("1 row is left out" in sentence for sentence in one.damaged)
+    (folder,) = merge_folders([tmp_path / "theirs"], tmp_path / "mine")
+    assert folder.rows == 1
+    assert any("1 row is left out" in sentence for sentence in folder.damaged)
 
 
 # Tars
@@ -139,11 +139,11 @@ def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     code = "import sys\nfrom pathlib import Path\nfrom benchmark.errors import BadPack\n"
     code += "from benchmark.packs.pack import open_pack\n"
     code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"
-    said = in_a_process(code, path)
+    message = in_a_process(code, path)
     # Pythons differ in whether they pass over an extended header without a record
-    passed_over = header is HEADERS["a number that does not end"] and "`format`" in said
-    assert passed_over or "neither a folder nor a whole uncompressed tar" in said
-    assert said.count("\n") == 1
+    passed_over = header is HEADERS["a number that does not end"] and "`format`" in message
+    assert passed_over or "neither a folder nor a whole uncompressed tar" in message
+    assert message.count("\n") == 1
 
 
 def test_a_name_of_a_tar_is_shown_in_part():
@@ -167,9 +167,9 @@ def test_a_tar_that_others_write_is_read(tmp_path):
                 info.size, info.mtime = 5, 1.5 if layout == tarfile.PAX_FORMAT else 1
                 tar.addfile(info, io.BytesIO(name[:5].encode()[:5].ljust(5)))
         with path.open("rb") as file:
-            found = list(files_of_tar(file))
-            assert [one.name for one in found] == names
-            for one in found:
+            result = list(files_of_tar(file))
+            assert [one.name for one in result] == names
+            for one in result:
                 file.seek(one.offset_data)
                 assert file.read(one.size) == one.name[:5].encode()[:5].ljust(5)
     assert LARGEST_EXTENSION_BYTES < 10_000
@@ -217,8 +217,8 @@ for read in (load_tensors, load_card, file_sha256):
     except (Unavailable, OSError) as error:
         print(error)
 """
-    said = in_a_process(code, tmp_path / "w.pth")
-    assert said.count("no regular file") == 3
+    message = in_a_process(code, tmp_path / "w.pth")
+    assert message.count("no regular file") == 3
 
 
 def test_a_state_that_lacks_a_part_is_named(tmp_path):

@@ -144,5 +144,5 @@ for path in sys.argv[1:]:
     except ImageRefused as refused:
         print(refused)
 """
-    said = in_a_process(code, tmp_path / "a.png", tmp_path / "b.png")
-    assert said.count("\n") == 2
+    message = in_a_process(code, tmp_path / "a.png", tmp_path / "b.png")
+    assert message.count("\n") == 2

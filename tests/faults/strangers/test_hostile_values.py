@@ -35,9 +35,9 @@ def wrongs(words):
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             return f"{type(error).__name__}: {error} at {place.filename}:{place.lineno}"
-    said = done.stdout + done.stderr
-    raw = sorted({mark for mark in said if ord(mark) < 32 and mark not in "\n\t\r"})
-    return f"control characters {raw}" if raw else "" if done.returncode in range(5) else said
+    message = done.stdout + done.stderr
+    raw = sorted({mark for mark in message if ord(mark) < 32 and mark not in "\n\t\r"})
+    return f"control characters {raw}" if raw else "" if done.returncode in range(5) else message
 
 
 def test_every_verb_says_how_it_reads_results():

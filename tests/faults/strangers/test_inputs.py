@@ -90,10 +90,10 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
         (folder / name).write_bytes(content)
     codecs, points = "raw,jpeg,webp", ("--points", "jpeg.quality=90", "--points", "webp.quality=90")
     done = bench_run(folder, tmp_path / "results", codecs, *points)
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
     tell(record_property, "odd and broken images in a folder", 3, len(good) + len(bad))
     assert done.returncode == 0, "refused images are left out"
-    assert told["failed"] == []
+    assert reported["failed"] == []
     by_image = {}
     for row in rows_of(tmp_path / "results"):
         by_image.setdefault(row["image"], []).append(row)
@@ -101,8 +101,8 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
         assert row["status"] == "ok"
         assert row["codec"] != "raw" or row["psnr_db"] == float("inf")
     assert {name: len(rows) for name, rows in by_image.items()} == dict.fromkeys(good, 3)
-    assert told["refused"].keys() == bad.keys()
-    for name, reason in told["refused"].items():
+    assert reported["refused"].keys() == bad.keys()
+    for name, reason in reported["refused"].items():
         assert bad[name][1] in reason
         assert reason.isprintable()
     for command in (["report", "--results"], ["audit", "decode"]):

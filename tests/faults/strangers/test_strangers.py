@@ -62,8 +62,8 @@ def taken_in(path, results):
     try:
         pack = open_pack(path)
         pack.to_run(EVERY)
-        for one in pack.streams.values():
-            pack.read(one)
+        for stream in pack.streams.values():
+            pack.read(stream)
         import_pack(pack, results, [])
     except BenchError as error:
         if "\n" in str(error):
@@ -184,9 +184,9 @@ def test_members_elsewhere_are_never_written(whole, tmp_path):
 )
 def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_path):
     def renamed(text):
-        told = json.loads(text)
-        told["codecs"][0] |= {"codec": codec, "variant": variant}
-        return json.dumps(told)
+        reported = json.loads(text)
+        reported["codecs"][0] |= {"codec": codec, "variant": variant}
+        return json.dumps(reported)
 
     def rows(text):
         return text.replace("\njpeg,,", f"\n{codec},{variant},")
@@ -195,7 +195,9 @@ def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_pat
     with pytest.raises(UsageError, match=codec):
         pack.to_run(EVERY)
     selection = select(["all"], {}, [pack])
-    assert CodecSpec.of(codec, variant) not in {one.spec for one in selection.contenders}
+    assert CodecSpec.of(codec, variant) not in {
+        contender.spec for contender in selection.contenders
+    }
     assert any(name.startswith(codec) for name, *_ in selection.skipped)
     if codec.startswith("subprocess"):
         with pytest.raises(UnknownName, match="No codec 'subprocess:Popen'"):

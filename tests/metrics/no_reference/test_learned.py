@@ -99,9 +99,9 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
     torch.save({"module.one": torch.ones(1), "two": torch.ones(2)}, path)
     monkeypatch.setattr(metric, "sha256", file_sha256(path))
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    found = metric("cpu")
+    result = metric("cpu")
     pixels = np.full((40, 32, 3), 51, np.uint8)
-    assert found.compare(found.prepare(pixels), pixels) == pytest.approx(0.2)
+    assert result.compare(result.prepare(pixels), pixels) == pytest.approx(0.2)
     backbone, (name, options) = made
     if metric is CLIPIQA:
         assert backbone[1]["pretrained"]
@@ -115,9 +115,9 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
     def full(unit):
         raise torch.OutOfMemoryError("no memory")
 
-    found._network = full
+    result._network = full
     with pytest.raises(NotMeasurable, match=f"{metric.label} of this image needs more memory"):
-        found.compare(pixels.shape, pixels)
+        result.compare(pixels.shape, pixels)
 
 
 @pytest.mark.slow
@@ -135,8 +135,8 @@ def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     metric = MUSIQ()
     unit = torch.from_numpy(coffee.copy()).permute(2, 0, 1)[None] / 255
-    found = metric.compare(metric.prepare(coffee), coffee)
-    assert found == pytest.approx(float(theirs(unit)), rel=1e-5)
+    result = metric.compare(metric.prepare(coffee), coffee)
+    assert result == pytest.approx(float(theirs(unit)), rel=1e-5)
     with pytest.raises(NotMeasurable, match="MUSIQ needs at least 32 px"):
         metric.prepare(coffee[:31])
     with pytest.raises(ValueError, match="shapes differ"):

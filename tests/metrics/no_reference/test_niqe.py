@@ -38,20 +38,20 @@ def grey(pixels):
 
 def window():
     distance = np.hypot(*np.mgrid[-3:4, -3:4])
-    found = np.exp(-(distance**2) / (2 * (7 / 6) ** 2))
-    return found / found.sum()
+    result = np.exp(-(distance**2) / (2 * (7 / 6) ** 2))
+    return result / result.sum()
 
 
 def normalised(image):
     """Mean-subtracted, contrast-normalised coefficients, pixel by pixel."""
     padded, weights = np.pad(image, 3, mode="edge"), window()
-    found = np.empty_like(image)
+    result = np.empty_like(image)
     for row, column in np.ndindex(image.shape):
         area = padded[row : row + 7, column : column + 7]
         mean = (weights * area).sum()
         variance = (weights * area**2).sum() - mean**2
-        found[row, column] = (image[row, column] - mean) / (math.sqrt(abs(variance)) + 1)
-    return found
+        result[row, column] = (image[row, column] - mean) / (math.sqrt(abs(variance)) + 1)
+    return result
 
 
 def fit(values):
@@ -70,12 +70,12 @@ def fit(values):
 
 def statistics(block):
     shape, left, right = fit(block.ravel())
-    found = [shape, (left + right) / 2]
+    result = [shape, (left + right) / 2]
     for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
         turned = np.roll(np.roll(block, down, axis=0), across, axis=1)
         shape, left, right = fit((block * turned).ravel())
-        found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
-    return found
+        result += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
+    return result
 
 
 def halved(image):

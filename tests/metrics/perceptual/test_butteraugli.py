@@ -54,8 +54,8 @@ def test_both_images_reach_the_program_unchanged_and_its_3_norm_is_the_value(
     install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
     metric, decoded = Butteraugli(), np.ascontiguousarray(coffee[:, ::-1])
-    found = metric.compare(metric.prepare(coffee), decoded)
-    assert found == pytest.approx(value_of(coffee, decoded), abs=1e-6)
+    result = metric.compare(metric.prepare(coffee), decoded)
+    assert result == pytest.approx(value_of(coffee, decoded), abs=1e-6)
 
 
 def test_the_pair_is_that_of_which_libjxl_gave_the_value():

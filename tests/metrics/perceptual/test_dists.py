@@ -48,10 +48,10 @@ def layers_of(drawn: DrawnVGG, pixels: Pixels) -> list[Tensor]:
     deviation = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)
     window = np.hanning(5)[1:-1]
     window = torch.from_numpy(np.outer(window, window) / window.sum() ** 2)
-    found, signal = [unit], (unit - mean) / deviation
+    result, signal = [unit], (unit - mean) / deviation
     for step in drawn.features:
         if isinstance(step, nn.MaxPool2d):
-            found.append(signal)
+            result.append(signal)
             alone = signal.transpose(0, 1) ** 2  # every channel as an image of its own
             signal = functional.conv2d(alone, window[None, None], stride=2, padding=1)
             signal = torch.sqrt(signal + 1e-12).transpose(0, 1)
@@ -60,7 +60,7 @@ def layers_of(drawn: DrawnVGG, pixels: Pixels) -> list[Tensor]:
             signal = functional.conv2d(signal, step.weight.double(), step.bias.double(), padding=1)
         else:
             signal = functional.relu(signal)
-    return found  # what follows the last ReLU is a maximum that DISTS leaves out
+    return result  # what follows the last ReLU is a maximum that DISTS leaves out
 
 
 def published(drawn: DrawnVGG, reference: Pixels, decoded: Pixels) -> float:

@@ -89,7 +89,7 @@ def test_a_package_sees_both_images_as_it_wants_them(metric, least, expected, ha
     else:
         assert options == ({} if metric is NLPD else {"data_range": 1.0})
         planes = grey if metric in (VIF, IWSSIM) else [decoded, source]
-        wanted = [np.atleast_3d(one).transpose(2, 0, 1)[None] / 255 for one in planes]
+        wanted = [np.atleast_3d(plane).transpose(2, 0, 1)[None] / 255 for plane in planes]
         assert str(images[0].dtype) == "torch.float32"
     for image, one in zip(images, wanted, strict=True):
         np.testing.assert_allclose(np.asarray(image), one, rtol=1e-6)

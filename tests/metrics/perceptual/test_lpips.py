@@ -183,7 +183,7 @@ def test_an_image_gets_the_value_of_the_lpips_package(
     expected = forward(peer, source, decoded)
     assert lpips(case, source, decoded, device) == pytest.approx(expected, abs=TOLERANCE)
     kind = torch.float32 if device == "cpu" else torch.float64
-    assert {one.dtype for one in case.metric(device)._importances} == {kind}
+    assert {importance.dtype for importance in case.metric(device)._importances} == {kind}
     with pytest.raises(ValueError, match="shapes differ"):
         lpips(case, source, np.zeros((height, width + 1, 3), np.uint8), device)
 

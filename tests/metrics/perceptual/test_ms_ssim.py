@@ -43,8 +43,8 @@ def compiled(tmp_path_factory):
 @pytest.mark.parametrize("shape", [(3, 176, 200), (3, 900, 1000), (3, 200, 70_000), (1, 11, 11)])
 def test_strips_cover_every_row_of_every_channel_once(shape):
     channels, height, width = shape
-    found = [(channel, row) for channel, rows in strips(shape) for row in range(height)[rows]]
-    assert found == [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
+    result = [(channel, row) for channel, rows in strips(shape) for row in range(height)[rows]]
+    assert result == [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
     assert all(rows.stop <= height - MARGIN_PX for _, rows in strips(shape))
     longest = max(rows.stop - rows.start for _, rows in strips(shape))
     assert longest == min(height - MARGIN_PX, max(STRIP_VALUES // width // 16, 1) * 16)
@@ -64,8 +64,8 @@ def value(metric: MSSSIM | SSIM, source: Pixels, decoded: Pixels) -> float:
     with pytest.MonkeyPatch.context() as patch:
         for user in (module, scales):
             patch.setattr(user, "loops", None)
-        found = present_value(metric, source, decoded)
-    assert compiled == pytest.approx(found, abs=TOLERANCE / 4)
+        result = present_value(metric, source, decoded)
+    assert compiled == pytest.approx(result, abs=TOLERANCE / 4)
     return compiled
 
 
@@ -126,9 +126,9 @@ def test_structure_that_is_turned_round_counts_as_nothing_or_less(coffee):
     assert truth(MSSSIM, coffee, 255 - coffee) == 0
     assert value(MSSSIM(), coffee, 255 - coffee) == 0
     noise = np.random.default_rng(3).integers(78, 179, (60, 70, 3)).astype(np.uint8)
-    found = value(SSIM(), noise, 255 - noise)
-    assert found == pytest.approx(truth(SSIM, noise, 255 - noise), abs=TOLERANCE)
-    assert found < -0.5
+    result = value(SSIM(), noise, 255 - noise)
+    assert result == pytest.approx(truth(SSIM, noise, 255 - noise), abs=TOLERANCE)
+    assert result < -0.5
 
 
 def test_scikit_image_gives_the_same_mean_of_the_windows_that_fit(photo):
@@ -145,9 +145,9 @@ def test_scikit_image_gives_the_same_mean_of_the_windows_that_fit(photo):
 
 def test_the_path_through_torch_gets_the_same_value(photo):
     decoded = through_jpeg(photo, 20)
-    found = value(MSSSIM(device="cpu:0"), photo, decoded)
-    assert found == pytest.approx(truth(MSSSIM, photo, decoded), abs=1e-12)
-    assert found == pytest.approx(value(MSSSIM(), photo, decoded), abs=TOLERANCE)
+    result = value(MSSSIM(device="cpu:0"), photo, decoded)
+    assert result == pytest.approx(truth(MSSSIM, photo, decoded), abs=1e-12)
+    assert result == pytest.approx(value(MSSSIM(), photo, decoded), abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(

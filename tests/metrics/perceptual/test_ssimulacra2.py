@@ -33,11 +33,11 @@ def noisy(pixels):
 
 def blocks(pixels):
     """Means of 8 x 8 pixels."""
-    found = pixels.copy()
+    result = pixels.copy()
     height, width = (side // 8 * 8 for side in pixels.shape[:2])
     parts = pixels[:height, :width].astype(int).reshape(height // 8, 8, width // 8, 8, 3)
-    found[:height, :width] = (parts.sum((1, 3)) // 64).repeat(8, 0).repeat(8, 1)
-    return found
+    result[:height, :width] = (parts.sum((1, 3)) // 64).repeat(8, 0).repeat(8, 1)
+    return result
 
 
 # Of the program ssimulacra2 2.1 (cloudinary/ssimulacra2, commit 81feacf), from PNG files
@@ -51,8 +51,8 @@ def blocks(pixels):
     ],
 )
 def test_the_authors_program_gives_the_same_score(coffee, photo, change, of_coffee, of_photo):
-    found = [ssimulacra2(one, change(one)) for one in (coffee, photo)]
-    assert found == pytest.approx([of_coffee, of_photo], abs=0.04)  # it computes in float32
+    result = [ssimulacra2(one, change(one)) for one in (coffee, photo)]
+    assert result == pytest.approx([of_coffee, of_photo], abs=0.04)  # it computes in float32
 
 
 def test_the_weights_are_those_of_the_program():
@@ -78,12 +78,12 @@ def recursion(signal):
     def at(place):
         return signal[place] if 0 <= place < len(signal) else 0.0
 
-    before, last, found = np.zeros(3), np.zeros(3), []
+    before, last, result = np.zeros(3), np.zeros(3), []
     for place in range(1 - radius, len(signal)):
         fresh = gain * (at(place - radius - 1) + at(place + radius - 1)) + feedback * last - before
         before, last = last, fresh
-        found.append(fresh.sum())
-    return found[radius - 1 :]
+        result.append(fresh.sum())
+    return result[radius - 1 :]
 
 
 def test_the_blur_is_the_recursive_filter_in_both_directions():
@@ -145,8 +145,8 @@ def by_definition(source, decoded):
 @pytest.mark.parametrize("change", [coarse, noisy, blocks])
 def test_the_score_is_that_of_the_formulas(coffee, change):
     source = coffee[100:214, 200:315]
-    found = ssimulacra2(source, change(source))
-    assert found == pytest.approx(by_definition(source, change(source)), rel=1e-9)
+    result = ssimulacra2(source, change(source))
+    assert result == pytest.approx(by_definition(source, change(source)), rel=1e-9)
     dark = source // 12
     assert ssimulacra2(dark, smooth(dark)) == pytest.approx(
         by_definition(dark, smooth(dark)), rel=1e-9

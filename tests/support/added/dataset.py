@@ -30,5 +30,5 @@ def fetch_dataset(
 
 
 def _look(place: Path) -> list[ImageFile]:
-    found = [ImageFile(name, place / name) for name in COLOURS if (place / name).is_file()]
-    return found if len(found) == len(COLOURS) else []
+    result = [ImageFile(name, place / name) for name in COLOURS if (place / name).is_file()]
+    return result if len(result) == len(COLOURS) else []

@@ -42,12 +42,12 @@ class LatentGAN(StageObjective):
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         q = float(self._setup.random(step).integers(0, 5))
-        found: Estimate = network(batch.crops, network.controls_at(q, 0.0))
-        assert found.latents is not None
-        fake = softplus(-self.scores(found.images, found.latents)).mean()
-        cost = terms(batch.crops, found.images, found.y_bits + found.z_bits)
+        result: Estimate = network(batch.crops, network.controls_at(q, 0.0))
+        assert result.latents is not None
+        fake = softplus(-self.scores(result.images, result.latents)).mean()
+        cost = terms(batch.crops, result.images, result.y_bits + result.z_bits)
         total = cost.loss(torch.tensor(self.stage.lambdas[0])).mean() + self.stage.gan * fake
-        images, latents = found.images.detach(), found.latents.detach()
+        images, latents = result.images.detach(), result.latents.detach()
 
         def update(factor: float) -> dict[str, Tensor]:
             real = batch.crops.clone().requires_grad_()

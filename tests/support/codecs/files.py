@@ -30,9 +30,9 @@ def stable(row):
 def sources_in(folder: Path) -> list[Source]:
     """Return the sources in a folder of images."""
     files = [ImageFile(path.name, path) for path in sorted(folder.iterdir())]
-    found = probe(files, False, 1)
-    assert all(isinstance(one, Source) for one in found)
-    return found
+    result = probe(files, False, 1)
+    assert all(isinstance(one, Source) for one in result)
+    return result
 
 
 def cells(spec: str, sources: list[Source]) -> list[Cell]:

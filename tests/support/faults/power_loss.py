@@ -27,10 +27,10 @@ class Folder:
     changes: list = field(default_factory=list)  # of (name, File, Folder or None for none)s
 
     def now(self):
-        found = dict(self.entries)
+        result = dict(self.entries)
         for change in self.changes:
-            _apply(found, change)
-        return found
+            _apply(result, change)
+        return result
 
 
 class Disk:
@@ -48,10 +48,10 @@ class Disk:
             above.entries[last] = Folder() if data is None else File(data, data)
 
     def at(self, name):
-        found = self.root
+        result = self.root
         for part in () if name == "." else name.split("/"):
-            found = found.now()[part]
-        return found
+            result = result.now()[part]
+        return result
 
     def make(self, change):
         """Make a change as `support.faults.recorded_writes` tells it."""
@@ -111,11 +111,11 @@ def write_all(disk, place):
 def _write_folder(folder, place, chance, names, contents, written):
     """Write a folder; `written` is the path of each file, by its id, for its further names."""
     place.mkdir(exist_ok=True)
-    found = dict(folder.entries)
+    result = dict(folder.entries)
     for change in folder.changes:
         if names == "there" or (names == "some" and chance.random() < 0.5):
-            _apply(found, change)
-    for name, one in found.items():
+            _apply(result, change)
+    for name, one in result.items():
         if isinstance(one, Folder):
             _write_folder(one, place / name, chance, names, contents, written)
         elif id(one) in written:

@@ -110,12 +110,12 @@ def _wrap(name, instead):
 
 def _told(does, what, paths, *rest, **more):
     names = [_recorder.below(path) for path in paths]
-    found = does(*paths, *rest, **more)
+    result = does(*paths, *rest, **more)
     if any(name is not None for name in names):
         assert None not in names, f"{what} {paths} across the recorded folder"
         assert not any(more.values()), f"{what} {paths} with {more}"
         _recorder.tell(what, *names)
-    return found
+    return result
 
 
 def _refused(does, *paths, **more):

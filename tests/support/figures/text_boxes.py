@@ -18,11 +18,11 @@ def shown_texts(figure: Figure) -> list[Text]:
     figure.draw_without_rendering()
     every: list[Any] = figure.findobj(Text)
     ticks = {label for axis in figure.findobj(Axis) for label, _ in _tick_labels(axis)}
-    found = [text for text in every if text not in ticks]
-    found += [
+    result = [text for text in every if text not in ticks]
+    result += [
         label for axis in figure.findobj(Axis) for label, inside in _tick_labels(axis) if inside
     ]
-    return [text for text in found if text.get_visible() and text.get_text().strip()]
+    return [text for text in result if text.get_visible() and text.get_text().strip()]
 
 
 def crowding(figure: Figure) -> list[str]:
@@ -31,13 +31,13 @@ def crowding(figure: Figure) -> list[str]:
         texts = shown_texts(figure)
         boxes = [Text.get_window_extent(text).padded(-SLACK_PIXELS) for text in texts]
     canvas = figure.bbox
-    said = [
+    message = [
         f"{text.get_text()!r} leaves the canvas"
         for text, box in zip(texts, boxes, strict=True)
         if min(box.x0, box.y0, canvas.x1 - box.x1, canvas.y1 - box.y1) < -SLACK_PIXELS
     ]
     pairs = combinations(zip(texts, boxes, strict=True), 2)
-    return said + [
+    return message + [
         f"{one.get_text()!r} overlaps {other.get_text()!r}"
         for (one, first), (other, second) in pairs
         if first.overlaps(second)

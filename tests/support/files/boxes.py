@@ -5,11 +5,11 @@ import struct
 
 def boxes(data: bytes) -> dict[bytes, bytes]:
     """Box type to content, in one level of an ISO base media file; types have to be distinct."""
-    found, start = {}, 0
+    result, start = {}, 0
     while start < len(data):
         size, kind = struct.unpack_from(">I4s", data, start)
-        assert kind not in found
-        found[kind] = data[start + 8 : start + size]
+        assert kind not in result
+        result[kind] = data[start + 8 : start + size]
         start += size
     assert start == len(data)
-    return found
+    return result

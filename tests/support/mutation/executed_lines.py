@@ -82,7 +82,7 @@ class Tracer:
                 }
             )
         )
-        if unused := [one.nodeid for one in session.items if one.nodeid not in self._seconds]:
+        if unused := [item.nodeid for item in session.items if item.nodeid not in self._seconds]:
             print("skipped or failed without a mutant, and not used:", *unused, sep="\n  ")
 
 

@@ -49,7 +49,7 @@ def mutants_of(source: str) -> list[Mutant]:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
-    raw, found = source.encode(), []
+    raw, result = source.encode(), []
     for node, statement, inside in _nodes(ast.parse(source), (0, 0), inside=False):
         for changed in _changes(node):
             begin = starts[node.lineno - 1] + node.col_offset
@@ -58,8 +58,8 @@ def mutants_of(source: str) -> list[Mutant]:
             text = f"({after})" if isinstance(node, ast.expr) else after
             mutated = (raw[:begin] + text.encode() + raw[end:]).decode()
             shown = lines[node.lineno - 1].decode().strip()
-            found.append(Mutant(node.lineno, statement, not inside, shown, before, after, mutated))
-    return sorted(found, key=lambda one: (one.line, one.change))
+            result.append(Mutant(node.lineno, statement, not inside, shown, before, after, mutated))
+    return sorted(result, key=lambda one: (one.line, one.change))
 
 
 def _nodes(

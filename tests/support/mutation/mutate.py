@@ -70,12 +70,12 @@ def mutants_below(root: Path, places: Iterable[str]) -> list[FileMutant]:
 def changed_lines(root: Path, base: str) -> dict[str, set[int]]:
     """Return the lines of the harness and of the contenders that differ from a commit, by file."""
     command = ["git", "-C", str(root), "diff", "-U0", "--no-color", base, "--", "*.py"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    if told.returncode:
-        raise SystemExit(f"git cannot compare with {base}: {told.stderr.strip()}")
+    reported = subprocess.run(command, capture_output=True, text=True, check=False)
+    if reported.returncode:
+        raise SystemExit(f"git cannot compare with {base}: {reported.stderr.strip()}")
     lines: dict[str, set[int]] = {}
     path = ""
-    for line in told.stdout.splitlines():
+    for line in reported.stdout.splitlines():
         if line.startswith("+++ "):
             path = line.removeprefix("+++ ").removeprefix("b/")
         elif (hunk := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line)) and is_source(path):
@@ -111,12 +111,12 @@ def room_tests(root: Path, path: str) -> str:
 def read_equivalents(root: Path) -> dict[str, str]:
     """Return the mutants that no test can notice, with the reasons."""
     file = root / EQUIVALENT
-    found = {}
+    result = {}
     for line in file.read_text().splitlines() if file.exists() else ():
         if line and not line.startswith("#"):
             name, _, reason = line.rpartition("  # ")
-            found[name] = reason
-    return found
+            result[name] = reason
+    return result
 
 
 def judge(
@@ -275,10 +275,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         parser.error("name files or folders, or --changed COMMIT")
     chosen: list[FileMutant] = []
     for area in areas:
-        found = mutants_below(root, [area])
+        result = mutants_below(root, [area])
         if lines is not None:
-            found = [one for one in found if one.mutant.line in lines.get(one.path, ())]
-        chosen += draw(found, asked.seed, asked.count)
+            result = [one for one in result if one.mutant.line in lines.get(one.path, ())]
+        chosen += draw(result, asked.seed, asked.count)
     if not chosen:
         print("there is nothing to mutate")
         return 0

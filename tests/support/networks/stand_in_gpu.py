@@ -190,12 +190,12 @@ class _Values(TorchDispatchMode):
 def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:
     flat, spec = tree_flatten((args, kwargs))
     tensors = [one for one in flat if isinstance(one, Tensor)]
-    on_gpu = [one for one in tensors if isinstance(one, OnGpu)]
+    on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
     asked = kwargs.get("device")
     if not on_gpu and asked != INSIDE:
         return func(*args, **kwargs)
     kind = func.overloadpacket
-    others = [one for one in tensors if not isinstance(one, OnGpu) and one.dim()]
+    others = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim()]
     if on_gpu and others and kind not in TAKE_BOTH:
         raise RuntimeError(f"{MIXED}! ({func})")
     to_cpu = asked is not None and asked != INSIDE
@@ -208,14 +208,14 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     wrappers = {id(one.held): one for one in on_gpu}
     values = [one.held if isinstance(one, OnGpu) else _cpu(one) for one in flat]
     inner_args, inner_kwargs = tree_unflatten(values, spec)
-    found = func(*inner_args, **inner_kwargs)
+    result = func(*inner_args, **inner_kwargs)
     if kind is aten.copy_:
         return args[0]
     if to_cpu:
-        return found
-    if not any(isinstance(one, Tensor) for one in tree_flatten(found)[0]) and found is not None:
+        return result
+    if not any(isinstance(one, Tensor) for one in tree_flatten(result)[0]) and result is not None:
         waits[_caller()] += 1  # a number or a truth value
-    return tree_map(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), found)
+    return tree_map(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), result)
 
 
 def _wrapped(found: Any) -> Any:

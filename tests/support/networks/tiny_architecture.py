@@ -18,7 +18,7 @@ def write_tiny(path: Path, name: str, *, seed: int = 0, weight: float = 0.3) -> 
     config = architecture.presets["tiny"]
     network = architecture.build(config)
     photographs = [noise(128, 128, one) for one in (1, 2)]
-    crops = torch.cat([to_images(one, torch.device("cpu")) for one in photographs])
+    crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
     architecture.initialise(network, crops, [weight] * architecture.rate_levels(config))
     card = Card(name, config, "noise", 0, "none", "0")
     return make_checkpoint(path, network, card, photographs, half=True)

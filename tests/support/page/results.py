@@ -136,9 +136,9 @@ def make_page_of_sets(path: Path) -> list[float]:
 
 
 def data_of(page: Path) -> dict[str, Any]:
-    found = re.search(r'id="page-data">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert found
-    data: dict[str, Any] = json.loads(found[1])
+    result = re.search(r'id="page-data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert result
+    data: dict[str, Any] = json.loads(result[1])
     saturating = {one["column"]: one["saturating"] for one in data["measures"]}
     for point in data["points"]:
         for column, mean in point["means"].items():  # what model.js fills in

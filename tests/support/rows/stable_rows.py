@@ -40,11 +40,11 @@ def measured_twice(store):
     A shard and its compacted copy are one; a row of a pack is none, and stays beside a measured one
     until shards are compacted.
     """
-    found = defaultdict(set)
+    result = defaultdict(set)
     for row in store.versions().to_pylist():
         if not row["recorded"]:
-            found[row["cell"]].add((row["run"], row["finished_utc"]))
-    return [cell for cell, versions in found.items() if len(versions) > 1]
+            result[row["cell"]].add((row["run"], row["finished_utc"]))
+    return [cell for cell, versions in result.items() if len(versions) > 1]
 
 
 def losses_of(store, before):

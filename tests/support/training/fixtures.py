@@ -52,7 +52,7 @@ SINGLE = {**STAGE, "kind": "single_rate", "lambdas": [0.05]}
 
 def recipe_of(*stages: dict[str, Any], **settings: Any) -> Recipe:
     """Of the smallest size; `stages` say how they differ from `STAGE`."""
-    record = {"sizes": "tiny", "stage": [{**STAGE, **one} for one in stages], **settings}
+    record = {"sizes": "tiny", "stage": [{**STAGE, **stage} for stage in stages], **settings}
     return recipe_from("test", record)
 
 
@@ -148,14 +148,14 @@ class Poisoned(Toy):
         self.how, self.left = how, at
 
     def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
-        found = super().forward(images, controls, noisy=noisy)
+        result = super().forward(images, controls, noisy=noisy)
         self.left -= 1
         if self.left:
-            return found
+            return result
         if self.how == "infinite loss":
-            return found._replace(images=found.images * float("inf"))
+            return result._replace(images=result.images * float("inf"))
         assert self.how == "gradient that is no number"
-        return found._replace(y_bits=found.y_bits + (found.y_bits * 0).sqrt())
+        return result._replace(y_bits=result.y_bits + (result.y_bits * 0).sqrt())
 
 
 def in_one_of_two(workers: Workers, folder: Path) -> None:
@@ -170,21 +170,23 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
     updates = [learner.update() for _ in range(3)]
     recipe = recipe_of({**REALISM, "objective": "sgan"})
     adversary = Adversary(recipe.stages[0], Setup(recipe, 0, CPU, workers))
-    images = [torch.from_numpy(one[:64, :64]).permute(2, 0, 1)[None] / 255 for one in pictures(2)]
+    images = [
+        torch.from_numpy(picture[:64, :64]).permute(2, 0, 1)[None] / 255 for picture in pictures(2)
+    ]
     rates = np.float32([0, 1])  # another one in each process
     judged = adversary.update(*images, rates[workers.rank :][:1], 1.0, rates)
-    found = {
+    result = {
         "discriminators": adversary.state()["network"],
         "discriminator_loss": judged["discriminator"],
         "gradient": trained.grad,
         "untouched": untouched.grad,
         "numbers": numbers,
         "mean": workers.mean(torch.tensor(3.0 + workers.rank)),
-        "skipped": [one.skipped for one in updates],
-        "loss": [one.numbers["loss"] for one in updates],
+        "skipped": [update.skipped for update in updates],
+        "loss": [update.numbers["loss"] for update in updates],
         "network": copied(network),
     }
-    torch.save(found, folder / f"{workers.rank}.pt")
+    torch.save(result, folder / f"{workers.rank}.pt")
     workers.wait()
     recipe = recipe_of(ENDLESS, processes=2, report_every_steps=5)
     run_request(workers, request_for(folder, recipe))

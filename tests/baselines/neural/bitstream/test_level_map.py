@@ -152,9 +152,9 @@ def test_levels_stand_for_sixteenths_of_the_range_and_the_last_for_all_of_it():
 def test_the_nearest_level_is_the_nearest():
     fractions = np.linspace(0, 1, 977)[None]
     values = np.array([*range(15), 16]) / 16
-    found = nearest_levels(fractions)
-    assert found.dtype == np.uint8
-    error = np.abs(values[found] - fractions)
+    result = nearest_levels(fractions)
+    assert result.dtype == np.uint8
+    error = np.abs(values[result] - fractions)
     np.testing.assert_array_equal(error, np.abs(fractions[..., None] - values).min(axis=-1))
     assert nearest_levels(np.array([[1, 3, 27, 30]]) / 32).tolist() == [[0, 1, 13, 14]]
 

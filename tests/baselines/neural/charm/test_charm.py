@@ -12,10 +12,10 @@ from baselines.neural.cost import costs
 
 def test_the_published_size_has_the_published_parameters_and_work():
     """TensorFlow Compression's models/ms2020.py by its layers: 113.98 M, 580.7 k per pixel."""
-    found = costs("charm", FULL)
-    assert sum(one.parameters for name, one in found.items() if name != "prior") == 113_976_323
-    assert found["context"].parameters == 96_989_440
-    assert sum(one.macs_per_pixel for one in found.values()) == 580_722
+    result = costs("charm", FULL)
+    assert sum(one.parameters for name, one in result.items() if name != "prior") == 113_976_323
+    assert result["context"].parameters == 96_989_440
+    assert sum(one.macs_per_pixel for one in result.values()) == 580_722
 
 
 @pytest.fixture
@@ -26,17 +26,17 @@ def network():
 
 def parameters_by_slice(network, latents):
     """Mean and scale of every slice, in floating point."""
-    found = []
+    result = []
     widths = list(network.sizes.slices)
 
     def code(index, mean, scale):
-        found.append(torch.cat([mean, scale], 1).detach())
+        result.append(torch.cat([mean, scale], 1).detach())
         values = torch.split(latents, widths, dim=1)[index]
         return (values - mean).round() + mean
 
     hyper = torch.zeros(1, network.sizes.hyper_latent, 2, 2)
     network.context(*network.hyper_synthesis(hyper), code)
-    return found
+    return result
 
 
 def test_a_slice_depends_on_the_first_slices_only(network):
@@ -55,7 +55,7 @@ def test_a_slice_depends_on_the_first_slices_only(network):
 def test_the_hyper_decoder_gives_features_that_are_not_negative(network):
     with torch.no_grad():
         features = network.hyper_synthesis(torch.randn(1, network.sizes.hyper_latent, 3, 3))
-    assert all(float(one.min()) == 0 for one in features)
+    assert all(float(feature.min()) == 0 for feature in features)
 
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
@@ -76,6 +76,6 @@ def test_the_normalisation_is_that_of_compressai(inverse):
 def test_set_normalisations_have_these_values():
     gdn = GDN(2)
     gdn.set(torch.tensor([1.0, 4.0]), torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
-    found = gdn(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)).flatten()
+    result = gdn(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)).flatten()
     expected = [3 / 17**0.5, 4 / 22**0.5]
-    assert found.tolist() == pytest.approx(expected, rel=1e-6)
+    assert result.tolist() == pytest.approx(expected, rel=1e-6)

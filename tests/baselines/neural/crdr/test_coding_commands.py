@@ -30,8 +30,8 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     Image.fromarray(pixels).save(tmp_path / "in.png")
     Image.fromarray(ramp).save(tmp_path / "map.png")
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
-    said = bench("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
-    assert f"{stream.stat().st_size} bytes" in said
+    message = bench("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
+    assert f"{stream.stat().st_size} bytes" in message
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
     bench("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))

@@ -193,8 +193,8 @@ def test_a_free_run_flips_next_to_no_symbol(network, record_property):
 def stored(name: str) -> NDArray[Any]:
     """Return a golden value of the crop, or of the tables."""
     with np.load(PARITY / "golden.npz") as values:
-        found: NDArray[Any] = values[name if "." in name else f"256x256.q1.3.{name}"]
-        return found
+        result: NDArray[Any] = values[name if "." in name else f"256x256.q1.3.{name}"]
+        return result
 
 
 def test_our_distributions_of_y_have_their_symbols():

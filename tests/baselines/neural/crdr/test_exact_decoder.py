@@ -87,8 +87,8 @@ def test_tiles_and_another_beta_are_decoded_exactly_as_well(checkpoint):
     plain = CRDR(beta=0, checkpoint=str(checkpoint))
     data = exact.in_tiles().encode(noise(300, 200), Setting("q", 1.5))
     for beta in (None, 5.12):
-        found, expected = exact.decode(data, beta=beta), plain.decode(data, beta=beta)
-        assert np.abs(found.astype(int) - expected).max() <= 1
+        result, expected = exact.decode(data, beta=beta), plain.decode(data, beta=beta)
+        assert np.abs(result.astype(int) - expected).max() <= 1
     assert (exact.decode(data, beta=5.12) != exact.decode(data)).any()
 
 

@@ -62,13 +62,13 @@ def made(sizes: Sizes, crops, lambdas=LAMBDAS):
 
 def test_it_is_the_karhunen_loeve_transform(crops):
     """The right singular vectors of the centred patches, strongest first."""
-    found = transform_of(crops, 12)
+    result = transform_of(crops, 12)
     rows = patches(crops)
     centred = rows - crops.double().mean((0, 2, 3)).numpy().repeat(4)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)
     spread = values / np.sqrt(len(rows))
-    assert found.spread.numpy() == pytest.approx(spread, rel=1e-3, abs=1e-5)
-    agreement = np.abs((found.basis.flatten(1).double().numpy() * vectors).sum(1))
+    assert result.spread.numpy() == pytest.approx(spread, rel=1e-3, abs=1e-5)
+    agreement = np.abs((result.basis.flatten(1).double().numpy() * vectors).sum(1))
     apart = np.diff(spread) < -0.02 * spread[:-1]  # where the next one is close, they may mix
     assert apart.sum() >= 5
     assert (agreement[:-1][apart & np.append(True, apart[:-1])] > 0.99).all()
@@ -76,12 +76,12 @@ def test_it_is_the_karhunen_loeve_transform(crops):
 
 def test_coefficients_are_those_of_the_patches_by_hand(crops):
     transform = transform_of(crops, 5)
-    found = transform.analyse(crops)
+    result = transform.analyse(crops)
     expected = (patches(crops) - transform.mean.numpy().repeat(4)) @ transform.basis.flatten(
         1
     ).numpy().T
-    assert np.abs(found.permute(0, 2, 3, 1).reshape(-1, 5).numpy() - expected).max() < 1e-4
-    assert found.std((0, 2, 3), correction=0).tolist() == pytest.approx(
+    assert np.abs(result.permute(0, 2, 3, 1).reshape(-1, 5).numpy() - expected).max() < 1e-4
+    assert result.std((0, 2, 3), correction=0).tolist() == pytest.approx(
         transform.spread.tolist(), rel=1e-2
     )
 
@@ -136,8 +136,8 @@ def test_scales_start_as_the_latent_s_spread_at_the_middle_rate(crops):
 def mean_loss(network, crops, level):
     """150 MSE + lambda bpp of rounded latents."""
     with torch.no_grad():
-        found = network(crops, Controls(float(level)), noisy=False)
-    of_crops = terms(crops, found.images, found.y_bits + found.z_bits)
+        result = network(crops, Controls(float(level)), noisy=False)
+    of_crops = terms(crops, result.images, result.y_bits + result.z_bits)
     return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
 
 

@@ -35,7 +35,7 @@ def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
     attention = shaken(InterpolationChannelAttention(6, 5))
     features = noise(2, 6, 4, 6).contiguous(memory_format=memory_format)
     levels = torch.tensor([[[[0.0, 1.3, 4.0]]], [[[1.3, 2.0, 0.0]]]])
-    found = attention(features, control_of(levels, 4, features))
+    result = attention(features, control_of(levels, 4, features))
     for n in range(2):
         for x in range(6):
             level = float(levels[n, 0, 0, x // 2])
@@ -44,8 +44,8 @@ def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
             bias = attention.bias[low] * (1 - part) + attention.bias[low + 1] * part
             for y in range(4):
                 expected = features[n, :, y, x] * gain.exp().log1p() + bias
-                torch.testing.assert_close(found[n, :, y, x], expected)
-    assert found.is_contiguous(memory_format=memory_format)
+                torch.testing.assert_close(result[n, :, y, x], expected)
+    assert result.is_contiguous(memory_format=memory_format)
 
 
 @each_format
@@ -56,15 +56,15 @@ def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(
     embedding, block = shaken(RealismEmbedding(7, frequencies)), shaken(ConditionedBottleneck(8, 7))
     features = noise(2, 8, 4, 4).contiguous(memory_format=memory_format)
     betas = torch.tensor([[[[0.0, 3.84], [5.12, 0.0]]], [[[1.0, 1.0], [0.0, 2.0]]]])
-    found = block(features, embedding(control_of(betas, 5.12, features)))
+    result = block(features, embedding(control_of(betas, 5.12, features)))
     fine = betas[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
     angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(frequencies)
     vectors = embedding.layers(torch.cat([angles.sin(), angles.cos()], -1))
     first, second, third = (project(vectors).permute(0, 3, 1, 2) for project in block.project)
     inside = block.reduce(features).relu() + first
     inside = block.mix(inside).relu() + second
-    torch.testing.assert_close(found, block.expand(inside) + third + features)
-    assert found.is_contiguous(memory_format=memory_format)
+    torch.testing.assert_close(result, block.expand(inside) + third + features)
+    assert result.is_contiguous(memory_format=memory_format)
 
 
 @each_format
@@ -133,7 +133,7 @@ def test_the_decoder_rebuilds_the_latent_from_symbols_alone(images):
         *network.hyper_synthesis(hyper), lambda i, mean, _scale: symbols[i] + mean
     )
     assert torch.equal(encoded, decoded)
-    assert max(float(one.abs().max()) for one in symbols) > 1
+    assert max(float(symbol.abs().max()) for symbol in symbols) > 1
     assert float((decoded - latents).abs().max()) <= 1.0  # half a step and half of tanh
 
 
@@ -207,8 +207,8 @@ def test_a_fresh_decoder_does_not_depend_on_beta():
     network = CRDRNetwork(MICRO)
     latents = torch.randn(1, MICRO.latent, 4, 4, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        found = [network.synthesise(latents, Controls(1.0, beta)) for beta in (0.0, 5.12)]
-    assert torch.equal(*found)
+        result = [network.synthesise(latents, Controls(1.0, beta)) for beta in (0.0, 5.12)]
+    assert torch.equal(*result)
 
 
 def test_the_conditioning_begins_as_the_authors_draw_it():

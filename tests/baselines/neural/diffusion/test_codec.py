@@ -150,7 +150,7 @@ def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
     rates = network.level_table[:, RATE].tolist()
     overhead = float(network.level_table[:, OVERHEAD].mean())
     streams = [base.codec.encode(pixels, setting) for setting in base.codec.sweep[:3]]
-    places = [base.position(one, pixels, (), rates, overhead) for one in streams]
+    places = [base.position(stream, pixels, (), rates, overhead) for stream in streams]
     assert rates == sorted(rates)
     assert places == sorted(places)
     assert np.abs(np.array(places) - [0, 1, 2]).max() < 1

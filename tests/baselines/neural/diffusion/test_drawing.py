@@ -79,19 +79,19 @@ def test_the_schedule_of_pictures_is_relative_to_their_range(network):
     ("side", "patch", "overlap"), [(160, 64, 16), (1008, 512, 128), (64, 64, 16), (640, 320, 160)]
 )
 def test_patches_cover_a_side_and_overlap_enough(side, patch, overlap):
-    found = starts(side, patch, overlap)
-    assert found[0] == 0
-    assert found[-1] + patch >= side
-    assert all(one % 16 == 0 for one in found)
-    assert all(later - one <= patch - overlap for one, later in pairwise(found))
+    result = starts(side, patch, overlap)
+    assert result[0] == 0
+    assert result[-1] + patch >= side
+    assert all(one % 16 == 0 for one in result)
+    assert all(later - one <= patch - overlap for one, later in pairwise(result))
 
 
 def test_the_weights_of_a_patch_fall_to_its_sides_and_never_to_zero():
-    found = ramps(64, 96, 16)
-    assert found.shape == (64, 96)
-    assert float(found[32, 48]) == 1
-    assert 0 < float(found.min()) < 0.01
-    assert torch.equal(found, found.flip(0, 1))
+    result = ramps(64, 96, 16)
+    assert result.shape == (64, 96)
+    assert float(result[32, 48]) == 1
+    assert 0 < float(result.min()) < 0.01
+    assert torch.equal(result, result.flip(0, 1))
 
 
 def test_patches_leave_no_seam(network):
@@ -113,5 +113,5 @@ def test_patches_leave_no_seam(network):
 
 def borders(side):
     """First columns of patches, and the first behind them, within the picture."""
-    found = {one for first in starts(side, PATCH, OVERLAP) for one in (first, first + PATCH)}
-    return torch.tensor(sorted(found - {0, side}))
+    result = {one for first in starts(side, PATCH, OVERLAP) for one in (first, first + PATCH)}
+    return torch.tensor(sorted(result - {0, side}))

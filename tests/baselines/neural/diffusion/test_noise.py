@@ -61,25 +61,25 @@ def drawn_variance(deviation, scale, steps, *, ancestral, start=1.0):
         return torch.from_numpy(normal_noise(11, step, (SAMPLES,))).double()
 
     levels = [noise_level(at, scale) for at in times(steps, start)[:-1]]
-    found = draw_residual(predict, NO_LIMITS, noise, levels, ancestral=ancestral)
-    return float(found.var()) / deviation**2
+    result = draw_residual(predict, NO_LIMITS, noise, levels, ancestral=ancestral)
+    return float(result.var()) / deviation**2
 
 
 @pytest.mark.parametrize(("deviation", "scale"), RATIOS)
 def test_samples_vary_as_theory_has_it(deviation, scale):
     ddim, ancestral = RATIOS[deviation, scale]
     for steps, ratio in zip((1, 5, 20, 100), ddim, strict=True):
-        found = drawn_variance(deviation, scale, steps, ancestral=False)
-        assert found == pytest.approx(ratio, abs=0.01)
+        result = drawn_variance(deviation, scale, steps, ancestral=False)
+        assert result == pytest.approx(ratio, abs=0.01)
     for steps, ratio in zip((5, 20, 100), ancestral, strict=True):
-        found = drawn_variance(deviation, scale, steps, ancestral=True)
-        assert found == pytest.approx(ratio, abs=0.01)
+        result = drawn_variance(deviation, scale, steps, ancestral=True)
+        assert result == pytest.approx(ratio, abs=0.01)
 
 
 def test_a_late_start_from_noise_of_its_level_loses_the_variance_that_it_lacks():
     for steps, ratio in ((5, 0.262), (20, 0.725)):
-        found = drawn_variance(0.1, 1, steps, ancestral=False, start=0.5)
-        assert found == pytest.approx(ratio, abs=0.01)
+        result = drawn_variance(0.1, 1, steps, ancestral=False, start=0.5)
+        assert result == pytest.approx(ratio, abs=0.01)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.1])

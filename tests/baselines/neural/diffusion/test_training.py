@@ -60,7 +60,9 @@ def test_crops_are_those_of_photographs_that_the_base_coded_whole(tmp_path):
     pictures = [noise(90, 130, seed) for seed in (1, 2)]
     levels, numbers, shown = drawn_with(tmp_path, pack(pictures))
     for level, number, crop in zip(levels, numbers, shown, strict=True):
-        coded = pack([jpeg_of(padded(one), (5, 10, 20)[level])[:90, :130] for one in pictures])
+        coded = pack(
+            [jpeg_of(padded(picture), (5, 10, 20)[level])[:90, :130] for picture in pictures]
+        )
         expected = draw_crops(coded, 64, [number], 1)[0]
         assert torch.equal(crop, expected.float())
 
@@ -99,7 +101,9 @@ def test_a_level_knows_how_large_the_bases_residuals_are(method):
     network = drawing_network(method, "jpeg")
     crops = [noise(64, 64, seed) for seed in (1, 2)]
     for at, quality in enumerate((5, 10, 20)):
-        residuals = np.stack([(one - jpeg_of(one, quality).astype(float)) / 127.5 for one in crops])
+        residuals = np.stack(
+            [(crop - jpeg_of(crop, quality).astype(float)) / 127.5 for crop in crops]
+        )
         scale = np.sqrt((residuals**2).mean())
         share = (np.abs(residuals) <= float(network.level_table[at, THRESHOLD]) * scale).mean()
         assert float(network.level_table[at, SCALE]) == pytest.approx(scale, rel=1e-4)
@@ -112,9 +116,9 @@ def test_the_loss_of_an_untrained_network_is_the_energy_of_velocities():
     for parameter in (network.unet.leave.weight, network.unet.leave.bias):
         torch.nn.init.zeros_(parameter)
     torch.manual_seed(0)
-    found = objective().loss(network, Batch(crops_of(1, 2, 1, 2, 1, 2)), 0)
-    assert float(found.total.detach()) == pytest.approx(1, abs=0.1)
-    assert float(found.numbers["velocity_error"]) == pytest.approx(float(found.total.detach()))
+    result = objective().loss(network, Batch(crops_of(1, 2, 1, 2, 1, 2)), 0)
+    assert float(result.total.detach()) == pytest.approx(1, abs=0.1)
+    assert float(result.numbers["velocity_error"]) == pytest.approx(float(result.total.detach()))
 
 
 def test_a_limit_of_the_weights_takes_them_from_times_with_little_noise():
@@ -196,13 +200,13 @@ def test_a_member_sees_the_crops_of_ours(tmp_path):
 def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     recipe = load_recipe("smoke")
-    for member, kind, told in (
+    for member, kind, reported in (
         ("elic-1", UsageError, "the suite has no member elic-1: its methods are dirac, hfd"),
         ("dirac-jpgeg", UnknownName, "Did you mean 'jpeg'"),
         ("hfd-dirac", UsageError, "a decoder that draws is no base of another"),
         ("hfd-elic:checkpoint=absent", Unavailable, "no checkpoint absent"),
     ):
-        with pytest.raises(kind, match=told):
+        with pytest.raises(kind, match=reported):
             generative_suite(recipe, tmp_path, members=[member])
 
 

@@ -46,7 +46,7 @@ def test_a_step_of_the_small_size_takes_the_work_of_crdrs_smallest_network(metho
     micro = load_architecture(method).presets["micro"]
     ours = macs_per_pixel("crdr", CRDR_MICRO)
     assert macs_per_pixel(method, micro) == pytest.approx(ours, rel=0.05)
-    parameters = sum(one.parameters for one in costs(method, micro).values())
+    parameters = sum(cost.parameters for cost in costs(method, micro).values())
     assert parameters == pytest.approx(1e6, rel=0.02)
 
 
@@ -169,5 +169,5 @@ def test_coefficients_are_the_cosine_transform_of_blocks_of_mixed_colours(pictur
     block = pictures[1, :, 4:, 8:].double().numpy()
     mixed = np.einsum("ck,kyx->cyx", COLOURS, block)
     expected = np.concatenate([dctn(one, norm="ortho").ravel() for one in mixed])
-    found = analyse(pictures)[1, :, 1, 2]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
+    result = analyse(pictures)[1, :, 1, 2]
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -30,11 +30,11 @@ def official_network(**widths):
 
 
 def test_the_published_size_has_the_parameters_and_the_work_of_compressais_network():
-    found = costs("elic", FULL)
-    ours = sum(one.parameters for name, one in found.items() if name != "prior")
+    result = costs("elic", FULL)
+    ours = sum(one.parameters for name, one in result.items() if name != "prior")
     theirs = official_network().named_parameters()
     assert ours == sum(one.numel() for name, one in theirs if "entropy_bottleneck" not in name)
-    assert sum(one.macs_per_pixel for one in found.values()) == pytest.approx(564e3, rel=0.001)
+    assert sum(one.macs_per_pixel for one in result.values()) == pytest.approx(564e3, rel=0.001)
 
 
 def copied(official) -> ElicNetwork:

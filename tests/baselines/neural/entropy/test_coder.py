@@ -178,9 +178,9 @@ def test_tables_that_are_no_distributions_are_refused(cdf, length, first, reason
 def own_frequencies(count: int, entries: int) -> np.ndarray:
     """Frequencies of `count` symbols, some as uneven as they can be, 2^24 in each row."""
     random = np.random.default_rng(3)
-    found = 1 + random.integers(0, 1 << random.integers(1, 15, (count, 1)), (count, entries))
-    found[np.arange(count), random.integers(0, entries, count)] += (1 << 24) - found.sum(1)
-    return found
+    result = 1 + random.integers(0, 1 << random.integers(1, 15, (count, 1)), (count, entries))
+    result[np.arange(count), random.integers(0, entries, count)] += (1 << 24) - result.sum(1)
+    return result
 
 
 def test_symbols_with_distributions_of_their_own_are_read_by_the_reference(gaussians):

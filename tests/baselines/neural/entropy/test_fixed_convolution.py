@@ -103,8 +103,8 @@ def test_an_input_computed_in_bands_of_rows_has_the_sums_of_the_whole(monkeypatc
     activations = extreme((2, 19, 9, 8), ACTIVATION_LIMIT, 6)
     monkeypatch.setattr(float64_products, "BAND_BYTES", rows * 8 * 2 * 9 * 5 * 8)
     expected = expected_output(LAYERS[0], activations, Precision.FINE)
-    found = in_integers(LAYERS[0], Float64Products, Precision.FINE)(activations)
-    assert torch.equal(found.long(), expected)
+    result = in_integers(LAYERS[0], Float64Products, Precision.FINE)(activations)
+    assert torch.equal(result.long(), expected)
 
 
 def test_limbs_and_their_sum_never_reach_minus_128_and_add_up_to_the_number():

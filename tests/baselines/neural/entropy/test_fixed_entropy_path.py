@@ -54,9 +54,9 @@ def test_the_integers_approach_the_float_model_digit_by_digit(sizes, tables, mon
     for digits in (2, 4, 6):
         fractional_bits = {name: digits + i % 2 for i, name in enumerate(activation_names(model))}
         path = path_of(model, tables, fractional_bits)
-        found = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
+        result = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
         errors.append(
-            [rms(to_float(one) - exact) for one, exact in zip(found, expected, strict=True)]
+            [rms(to_float(one) - exact) for one, exact in zip(result, expected, strict=True)]
         )
     for coarse, fine in pairwise(errors):
         assert all(2.5 < c / f < 6 for c, f in zip(coarse, fine, strict=True))
@@ -112,8 +112,8 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
         largest[name] = max(largest.get(name, 0.0), float(tensor.abs().max()))
 
     with torch.no_grad():
-        for one in values:
-            rounded = model.round_hyper(model.hyper_analyse(one))
+        for value in values:
+            rounded = model.round_hyper(model.hyper_analyse(value))
             see("z", rounded)
             see("hyper.scale.0", model.hyper_synthesis.scale[:2](rounded))
             see("hyper.mean.1", model.hyper_synthesis.mean[:4](rounded))
@@ -123,15 +123,15 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
                 see("support.scale", scale)
                 if sizes.support_slices:
                     informing = sum(sizes.slices[: sizes.support_slices])
-                    see("support.scale", one[:, :informing])
+                    see("support.scale", value[:, :informing])
                 see("support.mean", mean)
-                see("support.mean", one)  # as decoded, nearly
-    found = calibrate(model, values)
-    assert set(found) == set(activation_names(model))
+                see("support.mean", value)  # as decoded, nearly
+    result = calibrate(model, values)
+    assert set(result) == set(activation_names(model))
     for name, most in largest.items():
-        reach = ACTIVATION_LIMIT / 2 ** found[name]
+        reach = ACTIVATION_LIMIT / 2 ** result[name]
         assert most < reach
-        assert found[name] == LARGEST_FRACTION or reach < 4 * most * 1.1
+        assert result[name] == LARGEST_FRACTION or reach < 4 * most * 1.1
 
 
 @pytest.mark.parametrize(("largest", "fraction"), [(1016, 2), (1017, 1), (2032, 1), (2033, 0)])
@@ -208,9 +208,9 @@ def test_symbols_of_any_size_stay_within_the_bounds_and_agree(symbol, tables):
     paths = [path_of(model, tables, kernel=kernel) for kernel in EXACT_KERNELS]
     hyper = torch.full((1, TINY.hyper_latent, 2, 3), symbol)
     symbols = torch.full((1, TINY.latent, 8, 12), symbol)
-    found = [decode(path, hyper, symbols) for path in paths]
-    assert all(same(found[0], other) for other in found[1:])
-    assert found[0][2].abs().max() == 2**23 - 1
+    result = [decode(path, hyper, symbols) for path in paths]
+    assert all(same(result[0], other) for other in result[1:])
+    assert result[0][2].abs().max() == 2**23 - 1
 
 
 # Of the weights, symbols and fractional bits below: whoever changes a number changes every stream.
@@ -229,7 +229,7 @@ def test_what_a_stream_decodes_to_never_changes(tables):
     hyper = torch.from_numpy(random.integers(-30, 31, (1, 6, 2, 3)))
     symbols = torch.from_numpy(random.integers(-40, 41, (1, 12, 8, 12)))
     fractional_bits = {name: 4 + i % 9 for i, name in enumerate(activation_names(model))}
-    found = decode(path_of(model, tables, fractional_bits), hyper, symbols)
-    together = b"".join(part.numpy().astype("<i8").tobytes() for part in found)
-    assert len(found[0].unique()) > 20
+    result = decode(path_of(model, tables, fractional_bits), hyper, symbols)
+    together = b"".join(part.numpy().astype("<i8").tobytes() for part in result)
+    assert len(result[0].unique()) > 20
     assert hashlib.sha256(together).hexdigest() == FOUND_SHA256

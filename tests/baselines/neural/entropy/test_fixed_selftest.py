@@ -93,12 +93,12 @@ def test_sums_in_fewer_bits_show_in_every_shape(products, monkeypatch):
     monkeypatch.setattr(torch, "_int_mm", products)
     kernels.sums_at_bounds.cache_clear()
     shapes = [(16, 16), (32, 48), (80, 16), (1600, 32)]
-    found = [kernels.sums_at_bounds(*shape, CPU) for shape in shapes]
+    result = [kernels.sums_at_bounds(*shape, CPU) for shape in shapes]
     monkeypatch.setattr(torch, "_int_mm", lambda one, other: (one.long() @ other.long()).int())
     kernels.sums_at_bounds.cache_clear()
     exact = [kernels.sums_at_bounds(*shape, CPU) for shape in shapes]
     kernels.sums_at_bounds.cache_clear()
-    assert (found, exact) == ([False] * 4, [True] * 4)
+    assert (result, exact) == ([False] * 4, [True] * 4)
 
 
 def test_on_processors_that_saturate_floats_take_over(monkeypatch):

@@ -68,20 +68,20 @@ def test_the_frequencies_are_those_of_the_normal_distribution(tables):
 def test_half_tanh_is_rounded_to_the_nearest_integer(tables):
     arguments = np.arange(-4095, 4096)
     exact = 0.5 * np.tanh(arguments / 512) * 4096
-    found = half_tanh(torch.from_numpy(arguments.astype(np.int16)), tables["half_tanh"]).numpy()
-    assert np.abs(found - exact).max() <= 0.5 + 1e-9
-    assert (found == -found[::-1]).all()
+    result = half_tanh(torch.from_numpy(arguments.astype(np.int16)), tables["half_tanh"]).numpy()
+    assert np.abs(result - exact).max() <= 0.5 + 1e-9
+    assert (result == -result[::-1]).all()
 
 
 def test_a_scale_has_the_index_of_the_nearest_scale_in_ratio(tables):
     scales = torch.arange(-5000, 300 * 4096, 7, dtype=torch.int32)
     scales[-3:] = torch.tensor([2**23 - 1, 1 - 2**23, 0])
-    found = ScaleIndex(tables["thresholds"])(scales).numpy()
+    result = ScaleIndex(tables["thresholds"])(scales).numpy()
     logarithm = np.log(np.maximum(scales.numpy() / 4096, 1e-3))
     distance = np.abs(logarithm[:, None] - np.log(SCALES)[None])
-    assert (np.abs(distance[np.arange(len(found)), found] - distance.min(axis=1)) < 1e-12).all()
-    assert (found[scales.numpy() <= 0] == 0).all()
-    assert found.max() == 63
+    assert (np.abs(distance[np.arange(len(result)), result] - distance.min(axis=1)) < 1e-12).all()
+    assert (result[scales.numpy() <= 0] == 0).all()
+    assert result.max() == 63
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_a_scale_has_the_index_of_the_nearest_scale_in_ratio(tables):
     [(3, 1), (7, 2), (13, 3)],  # 65536 is 3 x 21845 + 1, 7 x 9362 + 2, 13 x 5041 + 3
 )
 def test_frequencies_that_rounding_leaves_missing_go_to_different_symbols(count, larger):
-    found = module.frequencies(np.full(count, 1 / count))
+    result = module.frequencies(np.full(count, 1 / count))
     least = 2**CDF_BITS // count
-    assert sorted(found) == [least] * (count - larger) + [least + 1] * larger
+    assert sorted(result) == [least] * (count - larger) + [least + 1] * larger
 
 
 def exactly_rounded(value: float, exponent: int) -> int:

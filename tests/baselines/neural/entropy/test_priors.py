@@ -25,13 +25,13 @@ from support.networks.fixed_network import network
 
 def test_gaussian_bits_are_those_of_the_normal_distribution():
     residuals, scales = np.meshgrid(np.arange(-6.0, 7.0), [0.01, 0.11, 0.5, 2.0, 30.0])
-    found = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
+    result = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
     bounded = np.maximum(scales, 0.11)
     mass = norm.sf((np.abs(residuals) - 0.5) / bounded) - norm.sf(
         (np.abs(residuals) + 0.5) / bounded
     )
     expected = -np.log2(np.maximum(mass, 1e-9))
-    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=2e-5, atol=1e-6)
 
 
 def test_a_bound_holds_values_up_and_lets_them_climb():

@@ -78,9 +78,9 @@ def test_every_partial_sum_is_a_number_of_float64(make):
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 3e7, 1e30])
 def test_activations_have_so_many_bits_of_their_largest(scale):
     values = noise(3, 4, 5, 6) * scale
-    found = on_grid(values)
-    assert max(map(abs, in_steps(found)), default=0) <= 2**ACTIVATION_BITS
-    error = float((found - values).abs().max())
+    result = on_grid(values)
+    assert max(map(abs, in_steps(result)), default=0) <= 2**ACTIVATION_BITS
+    error = float((result - values).abs().max())
     assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
 
 
@@ -130,9 +130,9 @@ def test_a_linear_layer_is_the_float_one_and_sums_in_any_order():
 
 def test_weights_without_a_magnitude_are_zeros():
     weight = torch.tensor([[0.0, 0.0], [1e-40, 0.0], [3e38, 1.0]])
-    found = weights_on_grid(weight)
-    assert found[:2].tolist() == [[0.0, 0.0]] * 2
-    assert found[2].tolist() == [pytest.approx(3e38, rel=1e-6), 0.0]
+    result = weights_on_grid(weight)
+    assert result[:2].tolist() == [[0.0, 0.0]] * 2
+    assert result[2].tolist() == [pytest.approx(3e38, rel=1e-6), 0.0]
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,19 @@ from benchmark.datasets.sample import open_sample
 
 
 def test_the_published_size_has_the_published_parameters_and_work():
-    found = costs("hific", FULL)
-    assert found["analysis"].parameters == 7_423_420
-    assert found["synthesis"].parameters == 156_774_683
-    assert round(sum(one.macs_per_pixel for one in found.values())) == 762_090
+    result = costs("hific", FULL)
+    assert result["analysis"].parameters == 7_423_420
+    assert result["synthesis"].parameters == 156_774_683
+    assert round(sum(one.macs_per_pixel for one in result.values())) == 762_090
 
 
 def test_a_position_is_normalised_over_its_channels_with_the_unbiased_variance():
     features = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 0.0]]).T.reshape(1, 3, 1, 2)
-    found = ChannelNorm(3)(features)
+    result = ChannelNorm(3)(features)
     mean, variance = 3.0, (4 + 1 + 9) / 2
     expected = (features[0, :, 0, 0] - mean) / (variance + 1e-3) ** 0.5
-    assert torch.allclose(found[0, :, 0, 0], expected)
-    assert torch.equal(found[0, :, 0, 1], torch.zeros(3))
+    assert torch.allclose(result[0, :, 0, 0], expected)
+    assert torch.equal(result[0, :, 0, 1], torch.zeros(3))
 
 
 def test_a_pass_with_noise_counts_the_bits_of_rounded_latents_too():
@@ -45,8 +45,10 @@ def test_a_pass_with_noise_counts_the_bits_of_rounded_latents_too():
 def crops():
     """Crops (16, 3, 128, 128) of the sample's photographs, in [-1, 1]."""
     pixels = [read_image(image.path).pixels for image in open_sample([]).images]
-    found = [one[y : y + 128, x : x + 128] for one in pixels for y in (32, 160) for x in (32, 160)]
-    return torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in found]) / 127.5 - 1
+    result = [
+        pixel[y : y + 128, x : x + 128] for pixel in pixels for y in (32, 160) for x in (32, 160)
+    ]
+    return torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in result]) / 127.5 - 1
 
 
 @pytest.fixture(scope="module")

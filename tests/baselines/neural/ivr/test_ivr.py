@@ -24,15 +24,15 @@ def at(level: float) -> Control:
 
 
 def test_a_mask_is_the_softplus_of_interpolated_weights():
-    found = Mask(3, 5)(torch.ones(1, 3, 2, 2), at(1.5))
-    assert torch.allclose(found, torch.full_like(found, math.log1p(math.e)))
+    result = Mask(3, 5)(torch.ones(1, 3, 2, 2), at(1.5))
+    assert torch.allclose(result, torch.full_like(result, math.log1p(math.e)))
     mask = Mask(2, 3)
     with torch.no_grad():
         mask.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, -1.0], [4.0, 3.0]]))
     expected = {0.0: (0.0, 1.0), 0.25: (0.5, 0.5), 1.0: (2.0, -1.0), 2.0: (4.0, 3.0)}
     for level, weights in expected.items():
-        found = mask(torch.ones(1, 2, 1, 1), at(level)).flatten().tolist()
-        assert found == pytest.approx([math.log1p(math.exp(w)) for w in weights], rel=1e-6)
+        result = mask(torch.ones(1, 2, 1, 1), at(level)).flatten().tolist()
+        assert result == pytest.approx([math.log1p(math.exp(w)) for w in weights], rel=1e-6)
 
 
 def test_the_published_transforms_have_the_parameters_of_their_layers():
@@ -47,9 +47,9 @@ def test_bits_are_those_of_a_laplace_distributions_unit_intervals():
     for log_scale in (-1.5, 0.0, 2.0):
         spread = laplace(scale=math.exp(log_scale))
         masses = spread.cdf(distances + 0.5) - spread.cdf(distances - 0.5)
-        found = laplace_bits(distances, torch.full_like(distances, log_scale))
+        result = laplace_bits(distances, torch.full_like(distances, log_scale))
         expected = np.minimum(-np.log2(masses), 50)
-        assert np.allclose(found.numpy(), expected, rtol=1e-4)
+        assert np.allclose(result.numpy(), expected, rtol=1e-4)
 
 
 def test_the_tables_cost_what_the_distributions_do():
@@ -67,9 +67,9 @@ def test_the_tables_cost_what_the_distributions_do():
     wide = [one[None, :, None, None].expand(shape) for one in (means, log_scales)]
     ideal = float(laplace_bits(values - wide[0], wide[1]).sum())
     grid = [(one * 4096).round().int() for one in wide]
-    found = path.parameters_of(*grid)
-    symbols = (values - found.means / 4096).round().long()
-    rows, lengths = found.indices.long(), tables["cdf_length"]
+    result = path.parameters_of(*grid)
+    symbols = (values - result.means / 4096).round().long()
+    rows, lengths = result.indices.long(), tables["cdf_length"]
     entries = symbols - tables["cdf_offset"][rows]
     escape = lengths[rows] - 2
     outside = (entries < 0) | (entries >= escape)

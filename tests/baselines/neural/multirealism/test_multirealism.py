@@ -15,15 +15,15 @@ from support.networks.tiny_checkpoint import noise
 
 def test_the_large_size_has_nearly_the_work_of_the_reimplementation():
     """Nikolai10/MRIC by its layers: 85.9 M, 1,109 k per pixel, with one stack less."""
-    found = costs("multirealism", FULL)
-    assert sum(one.parameters for one in found.values()) == pytest.approx(85.9e6, rel=0.03)
-    assert sum(one.macs_per_pixel for one in found.values()) == pytest.approx(1109e3, rel=0.003)
+    result = costs("multirealism", FULL)
+    assert sum(one.parameters for one in result.values()) == pytest.approx(85.9e6, rel=0.03)
+    assert sum(one.macs_per_pixel for one in result.values()) == pytest.approx(1109e3, rel=0.003)
 
 
 def test_the_features_are_beta_and_its_sines_and_cosines():
-    found = fourier(torch.tensor([0.5]))[0]
+    result = fourier(torch.tensor([0.5]))[0]
     angles = 0.5 * 2.0 ** torch.arange(10)
-    assert torch.allclose(found, torch.cat([torch.tensor([0.5]), angles.sin(), angles.cos()]))
+    assert torch.allclose(result, torch.cat([torch.tensor([0.5]), angles.sin(), angles.cos()]))
 
 
 def test_streams_of_two_betas_differ_in_the_header_alone(tmp_path):
@@ -52,8 +52,8 @@ def test_each_picture_of_a_batch_has_its_own_beta():
     with torch.no_grad():
         both = network.synthesise(latents.expand(2, -1, -1, -1), torch.tensor([0.0, 2.0]))
         each = [network.synthesise(latents, beta)[0] for beta in (0.0, 2.0)]
-    for found, expected in zip(both, each, strict=True):
-        assert torch.allclose(found, expected, atol=1e-5)
+    for result, expected in zip(both, each, strict=True):
+        assert torch.allclose(result, expected, atol=1e-5)
     assert not torch.allclose(*both, atol=1e-3)
 
 
@@ -63,15 +63,15 @@ def test_a_slice_sees_its_own_part_of_the_hyper_decoder():
     latents = torch.randn(1, TINY.latent, 4, 4)
 
     def parameters(mean, scale):
-        found = []
+        result = []
         parts = torch.split(latents, list(TINY.slices), dim=1)
 
         def code(index, mu, sigma):
-            found.append(torch.cat([mu, sigma], 1).detach())
+            result.append(torch.cat([mu, sigma], 1).detach())
             return parts[index]
 
         network.context(mean, scale, code)
-        return found
+        return result
 
     before, part = parameters(*supports), TINY.support // len(TINY.slices)
     other = supports.clone()

@@ -52,8 +52,8 @@ def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
 
 def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
     """Frequencies (P, M, K) of the parts of a stage's tokens."""
-    found = parts_of(ExactTransformer(seeded()), rows, columns, stage)
-    return np.stack([one for _, _, one in found], axis=1)
+    result = parts_of(ExactTransformer(seeded()), rows, columns, stage)
+    return np.stack([one for _, _, one in result], axis=1)
 
 
 def every_bit(rows: int, columns: int, stage: int) -> str:
@@ -65,14 +65,14 @@ def every_bit(rows: int, columns: int, stage: int) -> str:
 @pytest.mark.parametrize("shape", [(16, 8), (11, 13)], ids=str)
 @pytest.mark.parametrize("stage", [1, 4])
 def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage):
-    found = frequencies(*shape, stage)
+    result = frequencies(*shape, stage)
     vectors, known, wanted = inputs(*shape, stage)
     logits = seeded()(tokens_of(*shape), vectors, known[None], wanted[None])
     expected = logits.softmax(2).numpy()
     assert expected.max() > 0.5
-    assert (found.sum(2) == 2**24).all()
-    assert found.min() >= 1
-    cost = -(expected * np.log2(found / 2**24)).sum(2)
+    assert (result.sum(2) == 2**24).all()
+    assert result.min() >= 1
+    cost = -(expected * np.log2(result / 2**24)).sum(2)
     entropy = -(expected * np.log2(expected)).sum(2)
     assert np.abs(cost - entropy).max() < 1e-3
 
@@ -83,17 +83,17 @@ def test_no_sum_depends_on_its_order(monkeypatch):
     exact, done = ExactTransformer(seeded()), []
 
     def shuffled_product(left, right):
-        order, found = torch.randperm(left.shape[-1]), matmul(left, right)
-        assert torch.equal(found, matmul(left[..., order], right[..., order, :]))
+        order, result = torch.randperm(left.shape[-1]), matmul(left, right)
+        assert torch.equal(result, matmul(left[..., order], right[..., order, :]))
         done.append("product")
-        return found
+        return result
 
     def shuffled_sum(values, dim, **options):
         assert dim in (-1, values.ndim - 1)
-        order, found = torch.randperm(values.shape[-1]), summed(values, dim, **options)
-        assert torch.equal(found, summed(values[..., order], dim, **options))
+        order, result = torch.randperm(values.shape[-1]), summed(values, dim, **options)
+        assert torch.equal(result, summed(values[..., order], dim, **options))
         done.append("sum")
-        return found
+        return result
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", shuffled_product)
     monkeypatch.setattr(torch.Tensor, "sum", shuffled_sum)
@@ -105,9 +105,9 @@ def test_no_sum_depends_on_its_order(monkeypatch):
 
 
 def test_the_tables_are_rounded_exponentials():
-    found = exponentials(256, 20).numpy()
-    assert np.array_equal(found, np.rint(np.exp(-np.arange(16 * 256 + 1) / 256) * 2**20))
-    assert found[-1] == 0  # what lies outside of the image has no weight
+    result = exponentials(256, 20).numpy()
+    assert np.array_equal(result, np.rint(np.exp(-np.arange(16 * 256 + 1) / 256) * 2**20))
+    assert result[-1] == 0  # what lies outside of the image has no weight
 
 
 PROGRAM = (
@@ -120,5 +120,5 @@ PROGRAM = (
 def test_other_instructions_and_threads_give_the_same_bits():
     set_to = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
     path = os.pathsep.join(sys.path)
-    told = ran(sys.executable, "-c", PROGRAM, Path(__file__).parent, PYTHONPATH=path, **set_to)
-    assert told.stdout.strip() == every_bit(20, 13, 4)
+    reported = ran(sys.executable, "-c", PROGRAM, Path(__file__).parent, PYTHONPATH=path, **set_to)
+    assert reported.stdout.strip() == every_bit(20, 13, 4)

@@ -22,14 +22,14 @@ from support.training.every_stage import objective_of
 
 def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
     objective, network, batch = objective_of("pqmim_autoencoder", commitment=0.25, codebook=0.5)
-    found = objective.loss(network, batch, 0)
+    result = objective.loss(network, batch, 0)
     latents = network.analyse(batch.crops)
     vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
     mse = float(((network.synthesise(vectors) - batch.crops) / 2).detach().square().mean())
     kept = float((latents - vectors).detach().square().sum(1).mean())
-    assert float(found.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
-    assert float(found.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
-    found.total.backward()
+    assert float(result.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
+    assert float(result.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
+    result.total.backward()
     reached = {name for name, one in network.named_parameters() if one.grad is not None}
     assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
 
@@ -38,9 +38,9 @@ def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
     objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
     with torch.no_grad():
         network.quantiser.codebooks[0, 5] = 1e3
-    told = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
-    assert told[:2] == [{}, {}]
-    assert told[2]["replaced"] >= 1
+    reported = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
+    assert reported[:2] == [{}, {}]
+    assert reported[2]["replaced"] >= 1
     assert network.quantiser.codebooks[0, 5].abs().max() < 1e2
 
 
@@ -58,14 +58,14 @@ def test_a_discriminator_sees_the_code_vectors_and_learns():
     objective, network, batch = objective_of(
         "pqmim_autoencoder", gan=0.5, discriminator_channels=(4, 8)
     )
-    found = objective.loss(network, batch, 0)
+    result = objective.loss(network, batch, 0)
     plain, *_ = objective_of("pqmim_autoencoder")
     without = plain.loss(network, batch, 0)
-    extra = 0.5 * float(found.numbers["generator"].detach())
-    assert float(found.total.detach()) == pytest.approx(
+    extra = 0.5 * float(result.numbers["generator"].detach())
+    assert float(result.total.detach()) == pytest.approx(
         float(without.total.detach()) + extra, rel=1e-5
     )
-    assert found.after_step(1.0)["discriminator"] > 0
+    assert result.after_step(1.0)["discriminator"] > 0
     assert objective.state()["adversary"]["network"]
 
 
@@ -75,7 +75,7 @@ def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
     real, shares, drawn = 0, [], set()
     for step in range(12):
         for known, wanted in zip(
-            *(one.numpy() for one in objective.masks(TINY, step, 8, 8)), strict=True
+            *(mask.numpy() for mask in objective.masks(TINY, step, 8, 8)), strict=True
         ):
             assert wanted.any()
             assert not (known & wanted).any()
@@ -100,14 +100,14 @@ def test_the_transformer_learns_tokens_that_neighbours_tell_and_nothing_else_lea
     optimiser = torch.optim.Adam(network.transformer.parameters(), 3e-3)
     losses = []
     for step in range(60):
-        found = objective.loss(network, Batch(crops), step)
+        result = objective.loss(network, Batch(crops), step)
         optimiser.zero_grad()
-        found.total.backward()
+        result.total.backward()
         optimiser.step()
-        losses.append(float(found.numbers["bits_per_part"].detach()))
+        losses.append(float(result.numbers["bits_per_part"].detach()))
     assert losses[0] == pytest.approx(math.log2(16), rel=0.2)
     assert np.mean(losses[-10:]) < 0.3 * losses[0]
-    assert all(one.grad is None for one in network.analysis.parameters())
+    assert all(parameter.grad is None for parameter in network.analysis.parameters())
 
 
 def test_the_cost_of_order_zero_is_the_entropy_of_the_entries():
@@ -120,13 +120,13 @@ def test_a_validation_compares_the_transformer_with_order_zero():
     _, network, _ = objective_of("pqmim_transformer")
     torch.nn.init.zeros_(network.transformer.head.weight)
     photographs = [noise(64, 100, 3), noise(80, 64, 4)]
-    found = validate_tokens(network, photographs, coded=True)
+    result = validate_tokens(network, photographs, coded=True)
     tokens = 4 * 7 + 5 * 4
     pixels = 256 * tokens
-    assert found.numbers["model_bpp"] == pytest.approx(2 * 4 * tokens / pixels, rel=1e-6)
-    assert 0 < found.numbers["order0_bpp"] < found.numbers["model_bpp"]
-    saved = 1 - found.numbers["model_bpp"] / found.numbers["order0_bpp"]
-    assert found.numbers["saved_share"] == pytest.approx(saved)
+    assert result.numbers["model_bpp"] == pytest.approx(2 * 4 * tokens / pixels, rel=1e-6)
+    assert 0 < result.numbers["order0_bpp"] < result.numbers["model_bpp"]
+    saved = 1 - result.numbers["model_bpp"] / result.numbers["order0_bpp"]
+    assert result.numbers["saved_share"] == pytest.approx(saved)
     raw = validate_tokens(network, photographs, coded=False)
     assert raw.points[0].bpp == pytest.approx(2 * 4 / 256)
-    assert raw.points[0].psnr_db == found.points[0].psnr_db > 5
+    assert raw.points[0].psnr_db == result.points[0].psnr_db > 5

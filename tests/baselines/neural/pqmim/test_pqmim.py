@@ -115,15 +115,15 @@ def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkey
 
 def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
     assert [books * 8 / 256 for books in BOOKS] == [0.125, 0.25, 0.5, 1.0]  # bpp of 256 entries
-    found = costs("pqmim", MICRO)
+    result = costs("pqmim", MICRO)
     inside = 4 * (128 * (4 * 128 + 2 * 512) + 4 * 128 + 512 + 128 + 2 * 128 + 4 * 31 * 31)
     ends = 64 * 128 + 128 + 128 + 256 * 128 + 128 + (128 + 1) * 8 * 256 + 7 * 256 * 128
-    assert found["transformer"].parameters == inside + ends
+    assert result["transformer"].parameters == inside + ends
     # A pass, as matrix products of whole windows of 256 tokens, 256 pixels each.
     layer = 128 * (4 * 128 + 2 * 512 + 2 * 256)
     assert transformer_macs_per_pixel(MICRO) * 256 == 4 * layer + 128 * (64 + 8 * 256)
-    assert found["transformer"].macs_per_pixel == 5 * transformer_macs_per_pixel(MICRO)
-    assert found["quantiser"].macs_per_pixel == 0
+    assert result["transformer"].macs_per_pixel == 5 * transformer_macs_per_pixel(MICRO)
+    assert result["quantiser"].macs_per_pixel == 0
 
 
 def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_many_pixels():
@@ -140,7 +140,7 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
         assert last.kind == "pqmim_transformer"
         assert last.crop_px == 16 * run.subject.config["window"]
         of_recipe = sum(
-            one.crops * max(s.crop_px for s in recipe.stages) ** 2 for one in transforms
+            transform.crops * max(s.crop_px for s in recipe.stages) ** 2 for transform in transforms
         )
         assert last.crops * last.crop_px**2 == pytest.approx(of_recipe, rel=0.15)
         assert any(stage.has_gan for stage in transforms) == ("perceptual" in run.name)
@@ -168,9 +168,9 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
     *autoencoder, transformer = read_record(out / "pqmim-1").recipe.stages
     first, last = sum(one.crops for one in autoencoder), transformer.crops
     sides = autoencoder[0].crop_px, transformer.crop_px
-    told = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
+    reported = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
     assert sides[0] != sides[1]
-    assert card["training_data"].endswith(told)
+    assert card["training_data"].endswith(reported)
     assert card["crops"] == first + last
     assert load_architecture("pqmim").config_from_json(card["config"]).books == 4
     entries = [

@@ -41,21 +41,21 @@ def test_vectors_are_the_entries_that_tokens_name(quantiser, latents):
 
 def test_the_gradient_passes_through_unchanged_and_leaves_the_codebooks_alone(quantiser, latents):
     latents.requires_grad_(True)
-    found = quantiser(latents).vectors
+    result = quantiser(latents).vectors
     weights = torch.randn_like(latents)
-    (found * weights).sum().backward()
+    (result * weights).sum().backward()
     assert torch.equal(latents.grad, weights)
     assert quantiser.codebooks.grad is None or not quantiser.codebooks.grad.any()
-    assert torch.allclose(found, quantiser.vectors(quantiser.tokens(latents)), atol=1e-6)
+    assert torch.allclose(result, quantiser.vectors(quantiser.tokens(latents)), atol=1e-6)
 
 
 def test_commitment_moves_latents_and_the_codebook_loss_entries(quantiser, latents):
     latents.requires_grad_(True)
-    found = quantiser(latents)
-    error = (latents - quantiser.vectors(found.tokens)).detach()
-    assert torch.allclose(found.commitment, error.square().sum(1).mean((1, 2)))
-    assert torch.equal(found.commitment, found.codebook)
-    found.commitment.sum().backward()
+    result = quantiser(latents)
+    error = (latents - quantiser.vectors(result.tokens)).detach()
+    assert torch.allclose(result.commitment, error.square().sum(1).mean((1, 2)))
+    assert torch.equal(result.commitment, result.codebook)
+    result.commitment.sum().backward()
     assert torch.allclose(latents.grad, 2 * error / (5 * 6))
     assert quantiser.codebooks.grad is None
     latents.grad = None
@@ -93,9 +93,9 @@ def test_k_means_finds_clusters(quantiser):
     quantiser.codebooks.data.normal_()
     before = quantiser(latents).commitment.mean()
     quantiser.fit(latents)
-    found = quantiser(latents)
-    assert found.commitment.mean() < 0.2 * before
+    result = quantiser(latents)
+    assert result.commitment.mean() < 0.2 * before
     for book, entries in enumerate(quantiser.codebooks.detach()):  # each is the mean of its own
-        parts, tokens = quantiser.parts(latents)[:, book], found.tokens[:, book]
+        parts, tokens = quantiser.parts(latents)[:, book], result.tokens[:, book]
         for number, entry in enumerate(entries):
             assert torch.allclose(entry, parts[tokens == number].mean(0), atol=0.01)

@@ -33,7 +33,7 @@ def tokens_of(rows: int, columns: int) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (5, 11), (3, 2)], ids=str)
 def test_the_stages_are_the_published_figures_rule(shape):
     """Disjoint and complete by construction: each place has the one stage that a rule gives."""
-    found = stages_of(TINY, *shape)
+    result = stages_of(TINY, *shape)
     for row in range(shape[0]):
         for column in range(shape[1]):
             rules = (
@@ -43,7 +43,7 @@ def test_the_stages_are_the_published_figures_rule(shape):
                 row % 2 == column % 2 == 1,
                 (row + column) % 2 == 1,
             )
-            assert rules.index(True) == found[row, column]
+            assert rules.index(True) == result[row, column]
             assert sum(rules) == 1
 
 
@@ -51,9 +51,9 @@ def test_an_order_of_another_card_is_repeated_from_the_corner():
     rows = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
     sizes = replace(TINY, order=rows, window=9)
     assert sizes.stages == 9
-    found = stages_of(sizes, 7, 5)
+    result = stages_of(sizes, 7, 5)
     expected = [[rows[row % 3][column % 3] for column in range(5)] for row in range(7)]
-    assert found.tolist() == expected
+    assert result.tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_o
 
 def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():
     layer = Layer(8, 2, 8, 4)
-    found = layer.biases().detach().view(2, 4, 4, 4, 4)  # by row and column of query and key
-    assert found[0, 3, 0, 0, 0] == -3
-    assert found[0, 3, 1, 0, 1] == -3
-    assert found[1, 0, 0, 3, 0] == -1.5
-    assert found[1, 2, 2, 2, 2] == 0
+    result = layer.biases().detach().view(2, 4, 4, 4, 4)  # by row and column of query and key
+    assert result[0, 3, 0, 0, 0] == -3
+    assert result[0, 3, 1, 0, 1] == -3
+    assert result[1, 0, 0, 3, 0] == -1.5
+    assert result[1, 2, 2, 2, 2] == 0
     with torch.no_grad():
         layer.nearness[0, 3 + 1, 3 - 2] = 9.0  # one row below the key, two columns left of it
     changed = layer.biases().detach().view(2, 4, 4, 4, 4)[0]
@@ -145,9 +145,9 @@ def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():
 
 def test_a_position_is_divided_by_its_root_mean_square():
     values = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
-    found = RootMeanSquareNorm(2)(values)
-    assert torch.allclose(found[0], values[0] / 12.5**0.5)
-    assert not found[1].any()
+    result = RootMeanSquareNorm(2)(values)
+    assert torch.allclose(result[0], values[0] / 12.5**0.5)
+    assert not result[1].any()
 
 
 @pytest.mark.parametrize(

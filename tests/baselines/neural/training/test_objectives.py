@@ -43,6 +43,6 @@ def test_it_is_trained_by_the_loop_and_resumed_exactly(tmp_path):
         run_request(Workers(), request_for(parts, recipe, make, deadline=0.0))
     assert not differing(load_state(whole, CPU), load_state(parts, CPU))
     entries, again = (Journal(run / "journal.jsonl").entries() for run in (whole, parts))
-    assert [one["r1"] for one in entries] == [one["r1"] for one in again]
-    assert len({one["r1"] for one in entries}) == 4
-    assert not any("validation" in one for one in entries), "it has none"
+    assert [entry["r1"] for entry in entries] == [one["r1"] for one in again]
+    assert len({entry["r1"] for entry in entries}) == 4
+    assert not any("validation" in entry for entry in entries), "it has none"

@@ -105,9 +105,9 @@ def test_a_copy_of_a_state_is_written_and_the_last_two_and_milestones_are_kept(t
         writer.begin({"step": step, "parts": [weights, (weights,)]}, step if step == 2 else None)
         weights.fill_(-1)
     writer.finish()
-    found = {name: load_state(tmp_path, CPU, name) for name in (STATE, PREVIOUS, "state-2.pt")}
-    assert [one["step"] for one in found.values()] == [4, 3, 2]
-    for one in found.values():
+    result = {name: load_state(tmp_path, CPU, name) for name in (STATE, PREVIOUS, "state-2.pt")}
+    assert [one["step"] for one in result.values()] == [4, 3, 2]
+    for one in result.values():
         assert torch.equal(one["parts"][0], torch.full((1000,), float(one["step"])))
     assert len(list(tmp_path.iterdir())) == 3
 

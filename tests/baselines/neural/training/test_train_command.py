@@ -118,13 +118,13 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path
     process = started_bench(*training(place, out, recipe=recipe))
     assert until((out / "journal.jsonl").exists, 60)
     os.kill(process.pid, signal.SIGINT)  # this process alone, not its group
-    said, errors = process.communicate(timeout=900)
+    message, errors = process.communicate(timeout=900)
     assert process.returncode == 130, errors
-    found = re.search(r"interrupted after (\d+) of 100000 steps", said)
-    assert found, said
+    result = re.search(r"interrupted after (\d+) of 100000 steps", message)
+    assert result, message
     assert "Traceback" not in errors
     reached = pq.read_table(out / "losses.parquet")["run_step"].to_pylist()[-1]
-    assert reached == int(found[1]) > 0
+    assert reached == int(result[1]) > 0
     goes_on = bench(*training(place, out, "--max-minutes", 0, recipe=recipe))
     assert f"after {reached + 1} of 100000 steps" in goes_on.stdout
 

@@ -164,7 +164,7 @@ def test_the_learning_rate_follows_warm_up_falls_and_decay():
     assert factors(steps=7, warm_up_steps=4) == [0.25, 0.5, 0.75, 1, 1, 1, 1]
     assert factors(steps=5, decay_at=1.0) == [1] * 5
     assert factors(steps=5, decay_at=1.0, decay="linear", final_share=0.0) == [1] * 5
-    found = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
-    assert found == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
+    result = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
+    assert result == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
     stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
     assert stage.rate_factor(10) == pytest.approx(0.2, abs=1e-12), "where a next step would be"

@@ -48,7 +48,7 @@ def test_work_and_memory_grow_with_the_crops_as_they_should():
     small, large = tried(batch=2), tried(batch=6)
     assert large.macs == pytest.approx(3 * small.macs, rel=1e-3)
     network = load_architecture("crdr").build(load_architecture("crdr").presets["tiny"])
-    weights = 4 * sum(one.numel() for one in network.parameters())
+    weights = 4 * sum(parameter.numel() for parameter in network.parameters())
     activations = small.memory_bytes - 3 * weights
     assert large.memory_bytes - 3 * weights == pytest.approx(3 * activations, rel=0.1)
     parts = costs("crdr", network.config)

@@ -47,27 +47,27 @@ def test_variants_differ_in_one_choice_of_the_last_stage(kind):
     paper = load_recipe("paper")
     common, variants = ablation(kind, paper)
     assert common == replace(paper, stages=paper.stages[:2])
-    choices = {(one.recipe.stages[2].objective, one.recipe.stages[2].discriminator)
-               for one in variants}  # fmt: skip
+    choices = {(variant.recipe.stages[2].objective, variant.recipe.stages[2].discriminator)
+               for variant in variants}  # fmt: skip
     assert (
         choices
         == {
-            "gan": {(one, "independent") for one in OBJECTIVES},
-            "discriminator": {("hrrgan", one) for one in DISCRIMINATORS},
+            "gan": {(objective, "independent") for objective in OBJECTIVES},
+            "discriminator": {("hrrgan", discriminator) for discriminator in DISCRIMINATORS},
         }[kind]
     )
-    for one in variants:
-        *before, last = one.recipe.stages
+    for variant in variants:
+        *before, last = variant.recipe.stages
         own = replace(last, objective="hrrgan", discriminator="independent")
         assert (*before, own) == paper.stages
-        assert one.name == f"{last.objective}-{last.discriminator}"
+        assert variant.name == f"{last.objective}-{last.discriminator}"
 
 
 def test_a_recipe_of_one_stage_has_nothing_in_common(place):
     recipe = load_recipe(str(place / "recipe.toml"))
     common, variants = ablation("gan", replace(recipe, stages=recipe.stages[1:]), ("rgan",))
     assert common is None
-    assert [(one.name, one.label) for one in variants] == [("rgan-independent", "RGAN")]
+    assert [(variant.name, variant.label) for variant in variants] == [("rgan-independent", "RGAN")]
 
 
 def test_mistakes_are_told(place, tmp_path):
@@ -89,7 +89,7 @@ def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path)
     )
     first = bench(*given, "--max-minutes", 0)
     assert "the time is over after common" in first.stdout
-    assert {one.name for one in out.iterdir() if one.is_dir()} == {"common"}
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
     rest = bench(*given)
     assert rest.exit_code == 0, rest.output
     starts = [pq.read_table(out / name / "losses.parquet")["loss"].to_pylist()
@@ -99,7 +99,7 @@ def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path)
     assert starts[1][1:] != starts[2][1:]
     cards = [json.loads((out / f"{name}-independent.json").read_text())
              for name in ("sgan", "hrrgan")]  # fmt: skip
-    assert [one["steps"] for one in cards] == [3, 3]
+    assert [card["steps"] for card in cards] == [3, 3]
     assert cards[0]["sha256"] != cards[1]["sha256"]
     (store,) = (out / "results").iterdir()
     rows = [row for part in (store / "per_image").glob("*.parquet")
@@ -132,7 +132,7 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
     drawing = draw_ablation(summary, [PSNR, LPIPS], "HRRGAN", "kodak", TRAINED)
     axes = drawing.figure.axes
     labels = ["PSNR (dB)", "LPIPS (AlexNet) ↓", "Change (dB)", "Change (%) ↓"]
-    assert [one.get_ylabel() for one in axes] == labels
+    assert [ax.get_ylabel() for ax in axes] == labels
     for panel, measure in zip(axes[:2], (PSNR, LPIPS), strict=True):
         lines = {line.get_label(): line for line in panel.get_lines()}
         assert list(lines) == ["HRRGAN", "SGAN"]

@@ -45,10 +45,10 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
     learner = learner_of(network, stage)
     before = copied(network), deepcopy(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
-    assert not any(one.skipped for one in updates)
-    for one in updates:
-        assert {"generator", "discriminator"} <= one.numbers.keys()
-        assert all(math.isfinite(number) for number in one.numbers.values())
+    assert not any(update.skipped for update in updates)
+    for update in updates:
+        assert {"generator", "discriminator"} <= update.numbers.keys()
+        assert all(math.isfinite(number) for number in update.numbers.values())
     changed = {path.split(".")[0] for path in differing(before[0], copied(network))}
     assert changed == {f"/{name}" for name, _ in network.named_children()}
     critics = differing(before[1], learner.state()["objective"]["network"])
@@ -60,8 +60,8 @@ def test_a_stage_of_maps_takes_steps_without_its_discriminators():
     learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
     before = copied(learner.network), deepcopy(learner.state()["objective"])
     updates = [learner.update() for _ in range(2)]
-    assert not any(one.skipped for one in updates)
-    assert all(math.isfinite(one.numbers["loss"]) for one in updates)
+    assert not any(update.skipped for update in updates)
+    assert all(math.isfinite(update.numbers["loss"]) for update in updates)
     assert differing(before[0], copied(learner.network))
     assert not differing(before[1], learner.state()["objective"])
 
@@ -111,14 +111,14 @@ class Shifted(Toy):
         return images * 0.5 + levels[:, None, None, None] / 10
 
     def forward(self, images, controls, *, noisy=True):
-        found = super().forward(images, controls, noisy=noisy)
-        shown = self.mixed(images, controls.rate.levels) + 0 * found.images
-        return found._replace(images=shown)
+        result = super().forward(images, controls, noisy=noisy)
+        shown = self.mixed(images, controls.rate.levels) + 0 * result.images
+        return result._replace(images=shown)
 
 
 def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(judged):
     stage = {**REALISM, "gan_per_beta": 0.5, "batch": 4, "mixed_levels": True, "balanced": True}
-    found = learner_of(toy(), stage).update().numbers
+    result = learner_of(toy(), stage).update().numbers
     ((_, images, q, beta, losses),) = judged
     drawn = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
     assert beta.tolist() == drawn.beta.tolist()
@@ -127,7 +127,7 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(j
     bpp = images.square().mean((1, 2, 3)) * 3 * (1 + torch.from_numpy(q))
     lambdas = torch.from_numpy(np.exp(np.interp(q, range(5), np.log(LAMBDAS))))
     expected = lambdas.rsqrt() * (150 * mse + lambdas * bpp + 0.5 * losses)
-    assert found["loss"] == pytest.approx(float(expected.mean()), rel=1e-5)
+    assert result["loss"] == pytest.approx(float(expected.mean()), rel=1e-5)
     assert (losses[beta == 0] == 0).all()
     assert (losses[beta > 0] > 0).all()
 
@@ -149,7 +149,7 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
     critics = adversary._network.parameters()
-    assert all(one.grad is None and one.requires_grad for one in critics)
+    assert all(critic.grad is None and critic.requires_grad for critic in critics)
 
 
 def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():

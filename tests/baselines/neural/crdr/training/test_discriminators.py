@@ -89,10 +89,10 @@ def test_logits_are_those_of_the_network_written_out(kind):
         else:
             first = told(images, level) if kind.endswith("conditioned") else images
             expected = written_out(layers, first)
-        found = critic(images, torch.tensor([level]))
-        assert found.shape == (1, 1, 2, 3)
-        assert found.abs().max() > 0.01
-        assert close(found, expected)
+        result = critic(images, torch.tensor([level]))
+        assert result.shape == (1, 1, 2, 3)
+        assert result.abs().max() > 0.01
+        assert close(result, expected)
 
 
 @each_kind
@@ -104,8 +104,8 @@ def test_the_published_size_has_the_published_shapes_and_parameters(kind):
     widths = [(image, 64), (64, 64), (64, 128), (128, 128)]
     of_head = [(features, 256), (256, 256), (256, 512), (512, 512), (512, 1)]
     for copies, expected in ((critic.backbones, widths), (critic.heads, of_head)):
-        for one in copies:
-            assert [(c.in_channels, c.out_channels) for c in convolutions(one)] == expected
+        for copy in copies:
+            assert [(c.in_channels, c.out_channels) for c in convolutions(copy)] == expected
     count = backbones * sum(9 * a * b + b for a, b in widths)
     count += heads * sum(9 * a * b + b for a, b in of_head)
     assert sum(parameter.numel() for parameter in critic.parameters()) == count

@@ -46,17 +46,17 @@ def many(tmp_path_factory):
 @pytest.fixture
 def reads(monkeypatch):
     """Paths in the order in which they are decoded."""
-    found = []
+    result = []
     original = photographs.read_photograph
 
     photographs._keeping.cache_clear()
 
     def counted(path):
-        found.append(Path(path).name)
+        result.append(Path(path).name)
         return original(path)
 
     monkeypatch.setattr(photographs, "read_photograph", counted)
-    return found
+    return result
 
 
 def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does(many):

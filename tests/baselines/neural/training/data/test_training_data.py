@@ -26,7 +26,7 @@ def crops(numbers, seed=1, side_px=SIDE_PX, of=PICTURES):
 
 def places_of(crop):
     """Where in which picture, mirrored or not, these pixels are: by looking everywhere."""
-    found = []
+    result = []
     for number, picture in enumerate(PICTURES):
         missing = [max(0, SIDE_PX - side) for side in picture.shape[:2]]
         whole = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
@@ -34,8 +34,8 @@ def places_of(crop):
             for row, column in np.argwhere((whole == wanted[0, 0]).all(2)):
                 window = whole[row : row + SIDE_PX, column : column + SIDE_PX]
                 if np.array_equal(window, wanted):
-                    found.append((number, int(row), int(column), mirrored))
-    return found
+                    result.append((number, int(row), int(column), mirrored))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -160,18 +160,18 @@ def test_published_a_batch_has_one_rate_and_one_beta():
 
 @pytest.mark.parametrize("stage", [SINGLE, {}, {"mixed_levels": True}])
 def test_before_the_last_stage_beta_is_zero(stage):
-    assert not any(one.beta.any() for one in draws(50, **stage))
+    assert not any(draw.beta.any() for draw in draws(50, **stage))
 
 
 def test_mixed_half_the_rates_are_whole_and_the_others_uniform():
-    q = np.concatenate([one.q for one in draws(2000, mixed_levels=True, batch=16)])
+    q = np.concatenate([draw.q for draw in draws(2000, mixed_levels=True, batch=16)])
     whole = q[q == np.rint(q)]
     assert near(len(whole), len(q), 1 / 2)
     counts = Counter(whole.tolist())
     assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
     # A fifth of each batch could be at a level; only whether it is, is by chance.
     assert all(near(count, len(q) / 5, 1 / 2) for count in counts.values())
-    q = np.concatenate([one.q for one in draws(1000, mixed_levels=True, batch=16)])
+    q = np.concatenate([draw.q for draw in draws(1000, mixed_levels=True, batch=16)])
     between = q[q != np.rint(q)]
     counts = np.histogram(between, bins=20, range=(0, 4))[0]
     assert counts.sum() == len(between)
@@ -181,7 +181,7 @@ def test_mixed_half_the_rates_are_whole_and_the_others_uniform():
 @pytest.mark.parametrize(("mixed", "share"), [(False, 0.0), (True, 0.0), (True, 0.25)])
 def test_beta_is_zero_as_often_as_asked_on_top_of_the_uniform_draw(mixed, share):
     different = {**REALISM, "mixed_levels": mixed, "zero_beta_share": share, "batch": 8}
-    beta = np.stack([one.beta for one in draws(1000, **different)])
+    beta = np.stack([draw.beta for draw in draws(1000, **different)])
     samples = beta.ravel() if mixed else beta[:, 0]
     assert near((samples == 0).sum(), samples.size, share + (1 - share) / 101)
     distinct = {len(set(row.tolist())) for row in beta}

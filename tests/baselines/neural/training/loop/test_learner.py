@@ -37,8 +37,10 @@ ALEXNET = SHARED / "data" / "weights"
 def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     stage = {"batch": 4, "mixed_levels": True, "balanced": balanced}
     network = toy()
-    weight, bias = (one.detach().numpy().astype(np.float64) for one in network.mix.parameters())
-    found = learner_of(network, stage).update().numbers
+    weight, bias = (
+        parameter.detach().numpy().astype(np.float64) for parameter in network.mix.parameters()
+    )
+    result = learner_of(network, stage).update().numbers
     crops = draw_crops(photographs(), 64, range(4), seed=1).double().numpy() / 127.5 - 1
     q = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0])).q
     mixed = np.einsum("oi,nihw->nohw", weight[:, :, 0, 0], crops) + bias[:, None, None]
@@ -47,25 +49,25 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     lambdas = np.exp(np.interp(q, range(5), np.log(LAMBDAS)))
     losses = 150 * mse + lambdas * bpp
     expected = losses * lambdas**-0.5 if balanced else losses
-    assert found["loss"] == pytest.approx(expected.mean(), rel=1e-5)
-    assert found["mse"] == pytest.approx(mse.mean(), rel=1e-5)
-    assert found["bpp"] == pytest.approx(bpp.mean(), rel=1e-5)
-    assert found["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
+    assert result["loss"] == pytest.approx(expected.mean(), rel=1e-5)
+    assert result["mse"] == pytest.approx(mse.mean(), rel=1e-5)
+    assert result["bpp"] == pytest.approx(bpp.mean(), rel=1e-5)
+    assert result["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
 
 
 class WithHyperlatent(Toy):
     """Some of its bits are the hyper-latent's."""
 
     def forward(self, images, controls, *, noisy=True):
-        found = super().forward(images, controls, noisy=noisy)
-        return found._replace(z_bits=torch.tensor([64.0, 192.0]))
+        result = super().forward(images, controls, noisy=noisy)
+        return result._replace(z_bits=torch.tensor([64.0, 192.0]))
 
 
 def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
-    found = learner_of(toy(WithHyperlatent), {}).update().numbers
+    result = learner_of(toy(WithHyperlatent), {}).update().numbers
     without = learner_of(toy(), {}).update().numbers
-    assert found["z_bpp"] == pytest.approx(128 / 64**2, rel=1e-6)
-    assert found["bpp"] - without["bpp"] == pytest.approx(128 / 64**2, rel=1e-3)
+    assert result["z_bpp"] == pytest.approx(128 / 64**2, rel=1e-6)
+    assert result["bpp"] - without["bpp"] == pytest.approx(128 / 64**2, rel=1e-3)
     assert without["z_bpp"] == 0
 
 
@@ -74,9 +76,9 @@ class Costly(Toy):
 
     def forward(self, images, controls, *, noisy=True):
         assert noisy, "the decoder runs once"
-        found = super().forward(images, controls, noisy=noisy)
-        bits, rounded = (torch.full_like(found.y_bits, b * 64**2) for b in (2.0, self.rounded_bpp))
-        return found._replace(y_bits=bits, rounded_bits=rounded)
+        result = super().forward(images, controls, noisy=noisy)
+        bits, rounded = (torch.full_like(result.y_bits, b * 64**2) for b in (2.0, self.rounded_bpp))
+        return result._replace(y_bits=bits, rounded_bits=rounded)
 
 
 @pytest.mark.parametrize(("rounded_bpp", "weight"), [(0.4, 0.05), (0.2, 0.5)])
@@ -84,8 +86,8 @@ def test_rounded_latents_decide_which_lambda_weighs_the_bits_with_noise(rounded_
     network = toy(Costly)
     network.rounded_bpp = rounded_bpp
     targets = {"lambdas": [0.05], "targets_bpp": [0.3], "lambda_below": 0.5}
-    found = learner_of(network, {**SINGLE, **targets}).update().numbers
-    assert found["loss"] == pytest.approx(150 * found["mse"] + weight * 2, rel=1e-5)
+    result = learner_of(network, {**SINGLE, **targets}).update().numbers
+    assert result["loss"] == pytest.approx(150 * result["mse"] + weight * 2, rel=1e-5)
 
 
 class WithPrior(Toy):
@@ -99,8 +101,8 @@ class WithPrior(Toy):
         return self.quantiles.sum() - self.prior["quantiles"].sum()
 
     def forward(self, images, controls, *, noisy=True):
-        found = super().forward(images, controls, noisy=noisy)
-        return found._replace(y_bits=found.y_bits * self.prior["matrix"].prod())
+        result = super().forward(images, controls, noisy=noisy)
+        return result._replace(y_bits=result.y_bits * self.prior["matrix"].prod())
 
 
 def test_the_first_step_moves_every_weight_by_its_group_s_learning_rate():
@@ -121,7 +123,7 @@ def test_the_gradient_of_the_whole_network_but_the_quantiles_is_clipped():
     learner_of(network, {"clip_norm": 0.01}).update()
     named = dict(network.named_parameters())
     quantiles = [named.pop("quantiles").grad, named.pop("prior.quantiles").grad]
-    assert [one.tolist() for one in quantiles] == [[1.0], [-1.0, -1.0]]
+    assert [quantile.tolist() for quantile in quantiles] == [[1.0], [-1.0, -1.0]]
     norm = math.sqrt(sum(float(one.grad.square().sum()) for one in named.values()))
     assert norm == pytest.approx(0.01, rel=1e-3)
 
@@ -179,7 +181,7 @@ def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as
     assert sorted(changed) == ["/skipped", "/step"]
     updates.append(learner.update())
     assert differing(before[0], copied(learner.network))
-    assert [one.skipped for one in updates] == [False, False, True, False]
+    assert [update.skipped for update in updates] == [False, False, True, False]
     assert (learner.skipped, learner.step) == (1, 4)
 
 
@@ -213,7 +215,7 @@ def test_what_one_stage_freezes_another_trains():
     network = CRDRNetwork(TINY)
     for index, free in ((0, False), (1, True)):
         learner_of(network, {"frozen": ["context"]}, {}, index=index)
-        assert {one.requires_grad for one in network.context.parameters()} == {free}
+        assert {parameter.requires_grad for parameter in network.context.parameters()} == {free}
 
 
 @pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")

@@ -159,9 +159,9 @@ def test_a_network_that_has_diverged_ends_the_run_with_the_learning_rate_in_a_se
     recipe = recipe_of({"steps": 3}, {"steps": 4 + LARGEST_GAP, "learning_rate": 0.25})
     with pytest.raises(BenchError) as ended:
         run_request(Workers(), request_for(tmp_path, recipe, partial(Diverged, range(7, 999))))
-    said = str(ended.value)
-    assert f"the last {LARGEST_GAP} steps, up to step {4 + LARGEST_GAP} of stage 2, were" in said
-    assert said.endswith("train again in a new folder at a learning rate below 0.25")
+    message = str(ended.value)
+    assert f"the last {LARGEST_GAP} steps, up to step {4 + LARGEST_GAP} of stage 2, were" in message
+    assert message.endswith("train again in a new folder at a learning rate below 0.25")
 
 
 def test_a_gap_that_ends_before_it_is_too_large_ends_nothing(tmp_path):
@@ -203,8 +203,8 @@ def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp
     assert states[0]["step"] == 2 * (best + 1)
     network = Toy()
     network.load_state_dict(states[0]["network"])
-    found = validate(network, recipe.stages[1].lambdas, pictures(2))
-    assert found.loss == pytest.approx(min(second), rel=1e-6)
+    result = validate(network, recipe.stages[1].lambdas, pictures(2))
+    assert result.loss == pytest.approx(min(second), rel=1e-6)
 
 
 def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):

@@ -73,11 +73,11 @@ def test_the_generator_learns_what_the_published_loss_teaches_it(name):
     (expected,) = torch.autograd.grad(published, fake)
     losses = GAN_LOSSES[name].generator_loss(reference, fake)
     losses.mean().backward()
-    found = fake.grad
+    result = fake.grad
     assert reference.grad is None
     assert losses.shape == (3,)
     assert losses.mean().item() == pytest.approx(published.item(), abs=TOLERANCE)
-    assert torch.allclose(found, expected, rtol=0, atol=TOLERANCE)
+    assert torch.allclose(result, expected, rtol=0, atol=TOLERANCE)
 
 
 @each_objective
@@ -85,9 +85,9 @@ def test_logits_in_half_precision_are_judged_in_float32(name):
     real, fake = logits(15).bfloat16(), logits(16).bfloat16()
     objective = GAN_LOSSES[name]
     for loss in (objective.discriminator_loss, objective.generator_loss):
-        found = loss(real, fake)
-        assert found.dtype == torch.float32
-        assert torch.allclose(found.double(), loss(real.double(), fake.double()), atol=1e-6)
+        result = loss(real, fake)
+        assert result.dtype == torch.float32
+        assert torch.allclose(result.double(), loss(real.double(), fake.double()), atol=1e-6)
 
 
 def test_references_are_those_of_the_papers_and_without_one_its_logits_are_not_looked_at():
@@ -112,8 +112,8 @@ def test_every_patch_counts_with_the_weight_of_its_cell(name):
         )
         for i in range(2)
     ]
-    found = loss.generator_loss(reference, fake, cells)
-    assert found.tolist() == pytest.approx(expected, abs=TOLERANCE)
+    result = loss.generator_loss(reference, fake, cells)
+    assert result.tolist() == pytest.approx(expected, abs=TOLERANCE)
     of_pictures = torch.tensor([2.0, 0.5]).double()
     plain = loss.generator_loss(reference, fake)
     weighted = loss.generator_loss(reference, fake, of_pictures)

@@ -20,18 +20,18 @@ def test_the_loss_is_150_times_the_error_and_lambda_times_the_bits_per_pixel():
     crops, images = torch.full((2, 3, 4, 8), -1.0), torch.full((2, 3, 4, 8), -1.0)
     images[0, 1, 2, 3] = 0.5  # .75 of the range, one value of 96
     images[1] += 0.2
-    found = terms(crops, images, torch.tensor([16.0, 48.0]))
-    assert found.mse.tolist() == pytest.approx([0.75**2 / 96, 0.01], rel=1e-6)
-    assert found.bpp.tolist() == [0.5, 1.5]
-    found = Terms(torch.tensor([0.01, 0.002]), torch.tensor([0.25, 2.0]))
-    loss = found.loss(torch.tensor([0.4, 0.05]))
+    result = terms(crops, images, torch.tensor([16.0, 48.0]))
+    assert result.mse.tolist() == pytest.approx([0.75**2 / 96, 0.01], rel=1e-6)
+    assert result.bpp.tolist() == [0.5, 1.5]
+    result = Terms(torch.tensor([0.01, 0.002]), torch.tensor([0.25, 2.0]))
+    loss = result.loss(torch.tensor([0.4, 0.05]))
     assert loss.tolist() == pytest.approx([1.5 + 0.1, 0.3 + 0.1], rel=1e-6)
     crops = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     images = crops.bfloat16()
     expected = (crops.double() - images.double()).square().mean() / 4
-    found = terms(crops, images, torch.zeros(1)).mse
-    assert found.dtype == torch.float32
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    result = terms(crops, images, torch.zeros(1)).mse
+    assert result.dtype == torch.float32
+    assert float(result) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
@@ -67,17 +67,17 @@ class Realistic(Toy):
     """Beta shows in its pictures, and noise in its bits."""
 
     def forward(self, images, controls, *, noisy=True):
-        found = super().forward(images, controls, noisy=noisy)
-        shown = found.images + controls.realism.levels[:, None, None, None] / 10
-        return found._replace(images=shown, y_bits=found.y_bits * (1 + noisy))
+        result = super().forward(images, controls, noisy=noisy)
+        shown = result.images + controls.realism.levels[:, None, None, None] / 10
+        return result._replace(images=shown, y_bits=result.y_bits * (1 + noisy))
 
 
 def test_validation_is_the_mean_over_photographs_of_what_whole_ones_cost():
     network = toy(Realistic)
-    shown = [one[:80, :96] for one in pictures(2)]
+    shown = [picture[:80, :96] for picture in pictures(2)]
     stage = recipe_of(REALISM).stages[0]
-    found = validate(network, stage.lambdas, shown, (0.0, 3.84))
-    points = {(point.q, point.beta): point for point in found.points}
+    result = validate(network, stage.lambdas, shown, (0.0, 3.84))
+    points = {(point.q, point.beta): point for point in result.points}
     assert sorted(points) == [(float(q), beta) for q in range(5) for beta in (0.0, 3.84)]
     psnrs, realistic, bpps, logs = [], [], [], []
     for pixels in shown:
@@ -97,4 +97,4 @@ def test_validation_is_the_mean_over_photographs_of_what_whole_ones_cost():
     assert [points[float(q), 0.0].bpp for q in range(5)] == pytest.approx(
         [np.mean(bpps) * (1 + q) for q in range(5)], rel=1e-5
     )
-    assert found.loss == pytest.approx(np.mean(logs), rel=1e-5)
+    assert result.loss == pytest.approx(np.mean(logs), rel=1e-5)

@@ -55,8 +55,8 @@ def in_each(workers, folder):
         setattr(dist, name, counted(getattr(dist, name), name))
     torch.cuda.get_device_name = lambda _device=None: "stand-in"
     waits = waits_of(Workers(workers.rank, workers.count, "cuda"), folder)
-    found = {"waits": sorted(waits), "exchanged": exchanged}
-    (folder / f"{workers.rank}.json").write_text(json.dumps(found))
+    result = {"waits": sorted(waits), "exchanged": exchanged}
+    (folder / f"{workers.rank}.json").write_text(json.dumps(result))
 
 
 @pytest.mark.slow
@@ -64,9 +64,9 @@ def test_steps_of_several_processes_wait_for_no_device(tmp_path):
     """Of a step they exchange its gradients and its numbers, and whether to stop now and then."""
     in_processes(PROCESSES, in_each, tmp_path / "run")
     for rank in range(PROCESSES):
-        found = json.loads((tmp_path / "run" / f"{rank}.json").read_text())
-        assert {*found["waits"]} <= MAY_WAIT
-        exchanged = found["exchanged"]
+        result = json.loads((tmp_path / "run" / f"{rank}.json").read_text())
+        assert {*result["waits"]} <= MAY_WAIT
+        exchanged = result["exchanged"]
         assert exchanged["all_reduce, cuda"] == 2 * STEPS, "a bucket of gradients, and the rest"
         assert exchanged["all_reduce, cpu"] == STEPS // ASK_EVERY_STEPS
         assert exchanged["barrier, cpu"] == 1, "at the end"

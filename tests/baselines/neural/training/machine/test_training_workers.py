@@ -60,10 +60,10 @@ def two(tmp_path_factory):
 
 def test_two_processes_average_and_skip_together_and_a_failure_is_the_callers(two):
     for rank in range(2):
-        found = torch.load(two[0] / f"{rank}.pt")
-        assert torch.equal(found["gradient"], torch.arange(6.0).reshape(2, 3) * 2)
-        assert found["untouched"] is None
-        assert (found["numbers"].tolist(), float(found["mean"])) == ([0.5, 5.0], 3.5)
+        result = torch.load(two[0] / f"{rank}.pt")
+        assert torch.equal(result["gradient"], torch.arange(6.0).reshape(2, 3) * 2)
+        assert result["untouched"] is None
+        assert (result["numbers"].tolist(), float(result["mean"])) == ([0.5, 5.0], 3.5)
     first, second = (torch.load(two[0] / f"{rank}.pt") for rank in range(2))
     assert first["skipped"] == second["skipped"] == [False, True, False]
     assert not differing(first["network"], second["network"])
@@ -200,7 +200,7 @@ def test_buckets_are_averaged_in_turn_and_before_the_backward_pass_ends(monkeypa
     def reduce(flat, async_op):
         assert async_op
         sizes.append(flat.numel())
-        missing.append(sum(one.grad is None for one in layers.parameters()))
+        missing.append(sum(parameter.grad is None for parameter in layers.parameters()))
         return Done()
 
     monkeypatch.setattr(workers_module, "BUCKET_BYTES", 4 * 72)
@@ -208,7 +208,7 @@ def test_buckets_are_averaged_in_turn_and_before_the_backward_pass_ends(monkeypa
     average = GradientAverage(parameters, 2)
     images = torch.randn(2, 8)
     layers(images).square().sum().backward()
-    whole = [one.grad.clone() for one in layers.parameters()]
+    whole = [parameter.grad.clone() for parameter in layers.parameters()]
     for one in layers.parameters():
         one.grad = None
     with average.during():

@@ -32,7 +32,7 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
     recipe = load_recipe(name)
     whole = recipe.crops_before(len(recipe.stages))
     members = field_suite(recipe, Path())
-    assert {one: sum(run.name.startswith(one) for run in members) for one in POINTS} == POINTS
+    assert {point: sum(run.name.startswith(point) for run in members) for point in POINTS} == POINTS
     for run in members:
         parts = 1 if run.name == "ivr" else 5
         assert ({stage.kind for stage in run.recipe.stages} == {"ivr"}) == (run.name == "ivr")
@@ -46,13 +46,13 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
 
 def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
     night = load_recipe("night")
-    share = sum(one.crops for one in night.stages if one.kind == "realism")
+    share = sum(stage.crops for stage in night.stages if stage.kind == "realism")
     share /= night.crops_before(len(night.stages))
     for run in field_suite(night, Path(), members=["hific", "multirealism"]):
         stages = run.recipe.stages
-        found = sum(one.crops for one in stages if one.has_gan)
-        assert found / run.recipe.crops_before(len(stages)) == pytest.approx(share, rel=0.01)
-        assert all(one.has_lpips for one in stages if one.has_gan)
+        result = sum(stage.crops for stage in stages if stage.has_gan)
+        assert result / run.recipe.crops_before(len(stages)) == pytest.approx(share, rel=0.01)
+        assert all(stage.has_lpips for stage in stages if stage.has_gan)
 
 
 def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
@@ -88,9 +88,11 @@ def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
 def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random():
     fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "balanced": True, "lambdas": [2.0]}
     objective, network, batch = objective_of("multirealism", **SMALL, **fields)
-    found = objective.loss(network, batch, 0)
-    mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
-    assert float(found.total.detach()) == pytest.approx(2**-0.5 * (150 * mse + 2.0 * bpp), rel=1e-5)
+    result = objective.loss(network, batch, 0)
+    mse, bpp = (float(result.numbers[name].detach()) for name in ("mse", "bpp"))
+    assert float(result.total.detach()) == pytest.approx(
+        2**-0.5 * (150 * mse + 2.0 * bpp), rel=1e-5
+    )
     fields = {"gan_per_beta": 1.0, "zero_beta_share": 0.3}
     objective, *_ = objective_of("multirealism", **SMALL, **fields)
     drawn = np.array([objective._betas(step).tolist() for step in range(400)])
@@ -152,9 +154,9 @@ def command(tmp_path):
 
 def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, command, monkeypatch):
     whole = bench(*command(tmp_path / "whole"))
-    said = whole.stderr.splitlines()
-    assert said[0] == "2 networks, 0 finished: 10 steps left"
-    assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", said[-1])
+    message = whole.stderr.splitlines()
+    assert message[0] == "2 networks, 0 finished: 10 steps left"
+    assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", message[-1])
     append = Journal.append
 
     def interrupted(journal, entry):

@@ -103,15 +103,15 @@ def test_hific_weighs_bits_half_and_has_a_higher_target_at_first():
     above, below = (rounded / 2, [1.0, 2.0]), (2 * rounded, [0.125, 0.25])
     for target, weights in ((between, [0.125, 2.0]), above, below):
         objective, network, batch = objective_of("hific", **fields, target_bpp=target)
-        found = [lambda_of(objective.loss(network, batch, step)) for step in (1, 2)]
-        assert found == pytest.approx(weights, rel=1e-3)
+        result = [lambda_of(objective.loss(network, batch, step)) for step in (1, 2)]
+        assert result == pytest.approx(weights, rel=1e-3)
 
 
 def test_multi_realism_weighs_bits_ten_times_as_much_at_first():
     fields = {"early_share": 0.5, "lambdas": [2.0], "steps": 4}
     objective, network, batch = objective_of("multirealism", **fields)
-    found = [lambda_of(objective.loss(network, batch, step)) for step in (0, 1, 2, 3)]
-    assert found == pytest.approx([20, 20, 2, 2], rel=1e-3)
+    result = [lambda_of(objective.loss(network, batch, step)) for step in (0, 1, 2, 3)]
+    assert result == pytest.approx([20, 20, 2, 2], rel=1e-3)
 
 
 def test_ivr_draws_neighbours_and_their_half_with_the_weights_between():
@@ -126,9 +126,9 @@ def test_ivr_draws_neighbours_and_their_half_with_the_weights_between():
     for level, weight in drawn:
         below, above = (150 / lambdas[int(edge)] for edge in (np.floor(level), np.ceil(level)))
         assert weight == pytest.approx((below + above) / 2)
-    found = objective.loss(network, batch, 7)
-    mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
-    assert float(found.total.detach()) == pytest.approx(bpp + drawn[7][1] * mse, rel=1e-5)
+    result = objective.loss(network, batch, 7)
+    mse, bpp = (float(result.numbers[name].detach()) for name in ("mse", "bpp"))
+    assert float(result.total.detach()) == pytest.approx(bpp + drawn[7][1] * mse, rel=1e-5)
 
 
 def hearing(heard):
@@ -147,8 +147,8 @@ def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
     network.context.spatial[0].register_forward_pre_hook(hearing(anchors))
     for seed in (1, 2):
         torch.manual_seed(seed)
-        found = objective.loss(network, batch, 0)
-        assert lambda_of(found) == pytest.approx(objective.stage.lambdas[0], rel=1e-3)
+        result = objective.loss(network, batch, 0)
+        assert lambda_of(result) == pytest.approx(objective.stage.lambdas[0], rel=1e-3)
     assert torch.equal(*seen) is not noisy_contexts
     for one, first in zip(seen, anchors, strict=True):
         known = first != 0
