@@ -72,10 +72,10 @@ TESTS = (
 
 
 class Result(NamedTuple):
-    """Outcome of a measurement, as the page shows it; `held` is None where nothing is claimed."""
+    """Outcome of a measurement, as the page shows it; `passed` is None where nothing is claimed."""
 
     shown: str
-    held: bool | None = None
+    passed: bool | None = None
     absent: bool = False  # nothing was measured, for the reason shown
 
 
@@ -196,7 +196,7 @@ def suite(conditions: Conditions) -> Cells:
 def _tests(name: str) -> Result:
     command = [sys.executable, "-m", "pytest", "-q", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return Result(done.stdout.strip().rpartition("\n")[2], held=not done.returncode)
+    return Result(done.stdout.strip().rpartition("\n")[2], passed=not done.returncode)
 
 
 def coding(conditions: Conditions) -> Cells:
@@ -223,7 +223,7 @@ def _coded(conditions: Conditions, network: Network) -> Result:
     return Result(
         f"{same} of {streams} streams equal, bytes within {100 * bytes_differ:.2f} %, pictures "
         f"within {levels} levels",
-        held=not wrong,
+        passed=not wrong,
     )
 
 
@@ -249,7 +249,7 @@ def _metric(conditions: Conditions, name: str) -> Result:
             largest = max(largest, difference if np.isfinite(difference) else np.inf)
     except (Unavailable, NotMeasurable) as reason:
         return Result(f"absent: {reason}", absent=True)
-    return Result(f"largest relative difference {largest:.1e}", held=largest <= TOLERANCE)
+    return Result(f"largest relative difference {largest:.1e}", passed=largest <= TOLERANCE)
 
 
 def exchange(conditions: Conditions) -> Cells:
@@ -272,7 +272,7 @@ def _rows_decoded(conditions: Conditions, made: str, other: str) -> Result:
     names = ("identical", "within", "different", "not decodable")
     counts = {name: sum(row[name] for row in json.loads(printed)["table"]) for name in names}
     shown = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return Result(shown, held=counts["identical"] + counts["within"] == sum(counts.values()) > 0)
+    return Result(shown, passed=counts["identical"] + counts["within"] == sum(counts.values()) > 0)
 
 
 def _pack_decoded(conditions: Conditions, made: str, other: str) -> Result:
@@ -341,7 +341,7 @@ def _by_workers(conditions: Conditions, count: int) -> Result:
         took.append(perf_counter() - started)
         rows.append(json.loads((folder / "compared.json").read_text()))
     shown = f"{len(rows[0])} rows, {took[0]:.1f} s with the start of the workers"
-    return Result(shown, held=rows[0] == rows[-1] != [])
+    return Result(shown, passed=rows[0] == rows[-1] != [])
 
 
 def seconds(conditions: Conditions) -> Cells:
@@ -503,7 +503,7 @@ def measure(conditions: Conditions, parts: Sequence[str], minutes: float) -> boo
     if not complete:
         print("the time is up; the same command goes on")
     rows = [row for part in parts for row in record["parts"][part].values()]
-    return complete and all("failed" not in row and row["held"] is not False for row in rows)
+    return complete and all("failed" not in row and row["passed"] is not False for row in rows)
 
 
 def write_page(conditions: Conditions, record: Mapping[str, Any]) -> None:
@@ -530,7 +530,7 @@ def table(record: Mapping[str, Any]) -> list[str]:
         for key, row in results.items():
             if key not in absent:
                 shown = f"failed: {row['failed']}" if "failed" in row else row["shown"]
-                lines.append(f"| {part} | {key} | {shown} | {claims[row.get('held')]} |")
+                lines.append(f"| {part} | {key} | {shown} | {claims[row.get('passed')]} |")
         if absent:
             lines.append(f"| {part} | {', '.join(absent)} | absent | |")
     return [*lines, MARKS[1]]

@@ -61,15 +61,17 @@ def uneven_rows(images):
     rows = [*sweep("jpeg", names), *sweep("webp", names)]
     of_image = dict(zip(names, random.lognormal(0, 0.3, images), strict=True))
     gains = dict(zip(names, random.choice([0.5, 1.0], images), strict=True))
-    for one in rows:
-        own = of_image[one["image"]] * (gains[one["image"]] if one["codec"] == "webp" else 1)
-        one["num_bytes"] = int(4000 * own * one["setting_value"])
+    for record in rows:
+        own = of_image[record["image"]] * (
+            gains[record["image"]] if record["codec"] == "webp" else 1
+        )
+        record["num_bytes"] = int(4000 * own * record["setting_value"])
         for column in ("psnr_db", "psnr_y_db"):
-            one[column] += 10 * np.log10(of_image[one["image"]])
+            record[column] += 10 * np.log10(of_image[record["image"]])
     return rows
 
 
-@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda one: one.column)
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
 def test_the_interval_is_of_mean_curves_without_each_image_in_turn(measure):
     """The wider bounds of Student's t (2.364624) and of the studentised bootstrap, moved."""
     summary = summarise(table(uneven_rows(8)))
@@ -111,8 +113,8 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
             spread = scale * 0.5**at * busy
             num_bytes[codec, at] = np.round(4000 * 2**at * busy * random.lognormal(0, 0.1, 30))
             decoded[codec, at] = [
-                one + random.normal(0.3 * size, size, one.shape)
-                for one, size in zip(sources, spread, strict=True)
+                array + random.normal(0.3 * size, size, array.shape)
+                for array, size in zip(sources, spread, strict=True)
             ]
     fd = {key: frechet(sources, images) for key, images in decoded.items()}
     rows = [
@@ -151,11 +153,11 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
 
 def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
     rows = uneven_rows(8)
-    bits = {(one["image"], one["setting_value"]): one["num_bytes"] for one in rows[:48]}
-    for one in rows[48:]:
-        one["num_bytes"] = bits[one["image"], one["setting_value"]] // 2
-    for one in rows:
-        one["num_bytes"] -= one["num_bytes"] % 2
+    bits = {(record["image"], record["setting_value"]): record["num_bytes"] for record in rows[:48]}
+    for record in rows[48:]:
+        record["num_bytes"] = bits[record["image"], record["setting_value"]] // 2
+    for record in rows:
+        record["num_bytes"] -= record["num_bytes"] % 2
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
     assert result.rate_interval == pytest.approx((-50, -50), abs=0.02)
 

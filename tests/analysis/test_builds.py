@@ -67,7 +67,7 @@ def surface(store):
 
 def test_one_noisy_network_does_not_join_a_surface_of_another(store):
     before = surface(store)
-    store.append([one | {"psnr_db": 20.0} for one in of_beta(3.84, **NOISY)])
+    store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
     assert {
         p.edition.build.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"
@@ -100,7 +100,7 @@ def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_r
     result = realism_grid(summary, PSNR, [SQUEEZE])
     assert result.betas == BETAS[:3]
     assert "of another build (checkpoint noisyno)" in result.left_out[0]
-    two = summarise(table([one for one in rows if one["variant"] != "beta=0"]))
+    two = summarise(table([record for record in rows if record["variant"] != "beta=0"]))
     assert "of another build" in realism_grid(two, PSNR, [SQUEEZE])
 
 
@@ -132,28 +132,32 @@ def test_of_two_builds_the_newest_run_of_any_variant_decides():
 
 def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_settings_of_all():
     rows = [one for beta in BETAS for one in of_beta(beta)]
-    for one in rows:  # the rates fall with q, but those of the largest beta rise
-        rises = one["variant"] == "beta=3.84"
-        one["num_bytes"] = 1000 * 2 ** int(
-            one["setting_value"] if rises else 3 - one["setting_value"]
+    for record in rows:  # the rates fall with q, but those of the largest beta rise
+        rises = record["variant"] == "beta=3.84"
+        record["num_bytes"] = 1000 * 2 ** int(
+            record["setting_value"] if rises else 3 - record["setting_value"]
         )
-    rows = [one for one in rows if (one["variant"], one["setting_value"]) != ("beta=1.28", 1.0)]
+    rows = [
+        record
+        for record in rows
+        if (record["variant"], record["setting_value"]) != ("beta=1.28", 1.0)
+    ]
 
     def grid(rows):
         return realism_grid(summarise(table(rows)), PSNR, [PSNR, LPIPS, SQUEEZE, DISTS])
 
     result = grid(rows)
     assert (result.betas, result.settings) == (BETAS, ("q=2", "q=0"))
-    value = {(one["variant"], f"q={one['setting_value']:g}"): one for one in rows}
+    value = {(record["variant"], f"q={record['setting_value']:g}"): record for record in rows}
     assert records(result) == [
         {"beta": beta, "setting": at, "bpp": value[f"beta={beta:g}", at]["num_bytes"] / 1000,
          "psnr_db": value[f"beta={beta:g}", at]["psnr_db"], "images": 3,
          "lpips_squeeze": pytest.approx(value[f"beta={beta:g}", at]["lpips_squeeze"])}
         for beta in BETAS for at in result.settings
     ]  # fmt: skip
-    for one in rows:
-        if one["variant"] == "beta=0":
-            one["lpips_squeeze"] = None
+    for record in rows:
+        if record["variant"] == "beta=0":
+            record["lpips_squeeze"] = None
     result = grid(rows)
     assert (result.betas, result.realism) == (BETAS, LPIPS)
     (message,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
@@ -162,7 +166,11 @@ def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_setti
     older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
     assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (message,)
     assert grid(rows[:9]) == "1 values of beta are measured, a surface needs 3"
-    single = [one for one in rows if one["variant"] != "beta=2.56" or one["setting_value"] == 1]
+    single = [
+        record
+        for record in rows
+        if record["variant"] != "beta=2.56" or record["setting_value"] == 1
+    ]
     assert grid(single).startswith("no measure of realism has values at 2 settings of all its")
 
 
@@ -172,7 +180,7 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
 
     micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
     small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
-    other = [one | {"codec": "webp", "cell": "x" + one["cell"]} for one in of_beta(0)]
+    other = [record | {"codec": "webp", "cell": "x" + record["cell"]} for record in of_beta(0)]
     assert found(*micro, of_beta(0), other) == ["ours:beta=0"]
     assert found(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
     editions = [
@@ -204,12 +212,15 @@ def without_lpips(rows):
         for name in ("lpips_alex", "lpips_squeeze")
         for end in ("", "_protocol")
     }
-    return [one | gone | {"run": "20270101T000000-aa", "cell": one["cell"] + "x"} for one in rows]
+    return [
+        record | gone | {"run": "20270101T000000-aa", "cell": record["cell"] + "x"}
+        for record in rows
+    ]
 
 
 def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixels(store):
     before = summarise(store.table())
-    mine = [one | {"fingerprint": "another build"} for one in of_beta(0)]
+    mine = [record | {"fingerprint": "another build"} for record in of_beta(0)]
     store.append(without_lpips(mine))
     after = summarise(store.table())
     assert after.labels == before.labels
@@ -221,8 +232,11 @@ def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixel
 
 
 def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
-    mine = [one | {"psnr_db": one["psnr_db"] + 1, "fingerprint": "another"} for one in of_beta(0)]
-    store.append(without_lpips([one | {"decoded_sha256": "other"} for one in mine]))
+    mine = [
+        record | {"psnr_db": record["psnr_db"] + 1, "fingerprint": "another"}
+        for record in of_beta(0)
+    ]
+    store.append(without_lpips([record | {"decoded_sha256": "other"} for record in mine]))
     summary = summarise(store.table())
     (first, *_) = curves(summary, PSNR)["ours:beta=0"]
     assert first.means["psnr_db"].value == 31.0
@@ -233,7 +247,9 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 
 
 def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
-    mine = [one | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for one in of_beta(3.84)]
+    mine = [
+        record | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for record in of_beta(3.84)
+    ]
     store.append(mine)
     result = betas(summarise(store.table()), (PSNR, SQUEEZE))
     assert len(result.points) == len(BETAS)
@@ -242,7 +258,7 @@ def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own
 
 
 def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
-    mine = [one for one in of_beta(0, **NOISY) if one["image"] == "a"]
+    mine = [record for record in of_beta(0, **NOISY) if record["image"] == "a"]
     store.append(mine)
     summary = summarise(store.table())
     points = curves(summary, PSNR)["ours:beta=0"]

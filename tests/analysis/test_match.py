@@ -59,8 +59,8 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
     summary = summarise(table(rows), PROTOCOLS)
     with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
         matches(summary, "webp", "jpeg", "psnr", Tolerance(2))
-    for one in rows:
-        one["psnr_db"] -= 0.75 * (one["codec"] == "webp")
+    for record in rows:
+        record["psnr_db"] -= 0.75 * (record["codec"] == "webp")
     with pytest.raises(UsageError, match=r"2\.9 % of the bytes, more than 2 %"):
         matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
     (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
@@ -239,7 +239,7 @@ def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
     assert record["decode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["encode_seconds_ratio_pairs"] == 18
     for untimed in ({"recorded": True, **timed}, {"timing": False}, {"machine": "other", **timed}):
-        rows = [*slow, *(one | untimed for one in rest)]
+        rows = [*slow, *(entry | untimed for entry in rest)]
         (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
         assert result.for_machines()["encode_seconds_ratio"] is None
         assert result.for_machines()["bytes_ratio"] == pytest.approx(1, rel=1e-12)
@@ -264,7 +264,7 @@ def test_every_variant_meets_every_other_and_never_itself():
     assert labels == [("jpeg", "webp"), ("jpeg:optimize=1", "webp")]
     (one,) = matches(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
     assert one.first.label == "jpeg:optimize=1"
-    half = [{**one, "psnr_db": None} if one["variant"] else one for one in rows]
+    half = [{**record, "psnr_db": None} if record["variant"] else record for record in rows]
     result = matches(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
     assert [len(one.pairs) > 0 for one in result] == [True, False]  # one without values may stay
     with pytest.raises(UsageError, match="the same codec"):

@@ -48,7 +48,7 @@ def rows_of(codec, seed, lowest=0.08, **columns):
 
 
 def curve(rows, image, column):
-    of = sorted((one["bpp"], one[column]) for one in rows if one["image"] == image)
+    of = sorted((record["bpp"], record[column]) for record in rows if record["image"] == image)
     return np.log10([bpp for bpp, _ in of]), np.array([value for _, value in of])
 
 
@@ -62,7 +62,7 @@ def at_rate(rows, bpp, column, drawn=lambda value: value, undrawn=lambda place: 
 
 def ranked(rows, at, *measures, **options):
     result = rank(summarise(table(rows)), parse_target(at), measures, **options)
-    return {one.label: one for one in result}
+    return {entry.label: entry for entry in result}
 
 
 def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
@@ -73,22 +73,22 @@ def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
         "undrawn": lambda place: 1 - 10 ** (-place / 10),
     }
     for label, rows in (("webp", webp), ("avif", avif)):
-        one = result[label]
-        assert (one.images, one.reached, one.bpp.value) == (9, 9, 0.3)
+        point = result[label]
+        assert (point.images, point.reached, point.bpp.value) == (9, 9, 0.3)
         expected = at_rate(rows, 0.3, "psnr_db")
-        assert one.values["psnr_db"].value == pytest.approx(np.mean(expected), abs=1e-9)
+        assert point.values["psnr_db"].value == pytest.approx(np.mean(expected), abs=1e-9)
         saturating = at_rate(rows, 0.3, "ms_ssim", **decibels)
-        assert one.values["ms_ssim"].value == pytest.approx(np.mean(saturating), abs=1e-9)
+        assert point.values["ms_ssim"].value == pytest.approx(np.mean(saturating), abs=1e-9)
         lower = at_rate(rows, 0.3, "lpips_alex")
-        assert one.values["lpips_alex"].value == pytest.approx(np.mean(lower), abs=1e-9)
+        assert point.values["lpips_alex"].value == pytest.approx(np.mean(lower), abs=1e-9)
         theirs = bootstrap(
             (np.array(expected),), np.mean, method="percentile", rng=np.random.default_rng(1)
         ).confidence_interval
         width = theirs.high - theirs.low
-        assert one.values["psnr_db"].interval == pytest.approx(tuple(theirs), abs=0.08 * width)
+        assert point.values["psnr_db"].interval == pytest.approx(tuple(theirs), abs=0.08 * width)
         by_hash = np.argsort([sha256(image.encode()).hexdigest() for image in IMAGES])
         ours = bootstrap_interval(np.array(expected)[by_hash])  # as every interval of these images
-        assert one.values["psnr_db"].interval == pytest.approx(ours, abs=1e-9)
+        assert point.values["psnr_db"].interval == pytest.approx(ours, abs=1e-9)
     best = max(result.values(), key=lambda one: one.values["psnr_db"].value)
     assert [one.rank for one in sorted(result.values(), key=lambda one: one != best)] == [1, 2]
 
@@ -107,7 +107,7 @@ def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
             for image, rate in at
         ]
         assert result[label].values["lpips_alex"].value == pytest.approx(np.mean(lpips), rel=1e-9)
-    rates = sorted((one.bpp.value, one.rank) for one in result.values())
+    rates = sorted((point.bpp.value, point.rank) for point in result.values())
     assert [place for _, place in rates] == [1, 2]
 
 
@@ -139,11 +139,15 @@ def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
     ids = summarise(table(rows)).points[0].image_ids
     weights = dict(zip(sorted(IMAGES, key=lambda name: sha256(name.encode()).hexdigest()),
                        image_draws(len(ids))[0], strict=True))  # fmt: skip
-    before = {one["image"]: one["psnr_db"] for one in rows if one["setting_value"] == 20}
-    for one in rows:
-        if one["setting_value"] == 35:
-            one["psnr_db"] = before[one["image"]] + 20 * (weights[one["image"]] - 1 / 9) - 1e-3
-    without = [one for one in rows if one["setting_value"] != 35]
+    before = {
+        record["image"]: record["psnr_db"] for record in rows if record["setting_value"] == 20
+    }
+    for record in rows:
+        if record["setting_value"] == 35:
+            record["psnr_db"] = (
+                before[record["image"]] + 20 * (weights[record["image"]] - 1 / 9) - 1e-3
+            )
+    without = [record for record in rows if record["setting_value"] != 35]
     result, expected = (ranked(of, "bpp=.4", PSNR, budget="set")["webp"] for of in (rows, without))
     assert result.values["psnr_db"].value == expected.values["psnr_db"].value
 
@@ -157,16 +161,18 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
 
     rows = rows_of("avif", 2)
     assert set(values(rows)) == {"psnr_db", "lpips_alex"}
-    lost = [one | {"lpips_alex": None} for one in rows]
+    lost = [record | {"lpips_alex": None} for record in rows]
     assert set(values(lost)) == {"psnr_db"}
     worse = ["03"] if budget == "image" else IMAGES
     rises = [
-        one | {"lpips_alex": 1 - one["lpips_alex"]} if one["image"] in worse else one
-        for one in rows
+        record | {"lpips_alex": 1 - record["lpips_alex"]} if record["image"] in worse else record
+        for record in rows
     ]
     assert set(values(rises)) == {"psnr_db"}  # the front is its first point
     both = [*rows_of("webp", 1), *rows]
-    of_eight = [one | {"lpips_alex": None} if one["image"] == "03" else one for one in both]
+    of_eight = [
+        record | {"lpips_alex": None} if record["image"] == "03" else record for record in both
+    ]
     result = ranked(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
     assert set(result["webp"].values) == {"psnr_db"}
 
@@ -175,7 +181,7 @@ def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_d
     few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
     summary = summarise(table([*rows_of("webp", 1), *few, *many]))
     result = rank(summary, parse_target("bpp=.31"), [PSNR])
-    assert [(one.label, one.rank) for one in result] == [
+    assert [(entry.label, entry.rank) for entry in result] == [
         ("webp", 1),
         ("jpeg", None),
         ("avif", None),
@@ -187,7 +193,7 @@ def test_points_off_the_pareto_front_take_no_part():
     rows = rows_of("webp", 1)
     worse = [row | {"setting_value": 99.0, "psnr_db": row["psnr_db"] - 4, "cell": row["cell"] + "x"}
              for row in rows if row["setting_value"] == 35]  # fmt: skip
-    worse = [one | {"num_bytes": one["num_bytes"] + 1} for one in worse]
+    worse = [record | {"num_bytes": record["num_bytes"] + 1} for record in worse]
     without, beside = (ranked(some, "bpp=.3", PSNR)["webp"] for some in (rows, rows + worse))
     assert without.values == beside.values
 
@@ -223,8 +229,11 @@ def test_a_codec_of_which_every_cell_failed_has_no_rank():
 
 def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
     here = rows_of("webp", 1, decode_seconds=0.5)
-    for one in here:
-        one |= {"encode_seconds": one["setting_value"], "recorded": one["setting_value"] == 80}
+    for record in here:
+        record |= {
+            "encode_seconds": record["setting_value"],
+            "recorded": record["setting_value"] == 80,
+        }
     result = ranked([*here, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR)
     rates = [np.mean([r["bpp"] for r in here if r["setting_value"] == value]) for value in SETTINGS]
     expected = np.interp(math.log10(0.3), np.log10(rates)[:-1], SETTINGS[:-1])
@@ -283,11 +292,11 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     words += ["--dataset", "set", "--results", str(tmp_path)]
     reported = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     frame = benchmark.rank(store.folder, ["bpp=.31", "psnr=30"], metrics="psnr")
-    assert frame["codec"].tolist() == [one["codec"] for one in reported["ranks"]]
-    for one, record in zip(reported["ranks"], frame.to_dict("records"), strict=True):
-        assert one["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
-        assert one["psnr_db"] == pytest.approx(record["psnr_db"], nan_ok=True) or (
-            one["psnr_db"] is None and math.isnan(record["psnr_db"])
+    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["ranks"]]
+    for entry, record in zip(reported["ranks"], frame.to_dict("records"), strict=True):
+        assert entry["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
+        assert entry["psnr_db"] == pytest.approx(record["psnr_db"], nan_ok=True) or (
+            entry["psnr_db"] is None and math.isnan(record["psnr_db"])
         )
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0

@@ -24,7 +24,10 @@ NAMES = {"jpeg": "JPEG", "webp": "WebP", "vtm": "VTM", "avif": "AVIF"}
 
 
 def scaled(codec, factor, **columns):
-    return [one | {"num_bytes": int(one["num_bytes"] * factor)} for one in sweep(codec, **columns)]
+    return [
+        record | {"num_bytes": int(record["num_bytes"] * factor)}
+        for record in sweep(codec, **columns)
+    ]
 
 
 def four():
@@ -72,7 +75,7 @@ def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     alone = rank(summary, MEASURES, "jpeg")
     given = [one for measure in MEASURES for one in compare(summary, measure, "jpeg")]
     both = rank(summary, MEASURES, "jpeg", given)
-    assert [one.label for one in both.ranks] == [one.label for one in alone.ranks]
+    assert [entry.label for entry in both.ranks] == [entry.label for entry in alone.ranks]
     assert [one.bd_rates for one in both.ranks] == [one.bd_rates for one in alone.ranks]
     first = both.ranks[0]
     assert first.intervals[0] == pytest.approx((first.bd_rates[0],) * 2)  # all images alike
@@ -87,7 +90,7 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
     assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
     assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)
-    fewer = [one | {"lpips_alex": None} for one in sweep("vtm")]  # LPIPS has a curve less
+    fewer = [record | {"lpips_alex": None} for record in sweep("vtm")]  # LPIPS has a curve less
     assert ranked_measures(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
 
 
@@ -104,9 +107,9 @@ def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
     assert message.count("VTM needs") == 1
     assert "JPEG" in message
     assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in message
-    for one in rows:
-        if one["codec"] == "vtm":
-            one["psnr_db"] += 6.5  # the curves share less than half of their range
+    for record in rows:
+        if record["codec"] == "vtm":
+            record["psnr_db"] += 6.5  # the curves share less than half of their range
     result = rank(summarise(table(rows)), [PSNR], "jpeg")
     assert result.ranks[0].label == "vtm"
     assert result.ranks[0].rates[0].doubtful
@@ -139,9 +142,9 @@ def test_without_a_jpeg_the_first_standard_codec_with_a_curve_is_the_anchor(whol
 
 def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
     stored = table([*sweep("jpeg", variant="optimize=1"), *sweep("webp"), *sweep("avif")])
-    webp = table([one for one in sweep("webp") if one["image"] != "a"])
+    webp = table([record for record in sweep("webp") if record["image"] != "a"])
     both = with_anchor(webp, stored)
-    result = {(one["codec"], one["image"]) for one in both.to_pylist()}
+    result = {(record["codec"], record["image"]) for record in both.to_pylist()}
     assert result == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
     assert with_anchor(both, stored) is both
     (first, _) = rank(summarise(both), [PSNR], "jpeg:optimize=1").ranks

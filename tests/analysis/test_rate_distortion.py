@@ -252,8 +252,10 @@ def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
 
 def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keeps_its_sign():
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        one["num_bytes"] = int((30 if one["codec"] == "webp" else 40) * one["setting_value"])
+    for record in rows:
+        record["num_bytes"] = int(
+            (30 if record["codec"] == "webp" else 40) * record["setting_value"]
+        )
     (result,) = compare(summarise(table(rows)), LPIPS, "jpeg")
     assert result.rate.value == pytest.approx(-25, abs=1e-6)
     assert result.images_rate.value == pytest.approx(-25, abs=1e-6)
@@ -263,7 +265,7 @@ def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keep
 def test_ms_ssim_is_compared_in_decibels():
     summary = summarise(table([*sweep("jpeg"), *sweep("webp", ms_ssim=None)]))
     rows = sweep("jpeg") + [
-        one | {"ms_ssim": 1 - (1 - one["ms_ssim"]) / 10} for one in sweep("webp")
+        record | {"ms_ssim": 1 - (1 - record["ms_ssim"]) / 10} for record in sweep("webp")
     ]
     (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
     assert result.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
@@ -274,10 +276,10 @@ def test_ms_ssim_is_compared_in_decibels():
 def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
     factors = {"a": 0.5, "bb": 1.0, "ccc": 0.9}
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        one["num_bytes"] = int(1000 * one["setting_value"])
-        if one["codec"] == "webp":
-            one["num_bytes"] = int(one["num_bytes"] * factors[one["image"]])
+    for record in rows:
+        record["num_bytes"] = int(1000 * record["setting_value"])
+        if record["codec"] == "webp":
+            record["num_bytes"] = int(record["num_bytes"] * factors[record["image"]])
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
     assert result.images_rate[:4] == (pytest.approx(-20, abs=1e-9), 3, 0, 0)
     assert result.images_rate.median == pytest.approx(-10, abs=1e-9)
@@ -287,13 +289,13 @@ def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
 
 def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        if one["image"] != "bb":
-            one["psnr_db"] = 30.0
+    for record in rows:
+        if record["image"] != "bb":
+            record["psnr_db"] = 30.0
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
     assert (result.images_rate.images, result.images_rate.refused) == (1, 2)
-    for one in rows:
-        one["psnr_db"] += 50 * (one["codec"] == "webp" and one["image"] == "bb")
+    for record in rows:
+        record["psnr_db"] += 50 * (record["codec"] == "webp" and record["image"] == "bb")
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
     assert result.images_rate.reason.startswith("in no image: the curves have no quality")
     assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.reason.startswith(
@@ -304,9 +306,9 @@ def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
 def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
     """To first order: a spread of percent, over the mean ratio."""
     rows = [*sweep("jpeg", ("a", "bb")), *sweep("webp", ("a", "bb"))]
-    for one in rows:
-        half = one["codec"] == "webp" and one["image"] == "a"
-        one["num_bytes"] = int((500 if half else 1000) * one["setting_value"])
+    for record in rows:
+        half = record["codec"] == "webp" and record["image"] == "a"
+        record["num_bytes"] = int((500 if half else 1000) * record["setting_value"])
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
     reach = math.exp(12.7062 * 25 / 75)  # t of one degree, the standard error of -50 and 0 %
     expected = (100 * (0.75 / reach - 1), 100 * (0.75 * reach - 1))
@@ -314,15 +316,15 @@ def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
     assert result.rate_interval is not None
 
 
-@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda one: one.column)
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
 def test_points_below_the_front_are_left_out_by_how_much_another_is_better(measure):
     rows = [*sweep("jpeg"), *sweep("webp")]
     better = {"psnr_db": 26.0, "ms_ssim": 0.95, "lpips_alex": 0.05}
     worse = {"psnr_db": 25.5, "ms_ssim": 0.9, "lpips_alex": 0.09}
-    for one in rows:
-        one["num_bytes"] = int(100 * one["setting_value"])
-        if one["codec"] == "webp":
-            one.update({10: better, 20: worse}.get(one["setting_value"], {}))
+    for record in rows:
+        record["num_bytes"] = int(100 * record["setting_value"])
+        if record["codec"] == "webp":
+            record.update({10: better, 20: worse}.get(record["setting_value"], {}))
 
     def left_out(up_to_bpp=None):
         return compare(summarise(table(rows)), measure, "jpeg", up_to_bpp)[0].left_out
@@ -334,26 +336,30 @@ def test_points_below_the_front_are_left_out_by_how_much_another_is_better(measu
 
 
 def test_incomplete_points_are_neither_drawn_nor_compared():
-    rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
+    rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
-    assert {(one.label, one.why) for one in excluded(summary, PSNR)} == {("webp", "2 of 3 images")}
-    lost = [one | {"psnr_db": None} if one["image"] == "a" else one for one in sweep("webp")]
-    none = [one | {"psnr_db": None, "psnr_db_reason": "no"} for one in sweep("webp")]
+    assert {(reason.label, reason.why) for reason in excluded(summary, PSNR)} == {
+        ("webp", "2 of 3 images")
+    }
+    lost = [
+        record | {"psnr_db": None} if record["image"] == "a" else record for record in sweep("webp")
+    ]
+    none = [record | {"psnr_db": None, "psnr_db_reason": "no"} for record in sweep("webp")]
     empty = [row("jpeg", 5, "a", num_bytes=0)]
     for some, why in (
         ([*sweep("jpeg"), *lost], "psnr_db of 2 of 3 images: not computed"),
         (none, "psnr_db of 0 of 3 images: no"),
         (empty, "no bits, which no rate-distortion curve has a place for"),
     ):
-        assert {one.why for one in excluded(summarise(table(some)), PSNR)} == {why}
+        assert {reason.why for reason in excluded(summarise(table(some)), PSNR)} == {why}
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (result,) = compare(summary, PSNR, "jpeg")
     assert result.rate == result.quality == NoDelta("it has no complete point")
     assert not result.few
-    dearer = [one | {"num_bytes": 9 * one["num_bytes"]} for one in sweep("webp")]
+    dearer = [record | {"num_bytes": 9 * record["num_bytes"]} for record in sweep("webp")]
     for any_overlap, kind in ((False, NoDelta), (True, Delta)):
         options = {"any_overlap": True} if any_overlap else {}
         (result,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
@@ -365,7 +371,7 @@ def test_points_with_identical_images_are_not_drawn():
     rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
     summary = summarise(table(rows))
     assert curves(summary, PSNR) == {}
-    assert [one.why for one in excluded(summary, PSNR)] == [
+    assert [reason.why for reason in excluded(summary, PSNR)] == [
         "identical to the source in 2 of 2 images",
         "identical to the source in 1 of 2 images",
     ]
@@ -375,9 +381,9 @@ def test_points_with_identical_images_are_not_drawn():
 
 def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        if one["image"] == "a":
-            one["ms_ssim"] = None
+    for record in rows:
+        if record["image"] == "a":
+            record["ms_ssim"] = None
     (points, _) = curves(summarise(table(rows)), MS_SSIM).values()
     rates = [point.means["ms_ssim"].bpp for point in points]
     assert rates == sorted(rates)

@@ -31,7 +31,7 @@ def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
     rows = [row("jpeg", 50, name) for name in ("a", "bb", "cccc")] + [row("webp", 9, "a")]
     result = point(summarise(table(rows)), "jpeg", 50)
     assert result.images == 3
-    assert result.bpp == pytest.approx(fmean(one["bpp"] for one in rows[:3]), abs=1e-12)
+    assert result.bpp == pytest.approx(fmean(record["bpp"] for record in rows[:3]), abs=1e-12)
     for name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", *SECONDS):
         mean = result.means[name]
         assert mean.value == pytest.approx(fmean(one[name] for one in rows[:3]), abs=1e-12)
@@ -54,8 +54,8 @@ def test_a_point_has_bits_per_pixel_and_values_of_every_image():
 
 def test_the_order_of_rows_changes_no_bit():
     rows = [*sweep("jpeg", "abcdefgh"), *sweep("webp", "abcdefgh")]
-    for one in rows:
-        one["psnr_db"] = random.Random(one["cell"]).uniform(20, 40)
+    for record in rows:
+        record["psnr_db"] = random.Random(record["cell"]).uniform(20, 40)
     shuffled = random.Random(1).sample(rows, len(rows))
     assert summarise(table(rows)).for_machines() == summarise(table(shuffled)).for_machines()
 
@@ -67,8 +67,8 @@ def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted()
         "jpeg", fingerprint="old", finished_utc="2026-01-01T00:00:00.000+00:00", psnr_db=9.0
     )
     summary = summarise(table([*old, *new, *sweep("webp")]))
-    assert {one.edition.version for one in summary.points if one.label == "jpeg"} == {"2.0"}
-    of_new = fmean(one["psnr_db"] for one in new if one["setting_value"] == 5)
+    assert {entry.edition.version for entry in summary.points if entry.label == "jpeg"} == {"2.0"}
+    of_new = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
     mean = point(summary, "jpeg", 5).means["psnr_db"]
     assert mean.value == pytest.approx(of_new, abs=1e-12)
     (left,) = summary.left_out
@@ -246,12 +246,14 @@ def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_mu
         *of("jpeg", (50.0, 1.0, 2.0), run="2027"),
         *of("jpeg", (50.0, 1.125, 2.0), **bundled),
     ]
-    for one in others:
-        one["cell"] = (
-            f"{one['codec']}/{one['setting_value']}/a" if not one["variant"] else one["cell"]
+    for record in others:
+        record["cell"] = (
+            f"{record['codec']}/{record['setting_value']}/a"
+            if not record["variant"]
+            else record["cell"]
         )
-    for one in mine:
-        one["cell"] = f"webp/{one['setting_value']}/a"
+    for record in mine:
+        record["cell"] = f"webp/{record['setting_value']}/a"
     jpeg, webp = summarise(table([*mine, *others])).left_out
     assert (jpeg.label, jpeg.rows, webp.label, webp.rows, webp.differ) == (
         "jpeg",
@@ -260,11 +262,13 @@ def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_mu
         4,
         True,
     )
-    for one, message in (
+    for record, message in (
         (jpeg, "1 of 3 rows, PSNR by up to 0.12 dB"),
         (webp, "2 of 3 rows, PSNR by up to 0.5 dB"),
     ):
-        assert one.why == f"bundled, not equal to the same build here in {message}: 1.0, adapter 1"
+        assert (
+            record.why == f"bundled, not equal to the same build here in {message}: 1.0, adapter 1"
+        )
 
 
 def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():

@@ -78,7 +78,7 @@ def test_eight_bits_keep_53_db_when_rounded_and_44_when_cut_off_and_ten_bits_eve
 
 
 def test_the_bytes_of_a_pack_are_the_sums_of_its_streams(coffee):
-    (pack,) = (one for one in shipped_packs() if one.name == "vtm-23.13")
+    (pack,) = (entry for entry in shipped_packs() if entry.name == "vtm-23.13")
     result = measure_round_trip(parse_codec("vtm"), [pack], [coffee]).num_bytes
     assert [setting.value for setting in result] == [47, 42, 37, 32, 27, 22]
     streams = open_pack(pack.path).streams.values()

@@ -74,7 +74,7 @@ def test_rows_measured_on_this_machine_are_found_again_to_the_last_byte(measured
     done = audit(measured, "results", "--json")
     assert done.returncode == 0, done.stderr
     message = json.loads(done.stdout)
-    counts = {one["codec"]: one for one in message["codecs"]}
+    counts = {record["codec"]: record for record in message["codecs"]}
     assert counts["jpeg"]["rows"] == counts["jpeg"]["bytes_equal"] == 2
     assert counts["webp"]["pixels_equal"] == counts["webp"]["values_equal"] == 1
     assert message["wrong"] == []

@@ -91,14 +91,14 @@ def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
     assert len(points) == len(streams) == 168
     for point in points:
         setting = Setting("qp", float(point["qp"]))
-        one = streams[SPEC, point["pixels_sha256"], int(point["width"]), setting]
-        assert one.sha256 == point["stream_sha256"]
-        assert one.num_bytes == int(point["bytes"])
-        assert one.encode_seconds == float(point["encode_seconds"])
+        stream = streams[SPEC, point["pixels_sha256"], int(point["width"]), setting]
+        assert stream.sha256 == point["stream_sha256"]
+        assert stream.num_bytes == int(point["bytes"])
+        assert stream.encode_seconds == float(point["encode_seconds"])
         reported = float(point["psnr_rgb_db_via_8bit"])
-        assert float(one.fields["psnr_db"]) == pytest.approx(reported, abs=LAST_DIGIT)
+        assert float(stream.fields["psnr_db"]) == pytest.approx(reported, abs=LAST_DIGIT)
         for metric in ("psnr_y_db", "ms_ssim", "lpips_alex", "lpips_squeeze"):
-            assert float(one.fields[metric]) > 0
+            assert float(stream.fields[metric]) > 0
 
 
 def test_the_info_of_the_pack_is_that_of_the_adapter():

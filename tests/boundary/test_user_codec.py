@@ -142,4 +142,4 @@ def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
     for title in ("first", "other"):
         path.write_text(HEAD + WHOLE.replace('"mine"', f'"{title}"'))
         assert load_codec(parse_codec(f"{path}:Mine")).name == title
-    assert [one.name for one in tmp_path.iterdir()] == ["mine.py"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.py"]

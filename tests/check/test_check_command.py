@@ -95,7 +95,7 @@ def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
     assert finding["images"] == 6
     assert finding["lower_percent"] < finding["change_percent"] < finding["upper_percent"] < 0
-    assert {one["setting"] for one in result["at_equal_settings"]} == {
+    assert {entry["setting"] for entry in result["at_equal_settings"]} == {
         f"quality={quality}" for quality in (10, 30, 50, 70, 90)
     }
 

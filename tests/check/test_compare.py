@@ -48,7 +48,7 @@ def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
 
 
 def curved_at(**columns):
-    return [one | columns for one in curved()]
+    return [record | columns for record in curved()]
 
 
 def paired(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
@@ -78,9 +78,9 @@ def test_bits_by_image_come_back_as_its_bd_rate():
 def hashed(rows, **others):
     """Give rows pixels by image and setting, and other ones to the images named."""
     result = []
-    for one in rows:
-        pixels = (one["image"], one["setting_value"], others.get(one["image"]))
-        result.append({**one, "decoded_sha256": str(pixels)})
+    for record in rows:
+        pixels = (record["image"], record["setting_value"], others.get(record["image"]))
+        result.append({**record, "decoded_sha256": str(pixels)})
     return result
 
 
@@ -93,7 +93,7 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     assert [percent[image] for image in pair.equal] == [0, 0, 0]
     assert percent["a"] < -1
     whole = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
-    level = np.mean([one["lpips_alex"] for one in whole])
+    level = np.mean([record["lpips_alex"] for record in whole])
     part = [{**whole[0], "lpips_alex": None}, *whole[1:]]
     for old, new, of in ((whole, part, level), (part, whole, None), (whole, whole, level)):
         pair = paired(old, new)
@@ -118,7 +118,7 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     old = curved()
     pair = paired(old, curved(lpips_alex=more))
     result = changes(pair, "lpips")
-    level = np.mean([one["lpips_alex"] for one in old])
+    level = np.mean([record["lpips_alex"] for record in old])
     assert result.level == pytest.approx(level)
     assert by_image(result) == pytest.approx(100 * more / level, abs=1e-8)
     assert by_image(result) * result.unit == pytest.approx(more, abs=1e-10)
@@ -138,13 +138,13 @@ def test_without_a_number_on_either_side_it_says_why():
     assert nothing("lpips", zero, old) == message
     assert nothing("psnr", old, absent) == "jpeg: identical to the source in 5 of 5 images"
     bent = [
-        one
+        record
         | {
             "psnr_db": 35
-            + len(one["image"])
-            + min(one["setting_value"] / 10, 1 + (one["image"] != "a"))
+            + len(record["image"])
+            + min(record["setting_value"] / 10, 1 + (record["image"] != "a"))
         }
-        for one in old
+        for record in old
     ]
     assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 4 points")
     assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 4 points")
@@ -185,9 +185,9 @@ def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
 
 def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
     bent = curved()
-    for one in bent:
-        if one["image"] == "ccc" and one["setting_value"] > 10:
-            one["psnr_db"] = 35.0  # so that more rate buys nothing
+    for record in bent:
+        if record["image"] == "ccc" and record["setting_value"] > 10:
+            record["psnr_db"] = 35.0  # so that more rate buys nothing
     result = changes(paired(curved(), bent), "psnr")
     assert [one.image for one in result.unknown] == ["ccc"]
     assert "needed on the Pareto front" in result.unknown[0].why
@@ -198,7 +198,9 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
 
 
 def test_an_image_that_has_no_value_any_more_is_unknown():
-    lost = [one | {"psnr_db": None} if one["image"] == "ccc" else one for one in curved()]
+    lost = [
+        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
+    ]
     result = changes(paired(curved(), lost), "psnr")
     assert result.unknown == (UnjudgedImage("ccc", result.unknown[0].why),)
     assert result.unknown[0].why.startswith("it has 0 of the 4 points")
@@ -229,19 +231,21 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
     random = np.random.default_rng(0)
     images = tuple(f"{number:03d}" for number in range(60))
     old, new = curved(images=images), curved(images=images)
-    for one in (*old, *new):
-        one["lpips_alex"] += 1 + random.normal(0, 0.02)  # above 0
-        one["num_bytes"] = int(one["num_bytes"] * random.uniform(0.9, 1.1))
-    for one in new:
-        one["lpips_alex"] *= 1.5
-    for one in old:  # a distance below 0 has no logarithm
-        one["lpips_alex"] -= 3 * (scale == "decades" and one["setting_value"] == 80)
+    for record in (*old, *new):
+        record["lpips_alex"] += 1 + random.normal(0, 0.02)  # above 0
+        record["num_bytes"] = int(record["num_bytes"] * random.uniform(0.9, 1.1))
+    for record in new:
+        record["lpips_alex"] *= 1.5
+    for record in old:  # a distance below 0 has no logarithm
+        record["lpips_alex"] -= 3 * (scale == "decades" and record["setting_value"] == 80)
     result = changes(paired(old, new), "lpips")
 
     def delta(weights):
         curves = []
         for rows in (old, new):
-            columns = np.array([[8 * one["num_bytes"] / PIXELS, one["lpips_alex"]] for one in rows])
+            columns = np.array(
+                [[8 * record["num_bytes"] / PIXELS, record["lpips_alex"]] for record in rows]
+            )
             bpp, distances = columns.reshape(len(images), len(QUALITIES), 2).T @ weights
             kept = distances > (0 if scale == "decades" else -np.inf)
             quality = -distances if scale == "linear" else -np.log10(distances, where=kept)
@@ -264,12 +268,14 @@ def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(mon
     monkeypatch.setattr(benchmark.check.compare, "DISTRIBUTION_METRICS", {"psnr": "as if"})
     old = curved()
     result = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
-    level = np.mean([one["psnr_db"] for one in old])
+    level = np.mean([record["psnr_db"] for record in old])
     assert result.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
     assert result.percent * result.unit == pytest.approx(np.full(5, -0.5))
     dearer = changes(paired(old, curved(bits=8, psnr_db=-0.5)), "psnr")  # a seventh of their rates
     assert (dearer.doubtful, result.doubtful, len(dearer.percent)) == (5, 0, 5)
-    lost = [one | {"psnr_db": None} if one["image"] == "ccc" else one for one in curved()]
+    lost = [
+        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
+    ]
     assert set(changes(paired(old, lost), "psnr").images) == {"a", "bb", "dddd", "eeeee"}
     result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
     assert by_image(result) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
@@ -278,8 +284,8 @@ def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(mon
 def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine():
     old, slower = curved_at(timing=True), curved_at(timing=True)
     factors = dict(zip(IMAGES, (1.5, 1.5, 2, 1.2, 1.8), strict=True))
-    for one in slower:
-        one["encode_seconds"] *= factors[one["image"]]
+    for record in slower:
+        record["encode_seconds"] *= factors[record["image"]]
     encoding, decoding = time_changes(paired(old, slower))
     assert by_image(encoding) == pytest.approx(100 * (np.array(list(factors.values())) - 1))
     assert decoding.percent == pytest.approx(np.zeros(5))
@@ -290,9 +296,9 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
     for side in ("encode_seconds", "decode_seconds"):
         missing = [slower[0] | {side: 0.0}, *slower[1:]]
         assert "have no seconds" in time_changes(paired(old, missing))[0].nothing
-    elsewhere = [one | {"machine": "another"} for one in slower]
+    elsewhere = [record | {"machine": "another"} for record in slower]
     assert "different machines" in time_changes(paired(old, elsewhere))[0].nothing
-    recorded = [one | {"recorded": True} for one in slower]
+    recorded = [record | {"recorded": True} for record in slower]
     assert "not timed" in time_changes(paired(old, recorded))[0].nothing
 
 
@@ -345,29 +351,30 @@ def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(w
 
 
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
-    old = [one | {"lpips_alex_protocol": "lpips-alex/0"} for one in curved()]
+    old = [record | {"lpips_alex_protocol": "lpips-alex/0"} for record in curved()]
     assert len(changes(paired(old, old), "lpips").percent) == 5
     mixed = [
-        one | {"lpips_alex_protocol": "lpips-alex/0a" if one["image"] == "a" else "lpips-alex/0b"}
-        for one in curved()
+        record
+        | {"lpips_alex_protocol": "lpips-alex/0a" if record["image"] == "a" else "lpips-alex/0b"}
+        for record in curved()
     ]
     assert changes(paired(mixed, mixed), "lpips").images == ("a",)
     rules = [
-        one | {"coding_protocol": rule, "cell": rule + one["cell"]}
+        record | {"coding_protocol": rule, "cell": rule + record["cell"]}
         for rule, rows in (("coding/0a", curved(psnr_db=-5.0)), ("coding/0b", curved()))
-        for one in rows
+        for record in rows
     ]
     assert changes(paired(rules, rules[30:]), "psnr").percent == pytest.approx(np.zeros(5))
 
 
 def test_variants_and_settings_are_named_in_order():
     rows = table([*curved("webp"), *reversed(curved()), *curved_at(variant="optimize=1")])
-    assert [one.text for one in specs_in(rows)] == ["jpeg", "jpeg:optimize=1", "webp"]
+    assert [entry.text for entry in specs_in(rows)] == ["jpeg", "jpeg:optimize=1", "webp"]
     assert points_of("jpeg", rows) == ("jpeg.quality=5,10,20,40,60,80",)
 
 
 def test_common_compares_the_images_and_settings_that_both_have():
-    new = [one for one in curved(images=IMAGES[:4]) if one["setting_value"] != 40]
+    new = [record for record in curved(images=IMAGES[:4]) if record["setting_value"] != 40]
     pair = paired(curved(), new, common=True)
     assert sorted(pair.images) == list(IMAGES[:4])
     assert [at.value for at in pair.settings] == [5, 10, 20, 60, 80]
@@ -386,8 +393,8 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
         *ours("beta=0:checkpoint=new.safetensors"),
         *ours("beta=3.84:checkpoint=new.safetensors"),
     ]
-    for place, one in enumerate([*old, *new]):
-        one["cell"] = str(place)
+    for place, record in enumerate([*old, *new]):
+        record["cell"] = str(place)
     pairs, notes = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"])
     assert [pair.label for pair in pairs] == ["ours:beta=0", "ours:beta=3.84"]
     assert [(p.reference.label, p.test.label) for p in pairs] == [
@@ -415,8 +422,8 @@ def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():
 
 def test_only_the_edition_of_the_latest_run_is_compared():
     stale = curved(psnr_db=-5.0)
-    for one in stale:
-        one.update(fingerprint="0" * 64, run="20240101T000000-aa", cell="old " + one["cell"])
+    for record in stale:
+        record.update(fingerprint="0" * 64, run="20240101T000000-aa", cell="old " + record["cell"])
     assert changes(paired(curved(), [*stale, *curved()]), "psnr").percent == pytest.approx(
         np.zeros(5)
     )
@@ -446,7 +453,7 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
 
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
-    without = [one | {"lpips_alex": None, "lpips_alex_protocol": None} for one in curved()]
+    without = [record | {"lpips_alex": None, "lpips_alex_protocol": None} for record in curved()]
     result = check(rows_of(without), rows_of(without, "new"))
     assert result.verdict == "equivalent"
     assert {finding.metric for finding in result.findings} == {"psnr", "ms_ssim"}

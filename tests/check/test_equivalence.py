@@ -234,7 +234,7 @@ def test_each_verdict_is_given_where_it_should_be():
         changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
         changed([], nothing="no value"),
     )  # fmt: skip
-    assert [one.verdict for one in result] == [
+    assert [judgement.verdict for judgement in result] == [
         "regressed", "equivalent", "improved", "undecided", "nothing measured",
     ]  # fmt: skip
     assert result[0].change_percent == pytest.approx(3 + noise.mean())

@@ -25,7 +25,7 @@ def test_json_csv_and_the_interface_say_the_same(tmp_path):
     frame = benchmark.match(benchmark.load(RESULTS / "kodak"), "ours", "vtm", tolerance=0.1)
     with (tmp_path / "table.csv").open() as opened:
         rows = list(csv.DictReader(opened))
-    assert frame["codec"].tolist() == [one["codec"] for one in reported["matches"]]
+    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["matches"]]
     for one, row, record in zip(reported["matches"], rows, frame.to_dict("records"), strict=True):
         assert list(one) == list(row) == list(record)
         assert float(row["bytes_ratio"]) == one["bytes_ratio"] == record["bytes_ratio"]

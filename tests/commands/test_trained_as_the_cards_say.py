@@ -120,7 +120,7 @@ def sentences() -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("one", TABLE, ids=lambda one: one.label)
+@pytest.mark.parametrize("one", TABLE, ids=lambda entry: entry.label)
 def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(one):
     cards, receiver = cards_of(one)
     kmac, trained = training(one.label)

@@ -35,7 +35,7 @@ def test_parts_run_on_a_cpu_and_write_no_page_about_gpus(tmp_path):
     page = (ROOT / "docs" / "gpu.md").read_text()
     parts, written = run_small(tmp_path, "--only", "suite,coding,training")
     (coded,) = parts["coding"].values()
-    assert coded["held"]
+    assert coded["passed"]
     assert coded["shown"].startswith("1 of 1 streams equal")
     assert parts["training"].keys() == {"tiny, bfloat16", "tiny, float32"}
     assert f"| coding | tiny (untrained) | {coded['shown']} | holds |" in written
@@ -105,7 +105,7 @@ def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
 
 def test_a_claim_that_does_not_hold_is_said(fake):
     conditions, _, second = fake
-    second.append(lambda: Result("wrong", held=False))
+    second.append(lambda: Result("wrong", passed=False))
     assert not on_gpu.measure(conditions, ["fake"], 25)
     assert "**does not hold**" in (conditions.out / "gpu.md").read_text()
 

@@ -17,7 +17,7 @@ FD = Measure.named("fd_alex")
 
 
 def shifted(codec, shift_db):
-    return [one | {"psnr_db": one["psnr_db"] + shift_db} for one in sweep(codec)]
+    return [record | {"psnr_db": record["psnr_db"] + shift_db} for record in sweep(codec)]
 
 
 def tables(rows, measure=PSNR, **choices):
@@ -67,11 +67,11 @@ def test_an_overlap_under_a_third_is_a_dash_that_says_how_to_get_the_number():
 def uneven():
     """The costly image gains nothing, the two cheap ones a half; mean rates hardly move."""
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        dear = one["image"] == "ccc"
-        one["num_bytes"] = int((8000 if dear else 200) * one["setting_value"])
-        if one["codec"] == "webp" and not dear:
-            one["num_bytes"] //= 2
+    for record in rows:
+        dear = record["image"] == "ccc"
+        record["num_bytes"] = int((8000 if dear else 200) * record["setting_value"])
+        if record["codec"] == "webp" and not dear:
+            record["num_bytes"] //= 2
     return rows
 
 
@@ -94,19 +94,20 @@ def test_both_averages_are_in_details_and_records():
 
 def dipping(codec, settings, by_db):
     return [
-        one | {"psnr_db": one["psnr_db"] - (by_db if one["setting_value"] in settings else 0)}
-        for one in sweep(codec)
+        record
+        | {"psnr_db": record["psnr_db"] - (by_db if record["setting_value"] in settings else 0)}
+        for record in sweep(codec)
     ]
 
 
 def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_settings():
     rows = [*sweep("jpeg"), *dipping("webp", [20], 6)]
-    for one in rows:
-        if one["codec"] == "webp" and one["setting_value"] == 5:
-            one["num_bytes"] = 0
+    for record in rows:
+        if record["codec"] == "webp" and record["setting_value"] == 5:
+            record["num_bytes"] = 0
     summary = summarise(table(rows))
     (result,) = compare(summary, PSNR, "jpeg")
-    assert [one.setting for one in result.left_out] == ["quality=20"]
+    assert [point.setting for point in result.left_out] == ["quality=20"]
     (without,) = excluded(summary, PSNR)
     assert (without.label, without.setting) == ("webp", "quality=5")
     assert without.why == "no bits, which no rate-distortion curve has a place for"
@@ -114,9 +115,13 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
 
 def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        if one["codec"] == "webp" and one["image"] == "a" and one["setting_value"] in (20, 60):
-            one["psnr_db"] -= 4.5
+    for entry in rows:
+        if (
+            entry["codec"] == "webp"
+            and entry["image"] == "a"
+            and entry["setting_value"] in (20, 60)
+        ):
+            entry["psnr_db"] -= 4.5
     _, details, (record,) = tables(rows)
     assert (record["images_bd_rate_images"], record["images_bd_rate_refused"]) == (2, 1)
     assert details.rows[0][9] == "2 of 3"
@@ -126,7 +131,7 @@ def of_sets(images):
     """Rows with a distribution metric, its values of single images given."""
     rows = [*sweep("jpeg", images), *sweep("webp", images)]
     result = table(rows)
-    values = [1000 / (one["setting_value"] + 5 * (one["codec"] == "webp")) for one in rows]
+    values = [1000 / (record["setting_value"] + 5 * (record["codec"] == "webp")) for record in rows]
     ids = protocols([*METRICS, "fd_alex"])
     column = np.array(values)
     result = result.append_column("fd_alex", [column])

@@ -40,8 +40,8 @@ def summary_of(labels, **columns):
     rows = []
     for place, label in enumerate(labels):
         codec, _, variant = label.partition(":")
-        for one in sweep(codec, variant=variant, **columns):
-            rows.append(one | {"num_bytes": int(one["num_bytes"] * (1 - place / 20))})
+        for record in sweep(codec, variant=variant, **columns):
+            rows.append(record | {"num_bytes": int(record["num_bytes"] * (1 - place / 20))})
     return summarise(table(rows))
 
 
@@ -160,7 +160,7 @@ def test_declared_sizes_are_named_in_the_legend():
 
 def test_points_over_fewer_images_are_not_drawn_and_the_caption_says_so():
     rows = [*sweep("jpeg"), *sweep("webp")]
-    rows = [one for one in rows if (one["codec"], one["image"]) != ("webp", "a")]
+    rows = [record for record in rows if (record["codec"], record["image"]) != ("webp", "a")]
     drawing = draw(summarise(table(rows)))
     assert list(lines_of(drawing.figure.axes[0])) == ["JPEG"]
     assert "Points that are not comparable are left out: webp." in drawing.details

@@ -106,8 +106,8 @@ def draw_tiles(summary):
 
 def draw_variants(summary):
     names = ["RaGAN, the method itself", *(f"Variant {n} with a long name" for n in range(7))]
-    rows = [one | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
-            for place, _ in enumerate(names) for one in fourteen()[: 6 * 24]]  # fmt: skip
+    rows = [record | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
+            for place, _ in enumerate(names) for record in fourteen()[: 6 * 24]]  # fmt: skip
     result = summarise(table(rows))
     labelled = named(result, dict(zip(result.labels, names, strict=True)))
     return draw_ablation(labelled, [PSNR, LPIPS], names[0], "a folder of photographs", "Trained.")
@@ -158,6 +158,8 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
 def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
     with drawn_as(every_curve=every):
         drawn = [made.drawing for _, made in draw_crdr(PaperResults(RESULTS), "all")]
-    assert [crowding(one.figure) for one in drawn if one] == [[]] * sum(map(bool, drawn))
-    assert all(len(one.caption.split()) <= 60 for one in drawn if one)
+    assert [crowding(drawing.figure) for drawing in drawn if drawing] == [[]] * sum(
+        map(bool, drawn)
+    )
+    assert all(len(drawing.caption.split()) <= 60 for drawing in drawn if drawing)
     assert sum(map(bool, drawn)) >= 6

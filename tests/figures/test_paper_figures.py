@@ -169,7 +169,7 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     assert " ".join(right.get_xlabel().split()) == "Time (s per image of CLIC2020 test)"
     for axes, of in ((left, list(mine.values())), (right, records[len(mine) :])):
         names = [text.get_text() for text in axes.get_yticklabels()]
-        assert names == [one["system"] for one in of]
+        assert names == [record["system"] for record in of]
         for marker, column in ((">", "encode_fastest"), ("<", "decode_fastest")):
             (marks,) = (line for line in axes.get_lines() if line.get_marker() == marker)
             assert marks.get_xdata() == pytest.approx([float(one[column]) for one in of])

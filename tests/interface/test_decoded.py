@@ -23,10 +23,10 @@ def place(tmp_path, photo):
 
 
 def test_it_has_the_pixels_that_were_scored(place):
-    one = Store(place).table().to_pylist()[0]
-    pixels = benchmark.decoded(place, "webp", "cup", quality=one["setting_value"])
+    row = Store(place).table().to_pylist()[0]
+    pixels = benchmark.decoded(place, "webp", "cup", quality=row["setting_value"])
     assert pixels.dtype == np.uint8
-    truth = benchmark.open_codec("webp").decode(Store(place).stream(one["stream_sha256"]))
+    truth = benchmark.open_codec("webp").decode(Store(place).stream(row["stream_sha256"]))
     assert np.array_equal(pixels, truth)
 
 
@@ -40,11 +40,11 @@ def test_what_is_not_one_stored_picture_is_refused(place):
 
 
 def test_a_stream_that_is_damaged_or_absent_is_told(place):
-    one = Store(place).table().to_pylist()[0]
-    (stream,) = (place / "streams").rglob(one["stream_sha256"] + "*")
+    row = Store(place).table().to_pylist()[0]
+    (stream,) = (place / "streams").rglob(row["stream_sha256"] + "*")
     stream.write_bytes(b"short")
     with pytest.raises(CorruptStream, match="is damaged"):
-        benchmark.decoded(place, "webp", "cup.png", quality=one["setting_value"])
+        benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])
     stream.unlink()
     with pytest.raises(Unavailable, match="was not kept; `bench run --codecs webp"):
-        benchmark.decoded(place, "webp", "cup.png", quality=one["setting_value"])
+        benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])

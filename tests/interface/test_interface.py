@@ -106,7 +106,7 @@ def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_p
     frame = benchmark.load(folder).sort_values("image")
     assert frame["psnr_db"].tolist()[0] == float("inf")
     assert frame["ms_ssim"].isna().tolist() == [False, True]
-    assert frame["num_bytes"].tolist() == [one["num_bytes"] for one in rows]
+    assert frame["num_bytes"].tolist() == [record["num_bytes"] for record in rows]
     assert frame["attested"].isna().all()
     units = frame.attrs["units"]
     assert (units["psnr_db"], units["bpp"], units["encode_seconds"], units["width_px"]) == (
@@ -164,10 +164,10 @@ def test_means_are_those_of_the_rows_with_their_counts(stored):
     frame = benchmark.load(stored)
     means = benchmark.summary(frame)
     by_hand = frame.groupby(["codec", "setting_value"], sort=False)["psnr_db"].mean()
-    for one in means.to_dict("records"):
-        value = float(one["setting"].removeprefix("quality="))
-        assert one["psnr_db"] == pytest.approx(by_hand[one["codec"], value], abs=1e-12)
-        assert (one["images"], one["psnr_db_images"], one["images_failed"]) == (3, 3, 0)
+    for record in means.to_dict("records"):
+        value = float(record["setting"].removeprefix("quality="))
+        assert record["psnr_db"] == pytest.approx(by_hand[record["codec"], value], abs=1e-12)
+        assert (record["images"], record["psnr_db_images"], record["images_failed"]) == (3, 3, 0)
     assert means.groupby("codec")["bpp"].is_monotonic_increasing.all()
     assert means.attrs["units"]["psnr_db"] == "dB"
     assert means.attrs["images"] == 3
@@ -217,9 +217,9 @@ def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
 
 def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_path):
     folder = tmp_path / "set"
-    half = [{**one, "num_bytes": one["num_bytes"] * 2} for one in sweep("jpeg")]
-    above = [{**one, "psnr_db": one["psnr_db"] + 9} for one in sweep("vtm")]
-    few = [one for one in sweep("avif") if one["setting_value"] < 20]
+    half = [{**record, "num_bytes": record["num_bytes"] * 2} for record in sweep("jpeg")]
+    above = [{**record, "psnr_db": record["psnr_db"] + 9} for record in sweep("vtm")]
+    few = [record for record in sweep("avif") if record["setting_value"] < 20]
     Store(folder).append([*half, *sweep("webp"), *few, *above])
     frame = benchmark.load(folder)
     deltas = benchmark.bd_rate(frame, anchor="jpeg", metric="psnr").set_index("codec")

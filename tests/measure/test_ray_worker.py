@@ -267,7 +267,10 @@ def test_a_worker_takes_what_its_node_can_run_and_leaves_the_rest_of_the_bundle(
 def test_a_codec_whose_streams_are_all_recorded_is_asked_for_its_decoder_alone(source):
     encoded, recorded = job(source, "jpeg").task, job(source, "vtm").task
     asked = needed_codecs([encoded, recorded._replace(pack=PACK)])
-    assert [(one.spec.name, one.info is None) for one in asked] == [("jpeg", False), ("vtm", True)]
+    assert [(codec.spec.name, codec.info is None) for codec in asked] == [
+        ("jpeg", False),
+        ("vtm", True),
+    ]
 
 
 def test_workers_on_gpus_do_not_span_nodes_nor_share_what_is_left_of_two():

@@ -49,7 +49,7 @@ def run(spec, *more, timeout=SECONDS):
 def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells_go_on(photos):
     code, reported = run("Swallows", "--jobs", "1")
     assert code == 1
-    assert [(one["cell"], one["stage"], one["reason"]) for one in reported["failed"]] == [
+    assert [(row["cell"], row["stage"], row["reason"]) for row in reported["failed"]] == [
         (f"mine.py:Swallows step=2 {number}.png", "encode", "no result after 1.5 s (--timeout)")
         for number in (0, 1)
     ]

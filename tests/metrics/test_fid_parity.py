@@ -54,7 +54,9 @@ def test_features_are_torch_fidelitys_and_not_pytorch_fids(weights, peer, coffee
 def test_fid_and_kid_of_sets_are_torch_fidelitys():
     generator = np.random.default_rng(8)
     reference = [generator.normal(1, 1, (6, 12)).astype(np.float32) for _ in range(30)]
-    decoded = [one + generator.normal(0.2, 0.5, one.shape).astype(np.float32) for one in reference]
+    decoded = [
+        array + generator.normal(0.2, 0.5, array.shape).astype(np.float32) for array in reference
+    ]
     sets = [torch.from_numpy(np.concatenate(one)).double() for one in (reference, decoded)]
     fid = fid_statistics_to_metric(*map(fid_features_to_statistics, sets), verbose=False)
     result = FID256TF().reduce(reference, decoded).value

@@ -103,7 +103,8 @@ def drawn(seed, images=40, dimensions=8):
     generator = np.random.default_rng(seed)
     reference = [generator.normal(size=(4, dimensions)).astype(np.float32) for _ in range(images)]
     decoded = [
-        (0.8 * one + generator.normal(0.4, 0.4, one.shape)).astype(np.float32) for one in reference
+        (0.8 * array + generator.normal(0.4, 0.4, array.shape)).astype(np.float32)
+        for array in reference
     ]
     return reference, decoded
 

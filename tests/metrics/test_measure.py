@@ -59,7 +59,7 @@ def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
     psnr, fid, precision = map(Measure.named, ("psnr", "fid256", "precision256"))
     assert [one.kind for one in (psnr, fid, precision)] == ["distortion", "realism", "realism"]
     assert [one.of_sets for one in (psnr, fid)] == [False, True]
-    assert [one.few(49) for one in (psnr, fid)] == [False, True]
+    assert [measure.few(49) for measure in (psnr, fid)] == [False, True]
     assert not fid.few(50)
     require_image_values(psnr, fid)
     with pytest.raises(UsageError, match="Precision/256 gives no influence of an image"):

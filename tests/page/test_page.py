@@ -42,7 +42,7 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
         return {name: places(curve) for name, curve in curves_of(page).items()}
 
     drawable = {p["codec"] for p in data["points"] if "place" in p["means"]["psnr_db"]}
-    names = [one["name"] for place, one in enumerate(data["codecs"]) if place in drawable]
+    names = [record["name"] for place, record in enumerate(data["codecs"]) if place in drawable]
     assert len(names) == 4
     assert drawn() == means("psnr_db", names)
     page.locator("#legend button", has_text="webp").click()
@@ -164,7 +164,9 @@ def test_a_codec_is_found_for_the_viewer_and_its_keys_are_letters_of_the_search(
 
 def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak):
     [vtm] = [
-        one for one in data_of(kodak)["published"]["psnr_db"] if one["name"] == "VTM (CompressAI)"
+        record
+        for record in data_of(kodak)["published"]["psnr_db"]
+        if record["name"] == "VTM (CompressAI)"
     ]
     page = visit(kodak)
     page.locator("#find-curve input").fill("vtm compressai")

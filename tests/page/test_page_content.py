@@ -50,7 +50,7 @@ def page_of(results, **options):
 
 def rows_of(results):
     [folder] = [path.parent for path in results.glob("*/per_image")]
-    return [one for one in Store(folder).table().to_pylist() if one["status"] == "ok"]
+    return [record for record in Store(folder).table().to_pylist() if record["status"] == "ok"]
 
 
 def pictures_of(page):
@@ -68,18 +68,18 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
     for point in data["points"]:
         label = data["codecs"][point["codec"]]["label"]
         for at, image in enumerate(point["images"]):
-            [one] = [
+            [record] = [
                 row
                 for row in rows
                 if (row["image"], f"{row['setting_name']}={row['setting_value']:g}")
                 == (data["images"][image]["name"], point["setting"])
                 and f"{row['codec']}:{row['variant']}".rstrip(":") == label
             ]
-            assert point["image_bpp"][at] == pytest.approx(one["bpp"], rel=1e-5)
+            assert point["image_bpp"][at] == pytest.approx(record["bpp"], rel=1e-5)
             for column in ("psnr_db", "ms_ssim"):
                 shown = point["image_values"][column][at]
-                assert shown == pytest.approx(one[column], rel=1e-5)
-            assert point["pictures"][at] == f"pictures/{one['decoded_sha256']}.webp"
+                assert shown == pytest.approx(record[column], rel=1e-5)
+            assert point["pictures"][at] == f"pictures/{record['decoded_sha256']}.webp"
             seen += 1
     assert seen == len(rows) == 48
 
@@ -104,7 +104,7 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     assert len(result) > 2
     for (opens, _, _), part in zip(result, parts, strict=True):
         if opens == "disabled":
-            [sha256] = {one["image_sha256"] for one in rows if one["image"] == name}
+            [sha256] = {record["image_sha256"] for record in rows if record["image"] == name}
         else:
             number, image = map(int, re.findall(r"\d+", opens))
             point = data["points"][number]
@@ -287,7 +287,7 @@ def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
     shutil.copy(photos / IMAGES[1], photos / IMAGES[0])
     (photos / IMAGES[1]).unlink()
     pictures = {image["name"]: image for image in data_of(page_of(results))["images"]}
-    by_name = {one["image"]: one["image_sha256"] for one in rows_of(results)}
+    by_name = {record["image"]: record["image_sha256"] for record in rows_of(results)}
     assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.webp"
     assert pictures[IMAGES[2]]["picture"] is None
     assert "other pixels" in pictures[IMAGES[2]]["absent"]

@@ -148,7 +148,7 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
     while left_out.count():
         left_out.first.click()
     panes = page.locator("#panes figcaption strong").all_inner_texts()
-    image = next(n for n, one in enumerate(data["images"]) if one["name"] == "cup.png")
+    image = next(n for n, row in enumerate(data["images"]) if row["name"] == "cup.png")
     rate = point["image_bpp"][point["images"].index(image)]
     nearest = {}
     for value in data["points"]:

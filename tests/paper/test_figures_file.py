@@ -50,8 +50,8 @@ bpp = [0.2]
 
 def test_a_figure_is_what_its_file_says(file, tmp_path):
     drawn, caption = draw("rd", tmp_path, file)
-    assert {one["system"] for one in drawn} == {"Ours", "AVIF speed 2", "AVIF speed 4"}
-    assert {one["metric"] for one in drawn} == {"psnr_db"}
+    assert {row["system"] for row in drawn} == {"Ours", "AVIF speed 2", "AVIF speed 4"}
+    assert {row["metric"] for row in drawn} == {"psnr_db"}
     assert caption.startswith("PSNR against rate on Kodak (24 images)")
     svg = (tmp_path / "rd.svg").read_text()
     assert 'width="234pt"' in svg
@@ -92,7 +92,7 @@ def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
 def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
     drawn, _ = draw("bd", tmp_path, file, "--published", "hific")
     expected = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr").set_index("codec")
-    mine = {one["codec"]: one for one in drawn if one["metric"] == "psnr_db"}
+    mine = {row["codec"]: row for row in drawn if row["metric"] == "psnr_db"}
     assert mine.keys() == {"ours:beta=3.84", "avif", "avif:speed=2"}
     for label, one in mine.items():
         for name in ("bd_rate_percent", "bd_rate_low_percent", "bd_rate_high_percent"):
@@ -103,12 +103,12 @@ def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
 
 def test_costs_are_what_classes_and_rows_say(tmp_path):
     drawn, caption = draw("complexity", tmp_path, "--codecs", "ours:beta=0,avif,elic")
-    costs = {(one["label"], one["cost"]): (float(one["value"]), one["measured"]) for one in drawn}
+    costs = {(row["label"], row["cost"]): (float(row["value"]), row["measured"]) for row in drawn}
     assert costs["ours:beta=0", "kmac"] == (41.3, "True")
     assert costs["elic", "kmac"] == (14.7, "True")
     assert costs["avif", "seconds"] == (pytest.approx((12 + 9 + 4) / 3), "False")
     assert ("avif", "kmac") not in costs
-    rates = {one["label"]: float(one["bd_rate"]) for one in drawn}
+    rates = {row["label"]: float(row["bd_rate"]) for row in drawn}
     expected = benchmark.bd_rate(RESULTS / "kodak", "jpeg:optimize=1", "psnr").set_index("codec")
     assert rates["avif"] == pytest.approx(expected.loc["avif", "bd_rate_percent"], abs=1e-9)
     assert rates["jpeg:optimize=1"] == 0
@@ -117,9 +117,9 @@ def test_costs_are_what_classes_and_rows_say(tmp_path):
 
 def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
     drawn, _ = draw("realism", tmp_path, "--codecs", "ours,vtm", "--bpp", "0.2,0.3")
-    assert {one["target_bpp"] for one in drawn} == {"0.2", "0.3"}
-    assert {one["system"] for one in drawn} >= {"CRDR", "VTM 23.13"}
-    assert sum(one["system"] == "CRDR" for one in drawn) > 4  # a step for each beta
+    assert {row["target_bpp"] for row in drawn} == {"0.2", "0.3"}
+    assert {row["system"] for row in drawn} >= {"CRDR", "VTM 23.13"}
+    assert sum(row["system"] == "CRDR" for row in drawn) > 4  # a step for each beta
 
 
 @pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
@@ -139,7 +139,7 @@ def test_only_the_named_images_count(tmp_path):
     rows = benchmark.load(RESULTS / "kodak")
     rows = rows[(rows["codec"] == "vtm") & (rows["setting_value"] == 27)]
     images = rows["image"].str.contains("kodim01|kodim02|kodim23")
-    at_27 = next(one for one in drawn if one["setting"] == "qp=27")
+    at_27 = next(row for row in drawn if row["setting"] == "qp=27")
     assert float(at_27["value"]) == pytest.approx(rows[images]["psnr_db"].mean(), abs=1e-12)
     assert "(3 images)" in caption
 
@@ -171,6 +171,6 @@ def test_a_new_file_draws_the_eight_curves(tmp_path):
     done = bench("new", path, "--results", RESULTS)
     assert done.exit_code == 0, done.output
     drawn, _ = draw("rd", tmp_path, path)
-    assert len({one["system"] for one in drawn}) == 8
+    assert len({row["system"] for row in drawn}) == 8
     again = bench("new", path, "--results", RESULTS)
     assert isinstance(again.exception, UsageError)

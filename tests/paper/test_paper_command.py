@@ -106,7 +106,7 @@ def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tm
     assert "left out" not in done.stdout
     for name, column in zip(names, ("fd_squeeze", "lpips_squeeze"), strict=True):
         result = records(folder_of(tmp_path / "results") / f"{name}.csv")
-        at_a_fifth = {one["system"] for one in result if one["target_bpp"] == "0.2"}
+        at_a_fifth = {row["system"] for row in result if row["target_bpp"] == "0.2"}
         assert at_a_fifth >= {"CRDR micro", "HiFiC", "Multi-Realism", "ELIC", "Charm", "IVR",
                               "Hyperprior, our budget", "VTM", "JPEG"}  # fmt: skip
         assert {one["realism_protocol"].split("/")[0].replace("-", "_") for one in result} == {
@@ -124,8 +124,8 @@ def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, mon
     assert "distortions have no LPIPS (AlexNet): " in done.stdout
     result = records(folder_of(tmp_path) / "distortions.csv")
     assert len({one["squared_error"] for one in result}) == 1
-    assert len({one["psnr_db"] for one in result}) == 1
-    assert {one["lpips_alex"] for one in result} == {""}
+    assert len({row["psnr_db"] for row in result}) == 1
+    assert {row["lpips_alex"] for row in result} == {""}
     details = folder_of(tmp_path) / "distortions.details.md"
     assert "No LPIPS (AlexNet): " in details.read_text()
     assert draw(tmp_path, "distortions").exit_code == 0
@@ -207,7 +207,7 @@ def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
     done = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     result = records(tmp_path / "crops.csv")
-    assert [one["codec"] for one in result] == ["webp", "jpeg"] * 2
+    assert [row["codec"] for row in result] == ["webp", "jpeg"] * 2
     assert {(one["left"], one["top"], one["width"], one["height"]) for one in result} == {
         ("40", "30", "64", "48")
     }
@@ -230,9 +230,9 @@ def test_crops_come_with_files_and_go_again_when_their_streams_do(
 def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, tmp_path):
     table = Store(measured / "sample").table()
     rows = table.to_pylist()
-    for one in rows:
-        if one["codec"] == "webp":
-            one["decoded_sha256"] = "0" * 64
+    for entry in rows:
+        if entry["codec"] == "webp":
+            entry["decoded_sha256"] = "0" * 64
     other = Store(tmp_path / "sample")
     other.append(rows)
     for digest in {row["stream_sha256"] for row in rows}:
@@ -272,7 +272,7 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
     for name, psnr in (("hrrgan", 31.0), ("sgan", 30.0), ("other", 29.0)):
         variant = f"beta=3.84:checkpoint={out}/{name}-independent.safetensors"
         Store(out / "results" / "sample").append(
-            [one | {"psnr_db": psnr} for one in sweep("ours", PHOTOGRAPHS, variant=variant)]
+            [row | {"psnr_db": psnr} for row in sweep("ours", PHOTOGRAPHS, variant=variant)]
         )
         if name != "other":
             labels[f"ours:{variant}"] = name.upper()

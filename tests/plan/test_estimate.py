@@ -31,9 +31,9 @@ EIGHT_QPS = "vtm.qp=22,25,27,30,32,37,42,47"
 def typical(codec, setting, device="cpu"):
     """Return the typical curve that a codec's class declares."""
     (curve,) = (
-        one.seconds
-        for one in facts_of(parse_codec(codec)).typical
-        if (one.setting, one.device) == (setting, device)
+        point.seconds
+        for point in facts_of(parse_codec(codec)).typical
+        if (point.setting, point.device) == (setting, device)
     )
     return curve
 
@@ -129,10 +129,10 @@ def test_a_drawing_that_was_measured_says_nothing_of_one_in_more_steps():
 
 def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values():
     declared = [
-        (codec, one.setting, one.seconds)
+        (codec, point.setting, point.seconds)
         for codec in CODECS
-        for one in facts_of(CodecSpec(codec, ())).typical
-        if one.setting
+        for point in facts_of(CodecSpec(codec, ())).typical
+        if point.setting
     ]
     assert len(declared) > 20
     for codec, name, curve in declared:

@@ -114,8 +114,8 @@ def test_rounding_explains_what_compressai_found_between_its_own_two_tables():
 def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
     bpp, psnr, ms_ssim = zip(*TURBO, strict=True)
     result = compared(rows_of("jpeg", bpp, psnr, ms_ssim), (PSNR, MS_SSIM))
-    assert [one.verdict for one in result] == ["explained", "explained"]
-    assert all("libjpeg 9d" in one.why for one in result)
+    assert [judgement.verdict for judgement in result] == ["explained", "explained"]
+    assert all("libjpeg 9d" in reason.why for reason in result)
     assert 0.09 < result[0].mean_db < 0.13
     (worse,) = compared(rows_of("jpeg", bpp, [value - 0.25 for value in psnr]))
     assert worse.verdict == "differs"
@@ -172,7 +172,7 @@ def test_a_newer_vtm_explains_ms_ssim_where_psnr_agrees(psnr_shift, ms_ssim_db, 
     moved = [1 - (1 - value) * 10 ** (-ms_ssim_db / 10) for value in ms_ssim]
     rows = rows_of("vtm", bpp, [one + psnr_shift for one in psnr], moved, codec_version=version)
     result = compared(rows, (MS_SSIM, PSNR))
-    assert [one.verdict for one in result] == verdicts
+    assert [judgement.verdict for judgement in result] == verdicts
     if verdicts == ["agrees", "explained"]:
         assert result[1].largest_db == pytest.approx(0.065, abs=2e-3)
         assert "VTM 9.1" in result[1].why
@@ -185,7 +185,7 @@ def test_other_weights_and_caveats_are_not_compared():
     (result,) = compared(rows_of("ours", bpp[::4], psnr[::4], variant="beta=3.84", **AUTHORS))
     assert result.verdict == "agrees"
     rows = rows_of("compressai", (0.2, 0.4), (28, 29), caveat="random weights", **HYPERPRIOR)
-    assert [one.why for one in compared(rows)] == ["ours are random weights"]
+    assert [reason.why for reason in compared(rows)] == ["ours are random weights"]
     trained = {"variant": "model=bmshj2018-hyperprior:weights=matched"}
     assert compared(rows_of("compressai", (0.2, 0.4), (28, 29), **trained)) == []
 

@@ -226,7 +226,7 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     for name, rule in rules.items():
         measure = Measure.named(name)
         panels[measure.column] = overlay(published_curves(points, "kodak", measure), rule)
-    assert [one.name for one in panels["psnr_db"].compatible] == ["HiFiC"]
+    assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC"]
     assert panels["lpips_alex"].compatible == ()
     refused, absent = left_out(points, panels, "kodak")
     assert "lpips_alex of HiFiC: lpips-alex/hific" in refused

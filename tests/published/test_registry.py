@@ -102,7 +102,7 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
         "MLIC++", "COIN (all.csv)", "mine (all.csv)",
     ]  # fmt: skip
     result = published_curves(own, "kodak", Measure.named("psnr"))
-    assert [len(one.points) for one in result] == [5] * 7
+    assert [len(curve.points) for curve in result] == [5] * 7
     assert len({one.system.label for one in result}) == 7
 
 

@@ -23,7 +23,7 @@ def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_p
     first, *others = sweep("avif", container_bytes=280, chroma="4:4:4")
     rows = [first | {"container_bytes": 300}, *others]
     record, summary = details(tmp_path, rows, sweep("jpeg", chroma="4:2:0", recorded=True))
-    avif, jpeg = sorted(record["codecs"], key=lambda one: one["codec"])
+    avif, jpeg = sorted(record["codecs"], key=lambda entry: entry["codec"])
     mean = (300 + 280 * len(others)) / (1 + len(others))
     assert avif["container_bytes"] == pytest.approx(mean)
     assert jpeg["container_bytes"] is None

@@ -88,7 +88,7 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
     message = export(folder)
     assert "10 pictures written, 0 were there before" in message
     assert "bpp at quality=10, quality=40, quality=80\n" in message
-    lines = {one["file"]: one for one in listed(folder)}
+    lines = {record["file"]: record for record in listed(folder)}
     for row_ in rows_of(folder):
         name = (
             f"{row_['image'][:-4]}__{row_['codec']}__quality={row_['setting_value']:g}"
@@ -115,8 +115,8 @@ def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
     for name in ("cup", "spoon"):
         source = read_image(folder / "both" / f"{name}__source.png").pixels
         assert np.array_equal(source, read_image(measured / "photos" / f"{name}.png").pixels)
-    of_sources = [one for one in listed(folder, "both") if one["codec"] == "source"]
-    assert [one["file"] for one in of_sources] == ["cup__source.png", "spoon__source.png"]
+    of_sources = [record for record in listed(folder, "both") if record["codec"] == "source"]
+    assert [record["file"] for record in of_sources] == ["cup__source.png", "spoon__source.png"]
     assert list(of_sources[0])[:5] == ["file", "dataset", "image", "codec", "spec"]
     assert len(pictures(folder, "both")) == 8
     images(*place, folder / "alone", "--codecs", "jpeg", "--no-source")
@@ -138,7 +138,7 @@ def test_what_is_there_stays_and_a_second_export_adds_to_the_table(folder):
     before = {name: (folder / "out" / name).stat().st_mtime_ns for name in pictures(folder)}
     for stream in list(store_of(folder).streams()):  # so that decoding again would fail
         if hashlib.sha256(stream.read_bytes()).hexdigest() in {
-            one["stream_sha256"] for one in rows_of(folder) if one["codec"] == "webp"
+            record["stream_sha256"] for record in rows_of(folder) if record["codec"] == "webp"
         }:
             stream.write_bytes(b"")
     message = export(folder, "--codecs", "webp,jpeg")
@@ -149,7 +149,7 @@ def test_what_is_there_stays_and_a_second_export_adds_to_the_table(folder):
     assert len(listed(folder)) == 10, "lines on files that are still there stay"
     (folder / "out" / min(pictures(folder))).unlink()
     export(folder, "--codecs", "jpeg", "--images", "spoon")
-    assert {one["file"] for one in listed(folder)} == pictures(folder)
+    assert {record["file"] for record in listed(folder)} == pictures(folder)
 
 
 def test_another_content_is_refused_before_anything_is_written_unless_forced(folder):
@@ -174,7 +174,7 @@ def test_another_content_is_refused_before_anything_is_written_unless_forced(fol
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(folder, device):
-    changed = next(one for one in rows_of(folder) if one["codec"] == "webp")
+    changed = next(record for record in rows_of(folder) if record["codec"] == "webp")
     other = {**changed, "decoded_sha256": "0" * 64, "finished_utc": "2099", "device": device}
     store_of(folder).append([other])
     message = export(folder, "--codecs", "webp", code=1)
@@ -194,9 +194,9 @@ def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
 
 
 def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_them(folder):
-    for one in rows_of(folder):
-        if one["codec"] == "jpeg":
-            stream_of(folder, one).unlink()
+    for record in rows_of(folder):
+        if record["codec"] == "jpeg":
+            stream_of(folder, record).unlink()
     message = export(folder)
     assert (
         "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
@@ -248,16 +248,18 @@ def test_what_no_row_has_is_refused_in_one_sentence(folder):
 
 def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
     rows = rows_of(folder)
-    rate = sorted(one["bpp"] for one in rows if one["codec"] == "jpeg")[2]
+    rate = sorted(record["bpp"] for record in rows if record["codec"] == "jpeg")[2]
     message = export(folder, "--bpp", rate)
     expected = {}
     for image in ("cup.png", "spoon.png"):
         for codec in ("jpeg", "webp"):
-            of_both = [one for one in rows if (one["image"], one["codec"]) == (image, codec)]
-            best = min(of_both, key=lambda one: abs(np.log(one["bpp"] / rate)))
+            of_both = [
+                record for record in rows if (record["image"], record["codec"]) == (image, codec)
+            ]
+            best = min(of_both, key=lambda record: abs(np.log(record["bpp"] / rate)))
             if abs(np.log(best["bpp"] / rate)) <= np.log(1.6):
                 expected[image, codec] = best["bpp"]
-    result = {(one["image"], one["codec"]): float(one["bpp"]) for one in listed(folder)}
+    result = {(record["image"], record["codec"]): float(record["bpp"]) for record in listed(folder)}
     assert result == expected
     of_jpeg = sorted(bpp for (_, codec), bpp in expected.items() if codec == "jpeg")
     assert f"rate     jpeg: {of_jpeg[0]:.3f} to {of_jpeg[1]:.3f} bpp at quality=" in message
@@ -266,14 +268,18 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
 
 
 def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_near(folder):
-    rows = [one for one in rows_of(folder) if (one["image"], one["codec"]) == ("cup.png", "jpeg")]
-    first, second, _ = sorted(rows, key=lambda one: one["bpp"])
+    rows = [
+        record
+        for record in rows_of(folder)
+        if (record["image"], record["codec"]) == ("cup.png", "jpeg")
+    ]
+    first, second, _ = sorted(rows, key=lambda record: record["bpp"])
     stream_of(folder, first).unlink()
     words = "--codecs", "jpeg", "--images", "cup", "--bpp"
     both_near = (first["bpp"] * second["bpp"]) ** 0.5 * 0.99  # the first is nearer
     assert second["bpp"] / both_near < 1.6
     export(folder, *words, both_near)
-    assert [float(one["bpp"]) for one in listed(folder)] == [second["bpp"]]
+    assert [float(record["bpp"]) for record in listed(folder)] == [second["bpp"]]
     reported = export(
         folder, *words, first["bpp"] / 1.2, code=2, to="none"
     )  # only the first is near
@@ -311,7 +317,7 @@ def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
     images(ROOT / "results", "sample", tmp_path, *words)
     decoded, source = sorted(tmp_path.glob("*.png"), key=lambda path: "source" in path.name)
     assert re.fullmatch(r"astronaut__vtm__qp=37__\d\.\d{3}bpp\.png", decoded.name)
-    (line,) = (one for one in listed(tmp_path, ".") if one["codec"] == "vtm")
+    (line,) = (record for record in listed(tmp_path, ".") if record["codec"] == "vtm")
     assert line["origin"] == "recorded"
     first, second = (read_image(path).pixels.astype(float) for path in (decoded, source))
     error = np.mean((first - second) ** 2)

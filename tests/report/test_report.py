@@ -64,14 +64,14 @@ def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_as
 
 def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path):
     rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif")]
-    for one in rows:
-        if one["codec"] != "jpeg":
-            one |= {"ms_ssim": None, "ms_ssim_reason": "weights (bench fetch x): no weight file"}
-        if one["codec"] == "webp":
-            one |= {"lpips_alex": None, "lpips_alex_reason": "not computed"}
+    for record in rows:
+        if record["codec"] != "jpeg":
+            record |= {"ms_ssim": None, "ms_ssim_reason": "weights (bench fetch x): no weight file"}
+        if record["codec"] == "webp":
+            record |= {"lpips_alex": None, "lpips_alex_reason": "not computed"}
     fill(tmp_path, rows)
     words = "--metrics", "psnr,ms_ssim,lpips,dists"
-    settings = len({one["setting_value"] for one in rows})
+    settings = len({record["setting_value"] for record in rows})
     message = bench_report(tmp_path, *words).splitlines()
     assert f"not drawn or compared: {2 * settings} points in some metrics" in message
     assert "no values: 1 metric" in message
@@ -89,7 +89,10 @@ def many_codecs(folder):
     rows = []
     names = ["jpeg", "webp", "avif", "x265", "vvenc", "vtm", "bpg", "jpegxl", "jpeg2000", "elic"]
     for place, name in enumerate(names):
-        rows += [one | {"num_bytes": one["num_bytes"] * 20 // (20 + place)} for one in sweep(name)]
+        rows += [
+            record | {"num_bytes": record["num_bytes"] * 20 // (20 + place)}
+            for record in sweep(name)
+        ]
     return fill(folder, rows)
 
 
@@ -119,8 +122,8 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     assert len(text.encode()) < 10_000
     first = next(line for line in text.splitlines() if line and line[0] != "#")
     with (out / "bd_rate.csv").open() as file:
-        result = [one for one in csv.DictReader(file) if one["metric"] == "psnr_db"]
-    rates = {one["codec"]: float(one["bd_rate_percent"] or "inf") for one in result}
+        result = [entry for entry in csv.DictReader(file) if entry["metric"] == "psnr_db"]
+    rates = {entry["codec"]: float(entry["bd_rate_percent"] or "inf") for entry in result}
     best = min(rates, key=rates.get)
     assert best == "vtm"
     assert f"VTM 23.13 needs {-rates[best]:.0f} % fewer bits" in first
@@ -162,8 +165,8 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, t
 
 def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
     rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        one["num_bytes"] = int((40 if one["codec"] == "jpeg" else 20) * one["setting_value"])
+    for entry in rows:
+        entry["num_bytes"] = int((40 if entry["codec"] == "jpeg" else 20) * entry["setting_value"])
     fill(tmp_path, rows)
     bench_report(tmp_path, "--anchor", "webp", "--metrics", "psnr")
     with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
@@ -175,9 +178,11 @@ def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
 
 def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
     rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif"), *sweep("x265")]
-    for one in rows:
-        dips = {"webp": (20,), "avif": (20, 60)}.get(one["codec"], ())
-        one["psnr_db"] += 9 if one["codec"] == "x265" else -6 * (one["setting_value"] in dips)
+    for record in rows:
+        dips = {"webp": (20,), "avif": (20, 60)}.get(record["codec"], ())
+        record["psnr_db"] += (
+            9 if record["codec"] == "x265" else -6 * (record["setting_value"] in dips)
+        )
     fill(tmp_path, rows)
     bench_report(tmp_path, "--metrics", "psnr")
     text = (tmp_path / "kodak" / "report" / "bd_rate.md").read_text()
@@ -188,7 +193,7 @@ def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
     ):
         assert words in text
     with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
-        result = {one["codec"]: one for one in csv.DictReader(file)}
+        result = {record["codec"]: record for record in csv.DictReader(file)}
     assert result["webp"]["points_left_out"] == "webp quality=20 by 4"
     assert result["avif"]["bd_rate_percent"] == result["x265"]["bd_rate_percent"] == ""
     message = bench_report(tmp_path, "--metrics", "psnr", "--any-overlap")
@@ -207,10 +212,10 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     message = bench_report(tmp_path, "--dataset", "plain", "--metrics", "psnr")
     starts = {line.partition(":")[0] for line in message.splitlines()}
     assert not {"lossy sources", "sizes"} & starts
-    for one in rows:
-        one["source_lossy"] = one["image"] != "a"
-        if one["image"] == "bb":
-            one["width_px"], one["height_px"] = 8, 6
+    for record in rows:
+        record["source_lossy"] = record["image"] != "a"
+        if record["image"] == "bb":
+            record["width_px"], record["height_px"] = 8, 6
     fill(tmp_path, rows, "mixed")
     message = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
     (lossy,) = [line for line in message if line.startswith("lossy sources: 2 of 3 images")]
@@ -220,7 +225,7 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
 
 
 def test_common_brings_back_points_that_lack_images(tmp_path):
-    rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
+    rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
     fill(tmp_path, rows)
     assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
     message = bench_report(tmp_path, "--metrics", "psnr", "--common")

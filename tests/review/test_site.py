@@ -138,7 +138,7 @@ def repository(tmp_path_factory):
     text = StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**one, "psnr_db": float(one["psnr_db"]) + 0.5} for one in rows)
+    writer.writerows({**record, "psnr_db": float(record["psnr_db"]) + 0.5} for record in rows)
     lines.write_text(text.getvalue())
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", "Submit two codecs")

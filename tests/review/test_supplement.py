@@ -46,7 +46,7 @@ def test_names_that_lead_out_of_an_archive_are_left_out(tmp_path, kind):
         path.write_bytes(gzip.compress(path.read_bytes()))
     result = opened(path, tmp_path)
     assert [curve.name for curve in result.curves] == ["ours"]
-    assert {one.name for one in result.left_out} == MEMBERS.keys() - {"ours.csv"}
+    assert {entry.name for entry in result.left_out} == MEMBERS.keys() - {"ours.csv"}
 
 
 def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):

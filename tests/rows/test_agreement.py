@@ -32,8 +32,8 @@ PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
     ],
 )
 def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, same):
-    one = row("ours", 2, "a", psnr_db=30.0, stream_sha256="s", decoded_sha256="d", num_bytes=100)
-    pair = table([one, one | change])
+    record = row("ours", 2, "a", psnr_db=30.0, stream_sha256="s", decoded_sha256="d", num_bytes=100)
+    pair = table([record, record | change])
     assert agree(pair, np.array([0]), np.array([1])).tolist() == [same]
     assert agree(pair, np.array([1]), np.array([0])).tolist() == [same]
 
@@ -46,10 +46,10 @@ def test_lossless_and_failed_rows_agree_with_their_like():
 
 def hashed(rows, pixels="d"):
     """Rows with a stream and pixels of their own setting and image."""
-    places = (f"{one['setting_value']}{one['image']}" for one in rows)
+    places = (f"{record['setting_value']}{record['image']}" for record in rows)
     return [
-        one | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
-        for one, place in zip(rows, places, strict=True)
+        record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
+        for record, place in zip(rows, places, strict=True)
     ]
 
 
@@ -64,16 +64,18 @@ def store(tmp_path):
 def rounded(rows, by=1e-5):
     """The rows as another processor makes them: other pixels, at one setting other streams."""
     return [
-        one
-        | {"run": "2027", "psnr_db": one["psnr_db"] + by}
-        | ({"stream_sha256": f"t{one['image']}"} if one["setting_value"] == 20 else {})
-        for one in hashed(rows, "e")
+        record
+        | {"run": "2027", "psnr_db": record["psnr_db"] + by}
+        | ({"stream_sha256": f"t{record['image']}"} if record["setting_value"] == 20 else {})
+        for record in hashed(rows, "e")
     ]
 
 
 def test_rows_of_another_processor_are_one_curve_with_the_bundled_ones(store):
-    mine = rounded([one for one in sweep("ours", variant="beta=0") if one["setting_value"] < 60])
-    store.append([one | {"lpips_alex": None, "lpips_alex_protocol": None} for one in mine])
+    mine = rounded(
+        [record for record in sweep("ours", variant="beta=0") if record["setting_value"] < 60]
+    )
+    store.append([record | {"lpips_alex": None, "lpips_alex_protocol": None} for record in mine])
     rows = store.table()
     assert rows.num_rows == 18
     assert sum(not one for one in rows["bundled"].to_pylist()) == 12
@@ -82,7 +84,7 @@ def test_rows_of_another_processor_are_one_curve_with_the_bundled_ones(store):
     for measure in (PSNR, LPIPS):  # the bundled rows have LPIPS of streams that agree
         assert len(curves(summary, measure)["ours:beta=0"]) == 6
     (mean,) = {p.means["psnr_db"].value for p in summary.points if p.setting.value == 5}
-    assert mean == pytest.approx(np.mean([one["psnr_db"] for one in mine[:3]]), abs=1e-12)
+    assert mean == pytest.approx(np.mean([record["psnr_db"] for record in mine[:3]]), abs=1e-12)
 
 
 def test_a_larger_difference_is_said_once_with_its_size_and_makes_no_second_curve(store):
@@ -100,9 +102,9 @@ def test_a_larger_difference_is_said_once_with_its_size_and_makes_no_second_curv
 
 
 def test_builds_with_equal_streams_in_all_cells_of_both_are_one(store):
-    few = [one for one in sweep("ours", variant="beta=0", fingerprint="new") if
-           one["setting_value"] == 5]  # fmt: skip
-    store.append([one | {"run": "2027"} for one in hashed(few)])
+    few = [record for record in sweep("ours", variant="beta=0", fingerprint="new") if
+           record["setting_value"] == 5]  # fmt: skip
+    store.append([record | {"run": "2027"} for record in hashed(few)])
     summary = summarise(store.table())
     (points,) = curves(summary, PSNR).values()
     assert (len(points), summary.left_out, len(summary.replaced)) == (6, (), 0)

@@ -121,7 +121,7 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
     mine.add(known)
     path = bundled.ship("field", mine)
     assert path.name == "shipped-field.parquet"
-    assert pq.read_table(path)["key"].to_pylist() == sorted(one.key for one in known)
+    assert pq.read_table(path)["key"].to_pylist() == sorted(entry.key for entry in known)
     again = Reductions(tmp_path / "bundled")
     assert again.get("x").influence is None
     assert again.get(known[3].key).influence.tolist() == [0.5, -0.5]

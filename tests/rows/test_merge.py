@@ -57,7 +57,7 @@ def merged(into, *folders):
 
 def rows(results, dataset="kodak"):
     result = Store(results / dataset).table().to_pylist()
-    return sorted(result, key=lambda one: one["cell"])
+    return sorted(result, key=lambda record: record["cell"])
 
 
 def content(results):
@@ -119,7 +119,7 @@ def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
     assert without_place(rows(first)) == without_place(rows(whole))
     assert len(list(first.glob("kodak/per_image/*"))) == 1, "they are put together"
     shared = CELLS[3][0]["cell"]
-    assert next(one["run"] for one in rows(first) if one["cell"] == shared) == "run-a"
+    assert next(record["run"] for record in rows(first) if record["cell"] == shared) == "run-a"
 
 
 DIFFERENT = {
@@ -148,11 +148,11 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
         assert sentence.startswith("jpeg quality=10 a: ")
         for origin in ("run run-a, machine of run-a", "run run-b, machine of run-b"):
             assert origin in sentence
-        for one in (cell(10, "a")[0], different):
-            pixels = one["decoded_sha256"][:8] if one["decoded_sha256"] else "unknown pixels"
-            stream = f"{one['num_bytes']} bytes ({one['stream_sha256'][:8]})"
+        for record in (cell(10, "a")[0], different):
+            pixels = record["decoded_sha256"][:8] if record["decoded_sha256"] else "unknown pixels"
+            stream = f"{record['num_bytes']} bytes ({record['stream_sha256'][:8]})"
             assert f"{stream}, decoded to {pixels}, in " in sentence
-        kept = {one["setting_value"]: one for one in rows(into)}
+        kept = {record["setting_value"]: record for record in rows(into)}
         assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
         assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
         assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
@@ -166,7 +166,7 @@ def test_pixels_that_differ_by_rounding_are_no_conflict(tmp_path):
     second = machine(tmp_path / "second", [(rounded | {"finished_utc": LATER}, stream)], "run-b")
     (reported,) = merged(tmp_path / "into", first, second)
     assert reported.conflicts == ()
-    assert [one["run"] for one in rows(tmp_path / "into")] == ["run-b"]
+    assert [record["run"] for record in rows(tmp_path / "into")] == ["run-b"]
 
 
 def test_a_disagreement_within_one_folder_is_told_and_what_is_valid_there_stays(tmp_path):
@@ -188,7 +188,7 @@ def test_failures_and_seconds_are_no_conflict_and_a_success_wins(tmp_path):
     slower = ({**done, "encode_seconds": 9.0}, stream)
     second = machine(tmp_path / "second", [slower], "run-b")
     (reported,) = merged(first, second)
-    assert (reported.conflicts, [one["status"] for one in rows(first)]) == ((), ["ok"])
+    assert (reported.conflicts, [record["status"] for record in rows(first)]) == ((), ["ok"])
 
 
 def test_a_metric_that_only_the_other_machine_computed_is_taken_over(tmp_path):
@@ -228,7 +228,7 @@ def test_rows_that_bench_does_not_write_are_left_out_and_counted(tmp_path):
     (done,) = merged(tmp_path / "into", tmp_path / "first")
     why = "with a codec, run or sha256 that bench does not write"
     assert done.damaged == (f"{store.folder}: 7 rows are left out, {why}",)
-    assert [one["setting_value"] for one in rows(tmp_path / "into")] == [30]
+    assert [record["setting_value"] for record in rows(tmp_path / "into")] == [30]
 
 
 def test_links_out_of_a_folder_are_not_followed(three, tmp_path):

@@ -119,7 +119,7 @@ def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path, monkeypatc
         assert store.table().num_rows == 5
     sets = tmp_path / "kodak" / "sets"
     sets.mkdir()
-    values = {one.name: pa.nulls(90_000, one.type) for one in SCHEMA}
+    values = {entry.name: pa.nulls(90_000, entry.type) for entry in SCHEMA}
     (sets / "bomb.parquet").write_bytes(to_parquet(pa.table(values, SCHEMA)))
     with pytest.warns(DamagedResults, match=r"bomb\.parquet is left out: unpacked, it claims"):
         Reductions(store.folder)

@@ -93,7 +93,7 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     rows = [row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)]
     shipped = store.ship("checkpoints", measured.table(rows))
     assert store.read().done() == set(), "nothing was measured here"
-    assert {one["cell"]: one["recorded"] for one in store.table().to_pylist()} == {
+    assert {record["cell"]: record["recorded"] for record in store.table().to_pylist()} == {
         "a": True,
         "b": True,
         "v": True,
@@ -104,7 +104,9 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     store.compact()
     assert shipped.read_bytes() == content
     assert store.read().done() == {"a", "c"}
-    shown = {one["cell"]: (one["bpp"], one["bundled"]) for one in store.table().to_pylist()}
+    shown = {
+        record["cell"]: (record["bpp"], record["bundled"]) for record in store.table().to_pylist()
+    }
     assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None), "v": (4.0, True)}
 
 
@@ -117,7 +119,7 @@ def test_bundled_rows_stay_beside_rows_that_came_out_otherwise_here(store, chang
     store.ship("checkpoints", measured.table(bundled))
     failed = {"status": "failed", "stream_sha256": None, "decoded_sha256": None}
     store.append([row("a", **same, variant="w") | (change or failed)])
-    rows = [(one["cell"], bool(one["bundled"])) for one in store.table().to_pylist()]
+    rows = [(record["cell"], bool(record["bundled"])) for record in store.table().to_pylist()]
     assert sorted(rows) == [("a", False), ("a", True), ("b", True), ("c", True), ("g", True)]
     assert store.read().done() == ({"a"} if change else set())
 
@@ -133,8 +135,12 @@ def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store)
     store.append([row("c", **{**same, "decoded_sha256": "e"}, **here)])
     store.append([row("d", **{**same, "stream_sha256": "t"}, **here)])
     result = {
-        one["cell"]: (one["lpips_alex"], one["lpips_alex_protocol"], one["lpips_alex_reason"])
-        for one in store.table().to_pylist()
+        record["cell"]: (
+            record["lpips_alex"],
+            record["lpips_alex_protocol"],
+            record["lpips_alex_reason"],
+        )
+        for record in store.table().to_pylist()
     }
     without = (None, None, "no weights")
     assert result == {

@@ -54,7 +54,7 @@ def alike(row, other):
     """Whether rows have equal sizes, and equal pixels or the same PSNR by one rule; or failed."""
     if not row["status"] == other["status"] == "ok":
         return row["status"] == other["status"]
-    of_psnr = [(one["psnr_db"], one["psnr_db_protocol"]) for one in (row, other)]
+    of_psnr = [(record["psnr_db"], record["psnr_db_protocol"]) for record in (row, other)]
     pixels = row["decoded_sha256"] == other["decoded_sha256"]
     rounded = of_psnr[0] == of_psnr[1] and of_psnr[0][0] is not None
     return row["num_bytes"] == other["num_bytes"] and (pixels or rounded)

@@ -23,7 +23,7 @@ def test_a_file_is_written_with_the_folders_above_it(tmp_path):
     assert path.read_bytes() == "wörds".encode()
     write_file(path, memoryview(b"later"))
     assert path.read_bytes() == b"later"
-    assert [one.name for one in path.parent.iterdir()] == ["file"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
 def test_what_was_there_stays_until_the_block_ends_and_where_it_fails(tmp_path):
@@ -36,7 +36,7 @@ def test_what_was_there_stays_until_the_block_ends_and_where_it_fails(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted(path)
     assert path.read_text() == "second"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):

@@ -33,7 +33,7 @@ def place(tmp_path_factory):
 
 def test_each_matched_network_sees_what_ours_sees_for_a_level():
     night = load_recipe("night")
-    members = {one.name: one for one in matched_suite(night, Path())}
+    members = {entry.name: entry for entry in matched_suite(night, Path())}
     assert list(members) == [
         "ours", "hyperprior-1", "hyperprior-2", "hyperprior-3", "hyperprior-4",
         "hyperprior-whole-3",
@@ -43,16 +43,16 @@ def test_each_matched_network_sees_what_ours_sees_for_a_level():
     coarse = sum(stage.steps * stage.batch for stage in night.stages if not stage.float32)
     assert 0 < coarse < total
     for number, lmbda in enumerate(LAMBDAS, start=1):
-        one = members[f"hyperprior-{number}"]
-        assert total / 5 <= one.recipe.crops_before(2) < total / 5 + 2 * night.stages[0].batch
-        stage, last = one.recipe.stages
+        run = members[f"hyperprior-{number}"]
+        assert total / 5 <= run.recipe.crops_before(2) < total / 5 + 2 * night.stages[0].batch
+        stage, last = run.recipe.stages
         assert coarse / 5 <= stage.steps * stage.batch < coarse / 5 + stage.batch
         assert (stage.float32, last.float32) == (False, True)
         assert last.learning_rate / stage.learning_rate == pytest.approx(
             night.stages[-1].learning_rate / night.stages[0].learning_rate
         )
         assert (last.lambdas, last.decay_at) == (stage.lambdas, night.stages[-1].decay_at)
-        assert (one.subject.config["lmbda"], stage.kind, stage.learning_rate) == (
+        assert (run.subject.config["lmbda"], stage.kind, stage.learning_rate) == (
             lmbda,
             "single_rate",
             LEARNING_RATE,

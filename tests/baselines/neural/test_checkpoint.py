@@ -63,7 +63,7 @@ def test_what_is_saved_comes_back(tmp_path):
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert all(parameter.requires_grad for parameter in result.network.parameters())
-    assert {one.name for one in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
 
 
 def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):

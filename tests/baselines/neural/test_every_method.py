@@ -87,7 +87,7 @@ def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec, controls):
 def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(method, preset):
     """A transformer comes on top of the transforms."""
     parts = costs(method, load_architecture(method).presets[preset])
-    work = sum(one.macs_per_pixel for name, one in parts.items() if name != "transformer")
+    work = sum(cost.macs_per_pixel for name, cost in parts.items() if name != "transformer")
     assert work == pytest.approx(macs_per_pixel("crdr", CRDR_SIZES[preset]), rel=0.05)
 
 

@@ -168,10 +168,10 @@ def test_a_tar_that_others_write_is_read(tmp_path):
                 tar.addfile(info, io.BytesIO(name[:5].encode()[:5].ljust(5)))
         with path.open("rb") as file:
             result = list(files_of_tar(file))
-            assert [one.name for one in result] == names
-            for one in result:
-                file.seek(one.offset_data)
-                assert file.read(one.size) == one.name[:5].encode()[:5].ljust(5)
+            assert [entry.name for entry in result] == names
+            for entry in result:
+                file.seek(entry.offset_data)
+                assert file.read(entry.size) == entry.name[:5].encode()[:5].ljust(5)
     assert LARGEST_EXTENSION_BYTES < 10_000
 
 

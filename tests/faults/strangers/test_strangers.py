@@ -170,7 +170,7 @@ def test_members_elsewhere_are_never_written(whole, tmp_path):
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     assert taken_in(path, tmp_path / "results")
-    assert {one.name for one in tmp_path.iterdir()} == {"in", "results"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"in", "results"}
     assert not Path("/tmp/rdrbench-escaped").exists()
 
 

@@ -133,13 +133,13 @@ def judge(
         rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
         verdicts = {row["key"]: row["verdict"] for row in rows if row["tree"] == tree}
         lines: dict[str, Any] = {}
-        for one in chosen:
-            if one.key not in verdicts:
+        for entry in chosen:
+            if entry.key not in verdicts:
                 lines = lines or executed_lines(copy, tests, files, tree, out)
-                verdicts[one.key] = verdict(copy, one, lines)
-                kept = {"tree": tree, "key": one.key, "name": one.name}
+                verdicts[entry.key] = verdict(copy, entry, lines)
+                kept = {"tree": tree, "key": entry.key, "name": entry.name}
                 with out.open("a") as file:
-                    file.write(json.dumps({**kept, "verdict": verdicts[one.key]}) + "\n")
+                    file.write(json.dumps({**kept, "verdict": verdicts[entry.key]}) + "\n")
     return verdicts
 
 
@@ -239,8 +239,8 @@ def table(
     lines += ["|---|--:|--:|--:|--:|--:|"]
     for area in [*areas, *(["together"] if len(areas) > 1 else [])]:
         mine = [one for one in chosen if area == "together" or one.path.startswith(area)]
-        killed = sum(verdicts[one.key] == "killed" for one in mine)
-        equal = sum(verdicts[one.key] != "killed" and one.name in known for one in mine)
+        killed = sum(verdicts[entry.key] == "killed" for entry in mine)
+        equal = sum(verdicts[entry.key] != "killed" and entry.name in known for entry in mine)
         noticed = len(mine) - equal
         share = "-"
         if noticed:
@@ -289,9 +289,11 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     known = read_equivalents(root)
     print(f"seed {asked.seed}; tests: {' '.join(tests)}\n")
     print(table(areas, chosen, verdicts, known))
-    left = [one for one in chosen if verdicts[one.key] != "killed" and one.name not in known]
-    for one in left:
-        print(f"{one.path}:{one.mutant.line}: {verdicts[one.key]}: {one.mutant.change}")
+    left = [
+        entry for entry in chosen if verdicts[entry.key] != "killed" and entry.name not in known
+    ]
+    for entry in left:
+        print(f"{entry.path}:{entry.mutant.line}: {verdicts[entry.key]}: {entry.mutant.change}")
     return 1 if left else 0
 
 

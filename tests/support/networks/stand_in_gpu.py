@@ -229,7 +229,7 @@ def _counts_a_mask(args: Any) -> bool:
     """
     if len(args) > 2 and args[2].dim() == 0:
         return False
-    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+    return any(array is not None and array.dtype in (torch.bool, torch.uint8) for array in args[1])
 
 
 def _waits_for_a_copy(kind: Any, args: Any, kwargs: Any) -> bool:

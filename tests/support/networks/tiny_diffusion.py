@@ -23,7 +23,7 @@ def drawing_network(
     architecture = load_architecture(method)
     codec = BaseCodec(base)
     sweep = codec.codec.sweep[:levels]
-    values = tuple(float(one.value) for one in sweep)
+    values = tuple(float(entry.value) for entry in sweep)
     config = replace(
         architecture.presets[preset],
         base=codec.spec.text,

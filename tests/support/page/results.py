@@ -139,7 +139,7 @@ def data_of(page: Path) -> dict[str, Any]:
     result = re.search(r'id="page-data">(.*?)</script>', page.read_text(), re.DOTALL)
     assert result
     data: dict[str, Any] = json.loads(result[1])
-    saturating = {one["column"]: one["saturating"] for one in data["measures"]}
+    saturating = {record["column"]: record["saturating"] for record in data["measures"]}
     for point in data["points"]:
         for column, mean in point["means"].items():  # what model.js fills in
             if mean["value"] is not None and not mean.get("excluded"):

@@ -39,7 +39,7 @@ def test_its_values_and_gradients_are_those_of_a_convolution(one_thread, images)
     inputs = features(96, images).requires_grad_()
     ours, theirs = layer(inputs), plain(layer, inputs)
     given = (inputs, layer.weight, layer.bias)
-    gradients = (torch.autograd.grad(one.square().sum(), given) for one in (ours, theirs))
+    gradients = (torch.autograd.grad(tensor.square().sum(), given) for tensor in (ours, theirs))
     for one, other in ((ours.detach(), theirs.detach()), *zip(*gradients, strict=True)):
         rounding = 100 * torch.finfo(torch.float32).eps * float(other.abs().max())
         assert float((one - other).abs().max()) <= rounding

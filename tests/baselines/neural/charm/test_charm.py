@@ -13,9 +13,9 @@ from baselines.neural.cost import costs
 def test_the_published_size_has_the_published_parameters_and_work():
     """TensorFlow Compression's models/ms2020.py by its layers: 113.98 M, 580.7 k per pixel."""
     result = costs("charm", FULL)
-    assert sum(one.parameters for name, one in result.items() if name != "prior") == 113_976_323
+    assert sum(cost.parameters for name, cost in result.items() if name != "prior") == 113_976_323
     assert result["context"].parameters == 96_989_440
-    assert sum(one.macs_per_pixel for one in result.values()) == 580_722
+    assert sum(cost.macs_per_pixel for cost in result.values()) == 580_722
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_our_distributions_of_z_are_theirs_where_both_have_a_symbol():
         if name.startswith(prefix)
     }
     prior.load_state_dict(
-        {name: values[name].view(one.shape) for name, one in prior.state_dict().items()}
+        {name: values[name].view(array.shape) for name, array in prior.state_dict().items()}
     )
     ours = factorised_tables(prior)
     theirs = {name: stored(f"cdf.z.{name}") for name in ("quantized_cdf", "cdf_length", "offset")}

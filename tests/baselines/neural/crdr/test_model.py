@@ -217,11 +217,11 @@ def test_the_conditioning_begins_as_the_authors_draw_it():
     before = {name: one.clone() for name, one in network.state_dict().items()}
     network.begin(network.freezable().keys())
     control = {id(one) for one in network.freezable()["realism_control"]}
-    for name, one in network.named_parameters():
-        if id(one) not in control:
-            assert torch.equal(one, before[name])
-        elif one.ndim == 1:
-            assert not bool(one.any())
+    for name, tensor in network.named_parameters():
+        if id(tensor) not in control:
+            assert torch.equal(tensor, before[name])
+        elif tensor.ndim == 1:
+            assert not bool(tensor.any())
         else:
-            assert abs(float(one.detach().std()) / 0.02 - 1) < 4 / math.sqrt(2 * one.numel())
-            assert abs(float(one.detach().mean())) < 4 * 0.02 / math.sqrt(one.numel())
+            assert abs(float(tensor.detach().std()) / 0.02 - 1) < 4 / math.sqrt(2 * tensor.numel())
+            assert abs(float(tensor.detach().mean())) < 4 * 0.02 / math.sqrt(tensor.numel())

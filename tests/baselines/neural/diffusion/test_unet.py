@@ -83,7 +83,7 @@ def test_a_block_is_the_published_one_with_norms_over_channels(inputs, outputs):
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     features, vectors = torch.randn(2, inputs, 7, 9), torch.randn(2, 5)
-    state = {name: one.detach() for name, one in block.named_parameters()}
+    state = {name: tensor.detach() for name, tensor in block.named_parameters()}
 
     def norm(values, name):
         moved = values.permute(0, 2, 3, 1)

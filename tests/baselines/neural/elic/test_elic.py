@@ -31,10 +31,12 @@ def official_network(**widths):
 
 def test_the_published_size_has_the_parameters_and_the_work_of_compressais_network():
     result = costs("elic", FULL)
-    ours = sum(one.parameters for name, one in result.items() if name != "prior")
+    ours = sum(cost.parameters for name, cost in result.items() if name != "prior")
     theirs = official_network().named_parameters()
-    assert ours == sum(one.numel() for name, one in theirs if "entropy_bottleneck" not in name)
-    assert sum(one.macs_per_pixel for one in result.values()) == pytest.approx(564e3, rel=0.001)
+    assert ours == sum(
+        tensor.numel() for name, tensor in theirs if "entropy_bottleneck" not in name
+    )
+    assert sum(cost.macs_per_pixel for cost in result.values()) == pytest.approx(564e3, rel=0.001)
 
 
 def copied(official) -> ElicNetwork:
@@ -53,7 +55,7 @@ def copied(official) -> ElicNetwork:
     with torch.no_grad():
         for theirs, mine in pairs:
             sources, targets = list(theirs.parameters()), list(mine.parameters())
-            assert [one.shape for one in sources] == [one.shape for one in targets]
+            assert [array.shape for array in sources] == [array.shape for array in targets]
             for source, target in zip(sources, targets, strict=True):
                 target.copy_(source)
         layers = [one for one in codec["hyper"].h_s if hasattr(one, "weight")]

@@ -17,7 +17,7 @@ def test_the_published_size_has_the_published_parameters_and_work():
     result = costs("hific", FULL)
     assert result["analysis"].parameters == 7_423_420
     assert result["synthesis"].parameters == 156_774_683
-    assert round(sum(one.macs_per_pixel for one in result.values())) == 762_090
+    assert round(sum(cost.macs_per_pixel for cost in result.values())) == 762_090
 
 
 def test_a_position_is_normalised_over_its_channels_with_the_unbiased_variance():

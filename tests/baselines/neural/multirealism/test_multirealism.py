@@ -16,8 +16,8 @@ from support.networks.tiny_checkpoint import noise
 def test_the_large_size_has_nearly_the_work_of_the_reimplementation():
     """Nikolai10/MRIC by its layers: 85.9 M, 1,109 k per pixel, with one stack less."""
     result = costs("multirealism", FULL)
-    assert sum(one.parameters for one in result.values()) == pytest.approx(85.9e6, rel=0.03)
-    assert sum(one.macs_per_pixel for one in result.values()) == pytest.approx(1109e3, rel=0.003)
+    assert sum(cost.parameters for cost in result.values()) == pytest.approx(85.9e6, rel=0.03)
+    assert sum(cost.macs_per_pixel for cost in result.values()) == pytest.approx(1109e3, rel=0.003)
 
 
 def test_the_features_are_beta_and_its_sines_and_cosines():

@@ -59,7 +59,7 @@ def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
 def every_bit(rows: int, columns: int, stage: int) -> str:
     """Digest of features and logits too: rounding to frequencies hides most differences."""
     parts = parts_of(ExactTransformer(seeded()), rows, columns, stage)
-    return sha256(b"".join(one.tobytes() for part in parts for one in part)).hexdigest()
+    return sha256(b"".join(array.tobytes() for part in parts for array in part)).hexdigest()
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (11, 13)], ids=str)

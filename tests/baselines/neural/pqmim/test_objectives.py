@@ -30,7 +30,7 @@ def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
     assert float(result.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
     assert float(result.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
     result.total.backward()
-    reached = {name for name, one in network.named_parameters() if one.grad is not None}
+    reached = {name for name, tensor in network.named_parameters() if tensor.grad is not None}
     assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
 
 

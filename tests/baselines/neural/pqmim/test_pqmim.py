@@ -99,8 +99,8 @@ def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkey
     write_tiny(tmp_path / "pqmim-perceptual-1.safetensors", "pqmim", seed=7)
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     codec, perceptual = PqMim(), PqMim(perceptual=1)
-    assert [one.value for one in codec.sweep] == [1, 2]
-    assert [one.value for one in perceptual.sweep] == [1]
+    assert [entry.value for entry in codec.sweep] == [1, 2]
+    assert [entry.value for entry in perceptual.sweep] == [1]
     info, other = codec.describe(), perceptual.describe()
     assert info.caveat == "after the abstract; untrained"
     assert (info.tuned_for, other.tuned_for) == ("PSNR", "perceptual quality")

@@ -121,8 +121,8 @@ def summary_of(names, extra=()):
     for place, name in enumerate(names):
         variant = f"beta=3.84:checkpoint=a/{place}.safetensors"
         labels[label_of("ours", variant)] = name
-        for one in sweep("ours", variant=variant):
-            rows.append(one | {"num_bytes": one["num_bytes"] + 10 * place})
+        for row in sweep("ours", variant=variant):
+            rows.append(row | {"num_bytes": row["num_bytes"] + 10 * place})
     rows += extra
     return named(summarise(table(rows)), labels)
 

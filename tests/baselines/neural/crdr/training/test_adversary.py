@@ -203,7 +203,7 @@ def test_a_level_of_another_processs_part_is_averaged_as_zero_gradients():
     adversary = adversary_of(objective="sgan")
     both, first = np.float32([0, 1]), np.float32([0])
     adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, q_of_batch=both)
-    grads = {name: one.grad for name, one in adversary._network.named_parameters()}
+    grads = {name: tensor.grad for name, tensor in adversary._network.named_parameters()}
     assert not bool(grads["heads.1.8.bias"].any())
     assert bool(grads["heads.0.8.bias"].any())
     assert grads["heads.2.8.bias"] is None

@@ -152,8 +152,8 @@ def test_published_a_batch_has_one_rate_and_one_beta():
     assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert all(near(count, 2000, 1 / 5) for count in counts.values())
     drawn = draws(4000, **{**REALISM, "batch": 3})
-    assert all(len(set(one.beta.tolist())) == 1 for one in drawn)
-    counts = Counter(float(one.beta[0]) for one in drawn)
+    assert all(len(set(levels.beta.tolist())) == 1 for levels in drawn)
+    counts = Counter(float(levels.beta[0]) for levels in drawn)
     assert sorted(counts) == pytest.approx([5.12 * k / 100 for k in range(101)], abs=1e-6)
     assert all(near(count, 4000, 1 / 101) for count in counts.values())
 
@@ -190,10 +190,12 @@ def test_beta_is_zero_as_often_as_asked_on_top_of_the_uniform_draw(mixed, share)
 
 def test_a_map_has_two_regions_beside_or_above_each_other():
     drawn = draws(300, **{**REALISM, "map_share": 1.0, "crop_px": 256})
-    assert all(one.is_map and one.q.shape == one.beta.shape == (2, 4, 4) for one in drawn)
+    assert all(
+        levels.is_map and levels.q.shape == levels.beta.shape == (2, 4, 4) for levels in drawn
+    )
     ways = Counter()
-    for one in drawn:
-        for q, beta in zip(one.q, one.beta, strict=True):
+    for levels in drawn:
+        for q, beta in zip(levels.q, levels.beta, strict=True):
             assert len(np.unique(q)) == len(np.unique(beta)) == 2
             first = q == q[0, 0]
             assert np.array_equal(first, beta == beta[0, 0]), "q and beta change at the same place"
@@ -211,5 +213,5 @@ def test_a_map_has_two_regions_beside_or_above_each_other():
 @pytest.mark.parametrize(("side_px", "share"), [(64, 0.0), (128, 0.3)])
 def test_maps_come_as_often_as_asked_where_a_crop_has_regions(side_px, share):
     drawn = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
-    maps = sum(one.is_map for one in drawn)
+    maps = sum(levels.is_map for levels in drawn)
     assert near(maps, 1000, share) if share else maps == 0

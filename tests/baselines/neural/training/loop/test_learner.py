@@ -124,7 +124,7 @@ def test_the_gradient_of_the_whole_network_but_the_quantiles_is_clipped():
     named = dict(network.named_parameters())
     quantiles = [named.pop("quantiles").grad, named.pop("prior.quantiles").grad]
     assert [quantile.tolist() for quantile in quantiles] == [[1.0], [-1.0, -1.0]]
-    norm = math.sqrt(sum(float(one.grad.square().sum()) for one in named.values()))
+    norm = math.sqrt(sum(float(tensor.grad.square().sum()) for tensor in named.values()))
     assert norm == pytest.approx(0.01, rel=1e-3)
 
 

@@ -209,16 +209,16 @@ def test_buckets_are_averaged_in_turn_and_before_the_backward_pass_ends(monkeypa
     images = torch.randn(2, 8)
     layers(images).square().sum().backward()
     whole = [parameter.grad.clone() for parameter in layers.parameters()]
-    for one in layers.parameters():
-        one.grad = None
+    for tensor in layers.parameters():
+        tensor.grad = None
     with average.during():
         layers(images).square().sum().backward()
         assert sizes, "it waited for the end"
     assert missing[0] > missing[-1] == 0
     assert len(sizes) > 2
     assert sum(sizes) == 4 * 72
-    for one, before in zip(layers.parameters(), whole, strict=True):
-        assert torch.equal(one.grad, before / 2)
+    for tensor, before in zip(layers.parameters(), whole, strict=True):
+        assert torch.equal(tensor.grad, before / 2)
     assert unused.grad is None
 
 

@@ -56,7 +56,7 @@ def test_the_rates_of_the_suite_hold_the_recipe_s_own(method):
 def test_the_suite_of_the_papers_has_the_members_of_every_other():
     runs = field_suite(load_recipe("paper"), Path("out"))
     night = field_suite(load_recipe("night"), Path("out"))
-    assert sorted(one.name for one in runs) == sorted(one.name for one in night)
+    assert sorted(entry.name for entry in runs) == sorted(entry.name for entry in night)
     assert {one.target for one in runs} == {one.target for one in night}
     assert {one.recipe.sizes for one in runs} == {"full"}
     for run in runs:
