@@ -102,6 +102,9 @@ def train(
         Path | None, opt(ORIGIN, "Checkpoint of the same network to begin with.")
     ] = None,
     validation: ValidationName = None,
+    seed: Annotated[
+        int | None, opt(TRAINED, "Seed of weights and crops, in place of the recipe's.", min=0)
+    ] = None,
     precision: Precision = None,
     accumulate: Annotated[
         int | None,
@@ -159,7 +162,7 @@ def train(
             raise UsageError("--suite says itself which models it trains: leave those out")
         else:
             runs = training.suite(suite, load_recipe(recipe), out, learning_rate, members)
-        runs = training.in_manner(runs, precision, accumulate)
+        runs = training.in_manner(runs, precision, accumulate, seed)
         command = command_line(context, BESIDE)
         session = training.open_session(command, data, validation, request.device, max_minutes)
         require_logs(log or ())

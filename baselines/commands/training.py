@@ -155,9 +155,12 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def in_manner(
-    runs: Sequence[TrainingRun], precision: str | None, accumulate: int | None
+    runs: Sequence[TrainingRun],
+    precision: str | None = None,
+    accumulate: int | None = None,
+    seed: int | None = None,
 ) -> Sequence[TrainingRun]:
-    """Return the runs in a precision, and in parts of a batch, in place of their recipes'."""
+    """Return the runs in a precision, in parts of a batch, from a seed, not as in their recipes."""
     own: dict[str, Any] = {}
     if precision is not None:
         if precision not in PRECISIONS:
@@ -165,6 +168,8 @@ def in_manner(
         own = {"autocast": precision == "bfloat16", "tf32": precision == "tf32"}
     if accumulate is not None:
         own["accumulate"] = accumulate
+    if seed is not None:
+        own["seed"] = seed
     try:
         return [replace(run, recipe=replace(run.recipe, **own)) for run in runs]
     except ValueError as error:

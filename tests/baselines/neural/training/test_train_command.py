@@ -67,6 +67,19 @@ def test_what_is_finished_is_not_trained_again(place, unbroken):
     assert (folder / "state.pt").stat().st_mtime_ns == before
 
 
+def test_a_seed_takes_the_place_of_the_recipes(place, unbroken, tmp_path):
+    recipe = write_recipe(tmp_path / "seven.toml", seed=7)
+    bench(*training(place, tmp_path / "there", recipe=recipe))
+    bench(*training(place, tmp_path / "here", "--seed", 7))
+    first, there, here = (
+        load_checkpoint(folder / "ours.safetensors").card
+        for folder in (unbroken[0], tmp_path / "there", tmp_path / "here")
+    )
+    assert (here.sha256, here.seed) == (there.sha256, 7)
+    assert first.sha256 != here.sha256
+    assert "--seed 7" in here.command
+
+
 def test_the_losses_are_a_table_with_units_and_the_journals_numbers(unbroken):
     folder, _ = unbroken
     table = pq.read_table(folder / "losses.parquet")
