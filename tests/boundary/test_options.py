@@ -104,6 +104,6 @@ def test_values_of_python_and_of_the_command_line_become_one_request(points):
 
 @pytest.mark.parametrize("made", [Request, ReportRequest, CheckRequest])
 def test_verbs_repeat_no_declaration_of_a_request(made):
-    message = {told.help for _, told in declared(made).values()} - SHARED
+    helps = {told.help for _, told in declared(made).values()} - SHARED
     for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):
-        assert not [one for one in message if one in path.read_text()], path
+        assert not [one for one in helps if one in path.read_text()], path

@@ -38,8 +38,8 @@ def test_a_misspelt_name_gets_a_suggestion():
 
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
-    reported = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
-    assert len(select(reported, {}).contenders) == 2
+    specs = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
+    assert len(select(specs, {}).contenders) == 2
     commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
     with pytest.raises(UsageError, match="would both have the label 'copy'"):
         select([commands, commands.replace("cp {in} {out}:decode", "cat {in} {out}:decode")], {})

@@ -12,11 +12,11 @@ from support.rows.measured import sweep
 
 
 def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
-    message = {
+    own = {
         "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
         "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
     }
-    for codec, columns in message.items():
+    for codec, columns in own.items():
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
     files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
     words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])

@@ -175,9 +175,9 @@ def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
         "### ❔ bench check: undecided", "", "too few images to say (jpeg PSNR (dB)).", "",
     ]  # fmt: skip
     assert lines[4] == f"- {subjects(CHECK)[0]}"
-    message = [f"- {sentence}" for sentence in sentences(CHECK)]
-    begin = lines.index(message[0])
-    assert lines[begin : begin + len(message)] == message
+    bullets = [f"- {sentence}" for sentence in sentences(CHECK)]
+    begin = lines.index(bullets[0])
+    assert lines[begin : begin + len(bullets)] == bullets
     assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
     folded = lines.index("<details><summary>Seconds, and means at equal settings</summary>")
     assert [lines[at] for at in (folded - 1, folded + 1, -1)] == ["", "", "</details>"]

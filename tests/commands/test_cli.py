@@ -81,8 +81,8 @@ def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypa
     assert result["codecs"].keys() >= {*registry.CODECS, *registry.ALIASES}
     assert result["metrics"].keys() >= {*registry.METRICS, *registry.DISTRIBUTION_METRICS}
     assert result["datasets"].keys() >= set(registry.DATASETS)
-    assert all(len(name["title"]) > 4 for names in result.values() for name in names.values())
-    states = {name: one["state"] for names in result.values() for name, one in names.items()}
+    assert all(len(facts["title"]) > 4 for names in result.values() for facts in names.values())
+    states = {name: facts["state"] for names in result.values() for name, facts in names.items()}
     assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
     assert {states[name] for name in registry.NEED_OPTIONS} == {"options"}
     assert (states["lpips"], result["metrics"]["lpips"]["lacks"]) == (

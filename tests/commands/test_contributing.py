@@ -38,10 +38,10 @@ def follow(section, project):
 
 
 def edit(path, pattern, replacement):
-    text, result = re.subn(
+    text, count = re.subn(
         pattern, replacement, path.read_text(), count=1, flags=re.DOTALL | re.MULTILINE
     )
-    assert result == 1, f"{path} has no place like {pattern}"
+    assert count == 1, f"{path} has no place like {pattern}"
     path.write_text(text)
 
 

@@ -45,8 +45,8 @@ def options_of(command):
 
 
 def examples_of(command):
-    _, result, text = (command.epilog or "").partition("Examples:\n")
-    return [line.strip() for line in text.splitlines()] if result else []
+    _, heading, text = (command.epilog or "").partition("Examples:\n")
+    return [line.strip() for line in text.splitlines()] if heading else []
 
 
 ALL_EXAMPLES = [

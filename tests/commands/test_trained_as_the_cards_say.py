@@ -120,10 +120,10 @@ def sentences() -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("one", TABLE, ids=lambda entry: entry.label)
-def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(one):
-    cards, receiver = cards_of(one)
-    kmac, trained = training(one.label)
+@pytest.mark.parametrize("contender", TABLE, ids=lambda contender: contender.label)
+def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(contender):
+    cards, receiver = cards_of(contender)
+    kmac, trained = training(contender.label)
     declared = trained.petamacs, trained.optimiser, trained.steps
     assert declared == tuple(effort([*cards, *receiver]))
     works = [
@@ -131,7 +131,7 @@ def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(one):
         for card in cards
     ]
     steps = [
-        one.steps * part.macs_per_pixel / 1e3
+        contender.steps * part.macs_per_pixel / 1e3
         for card in receiver
         for part in costs(card.architecture, card.config).values()
     ]
@@ -163,8 +163,8 @@ def test_what_is_said_of_all_networks_of_the_field_is_so():
     for name in on_gpu:
         assert precisions.pop(name) == ["tf32", "float32"]
     older = {f"hyperprior-{level}" for level in range(1, 5)}  # cards, without precision
-    for name, message in precisions.items():
-        assert message == ([] if name in older else ["bfloat16", "float32"]), name
+    for name, precision in precisions.items():
+        assert precision == ([] if name in older else ["bfloat16", "float32"]), name
     whole = {name for name, card in FIELD.items() if photographs(card) == photographs(MICRO)}
     assert whole == older
     assert not CARDS["elic-4"].config.attention

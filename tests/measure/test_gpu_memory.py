@@ -65,8 +65,8 @@ def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_pat
         Image.fromarray(pixels + np.uint8(len(pixels))).save(tmp_path / f"{len(pixels)}.png")
     todo = cells(f"{CODECS}:ShortOfMemory", sources_in(tmp_path))
     bench = Workbench(conditions())
-    reported = {cell.source.height_px: bench.carry_out(cell).row["caveat"] for cell in todo}
-    assert reported == {40: "", 41: IN_TILES}
+    caveats = {cell.source.height_px: bench.carry_out(cell).row["caveat"] for cell in todo}
+    assert caveats == {40: "", 41: IN_TILES}
 
 
 def test_ours_can_do_with_tiles_and_its_decoder_reads_them(photo):

@@ -149,10 +149,10 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", "/w")
     monkeypatch.setenv("VTM_DIR", "/v")
     monkeypatch.setenv("SOMEBODYS_SECRET", "s")
-    reported = environment()
-    assert (reported["BENCH_WEIGHTS"], reported["VTM_DIR"]) == ("/w", "/v")
-    assert "SOMEBODYS_SECRET" not in reported
-    assert "PATH" not in reported
+    variables = environment()
+    assert (variables["BENCH_WEIGHTS"], variables["VTM_DIR"]) == ("/w", "/v")
+    assert "SOMEBODYS_SECRET" not in variables
+    assert "PATH" not in variables
 
 
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):

@@ -43,14 +43,14 @@ def test_values_at_the_end_of_a_scale_have_no_finite_place():
 def test_a_measure_is_its_column_label_direction_and_scale_whatever_figures_say_of_it():
     psnr = Measure.named("psnr")
     assert psnr == Measure("psnr_db", "PSNR (dB)", "higher")
-    message = {
+    facts = {
         "realism": 7,
         "published": "p",
         "meets": ("m",),
         "kind": "realism",
         "over_few": "few",
     }
-    for name, fact in message.items():
+    for name, fact in facts.items():
         assert {replace(psnr, **{name: fact}), psnr} == {psnr}
     assert psnr not in (replace(psnr, of_sets=True), replace(psnr, by_image=False))
 

@@ -67,15 +67,15 @@ def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order
     rows = [row("jpeg", q, "x") for q in (10, 20)]
     rows += [row("webp", 10, "x", encode_seconds=2.9), row("webp", 20, "x", encode_seconds=29.9)]
     order = ordered(cells("jpeg", "webp"), rows)
-    reported = [(c.source.file.name, c.codec.name, c.setting.value) for c in order]
+    sequence = [(c.source.file.name, c.codec.name, c.setting.value) for c in order]
     of_one = [("webp", 20), ("webp", 10), ("jpeg", 20), ("jpeg", 10)]
-    assert reported == [(image, *rest) for image in "ab" for rest in of_one]
+    assert sequence == [(image, *rest) for image in "ab" for rest in of_one]
 
 
 def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
     order = ordered(cells("jpeg", "vtm"), [row("jpeg", 10, "x")])
-    reported = [(c.codec.name, c.setting.value) for c in order[:4]]
-    assert reported == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
+    sequence = [(c.codec.name, c.setting.value) for c in order[:4]]
+    assert sequence == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
 
 
 def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():

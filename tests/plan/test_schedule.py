@@ -85,7 +85,7 @@ def test_a_bundle_in_the_way_costs_a_fraction_of_a_share_where_costs_differ_by_f
     draw = random.Random(7)
     cells = [(draw.randrange(400), 10 ** draw.uniform(-2, 3)) for _ in range(4000)]
     for workers in (1, 8, 64):
-        reported = [math.fsum(c[1] for c in bundle) for bundle in of_cells(cells, workers)]
-        result = makespan(reported, workers)
+        loads = [math.fsum(c[1] for c in bundle) for bundle in of_cells(cells, workers)]
+        result = makespan(loads, workers)
         assert result.seconds <= result.ideal * (1 + 1 / PARTS) + result.longest
         assert result.excess < 0.05

@@ -58,8 +58,8 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
-    reported = [r for r in records([one]) if r["system"] == "HiFiC"]
-    assert [(r["bpp"], r["value"], r["source"]) for r in reported] == [
+    points = [r for r in records([one]) if r["system"] == "HiFiC"]
+    assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]
 

@@ -32,13 +32,13 @@ LATER = "2025-01-02T00:00:00.000+00:00"
 def cell(quality, image, data=None, **more):
     """A row and its stream, which differ between cells unless given."""
     stream = data or f"stream {quality} {image}".encode()
-    reported = {
+    columns = {
         "num_bytes": len(stream),
         "stream_sha256": hashlib.sha256(stream).hexdigest(),
         "decoded_sha256": hashlib.sha256(b"decoded " + stream).hexdigest(),
         **more,
     }
-    return row("jpeg", quality, image, **reported), stream
+    return row("jpeg", quality, image, **columns), stream
 
 
 def machine(results, cells, run, dataset="kodak"):

@@ -43,7 +43,7 @@ def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
 
 
 def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
-    reported = [
+    printed = [
         "Resolved 2 packages in 2s",
         "Downloading torch (170.1MiB)",
         "Prepared 1 package in 1s",
@@ -52,14 +52,14 @@ def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
         "  Downloading b-1-py3-none-any.whl (64.8 MB)",
         "  Downloading c-1-py3-none-any.whl (15 kB)",
     ]
-    checkout.uv_says(*reported)
+    checkout.uv_says(*printed)
     code, message, _ = checkout.run("setup")
     assert code == 0
-    shown = [reported[1], reported[3], reported[5].strip()]
+    shown = [printed[1], printed[3], printed[5].strip()]
     assert [line for line in message.splitlines() if line.startswith("  ")] == [
         f"  {line}" for line in shown
     ]
-    assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == reported
+    assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == printed
 
 
 def test_where_uv_fails_pip_installs_the_same(checkout):

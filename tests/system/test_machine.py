@@ -54,11 +54,11 @@ def processor(monkeypatch, tmp_path):
 
 
 def test_processors_of_one_name_with_other_instructions_are_two_machines(processor):
-    reported = [
+    machines = [
         processor(f"model name : EPYC\nflags : sse {more}\n") for more in ("avx2", "avx2 avx512f")
     ]
-    assert [text.split(", ")[0] for text in reported] == ["EPYC", "EPYC"]
-    assert [text.split(", ")[2] for text in reported] == ["AVX2", "AVX-512"]
+    assert [text.split(", ")[0] for text in machines] == ["EPYC", "EPYC"]
+    assert [text.split(", ")[2] for text in machines] == ["AVX2", "AVX-512"]
 
 
 @pytest.mark.parametrize("slower", [2, 0.5])

@@ -144,10 +144,10 @@ def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(
 
 
 def test_only_exit_codes_that_are_accepted_are_no_failure():
-    reported = ["sh", "-c", "echo usage; exit 1"]
-    assert run_program(reported, timeout_seconds=300, accepted=(0, 1)) == b"usage\n"
+    command = ["sh", "-c", "echo usage; exit 1"]
+    assert run_program(command, timeout_seconds=300, accepted=(0, 1)) == b"usage\n"
     with pytest.raises(ProgramFailed, match="ended with exit code 1"):
-        run_program(reported, timeout_seconds=300)
+        run_program(command, timeout_seconds=300)
     with pytest.raises(ProgramFailed, match="ended with exit code 2"):
         run_program(["sh", "-c", "exit 2"], timeout_seconds=300, accepted=(0, 1))
 

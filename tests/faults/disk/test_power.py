@@ -165,9 +165,9 @@ SEEDS = [1, pytest.param(40, marks=pytest.mark.slow)]
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
 def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_path, record_property):
     changes, expected = recorded
-    message = [change[1] for change in changes if change[0] == "stored"]
+    stored = [change[1] for change in changes if change[0] == "stored"]
     assert len(expected) == 6
-    assert len(message) >= 6, "the rows were not stored one by one"
+    assert len(stored) >= 6, "the rows were not stored one by one"
     losses = list(lose_power(changes, tmp_path, seeds, partial(losses_after, expected=expected)))
     tell(record_property, "loss of power in a run", len(losses), len(losses))
     assert sum(losses) == 0
@@ -323,9 +323,9 @@ def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, record_p
     def losses_of(left, stored):
         state = load_state(left / "run", torch.device("cpu"))
         step = state["step"] if state else 0
-        reported = [entry["step"] for entry in Journal(left / "run" / "journal.jsonl").entries()]
+        steps = [entry["step"] for entry in Journal(left / "run" / "journal.jsonl").entries()]
         whole = not state or bool((state["weights"] == step).all())
-        return (step < max(stored, default=0)) + (not whole) + len(stored - {*reported})
+        return (step < max(stored, default=0)) + (not whole) + len(stored - {*steps})
 
     losses = list(lose_power(changes, tmp_path, 6, losses_of))
     tell(record_property, "loss of power in training", len(losses), len(losses))

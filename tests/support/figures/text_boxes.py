@@ -31,13 +31,13 @@ def crowding(figure: Figure) -> list[str]:
         texts = shown_texts(figure)
         boxes = [Text.get_window_extent(text).padded(-SLACK_PIXELS) for text in texts]
     canvas = figure.bbox
-    message = [
+    outside = [
         f"{text.get_text()!r} leaves the canvas"
         for text, box in zip(texts, boxes, strict=True)
         if min(box.x0, box.y0, canvas.x1 - box.x1, canvas.y1 - box.y1) < -SLACK_PIXELS
     ]
     pairs = combinations(zip(texts, boxes, strict=True), 2)
-    return message + [
+    return outside + [
         f"{one.get_text()!r} overlaps {other.get_text()!r}"
         for (one, first), (other, second) in pairs
         if first.overlaps(second)

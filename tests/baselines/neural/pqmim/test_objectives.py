@@ -38,9 +38,9 @@ def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
     objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
     with torch.no_grad():
         network.quantiser.codebooks[0, 5] = 1e3
-    reported = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
-    assert reported[:2] == [{}, {}]
-    assert reported[2]["replaced"] >= 1
+    updates = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
+    assert updates[:2] == [{}, {}]
+    assert updates[2]["replaced"] >= 1
     assert network.quantiser.codebooks[0, 5].abs().max() < 1e2
 
 

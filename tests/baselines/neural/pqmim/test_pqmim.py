@@ -168,9 +168,9 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
     *autoencoder, transformer = read_record(out / "pqmim-1").recipe.stages
     first, last = sum(one.crops for one in autoencoder), transformer.crops
     sides = autoencoder[0].crop_px, transformer.crop_px
-    reported = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
+    crops = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
     assert sides[0] != sides[1]
-    assert card["training_data"].endswith(reported)
+    assert card["training_data"].endswith(crops)
     assert card["crops"] == first + last
     assert load_architecture("pqmim").config_from_json(card["config"]).books == 4
     entries = [

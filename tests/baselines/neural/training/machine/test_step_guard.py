@@ -158,8 +158,8 @@ def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypa
     state = load_state(tmp_path, CPU)
     assert state["precision_steps"] == {"bfloat16": 2, "float32": 3}
     lines = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
-    message = [(line["stage"], line["step"], line["precision"]) for line in lines]
-    assert message == [
+    steps = [(line["stage"], line["step"], line["precision"]) for line in lines]
+    assert steps == [
         (0, 1, "bfloat16"), (0, 2, "float32"), (0, 3, "bfloat16"), (1, 2, "float32"),
     ]  # fmt: skip
 
