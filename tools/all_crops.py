@@ -4,7 +4,7 @@ Those of one rate are too large to be bundled beside the others: their rows on K
 results/budgets, copied by tools/ship_results.py; one of the hyperprior's is among the bundled ones.
 """
 
-from pathlib import Path
+import math
 
 import numpy as np
 import pandas as pd
@@ -16,20 +16,19 @@ from benchmark.analysis.interval import (
     bd_rates,
     set_and_left_out,
 )
-from benchmark.analysis.systems import label_of
+from tools.results_table import KODAK, bd_rate_cell
 
-WHOLE = Path(__file__).parents[1] / "results" / "budgets" / "results" / "kodak"
+WHOLE = KODAK.parent / "budgets" / "results" / "kodak"
 HYPERPRIOR = "hyperprior:weights=matched"
 ONE_RATE = {"compressai": HYPERPRIOR, "charm": "charm", "elic": "elic"}  # codec -> label
 ALL_RATES = "ivr", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro", "ours:beta=0"
 
 
-def all_crops_bd_rates(bundled: pd.DataFrame) -> dict[str, str]:
+def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, str]:
     """Return BD-rates in PSNR (%) against the hyperprior with all crops, by label, with intervals.
 
-    bundled: the bundled rows on Kodak.
+    bundled, labels: the bundled rows on Kodak, and the label of each.
     """
-    labels = pd.Series(map(label_of, bundled["codec"], bundled["variant"]), bundled.index)
     whole = pd.concat([benchmark.load(WHOLE), bundled[labels == f"{HYPERPRIOR}-whole"]])
     parts = {label: whole[whole["codec"] == codec] for codec, label in ONE_RATE.items()}
     parts |= {label: bundled[labels == label] for label in ALL_RATES}
@@ -49,7 +48,5 @@ def _curve(rows: pd.DataFrame) -> ResampledCurve:
 
 
 def _bd_rate(anchor: ResampledCurve, test: ResampledCurve) -> str:
-    interval = bd_rate_interval(anchor, test)
-    if interval is None:
-        return "–"
-    return f"{bd_rates(anchor, test)[0]:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+    low, high = bd_rate_interval(anchor, test) or (math.nan, math.nan)
+    return bd_rate_cell(bd_rates(anchor, test)[0], low, high)

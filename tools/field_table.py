@@ -19,12 +19,11 @@ from benchmark.analysis.systems import label_of
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import published_curves
 from benchmark.published.registry import read_points
-from tools.all_crops import all_crops_bd_rates
+from tools.all_crops import HYPERPRIOR, all_crops_bd_rates
 from tools.results_table import KODAK, bd_rates
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = ROOT / "baselines" / "checkpoints"
-ANCHOR = "hyperprior:weights=matched"
 METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
 HEADS = (
     "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
@@ -43,7 +42,7 @@ SHORT = (
 COLUMNS = (0, 2, 3, 4, 5, 6, 7, 8)
 # System and variant of published curves of PSNR, the anchor's first.
 PUBLISHED = {
-    ANCHOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
+    HYPERPRIOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
     "ivr": ("IVR", "without U-Net"), "ours:beta=0:size=micro": ("CRDR", "beta=0"),
     "ours:beta=3.84:size=micro": ("CRDR", "beta=3.84"),
 }  # fmt: skip
@@ -66,7 +65,7 @@ class Contender(NamedTuple):
 
 
 FIELD = (
-    Contender(ANCHOR, "hyperprior (Ballé 2018)", "hyperprior-[1-4].safetensors"),
+    Contender(HYPERPRIOR, "hyperprior (Ballé 2018)", "hyperprior-[1-4].safetensors"),
     Contender("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
     Contender("elic", "ELIC (He 2022)", ELIC),
     Contender("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
@@ -96,8 +95,8 @@ def lines(kodak: Path) -> Iterator[str]:
     """
     rows = benchmark.load(kodak)
     labels = pd.Series(map(label_of, rows["codec"], rows["variant"]), rows.index)
-    psnr, *others = [bd_rates(rows, ANCHOR, metric) for metric in METRICS]
-    all_crops, published = all_crops_bd_rates(rows), _published()
+    psnr, *others = [bd_rates(rows, HYPERPRIOR, metric) for metric in METRICS]
+    all_crops, published = all_crops_bd_rates(rows, labels), _published()
     yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for contender in FIELD:
@@ -130,7 +129,7 @@ def _published() -> dict[str, str]:
         if name != anchor
     }
     return {
-        ANCHOR: "0",
+        HYPERPRIOR: "0",
         **{k: f"{delta.value:+.1f}" for k, delta in deltas.items() if isinstance(delta, Delta)},
     }
 

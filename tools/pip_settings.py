@@ -30,15 +30,15 @@ def settings(listed: Iterable[str]) -> dict[str, str]:
     >>> settings(["global.index-url='https://a/simple'", ":env:.find-links='/b\\n/c'"])
     {'UV_DEFAULT_INDEX': 'https://a/simple', 'UV_FIND_LINKS': '/b,/c'}
     """
-    settings: dict[str, str] = {}
+    variables: dict[str, str] = {}
     lines = [line.partition("=") for line in listed]
     for section in SECTIONS:
         for key, _, value in lines:
             name = key.removeprefix(f"{section}.").removeprefix("default-")
             if key.startswith(f"{section}.") and name in NAMES:
                 uv, between = NAMES[name]
-                settings[uv] = between.join(str(literal_eval(value)).split())
-    return settings
+                variables[uv] = between.join(str(literal_eval(value)).split())
+    return variables
 
 
 if __name__ == "__main__":

@@ -65,9 +65,14 @@ def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{end}percent"] for end in ("", "low_", "high_"))
         mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
-        ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-        shown[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
+        shown[row["codec"]] = bd_rate_cell(value, low, high, mark)
     return shown
+
+
+def bd_rate_cell(value: float, low: float, high: float, mark: str = "") -> str:
+    """Return a BD-rate (%) with the ends of its interval, which may be NaN as it may."""
+    ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
+    return "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
 
 
 def _network() -> tuple[str, object]:

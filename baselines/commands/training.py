@@ -156,11 +156,11 @@ def _pair(text: str) -> tuple[int, int]:
 
 def in_manner(
     runs: Sequence[TrainingRun],
-    precision: str | None = None,
-    accumulate: int | None = None,
-    seed: int | None = None,
+    precision: str | None,
+    accumulate: int | None,
+    seed: int | None,
 ) -> Sequence[TrainingRun]:
-    """Return the runs in a precision, in parts of a batch, from a seed, not as in their recipes."""
+    """Return the runs with a precision, parts of a batch and a seed in place of their recipes'."""
     own: dict[str, Any] = {}
     if precision is not None:
         if precision not in PRECISIONS:

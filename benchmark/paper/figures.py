@@ -253,7 +253,7 @@ def realism_plots(
 def _generations(request: FigureRequest) -> PaperFigure:
     """Quality against generation, of each codec at its setting nearest to a rate."""
     result = read_one(
-        *(request.results, request.dataset, "all", ["psnr"]), data_dir=request.data_dir, whole=True
+        request.results, request.dataset, "all", ["psnr"], data_dir=request.data_dir, whole=True
     )
     name, store = result.name, Store(request.results / result.name.partition(":")[0])
     rows = store.generations()
