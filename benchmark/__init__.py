@@ -4,25 +4,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmark.api.codec import decoded, open_codec
+    from benchmark.api.plot import plot
+    from benchmark.api.rows import load, missing, protocols
+    from benchmark.api.run import run
+    from benchmark.api.tables import bd_rate, match, rank, summary
     from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
-    from benchmark.interface.codec import decoded, open_codec
-    from benchmark.interface.plot import plot
-    from benchmark.interface.rows import load, missing, protocols
-    from benchmark.interface.run import run
-    from benchmark.interface.tables import bd_rate, match, rank, summary
-    from benchmark.paper.ablation import write_ablation
+    from benchmark.show.paper.ablation import write_ablation
 
 # What `import benchmark` offers, by module and as text: importing it imports none of them.
 INTERFACE = {
     "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),
-    "benchmark.interface.codec": ("decoded", "open_codec"),
-    "benchmark.interface.plot": ("plot",),
-    "benchmark.interface.rows": ("load", "missing", "protocols"),
-    "benchmark.interface.run": ("run",),
-    "benchmark.interface.tables": ("bd_rate", "match", "rank", "summary"),
-    "benchmark.paper.ablation": ("write_ablation",),
+    "benchmark.api.codec": ("decoded", "open_codec"),
+    "benchmark.api.plot": ("plot",),
+    "benchmark.api.rows": ("load", "missing", "protocols"),
+    "benchmark.api.run": ("run",),
+    "benchmark.api.tables": ("bd_rate", "match", "rank", "summary"),
+    "benchmark.show.paper.ablation": ("write_ablation",),
 }
 __all__ = [
     "bd_rate", "decoded", "load", "match", "missing", "open_codec", "open_dataset", "plot",

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmark import user_file
+from benchmark import plugins
 from benchmark.errors import Reason, Unavailable, UnknownName
-from benchmark.user_file import plugins
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -180,7 +179,7 @@ def metric_class(name: str) -> type[Any]:
     ends with the first digits of the file's sha256.
     """
     if is_brought(name):
-        return user_file.metric_class(name)
+        return plugins.metric_class(name)
     spaces = FEATURE_SPACES if name in FEATURE_SPACES else {}
     result: type[Any] = _named("metric", {**METRICS, **DISTRIBUTION_METRICS, **spaces}, name)
     return result
@@ -279,4 +278,6 @@ def is_brought(name: str) -> bool:
     own = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
     if names_file(name):
         return True
-    return not any(name in table for table in own) and "/" not in name and name in plugins()
+    return (
+        not any(name in table for table in own) and "/" not in name and name in plugins.installed()
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import benchmark
-from benchmark.analysis.interval import (
+from benchmark.compare.interval import (
     ResampledCurve,
     bd_rate_interval,
     bd_rates,

@@ -14,11 +14,11 @@ import pandas as pd
 import benchmark
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import Cost, costs
-from benchmark.analysis.rate_distortion import Delta, bd_rate
-from benchmark.analysis.systems import label_of
+from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.published.curves import published_curves
+from benchmark.compare.published.registry import read_points
 from benchmark.metrics.measure import Measure
-from benchmark.published.curves import published_curves
-from benchmark.published.registry import read_points
+from benchmark.rows.systems import label_of
 from tools.all_crops import HYPERPRIOR, all_crops_bd_rates
 from tools.results_table import KODAK, bd_rates
 

@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmark.figures.table import csv_text
-from benchmark.published.points import PublishedPoint, slug
-from benchmark.published.registry import Paper, series_of, write_paper
+from benchmark.compare.published.points import PublishedPoint, slug
+from benchmark.compare.published.registry import Paper, series_of, write_paper
+from benchmark.show.table import csv_text
 from benchmark.system.atomic import write_file
 
 Row = Mapping[str, str]

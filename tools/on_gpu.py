@@ -44,19 +44,19 @@ from baselines.neural.training.photographs import pack
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.workers import Workers
+from benchmark.api.run import run
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, NotMeasurable, Unavailable, UsageError
-from benchmark.interface.run import run
-from benchmark.measure.engine import local
+from benchmark.measure import local
 from benchmark.metrics import feature_spaces
+from benchmark.plugins import one_line
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.spec import load_codec, parse_codec, resolve
 from benchmark.system.atomic import write_file
 from benchmark.system.machine import commit, machine
 from benchmark.system.settings import isolated, use_device
-from benchmark.user_file import one_line
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gpu.md"

@@ -20,9 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmark.analysis.systems import label_of
 from benchmark.rows.features import Reductions
 from benchmark.rows.store import Store
+from benchmark.rows.systems import label_of
 from benchmark.system.atomic import write_file
 
 RESULTS = Path(__file__).parent.parent / "results"

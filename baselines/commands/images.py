@@ -14,11 +14,11 @@ from benchmark.commands import options
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, CorruptStream, ImageRefused, Unavailable, UsageError
+from benchmark.measure.request import Request
 from benchmark.option import CODED, MANNER
-from benchmark.plan.request import Request
+from benchmark.plugins import one_line
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import use_device
-from benchmark.user_file import one_line
 
 if TYPE_CHECKING:
     from baselines.crdr import CRDR

@@ -18,8 +18,8 @@ from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run_folder import step_of
 from benchmark.commands import output
 from benchmark.errors import UnknownName, UsageError
+from benchmark.plugins import failed_in, load
 from benchmark.registry import names_file
-from benchmark.user_file import failed_in, load
 
 POLL_SECONDS = 0.5
 TAIL_BYTES = 1 << 16  # several reports, each with a validation

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import benchmark
-from benchmark.codec_spec import CodecSpec
 from benchmark.commands import output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.errors import UsageError
+from benchmark.measure.request import Request
 from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED
-from benchmark.plan.request import Request
+from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_file
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from benchmark.commands import options, output
 from benchmark.commands.audit_rows import audit_rows
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
+from benchmark.measure.request import Request
 from benchmark.option import MANNER, MEASURED, ORIGIN
-from benchmark.plan.request import Request
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.audit.pack_audit import PackAudit, Sources
     from benchmark.measure.independent_decode import Findings
-    from benchmark.packs.pack import Pack
+    from benchmark.review.audit.pack_audit import PackAudit, Sources
+    from benchmark.rows.packs.pack import Pack
 
 audit = Verbs("""Verify rows, streams, packs and colour conversions.
 
@@ -55,10 +55,10 @@ def audit_decode(
       bench audit decode results
       bench audit decode results --dataset sample --levels 0 --json
     """
-    from benchmark.analysis.stored import datasets_with_results
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
+    from benchmark.rows.stored import datasets_with_results
     from benchmark.system.machine import cores, machine
 
     request.use_folders()
@@ -100,11 +100,11 @@ def audit_pack(
       bench audit pack results/packs/vtm-23.13.tar
       bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
-    from benchmark.audit import pack_audit
-    from benchmark.measure.engine.workers import worker_context
     from benchmark.measure.workbench import Conditions
-    from benchmark.packs.pack import open_pack
+    from benchmark.measure.workers import worker_context
+    from benchmark.review.audit import pack_audit
     from benchmark.rows.codecs import NamedCodecs
+    from benchmark.rows.packs.pack import open_pack
 
     names = tuple(metric for metric in request.metrics if metric not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)
@@ -146,11 +146,11 @@ def audit_colour_round_trip(
       bench audit colour-round-trip
       bench audit colour-round-trip --codecs avif,x265 --dataset sample --limit 1
     """
-    from benchmark.audit.colour_round_trip import chosen_codecs, measure_round_trips
-    from benchmark.codec_spec import split_unescaped
     from benchmark.datasets.image import read_image
-    from benchmark.packs.pack import open_pack
-    from benchmark.plan.matrix import open_sources
+    from benchmark.measure.matrix import open_sources
+    from benchmark.review.audit.colour_round_trip import chosen_codecs, measure_round_trips
+    from benchmark.rows.packs.pack import open_pack
+    from benchmark.spec import split_unescaped
 
     request.use_folders()
     opened = [open_pack(path) for path in request.packs]
@@ -208,8 +208,8 @@ def _journeys(findings: "Findings") -> list[dict[str, Any]]:
 
 
 def _print_decoded(findings: "Findings", levels: int) -> None:
-    from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import VERDICTS
+    from benchmark.show.table import Table
 
     if journeys := _journeys(findings):
         within = f"within {counted(levels, 'level')}"

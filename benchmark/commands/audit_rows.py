@@ -11,14 +11,14 @@ from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import UsageError
+from benchmark.measure.request import Request
 from benchmark.option import TARGET
-from benchmark.plan.request import Request
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.audit.rows_again import VariantAgain
-    from benchmark.plan.select import Skipped
+    from benchmark.measure.select import Skipped
+    from benchmark.review.audit.rows_again import VariantAgain
 
 SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
 
@@ -45,13 +45,13 @@ def audit_rows(
       bench audit rows --dataset kodak --codecs ours,elic
       bench audit rows results --dataset sample --metrics psnr --json
     """
-    from benchmark.analysis.reduce import summarise_with_distributions
-    from benchmark.analysis.stored import datasets_with_results
-    from benchmark.audit import rows_again
     from benchmark.commands.outcome import run_with_progress
+    from benchmark.review.audit import rows_again
     from benchmark.rows.codecs import NamedCodecs
+    from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.schema import metric_names
     from benchmark.rows.store import Store
+    from benchmark.rows.stored import datasets_with_results
 
     compared: list[VariantAgain] = []
     sets: dict[str, list[tuple[str, float, float]]] = {}  # point, before and now, by column
@@ -118,9 +118,9 @@ def _print(
     sets: Mapping[str, Sequence[tuple[str, float, float]]],
     skipped: "Mapping[str, Skipped]",
 ) -> None:
-    from benchmark.audit.pack_audit import TOLERANCE
     from benchmark.commands.outcome import skipped_codecs
-    from benchmark.figures.table import NOTHING, Table
+    from benchmark.review.audit.pack_audit import TOLERANCE
+    from benchmark.show.table import NOTHING, Table
 
     counts = ("rows", "measured_again", "bytes_equal", "pixels_equal", "rounded")
     rows = [

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.check.request import CheckRequest
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs, takes
+from benchmark.compare.check.request import CheckRequest
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
+from benchmark.measure.request import Request
 from benchmark.option import TARGET, option
-from benchmark.plan.request import Request
 from benchmark.system.atomic import write_files
 
 if TYPE_CHECKING:
-    from benchmark.check.check import Check
-    from benchmark.measure.outcome import Outcome
-    from benchmark.plan.matrix import Matrix
+    from benchmark.compare.check.check import Check
+    from benchmark.measure.loop import Outcome
+    from benchmark.measure.matrix import Matrix
 
 NO_VERDICT = 4
 
@@ -61,9 +61,9 @@ def check(
       bench check --codec ours --checkpoint my.safetensors --against results/kodak
       bench check results/kodak other/kodak --codec jpeg --markdown verdict.md
     """
-    from benchmark.check.check import check as compare
-    from benchmark.check.row_sets import refuse_unknown_codec, two_row_sets
-    from benchmark.check.verdict_table import check_markdown, junit_xml
+    from benchmark.compare.check.check import check as compare
+    from benchmark.compare.check.row_sets import refuse_unknown_codec, two_row_sets
+    from benchmark.show.check_table import check_markdown, junit_xml
 
     sets = list(rows or ())
     refuse_several("--codec", asked.codec)
@@ -106,12 +106,12 @@ def check(
 
 
 def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool) -> "Check":
-    from benchmark.check.candidate import measure_candidate
-    from benchmark.check.check import Check
-    from benchmark.check.check import check as compare
-    from benchmark.check.pairing import NotComparable
-    from benchmark.check.row_sets import dataset_folders
     from benchmark.commands.outcome import print_outcome, run_with_progress
+    from benchmark.compare.check.candidate import measure_candidate
+    from benchmark.compare.check.check import Check
+    from benchmark.compare.check.check import check as compare
+    from benchmark.compare.check.pairing import NotComparable
+    from benchmark.compare.check.row_sets import dataset_folders
 
     def run(request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
         outcome = run_with_progress(
@@ -132,7 +132,7 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
 
 
 def _print(check: "Check") -> None:
-    from benchmark.check import verdict_table
+    from benchmark.show import check_table as verdict_table
 
     print(*verdict_table.subjects(check), sep="\n")
     for table in (*verdict_table.details(check), verdict_table.findings_table(check)):
@@ -162,8 +162,8 @@ def save(
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak
     """
-    from benchmark.analysis.stored import datasets_with_results
-    from benchmark.check.baseline import rows_to_keep, save_baseline
+    from benchmark.compare.check.baseline import rows_to_keep, save_baseline
+    from benchmark.rows.stored import datasets_with_results
 
     parts = [
         rows_to_keep(results / name.partition(":")[0], name, codecs)
@@ -184,8 +184,8 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     """
     from msgspec.structs import asdict
 
-    from benchmark.check.baseline import list_baselines
-    from benchmark.figures.table import Table
+    from benchmark.compare.check.baseline import list_baselines
+    from benchmark.show.table import Table
 
     records = list_baselines(results)
     if as_json:

@@ -47,12 +47,12 @@ def rank(
       bench rank --at psnr=32 --at lpips_squeeze=.15 --codecs ours,vtm,avif
       bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
     """
-    from benchmark.analysis.rank import RATE, parse_target
-    from benchmark.analysis.rank import rank as ranked_at
-    from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import rank_table
+    from benchmark.compare.rank import RATE, parse_target
+    from benchmark.compare.rank import rank as ranked_at
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
+    from benchmark.rows.stored import read_one
 
     if budget not in ("image", "set"):
         raise UsageError(f"--budget takes image or set, not {budget!r}")
@@ -118,11 +118,11 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.stored import read_one
-    from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.compare_tables import families, tradeoff_table
+    from benchmark.compare.tradeoff import tradeoffs
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
+    from benchmark.rows.stored import read_one
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
@@ -181,12 +181,12 @@ def match(
       bench match ours jpeg
       bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
     """
-    from benchmark.analysis.match import matches, parse_tolerance
-    from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import match_table
+    from benchmark.compare.match import matches, parse_tolerance
     from benchmark.metrics.measure import Measure
     from benchmark.rows.editions import image_numbers
     from benchmark.rows.schema import metric_names
+    from benchmark.rows.stored import read_one
 
     refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
@@ -224,10 +224,10 @@ def bd(
       bench bd vtm.csv mine.json
       bench bd VTM:CompressAI mine.csv --metrics psnr
     """
-    from benchmark.analysis.rate_distortion import curve_of
     from benchmark.commands.compare_tables import bd_records, bd_table
+    from benchmark.compare.curves import curve_of
+    from benchmark.compare.published.registry import read_curve
     from benchmark.metrics.measure import Measure
-    from benchmark.published.registry import read_curve
     from benchmark.rows.schema import metric_names
 
     curves = [read_curve(text, dataset, results) for text in (anchor, test)]

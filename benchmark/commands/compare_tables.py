@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.analysis.builds import Family, is_default, one_build
-from benchmark.analysis.interval import CONFIDENCE, DRAWS
-from benchmark.analysis.match import Average, Match, Tolerance
-from benchmark.analysis.rank import Estimate, Ranked, Target
-from benchmark.analysis.rate_distortion import Curve, Form, NoDelta, bd_metric, bd_rate
-from benchmark.analysis.stored import DatasetResults
-from benchmark.analysis.summarise import TIMED, Summary
-from benchmark.analysis.tradeoff import Tradeoff
+from benchmark.compare.builds import Family, is_default, one_build
+from benchmark.compare.curves import Curve, Form, NoDelta, bd_metric, bd_rate
+from benchmark.compare.interval import CONFIDENCE, DRAWS
+from benchmark.compare.match import Average, Match, Tolerance
+from benchmark.compare.rank import Estimate, Ranked, Target
+from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.table import NOTHING, Table, chosen_notes
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
-from benchmark.report.details import gone_sentences
+from benchmark.rows.stored import DatasetResults
+from benchmark.rows.summarise import TIMED, Summary
+from benchmark.show.report.details import gone_sentences
+from benchmark.show.table import NOTHING, Table, chosen_notes
 from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"

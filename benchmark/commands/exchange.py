@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.codec_spec import parse_codec, resolve, split_unescaped, unescaped
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
 from benchmark.errors import Unavailable, UsageError
+from benchmark.measure.request import Request
 from benchmark.option import EXPORTED, TARGET
-from benchmark.plan.request import Request
 from benchmark.registry import DATASETS, METRICS
+from benchmark.spec import parse_codec, resolve, split_unescaped, unescaped
 from benchmark.system.atomic import write_files
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted, listed
 
 if TYPE_CHECKING:
     from benchmark.datasets.dataset import Source
-    from benchmark.report.chosen_pictures import ChosenPictures
+    from benchmark.show.report.chosen_pictures import ChosenPictures
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
@@ -57,10 +57,10 @@ def codec_compare(
     Examples:
       bench export codec-compare --dataset kodak --codecs ours,vtm --to batches
     """
-    from benchmark.analysis.stored import read_one
     from benchmark.metrics.measure import Measure
-    from benchmark.report.codec_compare import LIST, batches, require_own
-    from benchmark.report.details import gone_sentences
+    from benchmark.rows.stored import read_one
+    from benchmark.show.report.codec_compare import LIST, batches, require_own
+    from benchmark.show.report.details import gone_sentences
 
     wanted = codecs, tuple(METRICS)
     stored = read_one(results, dataset, *wanted, all_rows=all_rows, whole=True)
@@ -99,9 +99,9 @@ def pack_export(
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
     """
-    from benchmark.analysis.stored import datasets_with_results
-    from benchmark.packs.export_pack import export_pack
+    from benchmark.rows.packs.export_pack import export_pack
     from benchmark.rows.store import Store
+    from benchmark.rows.stored import datasets_with_results
 
     specs = [
         spec.identity
@@ -132,8 +132,8 @@ def pack_import(
     Examples:
       bench pack import vtm.tar
     """
-    from benchmark.packs.contents import import_pack
-    from benchmark.packs.pack import open_pack
+    from benchmark.rows.packs.contents import import_pack
+    from benchmark.rows.packs.pack import open_pack
 
     for store in import_pack(open_pack(path), results, sys.argv[1:]):
         print(
@@ -222,11 +222,11 @@ def export_images(
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
       bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
     """
-    from benchmark.analysis.stored import datasets_with_results
-    from benchmark.packs.contents import dataset_contents, packs_beside
-    from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
-    from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
     from benchmark.rows.codecs import NamedCodecs
+    from benchmark.rows.packs.contents import dataset_contents, packs_beside
+    from benchmark.rows.stored import datasets_with_results
+    from benchmark.show.report.chosen_pictures import PictureChoice, choose_pictures, rates
+    from benchmark.show.report.exported_pictures import TABLE, export_pictures, for_json
     from benchmark.system.machine import cores
 
     if bpp is not None and not bpp > 0:
@@ -281,7 +281,7 @@ def _sources(
     chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
 ) -> "tuple[dict[str, Source], list[str]]":
     """Return the sources of the chosen pictures, and a sentence on those that are not here."""
-    from benchmark.plan.matrix import sources_of
+    from benchmark.measure.matrix import sources_of
 
     wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
     sources = sources_of(dataset, data_dir)

@@ -17,7 +17,7 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from benchmark.codec import Float64Array
     from benchmark.metrics.measure import Measure
-    from benchmark.published.explain import Explanation, Verdict
+    from benchmark.review.explain.explain import Explanation, Verdict
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 SHOWN = 6  # rules that explain nothing are listed up to there
@@ -115,11 +115,11 @@ def explain(
     """
     import numpy as np
 
+    from benchmark.compare.published.registry import read_curve
     from benchmark.metrics.measure import Measure
-    from benchmark.published.curve_rules import places
-    from benchmark.published.explain import explain as explained
-    from benchmark.published.reference import read_reference, scale_of
-    from benchmark.published.registry import read_curve
+    from benchmark.review.explain.curve_rules import places
+    from benchmark.review.explain.explain import explain as explained
+    from benchmark.review.explain.reference import read_reference, scale_of
     from benchmark.rows.schema import metric_names
 
     mine = read_curve(curve, dataset, results)
@@ -157,7 +157,7 @@ def explain(
 
 
 def _print(title: str, points: int, result: "Explanation") -> None:
-    from benchmark.figures.table import NOTHING, Table
+    from benchmark.show.table import NOTHING, Table
 
     size = f"{result.mean_db:+.2f} dB on average" if points > 1 else f"{result.mean_db:+.2f} dB"
     print(f"{title}: {counted(points, 'point')}, {size} (root mean square {result.before_db:.2f})")
@@ -203,7 +203,7 @@ def _words(verdict: "Verdict") -> list[str]:
 
 def _answer(points: int, result: "Explanation") -> str:
     """Return the sentences below the table."""
-    from benchmark.published.explain import DRAWS, EXACT_DB
+    from benchmark.review.explain.explain import DRAWS, EXACT_DB
 
     alarms = f"{100 * result.false_alarms:.0f} % of {DRAWS} simulated curves of no rule"
     if result.before_db <= EXACT_DB:
@@ -237,9 +237,9 @@ def _draw(
     """Write the figure of the first metric; raise `UsageError` for another kind of file."""
     import numpy as np
 
-    from benchmark.figures.explained import PlacedCurve, draw_explained
-    from benchmark.figures.texts import DATES, file_bytes
-    from benchmark.published.reference import scale_of
+    from benchmark.review.explain.reference import scale_of
+    from benchmark.show.figures.explained import PlacedCurve, draw_explained
+    from benchmark.show.figures.texts import DATES, file_bytes
     from benchmark.system.atomic import write_file
 
     kind = path.suffix.removeprefix(".")

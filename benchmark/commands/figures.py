@@ -9,10 +9,10 @@ from benchmark.commands import options
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
-from benchmark.figures.style import Look, drawn_as
+from benchmark.measure.request import Request
 from benchmark.option import DRAWING, TARGET
-from benchmark.paper.request import FILE, FigureRequest, example
-from benchmark.plan.request import Request
+from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.paper.request import FILE, FigureRequest, example
 from benchmark.system.atomic import require_inside
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
@@ -37,8 +37,8 @@ def _verb(name: str, more: str, text: str) -> None:
 
     @takes(FigureRequest, f"{SHARED} {more}")
     def verb(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
-        from benchmark.paper.figures import draw
-        from benchmark.paper.results import write_figure
+        from benchmark.show.paper.figures import draw
+        from benchmark.show.paper.results import write_figure
 
         request = asked.over(file, name)
         with drawn_as(request.look()):
@@ -136,8 +136,8 @@ def new(
     Examples:
       bench figures new
     """
-    from benchmark.figures.rate_curve import shown
-    from benchmark.paper.figures import evidence
+    from benchmark.show.figures.rate_curve import shown
+    from benchmark.show.paper.figures import evidence
     from benchmark.system.atomic import write_files
 
     path = file or FILE
@@ -177,8 +177,8 @@ def crdr(
       bench figures crdr
       bench figures crdr --only curves_kodak --font serif --out figures
     """
-    from benchmark.paper.crdr import draw_crdr
-    from benchmark.paper.results import PaperResults, write_figure
+    from benchmark.show.paper.crdr import draw_crdr
+    from benchmark.show.paper.results import PaperResults, write_figure
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"

@@ -11,8 +11,8 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
+from benchmark.measure.request import Request
 from benchmark.option import COMPARED
-from benchmark.plan.request import Request
 
 
 def list_(
@@ -35,7 +35,7 @@ def list_(
 
         list_all(as_json=as_json)
         return
-    from benchmark.audit import installation
+    from benchmark.review.audit import installation
 
     entries = installation.inventory()
     if as_json:
@@ -75,7 +75,7 @@ def doctor(
     """
     if results is not None:
         raise typer.Exit(_verify_results(results, as_json))
-    from benchmark.audit import installation
+    from benchmark.review.audit import installation
 
     request.use_folders()
     machine = installation.examine_machine(request.data_dir)
@@ -99,7 +99,7 @@ def doctor(
 
 def _verify_results(results: Path, as_json: bool) -> int:
     """Print what is wrong with a folder of results; return the exit code."""
-    from benchmark.audit.stored_results import verify_results
+    from benchmark.review.audit.stored_results import verify_results
 
     wrong, records = False, []
     for dataset in verify_results(results):

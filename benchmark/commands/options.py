@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from benchmark import registry
-from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
 from benchmark.option import (
     ALL_ROWS,
@@ -19,6 +18,7 @@ from benchmark.option import (
     TARGET,
     VERIFIED_ONLY,
 )
+from benchmark.spec import split_unescaped
 from benchmark.system.weights import NETWORKS
 
 

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
+from benchmark.compare.target import run_to_target
 from benchmark.datasets.dataset import Refused, unread_kinds
-from benchmark.measure.outcome import Failure, Outcome, Reached
+from benchmark.measure.estimate import WorkerPlan
+from benchmark.measure.loop import Failure, Outcome, Reached
+from benchmark.measure.matrix import Matrix
+from benchmark.measure.request import Request
 from benchmark.measure.run import run
-from benchmark.measure.target import run_to_target
+from benchmark.measure.select import Skipped
 from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure, overview_columns
-from benchmark.packs.pack import Pack
-from benchmark.plan.estimate import WorkerPlan
-from benchmark.plan.matrix import Matrix
-from benchmark.plan.request import Request
-from benchmark.plan.select import Skipped
 from benchmark.registry import METRICS, metric_class, scored_by_image
+from benchmark.rows.packs.pack import Pack
 from benchmark.system.text import counted
 from benchmark.system.weights import SEARCHED
 
 if TYPE_CHECKING:  # what a run without a table does not need
-    from benchmark.analysis.comparison import Ranking
-    from benchmark.analysis.summarise import Summary
+    from benchmark.compare.bd import Ranking
+    from benchmark.rows.summarise import Summary
 
 
 def run_with_progress(
@@ -86,12 +86,12 @@ def print_outcome(
     table: also print the means of every point; False: neither. details: every line and reason.
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
-    from benchmark.analysis.stored import WIDE_SPREAD, source_facts
+    from benchmark.rows.stored import WIDE_SPREAD, source_facts
 
     ranked = outcome.rows.num_rows and table is not False
     if ranked:
-        from benchmark.analysis.interval import draw_spreads
-        from benchmark.figures.table import draws_table
+        from benchmark.compare.interval import draw_spreads
+        from benchmark.show.table import draws_table
 
         measures = [*map(Measure.named, outcome.metrics)]
         summary, ranking = _summarised(outcome, measures, allow_few)
@@ -100,7 +100,7 @@ def print_outcome(
             print_table(draws_table(spreads))
     facts = source_facts(outcome.rows)
     if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
-        from benchmark.report.details import source_sentences
+        from benchmark.show.report.details import source_sentences
 
         print_lines(source_sentences(facts), details)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
@@ -130,7 +130,7 @@ def _reached_line(reached: Reached) -> str:
 
 def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
     """Print a table of the points, without less usual and unmeasured metrics."""
-    from benchmark.figures.table import means_table
+    from benchmark.show.table import means_table
 
     counts = {measure.column: summary.values_of(measure.column) for measure in measures}
     usual = overview_columns(counts)
@@ -151,8 +151,8 @@ def print_ranking(
     """
     if table is False:
         return
-    from benchmark.analysis.rate_distortion import LEAST_POINTS
-    from benchmark.figures.bd_table import ranking_heading, ranking_table
+    from benchmark.compare.curves import LEAST_POINTS
+    from benchmark.show.figures.bd_table import ranking_heading, ranking_table
 
     if table or not ranking.ranked:
         print_points(summary, measures)
@@ -201,8 +201,8 @@ def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
 ) -> "tuple[Summary, Ranking]":
     """Summarise the rows that were asked for, and rank them with stored rows of an anchor."""
-    from benchmark.analysis.comparison import default_anchor, rank, with_anchor
-    from benchmark.analysis.reduce import summarise_with_distributions
+    from benchmark.compare.bd import default_anchor, rank, with_anchor
+    from benchmark.rows.reduce import summarise_with_distributions
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder = outcome.matrix.store.folder
@@ -217,7 +217,7 @@ def _summarised(
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
     """Return an outcome as JSON values, with the ranking and the means."""
-    from benchmark.analysis.interval import draw_spreads
+    from benchmark.compare.interval import draw_spreads
 
     matrix = outcome.matrix
     measures = [*map(Measure.named, outcome.metrics)]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn
 
-    from benchmark.figures.table import Table
-    from benchmark.measure.outcome import Progress
+    from benchmark.measure.loop import Progress
+    from benchmark.show.table import Table
 
 SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all
 SHOWN_PROBLEMS = 20  # of an audit
@@ -39,7 +39,7 @@ def print_json(facts: object) -> None:
 
 def print_table(table: "Table") -> None:
     """Print a table, with rules on a terminal that is wide enough, else as plain text."""
-    from benchmark.figures.table import plain
+    from benchmark.show.table import plain
 
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
@@ -83,7 +83,7 @@ def print_comparison(
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
     """Write records to a csv file, if one was asked for."""
-    from benchmark.figures.table import csv_text
+    from benchmark.show.table import csv_text
     from benchmark.system.atomic import write_files
 
     if path is not None:

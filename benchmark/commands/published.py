@@ -16,11 +16,11 @@ from benchmark.option import COMPARED, MANNER, ORIGIN
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 
 if TYPE_CHECKING:
-    from benchmark.figures.table import Table
+    from benchmark.compare.published.curves import SystemCurve
+    from benchmark.compare.published.plausible import Finding
+    from benchmark.compare.published.points import PublishedPoint
     from benchmark.metrics.measure import Measure
-    from benchmark.published.curves import SystemCurve
-    from benchmark.published.plausible import Finding
-    from benchmark.published.points import PublishedPoint
+    from benchmark.show.table import Table
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
 # Protocol ids of metrics as a paper has them, where the column does not name it.
@@ -52,8 +52,8 @@ def list_all(
     Examples:
       bench published list --dataset kodak
     """
-    from benchmark.figures.table import Table
-    from benchmark.published.points import inventory, overview
+    from benchmark.compare.published.points import inventory, overview
+    from benchmark.show.table import Table
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
     points = _points(results, ["doubtful:all"], dataset)
@@ -82,7 +82,7 @@ def show(
     """
     from msgspec.structs import asdict
 
-    from benchmark.figures.table import Table
+    from benchmark.show.table import Table
 
     points = _points(results, names, dataset)
     if as_json:
@@ -115,11 +115,11 @@ def compare(
       bench published compare tcm mlic++ mine.csv
       bench published compare --dataset clic2020-valid
     """
+    from benchmark.compare.published.agreement import contradictions
+    from benchmark.compare.published.curves import published_curves
+    from benchmark.compare.published.points import DOUBTFUL
+    from benchmark.compare.published.registry import chosen_points
     from benchmark.metrics.measure import Measure
-    from benchmark.published.agreement import contradictions
-    from benchmark.published.curves import published_curves
-    from benchmark.published.points import DOUBTFUL
-    from benchmark.published.registry import chosen_points
     from benchmark.rows.schema import metric_names
 
     points = chosen_points(
@@ -158,10 +158,10 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
+    from benchmark.compare.published.plausible import DOUBTS
+    from benchmark.compare.published.points import PublishedPoint
+    from benchmark.compare.published.registry import add_paper, read_curve, read_points
     from benchmark.metrics.measure import Measure
-    from benchmark.published.plausible import DOUBTS
-    from benchmark.published.points import PublishedPoint
-    from benchmark.published.registry import add_paper, read_curve, read_points
 
     every = (*METRICS, *DISTRIBUTION_METRICS)
     named = {metric_class(name).column: name for name in every}
@@ -209,7 +209,7 @@ def check(
       bench published check
       bench published check --dataset kodak --json
     """
-    from benchmark.report.tables import check_published
+    from benchmark.show.report.tables import check_published
 
     result = check_published(results, dataset)
     if as_json:
@@ -222,9 +222,9 @@ def check(
 
 def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "Table":
     """Return a row for each curve, with its distance from the first of its group."""
-    from benchmark.analysis.rate_distortion import Delta
-    from benchmark.figures.table import NOTHING, Table
-    from benchmark.published.agreement import apart
+    from benchmark.compare.curves import Delta
+    from benchmark.compare.published.agreement import apart
+    from benchmark.show.table import NOTHING, Table
 
     rows = []
     for measure, (first, *others) in groups:
@@ -249,8 +249,8 @@ def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "
 
 def _points(results: Path, names: Sequence[str], dataset: str) -> "list[PublishedPoint]":
     """Return the points of these names on a dataset; raise `UsageError` without any."""
-    from benchmark.published.points import select
-    from benchmark.published.registry import read_points
+    from benchmark.compare.published.points import select
+    from benchmark.compare.published.registry import read_points
 
     chosen = select(read_points(results, doubtful=True), names)
     points = [point for point in chosen if dataset in ("all", point.dataset)]
@@ -278,8 +278,8 @@ def _implausible(
     dataset: str,
 ) -> "list[Finding]":
     """Return findings on a curve, beside the first published VTM's on the dataset."""
-    from benchmark.published.curves import published_curves
-    from benchmark.published.plausible import findings
+    from benchmark.compare.published.curves import published_curves
+    from benchmark.compare.published.plausible import findings
 
     vtm = [p for p in known if p.system == "VTM" and not p.doubt]
     anchors = [c for c in published_curves(vtm, dataset, measure) if len(c.points) > 1]

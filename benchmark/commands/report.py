@@ -9,16 +9,16 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
-from benchmark.figures.style import Look, drawn_as
+from benchmark.measure.request import Request
 from benchmark.option import DRAWING, PAGE_IMAGES, TARGET
-from benchmark.plan.request import Request
-from benchmark.report.request import ReportRequest
+from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.report.request import ReportRequest
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.report.report import Report
+    from benchmark.show.report.report import Report
 
 USUAL_PAGE_IMAGES = "14MB"
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
@@ -60,8 +60,8 @@ def report(
       bench report --dataset sample --metrics psnr,ms_ssim
       bench report --dataset kodak --anchor vtm --published hific --page
     """
-    from benchmark.page.write import page_request, start_workers, write_page
-    from benchmark.report.report import ReportSet, write_reports
+    from benchmark.show.page.write import page_request, start_workers, write_page
+    from benchmark.show.report.report import ReportSet, write_reports
 
     place = asked.results, request.data_dir, asked.dataset
     page_request(page_images, *place)  # refused before anything is drawn
@@ -104,7 +104,7 @@ def report(
 
 def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
-    from benchmark.report.details import counts_of, lines_of
+    from benchmark.show.report.details import counts_of, lines_of
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.codec_spec import split_unescaped
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import Unavailable
+from benchmark.measure.request import Request
 from benchmark.option import MANNER, ORIGIN, option
-from benchmark.plan.request import Request
 from benchmark.registry import scored_by_image
+from benchmark.spec import split_unescaped
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.plan.estimate import WorkerPlan
-    from benchmark.plan.simulate import ClusterForecast
+    from benchmark.measure.estimate import WorkerPlan
+    from benchmark.measure.simulate import ClusterForecast
 
 STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
 
@@ -131,10 +131,10 @@ def plan(
       bench plan --codecs vtm --dataset clic2020 --nodes 64 --json
     """
     from benchmark.commands.outcome import problem_lines, unread_lines
+    from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
+    from benchmark.measure.matrix import open_matrix
+    from benchmark.measure.simulate import forecast, imagine
     from benchmark.metrics.availability import computable, lacking
-    from benchmark.plan.estimate import CostModel, estimate, needs_of, plan_workers
-    from benchmark.plan.matrix import open_matrix
-    from benchmark.plan.simulate import forecast, imagine
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()

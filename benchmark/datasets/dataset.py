@@ -23,7 +23,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark import user_file
+from benchmark import plugins
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_module, dataset_opener, is_brought, means_folder
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
@@ -212,7 +212,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
 
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     """Return the dataset of `path.py:function`, which may take `folders`. Raises `UsageError`."""
-    function = user_file.load(name, "function")
+    function = plugins.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []
     try:
         made: object = function(*arguments)
@@ -221,8 +221,8 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     except BenchError:
         raise
     except Exception as error:
-        raise user_file.failed_in(name, function, "the function of", error) from error
-    place = user_file.place_of(name)
+        raise plugins.failed_in(name, function, "the function of", error) from error
+    place = plugins.place_of(name)
     if not isinstance(made, Dataset):
         raise UsageError(f"{place}: {name} is to return a Dataset, not {type(made).__name__}")
     if objection := _objection(made):

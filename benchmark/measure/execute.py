@@ -32,13 +32,13 @@ from benchmark.codec import (
     most_stream_bytes,
     offers,
 )
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
 from benchmark.facts import Facts, Work
+from benchmark.plugins import author_frame, is_of_package, one_line
+from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.programs import most_of_programs
-from benchmark.user_file import author_frame, is_of_package, one_line
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 FORGET_PEAK = b"5"  # man 5 proc

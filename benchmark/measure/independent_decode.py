@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Pixels
-from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError
-from benchmark.measure.engine.decoders import Decoder, decode_all
+from benchmark.measure.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
+from benchmark.measure.loop import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.schema import replaced
 from benchmark.rows.store import Store, one_per_cell
+from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 
 Row = Mapping[str, Any]

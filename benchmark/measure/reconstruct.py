@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import BenchError
-from benchmark.measure.engine.decoders import decode_all
+from benchmark.measure.decoders import decode_all
 from benchmark.measure.execute import Failed, decode_again
-from benchmark.packs.contents import DatasetContents
+from benchmark.rows.packs.contents import DatasetContents
+from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
 

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.engine.local import carry_out
-from benchmark.measure.engine.workers import worker_context
-from benchmark.measure.outcome import (
+from benchmark.measure.cells import Seconds, Task, cells_to_decode_twice, longest_first
+from benchmark.measure.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
+from benchmark.measure.local import carry_out
+from benchmark.measure.loop import (
     Engine,
     Outcome,
     Progress,
@@ -24,19 +24,19 @@ from benchmark.measure.outcome import (
     ShowsProgress,
     run_tasks,
 )
+from benchmark.measure.matrix import Matrix, measured_before, open_matrix, open_stored
+from benchmark.measure.request import Request
 from benchmark.measure.unscored import count_values, unscored
 from benchmark.measure.workbench import Conditions
+from benchmark.measure.workers import worker_context
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
 from benchmark.metrics.measure import protocols
-from benchmark.plan.cells import Seconds, Task, cells_to_decode_twice, longest_first
-from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
-from benchmark.plan.matrix import Matrix, measured_before, open_matrix, open_stored
-from benchmark.plan.request import Request
 from benchmark.registry import scored_by_image
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import one_per_cell
+from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory, cores
 from benchmark.system.settings import Device, isolated, use_device
 
@@ -275,8 +275,8 @@ def choose_backend(request: Request) -> Backend:
         raise UsageError(
             "--timing measures one machine with nothing else running: drop --engine ray"
         )
-    from benchmark.measure.engine.ray import cluster
-    from benchmark.measure.engine.ray.engine import RayEngine
+    from benchmark.measure.ray import cluster
+    from benchmark.measure.ray.engine import RayEngine
 
     nodes = cluster.connect(request.address)
     device = use_device(request.device, any(node.gpus for node in nodes.nodes))

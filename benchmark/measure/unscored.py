@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray
 from benchmark.datasets.dataset import Source
+from benchmark.measure.cells import Rescore
 from benchmark.metrics.availability import lasting
-from benchmark.plan.cells import Rescore
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import CODING, Codec, DeclaresSizes, Pixels, Setting, offers
-from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
+from benchmark.measure.cells import Cell, Rescore, Task
 from benchmark.measure.execute import (
     Enter,
     Failed,
@@ -24,14 +24,14 @@ from benchmark.measure.execute import (
     work_of,
 )
 from benchmark.measure.reconstruct import reconstruct
+from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer, Scores
-from benchmark.packs.pack import Pack, Recorded, open_pack
-from benchmark.plan.cells import Cell, Rescore, Task
-from benchmark.plan.request import Request
 from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.packs.pack import Pack, Recorded, open_pack
 from benchmark.rows.runs import new_run_id
 from benchmark.rows.schema import info_columns, metric_names
+from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
 

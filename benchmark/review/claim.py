@@ -7,22 +7,22 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.analysis.comparable import ComparableRows
-from benchmark.analysis.comparison import compare
-from benchmark.analysis.interval import Interval
-from benchmark.analysis.rate_distortion import Curve, Delta, NoDelta, bd_rate, curve_of, mean_curve
-from benchmark.analysis.summarise import Summary, summarise_rows
-from benchmark.analysis.systems import label_of
-from benchmark.codec_spec import CodecSpec, facts_of
+from benchmark.compare.bd import compare
+from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curve_of, mean_curve
+from benchmark.compare.interval import Interval
+from benchmark.compare.published.curve_file import NamedCurve
+from benchmark.compare.published.points import select
+from benchmark.compare.published.registry import read_points
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure, protocols
-from benchmark.published.curve_file import NamedCurve
-from benchmark.published.points import select
-from benchmark.published.registry import read_points
 from benchmark.registry import METRICS
 from benchmark.review.streams import Row, label_of_row
+from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.schema import alike, schema_of
 from benchmark.rows.store import Store, stores_below
+from benchmark.rows.summarise import Summary, summarise_rows
+from benchmark.rows.systems import label_of
+from benchmark.spec import CodecSpec, facts_of
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
 SENT = "what was sent"  # as the origin of an anchor's numbers

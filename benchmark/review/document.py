@@ -3,10 +3,10 @@
 from html import escape
 from typing import Any
 
-from benchmark.figures.table import Table, markdown
-from benchmark.page.document import sheet_html, table_html
 from benchmark.review.evidence import Answer
 from benchmark.review.review import Review
+from benchmark.show.page.document import sheet_html, table_html
+from benchmark.show.table import Table, markdown
 from benchmark.system.text import markdown_text
 
 LONG_CELL = 60  # characters, which break into lines

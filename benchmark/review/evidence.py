@@ -5,16 +5,16 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from benchmark.audit.pack_audit import values_sent
+from benchmark.compare.published.curve_file import NamedCurve
+from benchmark.compare.published.points import PublishedPoint
 from benchmark.datasets.dataset import Source
-from benchmark.figures.table import Table
-from benchmark.published.curve_file import NamedCurve
-from benchmark.published.points import PublishedPoint
 from benchmark.registry import METRICS, metric_class
+from benchmark.review.audit.pack_audit import values_sent
 from benchmark.review.claim import Judged
 from benchmark.review.streams import Again, Row, label_of_row, setting_of
 from benchmark.review.supplement import LeftOutFile
 from benchmark.rows.schema import metric_columns
+from benchmark.show.table import Table
 
 Verdict = Literal["yes", "partly", "no", "unknown"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture

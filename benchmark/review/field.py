@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from benchmark.codec_spec import facts_of
-from benchmark.figures.table import NOTHING, Table
+from benchmark.compare.published.points import slug
 from benchmark.metrics.measure import Measure
-from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import Answer, Reviewed, Verdict, verdict_of
 from benchmark.review.streams import label_of_row, spec_of
 from benchmark.review.supplement import LeftOutFile
+from benchmark.show.table import NOTHING, Table
+from benchmark.spec import facts_of
 from benchmark.system.text import counted, listed
 
 SURVIVALS: Mapping[str, tuple[Verdict, str]] = {

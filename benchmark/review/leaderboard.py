@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.analysis.comparison import Comparison, compare
-from benchmark.analysis.rate_distortion import NoDelta
-from benchmark.analysis.summarise import TIMED, Summary
-from benchmark.codec_spec import facts_of
-from benchmark.figures.table import escape_latex
+from benchmark.compare.bd import Comparison, compare
+from benchmark.compare.curves import NoDelta
 from benchmark.metrics.measure import Measure
-from benchmark.packs.pack import Pack
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import summary_of
 from benchmark.review.streams import Row, label_of_row, spec_of
 from benchmark.review.submission import Audit, Statement, Submission
+from benchmark.rows.packs.pack import Pack
 from benchmark.rows.runs import new_run_id, run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
+from benchmark.rows.summarise import TIMED, Summary
+from benchmark.show.table import escape_latex
+from benchmark.spec import facts_of
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
 WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements

@@ -5,13 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from statistics import fmean
 
-from benchmark.audit.pack_audit import TOLERANCE, values_sent
+from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
-from benchmark.figures.table import NOTHING, Table, decimals
-from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_class
+from benchmark.review.audit.pack_audit import TOLERANCE, values_sent
 from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
 from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, label_of_row, speed
+from benchmark.show.table import NOTHING, Table, decimals
 from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmark.audit.pack_audit import open_photographs
+from benchmark.compare.published.registry import read_points, read_published
 from benchmark.errors import BenchError, Unavailable
-from benchmark.measure.outcome import ShowsProgress
+from benchmark.measure.loop import ShowsProgress
+from benchmark.measure.request import Request
 from benchmark.measure.workbench import Conditions
 from benchmark.option import COMPARED, MANNER, option
-from benchmark.plan.request import Request
-from benchmark.published.registry import read_points, read_published
 from benchmark.review import field, measured
+from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
 from benchmark.review.streams import decode_again, reconstructed, scored_metrics, sent_rows

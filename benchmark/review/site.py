@@ -10,19 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmark.analysis.comparison import Comparison, default_anchor
-from benchmark.analysis.rate_distortion import NoDelta
+from benchmark.compare.bd import Comparison, default_anchor
+from benchmark.compare.curves import NoDelta
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.figures.table import DOUBTFUL, MINUS, NOTHING
-from benchmark.measure.outcome import ShowsProgress
+from benchmark.measure.loop import ShowsProgress
+from benchmark.measure.request import Request
 from benchmark.metrics.measure import Measure
 from benchmark.option import ANCHOR, COMPARED, DRAWING, ORIGIN, PAGE_IMAGES, TARGET, option
-from benchmark.page.document import sheet_html
-from benchmark.page.write import page_request, write_page
-from benchmark.plan.request import Request
-from benchmark.report.report import PAGE, ReportSet, write_reports
-from benchmark.report.request import ReportRequest
 from benchmark.review.claim import labels_of, name_among, summary_of
 from benchmark.review.leaderboard import (
     Entry,
@@ -36,6 +31,11 @@ from benchmark.review.streams import label_of_row
 from benchmark.review.submission import Submission, submissions
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
+from benchmark.show.page.document import sheet_html
+from benchmark.show.page.write import page_request, write_page
+from benchmark.show.report.report import PAGE, ReportSet, write_reports
+from benchmark.show.report.request import ReportRequest
+from benchmark.show.table import DOUBTFUL, MINUS, NOTHING
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 

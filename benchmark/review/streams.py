@@ -12,28 +12,28 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.systems import label_of
-from benchmark.audit.pack_audit import TOLERANCE, by_pixels, values_sent
 from benchmark.codec import bits_per_pixel
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
-from benchmark.measure.engine.decoders import Decoder, decode_all
+from benchmark.measure.cells import plan
+from benchmark.measure.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.outcome import Progress, ShowsProgress
+from benchmark.measure.loop import Progress, ShowsProgress
+from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
+from benchmark.measure.select import select
 from benchmark.measure.workbench import Conditions, Workbench
-from benchmark.packs.contents import row_of
-from benchmark.plan.cells import plan
-from benchmark.plan.request import Request
-from benchmark.plan.select import select
 from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, values_sent
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.editions import edition_rows
+from benchmark.rows.packs.contents import row_of
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
+from benchmark.rows.systems import label_of
+from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
 from benchmark.system.settings import use_device

@@ -9,11 +9,10 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from benchmark.audit.pack_audit import open_photographs
 from benchmark.errors import BadPack, StoreError
-from benchmark.measure.outcome import ShowsProgress
-from benchmark.packs.pack import INDEX, Pack, open_pack
-from benchmark.plan.request import Request
+from benchmark.measure.loop import ShowsProgress
+from benchmark.measure.request import Request
+from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.evidence import BROKEN
 from benchmark.review.streams import (
     Again,
@@ -28,6 +27,7 @@ from benchmark.review.streams import (
 )
 from benchmark.review.supplement import Supplement
 from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.packs.pack import INDEX, Pack, open_pack
 from benchmark.rows.runs import NAME
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular

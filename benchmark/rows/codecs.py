@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
+from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
 
 ALL = "all"
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.registry import names_file
 from benchmark.rows.features import Reductions
@@ -29,6 +28,7 @@ from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content
 from benchmark.rows.versions import agree, merge_versions
+from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark import user_file
+from benchmark import plugins
 from benchmark.codec import BoolArray, CodecInfo, Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import (
     DISTRIBUTION_METRICS,
@@ -22,6 +21,7 @@ from benchmark.registry import (
     is_brought,
     metric_class,
 )
+from benchmark.spec import CodecSpec
 from benchmark.system.imports import leave_pandas_out
 
 leave_pandas_out()  # every table is of this file's columns, and few of them become data frames
@@ -261,7 +261,7 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
     for name in names:
         own = metric_columns(metric_class(name).column)
         for column in filter(taken.__contains__, own):
-            where = f"{user_file.place_of(name)}: the column {column!r}"
+            where = f"{plugins.place_of(name)}: the column {column!r}"
             remedy = "give the metric another `column`"
             raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
         taken |= dict.fromkeys(own, name)

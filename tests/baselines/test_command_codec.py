@@ -9,9 +9,9 @@ from PIL import Image
 
 from baselines.command import Command
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
-from benchmark.plan.select import select
+from benchmark.measure.select import select
+from benchmark.spec import load_codec, parse_codec, resolve
 from support.bench.command import bench
 
 COPY = "cp {in} {out}"

@@ -8,8 +8,8 @@ from PIL import Image
 
 from baselines.folder import Folder
 from benchmark.codec import DeclaresSizes, Pixels, Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, ImageRefused, Unavailable
+from benchmark.spec import load_codec, parse_codec
 from support.files.image_files import png
 
 LOW, HIGH = Setting("setting", 0.10), Setting("setting", 3)

@@ -14,12 +14,12 @@ from PIL import features
 from baselines import raster
 from baselines.raster import JPEG2000
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import Unavailable
 from benchmark.rows.schema import cell_key
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec
 from support.psnr import psnr
 
 ROOT = Path(__file__).parents[2]

@@ -17,9 +17,9 @@ from baselines.raster import JPEG2000, JPEGXL, WebP
 from baselines.raw import Raw
 from baselines.video import AVIF, X265, VVenC
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
 from benchmark.measure.execute import Coded, Failed, execute
+from benchmark.spec import load_codec, parse_codec
 from conftest import SHARED
 from support.files.boxes import boxes
 from support.psnr import psnr

@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption
 from benchmark.registry import CODECS
+from benchmark.spec import load_codec, parse_codec, resolve
 
 COPY = r"command:encode=cp -n{q} {in} {out}:decode=cp {in} {out}:values=10/30"
 WRONG_OPTIONS = [

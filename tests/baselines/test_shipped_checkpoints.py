@@ -14,8 +14,8 @@ from baselines.crdr import CRDR
 from baselines.field import Elic
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
-from benchmark.analysis.rate_distortion import Curve, bd_rate
 from benchmark.codec import Setting
+from benchmark.compare.curves import Curve, bd_rate
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import psnr

@@ -9,9 +9,9 @@ from PIL import Image
 import benchmark
 from baselines.commands.images import BEGINNINGS, codec_of
 from baselines.neural.bitstream.container import MAGIC
-from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError, Unavailable, UsageError
-from benchmark.packs.pack import shipped_packs, with_variant
+from benchmark.rows.packs.pack import shipped_packs, with_variant
+from benchmark.spec import CodecSpec
 from support.bench.invoked import bench
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"

@@ -18,10 +18,10 @@ from PIL import Image
 from baselines.formats.ffmpeg import read_y4m
 from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
-from benchmark.packs.pack import SHIPPED, open_pack
+from benchmark.rows.packs.pack import SHIPPED, open_pack
+from benchmark.spec import CodecSpec
 from benchmark.system.programs import find_program, run_program
 from benchmark.system.settings import program_folders
 from conftest import SHARED

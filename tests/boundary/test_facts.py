@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from benchmark.analysis.systems import SYSTEMS, training
-from benchmark.codec_spec import facts_of, load_codec, parse_codec
+from benchmark.rows.systems import SYSTEMS, training
+from benchmark.spec import facts_of, load_codec, parse_codec
 from conftest import ROOT
 
 CODEC = """
@@ -24,10 +24,10 @@ ASKED = """
 import sys
 from benchmark.registry import CODECS
 CODECS["added"] = "added_codec:Mine"
-from benchmark.analysis.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
-from benchmark.figures.style import styles
-from benchmark.plan.estimate import Need, worker_bytes
-from benchmark.analysis.systems import coding_facts
+from benchmark.rows.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
+from benchmark.show.figures.style import styles
+from benchmark.measure.estimate import Need, worker_bytes
+from benchmark.rows.systems import coding_facts
 assert measured_names()["added"] == "My codec"
 assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
 assert family("added:level=2") == "mine"

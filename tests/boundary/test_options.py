@@ -8,11 +8,11 @@ import pytest
 import typer
 
 import benchmark
-from benchmark.check.request import CheckRequest
 from benchmark.commands.verb import Verb, takes
+from benchmark.compare.check.request import CheckRequest
+from benchmark.measure.request import Request
 from benchmark.option import MANNER, arguments, declared, option
-from benchmark.plan.request import Request
-from benchmark.report.request import ReportRequest
+from benchmark.show.report.request import ReportRequest
 from support.bench.verbs import every_verb
 
 SHARED = {  # also of verbs that have no request, from `commands/options.py`

@@ -4,12 +4,12 @@ import pytest
 from PIL import Image
 
 from benchmark import registry
-from benchmark.codec_spec import CodecSpec, load_codec, parse_codec, resolve
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
-from benchmark.plan.select import every_codec, parse_points, select
+from benchmark.measure.select import every_codec, parse_points, select
 from benchmark.registry import ALIASES, DISTRIBUTION_METRICS, METRICS, dataset_opener, metric_class
 from benchmark.rows.schema import metric_names
+from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 from support.codecs.files import FAKES
 
 
@@ -101,7 +101,7 @@ def test_everything_includes_short_names_and_no_codec_that_needs_options():
 
 def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
     names = [fake("Missing"), fake("Honest")]
-    monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: names)
+    monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: names)
     selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
     assert selection.reasons == {

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 
 HEAD = '''"""A codec of the tests."""

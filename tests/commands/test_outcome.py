@@ -7,8 +7,8 @@ from benchmark.commands.outcome import problem_lines, skipped_codecs, unread_lin
 from benchmark.commands.output import SHOWN_LINES, print_lines
 from benchmark.datasets.dataset import ImageFile, Refused
 from benchmark.errors import Reason
-from benchmark.measure.outcome import Failure
-from benchmark.plan.select import Skipped
+from benchmark.measure.loop import Failure
+from benchmark.measure.select import Skipped
 from support.bench.command import bench
 
 

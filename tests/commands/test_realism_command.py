@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from conftest import ROOT
 from support.bench import command

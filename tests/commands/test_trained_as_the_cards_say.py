@@ -17,7 +17,7 @@ from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.trial import trials
 from baselines.neural.training.workers import Workers
-from benchmark.analysis.systems import training
+from benchmark.rows.systems import training
 from conftest import SHARED
 from tools.field_table import FIELD as TABLE
 from tools.field_table import cards_of, effort

@@ -9,22 +9,22 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark import registry
-from benchmark.analysis.interval import point_interval
-from benchmark.analysis.reduce import attribution, summarise_with_distributions
-from benchmark.analysis.tradeoff import tradeoffs
-from benchmark.check.compare import changes
-from benchmark.check.pairing import VariantPair
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.commands.report import report
+from benchmark.compare.check.compare import changes
+from benchmark.compare.check.pairing import VariantPair
+from benchmark.compare.interval import point_interval
+from benchmark.compare.tradeoff import tradeoffs
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
+from benchmark.measure.cells import plan
+from benchmark.measure.select import select
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.metrics.measure import Measure
-from benchmark.plan.cells import plan
-from benchmark.plan.select import select
 from benchmark.rows.features import FeatureFolder, Reductions
+from benchmark.rows.reduce import attribution, summarise_with_distributions
 from benchmark.rows.store import Store
+from benchmark.spec import load_codec, parse_codec
 from support.added.fake_realism import Colours
 from support.added.metrics import Recall
 from support.files.noise import effect_noise

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmark.codec import Between, Codec, OneOf, Pixels, Setting
-from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
+from benchmark.spec import load_codec, parse_codec, resolve
 from conftest import ROOT
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import write_checkpoint
@@ -139,7 +139,7 @@ def test_a_description_is_complete(pair: Pair, request: pytest.FixtureRequest):
 def test_descriptions_of_networks_need_neither_torch_nor_their_packages(tiny_weights: Path):
     program = f"""
 import sys
-from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.spec import load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable
 for text in {UNTRAINED!r}:
     try:

@@ -11,7 +11,7 @@ import torch
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.spec import load_codec, parse_codec, resolve
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing

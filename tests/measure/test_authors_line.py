@@ -5,11 +5,11 @@ import json
 import numpy as np
 
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import CorruptStream
 from benchmark.measure.execute import failed_by
-from benchmark.measure.outcome import RunNotes
+from benchmark.measure.loop import RunNotes
 from benchmark.rows.store import Store
+from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import MINE
 

@@ -14,16 +14,16 @@ import pytest
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.cost import costs
-from benchmark.analysis.summarise import REAL_TO_ESTIMATED, summarise
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, resolve
 from benchmark.facts import Facts, Work
-from benchmark.figures.table import means_table
 from benchmark.measure.execute import CLEAR, execute, work_of
 from benchmark.metrics.measure import Measure
-from benchmark.report.details import estimate_sentences
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
+from benchmark.rows.summarise import REAL_TO_ESTIMATED, summarise
+from benchmark.show.report.details import estimate_sentences
+from benchmark.show.table import means_table
+from benchmark.spec import CodecSpec, facts_of, parse_codec, resolve
 from benchmark.system.bundled import BUNDLED as BUNDLED_RESULTS
 from support.codecs import fakes
 from support.rows.measured import sweep

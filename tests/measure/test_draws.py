@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmark.analysis.interval import draw_spreads
-from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.codec_spec import CodecSpec, drawings, parse_codec
+from benchmark.api.run import run
 from benchmark.commands.outcome import print_outcome
+from benchmark.compare.interval import draw_spreads
 from benchmark.errors import UsageError
-from benchmark.figures.table import draws_table, plain
-from benchmark.interface.run import run
+from benchmark.measure.select import select
 from benchmark.metrics.measure import Measure
-from benchmark.plan.select import select
+from benchmark.rows.reduce import summarise_with_distributions
+from benchmark.show.table import draws_table, plain
+from benchmark.spec import CodecSpec, drawings, parse_codec
 from support.codecs.files import FAKES
 
 DRAWS = parse_codec(f"{FAKES}:Draws").name  # as results name it

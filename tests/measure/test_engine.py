@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from benchmark.datasets.dataset import ImageFile
-from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
+from benchmark.measure.cells import Rescore
+from benchmark.measure.local import Finished, carry_out, gpu_lanes
 from benchmark.measure.workbench import Workbench
-from benchmark.plan.cells import Rescore
 from benchmark.rows.store import Store
 from benchmark.system.machine import Gpu
 from support.codecs.files import FAKES, conditions, stable
@@ -75,7 +75,7 @@ def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
 ):
     """The GPUs are what the probe says: the first holds two workers, the second one."""
     probed = (Gpu("GPU-a", 20 << 30), Gpu("GPU-b", 5 << 30))
-    monkeypatch.setattr("benchmark.measure.engine.local.gpus", lambda: probed)
+    monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)
     log = tmp_path / "log"
     finished(cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, timing=timing))
     seen = dict(line.split() for line in log.read_text().splitlines())

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from benchmark.analysis.generations import generation_curves, nearest_to
-from benchmark.codec_spec import parse_codec
+from benchmark.api.run import run
+from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.errors import Unavailable
-from benchmark.figures.generations import draw_generations
-from benchmark.figures.style import styles
-from benchmark.interface.run import run
 from benchmark.metrics.measure import Measure
 from benchmark.rows.store import Store
+from benchmark.show.figures.generations import draw_generations
+from benchmark.show.figures.style import styles
+from benchmark.spec import parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES
 

@@ -6,8 +6,7 @@ import json
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec
-from benchmark.measure.engine.decoders import decode_all
+from benchmark.measure.decoders import decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.independent_decode import (
     AuditOptions,
@@ -16,12 +15,13 @@ from benchmark.measure.independent_decode import (
     kept_streams,
     verify_kept,
 )
-from benchmark.measure.outcome import Recorder
+from benchmark.measure.loop import Recorder
+from benchmark.measure.matrix import open_matrix
+from benchmark.measure.request import Request
 from benchmark.measure.workbench import Conditions, Workbench
-from benchmark.plan.matrix import open_matrix
-from benchmark.plan.request import Request
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.codecs.fakes import Honest
 from support.codecs.files import FAKES

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.codec_spec import parse_codec
 from benchmark.errors import BenchError
-from benchmark.measure.engine.local import Finished
-from benchmark.measure.engine.ray.cluster import connect
-from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine
+from benchmark.measure.local import Finished
+from benchmark.measure.ray.cluster import connect
+from benchmark.measure.ray.engine import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
+from benchmark.spec import parse_codec
 from support.bench.command import bench
 from support.codecs.files import CODECS, FAKES, cells, conditions, stable
 from support.processes import is_running, until
@@ -178,7 +178,7 @@ def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_mea
 
 
 def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.engine.ray.engine.code_sha256", lambda: "another")
+    monkeypatch.setattr("benchmark.measure.ray.engine.code_sha256", lambda: "another")
     with pytest.raises(BenchError, match="its rdrbench is another version than the driver's"):
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 

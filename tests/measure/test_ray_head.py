@@ -7,8 +7,8 @@ from threading import Event
 
 import pytest
 
-from benchmark.measure.engine.ray import cluster as ray_head
-from benchmark.measure.engine.ray.cluster import Head, HeadLost, while_answered
+from benchmark.measure.ray import cluster as ray_head
+from benchmark.measure.ray.cluster import Head, HeadLost, while_answered
 from support.processes import until
 
 
@@ -61,7 +61,7 @@ def test_a_worker_ends_with_its_head(listening):
     server, address = listening
     script = f"""
 import time
-from benchmark.measure.engine.ray import cluster as ray_head
+from benchmark.measure.ray import cluster as ray_head
 ray_head.LOST_SECONDS = ray_head.RETRY_SECONDS = 0.1
 ray_head.end_with_head(ray_head.Head({address!r}))
 print("watching", flush=True)

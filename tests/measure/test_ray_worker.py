@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from benchmark.codec import CodecInfo, Setting
-from benchmark.codec_spec import CodecSpec, load_codec, parse_codec
 from benchmark.datasets.dataset import ImageFile, probe
-from benchmark.measure.engine.local import Payload
-from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
-from benchmark.measure.engine.ray.jobs import (
+from benchmark.measure.cells import Cell, Rescore
+from benchmark.measure.local import Payload
+from benchmark.measure.ray.cluster import Cluster, Node, environment
+from benchmark.measure.ray.jobs import (
     Job,
     PayloadMaker,
     WorkerHandle,
@@ -22,7 +22,7 @@ from benchmark.measure.engine.ray.jobs import (
     needed_codecs,
     only,
 )
-from benchmark.measure.engine.ray.worker import (
+from benchmark.measure.ray.worker import (
     Hello,
     NeededCodec,
     Worker,
@@ -30,14 +30,14 @@ from benchmark.measure.engine.ray.worker import (
     code_sha256,
     lack,
 )
-from benchmark.measure.engine.workers import WorkerProcess
 from benchmark.measure.score import Scorer, Scores
 from benchmark.measure.workbench import Delivered, Workbench
-from benchmark.packs.pack import open_pack
-from benchmark.plan.cells import Cell, Rescore
+from benchmark.measure.workers import WorkerProcess
 from benchmark.registry import metric_class
 from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, load_codec, parse_codec
 from support.codecs.files import CODECS, FAKES, HERE, MINE, cells, conditions, sources_in, stable
 from support.files.noise import noise_images
 from support.processes import running, until

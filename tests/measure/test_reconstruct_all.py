@@ -4,10 +4,10 @@ import pytest
 from PIL import Image
 
 import benchmark
-from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct import reconstruct_all
-from benchmark.packs.contents import dataset_contents
+from benchmark.rows.packs.contents import dataset_contents
+from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from support.codecs.files import FAKES
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.measure.engine.local import Finished
-from benchmark.measure.outcome import run_tasks
+from benchmark.measure.local import Finished
+from benchmark.measure.loop import run_tasks
+from benchmark.measure.matrix import open_matrix
+from benchmark.measure.request import Request
 from benchmark.measure.run import rescore, run
 from benchmark.measure.workbench import Measured
-from benchmark.plan.matrix import open_matrix
-from benchmark.plan.request import Request
 from benchmark.rows.store import Store
 from support.codecs.files import FAKES, conditions
 
@@ -95,7 +95,7 @@ def test_the_record_of_a_run_holds_the_whole_request(request_of):
 
 
 def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.outcome.FLUSH_SECONDS", -1)
+    monkeypatch.setattr("benchmark.measure.loop.FLUSH_SECONDS", -1)
     matrix = open_matrix(request_of())
     fast, slow = matrix.cells[:2]
     stored = []

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
+from benchmark.measure.request import Request
 from benchmark.measure.run import run
-from benchmark.plan.request import Request
-from benchmark.report.report import write_reports
-from benchmark.report.request import ReportRequest
+from benchmark.show.report.report import write_reports
+from benchmark.show.report.request import ReportRequest
 from conftest import ROOT
 
 # That a newcomer reads to follow a cell or a report; files, digests, settings are left out
@@ -59,7 +59,7 @@ def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
         (report,) = write_reports(request)
     assert report.files
     way = files_of(entered)
-    assert "benchmark/report/report.py" in way
+    assert "benchmark/show/report/report.py" in way
     assert len(way) <= MOST_OF_A_REPORT, "\n".join(way)
 
 

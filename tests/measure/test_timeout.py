@@ -6,8 +6,8 @@ import pytest
 
 import benchmark
 from benchmark.errors import UsageError
-from benchmark.measure.engine import workers
-from benchmark.measure.engine.workers import LOADING_SECONDS, Patience
+from benchmark.measure import workers
+from benchmark.measure.workers import LOADING_SECONDS, Patience
 from support.bench.command import bench
 from support.codecs.files import MINE
 from support.codecs.mine import STUCK

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 import pytest
 
 from benchmark.datasets.dataset import ImageFile, probe
+from benchmark.measure.cells import plan
+from benchmark.measure.request import Request
+from benchmark.measure.select import parse_points, select
 from benchmark.measure.workbench import Workbench
-from benchmark.packs.export_pack import export_pack
-from benchmark.plan.cells import plan
-from benchmark.plan.request import Request
-from benchmark.plan.select import parse_points, select
 from benchmark.review.review import ReviewRequest, review
 from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.packs.export_pack import export_pack
 from benchmark.rows.store import Store
 from support.files.noise import noise_images
 from support.packs.honest_pack import HONEST, conditions

@@ -9,13 +9,13 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.metrics.measure import Measure
-from benchmark.packs.pack import open_pack
 from benchmark.review.document import html_text, markdown_review
 from benchmark.review.leaderboard import declared_entries, sort_out
 from benchmark.review.site import Board, index_html
 from benchmark.review.streams import _compared, sent_rows
 from benchmark.review.submission import Statement, Submission
 from benchmark.review.supplement import Supplement
+from benchmark.rows.packs.pack import open_pack
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.analysis.rate_distortion import Curve, bd_rate
+from benchmark.compare.curves import Curve, bd_rate
 from benchmark.errors import UsageError
-from benchmark.packs.pack import open_pack
 from benchmark.review.document import for_machines, html_text, markdown_review
+from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import HONEST, rewrite
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import benchmark
-from benchmark.analysis.rate_distortion import curves
-from benchmark.analysis.summarise import summarise
+from benchmark.compare.curves import curves
 from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_class
-from benchmark.report.details import DIFFERING, counts_of, left_out
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
 from benchmark.rows.versions import ROUNDING_DB, SYMBOL_DB, agree
+from benchmark.show.report.details import DIFFERING, counts_of, left_out
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")

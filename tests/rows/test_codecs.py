@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.analysis.systems import coding_facts
 from benchmark.codec import CodecInfo
-from benchmark.codec_spec import CodecSpec
 from benchmark.rows.codecs import CodingFacts, NamedCodecs, Side, caveats, why_not_run
 from benchmark.rows.editions import edition_rows
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
+from benchmark.rows.systems import coding_facts
+from benchmark.spec import CodecSpec
 from support.rows import measured
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from benchmark.codec import CodecInfo, Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.rows.editions import numbered, ordered_numbers, tuple_numbers
 from benchmark.rows.schema import alike, cell_key, own_columns, plain, table_schema
 from benchmark.rows.shard import key_starts, may_repeat
+from benchmark.spec import CodecSpec
 
 MINE = ["mine", "mine_protocol", "mine_reason"]
 

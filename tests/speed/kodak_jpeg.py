@@ -97,8 +97,8 @@ def kernel_seconds(kodak: Path) -> float:
     from PIL import Image
 
     from benchmark.codec import Setting
-    from benchmark.codec_spec import load_codec, parse_codec
     from benchmark.registry import metric_class
+    from benchmark.spec import load_codec, parse_codec
 
     codec = load_codec(parse_codec("jpeg"))
     metrics = [metric_class(name)("cpu") for name in METRICS]

@@ -19,7 +19,7 @@ from harness import options, timed, verdict
 from PIL import Image
 from skimage import data
 
-from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.spec import load_codec, parse_codec
 
 
 def main() -> int:

@@ -124,7 +124,7 @@ def _table(first: int, rows: int) -> pa.Table:
 
 
 def _time(step: str, folder: Path) -> None:
-    from benchmark.analysis.summarise import summarise
+    from benchmark.rows.summarise import summarise
 
     table = Store(folder).means_table() if step == "summarise" else None
     shards = [path.read_bytes() for path in folder.glob("per_image/*")] if step == CHECKSUM else []

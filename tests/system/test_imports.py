@@ -41,7 +41,7 @@ def test_lists_become_arrays_without_pandas_and_frames_are_frames(use):
 DELTAS = """
 import sys
 import numpy as np
-from benchmark.analysis.rate_distortion import Curve, bd_rate
+from benchmark.compare.curves import Curve, bd_rate
 bpp, quality = np.arange(1.0, 6.0), np.arange(30.0, 35.0)
 assert abs(bd_rate(Curve(bpp, quality), Curve(bpp / 2, quality)).value + 50) < 1e-9
 assert "matplotlib" not in sys.modules, "bjontegaard has imported it"

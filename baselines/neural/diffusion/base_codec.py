@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
-from benchmark.codec_spec import codec_class, load_codec, parse_codec, resolve
 from benchmark.errors import BadOption
+from benchmark.spec import codec_class, load_codec, parse_codec, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor

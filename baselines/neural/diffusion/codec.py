@@ -24,9 +24,9 @@ from benchmark.codec import (
     Setting,
     require_accepted,
 )
-from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.errors import BadOption, Unavailable
 from benchmark.facts import Typical
+from benchmark.spec import facts_of, parse_codec
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile
 

@@ -13,8 +13,8 @@ from baselines.compressai.codec import CompressAI
 from baselines.compressai.container import pack, unpack
 from baselines.compressai.weights import QUALITIES, importable
 from benchmark.codec import Pixels, Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
+from benchmark.spec import load_codec, parse_codec
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 CHANNELS = {

@@ -12,10 +12,10 @@ from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.container import unpack
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
-from benchmark.analysis.systems import label_of
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable
+from benchmark.rows.systems import label_of
+from benchmark.spec import load_codec, parse_codec, resolve
 from support.networks.card_edits import bless, resized
 from support.networks.matched_hyperprior import (
     CARD,

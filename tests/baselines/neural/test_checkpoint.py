@@ -20,8 +20,8 @@ from baselines.neural.checkpoint.checkpoint import (
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable
+from benchmark.spec import load_codec, parse_codec
 from benchmark.system.digest import file_sha256
 from support.bench.command import bench
 from support.networks.card_edits import bless, edited, resized

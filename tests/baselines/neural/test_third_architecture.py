@@ -19,8 +19,8 @@ from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from benchmark import registry
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, Unavailable, UsageError
+from benchmark.spec import load_codec, parse_codec
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs

@@ -18,9 +18,9 @@ from baselines.commands.worker import require_no_page
 from baselines.worker.codec import Worker
 from baselines.worker.contender import read_contender
 from benchmark.codec import Pixels, Setting
-from benchmark.codec_spec import facts_of, parse_codec, resolve
 from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
 from benchmark.rows.store import Store
+from benchmark.spec import facts_of, parse_codec, resolve
 from benchmark.system import conversation
 from support.bench.command import bench
 from support.files.noise import effect_noise

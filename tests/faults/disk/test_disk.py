@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmark.analysis.summarise import summarise
 from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.faults.ledger import tell

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.audit.stored_results import verify_results
 from benchmark.errors import DamagedResults
+from benchmark.measure.matrix import open_matrix
+from benchmark.measure.request import Request
 from benchmark.measure.run import run
-from benchmark.plan.matrix import open_matrix
-from benchmark.plan.request import Request
+from benchmark.review.audit.stored_results import verify_results
 from benchmark.rows.schema import WHERE_READ
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store

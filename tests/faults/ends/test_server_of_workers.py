@@ -6,7 +6,7 @@ from support.processes import in_a_process
 SERVER = """
 import os, signal
 from multiprocessing import forkserver
-from benchmark.measure.engine import workers
+from benchmark.measure import workers
 
 def server():  # its command line is empty for a moment after it was started
     return forkserver._forkserver._forkserver_pid

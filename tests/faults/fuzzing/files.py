@@ -12,8 +12,8 @@ from baselines.neural.checkpoint.card import load_card
 from benchmark.codec import Setting
 from benchmark.datasets import image
 from benchmark.errors import BadPack, BenchError, ImageRefused
-from benchmark.packs.contents import row_of
-from benchmark.packs.pack import INDEX, ROWS, open_pack
+from benchmark.rows.packs.contents import row_of
+from benchmark.rows.packs.pack import INDEX, ROWS, open_pack
 from benchmark.system.foreign_files import BLOCK_BYTES, MOST_UNPACKED, BadTar, files_of_tar
 from faults.fuzzing.target import Target
 

@@ -16,7 +16,7 @@ from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC
 from baselines.neural.checkpoint.card import Card
 from benchmark.codec import Codec
-from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from faults.fuzzing.target import Target
 from support.networks.small_hyperprior import write_small_hyperprior

@@ -137,7 +137,7 @@ def test_a_row_that_bench_cannot_have_written_is_left_out_of_a_merge(tmp_path, h
 def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     path = tar_of(tmp_path / "pack.tar", {"pack.json": b"{}", "rows.csv": b"a\n"}, header)
     code = "import sys\nfrom pathlib import Path\nfrom benchmark.errors import BadPack\n"
-    code += "from benchmark.packs.pack import open_pack\n"
+    code += "from benchmark.rows.packs.pack import open_pack\n"
     code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"
     message = in_a_process(code, path)
     # Pythons differ in whether they pass over an extended header without a record

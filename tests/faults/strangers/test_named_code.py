@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.api.codec import decoded
 from benchmark.errors import Unavailable
-from benchmark.interface.codec import decoded
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, names_code
 from support.bench.command import bench
 from support.files.noise import noise_images
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import BadPack, BenchError, DamagedResults, UnknownName, UsageError
+from benchmark.measure.matrix import open_matrix
+from benchmark.measure.request import Request
+from benchmark.measure.select import select
 from benchmark.measure.workbench import Conditions, Workbench
-from benchmark.packs.contents import import_pack
-from benchmark.packs.export_pack import export_pack
-from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack
-from benchmark.plan.matrix import open_matrix
-from benchmark.plan.request import Request
-from benchmark.plan.select import select
 from benchmark.rows.codecs import EVERY
+from benchmark.rows.packs.contents import import_pack
+from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.pack import LARGEST_INDEX_BYTES, open_pack
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, load_codec
 from support.files.noise import noise_images
 
 JPEG = CodecSpec("jpeg", ())

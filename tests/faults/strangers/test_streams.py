@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from baselines.compressai import container as compressai_container
 from baselines.neural.bitstream import container as crdr_container
 from baselines.neural.bitstream.container import varint
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import CorruptStream
+from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from support.networks.small_hyperprior import write_small_hyperprior
 from support.networks.tiny_checkpoint import noise, write_checkpoint

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from benchmark.commands.output import say, unfiltered
 from benchmark.commands.verb import PlainStream, plain_terminal
-from benchmark.figures.style import figure_style
-from benchmark.figures.table import Table, csv_text, escape_latex, latex, markdown, plain
-from benchmark.figures.texts import wrapped
 from benchmark.rows.store import Store
+from benchmark.show.figures.style import figure_style
+from benchmark.show.figures.texts import wrapped
+from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown, plain
 from benchmark.system.text import csv_cell, markdown_text, one_line, visible
 from support.bench.command import bench
 from support.bench.reading_verbs import READS

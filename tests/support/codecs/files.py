@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from benchmark.datasets.dataset import ImageFile, Source, probe
+from benchmark.measure.cells import Cell, plan
+from benchmark.measure.select import select
 from benchmark.measure.workbench import Conditions
-from benchmark.plan.cells import Cell, plan
-from benchmark.plan.select import select
 
 HERE = Path(__file__).parent
 FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"

@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
-from benchmark.analysis.systems import GROUPED_SYSTEMS, measured_names, short_names
-from benchmark.figures.complexity import ComplexityRow, measured_block
-from benchmark.figures.style import styles
+from benchmark.compare.published.curves import measured_panel, overlay, published_curves
+from benchmark.compare.published.paper_panel import paper_panel
+from benchmark.compare.published.points import parse, select
+from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.compare.published.registry import read_points
 from benchmark.metrics.measure import Measure
-from benchmark.published.curves import measured_panel, overlay, published_curves
-from benchmark.published.paper_panel import paper_panel
-from benchmark.published.points import parse, select
-from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
-from benchmark.published.registry import read_points
+from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
+from benchmark.show.figures.complexity import ComplexityRow, measured_block
+from benchmark.show.figures.style import styles
 from support.rows.measured import row
 
 RESULTS = Path(__file__).parents[3] / "results"

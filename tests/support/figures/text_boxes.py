@@ -8,7 +8,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from benchmark.figures.style import figure_style
+from benchmark.show.figures.style import figure_style
 
 SLACK_PIXELS = 1.0  # a text's box is a little larger than its letters
 

@@ -1,6 +1,6 @@
 """Mutation testing: which small defects of the code would no test notice?
 
-    python tests/support/mutation/mutate.py benchmark/analysis --seed 7 --count 40
+    python tests/support/mutation/mutate.py benchmark/compare --seed 7 --count 40
     python tests/support/mutation/mutate.py --changed main
 
 It samples mutants of the given files, or of the lines that differ from a commit, and runs the tests

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from baselines.compressai.weights import importable
-from benchmark.codec_spec import CodecSpec, parse_codec
+from benchmark.spec import CodecSpec, parse_codec
 
 WIDTHS = (16, 24)
 

@@ -4,7 +4,7 @@ STREAMS = """
 import sys
 from hashlib import sha256
 import numpy as np
-from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.spec import load_codec, parse_codec, resolve
 y, x = np.mgrid[:64, :96]
 pixels = np.stack([x * 2, y * 3, (x * y) // 30 + (x ^ y) % 17], 2).astype(np.uint8)
 for name in ("ours", "elic"):

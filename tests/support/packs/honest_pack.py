@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmark.codec_spec import parse_codec
+from benchmark.measure.select import select
 from benchmark.measure.workbench import Conditions
-from benchmark.packs.pack import open_pack
-from benchmark.plan.select import select
+from benchmark.rows.packs.pack import open_pack
+from benchmark.spec import parse_codec
 
 FAKES = Path(__file__).parents[1] / "codecs" / "fakes.py"
 HONEST = parse_codec(f"{FAKES}:Honest")  # as results name it

@@ -15,21 +15,21 @@ import pyarrow as pa
 from imagecodecs import webp_decode
 from PIL import Image
 
-from benchmark.analysis.comparison import rank
-from benchmark.analysis.stored import read_results
-from benchmark.analysis.summarise import summarise
 from benchmark.codec import CODING, Pixels
-from benchmark.figures.bd_table import compare_all
-from benchmark.figures.table import Table, means_table
+from benchmark.compare.bd import rank
+from benchmark.compare.published.curves import overlays
+from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.measure import Measure
-from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
-from benchmark.page.document import html_text
-from benchmark.page.write import page_request, write_page
-from benchmark.published.curves import overlays
-from benchmark.published.registry import chosen_points
-from benchmark.report.details import left_out
-from benchmark.report.report import Report, ReportSet
 from benchmark.rows.schema import metric_columns
+from benchmark.rows.stored import read_results
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.bd_table import compare_all
+from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
+from benchmark.show.page.document import html_text
+from benchmark.show.page.write import page_request, write_page
+from benchmark.show.report.details import left_out
+from benchmark.show.report.report import Report, ReportSet
+from benchmark.show.table import Table, means_table
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]

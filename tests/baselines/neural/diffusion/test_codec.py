@@ -11,8 +11,8 @@ from baselines.neural.diffusion.base_codec import BaseCodec, placed
 from baselines.neural.diffusion.codec import _network
 from baselines.neural.diffusion.model import OVERHEAD, RATE
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, Unavailable
+from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import write_drawing

@@ -20,8 +20,8 @@ from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.recipe import load_recipe, recipe_from
 from baselines.neural.training.suites import generative_suite
 from baselines.neural.training.workers import Workers
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import drawing_network

@@ -20,8 +20,8 @@ from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
 from baselines.neural.training.suites import generative_suite
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, UsageError
+from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe

@@ -10,11 +10,11 @@ from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ab
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
 from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
-from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import label_of
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.paper.ablation import OWN, draw_ablation, named
+from benchmark.rows.summarise import summarise
+from benchmark.rows.systems import label_of
+from benchmark.show.paper.ablation import OWN, draw_ablation, named
 from support.rows.measured import sweep, table
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 

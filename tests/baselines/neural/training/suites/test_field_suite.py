@@ -16,8 +16,8 @@ from baselines.neural.training.losses.conditional_gan import PatchDiscriminator
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.suites import LEARNING_RATES, field_suite
-from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UsageError
+from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_checkpoint import noise
 from support.training.every_stage import objective_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe

@@ -1,0 +1,78 @@
+"""Rate curves of a data frame on matplotlib axes."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmark.api.rows import Source, load, summarised
+from benchmark.compare.published.curves import measured_panel
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.option import arguments
+from benchmark.rows.schema import metric_names
+from benchmark.rows.stored import named_images
+from benchmark.show.figures.rate_curve import draw_panel, shown
+from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
+from benchmark.show.figures.texts import add_legend, panels_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
+
+
+@arguments(Look)
+def plot(
+    source: Source,
+    metric: str = "psnr",
+    *,
+    ax: "Axes | None" = None,
+    common: bool = False,
+    allow_few: bool = False,
+    **options: Any,
+) -> "Axes":
+    """Draw a metric against bits per pixel, one curve per codec variant, in the report's style.
+
+    At most eight curves are plotted. Points that are not over the same images as the others are
+    left out, as in `bench report`. Raises `UsageError` if no point of the metric can be plotted, or
+    an option has a value that it cannot take.
+
+    Parameters
+    ----------
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load`, or what `load` takes.
+    metric : str
+        Name of a metric.
+    ax : matplotlib Axes, optional
+        Axes to draw on, which keep their fonts; by default those of a new pyplot figure, with the
+        legend below them.
+    common, allow_few : bool
+        As in `summary`.
+    {parameters}
+    """
+    import matplotlib.pyplot as plt
+
+    look = Look.of(**options)
+    (name,) = metric_names([metric])
+    measure = Measure.named(name)
+    frame = source if isinstance(source, pd.DataFrame) else load(source)
+    if look.images:
+        frame = frame[frame["image"].isin(named_images(sorted(set(frame["image"])), look.images))]
+    result = summarised(frame, (name,), common, "per_image", allow_few)
+    with drawn_as(look):
+        look.check(result.labels)
+        panels, _ = shown([measured_panel(result, measure)])
+        if not panels:
+            raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
+        styled = styles(result.labels)
+        if ax is not None:
+            draw_panel(ax, panels[0], styled, look.linear_rate)
+            for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
+                text.set_parse_math(False)
+            return ax
+        with figure_style():
+            size = WIDTHS[look.width or "page"], HEIGHT_INCHES
+            figure, axes = plt.subplots(figsize=size, layout="constrained")
+            lines = draw_panel(axes, panels[0], styled, look.linear_rate)
+            add_legend(figure, [handle for _, handle in lines], panels_note(panels))
+    return axes

@@ -1,0 +1,234 @@
+"""Means, deltas, ranks and matches of stored rows, as data frames."""
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+from pandas import DataFrame
+
+from benchmark.api.rows import Source, summarised, unit
+from benchmark.compare.bd import compare
+from benchmark.compare.match import matches, parse_tolerance
+from benchmark.compare.rank import RATE, Budget, parse_target
+from benchmark.compare.rank import rank as ranked_at
+from benchmark.metrics.measure import Measure
+from benchmark.registry import METRICS, metric_class
+from benchmark.rows.comparable import Average
+from benchmark.rows.schema import metric_names
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import find_label
+from benchmark.show.figures.bd_table import bd_records
+
+NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
+EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
+RATES = {
+    "per_image": "mean of the images' own bits per pixel",
+    "pooled": "all bits over all pixels",
+}
+
+
+def summary(
+    source: Source,
+    *,
+    metrics: str | Sequence[str] = "all",
+    common: bool = False,
+    average: Average = "per_image",
+    allow_few: bool = False,
+) -> DataFrame:
+    """Return the means of each codec variant at each setting, with the number of images of each.
+
+    Parameters
+    ----------
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
+    metrics : str or sequence of str
+        Metrics to summarise; those without any value are left out.
+    common : bool
+        Restrict all means to the images that every codec and setting has.
+    average : {"per_image", "pooled"}
+        Mean of each image's bits per pixel, or all bits over all pixels.
+    allow_few : bool
+        Also compute distribution metrics of fewer than 50 images.
+
+    Returns
+    -------
+    DataFrame
+        One row per codec variant and setting, lowest rate first: ``bpp``, the number of images,
+        and each mean followed by ``<metric>_images``, the number of images in it; NaN where there
+        is no value. ``attrs`` has the units, what ``bpp`` averages (``meanings``), the protocols in
+        use, the number of images compared, and rows that are ``left_out``, with reasons.
+    """
+    names = metric_names(metrics)
+    result = summarised(source, names, common, average, allow_few)
+    columns = [metric_class(name).column for name in names]
+    without = [
+        f"{column}{end}"
+        for column in columns
+        if not result.values_of(column)
+        for end in ("", "_images", "_infinite", *EXTRA)
+    ]
+    means = _frame(result.for_machines(), {"bpp", *result.points[0].means}, result)
+    attrs = {
+        "meanings": {"bpp": RATES[average]},
+        "left_out": [rows._asdict() for rows in result.left_out],
+        "machine": result.machine,
+    }
+    means = means.drop(columns=without, errors="ignore")
+    means.attrs |= {**attrs, "units": {name: unit(name) for name in means.columns}}
+    return means
+
+
+def _frame(records: list[dict[str, Any]], numbers: Container[str], of: Summary) -> DataFrame:
+    """Return records as a frame, columns of `numbers` as float64 even if they have None alone."""
+    frame = DataFrame(records)
+    frame = frame.astype({name: "float64" for name in frame.columns if name in numbers})
+    frame.attrs = {
+        "units": {name: unit(name) for name in frame.columns},
+        "protocols": of.protocols_in_use,
+        "images": of.images,
+    }
+    return frame
+
+
+def bd_rate(
+    source: Source,
+    anchor: str,
+    metric: str = "psnr",
+    *,
+    up_to_bpp: float | None = None,
+    any_overlap: bool = False,
+    common: bool = False,
+    allow_few: bool = False,
+) -> DataFrame:
+    """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
+
+    Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
+    least four points, at most one in five points off the front. Raises `UnknownName` if there is no
+    such metric, or the anchor has no rows.
+
+    Parameters
+    ----------
+    source : DataFrame, path or Outcome
+        As in `summary`.
+    anchor : str
+        Codec variant to compare with: its name in `summary`, or its spec.
+    metric : str
+        Name of a metric.
+    up_to_bpp : float, optional
+        Cut all curves at this rate first.
+    any_overlap : bool
+        Also compare curves that share less than a third of the qualities they span together.
+    common, allow_few : bool
+        As in `summary`.
+
+    Returns
+    -------
+    DataFrame
+        One row per codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits
+        at equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
+        quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
+        ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric``
+        the mean difference of the metric at equal rate (of FID, KID and FD in percent: these are
+        compared by their logarithm), ``points_left_out`` names points off the Pareto front, ``few``
+        marks distribution metrics of under 50 images. What cannot be computed is NaN, with its
+        ``reason``.
+    """
+    (name,) = metric_names([metric])
+    result = summarised(source, (name,), common, "per_image", allow_few)
+    label = find_label(anchor, result.labels)
+    comparisons = compare(result, Measure.named(name), label, up_to_bpp, any_overlap)
+    records = bd_records(comparisons, up_to_bpp)
+    names = records[0] if records else ()
+    numbers = {name for name in names if name.endswith(NUMBERS) or name == "bd_metric"}
+    return _frame(records, numbers, result)
+
+
+def match(
+    source: Source, codec: str, against: str, metric: str = "psnr", *, tolerance: str | float = 0.1
+) -> DataFrame:
+    """Return ratios of two codecs over pairs of streams that match in one metric.
+
+    Each stream of an image is paired with the nearest one of the other codec, if their values
+    differ by no more than the tolerance, and is in one pair at most, as in codec-compare. Raises
+    `UnknownName` or `UsageError` for a metric, codec or tolerance that does not allow it.
+
+    Parameters
+    ----------
+    source : DataFrame, path or Outcome
+        As in `summary`.
+    codec, against : str
+        Names of codecs, for all of their variants, or names of variants in `summary`.
+    metric : str
+        Name of the metric of single images that has to match.
+    tolerance : float or str
+        Largest difference of matched values: a number in the metric's units (MS-SSIM in dB), or
+        "1%" of the larger value.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair of variants. ``bytes_ratio`` is the geometric mean over pairs of the bytes
+        of `codec` to those of `against`; ``<metric>_ratio`` likewise, and ``<metric>_difference``
+        the mean difference of metrics that are better when higher (MS-SSIM in dB);
+        ``encode_seconds_ratio`` and ``decode_seconds_ratio`` are of pairs timed alone on one
+        machine. Each is followed by both ends of its 95 % interval over images and by its number of
+        pairs. ``images``, ``images_without_match``, ``pairs`` and ``..._streams_without_match`` are
+        counts. Without a pair, numbers are NaN.
+    """
+    names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
+    summary = summarised(source, names, False, "per_image", False)
+    pairs = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
+    records = [match.for_machines() for match in pairs]
+    ratios = [name for name in records[0] if "_ratio" in name or "_difference" in name]
+    table = _frame(records, [name for name in ratios if not name.endswith("_pairs")], summary)
+    table.attrs = {"protocols": summary.protocols_in_use, "machine": summary.machine}
+    return table
+
+
+def rank(
+    source: Source,
+    at: str | Sequence[str] = "bpp=0.3",
+    *,
+    metrics: str | Sequence[str] = "psnr,lpips_squeeze",
+    budget: Budget = "image",
+    common: bool = False,
+    allow_few: bool = False,
+) -> DataFrame:
+    """Return the codec variants at a rate or at a value of a metric, the best first.
+
+    Each image's Pareto front is interpolated as in BD-rates; nothing is extrapolated. Raises
+    `UsageError` if a target is no rate or value, or a metric is of a whole set and `budget` is
+    "image".
+
+    Parameters
+    ----------
+    source : DataFrame, path or Outcome
+        As in `summary`.
+    at : str or sequence of str
+        What to compare at: ``"bpp=0.3"``, ``"psnr=32"``, ``"lpips_squeeze=0.15"``.
+    metrics : str or sequence of str
+        Metrics to return; at a rate, the first one ranks.
+    budget : {"image", "set"}
+        Whether each image has the rate or value, or all images together with one setting.
+    common, allow_few : bool
+        Average over the images that all codecs reach; as in `summary`.
+
+    Returns
+    -------
+    DataFrame
+        One row per target (``at``) and codec variant. ``rank`` is missing where not all images
+        reach the target (``images_reached`` of ``images``). ``bpp`` and metrics are means over
+        images with their 95 % intervals; seconds are of an image, measured here, or typical ones
+        per megapixel, as the codec declares. What is not known is NaN.
+    """
+    names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
+    targets = [parse_target(text) for text in texts]
+    asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
+    result = summarised(source, tuple(asked), False, "per_image", allow_few)
+    measures = [Measure.named(name) for name in names]
+    records = [
+        codec.record(measures)
+        for target in targets
+        for codec in ranked_at(result, target, measures, budget, common)
+    ]
+    others = {"at", "rank", "codec", "images", "images_reached"}
+    return _frame(records, set(records[0]) - others, result).astype({"rank": "Int64"})

@@ -1,0 +1,309 @@
+"""Codec variants compared with an anchor, by BD-rates and BD-metrics, and in order of BD-rate.
+
+The BD-rate of a curve of means depends on how codecs spread rate and quality over images at one
+setting (a quality, a rate or a quantiser); the images' own BD-rates do not. Codecs are ranked in a
+distortion, and in a metric that no codec was trained on.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.compare import curves as rd
+from benchmark.compare import interval as over_images
+from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curves, cut
+from benchmark.compare.interval import Interval
+from benchmark.metrics.measure import Measure
+from benchmark.registry import ANCHORS, FAMILIAR, metric_class
+from benchmark.rows.summarise import SECONDS, Point, Summary
+from benchmark.rows.systems import System, kind, trained_on
+from benchmark.spec import parse_codec
+
+DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
+# Of these, the first with the most curves that is in no codec's training loss.
+HELD_OUT = (
+    *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
+    *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
+)
+
+
+class ImagesDelta(NamedTuple):
+    """BD-rates of single images, percent: their mean, median and quartiles."""
+
+    value: float  # the mean
+    images: int  # in the mean
+    refused: int  # images whose curves cannot be compared
+    doubtful: int  # of `images`, those whose curves share less than half of what they span
+    median: float
+    quartiles: tuple[float, float]
+    interval: Interval | None  # of the mean; None for a single image
+
+
+class LeftOutPoint(NamedTuple):
+    """A point off the Pareto front of its mean curve, which BD-rates leave out."""
+
+    label: str
+    setting: str
+    below: float  # how much better another point of no higher rate is, in units of the axis
+
+
+class Comparison(NamedTuple):
+    """A codec variant compared with the anchor under one metric."""
+
+    column: str
+    label: str
+    anchor: str
+    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
+    images_rate: ImagesDelta | NoDelta  # BD-rates of single images
+    quality: Delta | NoDelta  # BD-metric of the mean curves, see `bd_metric`
+    rate_interval: Interval | None = None  # of `rate`, over images
+    few: bool = False  # a distribution metric over so few images that it is marked
+    left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
+    crossing: float | None = None  # the metric's value from which the other one needs fewer bits
+
+
+def compare(
+    summary: Summary,
+    measure: Measure,
+    anchor: str,
+    up_to_bpp: float | None = None,
+    any_overlap: bool = False,
+) -> list[Comparison]:
+    """Compare every codec variant but the anchor's with the anchor, in order.
+
+    up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
+    any_overlap: as `rate_distortion.bd_rate` has it, for mean curves and images.
+    """
+    of = curves(summary, measure)
+    by_image = measure.by_image and summary.average == "per_image"
+    left_out = {
+        label: over_images.resampled_curve(points, measure, over_images.set_and_left_out)
+        for label, points in of.items()
+        if by_image and points[0].means[measure.column].images > 1
+    }
+    result = []
+    for label in summary.labels:
+        if label == anchor:
+            continue
+        key = measure.column, label, anchor
+        if anchor not in of or label not in of:
+            refused = NoDelta(f"{'it' if anchor in of else anchor} has no complete point")
+            result.append(Comparison(*key, refused, refused, refused))
+            continue
+        both = of[anchor], of[label]
+        first, second = (cut(rd.mean_curve(points, measure), up_to_bpp) for points in both)
+        rate, interval, crosses = bd_rate(first, second, any_overlap), None, None
+        if isinstance(rate, Delta):
+            crosses = rd.crossing(first, second)
+            ends = left_out.get(anchor), left_out.get(label)
+            interval = over_images.bd_rate_interval(*ends, up_to_bpp)
+        result.append(
+            Comparison(
+                *key,
+                rate,
+                _of_images(*both, measure, up_to_bpp, any_overlap),
+                rd.bd_metric(first, second, measure, any_overlap),
+                interval,
+                any(measure.few(p.means[measure.column].images) for side in both for p in side),
+                tuple(p for points in both for p in _left_out(points, measure, up_to_bpp)),
+                None if crosses is None else measure.value(crosses),
+            )
+        )
+    return result
+
+
+def _of_images(
+    anchor: Sequence[Point],
+    test: Sequence[Point],
+    measure: Measure,
+    up_to_bpp: float | None,
+    any_overlap: bool,
+) -> ImagesDelta | NoDelta:
+    if measure.of_sets:
+        return NoDelta("it is a metric of whole sets, with no curve of a single image")
+    anchors, tests = rd.image_curves(anchor, measure), rd.image_curves(test, measure)
+    deltas = [
+        bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
+        for image, curve in anchors.items()
+    ]
+    numbers = [delta for delta in deltas if isinstance(delta, Delta)]
+    if not numbers:
+        reasons = [delta.reason for delta in deltas if isinstance(delta, NoDelta)]
+        return NoDelta(f"in no image: {reasons[0]}")
+    values = np.array([delta.value for delta in numbers])
+    lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    mean = math.fsum(values.tolist()) / len(values)
+    logs = math.log1p(mean / 100) + (values - mean) / (100 + mean)
+    return ImagesDelta(
+        mean,
+        len(values),
+        len(deltas) - len(values),
+        sum(delta.doubtful for delta in numbers),
+        median,
+        (lower, upper),
+        over_images.percent_interval(logs) if len(values) > 1 else None,
+    )
+
+
+def _left_out(
+    points: Sequence[Point], measure: Measure, up_to_bpp: float | None
+) -> list[LeftOutPoint]:
+    means = [point.means[measure.column] for point in points]
+    sign = 1 if measure.better == "higher" else -1
+    places = [sign * measure.plotted(math.nan if m.value is None else m.value) for m in means]
+    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
+    most = math.inf if up_to_bpp is None else up_to_bpp
+    below = zip(points, rd.below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
+    return [
+        LeftOutPoint(point.label, str(point.setting), gap)
+        for point, gap, bpp in below
+        if not math.isnan(gap) and bpp <= most
+    ]
+
+
+class Rank(NamedTuple):
+    """A codec variant in a ranking."""
+
+    label: str
+    rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's measures; 0 for the anchor
+    intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
+    bpp: tuple[float, float] | None  # lowest and highest mean rate
+    encode_seconds: float | None  # per image, mean over the settings that were timed
+    decode_seconds: float | None
+    images: int  # least of its points
+
+    @property
+    def bd_rates(self) -> tuple[float | None, ...]:
+        """The BD-rates in percent by the ranking's measures; None where there is none."""
+        return tuple(rate.value if isinstance(rate, Delta) else None for rate in self.rates)
+
+
+class Ranking(NamedTuple):
+    """Codec variants, best first; those without a BD-rate in the first measure come last."""
+
+    anchor: str
+    measures: tuple[Measure, ...]  # a distortion and the held-out metric, as far as measured
+    ranks: tuple[Rank, ...]
+
+    @property
+    def ranked(self) -> bool:
+        """True if any codec but the anchor has a BD-rate."""
+        others = (codec.bd_rates for codec in self.ranks if codec.label != self.anchor)
+        return any(rate is not None for rates in others for rate in rates)
+
+    def for_machines(self) -> list[dict[str, Any]]:
+        """Return one record for each codec, JSON values only, best first."""
+        columns = [measure.column for measure in self.measures]
+        return [
+            {
+                "codec": codec.label,
+                "anchor": self.anchor,
+                "bd_rate_percent": dict(zip(columns, codec.bd_rates, strict=True)),
+                "lowest_bpp": codec.bpp and codec.bpp[0],
+                "highest_bpp": codec.bpp and codec.bpp[1],
+                "encode_seconds": codec.encode_seconds,
+                "decode_seconds": codec.decode_seconds,
+                "images": codec.images,
+            }
+            for codec in self.ranks
+        ]
+
+
+def rank(
+    summary: Summary,
+    measures: Iterable[Measure],
+    anchor: str,
+    comparisons: Iterable[Comparison] | None = None,
+) -> Ranking:
+    """Rank the codec variants of a summary against an anchor, a label.
+
+    comparisons: those that were made already, with their intervals; else BD-rates of mean curves
+    are computed.
+    """
+    ranked = ranked_measures(summary, measures)
+    rates: dict[tuple[str, str], Delta | NoDelta] = {}
+    intervals: dict[tuple[str, str], Interval | None] = {}
+    for comparison in comparisons or ():
+        key = comparison.label, comparison.column
+        rates[key], intervals[key] = comparison.rate, comparison.rate_interval
+    for measure in ranked if comparisons is None else ():
+        of = {label: rd.mean_curve(p, measure) for label, p in curves(summary, measure).items()}
+        if anchor in of:
+            others = [name for name in of if name != anchor]
+            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in others}
+    ranks, none = [], NoDelta("no BD-rate was computed")
+    for label in summary.labels:
+        keys = [(label, measure.column) for measure in ranked]
+        deltas = [Delta(0.0, 1.0) if label == anchor else rates.get(key, none) for key in keys]
+        points = [point for point in summary.points if point.label == label]
+        bpp = [point.bpp for point in points if point.bpp]
+        seconds = [[p.means[name].value for p in points] for name in SECONDS]
+        timed = [[value for value in values if value is not None] for values in seconds]
+        encode, decode = (fmean(values) if values else None for values in timed)
+        ends = (min(bpp), max(bpp)) if bpp else None
+        images = min(point.images for point in points)
+        of_rates = tuple(map(intervals.get, keys))
+        ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
+
+    def order(rank: Rank) -> tuple[float, ...]:
+        return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
+
+    return Ranking(anchor, ranked, tuple(sorted(ranks, key=order)))
+
+
+def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
+    """Return those of the measures that rank codecs: a distortion and the held-out metric."""
+    measured = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
+    trained = {column for label in summary.labels for column in trained_on(label)}
+    first, others = (
+        [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
+        for names in (DISTORTION, HELD_OUT)
+    )
+    others = [(count, measure) for count, measure in others if measure.column not in trained]
+    most = max((count for count, _ in others), default=0)
+    held_out = [measure for count, measure in others if count == most]
+    return (*(measure for _, measure in first[:1]), *held_out[:1])
+
+
+def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
+    """Return the label of the anchor that is taken where none is named.
+
+    That JPEG of `ANCHORS` which has a curve; without any JPEG the first standard codec with a
+    curve, else the first with a curve, else the first of all.
+    """
+    labels = list(dict.fromkeys(label for summary in summaries for label in summary.labels))
+    with_curve = dict.fromkeys(
+        label for summary in summaries for measure in measures for label in curves(summary, measure)
+    )
+    for among in (with_curve, labels):
+        jpegs = [label for label in among if label.partition(":")[0] == FAMILIAR]
+        if named := [label for label in ANCHORS if label in jpegs] or jpegs[: len(jpegs) == 1]:
+            return named[0]
+    standard = [label for label in with_curve if kind(System("", label)) == "standard"]
+    return next(iter([*standard, *with_curve, *labels]), ANCHORS[-1])
+
+
+def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
+    """Return rows with those of `ANCHORS` over the same images, if the rows have no such codec.
+
+    stored: all rows of the dataset.
+    """
+    if not rows.num_rows or any(pc.any(_rows_of(rows, text)).as_py() for text in ANCHORS):
+        return rows
+    of_anchors = reduce(pc.or_, (_rows_of(stored, text) for text in ANCHORS))
+    same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
+    kept = stored.filter(pc.and_(of_anchors, same))
+    return pa.concat_tables([rows, kept], promote_options="default")
+
+
+def _rows_of(table: pa.Table, text: str) -> Any:
+    """Mark the rows of a codec variant, shape (rows,)."""
+    spec = parse_codec(text)
+    codec, variant = pc.equal(table["codec"], spec.name), pc.equal(table["variant"], spec.variant)
+    return pc.and_(codec, variant)

@@ -1,0 +1,225 @@
+"""Variants of a codec that a trade-off, a realism sweep or a surface joins: all of one build.
+
+Of several builds (`summarise.Build`) the one with the most variants is taken, the newest of these;
+variants of other builds, and settings without the metrics, are left out and named.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array
+from benchmark.compare.curves import why_not
+from benchmark.metrics.measure import Measure
+from benchmark.registry import OWN
+from benchmark.rows.summarise import Build, Edition, Point, Summary
+from benchmark.rows.systems import EFFORT, SIZE, short_version
+
+RECORDED = "recorded (a pack, or bundled rows)"
+LEAST_BETAS, LEAST_RATES = 3, 2
+
+
+class Family(NamedTuple):
+    """Points of variants of one build that have the same metrics, over the same images."""
+
+    points: dict[str, list[Point]]  # by label of the variant's edition, lowest rate first
+    left_out: tuple[str, ...]  # sentences on variants and settings that are not among them
+
+    @property
+    def described(self) -> str:
+        """The labels of the variants, and their versions without details."""
+        versions = dict.fromkeys(build_words(of[0].edition) for of in self.points.values())
+        return f"{', '.join(self.points)} ({' and '.join(versions)})"
+
+    def within(self, summary: Summary) -> Summary:
+        """Return the summary with these points alone."""
+        points = tuple(point for points in self.points.values() for point in points)
+        return replace(summary, points=points, replaced=())
+
+
+class RealismGrid(NamedTuple):
+    """Rate, distortion and realism of our codec over beta and q: one build, both ascending."""
+
+    distortion: Measure
+    realism: Measure
+    betas: tuple[float, ...]
+    settings: tuple[str, ...]
+    bpp: Float64Array  # this and the next two of shape (betas, rates)
+    distortion_values: Float64Array
+    realism_values: Float64Array
+    images: int
+    origin: str  # of all its points, as `origin` says it
+    caveats: tuple[str, ...]
+    protocols: tuple[str, ...]
+    left_out: tuple[str, ...]  # sentences on variants and settings that are not in it
+
+
+def one_build(
+    summary: Summary,
+    belongs: Callable[[Edition], bool],
+    measures: Sequence[Measure],
+    build: str = "",
+) -> Family:
+    """Return the variants that belong together of one build, and what is left out.
+
+    belongs: whether an edition is of the family. build: how the fingerprint of the build to take
+    begins; empty to choose. Points that are not shown elsewhere may be part of it.
+    """
+    points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
+    complete: dict[Build, dict[str, list[Point]]] = {}
+    for point in points:
+        of = point.edition.build
+        if of.fingerprint.startswith(build) and _lacks(point, measures, summary) is None:
+            complete.setdefault(of, {}).setdefault(point.label, []).append(point)
+    chosen = max(complete.values(), key=_worth, default={})
+    return Family(chosen, tuple(_left_out(points, chosen, measures, summary)))
+
+
+def origin(points: Sequence[Point]) -> str:
+    """Return how points came about, for the caption of a figure with them: all versions."""
+    editions = {point.label: point.edition for point in points}
+    versions = (", ".join([edition.version, *edition.caveats]) for edition in editions.values())
+    text = "; ".join(dict.fromkeys(versions))
+    recorded = [label for label, edition in editions.items() if edition.recorded]
+    if len(recorded) == len(editions):
+        return f"{RECORDED} with {text}"
+    partly = f", of which {', '.join(recorded)} {RECORDED}" if recorded else ""
+    return f"measured here with {text}{partly}"
+
+
+def is_default(edition: Edition) -> bool:
+    """Return whether a variant is of its codec's default network and default encoder."""
+    return not {SIZE, EFFORT} & edition.options.keys()
+
+
+def build_words(edition: Edition) -> str:
+    """Return a short version of an edition's build, and whether its rows are bundled."""
+    return short_version(edition.version) + ", bundled" * edition.bundled
+
+
+def beta_of(edition: Edition) -> float | None:
+    """Return the realism weight of our codec's variant; None for other codecs."""
+    beta = edition.options.get("beta", "")
+    return float(beta) if edition.codec == OWN and beta else None
+
+
+def betas(summary: Summary, measures: Sequence[Measure]) -> Family:
+    """Return our codec's variants of one build that have these metrics (`one_build`).
+
+    They are of its default checkpoint, or of the one with most betas.
+    """
+    best = _of_one_checkpoint(summary)
+    return one_build(summary, lambda it: it.codec == OWN and it.variant in best, measures)
+
+
+def realism_grid(
+    summary: Summary, distortion: Measure, realisms: Sequence[Measure]
+) -> RealismGrid | str:
+    """Return all betas of one build at the settings that all have, or a clause on what is missing.
+
+    Realism is judged by the best founded of `realisms` (`Measure.realism`) that most betas have.
+    """
+    measured = len(_of_one_checkpoint(summary))
+    if measured < LEAST_BETAS:
+        return f"{measured} values of beta are measured, a surface needs {LEAST_BETAS}"
+    known = [m for m in realisms if m.realism is not None and m.column in summary.protocols]
+    grids: list[RealismGrid] = []
+    mixed: dict[str, None] = {}
+    for realism in sorted(known, key=attrgetter("realism")):
+        family = betas(summary, (distortion, realism))
+        mixed |= dict.fromkeys(family.left_out)
+        by_beta = {
+            beta_of(points[0].edition) or 0.0: {point.setting: point for point in points}
+            for points in family.points.values()
+        }
+        shared = set.intersection(*map(set, by_beta.values())) if by_beta else set()
+        if len(by_beta) >= LEAST_BETAS and len(shared) >= LEAST_RATES:
+            lowest = by_beta[min(by_beta)]
+            settings = sorted(shared, key=lambda at: (lowest[at].bpp or 0.0, at))
+            rows = [[by_beta[beta][at] for at in settings] for beta in sorted(by_beta)]
+            points = [point for row in rows for point in row]
+            first, second = (
+                [[point.means[measure.column] for point in row] for row in rows]
+                for measure in (distortion, realism)
+            )
+            grid = RealismGrid(
+                distortion,
+                realism,
+                tuple(sorted(by_beta)),
+                tuple(map(str, settings)),
+                np.array([[mean.bpp for mean in row] for row in first], float),
+                np.array([[mean.value for mean in row] for row in first], float),
+                np.array([[mean.value for mean in row] for row in second], float),
+                first[0][0].images,
+                origin(points),
+                tuple(dict.fromkeys(name for point in points for name in point.edition.caveats)),
+                (summary.protocols[distortion.column], summary.protocols[realism.column]),
+                family.left_out,
+            )
+            grids.append(grid)
+    if grids:
+        return max(grids, key=lambda grid: len(grid.betas))  # the first of equals
+    why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
+    return "; ".join([why, *mixed])
+
+
+def records(grid: RealismGrid) -> list[dict[str, Any]]:
+    """Return one flat record for every point."""
+    return [
+        {
+            "beta": beta,
+            "setting": setting,
+            "bpp": float(grid.bpp[row, column]),
+            grid.distortion.column: float(grid.distortion_values[row, column]),
+            grid.realism.column: float(grid.realism_values[row, column]),
+            "images": grid.images,
+        }
+        for row, beta in enumerate(grid.betas)
+        for column, setting in enumerate(grid.settings)
+    ]
+
+
+def _of_one_checkpoint(summary: Summary) -> set[str]:
+    """Return the variants of our codec with a beta and the same other options."""
+    by_rest: dict[frozenset[tuple[str, str]], set[str]] = {}
+    for edition in {point.label: point.edition for point in summary.points}.values():
+        if beta_of(edition) is not None:
+            rest = frozenset(edition.options.items() - {("beta", edition.options["beta"])})
+            by_rest.setdefault(rest, set()).add(edition.variant)
+    return by_rest.get(frozenset()) or max(by_rest.values(), key=len, default=set())
+
+
+def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
+    """Return a sort key of builds: by variants, then rows measured here before bundled, by run."""
+    editions = [points[0].edition for points in variants.values()]
+    here = [edition for edition in editions if not edition.bundled]
+    return len(variants), bool(here), max(edition.run for edition in here or editions)
+
+
+def _lacks(point: Point, measures: Sequence[Measure], summary: Summary) -> str | None:
+    reasons = (why_not(point, measure, summary) for measure in measures)
+    return next((why for why in reasons if why is not None), None)
+
+
+def _left_out(
+    points: Sequence[Point],
+    chosen: dict[str, list[Point]],
+    measures: Sequence[Measure],
+    summary: Summary,
+) -> list[str]:
+    of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
+    joined = " and ".join(map(build_words, of_chosen.values()))
+    settings: dict[tuple[str, str], list[str]] = {}
+    for point in points:
+        why = _lacks(point, measures, summary)
+        edition = point.edition
+        if of_chosen and edition.build not in of_chosen:
+            if not edition.shown:
+                continue
+            why = why or f"of another build ({build_words(edition)}) than the others ({joined})"
+        if why is not None:
+            settings.setdefault((point.label, why), []).append(str(point.setting))
+    return [f"left out: {label} {', '.join(of)}: {why}" for (label, why), of in settings.items()]

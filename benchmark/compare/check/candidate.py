@@ -1,0 +1,175 @@
+"""A codec or checkpoint to check: its settings and images are the reference's, then measured."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.compare.check import pairing
+from benchmark.compare.check.check import USUAL
+from benchmark.compare.check.pairing import NotComparable, RowSet, settings_of, without_weights
+from benchmark.compare.check.request import CheckRequest
+from benchmark.compare.check.row_sets import read_rows
+from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.matrix import open_matrix, open_sources, with_stored_name
+from benchmark.registry import (
+    CODECS,
+    DATASETS,
+    DISTRIBUTION_METRICS,
+    FAMILIAR,
+    metric_class,
+    scored_by_image,
+)
+from benchmark.spec import CodecSpec, names_code, parse_codec, resolve
+from benchmark.system.settings import isolated, use_device
+
+if TYPE_CHECKING:
+    from benchmark.measure.loop import Outcome
+    from benchmark.measure.matrix import Matrix, Sources
+    from benchmark.measure.request import Request
+
+    Measures = Callable[[Request, Matrix, Sequence[str]], Outcome]
+
+HINT = "--limit compares the first, --common what both have"
+
+
+@isolated
+def measure_candidate(
+    asked: CheckRequest, request: "Request", folders: Mapping[str, Path], run: "Measures"
+) -> tuple[RowSet, RowSet]:
+    """Return the reference's rows of the codec, and its new rows at their settings and images.
+
+    request: how cells are measured; its codecs, dataset and metrics are of no account, and its
+    points, if empty, are the reference's. folders: of the reference, by dataset. run: measures a
+    request whose matrix is open, and knows by which of its metrics the rows will be judged; cells
+    that the results folder has already are not measured again. Raises `NotComparable` before
+    anything is measured if the images or settings are not the same.
+    """
+    use_device(request.device)
+    request = replace(request, dataset=asked.dataset or _only(folders), metrics=asked.metrics)
+    request.use_folders()
+    sources = with_stored_name(open_sources(request), folders)
+    stored = sources.dataset.store_name
+    if stored not in folders:
+        rows_of = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
+        raise UsageError(f"the reference has no rows of {rows_of}: it has {', '.join(folders)}")
+    if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
+        raise UsageError(
+            f"{folders[stored]} is where the reference lies: let --results name another folder"
+        )
+    reference = read_rows(folders[stored], sources.dataset.name)
+    counterparts = _counterparts(asked, pairing.specs_in(reference.rows))
+    rows = pairing.rows_of(reference.rows, counterparts.values())
+    if request.limit is not None:
+        here = pa.array([source.sha256 for source in sources.images], pa.string())
+        rows = rows.filter(pc.is_in(rows["image_sha256"], value_set=here))
+    reference = reference._replace(rows=rows)
+    _refuse_other_images(reference, sources, asked.common)
+
+    of_sets = _with_values(rows, tuple(DISTRIBUTION_METRICS))
+    metrics = request.metrics or (*USUAL, *of_sets)
+    outcomes = []
+    for spec, before in counterparts.items():
+        of_spec = pairing.rows_of(rows, [before])
+        points = request.points or pairing.points_of(spec.name, of_spec)
+        to_measure = replace(request, codecs=(spec.full_text,), points=points, metrics=metrics)
+        matrix = open_matrix(to_measure)
+        lacking = sorted({cell.setting for cell in matrix.cells} - set(settings_of(of_spec)))
+        if lacking and not asked.common:
+            raise NotComparable(
+                f"the settings are not the same: {reference.name} has no "
+                f"{', '.join(map(str, lacking))}; leave them out, or compare what both have with "
+                "--common"
+            )
+        judged = request.metrics or _with_values(of_spec, metrics)
+        outcomes.append(run(to_measure, matrix, judged))  # failed cells are rows, and reported
+    if request.points:
+        settings = {cell.setting for outcome in outcomes for cell in outcome.cells}
+        at = [setting in settings for setting in settings_of(rows)]
+        reference = reference._replace(rows=rows.filter(pa.array(at, pa.bool_())))
+    folder = outcomes[0].matrix.store.folder
+    # The results folder may have rows of other checkpoints too, which these are not.
+    new = pa.concat_tables([outcome.rows for outcome in outcomes])
+    return reference, RowSet(str(folder), folder, new)
+
+
+def _only(folders: Mapping[str, Path]) -> str:
+    if len(folders) > 1:
+        raise UsageError(
+            f"the reference has rows of {', '.join(folders)}: say which with --dataset"
+        )
+    (name,) = folders
+    if name not in DATASETS:
+        raise UsageError(f"{name} is no dataset by name: say where its images are with --dataset")
+    return name
+
+
+def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
+    """Return the reference's spec by each to measure.
+
+    Raises `UsageError` for programs or Python files that the reference names, and not the user.
+    """
+    codec, names = parse_codec(asked.codec), [spec.text for spec in specs]
+    if asked.reference_codec:
+        before = resolve(parse_codec(asked.reference_codec))
+        if len(before) != 1:
+            known = " or ".join(spec.text for spec in before)
+            raise UsageError(f"--reference-codec {asked.reference_codec} is several: say {known}")
+        wanted = dict.fromkeys(resolve(codec), before[0].identity)
+    elif codec.options:
+        wanted = {spec: without_weights(spec.identity) for spec in resolve(codec)}
+    else:
+        mine = [spec for spec in specs if spec.name == codec.name]
+        if asked.checkpoint is not None:
+            mine = [spec for spec in mine if pairing.OF_OTHER_WEIGHTS not in dict(spec.options)]
+        bare = sorted(map(without_weights, mine))
+        for spec in bare:
+            # The user's own file is no such code, but what its option `base` names is.
+            if names_code(spec if codec.name in CODECS else spec._replace(name=FAMILIAR)):
+                raise UsageError(
+                    f"the reference itself names what would run, {spec.text!r}: look at it, and "
+                    "give it whole with --codec to run it"
+                )
+        wanted = {spec: spec for spec in bare}
+    if not wanted:
+        raise UnknownName("codec of the reference", codec.name, names)
+    matched = {}
+    for spec, counterpart in wanted.items():
+        same = [known for known in specs if counterpart in (known, without_weights(known))]
+        if not same:
+            raise UnknownName("codec of the reference", counterpart.text, names)
+        if len(same) > 1:
+            several = " and ".join(sorted(known.text for known in same))
+            raise UsageError(f"the reference has {several}: say which with --reference-codec")
+        options = dict(spec.options)
+        if asked.checkpoint is not None:
+            options[pairing.WEIGHTS] = str(asked.checkpoint)
+        matched[spec._replace(options=tuple(sorted(options.items())))] = same[0]
+    return matched
+
+
+def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) -> None:
+    """Raise `NotComparable` for other images, before hours are spent on them."""
+    rows = reference.rows
+    names = dict(zip(rows["image_sha256"].to_pylist(), rows["image"].to_pylist(), strict=True))
+    here = {source.sha256: source.file.name for source in sources.images}
+    if not names.keys() & here.keys():
+        raise NotComparable(
+            f"no image of {sources.dataset.name} is one of those of {reference.name}"
+        )
+    if not common and names.keys() != here.keys():
+        only = [
+            {name for sha256, name in mine.items() if sha256 not in other}
+            for mine, other in ((names, here), (here, names))
+        ]
+        refused = [sources.refused[0].reason] if sources.refused else []
+        places = reference.name, sources.dataset.name
+        raise pairing.differ("images", places, only, "; ".join(["", *refused, HINT]))
+
+
+def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
+    columns = {name: metric_class(*scored_by_image([name])).column for name in metrics}
+    return tuple(name for name in metrics if rows[columns[name]].null_count < rows.num_rows)

@@ -1,0 +1,287 @@
+"""Changes of single images between the two codec variants of a pair, in percent; positive is worse.
+
+A metric in dB is judged by the BD-rate of each image, others by its BD-metric in percent of the
+reference's mean value, seconds by their ratio. A distribution metric has no curve of a single
+image: an image's change is the BD-metric of the set plus the BD-metric's derivatives to all values
+and rates, times the image's influence on each (the infinitesimal jackknife).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import itemgetter
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from benchmark.codec import BoolArray, Float64Array
+from benchmark.compare import curves as rd
+from benchmark.compare.check.pairing import VariantPair
+from benchmark.compare.curves import Curve, Delta, NoDelta
+from benchmark.metrics.availability import absence
+from benchmark.metrics.measure import Measure
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.summarise import Point, Summary
+
+Kind = Literal["BD-rate", "BD-metric", "ratio"]
+
+IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
+TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
+STEP = 1e-4  # of the range of a curve: for derivatives
+
+
+class UnjudgedImage(NamedTuple):
+    """An image without a number, and the reason."""
+
+    image: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """The change of each image in a metric or in seconds, in percent; positive is worse."""
+
+    label: str  # of the codec variant
+    name: str  # of the metric in the registry, or a column of seconds
+    metric_label: str  # "PSNR (dB)"
+    kind: Kind
+    images: tuple[str, ...] = ()
+    percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
+    level: float | None = None  # the value that BD-metrics are percent of
+    unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
+    out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
+    beyond: tuple[str, ...] = ()  # the new curve lies wholly above
+    unknown: tuple[UnjudgedImage, ...] = ()  # the reference has a curve, the new variant none
+    left_out: tuple[UnjudgedImage, ...] = ()  # the reference itself has no curve
+    doubtful: int = 0  # images whose curves hardly meet
+    nothing: str = ""  # why no image has a number
+    inferred: bool = False  # not computed on both sides: the pixels of all images are equal
+
+
+class AtSetting(NamedTuple):
+    """Means at one setting, of the reference and of the codec checked; not judged."""
+
+    label: str
+    setting: str
+    bpp: tuple[float, float]
+    values: Mapping[str, tuple[float | None, float | None]]  # by metric column
+
+
+def changes(pair: VariantPair, name: str) -> Changes:
+    """Return the change of a metric, by its name in the registry, on every image of a pair."""
+    measure = Measure.named(name)
+    of_set = name in DISTRIBUTION_METRICS
+    kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
+    empty = Changes(pair.label, name, measure.axis_label, kind)
+    if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
+        sides = [side.summary.points for side in (pair.reference, pair.test)]
+        known = [all(_values(point, measure) == point.images for point in side) for side in sides]
+        result = _with_level(empty, measure, sides[0]) if known[0] else empty
+        nought = np.zeros(len(pair.images))
+        return replace(result, images=pair.images, percent=nought, inferred=not all(known))
+    if not measure.by_image:
+        return replace(empty, nothing=f"{measure.label} gives no influence of an image")
+    points = []
+    for side in (pair.reference, pair.test):
+        points.append(rd.curves(side.summary, measure).get(side.label, []))
+        if not points[-1]:
+            why = _why_no_curve(side.summary, measure)
+            return replace(empty, nothing=f"{side.label}: {why}")
+    result = _with_level(empty, measure, points[0])
+    if kind == "BD-metric" and not result.level:
+        why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
+        return replace(empty, nothing=why)
+    return (_of_set if of_set else _of_images)(result, measure, pair, points)
+
+
+def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
+    """Return the means of both sides, setting by setting."""
+    columns = [Measure.named(name).column for name in names]
+    sides = [{p.setting: p for p in side.summary.points} for side in (pair.reference, pair.test)]
+    result = []
+    for at in pair.settings:
+        old, new = (side[at] for side in sides)
+        values = {c: (old.means[c].value, new.means[c].value) for c in columns}
+        result.append(AtSetting(pair.label, str(at), (old.bpp or 0.0, new.bpp or 0.0), values))
+    return result
+
+
+def time_changes(pair: VariantPair) -> list[Changes]:
+    """Return the changes of the seconds, if both sides were timed alone on the same machine."""
+    sides = [
+        ComparableRows(side.rows, side.summary.protocols["coding"])
+        for side in (pair.reference, pair.test)
+    ]
+    why = _why_no_times(sides)
+    result = []
+    for column, label in TIMES.items():
+        change = Changes(pair.label, column, label, "ratio", nothing=why)
+        if not why:
+            before, after = (np.log(rows.numbers(column)) for rows in sides)
+            images = sides[0].image  # both sides have the same cells, in the same order
+            logs = np.bincount(images, after - before) / np.bincount(images)
+            percent = np.asarray(100 * np.expm1(logs))
+            change = replace(change, images=pair.images, percent=percent)
+        result.append(change)
+    return result
+
+
+def _why_no_times(sides: Sequence[ComparableRows]) -> str:
+    machines: set[tuple[str, ...]] = set()
+    for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
+        alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
+        if not alone.all():
+            return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"
+        if not all((rows.numbers(column) > 0).all() for column in TIMES):
+            return f"rows of {whose} have no seconds"
+        chosen = rows.table.select(["machine", "device"]).take(pa.array(rows.index))
+        machines |= set(zip(*chosen.to_pydict().values(), strict=True))
+    return "they were timed on different machines" if len(machines) > 1 else ""
+
+
+def _values(point: Point, measure: Measure) -> int:
+    """Count the images of a point that have a value."""
+    mean = point.means[measure.column]
+    return mean.images + mean.infinite
+
+
+def _why_no_curve(summary: Summary, measure: Measure) -> str:
+    for point in summary.points:
+        if reasons := point.means[measure.column].reasons:
+            what, command = absence(reasons[0][0])
+            hint, known = f" ({command})" if command else "", _values(point, measure)
+            return f"{known} of {point.images} images have a value: {what}{hint}"
+    return next((point.why for point in rd.excluded(summary, measure)), "no value")
+
+
+def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Changes:
+    """Return the same with the mean of the reference's values over settings and images."""
+    if empty.kind == "BD-rate":
+        return empty
+    values = [point.means[measure.column].value for point in points]
+    level = abs(math.fsum(value for value in values if value is not None)) / len(values)
+    sign = 1 if measure.better == "lower" else -1
+    return replace(empty, level=level or None, unit=sign * level / 100)
+
+
+def _of_images(
+    empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Changes:
+    before, after = (rd.image_curves(side, measure) for side in points)
+    delta, scale = rd.bd_rate, 1.0
+    if empty.level is not None:
+        delta, scale = rd.bd_quality, -100 / empty.level
+    delta = partial(delta, any_overlap=True, anchor_name="the reference")
+    numbers: dict[str, float] = {}
+    without: dict[str, list[UnjudgedImage]] = {"below": [], "above": [], "": [], "left out": []}
+    doubtful = 0
+    for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
+        if name in pair.equal:
+            numbers[name] = 0.0
+        elif image in before:
+            new = after.get(image, Curve(np.empty(0), np.empty(0)))
+            result = delta(before[image], new)
+            if isinstance(result, Delta):
+                numbers[name] = scale * result.value
+                doubtful += result.doubtful
+                continue
+            itself = delta(before[image], before[image])
+            lies = _wholly(before[image], new)
+            kind = "left out" if isinstance(itself, NoDelta) else lies
+            without[kind].append(UnjudgedImage(name, result.reason))
+    nothing = ""
+    if not (numbers or without["below"] or without["above"]):
+        nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
+    return replace(
+        empty,
+        images=tuple(numbers),
+        percent=np.array(list(numbers.values()), np.float64),
+        out_of_reach=tuple(image.image for image in without["below"]),
+        beyond=tuple(image.image for image in without["above"]),
+        unknown=tuple(without[""]),
+        left_out=tuple(without["left out"]),
+        doubtful=doubtful,
+        nothing=nothing,
+    )
+
+
+def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
+    """Say whether `after` lies wholly below or above `before` at comparable rates; else "".
+
+    >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
+    >>> _wholly(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
+    'below'
+    >>> _wholly(reference, Curve(np.array([0.1, 0.3]), np.array([33.0, 35.0])))
+    ''
+    """
+    if not len(before.bpp) or not len(after.bpp):
+        return ""
+    if after.quality.max() < before.quality.min() and after.bpp.max() >= before.bpp.min():
+        return "below"
+    if after.quality.min() > before.quality.max() and after.bpp.min() <= before.bpp.max():
+        return "above"
+    return ""
+
+
+def _of_set(
+    empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Changes:
+    values = np.stack([p.image_values[measure.column] for side in points for p in side])
+    finite = np.isfinite(values).all(axis=0)
+    images = tuple(np.array(pair.images, object)[finite].tolist())
+    curves, influences = zip(*(_set_curve(side, measure, finite) for side in points), strict=True)
+    delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
+    result = delta(*curves)
+    if isinstance(result, NoDelta):
+        where = _wholly(*curves)
+        below, above = (images if where == side else () for side in ("below", "above"))
+        nothing = "" if where else result.reason
+        return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
+    change = np.full(len(images), result.value)
+    for place, influence in enumerate(influences):
+
+        def of_side(curve: Curve, place: int = place) -> float:
+            shifted = delta(*curves[:place], curve, *curves[place + 1 :])
+            return shifted.value if isinstance(shifted, Delta) else result.value
+
+        change += _derivatives(of_side, curves[place], "bpp") @ influence.bpp
+        change += _derivatives(of_side, curves[place], "quality") @ influence.quality
+    assert empty.level is not None
+    percent = -100 / empty.level * change
+    if measure.scale == "decades":  # influences to first order
+        ratio = 10**-result.value
+        percent = 100 * (ratio - 1) - 100 * math.log(10) * ratio * (change - result.value)
+    doubtful = len(images) if result.doubtful else 0
+    return replace(empty, images=images, percent=percent, doubtful=doubtful)
+
+
+def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> tuple[Curve, Curve]:
+    """Return the curve of a set, and each image's influence on its points, (points, images)."""
+    values = np.array([point.image_values[measure.column][finite] for point in points])
+    rates = np.array([point.image_bpp[finite] for point in points])
+    means = values.mean(axis=1)
+    if measure.scale == "decades":  # a distance that is not above 0 has no logarithm
+        values, rates, means = (array[means > 0] for array in (values, rates, means))
+    bpp, influence = rates.mean(axis=1), values - means[:, None]
+    slope = np.full(len(means), 1.0 if measure.better == "higher" else -1.0)
+    if measure.scale == "decades":
+        slope /= means * math.log(10)
+    influences = Curve(rates - bpp[:, None], slope[:, None] * influence)
+    return Curve(bpp, rd.qualities(means, measure)), influences
+
+
+def _derivatives(
+    value: Callable[[Curve], float], curve: Curve, of: Literal["bpp", "quality"]
+) -> Float64Array:
+    coordinates: Float64Array = getattr(curve, of)
+    step = STEP * float(np.ptp(coordinates) or 1.0)
+    result = np.empty(len(coordinates))
+    for place, shift in enumerate(step * np.eye(len(coordinates))):
+        below, above = (
+            value(curve._replace(**{of: coordinates + sign * shift})) for sign in (-1, 1)
+        )
+        result[place] = (above - below) / (2 * step)
+    return result

@@ -1,0 +1,324 @@
+"""Rate-distortion curves that may be plotted, and the BD-rate and BD-metric of two of them.
+
+Bjøntegaard deltas are computed by the bjontegaard package with Akima interpolation: BD-rate is the
+mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is the
+mean difference of quality over the log rates that both reach. Quality is the value as figures have
+it: MS-SSIM in dB, Frechet and kernel distances by their logarithm, and metrics that are better when
+lower (LPIPS) negated, so that a negative BD-rate always means bits saved at equal quality.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Point, Summary
+from benchmark.system import imports
+
+Form = Literal["akima", "cubic"]
+
+LEAST_POINTS = 4
+# Shares of the range that two curves span together: under the first a delta is marked, under the
+# second it is given only when asked for.
+LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
+TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
+CROSSING = 0.01  # of the bits: curves that are closer are not apart
+MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
+
+
+class Curve(NamedTuple):
+    """Rates and qualities, each of shape (points,); more quality is better."""
+
+    bpp: Float64Array
+    quality: Float64Array
+
+
+class Delta(NamedTuple):
+    """A Bjøntegaard delta: percent of rate, or units of the metric."""
+
+    value: float
+    overlap: float  # share of the range spanned by both curves together that both reach, 0..1
+
+    @property
+    def doubtful(self) -> bool:
+        """True if the curves share less than half of what they span."""
+        return self.overlap < LEAST_OVERLAP
+
+
+class NoDelta(NamedTuple):
+    """The reason why there is no number."""
+
+    reason: str
+    overlap: float | None = None  # as in `Delta`, where the curves share too little
+
+
+class Excluded(NamedTuple):
+    """A point that must not be plotted beside the others, and the reason."""
+
+    label: str
+    setting: str
+    why: str
+
+
+def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+    """Return, by codec variant, the points over the same images as all others, low rate first."""
+    complete: dict[str, list[Point]] = {}
+    for point in sorted(summary.points, key=lambda point: point.means[measure.column].bpp or 0.0):
+        if why_not(point, measure, summary) is None:
+            complete.setdefault(point.label, []).append(point)
+    return {label: complete[label] for label in summary.labels if label in complete}
+
+
+def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
+    """Return the points that `curves` leaves out, each with its reason."""
+    reasons = ((point, why_not(point, measure, summary)) for point in summary.points)
+    return [Excluded(point.label, str(point.setting), why) for point, why in reasons if why]
+
+
+def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+    """Return why a point must not be beside the others in a metric, or None if it may."""
+    mean = point.means[measure.column]
+    known = mean.images + mean.infinite
+    if point.missing or not point.images:
+        return f"{point.images} of {summary.images} images"
+    if point.bpp is None or point.bpp <= 0:
+        return "no bits, which no rate-distortion curve has a place for"
+    if mean.missing or not known:
+        why = f": {mean.reasons[0][0]}" if mean.reasons else ""
+        return f"{measure.column} of {known} of {known + mean.missing or point.images} images{why}"
+    if mean.infinite:
+        return f"identical to the source in {mean.infinite} of {known} images"
+    if mean.value is None or math.isinf(measure.plotted(mean.value)):
+        return f"identical to the source in {known} of {known} images"
+    return None
+
+
+def bjontegaard(
+    what: Literal["rate", "quality"],
+    anchor: Curve,
+    test: Curve,
+    any_overlap: bool = False,
+    anchor_name: str = "the anchor",
+    form: Form = "akima",
+) -> Delta | NoDelta:
+    """Return the mean change of rate at equal quality (%), or of quality at equal rate.
+
+    any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
+    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers.
+    """
+    fronts = pareto_front(anchor), pareto_front(test)
+    for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
+        points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
+        if kept < LEAST_POINTS:
+            return NoDelta(
+                f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the Pareto "
+                f"front ({points} measured)"
+            )
+        if points - kept > MOST_LEFT_OUT * points:
+            return NoDelta(
+                f"{points - kept} of {points} points of {whose} lie below its Pareto front, more "
+                "than one in five"
+            )
+    spans = [front.quality if what == "rate" else np.log10(front.bpp) for front in fronts]
+    lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
+    # The ranges rise from at least four points of a front, so that none is empty.
+    overlap = max(float((min(highs) - max(lows)) / (max(highs) - min(lows))), 0.0)
+    if overlap <= 0:
+        return NoDelta("the curves have no quality or rate in common", 0.0)
+    if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
+        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
+    package = imports.bjontegaard()
+    # Overlap is judged here: the package warns, and warnings do not reach a table.
+    value = (package.bd_rate if what == "rate" else package.bd_psnr)(
+        *fronts[0], *fronts[1], method=form, require_matching_points=False, min_overlap=0
+    )
+    return Delta(float(value), overlap)
+
+
+bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
+bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
+
+
+def bd_metric(
+    anchor: Curve, test: Curve, measure: Measure, any_overlap: bool = False, form: Form = "akima"
+) -> Delta | NoDelta:
+    """Return the mean change of a metric at equal rate, in units of its axis, sign as measured.
+
+    Of distances of distributions, in percent: that of their geometric mean.
+    """
+    delta = bd_quality(anchor, test, any_overlap, form=form)
+    if isinstance(delta, NoDelta):
+        return delta
+    change = delta.value if measure.better == "higher" else -delta.value
+    return delta._replace(value=100 * (10**change - 1) if measure.scale == "decades" else change)
+
+
+def pareto_front(curve: Curve) -> Curve:
+    """Return the points that no point of less or equal rate equals or beats, lowest rate first.
+
+    >>> pareto_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
+    Curve(bpp=array([1., 3.]), quality=array([30., 32.]))
+    """
+    kept = np.isnan(below_front(curve))
+    return Curve(*np.unique(np.stack([axis[kept] for axis in curve]), axis=1))
+
+
+def below_front(curve: Curve) -> Float64Array:
+    """Return how much better another point of less or equal rate is, shape (points,).
+
+    At least 0; NaN for the points on the Pareto front and for others equal to them.
+
+    >>> below_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
+    array([nan, nan,  1.])
+    """
+    order = np.lexsort((-curve.quality, curve.bpp))
+    quality, result = curve.quality[order], np.full(len(order), np.nan)
+    if not len(order):
+        return result
+    gap = np.append(-1.0, np.maximum.accumulate(quality)[:-1] - quality[1:])
+    new = np.append(True, (np.diff(curve.bpp[order]) != 0) | (np.diff(quality) != 0))
+    gap = gap[np.maximum.accumulate(np.where(new, np.arange(len(gap)), 0))]
+    result[order] = np.where(gap < 0, np.nan, gap)
+    return result
+
+
+def crossing(anchor: Curve, test: Curve) -> float | None:
+    """Return the quality at which one curve begins to need more bits than the other, if any.
+
+    None if over all qualities that both fronts reach the same one is ahead, to CROSSING.
+    """
+    fronts = pareto_front(anchor), pareto_front(test)
+    low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
+    at = np.linspace(low, high, 101)[1:-1]
+    first, second = (log_rates_at(front, at) for front in fronts)
+    ahead = second - first
+    clear = np.flatnonzero(np.abs(ahead) > math.log10(1 + CROSSING))
+    turns = np.flatnonzero(np.diff(np.sign(ahead[clear])))
+    return float(at[clear[turns[0] + 1]]) if len(turns) else None
+
+
+def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
+    """Return the points up to a rate, and at that rate a point of the interpolated Pareto front.
+
+    Akima interpolation over the logarithm of the rate, as for BD-rates. A curve that ends or begins
+    beyond the rate stays as it is, or is empty.
+    """
+    if up_to_bpp is None:
+        return curve
+    front = pareto_front(curve)
+    inside = curve.bpp <= up_to_bpp
+    bpp, quality = curve.bpp[inside], curve.quality[inside]
+    if not inside.any() or front.bpp[-1] <= up_to_bpp or up_to_bpp in front.bpp:
+        return Curve(bpp, quality)
+    end = quality_at(front, math.log10(up_to_bpp))
+    return Curve(np.append(bpp, up_to_bpp), np.append(quality, end))
+
+
+def quality_at(front: Curve, log_rate: float) -> float:
+    """Return the quality of a Pareto front at a rate, given as log10; NaN beyond its ends."""
+    x = np.log10(front.bpp)[None]
+    return float(interpolated(x, front.quality[None], np.array([log_rate]))[0])
+
+
+def log_rate_at(front: Curve, quality: float) -> float:
+    """Return the rate, as log10, at which a Pareto front has a quality; NaN beyond its ends."""
+    return float(log_rates_at(front, np.array([quality]))[0])
+
+
+def log_rates_at(front: Curve, at: Float64Array) -> Float64Array:
+    """Return `log_rate_at` of each quality, shape (qualities,)."""
+    axes = front.quality, np.log10(front.bpp)
+    x, y = (np.broadcast_to(axis, (len(at), len(axis))) for axis in axes)
+    return interpolated(x, y, at)
+
+
+def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
+    """Return the curve of the points' means."""
+    means = [point.means[measure.column] for point in points]
+    both = [(m.bpp, m.value) for m in means if m.bpp is not None and m.value is not None]
+    return curve_of([bpp for bpp, _ in both], [value for _, value in both], measure)
+
+
+def curve_of(
+    bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, measure: Measure
+) -> Curve:
+    """Return the points of a curve that have a place on the axes."""
+    rates, quality = np.array(bpp, np.float64), qualities(np.array(values, np.float64), measure)
+    visible = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
+    return Curve(rates[visible], quality[visible])
+
+
+def qualities(values: Float64Array, measure: Measure) -> Float64Array:
+    """Return the quality of each value (`Measure.quality`), in an array of the same shape."""
+    return np.asarray(np.vectorize(measure.quality, otypes=[np.float64])(values), np.float64)
+
+
+def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
+    """Return the curve of each image's own values, by the image's number in the points."""
+    if not points:
+        return {}
+    ids = np.concatenate([point.image_ids for point in points])
+    bpp = np.concatenate([point.image_bpp for point in points])
+    values = np.concatenate([point.image_values[measure.column] for point in points])
+    known = np.unique(ids[~np.isnan(values)]).tolist()
+    return {image: curve_of(bpp[ids == image], values[ids == image], measure) for image in known}
+
+
+def interpolated(x: Float64Array, y: Float64Array, at: Float64Array) -> Float64Array:
+    """Return the value of each Akima curve at a place, shape (curves,); NaN beyond its ends.
+
+    H. Akima, "A New Method of Interpolation and Smooth Curve Fitting Based on Local Procedures", J.
+    ACM 17 (1970), as in scipy and in BD-rates. Two points are joined by a line.
+
+    x, y: shape (curves, points), x rising along the points. at: shape (curves,).
+
+    >>> interpolated(np.array([[0.0, 1.0]] * 2), np.array([[5.0, 7.0]] * 2), np.array([0.5, 2.0]))
+    array([ 6., nan])
+    """
+    if x.shape[1] < 2:
+        return np.where(x[:, 0] == at, y[:, 0], np.nan)
+    place = np.clip((x <= at[:, None]).sum(axis=1) - 1, 0, x.shape[1] - 2)
+    curve = np.arange(len(x))
+    share = (at - x[curve, place]) / np.diff(x)[curve, place]
+    parts = [
+        coefficient[curve, place] * share**power for power, coefficient in enumerate(cubic(x, y))
+    ]
+    inside = (x[:, 0] <= at) & (at <= x[:, -1])
+    return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
+
+
+def cubic(x: Float64Array, y: Float64Array) -> tuple[Float64Array, ...]:
+    """Return the cubic between neighbours, in powers 0 to 3 of the share of the way.
+
+    x, y: shape (curves, points), x rising along the points, of which there are two at least.
+    """
+    width = np.diff(x)
+    slope = np.diff(y) / width
+    last = slope.shape[1] - 1
+    before = 2 * slope[:, [0]] - slope[:, [min(1, last)]]
+    after = 2 * slope[:, [last]] - slope[:, [max(last - 1, 0)]]
+    slope = np.hstack([2 * before - slope[:, :1], before, slope, after, 2 * after - slope[:, -1:]])
+    turn = np.abs(np.diff(slope))
+    weight = turn[:, 2:] + turn[:, :-2]
+    known = weight > 1e-9 * weight.max(axis=1, keepdims=True)
+    tangent = np.where(
+        known,
+        (turn[:, 2:] * slope[:, 1:-2] + turn[:, :-2] * slope[:, 2:-1]) / np.where(known, weight, 1),
+        0.5 * (slope[:, 3:] + slope[:, :-3]),
+    )
+    left, right = width * tangent[:, :-1], width * tangent[:, 1:]
+    rise = np.diff(y)
+    return y[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise
+
+
+def integral(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
+    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
+    width = np.diff(x)
+    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
+    terms = enumerate(cubic(x, y), 1)
+    parts = [coefficient * share**power / power for power, coefficient in terms]
+    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

@@ -1,0 +1,343 @@
+"""Confidence intervals of means, curves, BD-rates and distribution metrics over images.
+
+An interval says which values other images of the same kind would give; for the difference of two
+codecs images have to be paired (`bench tradeoff`, `bench check`). Those of mean curves' BD-rates
+are by the jackknife, which leaves out one image after another; a distribution metric enters to
+first order, by the mean influence of the images that are left.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array, Setting
+from benchmark.compare.curves import LEAST_POINTS, integral, interpolated, qualities
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Point, Summary
+from benchmark.spec import without_seed
+
+CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
+LEAST_VARIANCE = 0.25  # of a resample, as a share of the sample's
+DRAWS = 1000
+SEED = 0
+
+
+class Interval(NamedTuple):
+    """A confidence interval at CONFIDENCE."""
+
+    low: float
+    high: float
+
+
+@cache
+def image_draws(images: int) -> Float64Array:
+    """Return the weights of images sampled with replacement, shape (DRAWS, images), row sum 1.
+
+    They depend on the number of images alone, so two codecs on the same images share their draws:
+    a paired bootstrap.
+    """
+    counts = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
+    return np.asarray(counts / images, np.float64)
+
+
+def set_and_left_out(images: int) -> Float64Array:
+    """Return the weights of the whole set, then without each image; (1 + images, images)."""
+    left_out = (1 - np.eye(images)) / (images - 1)
+    return np.vstack([np.full(images, 1 / images), left_out])
+
+
+def set_and_draws(images: int) -> Float64Array:
+    """Return the weights of the whole set, then those of `image_draws`; (1 + DRAWS, images)."""
+    return np.vstack([np.full(images, 1 / images), image_draws(images)])
+
+
+class ResampledCurve(NamedTuple):
+    """A mean curve under several weightings of its images; arrays of shape (weightings, points)."""
+
+    log_rate: Float64Array  # log10 of bits per pixel
+    quality: Float64Array  # more is better
+
+
+def resampled_curve(
+    points: Sequence[Point],
+    measure: Measure,
+    weights: Callable[[int], Float64Array],
+    pooled: bool = False,
+) -> ResampledCurve:
+    """Return the curve of points over the same images for each weighting of these.
+
+    Images without a value take no part. weights: from the number of images to weights, shape
+    (weightings, images). pooled: all bits over all pixels, else the mean of the images' rates.
+    """
+    order = np.argsort(points[0].image_ids)
+    order = order[np.isfinite(points[0].image_values[measure.column][order])]
+    weight = weights(len(order))
+    values = np.stack([p.image_values[measure.column][order] for p in points], axis=1)
+    rates = np.stack([p.image_bpp[order] for p in points], axis=1)
+    if pooled:
+        pixels = np.stack([p.image_pixels[order] for p in points], axis=1)
+        rates = (weight @ (rates * pixels)) / (weight @ pixels)
+    else:
+        rates = weight @ rates
+    return ResampledCurve(np.log10(rates), qualities(weight @ values, measure))
+
+
+def percentile_interval(resampled: Float64Array) -> Interval:
+    """Return the interval between percentiles of a number over draws of images."""
+    return Interval(*np.quantile(resampled, TAILS).tolist())
+
+
+def bootstrap_interval(values: Float64Array) -> Interval:
+    """Return the percentile bootstrap interval of the mean of `values`, shape (images,)."""
+    return percentile_interval(image_draws(len(values)) @ values)
+
+
+def jackknife_interval(values: Float64Array) -> Interval:
+    """Return the interval of a distribution metric.
+
+    values: the set's value plus each image's influence (`distribution_metric.Reduced`), (images,).
+
+    Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
+    drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
+    interval is wide (B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982).
+    """
+    from scipy.stats import t
+
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return Interval(*(values.mean() + t.ppf(TAILS, len(values) - 1) * error).tolist())
+
+
+def studentised(centred: Float64Array, weights: Float64Array) -> Float64Array:
+    """Return means over standard errors of resampled images, (resamples, samples).
+
+    centred: less their mean, (images, samples). weights: `image_draws`. No variance counts as less
+    than LEAST_VARIANCE: that of one image sampled every time is 0.
+    """
+    images = len(centred)
+    squares = centred**2
+    means = weights @ centred
+    least = LEAST_VARIANCE * squares.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.sqrt(np.maximum(weights @ squares - means**2, least) / (images - 1))
+        return np.asarray(np.where(means == 0, 0.0, means / errors), np.float64)
+
+
+def skewed_interval(values: Float64Array) -> Interval:
+    """Return the interval of a number in which single images may count for much.
+
+    values: the number plus each image's influence, shape (images,). The wider of two, bound by
+    bound: Student's t, and the studentised bootstrap (Efron and Tibshirani 1993, chapter 12), moved
+    outwards (`moved_level`).
+    """
+    from scipy.stats import t
+
+    images, mean = len(values), values.mean()
+    error = values.std(ddof=1) / np.sqrt(images)
+    resampled = studentised(values[:, None] - mean, image_draws(images))
+    student, tail = t.isf(TAILS[0], images - 1), moved_level(TAILS[0], images)
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    below, above = max(student, high), max(student, -low)
+    return Interval(float(mean - below * error), float(mean + above * error))
+
+
+def percent_interval(logs: Float64Array) -> Interval:
+    """Return `skewed_interval`, in percent, of a change whose ratio is given by its logarithm."""
+    return Interval(*(100 * math.expm1(end) for end in skewed_interval(logs)))
+
+
+def moved_level(tail: float, images: int) -> float:
+    """Return the share of draws that replaces a tail: they vary too little, in a normal's tails.
+
+    T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
+    """
+    from scipy.stats import norm, t
+
+    return float(norm.sf(np.sqrt(images / (images - 1)) * t.isf(tail, images - 1)))
+
+
+def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interval:
+    """Return the interval of a number that was computed over draws of images.
+
+    resampled: the number in each draw (`image_draws`), shape (draws,), finite. influenced: the
+    number of the whole set plus each image's influence, shape (images,); NaN where it has none.
+
+    The wider of two, bound by bound: Student's t on the influences' standard error, and percentiles
+    of the draws, moved outwards (`moved_level`).
+    """
+    tail = moved_level(TAILS[0], len(influenced))
+    low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
+    if np.isfinite(influenced).all():
+        student = jackknife_interval(influenced)
+        low, high = min(low, student.low), max(high, student.high)
+    return Interval(low, high)
+
+
+def point_interval(point: Point, measure: Measure) -> Interval | None:
+    """Return the interval of a point's mean; None for fewer than two images with a finite value.
+
+    None also for a distribution metric that does not give the influence of an image.
+    """
+    values = point.image_values[measure.column][np.argsort(point.image_ids)]
+    values = values[np.isfinite(values)]
+    if not measure.by_image or len(values) < 2:
+        return None
+    return jackknife_interval(values) if measure.of_sets else bootstrap_interval(values)
+
+
+class DrawSpread(NamedTuple):
+    """The mean of a metric over several drawings of the same images from the same bytes."""
+
+    label: str  # of the codec variant at its first seed
+    setting: Setting
+    measure: Measure
+    draws: int
+    mean: float  # over images and drawings
+    over_draws: Interval  # lowest and highest mean over images of a drawing
+    over_images: Interval | None  # that other images would give, of the mean over drawings
+
+
+def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpread]:
+    """Return the spread over drawings of each codec that was measured with several seeds.
+
+    Points whose options differ in the seed alone belong together; those whose images differ are
+    left out, as are metrics that one of them lacks.
+    """
+    groups: dict[tuple[str, str, Setting], list[Point]] = defaultdict(list)
+    for point in summary.points:
+        edition = point.edition
+        groups[edition.codec, without_seed(edition.variant), point.setting].append(point)
+    spreads = []
+    for (_, _, setting), points in groups.items():
+        first = min(points, key=lambda point: (len(point.label), point.label))
+        if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
+            continue
+        for measure in measures:
+            means = [point.means[measure.column].value for point in points]
+            known = [value for value in means if value is not None]
+            if len(known) == len(points):
+                values = np.mean([point.image_values[measure.column] for point in points], axis=0)
+                averaged = replace(first, image_values={measure.column: values})
+                spread = first.label, setting, measure, len(points), float(np.mean(known))
+                ends = Interval(min(known), max(known)), point_interval(averaged, measure)
+                spreads.append(DrawSpread(*spread, *ends))
+    return spreads
+
+
+def change_interval(
+    point: Point, reference: Point, measure: Measure, percent: bool
+) -> Interval | None:
+    """Return the interval of the change of a mean from the reference's, over the same images.
+
+    Images are resampled in pairs. The change is in percent of the reference, or else in units of
+    the axis. None where `point_interval` has none for the images of both.
+    """
+    shared = np.intersect1d(point.image_ids, reference.image_ids)
+    mine, other = (
+        side.image_values[measure.column][np.searchsorted(side.image_ids, shared)]
+        for side in (point, reference)
+    )
+    both = np.isfinite(mine) & np.isfinite(other)
+    mine, other = mine[both], other[both]
+    if not measure.by_image or len(mine) < 2:
+        return None
+    if measure.of_sets:  # to first order, as each image's influence is
+        if not percent:
+            return jackknife_interval(mine - other)
+        first, last = other.mean(), mine.mean()
+        slopes = (mine - last) / first - last * (other - first) / first**2
+        return jackknife_interval(100 * (last / first - 1 + slopes))
+    last, first = (image_draws(len(mine)) @ values for values in (mine, other))
+    if percent:
+        return percentile_interval(100 * (last / first - 1))
+    places = [[measure.plotted(mean) for mean in means.tolist()] for means in (last, first)]
+    return percentile_interval(np.subtract(places[0], places[1]))
+
+
+def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
+    """Return `Summary.for_machines` with the ends of its interval after each of these means."""
+    by_column = {measure.column: measure for measure in measures}
+    result = []
+    for record, point in zip(summary.for_machines(), summary.points, strict=True):
+        widened: dict[str, Any] = {}
+        for name, value in record.items():
+            widened[name] = value
+            if name in by_column:
+                ends = point_interval(point, by_column[name]) or (None, None)
+                widened |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        result.append(widened)
+    return result
+
+
+def bd_rate_interval(
+    anchor: ResampledCurve | None, test: ResampledCurve | None, up_to_bpp: float | None = None
+) -> Interval | None:
+    """Return the interval (percent) of the BD-rate of two mean curves.
+
+    anchor, test: by `set_and_left_out`, over the same images. `skewed_interval` of the logarithm of
+    the ratio of rates; docs/protocol.md has its coverage. None where the set, or the set without
+    some image, has no BD-rate.
+    """
+    if anchor is None or test is None or len(anchor.quality) != len(test.quality):
+        return None
+    rates = np.log1p(bd_rates(anchor, test, up_to_bpp) / 100)
+    if not np.isfinite(rates).all():
+        return None
+    of_set, left_out = rates[0], rates[1:]
+    return percent_interval(of_set + (len(left_out) - 1) * (left_out.mean() - left_out))
+
+
+def bd_rates(
+    anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
+) -> Float64Array:
+    """Return the BD-rate of every weighting in percent, (weightings,); NaN where there is none."""
+    ordered, masks = [], []
+    for curve in (anchor, test):
+        order = np.lexsort((-curve.quality, curve.log_rate))
+        rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
+        best = np.maximum.accumulate(quality, axis=1)
+        ordered.append(ResampledCurve(rates, quality))
+        masks.append(np.diff(best, axis=1, prepend=-np.inf) > 0)
+    cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
+    # Weightings that keep the same points are computed together: nearly all of them, as a rule.
+    shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
+    kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
+    rates = np.full(len(shapes), np.nan)
+    for kind in range(len(kinds)):
+        alike = kind_of == kind
+        first, second = (
+            _cut(ResampledCurve(*(axis[alike][:, mask[alike][0]] for axis in curve)), cut)
+            for curve, mask in zip(ordered, masks, strict=True)
+        )
+        if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
+            rates[alike] = _bd_rates(first, second)
+    return rates
+
+
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
+    """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
+    low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
+    high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
+    high = np.where(high > low, high, np.nan)
+    first, second = (
+        integral(curve.quality, curve.log_rate, high) - integral(curve.quality, curve.log_rate, low)
+        for curve in (anchor, test)
+    )
+    return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
+
+
+def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
+    """Return curves that end at a rate, as `rate_distortion.cut` does; all have one shape."""
+    below = curve.log_rate[0] < log_rate
+    rates, quality = curve.log_rate[:, below], curve.quality[:, below]
+    if below.all() or not below.any():
+        return ResampledCurve(rates, quality)
+    at = np.full(len(quality), log_rate)
+    ends = interpolated(*curve, at)
+    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
+    return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))

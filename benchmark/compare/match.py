@@ -1,0 +1,338 @@
+"""Two codecs compared pair by pair: streams of one image whose values of a metric match.
+
+The rule is that of codec-compare (github.com/webmproject/codec-compare): a stream of one codec is
+paired with one of the other of the same image, where the values of the metric differ by no more
+than the tolerance. The streams of one codec take in turn, image by image and from the lowest rate
+up, the nearest stream of the other that is left; of both sides, the pairs of the smaller mean
+difference are kept. Ratios are averaged geometrically; nothing is interpolated.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from statistics import fmean
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array, Int64Array, Setting
+from benchmark.compare.interval import Interval, draws_interval, image_draws
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.registry import METRICS
+from benchmark.rows.codecs import Side, caveats
+from benchmark.rows.schema import metric_names
+from benchmark.rows.summarise import TIMED, Point, Summary
+
+# Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
+Kind = Literal["ratio", "difference"]
+StoredRow = Mapping[str, Any]
+MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
+FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
+
+
+class Tolerance(NamedTuple):
+    """The largest difference of two matched values."""
+
+    value: float
+    relative: bool = False  # to the larger of the two values, as codec-compare has it
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:g} %" if self.relative else f"{self.value:g}"
+
+
+class Streams(NamedTuple):
+    """The streams of a codec variant with a finite value of the metric, by image and then rate."""
+
+    label: str
+    image: Int64Array  # the same number for the same image in all codecs
+    settings: tuple[Setting, ...]
+    bpp: Float64Array
+    # by metric column, as figures have them, and of TIMED; NaN for none
+    values: Mapping[str, Float64Array]
+
+
+class Average(NamedTuple):
+    """The mean over pairs of a ratio or difference, the first codec's to the second's."""
+
+    kind: Kind
+    value: float | None  # None without pairs
+    interval: Interval | None  # over images; None for less than two
+    pairs: int  # that have it
+    bias: float = 0.0  # what the pairs' difference in the metric is worth, of a ratio its logarithm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """Two codec variants compared over their pairs of streams."""
+
+    first: Streams
+    second: Streams
+    pairs: Int64Array  # (pairs, 2): places in `first` and in `second`
+    images: int  # that both codecs have streams of
+    averages: Mapping[str, Average]  # of "bytes", metric columns and TIMED
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def matched_images(self) -> int:
+        """The number of images with a pair."""
+        return len(np.unique(self.first.image[self.pairs[:, 0]]))
+
+    @property
+    def unmatched(self) -> tuple[int, int]:
+        """The numbers of streams of either codec that are in no pair."""
+        return len(self.first.bpp) - len(self.pairs), len(self.second.bpp) - len(self.pairs)
+
+    def for_machines(self) -> dict[str, Any]:
+        """Return counts and averages as one flat record, JSON values only."""
+        record: dict[str, Any] = {
+            "codec": self.first.label,
+            "against": self.second.label,
+            "images": self.images,
+            "images_without_match": self.images - self.matched_images,
+            "pairs": len(self.pairs),
+            "codec_streams_without_match": self.unmatched[0],
+            "against_streams_without_match": self.unmatched[1],
+        }
+        for name, average in self.averages.items():
+            low, high = average.interval or (None, None)
+            column = f"{name.removesuffix('_per_megapixel')}_{average.kind}"
+            record |= {column: average.value, f"{column}_low": low, f"{column}_high": high}
+            record[f"{column}_pairs"] = average.pairs
+        return {**record, "caveat": "; ".join(self.caveats)}
+
+    def pair_records(self, image_names: Mapping[int, str]) -> list[dict[str, Any]]:
+        """Return a record of each pair: both streams' settings, rates and values."""
+        records = []
+        for first, second in self.pairs.tolist():
+            record: dict[str, Any] = {"image": image_names[self.first.image[first]]}
+            sides = ("codec", self.first, first), ("against", self.second, second)
+            for side, streams, place in sides:
+                record |= {side: streams.label, f"{side}_setting": str(streams.settings[place])}
+                for name, values in {"bpp": streams.bpp, **streams.values}.items():
+                    value = float(values[place])
+                    record[f"{side}_{name}"] = value if math.isfinite(value) else None
+            records.append(record)
+        return records
+
+
+def parse_tolerance(text: str) -> Tolerance:
+    """Parse a tolerance in the metric's units, or in percent of the larger; raise `UsageError`.
+
+    >>> parse_tolerance(".1 dB"), parse_tolerance("1%")
+    (Tolerance(value=0.1, relative=False), Tolerance(value=0.01, relative=True))
+    """
+    number = text.strip().removesuffix("dB").removesuffix("%").strip()
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UsageError(f"the tolerance is a number such as 0.1 or 1%, not {text!r}")
+    relative = text.strip().endswith("%")
+    return Tolerance(value / 100 if relative else value, relative)
+
+
+def matches(
+    summary: Summary, codec: str, against: str, metric: str, tolerance: Tolerance
+) -> list[Match]:
+    """Compare every variant of a codec with every variant of another.
+
+    summary: in METRICS. codec, against: a label, or a codec's name for all of its variants. metric:
+    the name of the metric that has to match. Raises `UnknownName` and `UsageError`.
+    """
+    (name,) = metric_names([metric])
+    by = Measure.named(name)
+    if by.of_sets:
+        raise UsageError(
+            f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
+            "single images"
+        )
+    measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
+    measures = [measure for measure in measures if summary.values_of(measure.column)]
+    sides: list[list[tuple[Streams, Side]]] = []
+    for asked in (codec, against):
+        by_label: dict[str, list[Point]] = {}
+        for point in summary.points:
+            if asked in (point.label, point.edition.codec):
+                by_label.setdefault(point.label, []).append(point)
+        if not by_label:
+            raise UnknownName("codec with results", asked, summary.labels)
+        side = []
+        for label, points in by_label.items():
+            edition = points[0].edition
+            facts = Side(label, edition.facts, edition.caveats)
+            side.append((streams_of(points, by, measures), facts))
+        if not any(len(streams.bpp) for streams, _ in side):
+            raise UsageError(
+                f"{asked} has no finite {by.label} to match: `bench rescore --metrics {name}` "
+                "computes what is missing from kept streams"
+            )
+        sides.append(side)
+    compared = []
+    for (first, one_side), (second, other_side) in product(*sides):
+        if first.label != second.label:
+            pairs = match(first, second, by, tolerance, measures)
+            worth = math.expm1(abs(pairs.averages["bytes"].bias))
+            if worth > MOST_BIAS:
+                raise UsageError(
+                    f"the pairs of {first.label} and {second.label} differ in {by.axis_label} by "
+                    f"{pairs.averages[by.column].value:+.3g} in the mean, worth "
+                    f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
+                    "smaller --tolerance"
+                )
+            compared.append(replace(pairs, caveats=caveats(one_side, other_side)))
+    if not compared:
+        raise UsageError(f"{codec} and {against} are the same codec: name two")
+    return compared
+
+
+def bias(
+    first: Streams, second: Streams, pairs: Int64Array, column: str, other: str, kind: Kind
+) -> float:
+    """Return what the pairs' mean difference in a metric is worth in another, by its slope.
+
+    column: of the metric that the pairs match in. other: a column, or "bytes". The slope is that
+    of both codecs' streams within images; a ratio is given as its logarithm.
+    """
+    rises = spreads = 0.0
+    for streams in (first, second):
+        y = streams.bpp if other == "bytes" else streams.values[other]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = np.log(y) if kind == "ratio" else y
+        has = np.isfinite(y)
+        _, number = np.unique(streams.image[has], return_inverse=True)
+        counts = np.bincount(number)
+        rise, spread = (
+            x - (np.bincount(number, x) / counts)[number]
+            for x in (y[has], streams.values[column][has])
+        )
+        rises += float(rise @ spread)
+        spreads += float(spread @ spread)
+    if not len(pairs) or not spreads:
+        return 0.0
+    mine, theirs = pairs.T
+    difference = first.values[column][mine] - second.values[column][theirs]
+    return rises / spreads * float(difference.mean())
+
+
+def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) -> Streams:
+    """Return the streams of points of a codec variant that have a finite value of `by`."""
+    values: dict[str, Float64Array] = {}
+    for measure in (by, *others):
+        own = [value for p in points for value in p.image_values[measure.column].tolist()]
+        values[measure.column] = np.array([measure.plotted(value) for value in own])
+    values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
+    image = np.concatenate([point.image_ids for point in points])
+    bpp = np.concatenate([point.image_bpp for point in points])
+    order = np.lexsort((bpp, image))
+    order = order[np.isfinite(values[by.column][order])]
+    settings = [point.setting for point in points for _ in point.image_ids]
+    return Streams(
+        points[0].label,
+        image[order],
+        tuple(settings[place] for place in order.tolist()),
+        bpp[order],
+        {name: of_streams[order] for name, of_streams in values.items()},
+    )
+
+
+def match(
+    first: Streams, second: Streams, by: Measure, tolerance: Tolerance, others: Sequence[Measure]
+) -> Match:
+    """Pair the streams of two codecs by one metric, and average over the pairs.
+
+    others: measures to compare the pairs in, by their mean difference where more is better, else by
+    the geometric mean of ratios, as bytes and seconds are. Intervals reach to where they would lie
+    if the pairs did not differ in the metric.
+    """
+    pairs = matched_pairs(first, second, by.column, tolerance)
+    mine, other = pairs.T
+    image = first.image[mine]
+    averages = {}
+    differences = {measure.column for measure in others if measure.better == "higher"}
+    for name in ("bytes", *(measure.column for measure in others), *TIMED):
+        kind: Kind = "difference" if name in differences else "ratio"
+        worth = 0.0 if name == by.column else bias(first, second, pairs, by.column, name, kind)
+        of_first, of_second = (
+            (side.bpp if name == "bytes" else side.values[name])[places]
+            for side, places in ((first, mine), (second, other))
+        )
+        averages[name] = _average(kind, of_first, of_second, image, worth)
+    shared = np.intersect1d(first.image, second.image)
+    return Match(first, second, pairs, len(shared), averages)
+
+
+def matched_pairs(first: Streams, second: Streams, column: str, tolerance: Tolerance) -> Int64Array:
+    """Return the places of matched streams, shape (pairs, 2), by the rule of this module."""
+    forward = _taken_in_turn(first, second, column, tolerance)
+    backward = [(b, a, error) for a, b, error in _taken_in_turn(second, first, column, tolerance)]
+    best = min(forward, backward, key=lambda pairs: fmean([e for *_, e in pairs] or [0.0]))
+    return np.array([pair[:2] for pair in sorted(best)], np.int64).reshape(-1, 2)
+
+
+def _taken_in_turn(
+    first: Streams, second: Streams, column: str, tolerance: Tolerance
+) -> list[tuple[int, int, float]]:
+    """Return places in both and the difference, each stream of `first` taking the nearest left."""
+    left: dict[int, list[int]] = {}
+    for place, image in enumerate(second.image.tolist()):
+        left.setdefault(image, []).append(place)
+    pairs = []
+    values, others = first.values[column].tolist(), second.values[column].tolist()
+    for place, image in enumerate(first.image.tolist()):
+        near = [(_error(values[place], others[at], tolerance), at) for at in left.get(image, ())]
+        error, at = min(near, default=(math.inf, -1))
+        if error <= tolerance.value:
+            left[image].remove(at)
+            pairs.append((place, at, error))
+    return pairs
+
+
+def _error(value: float, other: float, tolerance: Tolerance) -> float:
+    if not tolerance.relative:
+        return abs(value - other)
+    if value == other:
+        return 0.0
+    small, large = sorted((abs(value), abs(other)))
+    return 1 - small / large if value * other > 0 else math.inf
+
+
+def _average(
+    kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array, bias: float
+) -> Average:
+    """Average over pairs that have a finite comparison; an image's pairs are resampled together."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        compared = np.log(values / others) if kind == "ratio" else values - others
+    has = np.isfinite(compared)
+    if not has.any():
+        return Average(kind, None, None, 0)
+    _, number = np.unique(image[has], return_inverse=True)
+    sums, counts = np.bincount(number, compared[has]), np.bincount(number)
+    mean, interval = float(sums.sum() / counts.sum()), None
+    if len(sums) > 1:
+        draws = image_draws(len(sums))
+        influenced = mean + len(sums) * (sums - mean * counts) / counts.sum()
+        low, high = draws_interval((draws @ sums) / (draws @ counts), influenced)
+        interval = Interval(low - max(bias, 0.0), high - min(bias, 0.0))
+    if kind == "ratio":
+        mean = math.exp(mean)
+        interval = interval and Interval(*map(math.exp, interval))
+    return Average(kind, mean, interval, int(has.sum()), bias)
+
+
+def nearest(
+    rows: Mapping[str, Sequence[StoredRow]], bpp: float, farthest: float
+) -> tuple[dict[str, StoredRow], dict[str, StoredRow]]:
+    """Return by codec the row nearest to a rate, apart those whose rate is too far off.
+
+    farthest: the largest ratio of the two rates.
+    """
+
+    def distance(row: StoredRow) -> float:
+        return abs(math.log(row["bpp"] / bpp))
+
+    near = {name: min(of_codec, key=distance) for name, of_codec in rows.items()}
+    far = {name: row for name, row in near.items() if distance(row) > math.log(farthest)}
+    return {name: row for name, row in near.items() if name not in far}, far

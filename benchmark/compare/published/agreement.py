@@ -1,0 +1,208 @@
+"""Agreement of measured and published curves of one codec, and of sources with each other.
+
+The published curve is interpolated at measured rates, over their logarithm: by Akima's method, and
+by PCHIP, whose difference is a tolerance. Differences are measured minus published, in dB.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array
+from benchmark.compare.curves import LEAST_POINTS, Delta, NoDelta, bd_metric, bd_rate
+from benchmark.compare.published.curves import SystemCurve, measured_panel, published_curves
+from benchmark.compare.published.points import PublishedPoint
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import SYSTEMS
+from benchmark.spec import facts_of, parse_codec
+
+# dB, as two versions of one encoder differ (VTM 23.13 by .02 to .04); truncating where colours are
+# converted costs .5 dB, another library's chroma filter .1.
+TOLERANCE_DB = 0.05
+COLUMNS = ("psnr_db", "ms_ssim")  # of the same rules, or of rules whose difference is known
+
+
+class Agreement(NamedTuple):
+    """Comparison of a measured codec with a published curve under one metric."""
+
+    label: str
+    published: str
+    column: str
+    points: int  # measured ones that the published curve reaches
+    mean_db: float
+    largest_db: float  # in magnitude, with its sign
+    at_bpp: float  # where that is
+    verdict: Literal["agrees", "explained", "differs"]
+    why: str
+
+
+class NotCompared(NamedTuple):
+    """Reason why a measured codec is not compared with a published curve."""
+
+    label: str
+    published: str
+    column: str
+    why: str
+
+
+class Cause(NamedTuple):
+    """A known difference, and the range of measured minus published that it explains, in dB."""
+
+    why: str
+    low: Float64Array | float
+    high: Float64Array | float
+
+
+def rounding_db(psnr_db: Float64Array) -> Float64Array:
+    """Return the loss by rounding to 8 bits, which adds 1/12 of a level squared to the MSE.
+
+    >>> round(float(rounding_db(np.array(40.5569))), 3)  # CompressAI states .064
+    0.063
+    """
+    return np.asarray(10 * np.log10(1 + 10 ** (psnr_db / 10) / 255**2 / 12))
+
+
+def truncation_db(psnr_db: Float64Array) -> Float64Array:
+    """Return the loss by truncation to 8 bits, which adds 1/3 to the MSE, 1/4 more than rounding.
+
+    >>> truncation_db(np.array([30.0, 39.0])).round(3)
+    array([0.017, 0.135])
+    """
+    mse = 255**2 / 10 ** (psnr_db / 10)
+    return np.asarray(10 * np.log10(mse / np.maximum(mse - 1 / 4, 1 / 12)))
+
+
+def _rounding_of_ms_ssim_db(ms_ssim: Float64Array) -> Float64Array:
+    # rounding costs 7e-5 to 1.1e-4 in CompressAI's own tables of both
+    return np.asarray(10 * np.log10((1 - ms_ssim + 1.2e-4) / (1 - ms_ssim)))
+
+
+# Published systems that are programs, by name: a variant is a version, or who ran it.
+PROGRAMS = ("VTM", "HM", "BPG", "AV1", "JPEG", "JPEG2000", "WebP")
+UNROUNDED = "published before rounding to 8 bits"
+RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule and ours
+    ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): lambda x: Cause(UNROUNDED, -rounding_db(x), 0.0),
+    ("ms-ssim-rgb-unrounded/1", "ms-ssim-rgb8/1"): lambda x: Cause(
+        UNROUNDED, -_rounding_of_ms_ssim_db(x), 0.0
+    ),
+    ("psnr-rgb8-truncated/1", "psnr-rgb8/1"): lambda x: Cause(
+        "published of pictures truncated to 8 bits", 0.0, truncation_db(x)
+    ),
+}
+
+
+def agreements(
+    summary: Summary, points: Sequence[PublishedPoint], dataset: str, measures: Sequence[Measure]
+) -> list[Agreement | NotCompared]:
+    """Compare every measured codec with its published counterpart on a dataset, by measure.
+
+    PSNR comes first, since causes of other differences may depend on its agreement.
+    """
+    result: list[Agreement | NotCompared] = []
+    agreed: dict[tuple[str, str], set[str]] = {}  # metrics, by codec and published curve
+    systems = [s for s in SYSTEMS if s.measured in summary.labels and s.published and not s.budget]
+    for measure in sorted(measures, key=lambda measure: measure.column != "psnr_db"):
+        published = published_curves(points, dataset, measure)
+        panel = measured_panel(summary, measure)
+        for system, curve in product(systems, published):
+            if curve.system.published[0] == system.published[0]:
+                label, mine = system.label, panel.of_label(system.label)
+                known = agreed.setdefault((label, curve.name), set())
+                result.append(_compare(summary, label, mine, measure, curve, known))
+                if getattr(result[-1], "verdict", "") == "agrees":
+                    known.add(measure.column)
+    return result
+
+
+def _compare(
+    summary: Summary,
+    label: str,
+    mine: SystemCurve | None,
+    measure: Measure,
+    curve: SystemCurve,
+    agreed: set[str],
+) -> Agreement | NotCompared:
+    """Compare a codec with a published curve. agreed: metrics in which the two agree."""
+    editions = [point.edition for point in summary.points if point.label == label]
+    facts = facts_of(parse_codec(label))
+    theirs, ours = rules = curve.protocols[0], summary.protocols[measure.column]
+    caveats = next((edition.caveats for edition in editions if edition.caveats), ())
+    refusals = {
+        f"ours are {', '.join(caveats)}": bool(caveats),
+        "ours are other weights": any(facts.published_version not in e.version for e in editions),
+        f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
+        f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
+        "no complete point is measured": mine is None,
+    }
+    key = label, curve.name, measure.column
+    why = next((why for why, applies in refusals.items() if applies), "")
+    if mine is None or why:
+        return NotCompared(*key, why)
+    bpp, places = map(np.array, curve.plotted(measure))
+    rates, values = map(np.array, mine.plotted(measure))
+    inside = (rates >= bpp[0]) & (rates <= bpp[-1])
+    if not inside.any():
+        return NotCompared(*key, "no rate in common")
+    from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
+
+    at, x = np.log10(rates[inside]), np.log10(bpp)
+    akima = Akima1DInterpolator(x, places)(at)
+    difference = values[inside] - akima
+    reading = max((point.value_error or 0.0 for point in curve.points), default=0.0)
+    slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, places)(at) - akima)
+    raw = np.interp(at, x, [point.value for point in curve.points])
+    causes = [RULES[rules](raw)] if rules in RULES else []
+    causes += [
+        Cause(known.why, known.low_db, known.high_db)
+        for known in facts.known_differences
+        if known.column == measure.column
+        and all(edition.version.startswith(known.version) for edition in editions)
+        and (not known.beside or known.beside in agreed)
+    ]
+    low = sum((cause.low for cause in causes), np.zeros(len(at))) - slack
+    high = sum((cause.high for cause in causes), np.zeros(len(at))) + slack
+    worst = int(np.abs(difference).argmax())
+    numbers = float(difference.mean()), float(difference[worst]), float(rates[inside][worst])
+    result = Agreement(*key, len(at), *numbers, "agrees", "")
+    if (np.abs(difference) <= slack).all():
+        return result
+    if ((difference >= low) & (difference <= high)).all():
+        return result._replace(verdict="explained", why="; ".join(cause.why for cause in causes))
+    why = f"no known difference makes more than {low.min():+.2f} to {high.max():+.2f} dB"
+    return result._replace(verdict="differs", why=why)
+
+
+def contradictions(
+    curves: Sequence[SystemCurve], measure: Measure
+) -> list[tuple[Measure, list[SystemCurve]]]:
+    """Return groups of curves of one system that sources disagree on, the first before the others.
+
+    A program is one system in all its versions, another system is one in each variant.
+    """
+    groups: dict[tuple[str, str], list[SystemCurve]] = {}
+    for curve in curves:
+        system, variant = curve.system.published[0]
+        groups.setdefault((system, "" if system in PROGRAMS else variant), []).append(curve)
+    result = []
+    for first, *others in groups.values():
+        source = first.points[0].source
+        far = [
+            other
+            for other in others
+            if other.points[0].source != source
+            and isinstance(delta := apart(measure, first, other)[1], Delta)
+            and abs(delta.value) > TOLERANCE_DB
+        ]
+        result += [(measure, [first, *far])] if far else []
+    return result
+
+
+def apart(
+    measure: Measure, first: SystemCurve, other: SystemCurve
+) -> tuple[Delta | NoDelta, Delta | NoDelta]:
+    """Return BD-rate and BD-metric of a curve against the first, by Akima's method."""
+    rates = first.rates(measure), other.rates(measure)
+    return bd_rate(*rates, any_overlap=True), bd_metric(*rates, measure, any_overlap=True)

@@ -1,0 +1,173 @@
+"""Published numbers: points from papers and repositories, typed and selected.
+
+`registry.py` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
+"""
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from benchmark.compare.published.curve_file import read_curves
+from benchmark.errors import StoreError, UnknownName, UsageError
+
+# authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
+# file of another paper's plot
+How = Literal[
+    "author_csv", "table", "digitised",
+    "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
+]  # fmt: skip
+# point: of a rate curve; sample: off a plotted line, at a rate of the reader's choice; step: of a
+# realism sweep at one rate, so no part of a rate curve
+Kind = Literal["point", "sample", "step"]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Record = TypeVar("Record", bound=msgspec.Struct)
+PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
+DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
+ANY_DATASET, UNSTATED = "any", "unstated"  # of points in a user's own file, who vouches for them
+
+
+class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of one system, as its source has it; the field names are the csv's columns."""
+
+    system: Text  # "Multi-Realism"
+    variant: str = ""  # "beta=2.56"; empty where the system comes in one
+    setting: str = ""  # which point of the variant, where the source says so: "q=0.25"
+    kind: Kind
+    dataset: Text  # as results are called; other images have other names: "clic2020-diffeic"
+    bpp: float
+    metric: Text  # column of ours where there is one: "psnr_db"
+    value: float
+    protocol: Text
+    rate_protocol: Text
+    how: How
+    value_error: float | None = None  # reading error of digitised numbers, up and down
+    bpp_error: float | None = None
+    note: str = ""
+    source: Text  # title
+    reference: Text  # repository, file and commit
+    rule: str = ""  # how the source computed it, in its words
+    doubt: str = ""  # why it is not plotted unless asked for
+    doi: str = ""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.bpp < math.inf and math.isfinite(self.value)):
+            raise ValueError(f"no point at {self.bpp} bpp and {self.metric} {self.value}")
+
+    @property
+    def slug(self) -> str:
+        """Name of the system on the command line."""
+        return slug(self.system)
+
+
+def slug(text: str) -> str:
+    """Return the text in small letters, digits and hyphens.
+
+    >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++")
+    ('multi-realism', 'wei-et-al', 'mlic-plus-plus')
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("+", "-plus")).strip("-")
+
+
+def curve_name(system: str, variant: str) -> str:
+    """Return the name of a published variant in legends.
+
+    >>> curve_name("CRDR", "beta=0"), curve_name("JPEG", "Pillow 7.1.2"), curve_name("HFD", "")
+    ('CRDR beta=0', 'JPEG (Pillow 7.1.2)', 'HFD')
+    """
+    if not variant:
+        return system
+    return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"
+
+
+def parse(text: str, kind: type[Record]) -> tuple[Record, ...]:
+    """Return the rows of a csv whose columns are fields of `kind`; empty fields are defaults.
+
+    Raises `StoreError`, with the line, for other columns and rows that do not fit.
+    """
+    reader = csv.DictReader(StringIO(text, newline=""))
+    expected = list(kind.__struct_fields__)
+    if reader.fieldnames != expected:
+        raise StoreError(f"it has other columns than {', '.join(expected)}")
+    rows = ({name: value for name, value in row.items() if value} for row in reader)
+    try:
+        return tuple(msgspec.convert(row, kind, strict=False) for row in rows)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"line {reader.line_num}: {error}") from error
+
+
+def points_of_file(path: Path) -> list[PublishedPoint]:
+    """Return the points of a file of curves, whose dataset and protocols are not stated there.
+
+    Raises `UsageError` as `curve_file.read_curves` does.
+    """
+    return [
+        PublishedPoint(
+            system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
+            metric=PUBLISHED.get(column, column), protocol=UNSTATED,
+            rate_protocol=UNSTATED, how="author_csv", source=path.name, reference=str(path),
+        )
+        for curve in read_curves(path)
+        for column, (rates, values) in curve.series.items()
+        for bpp, value in zip(rates, values, strict=True)
+    ]  # fmt: skip
+
+
+def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
+    """Return the points of the named systems, `system` or `system:variant`; "all" is everything.
+
+    Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
+    points, `UsageError` for one whose points are all doubtful.
+    """
+    known: dict[str, list[PublishedPoint]] = {}
+    for point in points:
+        known.setdefault(point.slug, []).append(point)
+        known.setdefault(f"{point.slug}:{point.variant}", []).append(point)
+    known["all"] = [*points]
+    result: dict[PublishedPoint, None] = {}
+    for name in names:
+        asked = name.removeprefix(DOUBTFUL)
+        system, colon, variant = asked.partition(":")
+        key = f"{slug(system)}:{variant}" if colon else slug(system)
+        if key not in known:
+            variants = [other for other in known if other.startswith(f"{slug(system)}:")]
+            systems = sorted({point.slug for point in points})
+            raise UnknownName("published system", name, variants if colon and variants else systems)
+        kept = [point for point in known[key] if not point.doubt or asked != name]
+        if not kept:
+            why = known[key][0].doubt
+            raise UsageError(
+                f"the published points of {name} are doubtful ({why}): {DOUBTFUL}{name} takes them"
+            )
+        result |= dict.fromkeys(kept)
+    return tuple(result)
+
+
+def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
+    """Return system, variant, dataset, metric, protocol, origin and count of points, sorted.
+
+    A doubtful point's origin says so.
+    """
+    counts = Counter(
+        (p.system, p.variant, p.dataset, p.metric, p.protocol, p.how + ", doubtful" * bool(p.doubt))
+        for p in points
+    )
+    ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
+    return [(*key, str(counts[key])) for key in ordered]
+
+
+def overview(points: Iterable[PublishedPoint]) -> Iterator[tuple[str, ...]]:
+    """Yield system, datasets, and counts of variants, metrics, doubtful points and all."""
+    systems: dict[str, list[PublishedPoint]] = {}
+    for point in points:
+        systems.setdefault(point.system, []).append(point)
+    for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
+        variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
+        counts = (variants, metrics, sum(bool(p.doubt) for p in of), len(of))
+        yield system, ", ".join(sorted({p.dataset for p in of})), *map(str, counts)

@@ -1,0 +1,221 @@
+"""Distortion and realism of every system at a rate: measured and published realism sweeps."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.compare.builds import beta_of, betas
+from benchmark.compare.curves import interpolated
+from benchmark.compare.published.curves import Panel, SystemCurve, measured_panel
+from benchmark.compare.published.points import PublishedPoint
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
+
+MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
+WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolated between
+# The first system of each method, whose style is that of all; in reverse order.
+METHODS = {system.method: system._replace(name=system.method)
+           for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
+# Published sweeps: names of steps by variant of the csv, from the least realistic; an empty name
+# means the points' settings.
+PUBLISHED_SWEEPS = {
+    "Multi-Realism": {"beta=0": "β=0", "beta sweep": "", "beta=2.56": "β=2.56"},
+    "EGIC": {"alpha=0": "α=0", "alpha sweep": "", "alpha=1": "α=1"},
+}
+
+
+class ValueAtRate(NamedTuple):
+    """A metric's value at a rate."""
+
+    bpp: float
+    value: float
+    how: Literal["point", "interpolated"]
+    protocol: str = ""
+    source: str = ""
+
+
+class SweepStep(NamedTuple):
+    """Distortion and realism of a system at a choice of realism."""
+
+    setting: str  # "β=3.84"; empty where the system has no choice
+    distortion: ValueAtRate
+    realism: ValueAtRate
+
+
+class RealismSweep(NamedTuple):
+    """A system at a rate, from its least realistic step to its most; a lone step is a point."""
+
+    curve: SystemCurve  # without points; its system has the method's name and style
+    steps: tuple[SweepStep, ...]
+    left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """Name of the method, and whether it was measured."""
+        return self.curve.system.name, self.curve.measured
+
+
+class PlotAtRate(NamedTuple):
+    """A distortion-realism plot: the sweeps of all systems at a rate."""
+
+    bpp: float
+    sweeps: tuple[RealismSweep, ...]
+
+
+def realism_sweeps(
+    panels: Sequence[Panel],
+    summary: Summary | None,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    bpp: float,
+) -> list[RealismSweep]:
+    """Return every system that has both metrics at a rate, with all its choices of realism.
+
+    panels: of distortion and of realism, which is on a scale of decades. What was measured at
+    several beta is one sweep; so is a published sweep, and the published variants of one system.
+    """
+    distortion, realism = panels
+    measures = distortion.measure, realism.measure
+    whole = [measured_sweep(summary, *measures, bpp)]
+    whole += [_published_sweep(name, points, dataset, measures, bpp) for name in PUBLISHED_SWEEPS]
+    result = {sweep.key: sweep for sweep in whole if sweep is not None}
+    complete = set(result)
+    others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
+    for first in distortion.curves:
+        system, second = first.system, others.get((first.system, first.measured, first.build))
+        method, choice = system.method, system.choice
+        if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
+            method, _, choice = system.name.removesuffix(")").partition(" (")
+        key = method, first.measured
+        step = _step(first, second, bpp, choice) if second else None
+        if step is None or key in complete:
+            continue
+        system = METHODS.get(method, system._replace(name=method))
+        sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
+        steps = sorted((*sweep.steps, step), key=lambda step: -step.realism.value)
+        result[key] = sweep._replace(steps=tuple(steps))
+    return sorted(result.values(), key=rank)
+
+
+def rank(sweep: RealismSweep) -> tuple[int, bool]:
+    """Return a sort key: own systems, those of the table in its order, others; measured first."""
+    method, measured = sweep.key
+    places = list(reversed(METHODS))
+    other = -1 if kind(sweep.curve.system) == "own" else len(places)
+    return places.index(method) if method in places else other, not measured
+
+
+def measured_sweep(
+    summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
+) -> RealismSweep | None:
+    """Return our codec at a rate, a step for each beta of a build; None without any."""
+    if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
+        return None
+    family = betas(summary, (distortion, realism))
+    panels = [measured_panel(family.within(summary), of) for of in (distortion, realism)]
+    first, second = ({curve.system.label: curve for curve in panel.curves} for panel in panels)
+    steps, editions = [], []
+    variants = (points[0].edition for points in family.points.values())
+    for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
+        name, label = f"β={beta_of(edition) or 0:g}", edition.label
+        if step := _step(first[label], second[label], bpp, name):
+            steps.append(step)
+            editions.append(edition)
+    if not steps:
+        return None
+    labels = {label_of(edition.codec, edition.variant) for edition in editions}
+    known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
+    method = next((system.method for system in known if system.label in labels), known[0].method)
+    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
+    recorded = any(edition.recorded for edition in editions)
+    edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
+    curve = SystemCurve(METHODS[method], (), edition)
+    return RealismSweep(curve, tuple(steps), family.left_out)
+
+
+def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) -> SweepStep | None:
+    x, y = at_rate(distortion, bpp, by_decades=False), at_rate(realism, bpp, by_decades=True)
+    return SweepStep(name, x, y) if x and y else None
+
+
+def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | None:
+    """Return the value of a curve at a rate; None where it has none.
+
+    Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
+    `by_decades` over that of the value. At its ends and in wide gaps a point counts if its rate is
+    the same within `MATCHED`.
+    """
+    points = sorted(curve.points, key=lambda point: point.bpp)
+    if not points:
+        return None
+    nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
+    origin = nearest.protocol, nearest.source
+    below = [point for point in points if point.bpp <= bpp]
+    above = [point for point in points if point.bpp > bpp]
+    between = below and above and above[0].bpp <= WIDEST_GAP * below[-1].bpp
+    if between and nearest.bpp != bpp:
+        rates, first = np.unique([point.bpp for point in points], return_index=True)
+        values = np.array([points[at].value for at in first])
+        y = np.log(values) if by_decades else values
+        (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
+        return ValueAtRate(bpp, math.exp(at) if by_decades else at, "interpolated", *origin)
+    near = ValueAtRate(nearest.bpp, nearest.value, "point", *origin)
+    return near if _ratio(nearest.bpp, bpp) <= MATCHED else None
+
+
+def _ratio(first: float, second: float) -> float:
+    return max(first, second) / min(first, second)
+
+
+def _published_sweep(
+    name: str,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    measures: Sequence[Measure],
+    bpp: float,
+) -> RealismSweep | None:
+    """Return a sweep's steps near a rate; None where the csv has none between its ends."""
+    by_metric = {measure.published or measure.column: measure for measure in measures}
+    steps: dict[tuple[str, str], dict[Measure, ValueAtRate]] = {}
+    variants = PUBLISHED_SWEEPS[name]
+    for variant, setting in variants.items():
+        for point in points:
+            measure = by_metric.get(point.metric)
+            mine = (point.system, point.variant, point.dataset) == (name, variant, dataset)
+            near = mine and _ratio(point.bpp, bpp) <= MATCHED
+            if near and measure and point.protocol in measure.meets:
+                value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
+                steps.setdefault((setting, setting or point.setting), {}).setdefault(measure, value)
+    whole = {key: step for key, step in steps.items() if len(step) == len(measures)}
+    if all(setting for setting, _ in whole):
+        return None
+    result = [SweepStep(step, *(of[m] for m in measures)) for (_, step), of in whole.items()]
+    ends = name, list(variants)[-1]
+    system = next(system for system in GROUPED_SYSTEMS if ends in system.published)
+    return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(result))
+
+
+def records(plot: PlotAtRate) -> list[dict[str, Any]]:
+    """Return a flat record for every step, as it is plotted."""
+
+    def columns(name: str, value: ValueAtRate) -> dict[str, Any]:
+        fields = value._asdict()
+        return {name: fields.pop("value"), **{f"{name}_{key}": of for key, of in fields.items()}}
+
+    return [
+        {
+            "target_bpp": plot.bpp,
+            "system": sweep.curve.system.name,
+            "group": sweep.curve.system.group,
+            "measured": sweep.curve.measured,
+            "setting": step.setting,
+            **columns("distortion", step.distortion),
+            **columns("realism", step.realism),
+        }
+        for sweep in plot.sweeps
+        for step in sweep.steps
+    ]

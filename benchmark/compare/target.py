@@ -1,0 +1,271 @@
+"""Search each codec's setting at which a mean over the images is a wanted one: a rate, a metric.
+
+A codec's own points bracket the target, else the ends of what it takes; then the bracket shrinks by
+interpolation of the logarithm, halved where that was of little use. What is tried are ordinary
+cells: they are stored, and no search measures them again.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.codec import Between, OneOf, Setting
+from benchmark.errors import UsageError
+from benchmark.measure.cells import Cell, Contender, plan
+from benchmark.measure.loop import Failure, Outcome, Reached, ShowsProgress
+from benchmark.measure.matrix import Matrix, matrix_of, open_matrix
+from benchmark.measure.request import Request
+from benchmark.measure.run import Announces, run, silent
+from benchmark.metrics.measure import Measure
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.rows.schema import metric_names
+from benchmark.rows.store import one_per_cell
+from benchmark.system.settings import isolated
+
+RATE = "bpp"
+OF_RATE, OF_METRIC = 0.01, 0.002  # tolerances, as shares of the target
+MOST_ROUNDS = 40
+DIGITS = 6  # significant, of a setting
+
+
+class Target(NamedTuple):
+    """A wanted mean over the images."""
+
+    name: str  # "bpp", or of a metric
+    value: float
+
+    @classmethod
+    def of(cls, text: str) -> "Target":
+        """Return the target of a text; raise `UsageError` for what is none, `UnknownName`.
+
+        >>> Target.of("bpp=.3")
+        Target(name='bpp', value=0.3)
+        """
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or (name == RATE and value <= 0):
+            raise UsageError(f"--target {text!r} is not of the form bpp=0.3 or psnr=32")
+        if name in DISTRIBUTION_METRICS:
+            raise UsageError(f"--target {text}: {name} has no value of an image: name bpp or psnr")
+        if name != RATE:
+            metric_names(name)
+        return cls(name, value)
+
+    def place(self, value: float) -> float:
+        """Return where a value lies on the axis on which nearness counts."""
+        return value if self.name == RATE else Measure.named(self.name).plotted(value)
+
+    def distance(self, value: float) -> float:
+        """Return how far a value is from the target, in tolerances."""
+        wanted = self.place(self.value)
+        tolerance = (OF_RATE if self.name == RATE else OF_METRIC) * abs(wanted)
+        return abs(self.place(value) - wanted) / tolerance if tolerance else math.inf
+
+    def mean(self, rows: pa.Table) -> float:
+        """Return the mean over rows; NaN where one has no value."""
+        column = RATE if self.name == RATE else Measure.named(self.name).column
+        values = rows[column].to_numpy()
+        return float(np.mean(values)) if rows.num_rows else math.nan
+
+
+@dataclass
+class Search:
+    """The search of a codec: means that are known, by the setting's value."""
+
+    contender: Contender
+    target: Target
+    known: dict[float, float] = field(default_factory=dict)  # NaN: a cell failed, or has no value
+    _widths: list[float] = field(default_factory=list)
+
+    def nearest(self) -> float | None:
+        """Return the value whose mean is nearest to the target."""
+        good = [value for value, mean in self.known.items() if not math.isnan(mean)]
+        return min(good, key=lambda v: self.target.distance(self.known[v]), default=None)
+
+    def met(self) -> bool:
+        """Return whether a mean is within the tolerance."""
+        nearest = self.nearest()
+        return nearest is not None and self.target.distance(self.known[nearest]) <= 1
+
+    def next(self) -> list[float]:
+        """Return the values to measure next; none once the target is met or cannot be nearer."""
+        if self.met() or any(map(math.isnan, self.known.values())):
+            return []
+        ends = self.contender.sweep[0].value, self.contender.sweep[-1].value
+        if (bracket := self._bracket()) is not None:
+            return self._between(*bracket)
+        if untried := [value for value in dict.fromkeys(ends) if value not in self.known]:
+            return untried
+        return [value for value in self._beyond() if value not in self.known]
+
+    def why(self) -> str:
+        """Return why the target is not met, as the end of a sentence; empty if it is."""
+        if self.met():
+            return ""
+        failed = [value for value, mean in self.known.items() if math.isnan(mean)]
+        if failed:
+            return f"at {self.setting(failed[0])}, a cell failed or has no value"
+        if self._bracket() is None:
+            return "its settings do not reach further"
+        return "its settings are too coarse"
+
+    def setting(self, value: float) -> Setting:
+        """Return the setting of a value."""
+        return Setting(self.contender.sweep[0].name, value)
+
+    def reached(self) -> Reached:
+        """Return the setting whose mean is nearest, with what keeps it from the target."""
+        value = self.nearest()
+        setting = None if value is None else self.setting(value)
+        mean = None if value is None else self.known[value]
+        return Reached(self.contender.spec.label, setting, mean, self.why())
+
+    def _bracket(self) -> tuple[float, float] | None:
+        """Return neighbouring values, the target being between their means."""
+        values = sorted(self.known)
+        above = [self.target.place(self.known[v]) > self.target.place(self.target.value)
+                 for v in values]  # fmt: skip
+        for at in range(len(values) - 1):
+            if above[at] != above[at + 1]:
+                return values[at], values[at + 1]
+        return None
+
+    def _beyond(self) -> list[float]:
+        """Return the end of all settings on the side where means come nearer to the target."""
+        accepts, nearest = self._accepts(), self.nearest()
+        if not isinstance(accepts, Between) or nearest is None:
+            return []
+        end = accepts.lowest if nearest == min(self.known) else accepts.highest
+        return [end] if math.isfinite(end) else []
+
+    def _accepts(self) -> Between | OneOf:
+        """Return the settings that the codec takes; undeclared ones lie between its points."""
+        sweep, accepts = self.contender.sweep, self.contender.accepts
+        if self.contender.pack is not None:
+            return OneOf(sweep)
+        if isinstance(accepts, OneOf):
+            return accepts
+        if accepts is not None and math.isfinite(accepts.highest - accepts.lowest):
+            return accepts
+        values = [setting.value for setting in sweep]
+        whole = all(float(value).is_integer() for value in values)
+        return Between(sweep[0].name, min(values), max(values), whole)
+
+    def _between(self, low: float, high: float) -> list[float]:
+        accepts = self._accepts()
+        guess = self._guess(low, high)
+        if isinstance(accepts, OneOf):
+            inside = [s.value for s in accepts.settings if low < s.value < high]
+            return sorted(inside, key=lambda value: abs(value - guess))[:1]
+        if accepts.whole:
+            low, high = math.floor(low) + 1, math.ceil(high) - 1
+            return [float(min(max(round(guess), low), high))] if low <= high else []
+        guess = float(f"{guess:.{DIGITS}g}")
+        return [guess] if low < guess < high and guess not in self.known else []
+
+    def _guess(self, low: float, high: float) -> float:
+        middle = (low + high) / 2
+        self._widths.append(high - low)
+        slow = len(self._widths) > 1 and self._widths[-1] > self._widths[-2] / 2
+        means = [self.target.place(self.known[value]) for value in (low, high)]
+        wanted = self.target.place(self.target.value)
+        if slow or not all(map(math.isfinite, means)):
+            return middle
+        if min(*means, wanted) > 0:
+            wanted, *means = (math.log(value) for value in (wanted, *means))
+        return low + (high - low) * (wanted - means[0]) / (means[1] - means[0])
+
+
+@isolated
+def run_to_target(
+    request: Request,
+    *,
+    progress: ShowsProgress = silent,
+    announce: Announces = lambda matrix, lacking, workers: None,
+) -> Outcome:
+    """Measure each codec at the setting that meets `request.target`, as `run` does at given ones.
+
+    The outcome's cells are those tried, its rows those of the nearest settings. Raises what `run`
+    does, and `UsageError` for a target that is none or options that exclude it.
+    """
+    target = Target.of(request.target)
+    for option, choice in (("--points", request.points), ("--generations", request.generations)):
+        if choice:
+            raise UsageError(f"--target searches the settings: leave {option} out")
+    if target.name not in (RATE, *request.metrics):
+        request = replace(request, metrics=(*request.metrics, target.name))
+    request.use_folders()
+    first = open_matrix(request)
+    searches = [Search(contender, target) for contender in first.selection.contenders]
+    for search in searches:
+        values = _stored_values(first.table, search.contender)
+        means = _means(first, first.table, search, values)
+        search.known = {value: mean for value, mean in means.items() if not math.isnan(mean)}
+    trying, failures, measured = replace(request, verify=False), list[Failure](), 0
+    for _ in range(MOST_ROUNDS):
+        tried = [(search, values) for search in searches if (values := search.next())]
+        if not tried:
+            break
+        matrix = _at(first, request, tried)
+        outcome = run(trying, matrix=matrix, progress=progress, announce=announce)
+        measured += outcome.measured
+        failures += outcome.failures
+        for search, values in tried:
+            search.known |= _means(first, outcome.rows, search, values)
+    every = _at(first, request, [(search, sorted(search.known)) for search in searches])
+    done = run(request, matrix=every._replace(to_do=()), progress=progress)
+    nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
+    kept = _keys(_at(first, request, nearest).cells)
+    rows = done.rows.filter(pc.is_in(done.rows["cell"], value_set=kept))
+    reached = tuple(search.reached() for search in searches)
+    return replace(
+        done, rows=rows, measured=measured, failures=(*failures, *done.failures), reached=reached
+    )
+
+
+def _at(
+    matrix: Matrix, request: Request, wanted: Iterable[tuple[Search, Sequence[float]]]
+) -> Matrix:
+    """Return a matrix of the searched codecs at these values, with the store as it is now."""
+    contenders = tuple(
+        search.contender._replace(sweep=tuple(map(search.setting, values)))
+        for search, values in wanted
+        if values
+    )
+    selection = matrix.selection._replace(contenders=contenders)
+    return matrix_of(request, matrix.sources, selection, matrix.store)
+
+
+def _stored_values(rows: pa.Table, contender: Contender) -> list[float]:
+    name, spec = contender.sweep[0].name, contender.spec
+    parts = {"codec": spec.name, "variant": spec.variant, "setting_name": name}
+    for column, text in parts.items():
+        rows = rows.filter(pc.equal(rows[column], text))
+    return sorted(pc.unique(rows["setting_value"]).to_pylist())
+
+
+def _means(
+    matrix: Matrix, table: pa.Table, search: Search, values: Iterable[float]
+) -> dict[float, float]:
+    """Return the mean of each value; NaN where an image has no row without failure."""
+    valid, result = one_per_cell(table), {}
+    valid = valid.filter(pc.equal(valid["status"], "ok"))
+    for value in values:
+        at = search.contender._replace(sweep=(search.setting(value),))
+        cells = plan([at], matrix.sources.dataset.name, matrix.sources.images)
+        rows = valid.filter(pc.is_in(valid["cell"], value_set=_keys(cells)))
+        whole = rows.num_rows == len(cells) > 0
+        result[float(value)] = search.target.mean(rows) if whole else math.nan
+    return result
+
+
+def _keys(cells: Iterable[Cell]) -> pa.Array:
+    return pa.array([cell.key for cell in cells], pa.string())

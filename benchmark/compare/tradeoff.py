@@ -1,0 +1,148 @@
+"""The distortion of two codecs compared at equal rate and equal realism.
+
+A codec with several variants (a realism weight, say) spans a surface (Blau and Michaeli,
+"Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff", 2019): at the other's rate
+each variant is a pair of realism and distortion, interpolated along its curve as in BD-rates;
+between the pairs distortion is interpolated linearly at the other's realism. Intervals are over
+images sampled with replacement, the same for both codecs; a distribution metric enters with the
+influence of each image, to first order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.codec import Float64Array
+from benchmark.compare.curves import interpolated
+from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
+from benchmark.metrics.measure import Measure, require_image_values
+from benchmark.rows.summarise import Point
+
+Match = Literal["equal", "all better", "all worse", "other rates"]
+MATCHES: tuple[Match, ...] = get_args(Match)
+STEP = 1e-5  # of an image's weight, for the derivative that is its influence
+
+# Log rate, distortion and realism of points under each weighting, shape (weightings, points); of
+# the last two more is better.
+Surface = tuple[Float64Array, Float64Array, Float64Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Tradeoff:
+    """A setting of a codec, and the other codec's distortion at its rate and realism."""
+
+    label: str
+    setting: str
+    bpp: float
+    distortion: float  # in the metric's units
+    realism: float
+    # "equal": the other reaches this rate and realism. Else all of its variants are better or worse
+    # in realism at this rate, or it has no such rate.
+    verdict: Match
+    other: float | None = None  # its distortion there, else that of the variant nearest in realism
+    difference: float | None = None  # the other's distortion less this one's
+    low: float | None = None  # of the difference, at CONFIDENCE
+    high: float | None = None
+    certainty: float | None = None  # share of draws in which the difference has this sign
+    draws: int = 0  # in which it could be compared
+
+
+def tradeoffs(
+    mine: Sequence[Point], other: Sequence[Sequence[Point]], distortion: Measure, realism: Measure
+) -> list[Tradeoff]:
+    """Compare every point of a curve with all variants of another codec, lowest rate first.
+
+    other: one curve for each variant, all of one build (`builds`). All points are over the same
+    images and have both metrics. Raises `UsageError` where one gives no influence of an image.
+    """
+    require_image_values(distortion, realism)
+    curves = [_surface(points, distortion, realism) for points in other]
+    compared = [_tradeoff(point, curves, distortion, realism) for point in mine]
+    return sorted(compared, key=lambda tradeoff: tradeoff.bpp)
+
+
+def _surface(points: Sequence[Point], distortion: Measure, realism: Measure) -> Surface:
+    # Distortion is compared in the metric's own unit, not in the dB of its axis.
+    log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    return log_rate, quality, resampled_curve(points, realism, _weights).quality
+
+
+def _weights(images: int) -> Float64Array:
+    """Return the weights of the set, of each draw, and with each image weighted up a little.
+
+    Their shape is (1 + DRAWS + images, images).
+    """
+    derivatives = (1 - STEP) / images + STEP * np.eye(images)
+    return np.vstack([set_and_draws(images), derivatives])
+
+
+def _tradeoff(
+    point: Point, curves: Sequence[Surface], distortion: Measure, realism: Measure
+) -> Tradeoff:
+    log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
+    verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)
+    sign = 1 if distortion.better == "higher" else -1
+    mine = Tradeoff(
+        point.label,
+        str(point.setting),
+        float(10 ** log_rate[0]),
+        sign * float(quality[0]),
+        realism.value(float(at_realism[0])),
+        MATCHES[int(verdicts[0])],
+    )
+    differences = sign * (others - quality)
+    of_draws = slice(1, 1 + DRAWS)
+    compared = differences[of_draws][verdicts[of_draws] != MATCHES.index("other rates")]
+    if mine.verdict == "other rates" or not len(compared):
+        return mine
+    influences = (differences[1 + DRAWS :] - differences[0]) / STEP
+    low, high = draws_interval(compared, differences[0] + influences)
+    return replace(
+        mine,
+        other=sign * float(others[0]),
+        difference=float(differences[0]),
+        low=low,
+        high=high,
+        certainty=float(np.mean(np.sign(compared) == np.sign(differences[0]))),
+        draws=len(compared),
+    )
+
+
+def _at_rate(
+    curves: Sequence[Surface], log_rate: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Interpolate realism and distortion of each variant at a rate, over its logarithm.
+
+    Both have shape (variants, weightings); NaN where a curve does not reach the rate.
+    """
+    realism, distortion = [], []
+    for curve in curves:
+        order = np.argsort(curve[0], axis=1)
+        x, y, z = (np.take_along_axis(axis, order, axis=1) for axis in curve)
+        distortion.append(interpolated(x, y, log_rate))
+        realism.append(interpolated(x, z, log_rate))
+    return np.stack(realism), np.stack(distortion)
+
+
+def _at_realism(
+    known: Float64Array, values: Float64Array, realism: Float64Array
+) -> tuple[NDArray[np.int64], Float64Array]:
+    """Return for each weighting the index in MATCHES and the distortion at, or nearest, a realism.
+
+    known, values: realism and distortion of each variant, shape (variants, weightings).
+    """
+    lowest = np.nanmin(known, axis=0, initial=np.inf)
+    highest = np.nanmax(known, axis=0, initial=-np.inf)
+    reached = np.isfinite(lowest)
+    outside = [~reached, realism < lowest, realism > highest]
+    verdicts = np.select(outside, [3, 1, 2], default=0).astype(np.int64)
+    inside = np.clip(realism, np.where(reached, lowest, 0), np.where(reached, highest, 0))
+    result = np.full(len(inside), np.nan)
+    for at in np.flatnonzero(reached):
+        x, y = known[:, at], values[:, at]
+        order = np.argsort(x)[: np.count_nonzero(np.isfinite(x))]  # NaN comes last
+        result[at] = np.interp(inside[at], x[order], y[order])
+    return verdicts, result

@@ -1,0 +1,229 @@
+"""Cells and rows to score again, which a run consists of, in order. Pure: no disk, codec, clock.
+
+A worker takes whole bundles: short cells of an image, so that its pixels travel and its metrics
+are prepared once for all of them, or a long cell. Whoever is free takes the longest bundle left,
+which ends at most a third later than the best order there is (Graham 1969).
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.codec import CODING, Between, CodecInfo, OneOf, Setting
+from benchmark.datasets.dataset import Source
+from benchmark.rows.packs.pack import Pack
+from benchmark.rows.schema import cell_key
+from benchmark.spec import CodecSpec
+from benchmark.system.text import listed
+
+# A bundle is at most so small a part of a worker's share: what the last one can add to the end.
+PARTS = 40
+
+
+class Contender(NamedTuple):
+    """A codec variant that runs here, with the settings to measure it at."""
+
+    spec: CodecSpec
+    info: CodecInfo
+    sweep: tuple[Setting, ...]
+    pack: Pack | None = None  # whose streams are used instead of encoding
+    encoder_lacks: str = ""  # why that is so, unless the pack was asked for
+    accepts: Between | OneOf | None = None  # the settings that it takes, if it declares them
+
+    def can_code(self, source: Source, setting: Setting) -> bool:
+        """Return whether there is an encoder, or a recorded stream."""
+        result = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
+        return self.pack is None or result is not None
+
+
+class Cell(NamedTuple):
+    """A measurement to make: an image coded by a codec variant at a setting."""
+
+    codec: CodecSpec
+    info: CodecInfo
+    setting: Setting
+    dataset: str
+    source: Source
+    pack: Path | None = None  # where the stream is recorded, if the codec need not encode
+    generations: int = 1  # times to code the picture, each time as decoded before: rows of the cell
+
+    @property
+    def key(self) -> str:
+        """The identity of its row in the store; of several generations, of the first."""
+        return self.key_of(1)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The identities of the rows of all its generations."""
+        return tuple(self.key_of(generation + 1) for generation in range(self.generations))
+
+    def key_of(self, generation: int) -> str:
+        """The identity of the row of a generation, from 1 on."""
+        source = self.source.sha256, self.source.width_px
+        return cell_key(self.codec, self.info, self.setting, *source, CODING, generation)
+
+    @property
+    def image_sha256(self) -> str:
+        """Sha256 of its source's pixels."""
+        return self.source.sha256
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of its source."""
+        return self.source.width_px * self.source.height_px
+
+    @property
+    def device(self) -> str:
+        """Device that its codec runs on: cpu or cuda."""
+        return self.info.device
+
+
+class Rescore(NamedTuple):
+    """A stored row whose metrics are to be filled in; without its source, it is decoded only."""
+
+    row: dict[str, Any]
+    source: Source | None
+    metrics: tuple[str, ...]
+    folder: Path  # of the store that kept the stream
+
+    @property
+    def codec(self) -> CodecSpec:
+        """Its codec variant."""
+        return CodecSpec.of(self.row["codec"], self.row["variant"])
+
+    @property
+    def setting(self) -> Setting:
+        """The setting that it was coded at."""
+        return Setting(self.row["setting_name"], self.row["setting_value"])
+
+    @property
+    def image_sha256(self) -> str:
+        """Sha256 of its source's pixels."""
+        return str(self.row["image_sha256"])
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of its source."""
+        return int(self.row["width_px"] * self.row["height_px"])
+
+    @property
+    def device(self) -> str:
+        """Device that its codec ran on: cpu or cuda."""
+        return str(self.row["device"])
+
+
+Task = Cell | Rescore
+Seconds = Callable[[Task], float | None]  # that coding takes, None for unknown
+
+
+def plan(
+    contenders: Sequence[Contender], dataset: str, sources: Iterable[Source], generations: int = 1
+) -> list[Cell]:
+    """Return codecs x settings x images, images outermost: an early stop is a fair sample."""
+    return [
+        Cell(
+            *contender[:2],
+            setting,
+            dataset,
+            source,
+            contender.pack.path if contender.pack else None,
+            generations,
+        )
+        for source in sources
+        for contender in contenders
+        for setting in contender.sweep
+        if contender.can_code(source, setting)
+    ]
+
+
+def lacking(contender: Contender, sources: Sequence[Source]) -> str:
+    """Return a sentence on the images that a contender's pack lacks; empty for none."""
+    images = [
+        source.file.name
+        for source in sources
+        if not all(contender.can_code(source, setting) for setting in contender.sweep)
+    ]
+    if contender.pack is None or not images:
+        return ""
+    whose = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
+    lacks = f"{len(images)} of {len(sources)} images: {listed(images)}"
+    return f"{whose}{contender.pack.path} has no streams, or not at every setting, of {lacks}"
+
+
+class Makespan(NamedTuple):
+    """When the last worker ends, and when all would end if work could be cut at will."""
+
+    seconds: float
+    ideal: float  # the sum of all bundles over the workers
+    longest: float  # bundle: nothing ends sooner
+
+    @property
+    def excess(self) -> float:
+        """Excess of the makespan over the ideal, as a share of the ideal.
+
+        >>> Makespan(6.0, 4.0, 3.0).excess
+        0.5
+        """
+        return self.seconds / self.ideal - 1 if self.ideal else 0.0
+
+
+def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
+    """Return the tasks image by image, the longest first; before them unknown ones, last first."""
+    images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
+
+    def key(task: Task) -> tuple[int, float]:
+        expected = seconds(task)
+        return images[task.image_sha256], -math.inf if expected is None else -expected
+
+    result = list(tasks)
+    result.reverse()
+    result.sort(key=key)
+    return result
+
+
+def bundles(tasks: Sequence[Task], seconds: Seconds, workers: int) -> list[list[Task]]:
+    """Group tasks into bundles, in the order of their work; those of unknown seconds come first."""
+    costs = [(task, seconds(task)) for task in tasks]
+    unknown = [(task, float(task.num_pixels)) for task, cost in costs if cost is None]
+    known = [(task, cost) for task, cost in costs if cost is not None]
+    return _bundles(unknown, workers) + _bundles(known, workers)
+
+
+def _bundles(costs: Sequence[tuple[Task, float]], workers: int) -> list[list[Task]]:
+    most = math.fsum(cost for _, cost in costs) / (workers * PARTS)
+    bundles: list[list[Task]] = []
+    sums: list[float] = []
+    last: dict[str, int] = {}  # place of an image's last bundle
+    for task, cost in sorted(costs, key=lambda pair: -pair[1]):
+        at = last.get(task.image_sha256)
+        if at is not None and sums[at] + cost <= most:
+            bundles[at].append(task)
+            sums[at] += cost
+        else:
+            last[task.image_sha256] = len(bundles)
+            bundles.append([task])
+            sums.append(cost)
+    return [bundles[at] for at in sorted(range(len(bundles)), key=lambda at: -sums[at])]
+
+
+def makespan(durations: Iterable[float], workers: int) -> Makespan:
+    """Compute the makespan of bundles taken in this order, each by the worker that is free first.
+
+    >>> makespan([3, 3, 2, 2, 2], 2)
+    Makespan(seconds=7, ideal=6.0, longest=3)
+    """
+    seconds = list(durations)
+    free: list[float] = [0] * workers
+    for duration in seconds:
+        heapq.heapreplace(free, free[0] + duration)
+    return Makespan(max(free), math.fsum(seconds) / workers, max(seconds, default=0))
+
+
+def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
+    """Return the key of a cell of each codec variant: its first setting on the smallest image."""
+    chosen: dict[CodecSpec, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.num_pixels):
+        chosen.setdefault(cell.codec, cell)
+    return frozenset(cell.key for cell in chosen.values())

@@ -1,0 +1,116 @@
+"""Decode streams in fresh processes that get the name of a codec and bytes, and nothing else."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.measure.execute import Failed, failed_by
+from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
+from benchmark.spec import CodecSpec, load_codec
+from benchmark.system.processes import lead_group
+from benchmark.system.settings import DEVICE
+
+
+class Decoder:
+    """A process that decodes a codec variant; `where`: its device, or why it cannot decode."""
+
+    def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
+        """Start the process and wait until it is ready; the codec may ignore `device`."""
+        self.process = WorkerProcess(
+            _serve, spec, limit_seconds=timeout_seconds, at_work="decoded it", **{DEVICE: device}
+        )
+        self.where = self._greeting()
+
+    def _greeting(self) -> str | Failed:
+        try:
+            greeting: str | Failed = self.process.reply()
+        except Lost as lost:
+            return lost.failed._replace(stage="load")
+        return greeting
+
+    def send(self, stream: bytes) -> None:
+        """Begin to decode; `collect` has the result."""
+        self.process.patience.begin("decode")
+        self.process.send(stream)
+
+    def collect(self, wait: bool = False) -> Pixels | Failed | None:
+        """Return the pixels, None while there are none; replace a process that was lost."""
+        try:
+            result: Pixels | Failed = self.process.reply() if wait else self.process.collect()
+        except Lost as lost:
+            self.where = self._greeting()
+            return lost.failed
+        return result
+
+
+def decode_all(
+    spec: CodecSpec,
+    streams: Iterable[tuple[str, bytes]],
+    device: str,
+    jobs: int,
+    timeout_seconds: float | None = None,
+) -> Iterator[tuple[str, str | Failed, Pixels | Failed] | None]:
+    """Decode named streams; yield (name, where, pixels) as they complete, None while none does."""
+    waiting = iter(streams)
+    following = next(waiting, None)
+    decoders: list[Decoder] = []
+    idle: list[Decoder] = []
+    busy: dict[str, Decoder] = {}  # by the name of its stream
+    try:
+        while following or busy:
+            most = 1 if any(decoder.where == "cuda" for decoder in decoders) else jobs
+            if following and not idle and len(decoders) < most:
+                decoders.append(Decoder(spec, device, timeout_seconds))
+                idle.append(decoders[-1])
+            if following and idle:
+                name, stream = following
+                following = next(waiting, None)
+                if isinstance(where := idle[-1].where, Failed):
+                    yield name, where, where
+                else:
+                    busy[name] = idle.pop()
+                    busy[name].send(stream)
+                continue
+            done = wait(
+                [decoder.process.connection for decoder in busy.values()], timeout=TICK_SECONDS
+            )
+            for name, decoder in list(busy.items()):
+                where = decoder.where  # before the process is replaced
+                if (outcome := decoder.collect()) is not None:
+                    idle.append(busy.pop(name))
+                    yield name, where, outcome
+            if not done:
+                yield None
+    finally:
+        for decoder in decoders:
+            decoder.process.end(busy=decoder not in idle)
+
+
+def _serve(connection: Connection, spec: CodecSpec) -> None:
+    lead_group()  # so that it can be ended with all that it started
+    try:
+        codec = load_codec(spec)
+    except Exception as error:
+        connection.send(failed_by(None, "load", error))
+        return
+    device = "cpu"
+    with suppress(Unavailable):  # of what only the encoder needs
+        device = codec.describe().device
+    connection.send(device)
+    while True:
+        connection.send(_decoded(codec, connection.recv()))
+
+
+def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
+    try:
+        pixels: object = codec.decode(stream)
+    except Exception as error:  # adapters run foreign code; any exception is that stream's result
+        return failed_by(codec, "decode", error)
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
+        return pixels
+    return Failed("verify", f"decode gave {type(pixels).__name__}, not pixels")

@@ -1,1 +1,0 @@
-"""Ways to carry out cells: same cells, same rows."""

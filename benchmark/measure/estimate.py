@@ -1,0 +1,235 @@
+"""Estimate seconds of cells, by measured rows and typical times, and memory of workers. Pure."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.facts import Typical
+from benchmark.measure.cells import Cell, Task
+from benchmark.metrics.metric import LARGE_PIXELS
+from benchmark.spec import CodecSpec, facts_of
+
+Basis = Literal["measured", "typical", "unknown"]
+Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel
+# Name of a codec, its variant or the typical times of several ones, device, name of the setting
+Kind = tuple[str, str | tuple[Typical, ...], str, str]
+
+GB = 1e9
+BASE_BYTES = 125_000_000  # Python, numpy, and what workers load before the first cell
+TORCH_BYTES = 350_000_000  # beside it, and a network
+# Learned codecs of this project code larger images in tiles of so many pixels.
+TILE_PIXELS = 1 << 22
+
+
+class TimeEstimate(NamedTuple):
+    """Seconds of coding on a core, and the cells that nothing, or little, is known about."""
+
+    seconds: float
+    unknown: int
+    typical: int = 0  # cells whose codec was never measured, but has a typical time
+
+
+class CostModel:
+    """Seconds of coding a cell, learned from the rows of a table; metrics come on top.
+
+    Seconds per pixel of the same codec, variant, device and setting: all seconds over all pixels.
+    Those of other settings scale the codec's typical curve, or are interpolated where it has none.
+    Of a codec never measured, the typical time. What a pack has recorded takes no time.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._sums: dict[Kind, dict[float, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
+        for row in _sums(table):
+            codec, place = row["codec"], (row["device"], row["setting_name"])
+            typical = facts_of(CodecSpec.of(codec, row["variant"])).typical
+            for variants in (row["variant"], typical):
+                sums = self._sums[codec, variants, *place]
+                at = row["setting_value"]
+                sums[at] = sums[at].plus(row["seconds_sum"], row["pixels_sum"])
+
+    def seconds(self, task: Task) -> float | None:
+        """Return the expected seconds of a task; None if nothing is known of the codec."""
+        if not isinstance(task, Cell):
+            seconds: float | None = task.row["decode_seconds"]
+            return seconds
+        if task.pack is not None:
+            return 0.0
+        rate = self._rate(task)
+        return None if rate is None else rate * task.num_pixels * task.generations
+
+    def basis(self, cell: Cell) -> Basis:
+        """Return whether the expected seconds come from measured rows or from typical times."""
+        if cell.pack is not None or self._measured(cell):
+            return "measured"
+        return "typical" if _typical(cell) else "unknown"
+
+    def _measured(self, cell: Cell) -> Mapping[float, "_Sum"]:
+        """Return the sums of its variant, else of its codec's variants of about the same time."""
+        place = cell.device, cell.setting.name
+        own = self._sums.get((cell.codec.name, cell.codec.variant, *place))
+        return own or self._sums.get((cell.codec.name, facts_of(cell.codec).typical, *place), {})
+
+    def _rate(self, cell: Cell) -> float | None:
+        measured, typical, value = self._measured(cell), _typical(cell), float(cell.setting.value)
+        if value in measured:
+            return measured[value].rate
+        if not measured:
+            return interpolated(typical, value) / 1e6 if typical else None
+        if typical:
+            expected = math.fsum(
+                interpolated(typical, at) / 1e6 * sums.pixels for at, sums in measured.items()
+            )
+            result = math.fsum(sums.seconds for sums in measured.values())
+            return interpolated(typical, value) / 1e6 * (result / expected)
+        return interpolated([(at, measured[at].rate) for at in sorted(measured)], value)
+
+
+class _Sum(NamedTuple):
+    seconds: float = 0.0
+    pixels: float = 0.0
+
+    def plus(self, seconds: float, pixels: float) -> "_Sum":
+        return _Sum(self.seconds + seconds, self.pixels + pixels)
+
+    @property
+    def rate(self) -> float:
+        return self.seconds / self.pixels
+
+
+def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
+    """Interpolate the logarithm of a curve linearly; outside its points, return the nearest value.
+
+    >>> interpolated([(10, 1.0), (20, 100.0)], 15), interpolated([(10, 1.0), (20, 100.0)], 40)
+    (10.0, 100.0)
+    """
+    for (left, low), (right, high) in pairwise(curve):
+        if left <= at <= right:
+            if low <= 0 or high <= 0:  # a clock too coarse for it
+                return max(low, high)
+            share = (at - left) / (right - left)
+            return float(low ** (1 - share) * high**share)
+    return curve[0][1] if at < curve[0][0] else curve[-1][1]
+
+
+def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
+    """Return the sum of the seconds that the model expects of the cells."""
+    known = [model.seconds(cell) for cell in cells]
+    return TimeEstimate(
+        math.fsum(filter(None, known)),
+        known.count(None),
+        sum(model.basis(cell) == "typical" for cell in cells),
+    )
+
+
+def _typical(cell: Cell) -> Curve:
+    """Return the typical curve of a cell's setting and device, declared by its codec's class."""
+    for typical in facts_of(cell.codec).typical:
+        if typical.device == cell.device and typical.setting in (cell.setting.name, ""):
+            return typical.seconds
+    return ()
+
+
+def _sums(table: pa.Table) -> list[dict[str, Any]]:
+    keys = ["codec", "variant", "device", "setting_name", "setting_value"]
+    seconds = pc.add(table["encode_seconds"], table["decode_seconds"])
+    pixels = pc.multiply(table["width_px"], table["height_px"])
+    coded_here = pc.invert(pc.fill_null(table["recorded"], False))
+    timed = table.select(keys).append_column("seconds", seconds)
+    timed = timed.append_column("pixels", pixels).filter(pc.and_(pc.is_valid(seconds), coded_here))
+    sums = timed.group_by(keys).aggregate([("seconds", "sum"), ("pixels", "sum")])
+    return list(sums.to_pylist())
+
+
+class Scoring(NamedTuple):
+    """Bytes per pixel of a metric."""
+
+    peak: float  # while it computes, both images included
+    kept: float = 0  # of what it has prepared, while others compute
+    torch: bool = False
+
+
+# Growth of the peak of resident memory from .4 to 3.5 megapixels (1.6 where it took long; learned
+# codecs .1 to .4) of a process on x86-64, programs that it runs included, rounded up. A smoothed
+# noise image at the middle of a codec's sweep. Codecs declare theirs (`benchmark.facts.Memory`).
+SCORING = {
+    "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
+    "ms_ssim": Scoring(100, 52), "ssim": Scoring(92, 40), "vmaf": Scoring(95, 3),
+    "ssimulacra2": Scoring(600, 60), "lpips": Scoring(130, 50, True),
+    "alex256": Scoring(10, 0, True), "squeeze256": Scoring(10, 0, True),
+    "inception256": Scoring(10, 0, True), "inception256_tf": Scoring(10, 0, True),
+}  # fmt: skip
+# Of images that are computed in bands and strips; 12,000 x 9,000 pixels were measured.
+OF_LARGE = {
+    "psnr": Scoring(8), "psnr_y": Scoring(16), "psnr_ycbcr": Scoring(14, 3),
+    "ms_ssim": Scoring(16, 4), "ssim": Scoring(8),
+}  # fmt: skip
+OTHER_SCORING = Scoring(600, 60, True)  # of metrics that were not measured
+
+
+class Need(NamedTuple):
+    """Facts of a cell that the memory of its worker depends on."""
+
+    codec: str  # its name
+    height_px: int
+    width_px: int
+
+
+class WorkerPlan(NamedTuple):
+    """Number of workers of a run on one machine, and the memory behind it."""
+
+    workers: int
+    worker_bytes: int  # estimated, of the cell that takes most
+    available_bytes: int | None  # None where unknown
+    remark: str = ""  # a sentence where memory decides, or will not suffice
+
+
+def needs_of(cells: Iterable[Cell]) -> set[Need]:
+    """Return what the memory of these cells depends on, equal ones once."""
+    return {Need(cell.codec.name, cell.source.height_px, cell.source.width_px) for cell in cells}
+
+
+def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
+    """Estimate the memory of a worker that codes an image and scores it with image metrics."""
+    pixels = need.height_px * need.width_px
+    coding = facts_of(CodecSpec(need.codec, ())).memory
+    table = SCORING | OF_LARGE if pixels > LARGE_PIXELS else SCORING
+    scoring = [table.get(name, OTHER_SCORING) for name in metrics]
+    kept = sum(metric.kept for metric in scoring)
+    # What metrics keep of a source is there while its next cell is coded.
+    while_coding = (coding.pixel + kept) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
+    peaks = [kept - metric.kept + metric.peak for metric in scoring]
+    while_scoring = max(peaks, default=0) * pixels
+    torch = coding.torch or any(metric.torch for metric in scoring)
+    return int(BASE_BYTES + TORCH_BYTES * torch + max(while_coding, while_scoring))
+
+
+def plan_workers(
+    needs: Iterable[Need],
+    metrics: Sequence[str],
+    asked: int | None,
+    cores: int,
+    available_bytes: int | None,
+) -> WorkerPlan:
+    """Return `asked` workers or one per core, fewer where memory holds fewer largest cells."""
+    most = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
+    if available_bytes is None:
+        return WorkerPlan(asked or cores, most, None)
+    fitting = max(available_bytes // most, 0)
+    workers = asked or max(min(cores, fitting), 1)
+    room = (
+        f"a worker takes about {most / GB:.1f} GB for the largest image, and "
+        f"{available_bytes / GB:.1f} GB of memory are available"
+    )
+    remark = ""
+    if asked and fitting < asked:
+        remark = f"--jobs {asked} may run out of memory: {room}, enough for {max(fitting, 1)}"
+    elif not fitting:
+        remark = f"{room}: cells that do not fit will fail or lack metrics"
+    elif workers < min(cores, asked or cores):
+        remark = f"{workers} of {cores} cores are used: {room} (--jobs sets another number)"
+    return WorkerPlan(workers, most, available_bytes, remark)

@@ -1,0 +1,180 @@
+"""A request: everything that a run takes, each option with its default and help."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from benchmark.option import MANNER, MEASURED, ORIGIN, TARGET, option
+from benchmark.registry import USUAL_METRICS
+from benchmark.spec import split_unescaped
+
+VTM_VARIABLE = "VTM_DIR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Measurements asked for, codecs x settings x images, and how they are to be made."""
+
+    codecs: tuple[str, ...] = option(
+        ("all",),
+        MEASURED,
+        "Comma-separated codecs, each name[:key=value]... or path.py:Class; "
+        "'all' are those that can run on this machine.",
+        many="listed",
+        completes="codecs",
+    )
+    dataset: str = option(
+        "sample",
+        MEASURED,
+        "A dataset by name, a folder of images, or path.py:function.",
+        completes="dataset",
+    )
+    points: tuple[str, ...] = option(
+        (),
+        MEASURED,
+        "Settings to measure, else a codec's default ones: jpeg.quality=10,30 (repeatable).",
+        many="repeated",
+        python='A mapping is taken as well: {"jpeg.quality": [10, 30]}.',
+    )
+    metrics: tuple[str, ...] = option(
+        USUAL_METRICS,
+        MEASURED,
+        "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
+        many="listed",
+        completes="metrics",
+        python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
+    )
+    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
+    draws: int | None = option(
+        None, MEASURED, "Decode with N seeds, 0 to N - 1, where a decoder is generative.", least=2
+    )
+    generations: int | None = option(
+        None,
+        MEASURED,
+        "Code each picture N times, from the second on as decoded before: `bench figures "
+        "generations`.",
+        least=2,
+    )
+    target: str = option(
+        "",
+        MEASURED,
+        "Search each codec's setting whose mean over the images is bpp=0.3, or psnr=32 (any "
+        "metric): within 1 % of a rate, .2 % of a metric.",
+        value="NAME=VALUE",
+    )
+    flatten: bool = option(
+        False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
+    )
+    packs: tuple[Path, ...] = option(
+        (),
+        ORIGIN,
+        "A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
+        "--pack",
+        many="repeated",
+    )
+    skip_missing: bool = option(
+        False,
+        MEASURED,
+        "Leave out the codecs that cannot run on this machine, with their reasons; the others run.",
+    )
+    timing: bool = option(
+        False, MANNER, "Measure one cell at a time, so that its seconds are comparable."
+    )
+
+    jobs: int | None = option(
+        None,
+        MANNER,
+        "Cells to run at the same time; default: one per core, fewer for lack of memory.",
+        least=1,
+    )
+    timeout_seconds: float | None = option(
+        None,
+        MANNER,
+        "Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
+        "default: never, since VTM takes hours.",
+        "--timeout",
+        least=0.1,
+        value="SECONDS",
+    )
+    device: str = option("auto", MANNER, "Device for neural networks: auto, cpu or cuda.")
+    engine: str = option("local", MANNER, "local: this machine; ray: the nodes of a Ray cluster.")
+    address: str = option(
+        "auto", MANNER, "Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine."
+    )
+    gpus_per_worker: float = option(
+        1.0, MANNER, "With Ray, GPUs per worker of a GPU codec; 0.5: two share one.", least=0.01
+    )
+
+    keep: bool = option(
+        True, TARGET, "Keep the streams, for `bench rescore` and `bench audit`.", "--keep/--no-keep"
+    )
+    verify: bool = option(
+        False,
+        MANNER,
+        "Verify by independent decode: decode each kept stream again in a fresh process.",
+    )
+
+    results: Path = option(Path("results"), TARGET, "Folder of results.", refuses="folder")
+    data_dir: Path | None = option(
+        None,
+        ORIGIN,
+        "Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
+        "$BENCH_DATA names and the user's cache.",
+    )
+    weights_dir: Path | None = option(
+        None,
+        ORIGIN,
+        "Folder searched for weight files first; then $BENCH_WEIGHTS and torch's cache.",
+    )
+    vtm_dir: Path | None = option(
+        None, ORIGIN, "Folder of VTM's programs; default: $VTM_DIR, else the PATH."
+    )
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Return a request of values as the command line or Python has them.
+
+        codecs and metrics: a comma-separated text, or names. points: texts, or a mapping from
+        "codec.setting" to values. Folders: texts or paths. Raises `UnknownName` for metrics that
+        there are not, `TypeError` for an option that there is not.
+        """
+        forms = {name: _FORMS[name](values[name]) for name in values if name in _FORMS}
+        return cls(**{**values, **forms})
+
+    def use_folders(self) -> None:
+        """Look for weights and programs in the given folders; `UsageError` for what is none."""
+        from benchmark.system.settings import use_program_folder, use_weights_folder
+
+        use_weights_folder(self.weights_dir)
+        use_program_folder(VTM_VARIABLE, self.vtm_dir)
+
+
+def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
+    from benchmark.rows.schema import metric_names  # which needs pyarrow
+
+    return metric_names(asked) if asked else ()
+
+
+def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(points, str):
+        return (points,)
+    if isinstance(points, Mapping):
+        values = {name: (format(value, ".17g") for value in of) for name, of in points.items()}
+        return tuple(f"{name}={','.join(texts)}" for name, texts in values.items())
+    return tuple(points or ())
+
+
+_FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "codecs": lambda codecs: tuple(
+        split_unescaped(codecs, ",") if isinstance(codecs, str) else codecs
+    ),
+    "dataset": str,
+    "points": _points,
+    "metrics": _metrics,
+    "packs": lambda paths: tuple(map(Path, paths or ())),
+    **dict.fromkeys(
+        ("results", "data_dir", "weights_dir", "vtm_dir"),
+        lambda folder: None if folder is None else Path(folder),
+    ),
+}

@@ -1,0 +1,263 @@
+"""Python files of users, `path.py:Name`, and plugins: the class or function of that name."""
+
+import ast
+import inspect
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+
+HARNESS = "benchmark"  # the package that calls authors' code, and is none
+DIGITS = 12  # of a file's sha256, in the protocol id of its metric
+# What a metric's class says of itself, as regular expressions; the column is one of the table.
+METRIC_FACTS = {
+    "column": "[a-z][a-z0-9_]*",
+    "label": ".+",
+    "better": "higher|lower",
+    "protocol": r"[^\s,]+",
+}
+GROUPS = {
+    "codec": "rdrbench.codecs",
+    "metric": "rdrbench.metrics",
+    "dataset": "rdrbench.datasets",
+}  # of entry points
+# Where this process finds files that lie on another machine, by the path in the user's request.
+_copies: dict[str, Path] = {}
+
+
+class Plugin(NamedTuple):
+    """An entry point of a package: `flif = "flif_codec.codec:FLIF"`."""
+
+    kind: str  # of GROUPS
+    module: str
+    attribute: str
+    package: str  # with its version
+
+
+@cache
+def installed() -> Mapping[str, Plugin]:
+    """Return the plugins of all installed packages, by their names; the first of each name."""
+    offered: dict[str, Plugin] = {}
+    from importlib.metadata import entry_points
+
+    installed = entry_points()
+    for kind, group in GROUPS.items():
+        for point in installed.select(group=group):
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
+            offered.setdefault(point.name, Plugin(kind, point.module, point.attr, package))
+    return offered
+
+
+def use_copies(copies: Mapping[str, Path]) -> None:
+    """Have this process load these paths from copies elsewhere; both are of the same name."""
+    _copies.update(copies)
+
+
+def file_of(name: str) -> Path:
+    """Return the file of `path.py:Name` or of a plugin; raise `UsageError` where there is none."""
+    if plugin := installed().get(name):
+        try:
+            spec = find_spec(plugin.module)
+        except Exception as error:  # of the package that the module is in
+            raise _broken(plugin, one_line(error)) from error
+        if spec is None or not spec.has_location or spec.origin is None:
+            raise _broken(plugin, f"it has no module {plugin.module}")
+        return Path(spec.origin)
+    text = name.partition(":")[0]
+    path = _copies.get(text, Path(text))
+    if not path.is_file():
+        raise UsageError(f"no file {text}")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"the file {text} cannot be read: its permissions forbid it")
+    return path
+
+
+def load(name: str, kind: str) -> Any:
+    """Load the class or function (`kind`) that `path.py:Name` or a plugin names.
+
+    Raises `UsageError` for a file that is absent, is no valid Python, fails while it is loaded, or
+    has nothing of that name; `Unavailable` if it imports a package that is not installed.
+    """
+    path, attribute, plugin = file_of(name), _attribute(name), installed().get(name)
+    is_kind = inspect.isclass if kind == "class" else inspect.isfunction
+    module = _imported(plugin) if plugin else _module(path)
+    match = getattr(module, attribute, None)
+    if is_kind(match):
+        return match
+    if not attribute:
+        raise UsageError(f"{name!r} names no {kind}: write {name.rstrip(':')}:NAME")
+    own = {
+        value.__name__
+        for value in vars(module).values()
+        if is_kind(value) and value.__module__ == module.__name__
+    }
+    raise UnknownName(f"{kind} in {path.name}:", attribute, own)
+
+
+def _attribute(name: str) -> str:
+    plugin = installed().get(name)
+    return plugin.attribute if plugin else name.partition(":")[2]
+
+
+def digest_of(name: str) -> str:
+    """Return the sha256 of the file of `path.py:Name`, hexadecimal."""
+    return sha256(file_of(name).read_bytes()).hexdigest()
+
+
+def place_of(name: str) -> str:
+    """Return where `path.py:Name` is defined, for sentences: `mine.py, line 12`."""
+    path, attribute = file_of(name), _attribute(name)
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if getattr(node, "name", None) == attribute and isinstance(node, ast.stmt):
+            return f"{path.name}, line {node.lineno}"
+    return path.name
+
+
+def require_methods(name: str, made: type[Any], kind: str, methods: Sequence[str]) -> None:
+    """Raise `UsageError` unless the class `made`, which `name` names, has all these methods."""
+    lacking = [method for method in methods if not callable(getattr(made, method, None))]
+    if lacking:
+        raise UsageError(
+            f"{place_of(name)}: the class {made.__name__} has no method "
+            f"{' and no '.join(map(repr, lacking))}, which a {kind} needs"
+        )
+
+
+def metric_class(name: str) -> type[Any]:
+    """Load the image metric that `path.py:Class` names.
+
+    The protocol id of the class returned ends with the first digits of the file's sha256: values of
+    an edited file are never taken for those of the file before. Raises `UsageError` unless it is a
+    `benchmark.metrics.metric.ImageMetric`.
+    """
+    return _metric_class(name, digest_of(name))
+
+
+def author_frame(error: BaseException, author: Any) -> str:
+    """Return the last frame of an exception in the author's own code; empty for none.
+
+    author: the class or function that was called. Its code is the file of its methods, else that of
+    the first base class that the exception passed; of a class of a package, the whole package.
+
+    >>> def mine():
+    ...     raise ValueError
+    >>> mine.__module__ = "mine"  # a single file
+    >>> try:
+    ...     mine()
+    ... except ValueError as error:
+    ...     author_frame(error, mine).partition(", ")[2]
+    'line 2, in mine'
+    """
+    for kind in getattr(author, "__mro__", (author,)):
+        if result := _last_frame(error, _files_of(kind)):
+            return result
+    return ""
+
+
+def is_of_package(author: Any) -> bool:
+    """Return whether a class or function is of an installed package, not of a single file."""
+    package, dot, _ = str(author.__module__).partition(".")
+    return bool(dot) and package in sys.modules
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as one line: our own messages as they are, others with their type."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an author's class may say how it is shown
+        text = "an exception that cannot be shown"
+    kind = type(error).__name__
+    return text if isinstance(error, BenchError) else f"{kind}: {text}" if text else kind
+
+
+def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageError:
+    """Return the error of an author's code, `path.py:Name`, in which the part `what` failed."""
+    where = author_frame(error, author)
+    where = where.rpartition(", in ")[0] or place_of(name)
+    return UsageError(f"{where}: {what} {name} failed: {one_line(error)}")
+
+
+@cache
+def _metric_class(name: str, digest: str) -> type[Any]:
+    result = load(name, "class")
+    if hasattr(result, "reduce") or hasattr(result, "features"):
+        raise UsageError(
+            f"{place_of(name)}: {result.__name__} is a metric of a whole dataset or its features, "
+            'which have to be brought into the project: CONTRIBUTING.md, "A metric"'
+        )
+    require_methods(name, result, "metric", ("prepare", "compare"))
+    for fact, pattern in METRIC_FACTS.items():
+        value: object = getattr(result, fact, None)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise UsageError(
+                f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, which is no text "
+                f"of the form {pattern}"
+            )
+    facts: dict[str, Any] = {"__module__": result.__module__}
+    facts["protocol"] = f"{result.protocol}-{digest[:DIGITS]}"
+    if result.__init__ is object.__init__:  # it needs no device
+        facts["__init__"] = lambda self, device="cpu": None
+    return type(result.__name__, (result,), facts)
+
+
+def _module(path: Path) -> ModuleType:
+    content = path.read_bytes()
+    # a name of its own, under which dataclasses look for it: the file's may be that of a package
+    spec = spec_from_file_location(f"{path.stem}@{sha256(content).hexdigest()[:DIGITS]}", path)
+    if spec is None:
+        raise UsageError(f"{path} cannot be loaded as Python")
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    try:
+        # not by the loader, which takes a cached version of a file that changed within a second
+        exec(compile(content, str(path), "exec"), vars(module))
+    except SyntaxError as error:
+        where = Path(error.filename or path).name
+        raise UsageError(f"{where}, line {error.lineno}: {error.msg}: correct it") from error
+    except BenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        where = _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
+        if isinstance(error, ModuleNotFoundError):
+            why = f"the Python package {error.name!r} is not installed"
+            raise Unavailable(f"{where}: {why}") from error
+        raise UsageError(f"{where}: the file cannot be loaded: {one_line(error)}") from error
+    return module
+
+
+def _imported(plugin: Plugin) -> ModuleType:
+    try:
+        return import_module(plugin.module)
+    except (Exception, SystemExit) as error:
+        raise _broken(plugin, one_line(error)) from error
+
+
+def _broken(plugin: Plugin, why: str) -> UsageError:
+    return UsageError(f"{plugin.module} of {plugin.package} cannot be imported: {why}")
+
+
+def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:
+    frames = [f for f in extract_tb(error.__traceback__) if f.filename.startswith(own)]
+    if not frames:
+        return ""
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
+
+
+def _files_of(author: Any) -> tuple[str, ...]:
+    """Return the files that hold the code of a class or function, or the folder of its package."""
+    if is_of_package(author):
+        package = str(author.__module__).partition(".")[0]
+        file = sys.modules[package].__file__ if package != HARNESS else None
+        return (f"{Path(file).parent}{os.sep}",) if file else ()
+    methods = vars(author).values() if inspect.isclass(author) else [author]
+    plain = (inspect.unwrap(getattr(method, "__func__", method)) for method in methods)
+    return tuple({method.__code__.co_filename for method in plain if inspect.isfunction(method)})

@@ -1,0 +1,1 @@
+"""Causes of the difference between two curves."""

@@ -1,0 +1,246 @@
+"""A pack (bitstream archive) on disk: streams for known images, and what was measured of them.
+
+    pack.json        format, name, number of streams, notes, each codec variant's `CodecInfo`
+    rows.csv         one line per stream: source, setting, bytes, seconds, metrics with protocols
+    streams/abcd...  the bytes, named by their sha256
+
+A pack is a folder of these files, or an uncompressed tar of them or of that folder. `export_pack`
+writes packs; this file reads them, and unpacks nothing to disk.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
+from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.spec import CodecSpec
+from benchmark.system.bundled import BUNDLED
+from benchmark.system.digest import SHA256, pixels_sha256
+from benchmark.system.foreign_files import (
+    LARGEST_FILE_BYTES,
+    BadTar,
+    files_of_tar,
+    is_regular,
+    open_regular,
+    read_regular,
+)
+
+FORMAT = "rdrbench-pack/1"
+INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
+SHIPPED = BUNDLED / "packs"
+LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
+
+
+class RecordedStream(NamedTuple):
+    """A stream of a pack, as its line in rows.csv describes it."""
+
+    spec: CodecSpec
+    setting: Setting
+    image: str
+    image_sha256: str  # of the source's pixels
+    width_px: int
+    num_bytes: int
+    sha256: str  # of the bytes
+    encode_seconds: float | None  # on the machine that made it
+    fields: Mapping[str, str]  # the whole line, by column
+
+
+Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
+# Returns the bytes of a file by its name; None if it is absent or has more than so many bytes.
+Files = Callable[[str, int], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """An opened bitstream archive; `open_pack` makes it."""
+
+    path: Path
+    name: str
+    notes: tuple[str, ...]
+    infos: Mapping[CodecSpec, CodecInfo]
+    streams: Mapping[Key, RecordedStream]
+    sha256: str  # of pack.json and rows.csv, which name everything else
+    files: Files
+
+    def find(
+        self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
+    ) -> RecordedStream | None:
+        """Return the stream of a codec variant for an image at a setting; None without one."""
+        at = Setting(setting.name, float(setting.value))
+        return self.streams.get((spec, image_sha256, width_px, at))
+
+    def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
+        """Return the settings of a codec variant, lowest mean size first."""
+        sizes: dict[Setting, list[int]] = {}
+        for stream in self.streams.values():
+            if stream.spec == spec:
+                sizes.setdefault(stream.setting, []).append(stream.num_bytes)
+        return tuple(sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting])))
+
+    def to_run(self, codecs: NamedCodecs) -> "Pack":
+        """Return the pack with streams of these codecs alone; `UsageError` for none, or code."""
+        infos = {spec: info for spec, info in self.infos.items() if codecs.select(spec)}
+        if not infos:
+            known = ", ".join(spec.text for spec in self.infos)
+            raise UsageError(f"{self.path} has none of these codecs; it has {known}")
+        for spec in infos:
+            if not codecs.may_run(spec):
+                raise UsageError(f"{self.path}: {why_not_run(spec)}")
+        streams = {key: it for key, it in self.streams.items() if it.spec in infos}
+        return replace(self, infos=infos, streams=streams)
+
+    def read(self, stream: RecordedStream) -> bytes:
+        """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
+        data = self.files(f"{STREAMS}/{stream.sha256}", LARGEST_FILE_BYTES)
+        if data is None:
+            raise BadPack(self.path, f"its stream {stream.sha256[:8]} is missing")
+        if len(data) != stream.num_bytes or hashlib.sha256(data).hexdigest() != stream.sha256:
+            raise BadPack(self.path, f"its stream {stream.sha256[:8]} is damaged")
+        return data
+
+
+class Recorded:
+    """A codec whose `encode` returns streams of a pack; its `decode` is the codec's own."""
+
+    def __init__(self, pack: Pack, spec: CodecSpec, codec: Codec) -> None:
+        self.name = codec.name
+        self.sweep = pack.sweep(spec)
+        self._pack, self._spec, self._codec = pack, spec, codec
+
+    def describe(self) -> CodecInfo:
+        """Return the recorded information on what made the streams."""
+        return self._pack.infos[self._spec]
+
+    def find(self, image_sha256: str, width_px: int, setting: Setting) -> RecordedStream:
+        """Return the recorded stream of an image; raise `ImageRefused` if there is none."""
+        stream = self._pack.find(self._spec, image_sha256, width_px, setting)
+        if stream is None:
+            raise ImageRefused(f"{self._pack.path} has no stream of this image at {setting}")
+        return stream
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the recorded bytes; raise `ImageRefused` if absent, `BadPack` if damaged."""
+        return self._pack.read(self.find(pixels_sha256(pixels), pixels.shape[1], setting))
+
+    def decode(self, data: bytes) -> Pixels:
+        """Decode a stream with the codec's own decoder."""
+        return self._codec.decode(data)
+
+
+def open_pack(path: Path) -> Pack:
+    """Read and check a pack's index; streams are checked when they are read. Raises `BadPack`."""
+    import msgspec  # only where a pack is opened
+
+    class Variant(msgspec.Struct):
+        codec: str
+        variant: str
+        info: CodecInfo
+
+    class Index(msgspec.Struct):
+        format: str
+        name: str
+        streams: int
+        codecs: list[Variant]
+        notes: tuple[str, ...] = ()
+
+    files = _files_of(path)
+    index, rows = (files(name, LARGEST_INDEX_BYTES) for name in (INDEX, ROWS))
+    if index is None or rows is None:
+        name = INDEX if index is None else ROWS
+        raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
+    try:
+        header = msgspec.json.decode(index, type=Index)
+        infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
+        lines = map(_recorded_stream, csv.DictReader(io.StringIO(rows.decode())))
+        streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}
+    except (ValueError, KeyError, TypeError, csv.Error, RecursionError, BadOption) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
+    if header.format != FORMAT:
+        raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
+    if not streams or len(streams) != header.streams:
+        raise BadPack(path, f"{ROWS} has {len(streams)} streams, {INDEX} says {header.streams}")
+    unknown = {stream.spec.text for stream in streams.values() if stream.spec not in infos}
+    if unknown:
+        raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
+    digest = hashlib.sha256(index + rows).hexdigest()
+    return Pack(path, header.name, header.notes, infos, streams, digest, files)
+
+
+def packs_in(folder: Path) -> list[Pack]:
+    """Open the packs of a folder, sorted by name. Raises `BadPack`."""
+    tars = (path for path in folder.glob("*.tar") if is_regular(path))
+    folders = (index.parent for index in folder.glob(f"*/{INDEX}"))
+    return [open_pack(path) for path in sorted([*tars, *folders])]
+
+
+def shipped_packs() -> list[Pack]:
+    """Open the packs that are bundled with the project, sorted by name."""
+    return packs_in(SHIPPED)
+
+
+def with_variant(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
+    """Return the first pack that has streams of a codec variant, or None."""
+    return next((pack for pack in packs if spec in pack.infos), None)
+
+
+def _files_of(path: Path) -> Files:
+    try:
+        return _files_in_folder(path) if path.is_dir() else _files_in_tar(path)
+    except BadTar as bad:
+        what = f"it is neither a folder nor a whole uncompressed tar: {bad}"
+        raise BadPack(path, what) from bad
+    except OSError as error:
+        raise BadPack(path, f"it cannot be read ({error.strerror or error})") from error
+
+
+def _files_in_folder(folder: Path) -> Files:
+    def read(name: str, most: int) -> bytes | None:
+        with suppress(OSError):
+            return read_regular(folder / name, most, within=folder)
+        return None
+
+    return read
+
+
+def _files_in_tar(path: Path) -> Files:
+    with open_regular(path) as tar:
+        members = {member.name: member for member in files_of_tar(tar)}
+    roots = [name for name in members if name.rpartition("/")[2] == INDEX]
+    root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
+
+    def read(name: str, most: int) -> bytes | None:
+        member = members.get(root + name)
+        if member is None or member.size > most:
+            return None
+        with open_regular(path) as tar:  # by its place, so that no file stays open
+            tar.seek(member.offset_data)
+            return tar.read(member.size)
+
+    return read
+
+
+def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
+    if None in line or None in line.values():
+        raise ValueError("a line has more or fewer values than the first one has names")
+    digest, seconds = line["stream_sha256"], line["encode_seconds"]
+    if not SHA256.fullmatch(digest) or not SHA256.fullmatch(line["image_sha256"]):
+        raise ValueError(f"{digest!r} or {line['image_sha256']!r} is no sha256")
+    return RecordedStream(
+        CodecSpec.of(line["codec"], line["variant"]),
+        Setting(line["setting_name"], float(line["setting_value"])),
+        line["image"],
+        line["image_sha256"],
+        int(line["width_px"]),
+        int(line["num_bytes"]),
+        digest,
+        float(seconds) if seconds else None,
+        line,
+    )

@@ -1,0 +1,188 @@
+"""Distribution metrics of stored rows, reduced from kept features into columns of the rows.
+
+A distribution metric has no value for a single image. Its column holds, for each image, the value
+of the set plus the image's influence (`distribution_metric.Reduced`), so that the mean over the
+images of a point is the metric of that set, and their spread is what its interval is made of.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from benchmark.codec import CODING, Int64Array, Setting
+from benchmark.errors import NotMeasurable, memory_exhausted
+from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
+from benchmark.metrics.measure import Measure, protocol_of, protocols, require_image_values
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.rows.comparable import Average, ComparableRows
+from benchmark.rows.features import FeatureFolder, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.summarise import Summary, summarise_rows
+from benchmark.rows.systems import label_of
+
+
+def with_distribution_metrics(
+    table: pa.Table,
+    folder: Path,
+    names: Sequence[str],
+    common: bool = False,
+    allow_few: bool = False,
+) -> ComparableRows:
+    """Return comparable rows, whose table has the columns of the distribution metrics of `names`.
+
+    folder: that of the store, where reduced values are kept for the next time. The rows of a point
+    that `summarise` would take form its set. common: restrict each set to the images that all
+    points have. allow_few: also reduce sets below a metric's least number of images.
+    """
+    rows = ComparableRows(table, CODING)
+    of_sets = [name for name in names if name in DISTRIBUTION_METRICS]
+    if not of_sets:
+        return rows
+    ok = rows.common(rows.ok) if common else rows.ok
+    bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
+    points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
+    reducer = _Reducer(rows, folder, allow_few)
+    for name in of_sets:
+        rows = rows.changed(table=reducer.filled(rows, name, points))
+    return rows
+
+
+def summarise_with_distributions(
+    table: pa.Table,
+    folder: Path,
+    names: Sequence[str],
+    average: Average = "per_image",
+    common: bool = False,
+    allow_few: bool = False,
+) -> Summary:
+    """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
+    rows = with_distribution_metrics(table, folder, names, common, allow_few)
+    return summarise_rows(rows, protocols(names), average, common)
+
+
+class ImageInfluence(NamedTuple):
+    """The influence of one image on a codec's mean at one setting."""
+
+    label: str
+    setting: str
+    images: int
+    value: float  # of the whole set
+    image: str
+    influence: float  # derivative of the value to the image's weight, scaled as a mean has it
+    without: float  # the value without the image, to first order
+
+
+def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInfluence]:
+    """Return the influence of every image of every point, the largest of a point first.
+
+    column: of a metric of single images, or one that `with_distribution_metrics` has filled.
+    protocol: the id that values must have. Points of a single image are left out. Raises
+    `UsageError` for a metric that gives no influence of an image.
+    """
+    of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
+    require_image_values(*map(Measure.named, of_column))
+    rows = ComparableRows(table, CODING)
+    value_column, protocol_column, _ = metric_columns(column)
+    has = rows.ok & rows.shown & rows.equal(protocol_column, protocol)
+    values = np.where(has, rows.numbers(value_column), np.nan)
+    finite = np.flatnonzero(np.isfinite(values))
+    names = ("codec", "variant", "setting_name", "setting_value", "image")
+    texts = table.select(names).take(pa.array(rows.index)).to_pylist()
+    parts = []
+    for places in np.split(finite, np.flatnonzero(np.diff(rows.point[finite])) + 1):
+        images = len(places)
+        if images < 2:
+            continue
+        mean = float(np.mean(values[places]))
+        influences = values[places] - mean
+        for at in np.argsort(-np.abs(influences), kind="stable").tolist():
+            row, influence = texts[places[at]], float(influences[at])
+            label = label_of(row["codec"], row["variant"])
+            setting = str(Setting(row["setting_name"], row["setting_value"]))
+            part = mean, row["image"], influence, mean - influence / (images - 1)
+            parts.append(ImageInfluence(label, setting, images, *part))
+    return parts
+
+
+class _Reducer:
+    """Distribution metrics of sets of rows, from earlier reductions or else from kept features."""
+
+    def __init__(self, rows: ComparableRows, folder: Path, allow_few: bool) -> None:
+        self._allow_few = allow_few
+        self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
+        names = ("image_sha256", "decoded_sha256", "features_of")
+        hashes = zip(*(_texts(rows, name) for name in names), strict=True)
+        self._pairs = [Pair(source, other or own) for source, own, other in hashes]
+
+    def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pa.Table:
+        """Append value, protocol id and reason of a metric; `points` has the places of rows."""
+        metric: DistributionMetric = metric_class(name)()
+        protocol, space = protocol_of(name), metric_class(metric.space)
+        count, count_protocol, count_reason = metric_columns(space.column)
+        counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
+        why = _texts(rows, count_reason)
+        values: list[float | None] = [None] * rows.table.num_rows
+        reasons: list[str | None] = [None] * rows.table.num_rows
+        new: list[Reduction] = []
+        for point in points:
+            for at in point[~counted[point]].tolist():
+                reasons[rows.index[at]] = why[at] or (
+                    f"not computed: `bench rescore --metrics {metric.column}` does it from kept "
+                    "streams"
+                )
+            row_of = {self._pairs[at]: rows.index[at] for at in point[counted[point]].tolist()}
+            if not row_of:
+                continue
+            pairs = sorted(row_of)
+            key = reduction_key(protocol, pairs)
+            try:
+                if len(pairs) < metric.min_images and not self._allow_few:
+                    raise NotMeasurable(
+                        f"{metric.label} of {len(pairs)} images says little: it is given from "
+                        f"{metric.min_images} on, below with --allow-few"
+                    )
+                reduced = self._reductions.get(key)
+                if reduced is None:
+                    reduced = self._reduce(metric, str(space.protocol), pairs)
+                    new.append(Reduction(key, metric.column, protocol, reduced))
+            except NotMeasurable as reason:
+                for row in row_of.values():
+                    reasons[row] = str(reason)
+                continue
+            influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
+            for pair, of_image in zip(pairs, influence.tolist(), strict=True):
+                values[row_of[pair]] = reduced.value + of_image
+        self._reductions.add(new)
+        ids = [None if value is None else protocol for value in values]
+        columns = (values, pa.float64()), (ids, pa.string()), (reasons, pa.string())
+        table = rows.table
+        for column, (of_rows, kind) in zip(metric_columns(metric.column), columns, strict=True):
+            table = table.append_column(column, pa.array(of_rows, kind))
+        return table
+
+    def _reduce(self, metric: DistributionMetric, space: str, pairs: Sequence[Pair]) -> Reduced:
+        read = [[self._features.read(space, pixels) for pixels in pair] for pair in pairs]
+        kept = [(source, own) for source, own in read if source is not None and own is not None]
+        if gone := len(pairs) - len(kept):
+            raise NotMeasurable(
+                f"the features of {gone} of {len(pairs)} images are not kept here: "
+                f"`bench rescore --metrics {metric.column}` makes them again"
+            )
+        try:
+            return metric.reduce([source for source, _ in kept], [own for _, own in kept])
+        except Exception as error:
+            if not memory_exhausted(error):
+                raise
+            raise NotMeasurable(
+                f"{metric.label} of {len(pairs)} images does not fit into memory: report fewer "
+                "images, or on a machine with more"
+            ) from None
+
+
+def _texts(rows: ComparableRows, column: str) -> list[str]:
+    """Return a column of the chosen rows as texts; empty for null."""
+    return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]

@@ -1,0 +1,310 @@
+"""Rows of a dataset below a results folder, read and summarised for reports, checks and figures.
+
+Rows outlive photographs, which are known by the sha256 of their pixels. A dataset is known by what
+the user names, by its name in the registry, or by the folder that the records of its runs name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.codec import CODING
+from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
+from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+from benchmark.metrics.measure import protocols
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
+from benchmark.rows.comparable import Average, ComparableRows
+from benchmark.rows.editions import group_codes
+from benchmark.rows.packs.contents import verified_rows
+from benchmark.rows.runs import folder_store_name
+from benchmark.rows.store import Store, stores_below
+from benchmark.rows.summarise import Summary, summarise_rows
+from benchmark.rows.systems import known_names, label_of
+from benchmark.spec import CodecSpec, plain_codec, split_unescaped
+from benchmark.system.machine import cores
+
+WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
+
+
+class DatasetResults(NamedTuple):
+    """The results of a dataset: rows, their summary, and the records of the runs behind them."""
+
+    name: str  # as the user calls it
+    folder: Path  # of the report
+    summary: Summary
+    table: pa.Table  # the rows that were summarised, with columns of distribution metrics
+    runs: list[dict[str, Any]]  # records of the runs, oldest first
+    gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
+
+
+def datasets_with_results(results: Path, dataset: str) -> list[str]:
+    """Return the names of the datasets asked for: one, or "all".
+
+    Raises `UsageError` or `UnknownName` if there are no results.
+    """
+    return _with_rows(results) if dataset == "all" else [stored_dataset(results, dataset)]
+
+
+def stored_dataset(results: Path, dataset: str) -> str:
+    """Return the name that a dataset, however it is given, has in a results folder.
+
+    Raises `UsageError` or `UnknownName` if there are no results of it.
+    """
+    known = _with_rows(results)
+    if dataset.partition(":")[0] in known:
+        return dataset
+    if is_brought(dataset):
+        name: str = open_dataset(dataset).name
+    elif means_folder(dataset):
+        name = name_of_folder(Path(dataset), stores_below(results))
+    else:
+        raise UnknownName("results of a dataset or folder", dataset, known)
+    if name not in known:
+        raise UsageError(
+            f"{results} holds no results of the images in {dataset}: measure some with "
+            f"`bench run --dataset {dataset}`"
+        )
+    return name
+
+
+def _with_rows(results: Path) -> list[str]:
+    known = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
+    if not known:
+        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
+    return known
+
+
+def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
+    """Return the name of the results of a folder of images among `stores`, results by name.
+
+    The name of no store is returned if there are no results of these images. Raises `UsageError`
+    without images.
+    """
+    folder = open_folder(path)
+    images = pixels_of(folder.images)
+    return folder_store_name(folder.folder_title, images, stores, folder.sizes_of_files())
+
+
+def read_one(
+    results: Path, dataset: str, codecs: str, metrics: Sequence[str], **options: Any
+) -> DatasetResults:
+    """Read the results of one dataset as `read_results` does; raise for several, as "all"."""
+    names = datasets_with_results(results, dataset)
+    if len(names) > 1:
+        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+    return read_results(results, dataset, codecs, metrics, **options)
+
+
+def read_results(
+    results: Path,
+    name: str,
+    codecs: str,
+    metrics: Sequence[str],
+    common: bool = False,
+    pooled: bool = False,
+    allow_few: bool = False,
+    verified_only: bool = False,
+    images: Sequence[str] = (),
+    all_rows: bool = False,
+    data_dir: Path | None = None,
+    whole: bool = False,
+) -> DatasetResults:
+    """Read and summarise the rows of a dataset below a results folder.
+
+    name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
+    comma-separated names or labels, or "all". metrics: names. common, allow_few: see
+    `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only: keep
+    rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*, or
+    none for all. all_rows: also rows of photographs that the dataset no longer has. data_dir: where
+    datasets are sought. whole: the table also says which streams rows have (else it is as
+    `Store.means_table` returns it). Raises `UsageError` if no rows are left.
+    """
+    asked, name = name, stored_dataset(results, name)
+    stored, _, subset = name.partition(":")
+    folder = results / stored
+    store = Store(folder)
+    of_sets = not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
+    rows = store.table() if whole or of_sets else store.means_table()
+    if verified_only and rows.num_rows:
+        rows = verified_rows(rows)
+        if rows.num_rows == 0:
+            raise UsageError(f"{folder} has no verified rows: run the same with --verify")
+    table, gone = rows_of_codecs(rows, codecs, subset), tuple[str, ...]()
+    if not all_rows:
+        table, gone = present(table, store, asked if asked != name else "", data_dir)
+    if images:
+        kept = named_images(pc.unique(table["image"]).to_pylist(), images)
+        table = table.filter(pc.is_in(table["image"], value_set=pa.array([*kept], pa.string())))
+    if table.num_rows == 0:
+        raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
+    if of_sets:
+        from benchmark.rows.reduce import with_distribution_metrics
+
+        filled = with_distribution_metrics(table, folder, metrics, common, allow_few)
+    else:
+        filled = ComparableRows(table, CODING)
+    average: Average = "pooled" if pooled else "per_image"
+    summary = summarise_rows(filled, protocols(metrics), average, common)
+    report = report_folder(results, name)
+    return DatasetResults(name, report, summary, filled.table, store.records(), gone)
+
+
+def report_folder(results: Path, name: str) -> Path:
+    """Return the folder of the report of a dataset or a part of one, by its stored name."""
+    stored, _, subset = name.partition(":")
+    return results / stored / (f"report-{subset}" if subset else "report")
+
+
+def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Return the images that a pattern names; raise `UnknownName` for one without any."""
+    texts = {name: (name, PurePath(name).name, PurePath(name).stem) for name in names}
+    kept: set[str] = set()
+    for pattern in patterns:
+        matching = {name for name, of in texts.items() if any(fnmatch(t, pattern) for t in of)}
+        if not matching:
+            raise UnknownName("image with rows", pattern, names)
+        kept |= matching
+    return kept
+
+
+def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
+    """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
+
+    codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
+    """
+    if subset:
+        table = table.filter(pc.starts_with(table["image"].cast(pa.string()), f"{subset}/"))
+    if not (asked := named_in(codecs)):
+        return table
+    columns = ["codec", "variant"]
+    kind = group_codes(table, columns)
+    _, first = np.unique(kind, return_index=True)
+    pairs = [tuple(row.values()) for row in table.select(columns).take(first).to_pylist()]
+    names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
+    spellings = {text: {text, plain_codec(text)} for text in asked}
+    for text, own in spellings.items():
+        if not any(own & known for known in names):
+            raise UnknownName("codec with results", text, known_names(pairs))
+    wanted = set().union(*spellings.values())
+    kept = np.array([not own.isdisjoint(wanted) for own in names], np.bool_)
+    return table.filter(pa.array(kept[kind]))
+
+
+class Size(NamedTuple):
+    """A photograph and its size."""
+
+    image: str
+    width_px: int
+    height_px: int
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.width_px * self.height_px
+
+
+class SourceFacts(NamedTuple):
+    """Facts about the distinct photographs of a table of rows."""
+
+    images: int
+    lossy: int  # of them, those whose files are lossily coded, so that they show artefacts
+    smallest: Size
+    largest: Size
+
+    @property
+    def spread(self) -> float:
+        """Pixels of the largest photograph over those of the smallest."""
+        return self.largest.pixels / max(self.smallest.pixels, 1)
+
+
+def source_facts(table: pa.Table) -> SourceFacts | None:
+    """Return the facts about the photographs of a table of rows; None for no rows."""
+    names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
+    rows = table.select(names).group_by(names, use_threads=False).aggregate([]).to_pylist()
+    photographs = {row["image_sha256"]: row for row in reversed(rows)}.values()
+    if not photographs:
+        return None
+    sizes = [Size(row["image"], row["width_px"], row["height_px"]) for row in photographs]
+    sizes.sort(key=lambda size: (size.pixels, size.image))
+    lossy = sum(bool(row["source_lossy"]) for row in photographs)
+    return SourceFacts(len(sizes), lossy, sizes[0], sizes[-1])
+
+
+def present(
+    table: pa.Table, store: Store, place: str = "", data_dir: Path | None = None
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return the rows of photographs that their dataset has today, and the names of the others.
+
+    place: folder or `path.py:function` that the user named for the dataset, if any. data_dir: as
+    `open_dataset` has it. All rows stay where no dataset is known that has at least half of their
+    photographs, or, if it has fewer, half of its own.
+    """
+    pairs = table.group_by(["image", "image_sha256"], use_threads=False).aggregate([]).to_pylist()
+    names = {pair["image_sha256"]: pair["image"] for pair in pairs if pair["image_sha256"]}
+    own = set(names.values())
+    for files in _places(store, place, data_dir, own) if pairs else ():
+        here = names.keys() & pixels_of([file for file in files if file.name in own])
+        if here and len(here) < len(names):  # some may have other names now
+            here |= names.keys() & pixels_of([file for file in files if file.name not in own])
+        if 2 * len(here) >= min(len(names), len(files)) and here:
+            gone = tuple(sorted(name for sha256, name in names.items() if sha256 not in here))
+            if gone:
+                keep = pa.array([*here, None], pa.string())
+                table = table.filter(pc.is_in(table["image_sha256"], value_set=keep))
+            return table, gone
+    return table, ()
+
+
+def pixels_of(files: Sequence[ImageFile]) -> set[str]:
+    """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
+    plain = probe(files, flatten=False, threads=cores())
+    rest = [refused.file for refused in plain if not isinstance(refused, Source)]
+    sources = [*plain, *probe(rest, flatten=True, threads=cores())]
+    return {source.sha256 for source in sources if isinstance(source, Source)}
+
+
+def _places(
+    store: Store, place: str, data_dir: Path | None, names: set[str]
+) -> Iterable[tuple[ImageFile, ...]]:
+    """Yield the images of each place that may be the dataset, most certain first."""
+    name = store.folder.absolute().name
+    if place or name in DATASETS:
+        with suppress(Unavailable):
+            yield open_dataset(place or name, data_dir).images
+        return
+    for path in dict.fromkeys(map(_recorded, reversed(store.records()))):
+        # A stranger's record may name any folder: it is walked only if it has the rows' files.
+        if path and 2 * sum(_is_below(path, name) for name in names) >= len(names):
+            with suppress(BenchError):
+                yield open_folder(path).images
+
+
+def _recorded(record: Mapping[str, Any]) -> Path | None:
+    """Return the folder of images that a run was of, if its record names one that is here."""
+    request = record.get("request")
+    place = request.get("dataset") if isinstance(request, dict) else None
+    if not isinstance(place, str) or place in DATASETS or names_file(place):
+        return None
+    with suppress(OSError, ValueError):  # too long a name, or one with a null character
+        return Path(place) if Path(place).is_dir() else None
+    return None
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    inside = PurePosixPath(name)
+    try:
+        return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def named_in(codecs: str) -> list[str]:
+    """Return the codecs that were asked for; none for "all"."""
+    names = [name.strip() for name in split_unescaped(codecs, ",")]
+    return [] if "all" in names else names

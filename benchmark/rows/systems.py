@@ -1,0 +1,319 @@
+"""The table of systems: names in figures, labels of rows, published variants, colours, markers.
+
+Each is declared by the class of its codec (`benchmark.facts.Facts`). Colours are Okabe and Ito's
+(without the yellow, which is lost on white paper) and Tol's muted set: colour-blind readers can
+distinguish them, and the marker says the same without colour.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import NamedTuple
+
+from benchmark.datasets.dataset import profile
+from benchmark.errors import Unavailable, UnknownName
+from benchmark.facts import Group, Kind, Training
+from benchmark.registry import ALIASES, CODECS, metric_class
+from benchmark.rows.codecs import CodingFacts
+from benchmark.spec import (
+    CodecSpec,
+    facts_of,
+    parse_codec,
+    resolve,
+    shown_variants,
+    split_unescaped,
+)
+
+GROUPS: tuple[Group, ...] = (  # in legends, from left to right
+    *("This method", "Trained for realism"),
+    *("Trained for distortion", "Programs"),
+)
+OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
+MATCHED = "size=micro"  # the network of our codec whose work and crops the budget is
+SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
+
+
+class System(NamedTuple):
+    """A codec or published method at one choice of realism."""
+
+    name: str  # in legends and tables
+    label: str  # of rows measured here, else a name of its own; styles go by it
+    colour: str = ""  # "#D55E00"; empty: a shade of the colour of its family
+    marker: str = ""  # as matplotlib names it
+    group: Group = ""  # empty for systems that are in none of the paper's figures
+    # System and variant of published numbers. The paper draws the first that has points; of a
+    # codec that can be measured here, the first is what the same program or weights gave.
+    published: tuple[tuple[str, str], ...] = ()
+    budget: bool = False  # its rows are of a network trained here with the budget of `MATCHED`
+    reference: bool = False  # plotted beside the networks of that budget
+    kind: Kind = "learned"
+
+    @property
+    def measured(self) -> str:
+        """Label of rows measured here; empty if no codec of the registry is this system."""
+        return self.label if self.label.partition(":")[0] in (*CODECS, *ALIASES) else ""
+
+    @property
+    def keeps_published(self) -> bool:
+        """True if published points stay beside measured ones: another network of one method."""
+        return self.group == OURS
+
+    @property
+    def method(self) -> str:
+        """Name without the choice of realism.
+
+        >>> SYSTEMS[0].method, SYSTEMS[0].choice, SYSTEMS[4].method, SYSTEMS[4].choice
+        ('CRDR', 'β=3.84', 'HiFiC', '')
+        """
+        return self.name.removesuffix(self.choice).rstrip()
+
+    @property
+    def choice(self) -> str:
+        """Choice of realism, as the name has it: "β=3.84"; empty where there is none."""
+        last = self.name.rpartition(" ")[2]
+        return last * ("=" in last)
+
+
+# Systems that are only known from publications.
+PUBLISHED_ONLY = (
+    System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
+    System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
+    System(
+        "HiFiC without GAN", "hific-without-gan", "#4477AA", "<", "", (("HiFiC without GAN", ""),)
+    ),
+    System("StableCodec", "stablecodec", "#661100", "v", "", (("StableCodec", ""),)),
+    System("DiffEIC", "diffeic", "#777700", "8", "", (("DiffEIC", ""),)),
+    System("HM", "hm", "#332288", "d", "", (("HM", "CompressAI"),), kind="standard"),
+)
+
+
+def _systems() -> Iterator[System]:
+    """Yield the variants that codecs of the registry declare, and the systems only published."""
+    aliases = {parse_codec(text): name for name, text in ALIASES.items()}
+    for name in CODECS:
+        for spec in shown_variants(name):
+            facts = facts_of(spec)
+            if facts.title:
+                yield System(
+                    facts.title, aliases.get(spec, spec.text), facts.colour, facts.marker,
+                    facts.group, facts.published, facts.budget, facts.reference, facts.kind,
+                )  # fmt: skip
+    yield from PUBLISHED_ONLY
+
+
+# In the order of legends: by group, those in none of the paper's figures last.
+SYSTEMS = tuple(sorted(_systems(), key=lambda system: (*GROUPS, "").index(system.group)))
+GROUPED_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
+# One trainer, one budget: every network that has it, and two programs to compare.
+FIELD_SYSTEMS = tuple(system for system in GROUPED_SYSTEMS if system.budget or system.reference)
+PAPER_SYSTEMS = tuple(
+    system for system in GROUPED_SYSTEMS if not (system.group == OURS and system.budget)
+)
+PLAIN = frozenset(system.label for system in SYSTEMS if system.colour)
+
+
+def trained_on(label: str) -> tuple[str, ...]:
+    """Return the metric columns that a codec's training loss contains, as far as it is known.
+
+    >>> trained_on("ours:beta=0"), trained_on("compressai:metric=ms-ssim:model=mbt2018")
+    (('psnr_db', 'lpips_alex'), ('ms_ssim',))
+    >>> trained_on("vtm"), trained_on("pqmim"), trained_on("pqmim:perceptual=1")
+    ((), ('psnr_db',), ('psnr_db', 'lpips_alex'))
+    """
+    return facts_of(_spec(label)).trained_on
+
+
+def training(label: str) -> tuple[float, Training]:
+    """Return the work per pixel (kMAC, 0 where unknown) and training of a codec's own networks.
+
+    >>> training("elic")[1].steps, training("vtm")
+    ('8,960', (0.0, Training(petamacs=None, optimiser='', steps='', fingerprint='')))
+    """
+    facts = facts_of(_spec(label))
+    return facts.kmac, facts.training
+
+
+def chosen_on(label: str) -> tuple[str, str] | None:
+    """Return dataset and metric by which the realism of a codec's own networks was chosen, if any.
+
+    >>> chosen_on("ours:beta=3.84:size=micro"), chosen_on("ours:beta=3.84")
+    (('Kodak', 'LPIPS (SqueezeNet)'), None)
+    """
+    choice = facts_of(_spec(label)).chosen_on
+    return choice and (profile(choice[0]).title, metric_class(choice[1]).label)
+
+
+def shared_label(labels: Sequence[str]) -> str:
+    """Return the name and the options that codec variants share; all labels of several codecs.
+
+    >>> shared_label(["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
+    'ours:size=micro'
+    """
+    first, *others = map(_spec, labels)
+    if any(spec.name != first.name for spec in others):
+        return ", ".join(labels)
+    shared = (at for at in first.options if all(at in spec.options for spec in others))
+    return first._replace(options=tuple(shared)).text
+
+
+def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
+    """Return what a row states; where that is empty, what the codec's class declares.
+
+    >>> coding_facts("jpeg", "subsampling=444", "", "")
+    CodingFacts(chroma='4:4:4', tuned_for='')
+    """
+    facts = facts_of(CodecSpec.of(codec, variant))
+    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
+
+
+def kind(system: System) -> Kind:
+    """Return whether a system is this project's or the user's own, a standard or a learned codec.
+
+    >>> [kind(System("", label)) for label in ("./mine.py:Mine", "vtm", "hyperprior", "elic")]
+    ['own', 'standard', 'learned', 'learned']
+    """
+    spec = _spec(system.label)
+    measurable = spec.name in CODECS or ".py:" in spec.name
+    return facts_of(spec).kind if measurable else system.kind
+
+
+def measured_names() -> dict[str, str]:
+    """Return the names in figures of codecs that can be measured here, by label, in order."""
+    return {system.measured: system.name for system in SYSTEMS if system.measured}
+
+
+def short_names(labels: Sequence[str], versions: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a name for figures for each label; whole labels where two would be the same.
+
+    versions: of the codecs, by label; a program's version that begins with its title is its name.
+
+    >>> short_names(["ours:beta=0:effort=2", "jpeg:optimize=1", "./a/mine.py:Mine:level=3"])
+    {'ours:beta=0:effort=2': 'CRDR β=0 (effort 2)', 'jpeg:optimize=1': 'JPEG (optimised)',
+     './a/mine.py:Mine:level=3': 'Mine (level 3)'}
+    >>> short_names(["vtm", "vvenc:preset=slow"], {"vtm": "VTM 23.13, 10 bit"})
+    {'vtm': 'VTM 23.13', 'vvenc:preset=slow': 'VVenC slow 4:2:0'}
+    """
+    short = {label: _short(label, (versions or {}).get(label, "")) for label in labels}
+    names = list(short.values())
+    return {label: name if names.count(name) == 1 else label for label, name in short.items()}
+
+
+def family(label: str) -> str:
+    """Return the codec that a label's variants share a style with.
+
+    >>> family("hyperprior"), family("ours:beta=0")
+    ('bmshj2018-hyperprior', 'ours')
+    """
+    spec = _spec(label)
+    return facts_of(spec).family or spec.name
+
+
+def plainness(label: str) -> int:
+    """Return 0 for the variant that has the family's own style, more for others."""
+    spec = _spec(label)
+    further = [option for option in spec.options if option not in facts_of(spec).implied]
+    return 0 if label in PLAIN else len(further)
+
+
+def declared_marker(label: str) -> str:
+    """Return the marker that the facts of a variant have; empty if they have none.
+
+    >>> declared_marker("avif:speed=2"), declared_marker("./mine.py:Mine")
+    ('*', '')
+    """
+    return facts_of(_spec(label)).marker
+
+
+def option_count(label: str) -> int:
+    """Return the number of options that a label names."""
+    return len(_spec(label).options)
+
+
+def _spec(label: str) -> CodecSpec:
+    """Return the codec and options of a label; a path.py:Class is one name."""
+    name, *rest = split_unescaped(ALIASES.get(label, label), ":")
+    if name.endswith(".py") and rest:
+        name, rest = f"{name}:{rest[0]}", rest[1:]
+    parts = (part.partition("=") for part in rest)
+    return CodecSpec(name, tuple((key, value) for key, _, value in parts))
+
+
+def _short(label: str, version: str) -> str:
+    spec = _spec(label)
+    facts = facts_of(spec)
+    title = facts.title or facts.family or spec.name.rpartition(".py:")[2]
+    number = " ".join(version.split()[:2]).rstrip(",;:")
+    if facts.kind == "standard" and number.startswith(f"{title} "):
+        title = number
+    values = [
+        f"{key} {value.rstrip('/').rpartition('/')[2]}"
+        for key, value in spec.options
+        if key not in facts.titled and (key, value) not in facts.implied
+    ]
+    return title + f" ({', '.join(values)})" * bool(values)
+
+
+def short_version(version: str) -> str:
+    """Abbreviate a version to its first part; of a checkpoint, the digest remains.
+
+    >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
+    ('VTM 23.13', 'checkpoint 91d8')
+    """
+    return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
+
+
+def label_of(codec: str, variant: str) -> str:
+    """Return the name of a codec variant in tables and figures: its short name where it has one.
+
+    >>> label_of("jpeg", "subsampling=444"), label_of("jpeg", "")
+    ('jpeg:subsampling=444', 'jpeg')
+    >>> label_of("compressai", "metric=mse:model=bmshj2018-hyperprior")
+    'hyperprior'
+    >>> label_of("./mine.py:Mine", ""), label_of("folder", "name=HiFiC:path=hific")
+    ('mine.py:Mine', 'HiFiC')
+    """
+    spec = CodecSpec.of(codec, variant)
+    return _short_names(codec).get(spec.text, spec.label)
+
+
+def known_names(variants: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the names shown of codec variants after "Known:": their codecs and labels.
+
+    The two are one for a Python file's codec whose label is its name without folders.
+
+    >>> sorted(known_names([("jpeg", "optimize=1"), ("./mine.py:Mine", "")]))
+    ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
+    """
+    names = set()
+    for codec, variant in variants:
+        label = label_of(codec, variant)
+        names |= {label} if codec.rpartition("/")[2] == label else {codec, label}
+    return names
+
+
+def find_label(asked: str, labels: Collection[str]) -> str:
+    """Return the label of a label, a codec with one variant, or a spec; raise `UnknownName`.
+
+    >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
+    'jpeg:optimize=1'
+    """
+    if asked in labels:
+        return asked
+    variants = [label for label in labels if label.partition(":")[0] == asked]
+    label = variants[0] if len(variants) == 1 else parse_codec(asked).label
+    if label not in labels:
+        raise UnknownName("codec with results", asked, labels)
+    return label
+
+
+@cache
+def _short_names(codec: str) -> dict[str, str]:
+    """Map specs to short names, with and without the options that are the codec's defaults."""
+    names = {}
+    for alias in ALIASES:
+        spec = parse_codec(alias)
+        if spec.name == codec:
+            names[spec.text] = alias
+            with suppress(Unavailable):
+                names[resolve(spec)[0].text] = alias
+    return names

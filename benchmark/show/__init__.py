@@ -1,0 +1,1 @@
+"""Numbers to sections, tables, figures and pages."""

@@ -1,0 +1,209 @@
+"""A check for people to read: tables, sentences, markdown for a pull request, and JUnit XML."""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from benchmark.compare.check.check import Check
+from benchmark.compare.check.compare import AtSetting
+from benchmark.compare.check.equivalence import ERROR_RATES
+from benchmark.compare.check.verdict import Finding
+from benchmark.metrics.measure import Measure
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
+from benchmark.rows.systems import short_version
+from benchmark.show.table import NOTHING, Table, markdown
+from benchmark.system.text import listed
+
+# Sign and meaning of each verdict
+VERDICTS = {
+    "regressed": ("❌", "worse by more than the margin"),
+    "improved": ("✅", "better by more than the margin"),
+    "equivalent": ("✅", "every change is inside its margin"),
+    "undecided": ("❔", "too few images to say"),
+    "nothing measured": ("⚠️", "something that was to be judged has no numbers"),
+    "not comparable": ("⚠️", "the two sets of rows cannot be compared"),
+}
+JUNIT = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
+NUMBERS = ("by", "verdict", "change", "at least", "at most", "margin", "images")
+
+
+def findings_table(check: Check) -> Table | None:
+    """Return the verdicts and the numbers behind them, one row per codec variant and metric."""
+    if not check.findings:
+        return None
+    several = len(check.findings)
+    percent = f"{100 * check.options.confidence:g} %"
+    rates = "; ".join(
+        f"{name} {of_one:g} / {of_any:g}" for name, (of_one, of_any) in ERROR_RATES.items()
+    )
+    notes = (
+        "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
+        "(BD-metric). Positive is worse.",
+        f"Each bound holds with {percent} confidence if changes are hardly skewed"
+        + (f"; verdicts are corrected for {several} of them (Holm)." if several > 1 else "."),
+        "Called equivalent at the margin itself, percent of simulated sets of 24 images at 95 %, "
+        f"one metric / any of eight: {rates}.",
+    )
+    rows = tuple(map(_finding_row, check.findings))
+    return Table(("codec", "metric", *NUMBERS), rows, 4, notes)
+
+
+def details(check: Check) -> list[Table]:
+    """Return the means at equal settings, and the changes of seconds that both sides have."""
+    tables = []
+    if check.at_settings:
+        names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
+        values = check.at_settings[0].values
+        measures = [m for m in map(Measure.named, names) if m.column in values]
+        headers = ("codec", "setting", "bpp", *(measure.label for measure in measures))
+        rows = tuple(_setting_row(setting, measures) for setting in check.at_settings)
+        note = (
+            "Means at equal settings, and by how much they moved: not judged, since the rate moves."
+        )
+        tables.append(Table(headers, rows, 2, (note,)))
+    timed = [finding for finding in check.timing if finding.verdict != "nothing measured"]
+    if timed:
+        judged = "judged" if check.options.fail_on_timing else "reported, not judged"
+        note = f"Seconds of images timed alone on one machine, pair by pair; {judged}."
+        headers = ("codec", "seconds", *NUMBERS)
+        tables.append(Table(headers, tuple(map(_finding_row, timed)), 4, (note,)))
+    return tables
+
+
+def sentences(check: Check) -> list[str]:
+    """Return the lines below the tables: caveats, reasons, worst images, those without a number."""
+    result = caveat_lines(check)
+    for codec in check.subjects:
+        if codec.equal_images:
+            inferred = [f for f in check.findings if f.label == codec.name and f.inferred]
+            names = ", ".join(finding.metric_label for finding in inferred)
+            result.append(
+                f"equal: {codec.label}: {codec.equal_images} of {codec.images} images have the "
+                "pixels and the number of bytes of the reference at every setting"
+                + (f": {names} not computed on both sides, but cannot differ" if names else "")
+            )
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for finding in check.judged:
+        if finding.why:
+            key = finding.verdict, finding.label, finding.why
+            reasons.setdefault(key, []).append(finding.metric_label)
+    for (verdict, label, why), metrics in reasons.items():
+        result.append(f"{verdict}: {label}, {', '.join(metrics)}: {why}")
+    for finding in check.judged:
+        name = f"{finding.label}, {finding.metric_label}"
+        worst = [f"{image} {by:+.2f} %" for image, by in finding.worst if by > 0]
+        if worst:
+            result.append(f"worst images: {name}: {', '.join(worst)}")
+        if finding.out_of_reach:
+            result.append(f"out of reach: {name}: {listed(finding.out_of_reach)}")
+        for what, images in (("not judged", finding.left_out), ("no curve", finding.unknown)):
+            if images and finding.verdict != "nothing measured":
+                names = listed([image for image, _ in images])
+                result.append(f"{what}: {name}: {names}: {images[0].why}")
+        if finding.doubtful:
+            result.append(f"doubtful: {name}: curves of {finding.doubtful} images hardly overlap")
+    return [*result, *check.notes]
+
+
+def caveat_lines(check: Check) -> list[str]:
+    """Return a line for each difference of two codecs that is not one of quality."""
+    return [f"caveat: {text}" for subject in check.subjects for text in subject.caveats]
+
+
+def headline(check: Check) -> str:
+    """Return one line: the verdict, what it means, and the metrics that led to it."""
+    return f"verdict: {check.verdict}: {_meaning(check)}"
+
+
+def subjects(check: Check) -> list[str]:
+    """Return a sentence on each codec variant and its counterpart."""
+    return [
+        f"{subject.label} ({short_version(subject.version)}) against {subject.reference_label} "
+        f"({short_version(subject.reference_version)}) of {check.reference}: "
+        f"{subject.images} images, {len(subject.settings)} settings"
+        + (f", {subject.identical} streams of the same bytes" if subject.identical else "")
+        for subject in check.subjects
+    ]
+
+
+def check_markdown(check: Check) -> str:
+    """Return the markdown of a comment: verdict first, details folded."""
+    lines = [f"### {VERDICTS[check.verdict][0]} bench check: {check.verdict}", ""]
+    lines += [f"{_meaning(check)}.", "", *(f"- {subject}" for subject in subjects(check))]
+    if table := findings_table(check):
+        lines += ["", markdown(table)]
+    lines += [f"- {sentence}" for sentence in sentences(check)]
+    if tables := details(check):
+        lines += ["", "<details><summary>Seconds, and means at equal settings</summary>", ""]
+        lines += [*map(markdown, tables), "</details>"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def junit_xml(check: Check) -> str:
+    """Return JUnit XML for continuous integration, declaration included: a case for each metric.
+
+    A regression is a failure. A metric that is undecided, has no numbers or cannot be compared is
+    an error, since nobody knows. Seconds are skipped cases unless they are judged.
+    """
+    suite = Element("testsuite", name="bench check")
+    if not check.findings:
+        case = _case(suite, check.name, "comparison")
+        message = check.why or headline(check)
+        SubElement(case, "error", message=message, type=check.verdict)
+    for finding in (*check.findings, *check.timing):
+        judged = finding in check.judged
+        if judged or finding.verdict != "nothing measured":
+            _add_case(suite, finding, judged)
+    for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("tests", str(len(suite)))
+    if caveats := caveat_lines(check):
+        SubElement(suite, "system-out").text = "\n".join(caveats)
+    indent(suite)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
+
+
+def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
+    case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
+    numbers = ""
+    if finding.change_percent is not None:
+        _, _, by, _, change, low, high, margin, images = _finding_row(finding)
+        numbers = f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+    message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
+    text = "\n".join([message, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
+    if not judged:
+        SubElement(case, "skipped", message=f"not judged: {message}")
+    elif tag := JUNIT.get(finding.verdict):
+        SubElement(case, tag, message=message, type=finding.verdict).text = text
+    else:
+        SubElement(case, "system-out").text = text
+
+
+def _case(suite: Element, of: str, name: str) -> Element:
+    return SubElement(suite, "testcase", classname=of.replace(".", "_"), name=name)
+
+
+def _meaning(check: Check) -> str:
+    names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
+    due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
+    return (check.why or VERDICTS[check.verdict][1]) + due
+
+
+def _finding_row(finding: Finding) -> tuple[str, ...]:
+    percent = (finding.change_percent, finding.lower_percent, finding.upper_percent)
+    shown = (NOTHING if value is None else f"{value:+.2f} %" for value in percent)
+    margin = NOTHING if finding.margin_percent is None else f"±{finding.margin_percent:.3g} %"
+    start = finding.label, finding.metric_label, finding.kind, finding.verdict
+    return (*start, *shown, margin, str(finding.images))
+
+
+def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
+    before, after = at.bpp
+    cells = [at.label, at.setting, f"{after:.4f} ({100 * (after / before - 1):+.2f} %)"]
+    for measure in measures:
+        was, now = at.values[measure.column]
+        form = ".2f" if "dB" in measure.label else ".4f"
+        if was is None or now is None:
+            cells.append(NOTHING)
+        else:
+            cells.append(f"{now:{form}} ({now - was:+{form}})")
+    return tuple(cells)

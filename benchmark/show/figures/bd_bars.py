@@ -1,0 +1,127 @@
+"""BD-rates as bars: a panel for each metric, a bar for each codec, with intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmark.compare.bd import Comparison
+from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.interval import Interval
+from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.show.figures import texts
+from benchmark.show.figures.bd_table import bd_records, rate_table
+from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # of a line of a name; of the title and the axis
+NAME_SHARE = 0.42  # of a column; longer names are broken
+ROOM = 0.3  # of the span of values, beside the bars, for their numbers
+
+
+class Bar(NamedTuple):
+    """The BD-rate of a curve under one metric, percent, with its interval over images."""
+
+    curve: SystemCurve
+    value: float
+    interval: Interval | None
+
+    @property
+    def outer(self) -> float:
+        """The end of the bar or of its interval that is farther from zero."""
+        low, high = self.interval or (self.value, self.value)
+        return min(low, self.value) if self.value < 0 else max(high, self.value)
+
+
+def draw_bd_bars(
+    panels: Sequence[Panel],
+    comparisons: Sequence[Comparison],
+    styles: Mapping[str, Style],
+    dataset: str,
+    anchor: str,
+    absent: Sequence[str] = (),
+) -> texts.Drawing | None:
+    """Draw bars of BD-rates against the anchor, the best codec first; None without any.
+
+    Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
+    show. absent: names of those that are left out.
+    """
+    bars = [_bars(panel, comparisons, anchor) for panel in panels]
+    known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
+    if not known:
+        return None
+    first = {name: bar.value for name, bar in bars[0].items()}
+    places = {name: look().place(curve.system.label) for name, curve in known.items()}
+    names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
+    width = texts.figure_width(len(panels))
+    narrow = width == WIDTHS["column"] or len(panels) == 1
+    marked = [name + texts.CAVEAT * bool(known[name].caveats) for name in names]
+    words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
+    height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
+    note = texts.panels_note(panels).replace("markers", "bars")
+    curves = [curve for panel in panels for curve in panel.curves]
+    against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
+    with figure_style():
+        figure, every_axes, _ = texts.panel_figure(len(panels), height, sharey=not narrow)
+        for axes, panel, of in zip(every_axes, panels, bars, strict=True):
+            _draw(axes, [of.get(name) for name in names], styles)
+            axes.set_yticks(range(len(names)), words)
+            axes.set_xlabel(f"BD-rate against {against} (%)")
+            texts.title(axes, texts.metric_names([panel.measure]), width)
+        texts.add_legend(figure, [], note)
+    metrics = texts.metric_names([panel.measure for panel in panels])
+    caption = texts.brief(
+        f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
+        "Lines are 95 % intervals over images.",
+        note,
+        f"{len(names)} of {len(names) + len(absent)} codecs." * bool(absent),
+    )
+    few = [panel.measure.label for panel in panels if not panel.measure.by_image]
+    details = [f"No interval of {texts.listed(few)}."] * bool(few)
+    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    labels = {curve.system.label for curve in known.values()}
+    records = bd_records([comparison for comparison in comparisons if comparison.label in labels])
+    return texts.Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))
+
+
+def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
+    """Return the bars of a panel's curves that have a BD-rate, by their names."""
+    measure, other = panel.measure, panel.of_label(anchor)
+    compared = {c.label: c for c in comparisons if c.column == measure.column}
+    result = {}
+    for curve in (*panel.measured, *panel.published):
+        delta, interval = None, None
+        if curve.measured and (known := compared.get(curve.system.label)):
+            delta, interval = known.rate, known.rate_interval
+        elif not curve.measured and other is not None:
+            delta = bd_rate(other.rates(measure), curve.rates(measure))
+        if isinstance(delta, Delta):
+            result[curve.name] = Bar(curve, delta.value, interval)
+    return result
+
+
+def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:
+    """Draw bars from the top, with their numbers beside them."""
+    for row, bar in enumerate(bars):
+        if bar is None:
+            continue
+        colour = styles[bar.curve.system.label].colour
+        fill = colour if bar.curve.measured else "white"
+        axes.barh(row, bar.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
+        if bar.interval:
+            axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
+        saves = bar.value < 0
+        axes.annotate(
+            f"{bar.value:+.1f}".replace("-", "−"), (bar.outer, row), (-2 if saves else 2, 0),
+            textcoords="offset points", ha="right" if saves else "left", va="center",
+            fontsize=SMALL_POINTS,
+        )  # fmt: skip
+    ends = [0.0, *(bar.outer for bar in bars if bar)]
+    room = ROOM * ((max(ends) - min(ends)) or 1.0)
+    axes.set_xlim(min(ends) - room * (min(ends) < 0), max(ends) + room * (max(ends) > 0))
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.axvline(0, color="black", linewidth=BAR_POINTS)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,0 +1,95 @@
+"""Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmark.compare.published.curves import SystemCurve
+from benchmark.rows.systems import kind
+from benchmark.show.figures import texts
+from benchmark.show.figures.style import Style, figure_style, line
+from benchmark.show.table import Table
+
+COSTS = {  # words of the axis and of the caption, by the name of a cost
+    "seconds": ("Coding time (s/MP)", "seconds to encode and decode a megapixel"),
+    "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
+}
+DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
+TYPICAL = "Open markers: typical seconds of one core, not timed here."
+
+
+class CostPoint(NamedTuple):
+    """A codec's BD-rate and its cost."""
+
+    curve: SystemCurve
+    cost: str  # a key of `COSTS`
+    value: float
+    bd_rate: float
+    measured: bool  # False: typical, as the codec's class states
+
+
+def draw_costs(
+    points: Sequence[CostPoint],
+    styles: Mapping[str, Style],
+    dataset: str,
+    metric: str,
+    anchor: str,
+    details: Sequence[str] = (),
+) -> texts.Drawing | None:
+    """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
+
+    styles: by label. anchor: name of the codec that BD-rates are against.
+    """
+    import seaborn as sns
+    from matplotlib.ticker import LogLocator
+
+    of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
+    kinds = [cost for cost in COSTS if of_cost[cost]]
+    if not kinds:
+        return None
+    handles: dict[str, Any] = {}
+    with figure_style():
+        figure, every_axes, width = texts.panel_figure(len(kinds), sharey=True)
+        for axes, cost in zip(every_axes, kinds, strict=True):
+            for point in of_cost[cost]:
+                system, name = point.curve.system, point.curve.name
+                own = kind(system) == "own"
+                look = line(styles[system.label], published=not point.measured, own=own)
+                look |= {"linestyle": "", "label": name + texts.CAVEAT * bool(point.curve.caveats)}
+                (handle,) = axes.plot(point.value, point.bd_rate, **look)
+                handles.setdefault(name, handle)
+            axes.set_xscale("log")
+            values = [point.value for point in of_cost[cost]]
+            low, high = min(values), max(values)
+            axes.set_xlim(low / 1.6, high * 1.6)
+            texts.plain_ticks(axes.xaxis, wide=high > 3 * low)
+            if high > DECADES * low:
+                axes.xaxis.set_major_locator(LogLocator(numticks=6))
+            axes.margins(y=0.1)
+            axes.set_xlabel(COSTS[cost][0])
+            sns.despine(ax=axes)
+        every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
+        texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
+        typical = any(not point.measured for point in points)
+        marks = texts.caveat_note(texts.caveats(point.curve for point in points))
+        note = " ".join(filter(None, [TYPICAL * typical, marks]))
+        texts.add_legend(figure, list(handles.values()), note)
+    caption = texts.brief(
+        f"BD-rate in {metric} against {anchor} on {dataset}, over "
+        f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
+        note,
+    )
+    headers = ("system", "cost", "value", "from", "BD-rate (%)")
+    rows = tuple(
+        (point.curve.name, COSTS[point.cost][0], f"{point.value:.3g}",
+         "here" if point.measured else "typical", f"{point.bd_rate:+.1f}")
+        for point in points
+    )  # fmt: skip
+    records = [
+        {
+            "system": point.curve.name,
+            "label": point.curve.system.label,
+            **dict(zip(CostPoint._fields[1:], point[1:], strict=True)),
+        }
+        for point in points
+    ]
+    return texts.Drawing(figure, caption, records, Table(headers, rows, 2), tuple(details))

@@ -1,0 +1,105 @@
+"""Sheets of pictures with their names and numbers under them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array, Pixels
+from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
+from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
+from benchmark.show.table import NOTHING, Table, decimals
+
+GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
+BOLD_WIDTH = 1.15  # of bold type, relative to the usual
+
+
+class PictureTile(NamedTuple):
+    """A picture with its heading and the numbers under it."""
+
+    heading: str
+    pixels: Pixels
+    values: Mapping[str, float | None]  # by label with unit; None where there is no number
+    record: Mapping[str, Any]  # for the csv; empty for the source
+    box: tuple[int, int, int, int] | None = None  # left, top, width, height of a framed part
+
+
+def largest_square(spread: Float64Array, side: int, step: int) -> tuple[int, int]:
+    """Return top and left of the square with the largest sum, of equal ones the first.
+
+    spread: shape (height, width), each at least `side`. step: pixels between the places compared.
+    """
+    whole = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    low, high = (slice(0, -side, step), slice(side, None, step))
+    sums = whole[high, high] - whole[low, high] - whole[high, low] + whole[low, low]
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return int(top) * step, int(left) * step
+
+
+def draw_pictures(
+    tiles: Sequence[PictureTile], columns: int, caption: str, details: Sequence[str] = ()
+) -> Drawing:
+    """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
+
+    Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
+    they are magnified.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    total = figure_width(columns)
+    width = (total - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
+    shown = [
+        (tile, width * tile.pixels.shape[0] / tile.pixels.shape[1], _words(tile, width))
+        for tile in tiles
+    ]
+    below = PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in shown) + GAP_INCHES
+    rows = [shown[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(tall for _, tall, _ in row) for row in rows]
+    whole = sum(heights) + len(rows) * below + 2 * EDGE_INCHES
+    top = whole - EDGE_INCHES
+    with figure_style():
+        figure = Figure(figsize=(total, whole))
+        for row, height in zip(rows, heights, strict=True):
+            for place, (tile, tall, words) in enumerate(row):
+                left = EDGE_INCHES + place * (width + GAP_INCHES)
+                low = top - (height + tall) / 2
+                axes = figure.add_axes((left / total, low / whole, width / total, tall / whole))
+                axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
+                axes.set_axis_off()
+                for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
+                    if tile.box:
+                        frame = Rectangle(tile.box[:2], *tile.box[2:], fill=False)
+                        frame.set(edgecolor=colour, linewidth=points)
+                        axes.add_patch(frame)
+                for line, (text, bold) in enumerate(words):
+                    down = top - height - PAD_INCHES - LINE_INCHES * line
+                    figure.text(
+                        left / total, down / whole, text, fontsize=SMALL_POINTS, va="top",
+                        color="#000000" if bold else GREY, weight="bold" if bold else "normal",
+                    )  # fmt: skip
+            top -= height + below
+    recorded = [tile for tile in tiles if tile.record]
+    labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
+    lines = []
+    for tile in recorded:
+        values = ((label, tile.values.get(label)) for label in labels)
+        cells = (NOTHING if of is None else f"{of:.{decimals(label)}f}" for label, of in values)
+        lines.append((tile.heading, *cells))
+    table = Table(("picture", *labels), tuple(lines), 1) if lines else None
+    return Drawing(figure, caption, [tile.record for tile in recorded], table, tuple(details))
+
+
+def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
+    """Return lines, and whether each is bold: heading, rate and decibels, other values."""
+    known = {label: value for label, value in tile.values.items() if value is not None}
+    first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
+    first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]
+    rest = [
+        f"{label.partition(' (')[0]} {value:.4f}"
+        for label, value in known.items()
+        if "(bpp)" not in label and "dB" not in label
+    ]
+    values = wrapped(", ".join([*first, *rest]), inches).splitlines()
+    lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
+    return lines + [(line, False) for line in values]

@@ -1,0 +1,184 @@
+"""Realism against distortion: sweeps of all systems at some rates, and the surface of one codec.
+
+The surface is after Blau and Michaeli, "Rethinking Lossy Compression: The Rate-Distortion-
+Perception Tradeoff" (ICML 2019), whose surface is the least rate at each distortion and perceptual
+quality; here it is what one network does, plotted as its lines of equal rate.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from benchmark.compare.builds import RECORDED, RealismGrid, records
+from benchmark.compare.published.curves import SystemCurve
+from benchmark.compare.published.realism_sweep import (
+    MATCHED,
+    WIDEST_GAP,
+    PlotAtRate,
+    RealismSweep,
+    rank,
+)
+from benchmark.compare.published.realism_sweep import records as sweep_records
+from benchmark.metrics.measure import Measure
+from benchmark.rows.systems import kind
+from benchmark.show.figures import texts
+from benchmark.show.figures.style import COLOUR_MAP, LINE_GREY, WIDTHS, Style, figure_style, line
+from benchmark.show.table import Table, network_sentences
+
+SURFACE_INCHES = 2.9
+MOST_RATES = 5  # that are written at the surface's lines
+
+
+def draw_realism_plots(
+    plots: Sequence[PlotAtRate],
+    distortion: Measure,
+    realism: Measure,
+    styles: Mapping[str, Style],
+    dataset: str,
+    images: int,
+) -> texts.Drawing:
+    """Draw a panel for each rate; the upper right corner is the best.
+
+    Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`.
+    """
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
+    steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
+    names = _names([sweep for _, sweep in sweeps])
+    rules = [
+        texts.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
+        texts.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
+    ]
+    note = texts.curves_note([sweep.curve for _, sweep in sweeps], any(len(of) > 1 for of in rules))
+    handles = {}
+    with figure_style():
+        figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
+        for axes, plot in zip(every_axes, plots, strict=True):
+            for sweep in plot.sweeps:
+                system, name = sweep.curve.system, sweep.curve.name
+                own = kind(system) == "own"
+                look = line(styles[system.label], published=not sweep.curve.measured, own=own)
+                x = [step.distortion.value for step in sweep.steps]
+                y = [step.realism.value for step in sweep.steps]
+                look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
+                (handles[name],) = axes.plot(x, y, **look)
+            axes.set_yscale("log")
+            texts.plain_ticks(axes.yaxis)
+            axes.set_xlabel(distortion.axis_label)
+            axes.margins(x=0.1)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            sns.despine(ax=axes)
+            texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
+        values = [step.realism.value for *_, step in steps]
+        every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
+        every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
+        ordered = sorted((sweep for _, sweep in sweeps), key=rank)
+        grouped_all = all(sweep.curve.system.group for sweep in ordered)
+        legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
+        texts.add_legend(figure, list(legend), note, grouped_all)
+    rows = tuple(
+        (f"{bpp:g}", curve.name, step.setting, f"{step.realism.bpp:.3f}",
+         f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
+        for bpp, curve, step in steps
+    )  # fmt: skip
+    headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
+    marks = [record for plot in plots for record in sweep_records(plot)]
+    rates = texts.listed([f"{plot.bpp:g}" for plot in plots])
+    caption = texts.brief(
+        f"{texts.metric_names([realism])} against {texts.metric_names([distortion])} at {rates} "
+        f"bpp on {dataset} ({images} images); better is up and to the right.",
+        f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
+        "Lines join the settings of one system, from the least to the most realistic.",
+        note,
+    )
+    details = [f"The axis of {realism.label} is logarithmic and reversed."]
+    values_of = [(curve, value) for _, curve, step in steps for value in step[1:]]
+    if any(value.how == "interpolated" for _, value in values_of):
+        details.append(
+            f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
+            "logarithm) by Akima's curve, as for BD-rates. A system is absent where the rate is "
+            f"beyond its points, or between two whose rates differ by more than {WIDEST_GAP:g} "
+            "times; the csv says what is interpolated."
+        )
+
+    def origin(curve: SystemCurve) -> str:
+        here = f"{RECORDED} with" if curve.recorded else "measured here with"
+        return here if curve.measured else "published,"
+
+    sources = texts.grouped(
+        (f"{origin(curve)} {value.source}", curve.name) for curve, value in values_of
+    )
+    for groups in (sources, texts.caveats(sweep.curve for _, sweep in sweeps)):
+        details += [f"{', '.join(of)}: {text}." for text, of in groups.items()]
+    details += network_sentences(sweep.curve for _, sweep in sweeps)
+    details += map(texts.protocol_sentence, (distortion, realism), rules)
+    details += map(texts.capitalised, left_out(plots))
+    return texts.Drawing(figure, caption, marks, Table(headers, rows, 3), tuple(details))
+
+
+def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
+    """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
+    names = {}
+    for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
+        ends = f", {sweep.steps[0].setting} to {sweep.steps[-1].setting}" * (len(sweep.steps) > 1)
+        names[sweep.curve.name] = sweep.curve.name + texts.CAVEAT * bool(sweep.curve.caveats) + ends
+    return names
+
+
+def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
+    """Return the sentences on what measured sweeps leave out, each once."""
+    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
+    return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
+
+
+def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
+    """Draw realism against distortion: a line for each rate, a colour for each beta."""
+    import matplotlib as mpl
+    import seaborn as sns
+    from matplotlib.colors import Normalize
+
+    x, y = grid.distortion_values, grid.realism_values
+    with figure_style():
+        figure, ((axes,),) = texts.new_figure(WIDTHS["column"], SURFACE_INCHES)
+        for column, setting in enumerate(grid.settings):
+            axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
+        scale = Normalize(min(grid.betas), max(grid.betas))
+        colours = mpl.cm.ScalarMappable(scale, mpl.colormaps[COLOUR_MAP])
+        betas = [beta for beta in grid.betas for _ in grid.settings]
+        axes.scatter(x.ravel(), y.ravel(), c=betas, s=16, norm=scale, cmap=COLOUR_MAP, zorder=3)
+        figure.colorbar(colours, ax=axes, label="β", aspect=30)
+        axes.margins(x=0.3, y=0.1)
+        axes.set_xlabel(grid.distortion.axis_label)
+        few = grid.images if grid.realism.few(grid.images) else 0
+        axes.set_ylabel(texts.axis_words(grid.realism, few))
+        sns.despine(ax=axes)
+        texts.title(axes, "\n".join([f"{dataset}, {grid.images} images", *grid.caveats]), 2.1)
+        every = -(-len(grid.settings) // MOST_RATES)  # at the least realistic points
+        ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
+        for rate, *place in list(ends)[::every]:
+            axes.annotate(f"{rate:.2g} bpp", place, (6, 0), textcoords="offset points", size=7)
+        texts.add_legend(figure, [])
+    rows = tuple(
+        (f"{beta:g}", setting, f"{grid.bpp[i, j]:.3f}", f"{x[i, j]:.2f}", f"{y[i, j]:.4f}")
+        for i, beta in enumerate(grid.betas)
+        for j, setting in enumerate(grid.settings)
+    )
+    headers = ("β", "setting", "bpp", grid.distortion.label, grid.realism.label)
+    betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
+    caption = texts.brief(
+        f"Rate, {texts.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
+        f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
+        "hardly depend on β.",
+        *map(texts.capitalised, grid.caveats),
+    )
+    details = [
+        f"Means over {grid.images} images, {grid.origin} (protocols {', '.join(grid.protocols)})."
+    ]
+    details += texts.few_sentences([grid.realism]) * bool(few)
+    if not grid.realism.of_sets:
+        details.append(
+            f"{grid.realism.label} stands in for a distance between distributions, which takes at "
+            "least 50 images; it compares each picture with its source."
+        )
+    details += map(texts.capitalised, grid.left_out)
+    return texts.Drawing(figure, caption, records(grid), Table(headers, rows, 2), tuple(details))

@@ -1,0 +1,348 @@
+"""The style of all figures: options of their looks, colours, markers, fonts, line widths.
+
+The command line shows the options of `Look`: nothing heavy is imported for these.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from benchmark.errors import BenchError, UnknownName, UsageError
+from benchmark.option import COMPARED, DRAWING, declared, option
+from benchmark.registry import OWN as OWN_CODEC
+from benchmark.spec import split_unescaped
+
+PANEL_INCHES = 2.4  # height without legend and note
+DOTS_PER_INCH = 200
+
+LINE_POINTS, PUBLISHED_LINE_POINTS, BAR_POINTS = 1.0, 0.8, 0.6
+MARKER_POINTS, EDGE_POINTS = 4.2, 0.8
+STAR = 1.4  # a star looks smaller than other markers of its size
+OWN = 1.5  # own curves are heavier
+PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
+
+SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
+GREY, LINE_GREY = "#555555", "#777777"
+LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
+SHADES = 3  # of a codec's colour, for its variants
+COLOUR_MAP = "cividis"  # can be read by the colour-blind
+SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
+SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
+
+WIDTHS: Mapping[str, float] = {"column": 3.25, "page": 6.875}  # inches, of CVPR's pages
+FORMATS = ("pdf", "png", "svg")
+FONTS: Mapping[str, Sequence[str]] = {  # they come with matplotlib; "serif" looks as Times does
+    "sans": ["DejaVu Sans"],
+    "serif": ["STIXGeneral", "DejaVu Sans"],  # a sign that the first lacks is from the second
+}
+MOST_CURVES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Choices of a figure's looks; texts are as the command line has them."""
+
+    label: tuple[str, ...] = option(
+        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeat it for more.", many="repeated"
+    )
+    colour: tuple[str, ...] = option(
+        (), DRAWING, "Colour of a curve: vtm=#332288; repeat it for more.", many="repeated"
+    )
+    order: tuple[str, ...] = option(
+        (), DRAWING, "Codecs that legends have first, in their order: ours,vtm.", many="listed"
+    )
+    style: Path | None = option(None, DRAWING, "A matplotlib style file to draw with.")
+    font: str = option("sans", DRAWING, "Typeface: sans, or serif as LaTeX's Times.")
+    width: str = option(
+        "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
+    )
+    format: tuple[str, ...] = option(
+        ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", many="listed"
+    )
+    linear_rate: bool = option(
+        False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate"
+    )
+    every_curve: bool = option(
+        False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"
+    )
+    images: tuple[str, ...] = option(
+        (), COMPARED, "Only these images: kodim0*,kodim23.", many="listed"
+    )
+
+    @classmethod
+    def of(cls, **choices: Any) -> Self:
+        """Return the choices of options as a command line or Python has them; None: the default."""
+        for name, (field_of, declaration) in declared(cls).items():
+            value = choices.get(name, field_of.default)
+            if declaration.many == "listed" and isinstance(value, str):
+                value = tuple(filter(None, map(str.strip, split_unescaped(value, ","))))
+            elif declaration.many == "repeated":
+                value = (value,) if isinstance(value, str) else tuple(value or ())
+            choices[name] = field_of.default if value is None else value
+        return cls(**choices)
+
+    @property
+    def most(self) -> int | None:
+        """The largest number of curves in a figure; None for all."""
+        return None if self.every_curve else MOST_CURVES
+
+    def place(self, label: str) -> int:
+        """Return a sort key: the place in the order that was given, of others the last."""
+        meaning = names_meaning(label)
+        return next((n for n, name in enumerate(self.order) if name in meaning), len(self.order))
+
+    def check(self, labels: Iterable[str]) -> None:
+        """Raise `UsageError` for choices that no figure of these labels can have."""
+        labels = list(labels)
+        for text in (*self.label, *self.colour):
+            if not by_label([text], labels):
+                raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
+        for text in self.order:
+            if all(text not in names_meaning(label) for label in labels):
+                raise UnknownName("curve", text, labels)
+
+
+def names_meaning(label: str) -> set[str]:
+    """Return the names that mean a label: itself, and its codec's."""
+    return {label, label.partition(":")[0]}
+
+
+def by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
+    """Return the last parts of texts LABEL=VALUE by the label among `labels` that is meant.
+
+    >>> by_label(["ours:beta=3.84=Ours", "vtm=a=b"], ["ours:beta=3.84", "vtm"])
+    {'ours:beta=3.84': 'Ours', 'vtm': 'a=b'}
+    """
+    from benchmark.rows.systems import find_label  # which needs numpy
+
+    labels = list(labels)
+    result = {}
+    for text in texts:
+        parts = text.split("=")
+        for count in range(len(parts) - 1, 0, -1):
+            with suppress(BenchError):
+                result[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])
+                break
+    return result
+
+
+_in_force: ContextVar[Look] = ContextVar("look of figures", default=Look())  # noqa: B039
+
+
+def look() -> Look:
+    """Return the look that is in force."""
+    return _in_force.get()
+
+
+@contextmanager
+def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
+    """Draw every figure inside with a look, or changes of it; raises `UsageError` for others."""
+    with chdir(Path(__file__).parent):  # a matplotlibrc in the current folder may be no text
+        from matplotlib.colors import is_color_like
+
+    chosen = replace(chosen or look(), **changes)
+    values = [("font", chosen.font, FONTS), ("width", chosen.width or "page", WIDTHS)]
+    for kind, name, known in (*values, *(("format", name, FORMATS) for name in chosen.format)):
+        if name not in known:
+            raise UnknownName(kind, name, known)
+    for text in chosen.colour:
+        if not is_color_like(text.rpartition("=")[2]):
+            raise UsageError(f"--colour {text!r} does not end with a colour: vtm=#332288")
+    token = _in_force.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _in_force.reset(token)
+
+
+class Style(NamedTuple):
+    """Colour and marker of a system in every figure."""
+
+    colour: str  # "#D55E00"
+    marker: str  # as matplotlib names it
+
+
+TICKS = {"major.width": 0.6, "minor.width": 0.4, "major.size": 3, "minor.size": 1.5}  # points
+RC: Any = {  # its keys are matplotlib's
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    **{f"{axis}tick.{name}": points for axis in "xy" for name, points in TICKS.items()},
+    "lines.linewidth": LINE_POINTS,
+    "lines.markersize": MARKER_POINTS,
+    "pdf.fonttype": 42,  # fonts are embedded as TrueType
+    "svg.hashsalt": "rdrbench",
+}
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw what is inside over matplotlib's own defaults, whatever the user's matplotlibrc says.
+
+    Type is of 7 and 8 points, fonts are TrueType; the style file of the look in force goes on top.
+    Raises `UsageError` for a style file that cannot be read.
+    """
+    import matplotlib as mpl
+    import seaborn as sns
+
+    chosen: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    chosen |= sns.axes_style("ticks") | sns.plotting_context("paper") | RC
+    chosen |= {"font.family": FONTS[look().font]}
+    if (path := look().style) is not None:
+        chosen |= _style_file(path)
+    # names may hold anything
+    with mpl.rc_context({**chosen, "text.parse_math": False, "text.usetex": False}):
+        yield
+
+
+def _style_file(path: Path) -> dict[str, Any]:
+    """Return the settings of a matplotlib style file, without its comments."""
+    import matplotlib as mpl
+
+    result: Any = mpl.RcParams()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--style {path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
+        if not key.strip():
+            continue
+        try:
+            result[key.strip()] = value.strip().strip("\"'")
+        except (KeyError, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise UsageError(f"--style {path}, line {number}: {why}") from error
+    return dict(result)
+
+
+@cache
+def families() -> dict[str, Style]:
+    """Return the style of each family of codecs that declares one."""
+    from benchmark.rows.systems import SYSTEMS, family
+
+    return {family(s.label): Style(s.colour, s.marker) for s in SYSTEMS if s.colour}
+
+
+def styles(labels: Iterable[str]) -> dict[str, Style]:
+    """Return a style for each label, no two the same.
+
+    The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
+    variants have a shade of the colour and another marker, which their facts may have, and differ
+    from others in greyscale, too; unknown codecs get the spare colours and markers by alphabet.
+    """
+    from matplotlib.colors import to_hex
+
+    from benchmark.rows.systems import declared_marker, family, plainness
+
+    known = families()
+
+    def place(label: str) -> tuple[bool, str, int, str]:
+        own = family(label)  # ours first: its variants look the same whoever else is there
+        return own != OWN_CODEC, own, plainness(label), label
+
+    ordered = sorted(set(labels), key=place)
+    unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in known]
+    spare = map(Style, cycle(SPARE_COLOURS), cycle(SPARE_MARKERS))
+    bases = known | dict(zip(unknown, spare, strict=False))
+    result: dict[str, Style] = {}
+    for label in ordered:
+        own = family(label)
+        siblings = sum(family(other) == own for other in result)
+        # The style of a known system stays free where only other variants of it are there.
+        kept = own in known and plainness(label) > 0 and bases[own] not in result.values()
+        number = siblings + kept
+        taken = [*(known.values() if number else ()), *result.values()]
+        first = declared_marker(label)
+        if own in known and first in ("", known[own].marker):  # the same in every figure
+            first = SPARE_MARKERS[sum(label.encode()) % len(SPARE_MARKERS)]
+        tried = [shade for shade in _shades(bases[own], number, first) if shade not in taken]
+        apart = (style for style in tried if not number or _is_apart(style, taken))
+        result[label] = next(apart, tried[0])
+    for label, colour in by_label(look().colour, result).items():
+        result[label] = result[label]._replace(colour=to_hex(colour))
+    return result
+
+
+def _is_apart(style: Style, others: Iterable[Style]) -> bool:
+    """Return whether a style differs from others by its marker, or else in a greyscale print."""
+    same = [lightness(other.colour) for other in others if other.marker == style.marker]
+    return all(abs(other - lightness(style.colour)) >= LEAST_LIGHTNESS for other in same)
+
+
+def _shades(base: Style, number: int, first: str) -> Iterator[Style]:
+    """Yield styles for variant `number` of a system (0: the plain one), marker `first` first."""
+    if number == 0:
+        yield base
+    markers = [marker for marker in SPARE_MARKERS if marker != base.marker]
+    target = 255 if sum(_channels(base.colour)) < 3 * 128 else 0  # dark colours become lighter
+    shares = [0.35 + 0.125 * ((max(number, 1) + k - 1) % SHADES) for k in range(SHADES)]
+    shades = [mixed(base.colour, target, share) for share in shares]
+    if first not in ("", base.marker):
+        yield from (Style(shade, first) for shade in shades)
+    places = range(number - 1, number - 1 + len(markers))  # another marker before another shade
+    yield from (Style(shade, markers[at % len(markers)]) for shade in shades for at in places)
+
+
+def line(
+    style: Style, *, published: bool = False, sampled: bool = False, own: bool = False
+) -> dict[str, Any]:
+    """Return matplotlib's Line2D properties of a curve.
+
+    Published points are open markers on a broken line. sampled: read off a plotted line, without
+    markers. own: of our codec or the user's, heavier than the others.
+    """
+    size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
+    return {
+        "color": style.colour,
+        "marker": "" if sampled else style.marker,
+        "markersize": MARKER_POINTS * size,
+        "markerfacecolor": "white" if published else style.colour,
+        "markeredgecolor": style.colour,
+        "markeredgewidth": EDGE_POINTS,
+        "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
+        "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
+    }
+
+
+def lightness(colour: str) -> float:
+    """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
+
+    >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
+    (100.0, 50.0)
+    """
+    share = luminance(colour)
+    return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
+
+
+def mixed(colour: str, target: int, share: float) -> str:
+    """Return the colour mixed with a grey of `target`, 0 to 255.
+
+    >>> mixed("#ff0000", 255, 0.5)
+    '#ff8080'
+    """
+    return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in _channels(colour))
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of sRGB, 0 to 1."""
+    shares = [channel / 255 for channel in _channels(colour)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

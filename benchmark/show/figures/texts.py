@@ -1,0 +1,339 @@
+"""A figure's texts (caption, notes, titles, ticks, legend), made of what is plotted; its files."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from io import BytesIO
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmark.compare.builds import build_words
+from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Edition, Summary
+from benchmark.rows.systems import SIZE, short_names, short_version
+from benchmark.show.figures import style
+from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
+from benchmark.show.table import Table
+from benchmark.system.text import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+
+RATE_LABEL = "Rate (bit per pixel)"
+CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
+LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
+EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
+MOST_ROWS = 6  # of a group's entries in one column of the legend
+MOST_WORDS = 60  # of a caption
+LOWER = "Arrow down: lower is better."
+DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
+CAVEAT = "*"
+MIXED = "Protocols mixed: see the details."
+DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
+    "pdf": ("CreationDate", "Producer", "Creator"),
+    "png": ("Software",),
+    "svg": ("Date", "Creator"),
+}
+
+
+class Drawing(NamedTuple):
+    """A figure, its caption of at most sixty words, its numbers, and what a caption leaves out."""
+
+    figure: "Figure"
+    caption: str
+    records: Sequence[Mapping[str, Any]] = ()  # of every mark that is plotted
+    table: Table | None = None
+    details: tuple[str, ...] = ()  # sentences on protocols, builds and what is left out
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Break a text of SMALL_POINTS into lines that are no wider than `inches`; lines stay lines.
+
+    Control characters become blanks.
+
+    >>> wrapped("a note\\nof two\\x1blines", 0.5)
+    'a note\\nof two\\nlines'
+    """
+    width = max(int(CHARACTERS * inches), 1)
+    fill = partial(textwrap.fill, width=width, break_on_hyphens=False)
+    return "\n".join(fill(one_line(line)) for line in text.split("\n"))
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> "tuple[Figure, Any]":
+    """Return a figure with a height in inches without legend, and its axes, (rows, columns)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=style.DOTS_PER_INCH, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def figure_width(panels: int = 1) -> float:
+    """Return the inches of a figure's width: as asked for, else a column for one panel."""
+    return WIDTHS[look().width or ("column" if panels == 1 else "page")]
+
+
+def panel_figure(
+    panels: int, height: float = style.PANEL_INCHES, **options: Any
+) -> "tuple[Figure, list[Axes], float]":
+    """Return a figure, so many axes in it, three in a row of a page, and its width in inches."""
+    width = figure_width(panels)
+    columns = 1 if width == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
+    rows = -(-panels // columns)
+    figure, grid = new_figure(width, height * rows, rows, columns, **options)
+    every = [*grid.ravel()]
+    for axes in every[panels:]:
+        axes.remove()
+    return figure, every[:panels], width
+
+
+def title(axes: "Axes", text: str, inches: float) -> None:
+    """Write what is shown, small, above the left edge of the axes."""
+    axes.set_title(wrapped(text, inches), loc="left", fontsize=SMALL_POINTS, color=GREY, pad=3)
+
+
+def plain_ticks(axis: "Axis", wide: bool = True) -> None:
+    """Write numbers, not powers of ten, on a logarithmic axis.
+
+    wide: ticks at 1, 2 and 5, of which a range of less than a factor of 5 would show one or none.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def add_legend(
+    figure: "Figure", handles: "Sequence[Line2D]", note: str = "", groups: bool = False
+) -> None:
+    """Add one legend below the axes, handles by their labels, and a note below it.
+
+    The figure, laid out by the constrained engine, is made taller to hold them, and is laid out
+    once and for all. groups: put entries under headings, their gids, where there is room.
+    """
+    width, height = (float(inches) for inches in figure.get_size_inches())
+    room = width - 2 * EDGE_INCHES
+    text = figure.text(0, 0, wrapped(note, room), fontsize=SMALL_POINTS, va="top", color=GREY)
+    text.set_in_layout(False)
+    below = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
+    legend = _legend(figure, handles, room, groups) if handles else None
+    tall = legend.get_window_extent().height / figure.dpi if legend else 0.0
+    whole = height + below + tall
+    figure.set_size_inches(width, whole)
+    text.set_position((EDGE_INCHES / width, (below - PAD_INCHES) / whole))
+    share = (below + tall) / whole
+    if legend:
+        legend.set_bbox_to_anchor((EDGE_INCHES / width, share), transform=figure.transFigure)
+        legend.set_in_layout(False)
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, share, 1, 1 - share))
+    for _ in range(2):  # the first layout may change tick labels
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+
+
+def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: bool) -> "Legend":
+    """Return a legend of as many columns as fit, or of a column for each group if those do."""
+    orders = [_by_group(handles)] if groups else []
+    rows = range(1, len(handles) + 1)
+    for entries, columns in [*orders, *((handles, math.ceil(len(handles) / n)) for n in rows)]:
+        legend = figure.legend(
+            handles=entries,
+            labels=[wrapped(str(entry.get_label()), room - 0.3) for entry in entries],
+            ncols=columns, loc="upper left", borderaxespad=0, borderpad=0.1, frameon=False,
+            handlelength=2.1, handletextpad=0.5, columnspacing=1.2, labelspacing=0.25,
+            fontsize=SMALL_POINTS,
+        )  # fmt: skip
+        if columns == 1 or legend.get_window_extent().width <= room * figure.dpi:
+            break
+        legend.remove()
+    headings = {handle.get_gid() for handle in handles}
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+        text.set_fontweight("bold" if text.get_text() in headings else "normal")
+    return legend
+
+
+def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
+    """Return entries in columns of equal length, each under its group's heading, and their number.
+
+    A long group continues in a column without a heading.
+    """
+    from matplotlib.lines import Line2D
+
+    columns: list[list[Line2D]] = []
+    for group in dict.fromkeys(handle.get_gid() for handle in handles):
+        mine = [handle for handle in handles if handle.get_gid() == group]
+        rows = math.ceil(len(mine) / math.ceil(len(mine) / MOST_ROWS))
+        for start in range(0, len(mine), rows):
+            heading = Line2D([], [], linestyle="", label=" " if start else group)
+            columns.append([heading, *mine[start : start + rows]])
+    blank = Line2D([], [], linestyle="", label=" ")
+    by_row = zip_longest(*columns, fillvalue=blank)
+    return [handle for column in zip(*by_row, strict=True) for handle in column], len(columns)
+
+
+def axis_words(measure: Measure, few_images: int = 0) -> str:
+    """Return the label of a metric's axis, with an arrow where lower values are better.
+
+    few_images: number of images where a metric of a whole set is over few, which the label says.
+
+    >>> axis_words(Measure("fd", "FD", "lower"), 24)
+    'FD ↓\\n24 images: biased upward'
+    """
+    words = measure.axis_label + " ↓" * (measure.better == "lower")
+    return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
+
+
+def few_images(panel: Panel) -> int:
+    """Return the least number of images of a distribution metric that are few; 0 for none."""
+    counts = {point.images or 0 for curve in panel.measured for point in curve.points}
+    return min(filter(panel.measure.few, counts), default=0)
+
+
+def few_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentence on metrics of whole sets that are over few images here."""
+    start = f"Over fewer than {FEW_IMAGES} images,"
+    return [
+        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
+        for why, names in grouped((measure.over_few, measure.label) for measure in measures).items()
+    ]
+
+
+def scale_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentences on decibels and arrows that these metrics' axes need."""
+    measures = list(measures)
+    lower = any(measure.better == "lower" for measure in measures)
+    return [DECIBELS] * any(measure.saturating for measure in measures) + [LOWER] * lower
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them.
+
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Group names by sentence, of pairs (sentence, name); each name once."""
+    groups: dict[str, list[str]] = {}
+    for sentence, name in dict.fromkeys(pairs):
+        groups.setdefault(sentence, []).append(name)
+    return groups
+
+
+def by_name(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return "names: sentence" of grouped names, with semicolons between."""
+    return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
+
+
+def protocol_sentence(measure: Measure, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence on the protocols of a metric's values, with the names of their curves."""
+    start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
+    rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
+    return f"{start} {measure.label}: {rules}."
+
+
+def capitalised(text: str) -> str:
+    """Return a text as a sentence: with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
+    """Return the names of measured curves by caveat."""
+    return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
+
+
+def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
+
+    It is what all caveats have in common, if anything.
+    """
+    parts = [caveat.split("; ") for caveat in groups]
+    common = [part for part in parts[0] if all(part in of for of in parts)] if parts else []
+    words = "; ".join(common) or "a caveat: see the details"
+    return f"{CAVEAT} {words}." if groups else ""
+
+
+def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
+    """Return the line inside a figure: published points, mixed protocols, caveats."""
+    parts = ["Open markers: published."] * any(not curve.measured for curve in curves)
+    return " ".join(filter(None, [*parts, MIXED * mixed, caveat_note(caveats(curves))]))
+
+
+def panels_note(panels: Sequence[Panel]) -> str:
+    """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
+    mixed = any(len(panel.names_by_protocol) > 1 for panel in panels)
+    return curves_note([curve for panel in panels for curve in panel.curves], mixed)
+
+
+def brief(*sentences: str) -> str:
+    """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
+    kept: list[str] = []
+    for sentence in filter(None, sentences):
+        if len(" ".join([*kept, sentence]).split()) <= MOST_WORDS:
+            kept.append(sentence)
+    return " ".join(kept)
+
+
+def metric_names(measures: Iterable[Measure]) -> str:
+    """Return metrics as a sentence names them, without units."""
+    return listed([measure.label.partition(" (dB)")[0] for measure in measures])
+
+
+def images_of(panels: Iterable[Panel]) -> str:
+    """Return the numbers of images that the means are over: of measured curves, if any."""
+    every = [curve for panel in panels for curve in panel.curves]
+    curves = [curve for curve in every if curve.measured] or every
+    counts = {point.images for curve in curves for point in curve.points if point.images}
+    return " or ".join(map(str, sorted(counts)))
+
+
+def mixed_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on the builds of codecs whose variants are of several, for notes.
+
+    Variants of one version are not mixed (some codecs have weights for each), nor those of other
+    sizes of the network.
+    """
+    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
+    for edition in (point.edition for point in summary.points):
+        key = edition.codec, edition.options.get(SIZE, "")
+        of_codec.setdefault(key, {})[edition.label] = edition
+    by_words = grouped(
+        (build_words(edition), label)
+        for editions in of_codec.values()
+        if len({edition.build for edition in editions.values()}) > 1
+        and len({short_version(edition.version) for edition in editions.values()}) > 1
+        for label, edition in editions.items()
+    )
+    return [f"Variants of several builds, never joined: {by_name(by_words)}."] * bool(by_words)
+
+
+def file_bytes(figure: "Figure", kind: str) -> bytes:
+    """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
+    stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
+    with style.figure_style():
+        figure.savefig(stream, format=kind, dpi=style.DOTS_PER_INCH, metadata=metadata)
+    return stream.getvalue()
+
+
+def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
+    """Return the files of a figure in the formats that were asked for, by their names."""
+    return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
+
+
+def names_of(summary: Summary) -> dict[str, str]:
+    """Return the names of a summary's codecs in figures and tables, by label."""
+    versions = {point.label: point.edition.version for point in summary.points}
+    return short_names(summary.labels, versions) | by_label(look().label, summary.labels)

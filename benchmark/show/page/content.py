@@ -1,0 +1,341 @@
+"""Content of the page as json, numbers with six digits; model.js reads it. Pure."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from benchmark.compare.curves import excluded
+from benchmark.compare.interval import CONFIDENCE, point_interval
+from benchmark.compare.published.curves import SystemCurve
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Point, Summary
+from benchmark.rows.systems import System, kind
+from benchmark.show.figures.style import luminance, mixed
+from benchmark.show.table import Table
+
+DIGITS = 6
+LARGE = 10  # two decimals are enough of a metric with such values
+BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
+ORIGINS = {  # of published points, by `points.How`
+    "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
+    "author_json": "the authors' json", "author_table": "the authors' table",
+    "author_script": "the authors' script", "author_thread": "the authors, in a thread",
+    "other_paper_plot_file": "another paper's file",
+}  # fmt: skip
+
+LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
+STEPS = 20  # between a colour and black or white
+
+
+# Colours of the page, by the names of its CSS variables.
+PAGE_LIGHT = {
+    "page": "#ffffff", "raised": "#ffffff", "sunken": "#f5f6f7", "ink": "#1b1e23",
+    "muted": "#5b636e", "line": "#c9ced6", "rule": "#e4e7eb", "grid": "#eceef1",
+    "accent": "#0b5cad", "accent-soft": "#e7f0fa", "warn": "#9a4a00", "warn-soft": "#fdf3e7",
+}  # fmt: skip
+PAGE_DARK = {
+    "page": "#15171b", "raised": "#1d2026", "sunken": "#1b1e23", "ink": "#e7e9ec",
+    "muted": "#a2abb6", "line": "#434a54", "rule": "#2b3037", "grid": "#262a31",
+    "accent": "#7db8f5", "accent-soft": "#1c2c3f", "warn": "#f0b36b", "warn-soft": "#2d2418",
+}  # fmt: skip
+DARK_PAGE = PAGE_DARK["page"]
+
+
+class LegendEntry(NamedTuple):
+    """Name of a curve in legends, with its colour and marker in the figures."""
+
+    name: str
+    colour: str  # "#D55E00"
+    marker: str  # as matplotlib names it
+
+
+class SourcePicture(NamedTuple):
+    """A source image; its picture is a file beside the page, or `absent` says why there is none."""
+
+    name: str
+    width: int  # px
+    height: int  # px
+    picture: str | None
+    absent: str = ""
+
+
+class DecodedPicture(NamedTuple):
+    """Decoded image of a stream: a file beside the page, or `absent` says why there is none."""
+
+    picture: str | None
+    absent: str = ""
+    failed: bool = False  # there is a stream, and decoding it failed
+    limited: bool = False  # there is a stream that the page has no room for
+
+
+ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
+
+
+class Crop(NamedTuple):
+    """Part of a picture, in the page itself."""
+
+    key: ImageKey | None  # None: of the original
+    image: str  # name of the photograph
+    left: int  # px
+    top: int  # px
+    side: int  # px
+    file: bytes  # lossless WebP
+
+
+@dataclass(frozen=True)
+class Content:
+    """Points, curves, pictures and tables that a page shows."""
+
+    dataset: str
+    title: str  # of the dataset
+    headline: str  # sentence below it
+    summary: Summary
+    measures: Sequence[Measure]  # that have values
+    legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
+    photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
+    pictures: Mapping[ImageKey, DecodedPicture]
+    bd_rates: Sequence[Table] | str  # tables, or why there are none
+    means: Table
+    facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
+    missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
+    neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
+    shown: Sequence[str] = ()  # labels of the curves that are shown first
+    shown_published: Sequence[str] = ()  # names of the published curves that are shown first
+    leads: Sequence[str] = ()  # columns of the metrics that rank codecs
+    ranking: tuple[str, Table] | None = None  # what its numbers are, and the table
+    crops: Sequence[Crop] = ()
+    published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
+    linear_rate: bool = False
+    most_bpp: float = math.inf  # highest rate that the curves show at first
+
+    @property
+    def order(self) -> list[int]:
+        """Numbers of the photographs, as the page has them: by name."""
+        return sorted(self.photographs, key=lambda number: self.photographs[number].name)
+
+
+def page_data(content: Content) -> dict[str, Any]:
+    """Return the content as dicts, lists, texts, numbers, booleans and None.
+
+    Infinity is the text "inf".
+    """
+    from scipy.special import stdtrit
+
+    summary, order = content.summary, content.order
+    labels = list(summary.labels)
+    # Standard errors on either side of a mean over 2 or more images, by Student's t
+    quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
+    sentences: dict[str, int] = {}
+    points = _points(content, sentences)
+    return {
+        "dataset": content.dataset,
+        "coding": summary.protocols["coding"],
+        "confidence": CONFIDENCE,
+        "few_images": FEW_IMAGES,
+        "quantiles": _shorts(quantiles),
+        "linear_rate": content.linear_rate,
+        "most_bpp": content.most_bpp if math.isfinite(content.most_bpp) else None,
+        "shown": {
+            "codecs": [labels.index(label) for label in content.shown],
+            "published": list(content.shown_published),
+        },
+        "leads": list(content.leads),
+        "measures": [_measure(content, measure) for measure in content.measures],
+        "codecs": [_codec(content, label) for label in labels],
+        "neighbours": [labels.index(label) for label in content.neighbours],
+        "images": [content.photographs[number]._asdict() for number in order],
+        "points": points,
+        "absent": list(sentences),
+        "published": {
+            measure.column: [
+                _published(content, curve, measure)
+                for curve in content.published.get(measure.column, ())
+            ]
+            for measure in content.measures
+        },
+    }
+
+
+def _measure(content: Content, measure: Measure) -> dict[str, Any]:
+    means = (point.means[measure.column].value for point in content.summary.points)
+    most = max((abs(value) for value in means if value is not None), default=0)
+    return {
+        "column": measure.column,
+        "label": measure.label,
+        "axis": measure.axis_label,
+        "better": measure.better,
+        "saturating": measure.saturating,
+        "protocol": content.summary.protocols[measure.column],
+        "decimals": 2 if "dB" in measure.label or most >= LARGE else 4,
+        "by_image": not measure.of_sets,
+        "wide": measure.scale == "decades",
+    }
+
+
+def _codec(content: Content, label: str) -> dict[str, Any]:
+    edition = next(p.edition for p in content.summary.points if p.label == label)
+    return {
+        "label": label,
+        **_legend(content.legend[label]),
+        "version": edition.version,
+        "call": edition.command,
+        "own": kind(System("", label)) == "own",
+        "caveats": list(edition.caveats),
+        "recorded": edition.recorded,
+    }
+
+
+def leave_out_images(data: dict[str, Any], room: int) -> None:
+    """Empty lists by image until the data takes at most `room` bytes of json.
+
+    Codecs that are shown first keep theirs before others, in whose order they are.
+    """
+    sizes: dict[int, int] = {}
+    for point in data["points"]:
+        lists = {name: point[name] for name in BY_IMAGE}
+        sizes[point["codec"]] = sizes.get(point["codec"], 0) + len(json_text(lists))
+    left = room - len(json_text(data)) + sum(sizes.values())
+    kept = set()
+    for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
+        if sizes.get(codec, 0) <= left:
+            left -= sizes.get(codec, 0)
+            kept.add(codec)
+    for point in data["points"]:
+        if point["codec"] not in kept:
+            point |= {name: type(point[name])() for name in BY_IMAGE}
+
+
+def json_text(data: Mapping[str, object]) -> str:
+    """Return json for an HTML script element, without characters that open or close anything.
+
+    >>> json_text({"name": "</script><b>&"})
+    '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def on_dark(colour: str) -> str:
+    """Return a colour for white paper, as little lighter as a dark page needs (LEAST_CONTRAST).
+
+    >>> on_dark("#56B4E9"), contrast(on_dark("#332288"), DARK_PAGE) >= LEAST_CONTRAST
+    ('#56B4E9', True)
+    """
+    lighter = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
+    return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= LEAST_CONTRAST)
+
+
+def _legend(entry: LegendEntry) -> dict[str, str]:
+    return {
+        "name": entry.name,
+        "colour": entry.colour,
+        "colour_dark": on_dark(entry.colour),
+        "marker": entry.marker,
+    }
+
+
+def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the points; their `pictures` have files or numbers of `sentences`, filled in here.
+
+    Of a mean there is what a page cannot read from the point (model.js fills in the rest).
+    """
+    summary, labels = content.summary, list(content.summary.labels)
+    places = {number: place for place, number in enumerate(content.order)}
+    hidden = {m.column: {key[:2] for key in excluded(summary, m)} for m in content.measures}
+
+    def mean_of(point: Point, measure: Measure) -> dict[str, Any]:
+        mean = point.means[measure.column]
+        result: dict[str, Any] = {"value": _short(mean.value)}
+        if mean.value is None:
+            return result
+        if mean.bpp != point.bpp:
+            result["bpp"] = _short(mean.bpp)
+        if mean.images != point.images:
+            result["images"] = mean.images
+        if (point.label, str(point.setting)) in hidden[measure.column]:
+            result["excluded"] = True
+        elif (interval := point_interval(point, measure)) is not None:
+            result["interval"] = _shorts(interval)
+        return result
+
+    points = []
+    for point in summary.points:
+        setting, numbers = str(point.setting), point.image_ids.tolist()
+        pictures: list[str | int] = []
+        for number in numbers:
+            decoded = content.pictures[point.label, setting, number]
+            why = len(sentences)
+            pictures.append(decoded.picture or sentences.setdefault(decoded.absent, why))
+        points.append(
+            {
+                "codec": labels.index(point.label),
+                "setting": setting,
+                "bpp": _short(point.bpp),
+                "count": point.images,
+                "means": {m.column: mean_of(point, m) for m in content.measures},
+                "images": [places[number] for number in numbers],
+                "image_bpp": _shorts(point.image_bpp.tolist()),
+                "image_values": {
+                    measure.column: _shorts(point.image_values[measure.column].tolist())
+                    for measure in content.measures
+                    if not measure.of_sets
+                },
+                "pictures": pictures,
+            }
+        )
+    return points
+
+
+def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[str, Any]:
+    rule, first = content.summary.protocols[measure.column], curve.points[0]
+    copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
+    points = []
+    for point in curve.points:
+        reading, place = point.value_error, measure.plotted(point.value)
+        ends = [measure.plotted(point.value + sign * (reading or 0)) for sign in (-1, 1)]
+        points.append(
+            {
+                **{name: getattr(point, name) for name in (*copied, "note")},
+                "place": _short(place),
+                "error": _shorts(sorted(ends)) if reading else None,
+            }
+        )
+    return {
+        **_legend(content.legend[curve.name]),
+        "protocol": first.protocol,
+        "other_rule": first.protocol != rule,
+        "sampled": curve.sampled,
+        "source": first.source,
+        "how": ORIGINS[first.how],
+        "points": points,
+    }
+
+
+def _short(value: float | None) -> float | str | None:
+    """Return six digits of a number; None for NaN, text for infinity.
+
+    >>> _short(1234.56789), _short(math.inf), _short(math.nan)
+    (1234.57, 'inf', None)
+    """
+    if value is None or math.isnan(value):
+        return None
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else f"{value}"
+
+
+def _shorts(values: Sequence[float]) -> list[float | str | None]:
+    return [_short(value) for value in values]
+
+
+def contrast(first: str, second: str) -> float:
+    """Return WCAG's contrast ratio of two colours, 1 to 21.
+
+    >>> contrast("#000000", "#ffffff")
+    21.0
+    """
+    low, high = sorted(map(luminance, (first, second)))
+    return (high + 0.05) / (low + 0.05)

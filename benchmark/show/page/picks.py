@@ -1,0 +1,145 @@
+"""Which images of a page have pictures, in which order, within which limits. Pure."""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmark.errors import BadOption, UsageError
+from benchmark.facts import Facts
+from benchmark.measure.estimate import interpolated
+from benchmark.show.page.content import ImageKey
+from benchmark.spec import CodecSpec, facts_of
+from benchmark.system.text import counted
+
+ALL = "all"
+MOST_SECONDS = 20.0  # of decoding, on one core
+SLOW_SECONDS = 10.0  # of a megapixel: diffusion of a hundred steps is for `ALL`
+UNKNOWN_SECONDS = 1.0  # of a megapixel, where nothing is known of the codec
+UNKNOWN_BYTES = 1.5  # of a pixel, where the original is not here
+DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four codecs
+# Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
+# pictures of one rate are beside each other however few there are.
+RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
+LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
+
+StoredRow = Mapping[str, Any]
+
+
+class Limit(NamedTuple):
+    """Limits of a page's pictures; None is no limit."""
+
+    photographs: int | None
+    most_bytes: int | None  # of all picture files together, originals included
+    most_seconds: float | None = None  # of decoding, on one core
+
+
+def limit_of(text: str) -> Limit:
+    """Return the limit that `--page-images` states; raises `UsageError` for any other text.
+
+    >>> limit_of("2"), limit_of("14MB").most_bytes
+    (Limit(photographs=2, most_bytes=None, most_seconds=None), 14000000)
+    """
+    if text == ALL:
+        return Limit(None, None)
+    size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
+    if size:
+        return Limit(None, round(float(size[1]) * 1e6), MOST_SECONDS)
+    if not text.isdecimal():
+        raise UsageError(
+            f"--page-images {text!r} is neither a size (14MB), a number of photographs nor 'all'"
+        )
+    return Limit(int(text), None)
+
+
+def words(limit: Limit) -> str:
+    """Return the limits as a part of a sentence."""
+    if limit.most_bytes is not None:
+        return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+    return "" if limit.photographs is None else f" ({counted(limit.photographs, 'photograph')})"
+
+
+def in_order(
+    rows: Mapping[ImageKey, StoredRow], photographs: int | None, first: Sequence[str] = ()
+) -> list[ImageKey]:
+    """Return the images in the order in which the page gets their pictures.
+
+    One photograph follows the other, so that every point opens into an image of the first. Of a
+    photograph codecs of `first` come before the others, and of either the points nearest to RATES,
+    of all codecs at one rate after the other. Photographs are in the order of their number of
+    pictures, most first, then of their size, smallest first, then of their names. `photographs`
+    limits their number; None takes all.
+    """
+    by_number: dict[int, list[ImageKey]] = {}
+    for key in rows:
+        by_number.setdefault(key[2], []).append(key)
+
+    def rank(number: int) -> tuple[int, int, str]:
+        row = rows[by_number[number][0]]
+        return -len(by_number[number]), row["width_px"] * row["height_px"], row["image"]
+
+    def by_rate(keys: Sequence[ImageKey]) -> Iterator[ImageKey]:
+        for rate in RATES:
+            for label in dict.fromkeys(label for label, _, _ in keys):
+                of_label = [key for key in keys if key[0] == label]
+                yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
+        yield from keys
+
+    result: list[ImageKey] = []
+    for number in sorted(by_number, key=rank)[:photographs]:
+        keys = by_number[number]
+        result += by_rate([key for label in first for key in keys if key[0] == label])
+        result += by_rate([key for key in keys if key[0] not in first])
+    return list(dict.fromkeys(result))
+
+
+def within(
+    order: Sequence[ImageKey],
+    rows: Mapping[ImageKey, StoredRow],
+    seconds: Mapping[ImageKey, float],
+    size: Callable[[ImageKey], float],
+    limit: Limit,
+) -> list[ImageKey]:
+    """Return the images of `order` that `limit` has room for.
+
+    `size` is the bytes of an original; the sum stops at the first image without room. Where seconds
+    are limited, slow decoders are left out.
+    """
+    bytes_left = math.inf if limit.most_bytes is None else limit.most_bytes
+    seconds_left = math.inf if limit.most_seconds is None else limit.most_seconds
+    slowest = math.inf if limit.most_seconds is None else SLOW_SECONDS
+    kept: list[ImageKey] = []
+    numbers: set[int] = set()
+    for key in order:
+        if seconds[key] > min(seconds_left, slowest * megapixels(rows[key])):
+            continue
+        needed = size(key) * (DECODED_SHARE + (key[2] not in numbers))
+        if needed > bytes_left:
+            break
+        bytes_left, seconds_left = bytes_left - needed, seconds_left - seconds[key]
+        numbers.add(key[2])
+        kept.append(key)
+    return kept
+
+
+def decode_seconds(row: StoredRow, device: str) -> float:
+    """Return the seconds that a row's stream took to decode, else those typical of its codec."""
+    if row["decode_seconds"] is not None and row["device"] == device:
+        return float(row["decode_seconds"])
+    try:
+        facts = facts_of(CodecSpec.of(row["codec"], row["variant"]))
+    except BadOption:
+        facts = Facts()
+    of_device = [typical.seconds for typical in facts.typical if typical.device == device]
+    rate = interpolated(of_device[0], row["setting_value"]) if of_device else UNKNOWN_SECONDS
+    return rate * megapixels(row)
+
+
+def megapixels(row: StoredRow) -> float:
+    """Return the millions of pixels of a row's image."""
+    return float(row["width_px"] * row["height_px"] / 1e6)
+
+
+def distance(bpp: float, rate: float) -> float:
+    """Return the logarithm of the ratio of two rates, without its sign."""
+    return abs(math.log(max(bpp, LEAST_BPP) / rate))

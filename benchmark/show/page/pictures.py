@@ -1,0 +1,283 @@
+"""Pictures and crops of the page: lossless files of exactly the pixels that were scored."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from PIL.Image import fromarray
+
+from benchmark.codec import Pixels
+from benchmark.compare.match import FARTHEST
+from benchmark.datasets.dataset import Source
+from benchmark.datasets.image import read_image
+from benchmark.errors import BenchError, ImageRefused
+from benchmark.measure.execute import Failed
+from benchmark.measure.loop import Progress
+from benchmark.measure.reconstruct import reconstruct_all
+from benchmark.registry import CODECS
+from benchmark.rows.codecs import why_not_run
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.packs.contents import DatasetContents, why_no_stream
+from benchmark.rows.summarise import Summary
+from benchmark.show.figures.pictures import largest_square
+from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
+from benchmark.show.page.picks import (
+    RATES,
+    UNKNOWN_BYTES,
+    Limit,
+    StoredRow,
+    decode_seconds,
+    distance,
+    in_order,
+    megapixels,
+    within,
+    words,
+)
+from benchmark.show.report.report import PICTURES
+from benchmark.spec import CodecSpec, facts_of, load_codec
+from benchmark.system.atomic import write_files
+from benchmark.system.foreign_files import is_regular
+from benchmark.system.machine import cores
+from benchmark.system.settings import chosen_device
+from benchmark.system.text import counted
+
+CROP_RATE = RATES[0]  # bits per pixel
+SIDES = (256, 192, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
+CROP_BYTES = 660_000  # of all files; base64 adds a third
+STEP = 16  # px between the places that are compared
+MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
+COLUMNS = (
+    "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
+    "image_sha256", "width_px", "height_px", "bpp", "bytes_origin", "device", "decode_seconds",
+    "stream_sha256", "decoded_sha256", "recorded",
+)  # fmt: skip
+
+# Called with a number of steps: a context whose value is called with the state, often.
+ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
+
+
+class Pictures(NamedTuple):
+    """Pictures of photographs and streams that the page shows."""
+
+    photographs: dict[int, SourcePicture]  # by the numbers of `Point.image_ids`
+    decoded: dict[ImageKey, DecodedPicture]
+    sizes: Mapping[str, int]  # bytes of the files in PICTURES that the page refers to
+    order: Sequence[ImageKey]  # decoded images that have a picture, the most important first
+
+
+def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
+    """Return the row of every image of every point."""
+    rows = ComparableRows(table, coding)
+    marked = np.flatnonzero(rows.ok & rows.shown)
+    labels, editions = rows.labels(), rows.edition[rows.point[marked]].tolist()
+    used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
+    result: dict[ImageKey, StoredRow] = {}
+    picked = table.select(list(COLUMNS)).take(rows.index[marked]).to_pylist()
+    for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):
+        place = labels[edition], f"{row['setting_name']}={row['setting_value']:g}", number
+        if place in used:
+            result[place] = row
+    return result
+
+
+def write_pictures(
+    folder: Path,
+    rows: Mapping[ImageKey, StoredRow],
+    contents: DatasetContents,
+    sources: Mapping[str, Source] | str,
+    limit: Limit,
+    first: Sequence[str],
+    show_progress: ShowProgress,
+    say: Callable[[str], None],
+) -> Pictures:
+    """Write the pictures that are not there yet, each named by the sha256 of its pixels.
+
+    `sources` has photographs by the sha256 of their pixels, or why there are none; `first` are
+    labels of the codecs that come before others. Which pictures the page has is decided before any
+    stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
+    """
+    originals, device = _Originals(folder, sources), chosen_device()
+    programs: dict[CodecSpec, str] = {}
+    refused = {key: why for key, row in rows.items() if (why := _refusal(row, contents, programs))}
+    able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
+    order = in_order(able, limit.photographs, first)
+    seconds = {key: decode_seconds(rows[key], device) for key in order}
+    chosen = within(order, rows, seconds, lambda key: originals.size(rows[key]), limit)
+    missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
+    if missing:
+        wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
+        say(
+            f"page: {counted(len(chosen), 'picture')} of {counted(len(rows), 'stream')}, "
+            f"{len(missing)} to decode in about {max(wall, 1):.0f} s{words(limit)}"
+        )
+    failed: dict[ImageKey, DecodedPicture] = {}
+    with show_progress(len(missing)) as report:
+        report(Progress(0, 0))
+        needed, done = [rows[key] for key in missing], 0
+        for result in reconstruct_all(needed, contents, device, cores()):
+            if result is not None:
+                key, pixels, done = missing[result[0]], result[1], done + 1
+                if not isinstance(pixels, Failed):
+                    _write(folder, _path(rows[key]), pixels)
+                elif pixels.stage == "load":
+                    why = f"No picture: it cannot be decoded here: {pixels.reason}."
+                    failed[key] = DecodedPicture(None, why)
+                else:
+                    why = f"No picture: {pixels.stage}: {pixels.reason}."
+                    failed[key] = DecodedPicture(None, why, failed=True)
+            report(Progress(done, sum(picture.failed for picture in failed.values())))
+    beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
+    decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
+    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
+    decoded |= {key: DecodedPicture(_path(rows[key])) for key in chosen} | failed
+    numbers = {key[2] for key in chosen}
+    photographs = {
+        key[2]: originals.picture(row) if key[2] in numbers else _source(row, None, beyond)
+        for key, row in rows.items()
+    }
+    kept = [key for key in chosen if key not in failed]
+    files = {*(photograph.picture for photograph in photographs.values())}
+    files |= {decoded[key].picture for key in kept}
+    sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
+    return Pictures(photographs, decoded, sizes, kept)
+
+
+def file_bytes(pixels: Pixels) -> bytes:
+    """Return pixels as the bytes of a lossless picture file: WebP, or PNG if they are too large."""
+    if max(pixels.shape) > MOST_WEBP_PX:
+        png = BytesIO()
+        fromarray(pixels).save(png, "PNG")
+        return png.getvalue()
+    from imagecodecs import webp_encode
+
+    return bytes(webp_encode(pixels, lossless=True, level=0, method=2))
+
+
+class _Originals:
+    """Photographs, whose pictures are written when they are first asked for."""
+
+    def __init__(self, folder: Path, sources: Mapping[str, Source] | str) -> None:
+        self._folder, self._sources = folder, sources
+        self._pictures: dict[str, SourcePicture] = {}
+
+    def picture(self, row: StoredRow) -> SourcePicture:
+        name = row["image_sha256"]
+        if name not in self._pictures:
+            path = _path(row, "image_sha256")
+            absent = "" if _is_there(self._folder, path) else self._write(path, row)
+            self._pictures[name] = _source(row, None if absent else path, absent)
+        return self._pictures[name]
+
+    def size(self, row: StoredRow) -> float:
+        """Return the bytes of the picture; a guess where there is none."""
+        path = self.picture(row).picture
+        if path is None:
+            return UNKNOWN_BYTES * 1e6 * megapixels(row)
+        return (self._folder / path).stat().st_size
+
+    def _write(self, path: str, row: StoredRow) -> str:
+        """Write the picture; return why it cannot be written."""
+        if isinstance(self._sources, str):
+            return self._sources
+        source = self._sources.get(row["image_sha256"])
+        if source is None:
+            return "The original is not here: the dataset has other pixels by that name now."
+        try:
+            pixels = read_image(source.file.path, flatten=True).pixels
+        except ImageRefused as refused:
+            return f"The original cannot be read: {refused}."
+        _write(self._folder, path, pixels)
+        return ""
+
+
+def _refusal(row: StoredRow, contents: DatasetContents, programs: dict[CodecSpec, str]) -> str:
+    """Return why a row's stream is not decoded here, empty if it can be tried.
+
+    programs: for codecs that are programs, why they are not here; filled in.
+    """
+    spec = CodecSpec.of(row["codec"], row["variant"])
+    if not contents.codecs.may_run(spec):
+        return why_not_run(spec)
+    if not contents.has_picture(row):
+        return why_no_stream(bool(row["recorded"]), [spec.text], row["dataset"])
+    if spec not in programs:
+        programs[spec] = ""
+        if spec.name in CODECS and facts_of(spec).kind == "standard":
+            try:
+                load_codec(spec)
+            except BenchError as error:
+                programs[spec] = f"it cannot be decoded here: {error}"
+    return programs[spec]
+
+
+def _write(folder: Path, path: str, pixels: Pixels) -> None:
+    write_files(folder, {path: file_bytes(pixels)}, what="page's picture")
+
+
+def _is_there(folder: Path, path: str) -> bool:
+    return is_regular(folder / path, within=folder)
+
+
+def _path(row: StoredRow, column: str = "decoded_sha256") -> str:
+    suffix = "png" if max(row["width_px"], row["height_px"]) > MOST_WEBP_PX else "webp"
+    return f"{PICTURES}/{row[column]}.{suffix}"
+
+
+def _source(row: StoredRow, path: str | None, absent: str = "") -> SourcePicture:
+    return SourcePicture(row["image"], row["width_px"], row["height_px"], path, absent)
+
+
+def crops(
+    folder: Path, pictures: Pictures, bpp: dict[ImageKey, float], first: Sequence[str]
+) -> list[Crop]:
+    """Return crops of the page's first photograph: the original, then codecs in their order.
+
+    Each codec of `first` is shown at its rate nearest to CROP_RATE, if within a factor of FARTHEST.
+    Without at least two of them and the original there are none.
+    """
+    if not pictures.order:
+        return []
+    number = pictures.order[0][2]
+    photograph = pictures.photographs[number]
+    keys = []
+    for label in first:
+        mine = [key for key in pictures.order if key[2] == number and key[0] == label]
+        near = min(mine, key=lambda key: distance(bpp[key], CROP_RATE), default=None)
+        if near is not None and distance(bpp[near], CROP_RATE) <= math.log(FARTHEST):
+            keys.append(near)
+    paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]
+    if len(keys) < 2 or not all(path and path.endswith(".webp") for path in paths):
+        return []
+    from imagecodecs import webp_decode
+
+    images = [np.asarray(webp_decode((folder / str(path)).read_bytes())) for path in paths]
+    for side in SIDES:
+        if side > min(images[0].shape[:2]):
+            continue
+        top, left = most_different(images[1:], side)
+        inside = slice(top, top + side), slice(left, left + side)
+        files = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
+        if sum(map(len, files)) <= CROP_BYTES:
+            return [
+                Crop(key, photograph.name, left, top, side, file)
+                for key, file in zip([None, *keys], files, strict=True)
+            ]
+    return []
+
+
+def most_different(images: Sequence[Pixels], side: int) -> tuple[int, int]:
+    """Return top and left of the square in which images of one size differ most from their mean.
+
+    >>> flat = np.zeros((64, 64, 3), np.uint8)
+    >>> other = flat.copy()
+    >>> other[40:48, 20:30] = 9
+    >>> most_different([flat, other], 32)
+    (16, 0)
+    """
+    stack = np.stack([image.astype(np.float32).mean(axis=2) for image in images])
+    return largest_square(stack.std(axis=0).astype(np.float64), side, STEP)

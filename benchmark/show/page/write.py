@@ -1,0 +1,196 @@
+"""The page of a report: one HTML file and a folder of pictures beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.compare.published.curves import (
+    Panel,
+    SystemCurve,
+    check_same_images,
+    measured_panel,
+    overlay,
+    published_curves,
+)
+from benchmark.compare.published.registry import read_points
+from benchmark.datasets.dataset import profile
+from benchmark.errors import UsageError
+from benchmark.measure.matrix import sources_of
+from benchmark.measure.workers import worker_context
+from benchmark.registry import NEIGHBOURS, is_brought
+from benchmark.rows.codecs import EVERY, NamedCodecs
+from benchmark.rows.packs.contents import dataset_contents, packs_beside
+from benchmark.rows.stored import datasets_with_results, named_in
+from benchmark.rows.summarise import Summary
+from benchmark.show.figures.bd_table import headline, ranking_heading, ranking_table
+from benchmark.show.figures.rate_curve import CROP_BPP, chosen_names, renamed
+from benchmark.show.figures.style import look, styles
+from benchmark.show.figures.texts import names_of
+from benchmark.show.page.content import Content, LegendEntry
+from benchmark.show.page.document import html_text
+from benchmark.show.page.picks import Limit, limit_of
+from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
+from benchmark.show.report.details import lines_of
+from benchmark.show.report.report import PAGE, PICTURES, Report
+from benchmark.show.report.request import ReportRequest
+from benchmark.system.atomic import write_files
+
+
+class PageRequest(NamedTuple):
+    """Choices of a page."""
+
+    limit: Limit  # of pictures
+    results: Path
+    data_dir: Path | None
+    dataset: str  # as it was asked for: a folder's name leads to its photographs
+    codecs: NamedCodecs = EVERY  # that the report is asked for
+    named: Sequence[str] = ()  # the same as texts, none for "all"
+
+
+def page_request(
+    images: str, results: Path, data_dir: Path | None, dataset: str, codecs: str = "all"
+) -> PageRequest:
+    """Return the page that options ask for; raise `UsageError` where they make no sense."""
+    place = limit_of(images), results, data_dir, dataset
+    return PageRequest(*place, NamedCodecs(codecs), named_in(codecs))
+
+
+def start_workers(request: ReportRequest) -> None:
+    """Begin to load what decodes pictures, where streams wait for it, while figures are made."""
+    for name in datasets_with_results(request.results, request.dataset):
+        folder = request.results / name.partition(":")[0]
+        pictures = (request.out or folder / "report") / PICTURES
+        if (folder / "streams").is_dir() and not pictures.is_dir():
+            worker_context()
+
+
+def write_page(
+    request: PageRequest,
+    report: Report,
+    published_shown: bool,
+    linear: bool,
+    show_progress: ShowProgress,
+    say: Callable[[str], None],
+) -> tuple[str, str, tuple[str, ...]]:
+    """Write the pictures, then the page; return its path, a remark and the pictures' names.
+
+    published_shown: whether published curves are visible before a reader asks for them. `say` is
+    called with a sentence on what will be decoded.
+    """
+    stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
+    rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
+    packs, name = packs_beside(request.results), stored.name.partition(":")[0]
+    contents = dataset_contents(request.results, name, packs, request.codecs, stored.table)
+    is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
+    dataset = request.dataset if is_place else stored.name
+    sources = sources_of(dataset, request.data_dir, named=is_place)
+    title = profile(stored.name).title
+    panels = renamed(_panels(request, report, published_shown))
+    published = {panel.measure.column: panel.published for panel in panels}
+    shown, shown_published = _shown(panels, published_shown, report.anchor, request.named)
+    pictures = write_pictures(
+        folder, rows, contents, sources, request.limit, shown, show_progress, say
+    )
+    content = Content(
+        dataset=stored.name,
+        title=title[:1].upper() + title[1:],
+        summary=summary,
+        measures=report.measured,
+        legend=_legend(summary, published),
+        photographs=pictures.photographs,
+        pictures=pictures.decoded,
+        bd_rates=report.deltas,
+        means=report.means,
+        facts=_facts(summary, stored.runs),
+        missing={
+            heading: lines_of((gap for gap in report.gaps if gap.heading == heading), headed=False)
+            for heading in dict.fromkeys(gap.heading for gap in report.gaps)
+        },
+        neighbours=[
+            label
+            for label in summary.labels
+            if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
+        ],
+        leads=[measure.column for measure in report.ranking.measures],
+        headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
+        ranking=(ranking_heading(report.ranking), ranking_table(report.ranking)),
+        shown=shown,
+        shown_published=shown_published,
+        crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
+        published=published,
+        linear_rate=linear,
+        most_bpp=CROP_BPP,
+    )
+    write_files(folder, {PAGE: html_text(content)}, what="page")
+    decoded, sizes = pictures.decoded.values(), pictures.sizes
+    remark = f"the page has pictures of {len(pictures.order)} of {len(decoded)} streams"
+    if sizes:
+        remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
+    if limited := sum(picture.limited for picture in decoded):
+        remark += f"; {limited} more by --page-images all"
+    return str(folder / PAGE), remark, tuple(sorted(sizes))
+
+
+def _panels(request: PageRequest, report: Report, published_shown: bool) -> list[Panel]:
+    """Return measured curves of every metric, and the published ones that a reader may add."""
+    summary, name, points = report.stored.summary, report.stored.name, []
+    with suppress(UsageError):
+        check_same_images(name, summary.images, summary.average)
+        points = [] if published_shown else list(read_points(request.results))
+    panels = []
+    for measure in report.measured:
+        panel = measured_panel(summary, measure)
+        rule = summary.protocols[measure.column]
+        of_papers = overlay(published_curves(points, name, measure), rule)
+        if published_shown:
+            of_papers = report.overlays.get(measure.column, of_papers)
+        panels.append(panel._replace(curves=(*panel.curves, *of_papers.compatible)))
+    return panels
+
+
+def _shown(
+    panels: Sequence[Panel], published_shown: bool, anchor: str, named: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return labels and names of the measured and published curves that are shown first."""
+    if not published_shown:
+        panels = [panel._replace(curves=panel.measured) for panel in panels]
+    panels = [panel for panel in panels if panel.curves]
+    curves = {curve.name: curve for panel in panels for curve in panel.curves}
+    names = chosen_names(panels, anchor, look().most, named) if panels else []
+    labels = [curves[name].system.label for name in names if curves[name].measured]
+    return labels, [name for name in names if not curves[name].measured]
+
+
+def _legend(
+    summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
+) -> dict[str, LegendEntry]:
+    curves = [curve for result in published.values() for curve in result]
+    looks = styles([*summary.labels, *(curve.system.label for curve in curves)])
+    short = names_of(summary)
+    result = {curve.name: LegendEntry(curve.name, *looks[curve.system.label]) for curve in curves}
+    return result | {label: LegendEntry(short[label], *looks[label]) for label in summary.labels}
+
+
+def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    average = "mean of each image's own" if summary.average == "per_image" else "pooled"
+    dropped = f"; {summary.dropped} that not every point has are left out" * bool(summary.dropped)
+    facts = [
+        ("Images", f"{summary.images}{dropped}"),
+        ("Protocols", ", ".join(summary.protocols_in_use.values())),
+        ("Bits per pixel", f"{average}, the whole stream counted"),
+    ]
+    if not runs:
+        return [*facts, ("Runs", "none here: these rows are bundled with the project")]
+    last = runs[-1]
+    commit = str(last.get("commit") or "")
+    words = [
+        f"{str(last.get('started_utc') or '').replace('T', ' ')[:16]} UTC",
+        f"commit {commit[:12]}{commit[40:]}" if commit else "no commit known",
+        str(last.get("machine") or ""),
+        f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run",
+    ]
+    packages = (last.get("packages") or {}).items()
+    made = ", ".join(f"{name} {version}" for name, version in packages if version)
+    facts.append(("Measured", ", ".join(filter(None, words))))
+    return [*facts, *[("Packages", made)] * bool(made)]

@@ -1,0 +1,203 @@
+"""Ablations: the files that a contender's training leaves, and the figure of their variants."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark import registry
+from benchmark.compare.interval import change_interval
+from benchmark.compare.published.curves import Panel, measured_panel, records
+from benchmark.datasets.dataset import profile
+from benchmark.errors import StoreError
+from benchmark.measure.matrix import open_stored
+from benchmark.measure.request import Request
+from benchmark.metrics.measure import Measure
+from benchmark.rows.packs.contents import verified_rows
+from benchmark.rows.reduce import summarise_with_distributions
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import label_of
+from benchmark.show.figures import style, texts
+from benchmark.show.figures.rate_curve import curve_details, draw_panel
+from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
+from benchmark.show.figures.texts import files_of
+from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure, every_metric
+from benchmark.show.table import markdown, means_table
+from benchmark.spec import parse_codec
+from benchmark.system.atomic import write_files
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+
+SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
+CHANGE_INCHES = 1.45  # height of the panels of changes
+OWN = style.families()[registry.OWN]  # the method itself looks as everywhere
+# Okabe and Ito's colours without the method's own, and two of Tol's.
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
+CHANGES = (
+    "Below: changes from {} at equal settings, at the variant's own rate; where lower is better, "
+    "in percent of it; bars are 95 % intervals over images, resampled in pairs, and say nothing of "
+    "another run of the training."
+)
+
+
+class Variants(msgspec.Struct, frozen=True):
+    """Variants of a codec that an ablation compares."""
+
+    labels: dict[str, str]  # names in figures, in order, by codec as `--codecs` has it
+    own: str  # name of the variant that is the method's own, or ""
+    trained: str  # a sentence on how the variants were trained
+
+
+def write_ablation(
+    out: Path,
+    name: str,
+    labels: Mapping[str, str],
+    dataset: str,
+    metrics: Sequence[str],
+    results: Path,
+    own: str,
+    trained: str,
+) -> list[Path]:
+    """Write `name`.pdf, .png, .md and .variants.json to `out`; return the paths of the first three.
+
+    labels: codecs, as `--codecs` has them, with the variants' names in the figure. own: the variant
+    that is the method's own, or "". trained: a sentence on how the variants were trained.
+    """
+    variants = Variants(dict(labels), own, trained)
+    sources, store = open_stored(Request(dataset=dataset, results=results))
+    images = pa.array([image.name for image in sources.dataset.images], pa.string())
+    table = store.table()
+    table = table.filter(pc.is_in(table["image"], value_set=images))
+    summary = _summary(table, store.folder, variants, metrics)
+    measures = [Measure.named(metric) for metric in metrics]
+    measured = [measure for measure in measures if summary.values_of(measure.column)]
+    drawing = draw_ablation(summary, measured, own, dataset, trained)
+    files: dict[str, str | bytes] = files_of(drawing.figure, name) if drawing else {}
+    caption = f"{dataset}: no points can be drawn. {trained}"
+    if drawing:
+        caption = "\n\n".join([drawing.caption, *drawing.details])
+    means = markdown(means_table(summary, measured))
+    files[f"{name}.md"] = f"# Ablation: {name}\n\n{caption}\n\n{means}"
+    record = msgspec.json.format(msgspec.json.encode(variants), indent=2)
+    write_files(out, {**files, name + SUFFIX: record + b"\n"}, what="ablation")
+    return [out / file for file in files]
+
+
+def ablation(results: PaperResults, kind: str) -> PaperFigure:
+    """Draw an ablation that `bench ablation` left below the results."""
+    for path in sorted(results.folder.glob(f"*/{kind}{SUFFIX}")):
+        try:
+            variants = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Variants)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        for rows in sorted(path.parent.glob("results/*/per_image")):
+            store = rows.parent
+            table = Store(store).table()
+            table = verified_rows(table) if results.verified_only else table
+            summary = _summary(table, store, variants, every_metric())
+            shown = [m for m in every_measure() if m.realism is not None or m.column == "psnr_db"]
+            measures = [measure for measure in shown if summary.values_of(measure.column)]
+            name = profile(store.name).title
+            drawing = draw_ablation(summary, measures, variants.own, name, variants.trained)
+            if drawing is not None and len(summary.labels) > 1:
+                return PaperFigure(drawing._replace(table=means_table(summary, measures)))
+    lacking = (
+        f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
+        f"...` are below {results.folder}"
+    )
+    return PaperFigure(None, (lacking,))
+
+
+def _summary(table: pa.Table, folder: Path, variants: Variants, metrics: Sequence[str]) -> Summary:
+    """Return means of the variants' rows, by their names in figures."""
+    specs = {parse_codec(text): label for text, label in variants.labels.items()}
+    known = pa.array([spec.variant for spec in specs], pa.string())
+    names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
+    kept = table.filter(pc.is_in(table["variant"], value_set=known))
+    return named(summarise_with_distributions(kept, folder, metrics), names)
+
+
+def named(summary: Summary, names: Mapping[str, str]) -> Summary:
+    """Return the summary with other labels, without points whose label has no name.
+
+    Points come in the order of the names, each variant's by rate.
+    """
+    renamed = [
+        replace(point, edition=replace(point.edition, label=name))
+        for label, name in names.items()
+        for point in summary.points
+        if point.label == label
+    ]
+    return replace(summary, points=tuple(renamed))
+
+
+def draw_ablation(
+    summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
+) -> texts.Drawing | None:
+    """Draw a panel for each measure that has values; None where no points can be plotted.
+
+    Below, as variants may differ by less than a marker, are the changes from the method itself.
+    own: label of the method that the others differ from. trained: a sentence for the caption on how
+    the variants were trained.
+    """
+    every = (measured_panel(summary, measure) for measure in measures)
+    panels = [panel for panel in every if panel.curves]
+    if not panels:
+        return None
+    markers = [marker for marker in style.SPARE_MARKERS if marker != OWN.marker]
+    others = enumerate(label for label in summary.labels if label != own)
+    styles = {label: Style(COLOURS[n % len(COLOURS)], markers[n]) for n, label in others}
+    styles[own] = OWN
+    compared = any(panel.of_label(own) and len(panel.curves) > 1 for panel in panels)
+    handles = {}
+    with figure_style():
+        width = WIDTHS["column" if len(panels) == 1 else "page"]
+        heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
+        size = width, sum(heights), len(heights), len(panels)
+        figure, rows = texts.new_figure(*size, height_ratios=heights)
+        for place, panel in enumerate(panels):
+            for curve, handle in draw_panel(rows[0, place], panel, styles, linear_rate=True):
+                handles[curve.system.label] = handle
+            if compared:
+                draw_panel(rows[1, place], _changes(panel, own, summary), styles, linear_rate=True)
+        texts.title(rows[0, 0], f"{dataset}, {summary.images} images", width)
+        entries = [handles[label] for label in summary.labels if label in handles]
+        texts.add_legend(figure, entries, texts.panels_note(panels))
+    caption = texts.brief(
+        f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
+        trained,
+        f"Below: changes from {own} at equal settings." * compared,
+        texts.panels_note(panels),
+        *texts.scale_sentences(panel.measure for panel in panels),
+    )
+    details = [*curve_details(panels, dataset, summary), trained]
+    details += [CHANGES.format(own)] * compared
+    return texts.Drawing(figure, caption, records(panels), details=tuple(details))
+
+
+def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
+    """Return the differences of values from the method's own at equal settings, with intervals.
+
+    Differences are in percent where lower is better, else in the unit of the axis.
+    """
+    measure, percent = panel.measure, panel.measure.better == "lower"
+    points = {(point.label, str(point.setting)): point for point in summary.points}
+    reference = panel.of_label(own)
+    before = {point.setting: point.value for point in reference.points} if reference else {}
+    curves = []
+    for curve in panel.curves:
+        label, changed = curve.system.label, []
+        for point in curve.points:
+            if old := before.get(point.setting):
+                change = measure.plotted(point.value) - measure.plotted(old)
+                change = 100 * (point.value / old - 1) if percent else change
+                pair = points[label, point.setting], points[own, point.setting]
+                ends = None if label == own else change_interval(*pair, measure, percent)
+                changed.append(point._replace(value=change, interval=ends))
+        curves += [curve._replace(points=tuple(changed))] * bool(changed)
+    unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
+    label = f"Change ({unit})" if unit else "Change"
+    return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))

@@ -1,0 +1,203 @@
+"""The figures of the CRDR paper: its systems measured here, and published points of the others.
+
+`field` figures are of the networks that were trained here with one budget, and two programs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow.compute as pc
+
+from benchmark import registry
+from benchmark.compare.builds import beta_of, realism_grid
+from benchmark.compare.published.curves import Panel, measured_panel
+from benchmark.compare.published.paper_panel import field_panel, paper_panel, too_few
+from benchmark.compare.published.registry import read_published
+from benchmark.datasets.dataset import profile
+from benchmark.errors import UnknownName
+from benchmark.metrics.measure import Measure
+from benchmark.rows import systems
+from benchmark.rows.summarise import Summary, summarise
+from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, PAPER_SYSTEMS
+from benchmark.show.figures import complexity as seconds
+from benchmark.show.figures.complexity import draw_complexity
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.realism import draw_surface, left_out
+from benchmark.show.figures.style import Style
+from benchmark.show.figures.texts import images_of
+from benchmark.show.paper.ablation import ablation
+from benchmark.show.paper.crops import draw_crops
+from benchmark.show.paper.distortions import distortions
+from benchmark.show.paper.figures import realism_plots
+from benchmark.show.paper.request import FigureRequest
+from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure
+
+RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
+FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here
+MOST_BPP = 2.0  # of curves that values at these rates are taken from
+OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
+
+CLIC = ("psnr", "fid256")
+FIELD = ("psnr", "lpips_squeeze", "fd_squeeze")
+FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
+    "curves_clic2020": lambda name, of: curves(of, name, "clic2020", CLIC),
+    "curves_kodak": lambda name, of: curves(of, name, "kodak", ("psnr", "ms_ssim", "lpips")),
+    "field_clic2020": lambda name, of: curves(of, name, "clic2020", CLIC, True),
+    "field_kodak": lambda name, of: curves(of, name, "kodak", FIELD, True),
+    "field_realism_fd": lambda name, of: realism(of, name, "kodak", "fd_squeeze", True),
+    "field_realism_lpips": lambda name, of: realism(of, name, "kodak", "lpips_squeeze", True),
+    "realism_plane": lambda name, of: realism(of, name, "clic2020", "fid256"),
+    "realism_surface": lambda _, of: realism_surface(of),
+    "ablation_gan": lambda _, of: ablation(of, "gan"),
+    "ablation_discriminator": lambda _, of: ablation(of, "discriminator"),
+    "crops": lambda _, of: crops(of),
+    "distortions": lambda _, of: distortions(of),
+    "complexity": lambda _, of: complexity(of),
+}
+
+
+def draw_crdr(results: PaperResults, names: str) -> Iterator[tuple[str, PaperFigure]]:
+    """Draw the named figures, comma-separated or "all", and yield each when it is made.
+
+    Raises `UnknownName` for other names.
+    """
+    asked = list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in FIGURES:
+            raise UnknownName("figure", name, FIGURES)
+    for name in asked:
+        yield name, FIGURES[name](name, results)
+
+
+def curves(
+    results: PaperResults, name: str, dataset: str, metrics: Sequence[str], field: bool = False
+) -> PaperFigure:
+    """Draw metrics against rate, of every system that is measured or published."""
+    facts = profile(dataset)
+    here, panels = _panels(results, dataset, metrics, field, facts.most_bpp or MOST_BPP)
+    panels = [panel for panel in panels if panel.curves]
+    sentences = too_few(here, dataset)
+    measured = {curve.system.label for panel in panels for curve in panel.measured}
+    known = FIELD_SYSTEMS if field else PAPER_SYSTEMS
+    wanted = [system for system in known if (system.budget if field else system.group == OURS)]
+    absent = [system for system in wanted if system.label not in measured]
+    codecs = ",".join(dict.fromkeys(system.label.partition(":")[0] for system in absent))
+    command = f"`bench run --codecs {codecs} --dataset {dataset}`"
+    if not panels or (field and len(absent) == len(wanted)):
+        return PaperFigure(None, (f"no {name}: nothing measured ({command})", *sentences))
+    if absent and not field:
+        names = ", ".join(system.name for system in absent)
+        sentences.append(f"{name} has only published points of {names}: {command} adds measured")
+    anchor = next((system.label for system in known if system.name == facts.anchor), "")
+    if field:
+        anchor = registry.FIELD_ANCHOR
+        anchor = anchor if anchor in measured else panels[0].curves[0].system.label
+    drawing = draw_rate_curves(
+        panels, _styles(results, field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
+    )
+    shown = {curve.system.name for panel in panels for curve in panel.curves}
+    lacking = [system.name for system in known if system.published and system.name not in shown]
+    if drawing and lacking:
+        more = f"Without numbers here: {', '.join(lacking)}."
+        drawing = drawing._replace(details=(*drawing.details, more))
+    return PaperFigure(drawing, tuple(sentences))
+
+
+def realism(
+    results: PaperResults, name: str, dataset: str, metric: str, field: bool = False
+) -> PaperFigure:
+    """Draw a metric of realism against PSNR at a few rates."""
+    here, panels = _panels(results, dataset, ("psnr", metric), field, MOST_BPP)
+    summary, points = results.summary(dataset), () if field else results.points
+    if field and summary is not None:
+        summary = _of_budget(summary)
+    drawing, plots = realism_plots(
+        panels, summary, points, dataset, FIELD_RATES if field else RATES,
+        _styles(results, field), registry.FIELD_ANCHOR if field else "", int(images_of(panels) or 0)
+    )  # fmt: skip
+    sentences = too_few(here, dataset) if field else []
+    codecs = f"{registry.OWN}:{MATCHED}" if field else registry.OWN
+    command = f"`bench run --codecs {codecs} --dataset {dataset} --metrics psnr,{metric}`"
+    lacking = f"PSNR and {panels[1].measure.label} on {dataset} ({command})"
+    if drawing is None:
+        return PaperFigure(None, (f"no {name}: no codec has {lacking}", *sentences))
+    if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
+        sentences.append(f"{name} has only published points: no measured codec has {lacking}")
+    return PaperFigure(drawing, (*sentences, *(f"{name}: {why}" for why in left_out(plots))))
+
+
+def realism_surface(results: PaperResults) -> PaperFigure:
+    """Draw rate, distortion and realism of our codec at several beta."""
+    reasons = []
+    for dataset in results.datasets():
+        summary = results.summary(dataset)
+        if summary is not None:
+            grid = realism_grid(summary, Measure.named("psnr"), every_measure())
+            if not isinstance(grid, str):
+                sentences = tuple(f"realism_surface: {sentence}" for sentence in grid.left_out)
+                return PaperFigure(draw_surface(grid, profile(dataset).title), sentences)
+            reasons.append(f"{dataset}: {grid}")
+    why = "; ".join(reasons) or "nothing is measured"
+    example = ",".join(f"{registry.OWN}:beta={beta}" for beta in (0, 1.28, 2.56, 3.84))
+    lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
+    return PaperFigure(None, (lacking,))
+
+
+def complexity(results: PaperResults) -> PaperFigure:
+    """Draw seconds of encoding and decoding: timed rows, and published ones."""
+    rows = read_published(results.folder, "complexity.csv", seconds.ComplexityRow)
+    blocks = seconds.published_blocks(rows)
+    for dataset in results.datasets():
+        timed = results.contents(dataset).table
+        timed = timed.filter(pc.fill_null(timed["timing"], False))
+        if timed.num_rows:
+            summary = summarise(timed)
+            names = {**systems.short_names(summary.labels), **systems.measured_names()}
+            if block := seconds.measured_block(summary, dataset, names):
+                return PaperFigure(draw_complexity([block, *blocks]))
+    lacking = (
+        "complexity has only published seconds: no codec is timed on all images of a dataset "
+        "(`bench run --timing`)"
+    )
+    return PaperFigure(draw_complexity(blocks), (lacking,))
+
+
+def crops(results: PaperResults) -> PaperFigure:
+    """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
+    reasons = []
+    for dataset in results.datasets():
+        figure = draw_crops(results, FigureRequest(dataset=dataset))
+        if figure.drawing is not None:
+            return figure
+        reasons += [f"{dataset}: {why}" for why in figure.why]
+    why = "; ".join(dict.fromkeys(reasons)) or "nothing is measured (`./run_all.sh` does)"
+    return PaperFigure(None, (f"no crops: {why}",))
+
+
+def _panels(
+    results: PaperResults, dataset: str, metrics: Sequence[str], field: bool, up_to_bpp: float
+) -> tuple[list[Panel], list[Panel]]:
+    """Return panels of what is measured, and panels of the figure's systems below a rate."""
+    summary = results.summary(dataset)
+    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    return here, [
+        field_panel(panel.measure, dataset, panel, up_to_bpp) if field
+        else paper_panel(panel.measure, dataset, panel, results.points, up_to_bpp)
+        for panel in here
+    ]  # fmt: skip
+
+
+def _styles(results: PaperResults, field: bool) -> dict[str, Style]:
+    """Return the styles of all systems; in `field` figures our micro network looks as ours does."""
+    known = results.styles()
+    ours = [label for label in known if MATCHED in label] if field else []
+    return known | {label: known[label.removesuffix(f":{MATCHED}")] for label in ours}
+
+
+def _of_budget(summary: Summary) -> Summary:
+    """Return a summary without those networks of our codec that have another budget."""
+    points, replaced = (
+        tuple(p for p in of if beta_of(p.edition) is None or MATCHED in p.label)
+        for of in (summary.points, summary.replaced)
+    )
+    return replace(summary, points=points, replaced=replaced)

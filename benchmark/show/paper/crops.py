@@ -1,0 +1,268 @@
+"""Figures of crops: a part of a photograph as several codecs have it at about the same rate."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from benchmark import registry
+from benchmark.codec import CODING, Pixels
+from benchmark.compare.match import nearest
+from benchmark.datasets.dataset import profile
+from benchmark.datasets.image import read_image
+from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.matrix import sources_of
+from benchmark.measure.reconstruct import reconstruct_all
+from benchmark.metrics.measure import Measure
+from benchmark.registry import CODECS, DATASETS
+from benchmark.rows.codecs import why_not_run
+from benchmark.rows.editions import edition_rows
+from benchmark.rows.packs.contents import DatasetContents
+from benchmark.rows.stored import stored_dataset
+from benchmark.rows.systems import label_of, measured_names, short_names
+from benchmark.show.figures.pictures import PictureTile, draw_pictures, largest_square
+from benchmark.show.figures.style import by_label, look
+from benchmark.show.figures.texts import CAVEAT, brief, metric_names
+from benchmark.show.paper.request import Crop, FigureRequest
+from benchmark.show.paper.results import PaperFigure, PaperResults
+from benchmark.spec import CodecSpec
+
+USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
+CROP_PX, STRIDE_PX = 160, 8
+MOST_CROPS = 6  # the photograph and its own crop come first
+PER_ROW = (5, 3)  # pictures: of a page, of a column
+LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
+CLOSE = 1.12
+MOST_OFF = 1.2  # ratio of a rate to the one compared at; a codec further off is left out
+
+StreamRow = Mapping[str, Any]
+ByCodec = Mapping[str, list[StreamRow]]
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
+    """Draw parts of photographs, each as codecs have it at about the same rate.
+
+    Without a part that was chosen by hand, it is the one that the codecs disagree on most. Raises
+    `UsageError` for parts and photographs that are not there.
+    """
+    dataset = request.dataset.partition(":")[0]
+    if dataset not in DATASETS:
+        dataset = stored_dataset(results.folder, request.dataset)
+    contents = results.contents(dataset)
+    by_image = rows_with_streams(contents, request.codecs)
+    every = [row for rows in by_image.values() for of in rows.values() for row in of]
+    asked = map(Measure.named, request.metrics or USUAL_METRICS)
+    there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
+    measure = next(there, Measure.named("psnr"))
+    sources = sources_of(request.dataset, results.data_dir)
+    if isinstance(sources, str):
+        return _no_crops(sources)
+    measured = {row["image_sha256"] for row in every}
+    files = {of.file.name: of.file.path for key, of in sources.items() if key in measured}
+    by_image = {image: rows for image, rows in by_image.items() if image in files}
+    if not any(len(rows) > 1 for rows in by_image.values()):
+        return _no_crops(
+            "no photograph here has kept streams of two codecs (`bench run` keeps them)"
+        )
+    versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
+    names = short_names(list(versions), versions)
+    names |= by_label(look().label, names)
+    boxes = request.boxes or (Crop(request.images[0] if request.images else ""),)
+    tiles: list[PictureTile] = []
+    sentences: list[str] = []
+    for crop in boxes:
+        image = _image(crop.image, by_image) or _most_different(by_image, measure)
+        bpp = crop.bpp or next(iter(request.rates), None)
+        picture = read_image(files[image]).pixels
+        chosen, missing = _at_rate(by_image[image], bpp)
+        pixels, lacking = _decoded(chosen, contents)
+        sentences += [*missing, *lacking]
+        order = sorted(pixels, key=look().place)
+        order = order[: None if look().most is None else MOST_CROPS]
+        if len(order) < 2:
+            few = "fewer than two codecs have kept streams of about that rate that can be decoded"
+            return _no_crops(few, *sentences)
+        box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
+        if _part(picture, box).shape[:2] != (box[3], box[2]):
+            size = f"{picture.shape[1]} x {picture.shape[0]}"
+            raise UsageError(f"the box {','.join(map(str, box))} is not inside {image}, {size}")
+        if len(boxes) == 1:
+            tiles.append(PictureTile("Photograph", picture, {}, {}, box))
+        tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
+        for label in order:
+            cut = _part(pixels[label], box)
+            tiles.append(_tile(names[label], cut, chosen[label], measure, image, box))
+    records = [tile.record for tile in tiles if tile.record]
+    each = len(tiles) // len(boxes)
+    columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
+    caption = brief(
+        f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
+        f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
+        f"{metric_names([measure])} are of the whole photograph.",
+        *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
+    )
+    drawing = draw_pictures(tiles, columns, caption, _details(records, measure))
+    return PaperFigure(drawing, tuple(dict.fromkeys(sentences)))
+
+
+def _no_crops(why: str, *more: str) -> PaperFigure:
+    return PaperFigure(None, (f"no crops: {why}", *more), (why, *more))
+
+
+def _image(asked: str, known: Mapping[str, object]) -> str:
+    """Return the name of the photograph asked for; empty if none was."""
+    name = asked if asked in known else asked.rpartition("/")[2]
+    result = (n for n in known if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
+    image = next(result, "") if asked else ""
+    if asked and not image:
+        raise UnknownName("photograph with kept streams", asked, known)
+    return image
+
+
+def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
+    """Return the photograph with most codecs on which the metric differs most at one rate."""
+
+    def spread(image: str) -> tuple[int, float, str]:
+        rows = by_image[image]
+        values = (row.get(measure.column) for row in _at_rate(rows, None)[0].values())
+        known = [value for value in values if value is not None] or [0.0]
+        return len(rows), max(known) - min(known), image
+
+    return max(by_image, key=spread)
+
+
+def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], list[str]]:
+    """Return each codec's row nearest to a rate, and a sentence on each without any."""
+    rate = bpp or matched_rate({name: [row["bpp"] for row in of] for name, of in rows.items()})
+    chosen, far = nearest(rows, rate, MOST_OFF)
+    off = f"more than {100 * (MOST_OFF - 1):.0f} % off {rate:.3g} bpp"
+    return chosen, [
+        f"crops lack {name}: its nearest setting, {row['setting_name']}={row['setting_value']:g}, "
+        f"has {row['bpp']:.3g} bpp, {off} (`bench run --points` measures others)"
+        for name, row in far.items()
+    ]
+
+
+def _decoded(
+    chosen: Mapping[str, StreamRow], contents: DatasetContents
+) -> tuple[dict[str, Pixels], list[str]]:
+    """Return pixels by codec, and sentences on streams that cannot be decoded."""
+    specs = {name: CodecSpec.of(row["codec"], row["variant"]) for name, row in chosen.items()}
+    allowed = [name for name, spec in specs.items() if contents.codecs.may_run(spec)]
+    rows = [chosen[name] for name in allowed]
+    decoded = {
+        allowed[n]: made for n, made in filter(None, reconstruct_all(rows, contents, "cpu", 1))
+    }
+    pixels: dict[str, Pixels] = {}
+    sentences = []
+    for name, spec in specs.items():
+        made = decoded[name] if name in decoded else why_not_run(spec)
+        if isinstance(made, np.ndarray):
+            pixels[name] = made
+        else:
+            sentences.append(f"crops lack {name}: {getattr(made, 'reason', made)}")
+    return pixels, sentences
+
+
+def _part(pixels: Pixels, box: Box) -> Pixels:
+    left, top, width, height = box
+    return pixels[top : top + height, left : left + width]
+
+
+def _tile(
+    name: str, cut: Pixels, row: StreamRow, measure: Measure, image: str, box: Box
+) -> PictureTile:
+    record = {
+        "system": name,
+        "codec": row["codec"],
+        "variant": row["variant"],
+        "setting": f"{row['setting_name']}={row['setting_value']:g}",
+        "image": image,
+        **dict(zip(("left", "top", "width", "height"), box, strict=True)),
+        "bpp": row["bpp"],
+        "recorded": bool(row["recorded"]),
+        "version": row["codec_version"],
+        "caveat": row["caveat"],
+        "stream_sha256": row["stream_sha256"],
+        **{key: row.get(key) for key in (measure.column, f"{measure.column}_protocol")},
+    }
+    values = {"Rate (bpp)": row["bpp"], measure.label: row.get(measure.column)}
+    return PictureTile(name + CAVEAT * bool(row["caveat"]), cut, values, record)
+
+
+def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
+    rules = {record[f"{measure.column}_protocol"]: None for record in records}
+    lines = [f"Protocols: {', '.join(filter(None, [CODING, *rules]))}."]
+    for record in records:
+        size = f"{record['width']} x {record['height']} pixels"
+        place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
+        rate = f"{record['bpp']:.4f} bpp"
+        origin = f"{record['system']}: {record['version']} at {record['setting']}, {rate}"
+        words = [origin, "recorded elsewhere" * record["recorded"], record["caveat"]]
+        lines.append(f"{place}. {', '.join(filter(None, words))}.")
+    return lines
+
+
+def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
+    """Return a rate in bpp that the settings of all codecs come near to; `rates` are by codec.
+
+    It is the lowest from which the nearest settings differ by a factor of at most CLOSE in the
+    geometric mean, since codecs differ most at low rates; else the one from which they differ
+    least. Only rates of settings from LEAST_BPP to MOST_BPP are candidates, if there are any.
+
+    >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.22, 1.0]})
+    0.19
+    """
+    every = sorted({rate for of_codec in rates.values() for rate in of_codec})
+    usual = [rate for rate in every if LEAST_BPP <= rate <= MOST_BPP] or every
+
+    def spread(rate: float) -> float:
+        off = [min(abs(math.log(other / rate)) for other in of) for of in rates.values()]
+        return sum(off) / len(off)
+
+    close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
+    return close[0] if close else min(usual, key=spread)
+
+
+def most_different(pictures: Sequence[Pixels], side: int) -> Box:
+    """Return the square in which pictures differ most, by the sum of their samples' variances.
+
+    Pictures smaller than the square give the largest square inside them.
+    """
+    side = min(side, *pictures[0].shape[:2])
+    spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
+    top, left = largest_square(spread.astype(np.float64), side, STRIDE_PX)
+    return left, top, side, side
+
+
+def rows_with_streams(
+    contents: DatasetContents, codecs: Iterable[str] = ()
+) -> dict[str, dict[str, list[StreamRow]]]:
+    """Return the newest rows with an available stream by image and label, the paper's first.
+
+    Newest are those that means are taken over: under the present protocol, and of each codec
+    variant the fingerprint and adapter revision of its latest run. `raw` is left out. codecs: names
+    or labels to keep, in their order; empty for all. Raises `UnknownName` for one without rows.
+    """
+    table = contents.table.take(edition_rows(contents.table, newest_only=True).index)
+    wanted = list(codecs)
+    order = wanted or [*measured_names(), *CODECS]
+    labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+    labels = {label for label, _ in labelled}
+    for name in wanted:
+        if name not in labels | {row["codec"] for _, row in labelled}:
+            raise UnknownName("codec with results", name, labels)
+
+    def place(label: str, row: StreamRow) -> int:
+        return next((order.index(key) for key in (label, row["codec"]) if key in order), len(order))
+
+    result: dict[str, dict[str, list[StreamRow]]] = {}
+    for label, row in sorted(labelled, key=lambda pair: (place(*pair), pair[1]["variant"])):
+        good = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
+        if good and (not wanted or place(label, row) < len(order)) and contents.has_stream(row):
+            result.setdefault(row["image"], {}).setdefault(label, []).append(row)
+    return result

@@ -1,0 +1,287 @@
+"""Figures of one's own experiment: what a request asks for, made from stored rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from statistics import fmean, median
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from benchmark.compare.bd import Comparison, compare, default_anchor
+from benchmark.compare.curves import Delta
+from benchmark.compare.generations import generation_curves, nearest_to
+from benchmark.compare.published.curves import Panel, measured_panel, overlays
+from benchmark.compare.published.points import PublishedPoint
+from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.published.registry import chosen_points
+from benchmark.datasets.dataset import profile
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.registry import ANCHORS
+from benchmark.rows.schema import alike, metric_names
+from benchmark.rows.store import Store
+from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
+from benchmark.rows.summarise import TIMED, Edition, Summary
+from benchmark.rows.systems import find_label, short_names
+from benchmark.show.figures.bd_bars import draw_bd_bars
+from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
+from benchmark.show.figures.generations import draw_generations
+from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
+from benchmark.show.figures.realism import draw_realism_plots, left_out
+from benchmark.show.figures.style import Style, by_label, look, names_meaning, styles
+from benchmark.show.figures.texts import Drawing, grouped
+from benchmark.show.figures.texts import metric_names as metric_words
+from benchmark.show.paper.crops import draw_crops
+from benchmark.show.paper.request import FigureRequest
+from benchmark.show.paper.results import PaperFigure, PaperResults
+from benchmark.show.report.details import gone_sentences
+from benchmark.spec import facts_of
+
+METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
+    "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
+    "bd": ("psnr", "lpips_squeeze"),
+    "complexity": ("psnr",),
+    "realism": ("psnr", "lpips_squeeze"),
+    "generations": ("psnr", "ms_ssim", "lpips"),
+}
+RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
+
+
+class Evidence(NamedTuple):
+    """Rows and points that a figure is made from."""
+
+    stored: DatasetResults
+    points: Sequence[PublishedPoint]
+    panels: list[Panel]  # with every curve
+    anchor: str  # label
+    title: str  # of the dataset
+    styles: Mapping[str, Style]
+
+    @property
+    def summary(self) -> Summary:
+        """Means of the rows."""
+        return self.stored.summary
+
+
+def draw(verb: str, request: FigureRequest) -> PaperFigure:
+    """Draw the figure of a verb; raises `UsageError` for what the results do not allow."""
+    return FIGURES[verb](request)
+
+
+def evidence(request: FigureRequest, verb: str) -> Evidence:
+    """Return what is stored of the codecs asked for and the anchor, and published points."""
+    names = metric_names(request.metrics or METRICS[verb])
+    stored = _read(request, names)
+    dataset = stored.name
+    measures = [Measure.named(name) for name in names]
+    measures = [measure for measure in measures if stored.summary.values_of(measure.column)]
+    if not measures:
+        raise UsageError(f"no row of {dataset} has {', '.join(names)}: `bench rescore` computes it")
+    points = chosen_points(request.results, ",".join(request.published))
+    over = overlays(points, stored.summary, measures, dataset, request.mix_protocols)
+    panels = []
+    for measure in measures:
+        panel = measured_panel(stored.summary, measure)
+        panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].compatible)))
+    labels = {curve.system.label for panel in panels for curve in panel.curves}
+    anchor = default_anchor([stored.summary], measures)
+    if request.anchor:
+        anchor = find_label(request.anchor, stored.summary.labels)
+    look().check(labels)
+    known = styles([*stored.summary.labels, *labels])
+    return Evidence(stored, points, panels, anchor, profile(dataset).title, known)
+
+
+def _read(request: FigureRequest, names: Sequence[str]) -> DatasetResults:
+    """Read the rows of the codecs that were named and of the anchor, if it has any; else all."""
+
+    def read(codecs: Sequence[str]) -> DatasetResults:
+        return read_one(
+            request.results, request.dataset, ",".join(codecs), names, images=request.images,
+            allow_few=request.allow_few, verified_only=request.verified_only,
+            all_rows=request.all_rows, data_dir=request.data_dir,
+        )  # fmt: skip
+
+    for anchor in ([request.anchor] if request.anchor else ANCHORS) if request.codecs else []:
+        with suppress(UnknownName):
+            return read([*request.codecs, anchor])
+    return read(request.codecs or ["all"])
+
+
+def _rd(request: FigureRequest) -> PaperFigure:
+    result = evidence(request, "rd")
+    panels = [panel.up_to(request.up_to_bpp) for panel in result.panels]
+    hidden = request.codecs and not request.anchor  # it was read for BD-rates alone
+    if hidden and not names_meaning(result.anchor) & {*request.codecs}:
+        panels = [
+            panel._replace(curves=tuple(c for c in panel.curves if c.system.label != result.anchor))
+            for panel in panels
+        ]
+    drawing = draw_rate_curves(
+        panels, result.styles, result.title, result.summary,
+        anchor=result.anchor, named=request.codecs,
+    )  # fmt: skip
+    return _made(result, drawing, "no rd: no points can be drawn")
+
+
+def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:
+    """Return a figure with its sentences. absent: the sentence without a figure."""
+    of_photographs = gone_sentences(result.stored.gone)
+    return PaperFigure(drawing, (*[absent] * (drawing is None), *more, *of_photographs))
+
+
+def _named(request: FigureRequest, result: Evidence) -> tuple[str, ...]:
+    """Return the codecs that were named, the anchor among them; none if none were."""
+    return (result.anchor, *request.codecs) if request.codecs else ()
+
+
+def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
+    if result.anchor not in result.summary.labels:
+        raise UsageError(f"the anchor {result.anchor} has no rows: --anchor takes another")
+    return [
+        comparison
+        for panel in result.panels
+        for comparison in compare(result.summary, panel.measure, result.anchor, request.up_to_bpp)
+    ]
+
+
+def _bd(request: FigureRequest) -> PaperFigure:
+    result = evidence(request, "bd")
+    compared = _comparisons(result, request)
+    panels, absent = shown(result.panels, result.anchor, _named(request, result))
+    drawing = draw_bd_bars(panels, compared, result.styles, result.title, result.anchor, absent)
+    return _made(result, drawing, "no bd: no codec has a BD-rate")
+
+
+def _complexity(request: FigureRequest) -> PaperFigure:
+    for name in request.cost:
+        if name not in COSTS:
+            raise UnknownName("cost", name, COSTS)
+    result = evidence(request, "complexity")
+    panels, absent = shown(result.panels[:1], result.anchor, _named(request, result))
+    measure = panels[0].measure
+    compared = _comparisons(result, request)
+    rates = {each.label: each.rate for each in compared if each.column == measure.column}
+    rates[result.anchor] = Delta(0.0, 1.0)
+    points, lacking = [], []
+    for curve in panels[0].measured:
+        delta = rates.get(curve.system.label)
+        if curve.edition is None or not isinstance(delta, Delta):
+            continue
+        for cost in request.cost or COSTS:
+            if spent := cost_of(result.summary, curve.edition, cost):
+                points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
+            else:
+                lacking.append((f"No {cost} known of", curve.name))
+    details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
+    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    of_anchor = panels[0].of_label(result.anchor)
+    metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
+    drawing = draw_costs(points, result.styles, result.title, metric, name, details)
+    return _made(result, drawing, "no complexity: no cost is known")
+
+
+def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
+    """Return the cost of a codec and whether it was measured; None where nothing says it.
+
+    Seconds are the mean over settings of encoding and decoding a megapixel: of rows that were timed
+    alone, else those that the codec's class calls typical of one core.
+    """
+    facts = facts_of(edition.spec)
+    if cost == "kmac":
+        return (facts.kmac, True) if facts.kmac else None
+    mine = [point for point in summary.points if point.label == edition.label]
+    timed = [[point.means[name].value for name in TIMED] for point in mine]
+    known = [encode + decode for encode, decode in timed if encode and decode]
+    if mine and len(known) == len(mine):
+        return fmean(known), True
+    names = {point.setting.name for point in mine}
+    for typical in facts.typical:
+        if typical.device == "cpu" and typical.setting in (*names, ""):
+            return fmean(seconds for _, seconds in typical.seconds), False
+    return None
+
+
+def _realism(request: FigureRequest) -> PaperFigure:
+    result = evidence(request, "realism")
+    if len(result.panels) != 2:
+        raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")
+    drawing, plots = realism_plots(
+        result.panels, result.summary, result.points, result.stored.name, request.rates or RATES,
+        result.styles, result.anchor, result.summary.images, request.codecs
+    )  # fmt: skip
+    absent = "no realism: no codec has points near these rates (--bpp)"
+    return _made(result, drawing, absent, *(f"realism: {why}" for why in left_out(plots)))
+
+
+def realism_plots(
+    panels: Sequence[Panel],
+    summary: Summary | None,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    rates: Sequence[float],
+    looks: Mapping[str, Style],
+    anchor: str,
+    images: int,
+    named: Sequence[str] = (),
+) -> tuple[Drawing | None, list[PlotAtRate]]:
+    """Draw the systems of two panels, of distortion and of realism, at some rates.
+
+    None where no system has both at any rate. looks: styles by label.
+    """
+    kept = chosen_names(panels, anchor, look().most, named)
+    cut = [
+        panel._replace(curves=tuple(c for c in panel.curves if c.name in kept)) for panel in panels
+    ]
+
+    def called(sweep: RealismSweep) -> RealismSweep:
+        system = sweep.curve.system
+        name = by_label(look().label, [system.label]).get(system.label, system.name)
+        return sweep._replace(curve=sweep.curve._replace(system=system._replace(name=name)))
+
+    plots = []
+    for bpp in rates:
+        sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
+        plots += [PlotAtRate(bpp, sweeps)] * bool(sweeps)
+    if not plots:
+        return None, []
+    first, second = (panel.measure for panel in panels)
+    title = profile(dataset).title
+    return draw_realism_plots(plots, first, second, looks, title, images), plots
+
+
+def _generations(request: FigureRequest) -> PaperFigure:
+    """Quality against generation, of each codec at its setting nearest to a rate."""
+    result = read_one(
+        request.results, request.dataset, "all", ["psnr"], data_dir=request.data_dir, whole=True
+    )
+    name, store = result.name, Store(request.results / result.name.partition(":")[0])
+    rows = store.generations()
+    if not rows.num_rows:
+        raise UsageError(f"{name} has no rows of generations: `bench run --generations 5`")
+    if request.verified_only:
+        raise UsageError("--verified-only leaves nothing: no row of generations is verified")
+    once = result.table.select([n for n in rows.column_names if n in result.table.column_names])
+    every = rows_of_codecs(pa.concat_tables(alike([once, rows])), ",".join(request.codecs) or "all")
+    measures = [Measure.named(metric) for metric in request.metrics or METRICS["generations"]]
+    curves = generation_curves(every, [measure.column for measure in measures])
+    if not curves:
+        raise UsageError(f"{name} has no image with every generation: run the same again")
+    rate = request.rates[0] if request.rates else median(curve.bpp[0] for curve in curves)
+    curves = nearest_to(curves, rate)
+    labels = [curve.label for curve in curves]
+    names = short_names(labels, {}) | by_label(look().label, labels)
+    drawing = draw_generations(curves, measures, styles(labels), names, profile(name).title)
+    return PaperFigure(drawing, ("no generations: no metric has a value",) * (drawing is None))
+
+
+FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {
+    "rd": _rd,
+    "bd": _bd,
+    "crops": lambda request: draw_crops(
+        PaperResults(request.results, request.data_dir, request.verified_only), request
+    ),
+    "complexity": _complexity,
+    "realism": _realism,
+    "generations": _generations,
+}

@@ -1,0 +1,348 @@
+"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder.
+
+A later report replaces the files as a whole: those of its manifest `report.json`. Any other file,
+and any that was changed, is the user's and stays. `results/<dataset>/report` belongs to bench:
+there a report overwrites any file of one of its names.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from errno import EISDIR
+from hashlib import sha256
+from pathlib import Path
+from re import compile as pattern
+
+import msgspec
+
+from benchmark.compare.bd import Ranking, default_anchor, rank
+from benchmark.compare.interval import draw_spreads, records
+from benchmark.compare.published.curves import Overlay, Panel, measured_panel, overlays, style_label
+from benchmark.compare.published.curves import left_out as left_out_published
+from benchmark.compare.published.registry import chosen_points
+from benchmark.datasets.dataset import profile
+from benchmark.errors import StoreError, UsageError
+from benchmark.metrics.measure import Measure, overview_columns
+from benchmark.rows.schema import metric_names
+from benchmark.rows.stored import (
+    DatasetResults,
+    datasets_with_results,
+    named_in,
+    read_results,
+    report_folder,
+    source_facts,
+)
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import find_label
+from benchmark.show.figures.bd_table import bd_overview, bd_records, compare_all
+from benchmark.show.figures.complexity import draw_complexity, measured_block
+from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
+from benchmark.show.figures.style import look, styles
+from benchmark.show.figures.texts import Drawing, file_bytes, files_of, names_of
+from benchmark.show.report.details import (
+    Gap,
+    counts_of,
+    details_record,
+    details_text,
+    left_out,
+    report_text,
+    source_sentences,
+)
+from benchmark.show.report.request import ReportRequest
+from benchmark.show.report.tables import attribution_files
+from benchmark.show.table import Table, csv_text, latex, markdown, means_table
+from benchmark.system.atomic import replacing, require_inside, write_file
+from benchmark.system.digest import file_sha256
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.processes import delayed
+
+ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.tex", "means.csv"}
+MANIFEST = "report.json"
+PAGE = "page.html"
+PICTURES = "pictures"  # beside the page
+PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 of its pixels
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Record of the files that bench wrote into the folder of a report."""
+
+    command: str = ""  # that makes the report again
+    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
+    page_images: str = ""  # the choice that an earlier page was made with
+    pictures: tuple[str, ...] = ()  # names of files in its PICTURES
+
+
+class ReportSet:
+    """The folder of a report, and what an earlier one left there."""
+
+    def __init__(self, folder: Path, own: bool = False) -> None:
+        """Look at the folder; raise `StoreError` for a manifest that cannot be read.
+
+        own: it belongs to bench.
+        """
+        self.folder = folder
+        self._own = own
+        self._earlier = _read(folder / MANIFEST)
+
+    @property
+    def page_images(self) -> str | None:
+        """The choice of photographs of the earlier report's page; None where it has none."""
+        if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
+            return None
+        return self._earlier.page_images
+
+    def require_writable(self, names: AbstractSet[str]) -> None:
+        """Raise `UsageError` where one of these files exists and was not written by bench.
+
+        Behind a link is another folder, whose files are never bench's.
+        """
+        if self._own:
+            require_inside(self.folder.parent, self.folder / MANIFEST)
+        if (pictures := self.folder / PICTURES).is_symlink():
+            raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
+        written = {*self._earlier.files, *[MANIFEST] * bool(self._earlier.files)}
+        for name in sorted({*names, MANIFEST} - written) if not self._own else ():
+            if (self.folder / name).exists():
+                raise UsageError(
+                    f"{self.folder / name} was not written by bench, and a report has a file of "
+                    "that name: give --out another folder"
+                )
+
+    def replace(self, files: Mapping[str, str | bytes], command: str) -> list[str]:
+        """Replace the earlier set, its page included; return names of files that were kept.
+
+        Kept are files that the new set does not have and that were changed since they were written.
+        The pictures of a page stay until `end_page`. Until every file is written beside the old
+        ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
+        """
+        self.require_writable(files.keys())
+        content = {name: of.encode() if isinstance(of, str) else of for name, of in files.items()}
+        digests = {name: sha256(of).hexdigest() for name, of in content.items()}
+        gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
+        changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
+        new = msgspec.structs.replace(self._earlier, command=command, files=digests)
+        both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
+        try:
+            with delayed():
+                with ExitStack() as drafts:  # renamed when all are written, the manifest first
+                    for name, data in {**content, MANIFEST: _json(both)}.items():
+                        if (self.folder / name).is_dir():
+                            raise IsADirectoryError(EISDIR, "Is a directory")
+                        drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
+                for name in gone.keys() - set(changed):
+                    (self.folder / name).unlink(missing_ok=True)
+                self._write(new)
+        except OSError as error:
+            why = f"the report in {self.folder} cannot be written: {error.strerror}"
+            raise StoreError(why) from error
+        return changed
+
+    def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
+        """Add the page that is beside the set, None for none; remove an earlier page's pictures.
+
+        pictures: names of the files in `PICTURES` that the page refers to.
+        """
+        files = dict(self._earlier.files)
+        if page_images is not None:
+            files[PAGE] = file_sha256(self.folder / PAGE)
+        old, folder = {*self._earlier.pictures} - {*pictures}, self.folder / PICTURES
+        if old and not folder.is_symlink():
+            for name in filter(PICTURE.fullmatch, old):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # others are left in it
+                folder.rmdir()
+        if page_images is not None or old:
+            self._write(Manifest(self._earlier.command, files, page_images or "", tuple(pictures)))
+
+    def _changed(self, name: str, digest: str) -> bool:
+        path = self.folder / name
+        return bool(digest) and path.is_file() and file_sha256(path) != digest
+
+    def _write(self, manifest: Manifest) -> None:
+        write_file(self.folder / MANIFEST, _json(manifest))
+        self._earlier = manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Report of one dataset, already written, and what pages and terminals show of it."""
+
+    stored: DatasetResults
+    measures: Sequence[Measure]  # those asked for
+    measured: Sequence[Measure]  # those that have values
+    means: Table
+    deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
+    overlays: Mapping[str, Overlay]  # published curves by metric column
+    ranking: Ranking
+    attribution: Table | None = None
+    files: Sequence[Path] = ()  # report.md, and csv files that were asked for
+    figures: int = 0
+    gaps: Sequence[Gap] = ()  # what is left out
+    notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
+    anchor: str = ""  # label of the codec that BD-rates are relative to
+    earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
+
+
+def write_reports(request: ReportRequest) -> Iterator[Report]:
+    """Write the report of every dataset asked for, and yield each when it is written.
+
+    Raises `UsageError` for choices that the results do not allow, before anything is written, and
+    `StoreError` for a folder that cannot be written.
+    """
+    more = request.attribute and request.metrics != "all"
+    names = metric_names(f"{request.metrics},{request.attribute}" if more else request.metrics)
+    measures = [Measure.named(name) for name in names]
+    several = request.dataset == "all"
+    datasets = datasets_with_results(request.results, request.dataset)
+
+    def read(name: str, whole: bool) -> DatasetResults:
+        return read_results(
+            request.results, name, request.codecs, names, request.common, request.pooled,
+            request.allow_few, request.verified_only, look().images, request.all_rows,
+            request.data_dir, whole,
+        )  # fmt: skip
+
+    sets = []
+    for name in datasets:
+        folder = report_folder(request.results, name)
+        if request.out is not None:
+            folder = request.out / name.replace(":", "-") if several else request.out
+        sets.append(ReportSet(folder, own=request.out is None))
+    asked = datasets if several else [request.dataset]
+    with_page = (request.page or report_set.page_images is not None for report_set in sets)
+    result = [read(*of) for of in zip(asked, with_page, strict=True)]
+    labels = {label for stored in result for label in stored.summary.labels}
+    published = chosen_points(request.results, request.published) if request.published else ()
+    look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
+    if request.anchor:
+        anchor = find_label(request.anchor, labels)
+    else:
+        anchor = default_anchor([stored.summary for stored in result], measures)
+    for report_set in sets:
+        report_set.require_writable({*ALWAYS, *[PAGE] * request.page})
+    for stored, report_set in zip(result, sets, strict=True):
+        placed = stored._replace(folder=report_set.folder)
+        over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
+        of_published = left_out_published(published, over, placed.name)
+        yield _write(request, placed, measures, anchor, over, of_published, report_set)
+
+
+def _write(
+    request: ReportRequest,
+    stored: DatasetResults,
+    measures: Sequence[Measure],
+    anchor: str,
+    over: Mapping[str, Overlay],
+    of_published: Sequence[str],
+    report_set: ReportSet,
+) -> Report:
+    summary, folder, command = stored.summary, stored.folder, request.command
+    attributed, attribution = None, dict[str, str]()
+    if request.attribute:
+        attributed, attribution = attribution_files(request.attribute, stored)
+    measured = [measure for measure in measures if summary.values_of(measure.column)]
+    panels = {measure.column: measured_panel(summary, measure) for measure in measured}
+    codecs, short = named_in(request.codecs), names_of(summary)
+    most = request.up_to_bpp
+    drawings = _draw(stored, panels, over, anchor, codecs, most)
+    comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
+    ranking = rank(summary, measured, anchor, comparisons)
+    gaps = left_out(summary, measures, stored.runs, stored.gone)
+    sources = source_facts(stored.table)
+    record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
+    means = means_table(summary, measured)
+    eight = _shown_labels(summary, list(panels.values()), anchor, codecs)
+    of_eight = replace(summary, points=tuple(p for p in summary.points if p.label in eight))
+    tables = {
+        "means.md": markdown(means),
+        "means.tex": latex(means_table(of_eight, measured), short),
+        "means.csv": csv_text(records(summary, measured)),
+    }
+    if not isinstance(deltas, str):
+        compared = [comparison for comparison in comparisons if comparison.label in eight]
+        tables["bd_rate.md"] = markdown(deltas[1])
+        tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
+        tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
+    about_sources, title = source_sentences(sources), profile(stored.name).title
+    remarks = [*about_sources, *counts_of(gaps)]
+    files: dict[str, str | bytes] = {
+        "report.md": report_text(
+            title, summary, ranking, drawings, measured, remarks, [*tables], short, command
+        ),
+        "details.json": json.dumps(record, indent=1) + "\n",
+        "details.md": details_text(record, draw_spreads(summary, measured)),
+        **tables,
+        **attribution,
+    }
+    for name, drawing in drawings.items():
+        files |= files_of(drawing.figure, name)
+        files.setdefault(f"{name}.png", file_bytes(drawing.figure, "png"))  # report.md shows it
+    earlier_page = report_set.page_images
+    kept = report_set.replace(files, command)
+    changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
+    return Report(
+        stored, measures, measured, means, deltas, over, ranking, attributed,
+        [folder / name for name in ("report.md", *attribution)], len(drawings), gaps,
+        [*about_sources, *of_published, *changed], anchor, earlier_page,
+    )  # fmt: skip
+
+
+def _draw(
+    stored: DatasetResults,
+    measured: Mapping[str, Panel],
+    over: Mapping[str, Overlay],
+    anchor: str,
+    named: Sequence[str],
+    up_to_bpp: float | None,
+) -> dict[str, Drawing]:
+    """Return the figures by name. measured: panels by metric column."""
+    summary, name = stored.summary, stored.name
+    panels = {
+        column: panel._replace(curves=(*panel.curves, *over[column].compatible)).up_to(up_to_bpp)
+        for column, panel in measured.items()
+    }
+    labels = [curve.system.label for panel in panels.values() for curve in panel.published]
+    looks = styles([*summary.labels, *labels])
+    several = overview_columns({column: len(panel.curves) for column, panel in measured.items()})
+    figures = {"curves": several} if len(several) > 1 else {}
+    drawings: dict[str, Drawing | None] = {}
+    for file, columns in (figures | {column: [column] for column in panels}).items():
+        of_file = [panels[column] for column in columns], looks, profile(name).title, summary
+        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, named=named)
+    if summary.machine and (timed := measured_block(summary, name, names_of(summary))):
+        kept = shown(list(panels.values()), anchor, named)[0] if panels else []
+        bars = {curve.name for panel in kept for curve in panel.measured}
+        drawings["timing"] = draw_complexity([timed], bars)
+    return {file: drawing for file, drawing in drawings.items() if drawing is not None}
+
+
+def _shown_labels(
+    summary: Summary, panels: Sequence[Panel], anchor: str, named: Sequence[str]
+) -> set[str]:
+    """Return the labels of the curves that figures show, of which LaTeX tables are."""
+    panels = [panel for panel in panels if panel.curves]
+    if not panels or look().most is None:
+        return set(summary.labels)
+    names = chosen_names(panels, anchor, look().most, named)
+    return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        result = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(
+            f"{path} is not the list of a report's files: {error}; remove it, or give --out "
+            "another folder"
+        ) from error
+    # The folder may be a stranger's: what lies elsewhere is no file of a report.
+    inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(result, files=inside)
+
+
+def _json(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

@@ -1,0 +1,345 @@
+"""Codecs and their options as text: parsed, resolved to variants, loaded."""
+
+import inspect
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+
+from benchmark import plugins, registry
+from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
+from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, is_brought, names_file
+
+if TYPE_CHECKING:
+    from benchmark.codec import Codec, CodecInfo
+    from benchmark.facts import Facts
+
+ESCAPES = r"within a value, a comma is written \, and a colon \:"
+METHODS = ("describe", "encode", "decode")
+SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
+PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
+
+
+class CodecSpec(NamedTuple):
+    """A codec and its options as text, so it travels: `jpeg:subsampling=444:optimize=1`."""
+
+    name: str  # in CODECS, of a plugin, or path.py:Class
+    options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
+    # Options that decide neither streams nor pixels, such as limits of time: of no row's variant.
+    beside: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, variant: str) -> "CodecSpec":
+        """Return the spec of a row's columns `codec` and `variant`."""
+        return cls(name, _options(variant, split_unescaped(variant, ":") if variant else []))
+
+    @property
+    def identity(self) -> "CodecSpec":
+        """The spec as rows have it."""
+        return self._replace(beside=())
+
+    @property
+    def variant(self) -> str:
+        """The options as text, empty for none."""
+        escaped = ((key, re.sub("[:,]", r"\\\g<0>", value)) for key, value in self.options)
+        return ":".join(f"{key}={value}" for key, value in escaped)
+
+    @property
+    def text(self) -> str:
+        """The spec as `--codecs` takes it."""
+        return f"{self.name}:{self.variant}" if self.options else self.name
+
+    @property
+    def full_text(self) -> str:
+        """The text with the options beside it."""
+        return self._replace(options=tuple(sorted((*self.options, *self.beside)))).text
+
+    @property
+    def label(self) -> str:
+        """Name in tables and figures: the option `name` if given, else the spec without folders."""
+        chosen = dict(self.options).get("name")
+        return chosen or self._replace(name=self.name.rpartition("/")[2]).text
+
+
+def names_code(spec: CodecSpec) -> bool:
+    """Return whether a spec, or its option `base`, names a program or Python file to run."""
+    names = [spec.name]
+    if base := dict(spec.options).get("base"):
+        name = split_unescaped(base, ":")[0]
+        names.append(ALIASES.get(name, name).partition(":")[0])
+    return any(name in RUN_PROGRAMS or name not in CODECS for name in names)
+
+
+def split_unescaped(text: str, separator: str) -> list[str]:
+    r"""Split a text at separators that no backslash precedes; escapes are kept.
+
+    >>> split_unescaped(r"a:b\:c", ":")
+    ['a', 'b\\:c']
+    """
+    return re.split(rf"(?<!\\){separator}", text)
+
+
+def parse_codec(text: str) -> CodecSpec:
+    r"""Parse a spec from the command line; `\:` and `\,` stand for `:` and `,` inside a value.
+
+    >>> parse_codec("jpeg:optimize=1").options
+    (('optimize', '1'),)
+    >>> parse_codec("./mine.py:Mine:level=3").name
+    './mine.py:Mine'
+    >>> parse_codec("hyperprior:metric=ms-ssim").text
+    'compressai:metric=ms-ssim:model=bmshj2018-hyperprior'
+    """
+    name, *rest = split_unescaped(text, ":")
+    name, *preset = split_unescaped(ALIASES.get(name, name), ":")
+    if name.endswith(".py"):
+        if not rest or "=" in rest[0]:
+            raise UsageError(f"{text!r} names no class: write {name}:ClassName")
+        name, rest = f"{_plain_path(name, os.path.join('.', ''))}:{rest[0]}", rest[1:]
+    elif not re.match(r"[A-Za-z][\w-]*$", name):
+        raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
+    elif name not in CODECS and not is_brought(name):
+        raise UnknownName("codec", name, [*CODECS, *ALIASES, *plugins.installed()])
+    if name == WORKER and rest and rest[0].endswith(".toml") and "=" not in rest[0]:
+        rest = [f"file={rest[0]}", *rest[1:]]
+    options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
+    return CodecSpec(name, tuple(sorted(options.items())))
+
+
+def codec_class(spec: CodecSpec) -> type[Any]:
+    """Import the class of a spec.
+
+    Raises `Unavailable` if its module lacks a library, `UsageError` if the user's file has no such
+    class or cannot be loaded.
+    """
+    result: type[Any]
+    if spec.name not in CODECS:
+        if not is_brought(spec.name):  # any class of any package, otherwise
+            raise UnknownName("codec", spec.name, CODECS)
+        result = plugins.load(spec.name, "class")
+        plugins.require_methods(spec.name, result, "codec", METHODS)
+        return result
+    path, _, attribute = CODECS[spec.name].partition(":")
+    try:
+        result = getattr(import_module(path), attribute)
+    except ImportError as error:
+        sentence = f"{spec.name} needs the Python package {error.name}: {error}"
+        raise Unavailable(sentence, Reason("package", error.name or "")) from error
+    return result
+
+
+@cache
+def facts_of(spec: CodecSpec) -> "Facts":
+    """Return the facts that a codec's class declares, without importing any file of a user.
+
+    Codecs outside the registry, those whose package is absent and options that make no sense have
+    the defaults.
+
+    >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
+    ('JPEG', '')
+    """
+    from benchmark.facts import Facts
+
+    if spec.name not in CODECS:
+        return Facts()
+    try:
+        facts: Any = getattr(codec_class(spec), "facts", Facts())
+        declared: Facts = facts(dict(spec.options)) if callable(facts) else facts
+    except (BenchError, ValueError, LookupError):
+        return Facts()
+    return declared
+
+
+def shown_variants(name: str) -> list[CodecSpec]:
+    """Return the variants of a codec of the registry that the table of systems lists."""
+    try:
+        variants: tuple[str, ...] = getattr(codec_class(CodecSpec(name, ())), "shown", ("",))
+    except Unavailable:
+        return []
+    return [CodecSpec.of(name, variant) for variant in variants]
+
+
+def resolve(spec: CodecSpec) -> list[CodecSpec]:
+    """Return the variants of a spec, without default options.
+
+    A name without options may be several; so may one that lacks a required option which its
+    variants give: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`.
+    """
+    made = codec_class(spec)
+    parameters = parameters_of(spec, made)
+    options = {}
+    for key, text in spec.options:
+        kind, default = str, None
+        if key in parameters:
+            kind = parameters[key].annotation
+            default = _plain(spec.name, key, str(parameters[key].default), kind)
+        value = _plain(spec.name, key, text, kind)
+        if value != default:
+            options[key] = value
+    named = {key for key, _ in spec.options}
+    lacking = {key for key, value in parameters.items() if value.default is value.empty} - named
+    if not lacking and hasattr(made, "completed"):
+        options = made.completed(options)
+    aside = made.beside(options) if hasattr(made, "beside") else ()
+    beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
+    variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
+    if named and not any(lacking & variant.keys() for variant in variants):
+        variants = ()
+    return [
+        CodecSpec(spec.name, tuple(sorted({**variant, **options}.items())), beside)
+        for variant in variants or ({},)
+    ]
+
+
+def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
+    """Return the variants of a generative codec with the seeds 0 to `count` - 1.
+
+    A codec without the option `seed`, or whose seed is given, stays as it is.
+    """
+    if SEED not in parameters_of(spec, codec_class(spec)) or SEED in dict(spec.options):
+        return [spec]
+    seeded = (tuple(sorted((*spec.options, (SEED, str(seed))))) for seed in range(count))
+    return [variant for options in seeded for variant in resolve(CodecSpec(spec.name, options))]
+
+
+def without_seed(variant: str) -> str:
+    """Return the text of a variant's options without its seed.
+
+    >>> without_seed("seed=3:steps=100"), without_seed("steps=100")
+    ('steps=100', 'steps=100')
+    """
+    parts = split_unescaped(variant, ":")
+    return ":".join(part for part in parts if not part.startswith(f"{SEED}="))
+
+
+def load_codec(spec: CodecSpec) -> Any:
+    """Construct a codec, with options converted to the types that the constructor declares."""
+    made = codec_class(spec)
+    parameters = parameters_of(spec, made)
+    values: dict[str, Any] = {}
+    for key, text in (*spec.options, *spec.beside):
+        if key not in parameters:
+            known = ", ".join(parameters) or "none"
+            hint = f"; {ESCAPES}" if spec.name in RUN_PROGRAMS else ""
+            if isinstance(sweep := getattr(made, "sweep", ()), tuple) and sweep:
+                hint += f"; --points {spec.name}.{sweep[0].name}=... is its setting"
+            raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")
+        kind = parameters[key].annotation
+        try:
+            values[key] = kind(text) if kind in (int, float) else text
+        except ValueError:
+            raise BadOption(f"{spec.name}: {key}={text!r} is not of type {kind.__name__}") from None
+    missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
+    if missing:
+        raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    registry.require_packages(spec.name, getattr(made, "packages", ()))
+    try:
+        return made(**values)
+    except BenchError:
+        raise
+    except Exception as error:
+        if spec.name in CODECS:
+            raise
+        raise plugins.failed_in(spec.name, made, "the constructor of", error) from error
+
+
+def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
+    """Return a codec's description; raise `UsageError` for a user's that breaks the contract."""
+    from benchmark.codec import CodecInfo, Setting
+
+    if spec.name in CODECS:
+        return codec.describe()
+    name: object = getattr(codec, "name", None)
+    if not isinstance(name, str) or not name:
+        raise _wrong(spec, f"`name` is to be a text, not {name!r}")
+    sweep: object = getattr(codec, "sweep", None)
+    if not isinstance(sweep, tuple | list) or not sweep:
+        raise _wrong(spec, f"`sweep` is to be a tuple of one Setting or more, not {sweep!r}")
+    for setting in sweep:
+        value: object = getattr(setting, "value", None)
+        if not isinstance(setting, Setting) or not isinstance(value, Real):
+            why = f"`sweep` holds {setting!r}, not a Setting such as Setting('bits', 3)"
+            raise _wrong(spec, why)
+    try:
+        info: object = codec.describe()
+    except BenchError:
+        raise
+    except Exception as error:
+        raise plugins.failed_in(spec.name, type(codec), "`describe` of", error) from error
+    if not isinstance(info, CodecInfo):
+        raise _wrong(spec, f"`describe` is to return a CodecInfo, not {info!r}")
+    for field, kind in get_type_hints(CodecInfo).items():
+        fact, values = getattr(info, field), get_args(kind)
+        if fact not in values if values else not isinstance(fact, kind):
+            wanted = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
+            raise _wrong(spec, f"`describe` gives {field} as {fact!r}, which is to be {wanted}")
+    return info
+
+
+def _wrong(spec: CodecSpec, what: str) -> UsageError:
+    return UsageError(f"{plugins.place_of(spec.name)}: of {spec.text}, {what}")
+
+
+def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    options = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise BadOption(f"{part!r} in {text!r} is no option: write key=value; {ESCAPES}")
+        if key in options:
+            raise BadOption(f"{text!r} gives the option {key!r} twice")
+        options[key] = unescaped(value)
+    return tuple(sorted(options.items()))
+
+
+def _plain(codec: str, key: str, text: str, kind: object) -> str:
+    """Return an option's value as every spelling of it has it in rows: numbers, paths."""
+    if kind in (int, float):
+        try:
+            value = float(text)
+        except ValueError:
+            return text  # `load_codec` refuses it
+        return str(int(value)) if value.is_integer() else repr(value)
+    if not text or codec not in CODECS or key not in PATHS:
+        return text
+    # What a worker's file names is beside the file as named, be that a link
+    return _plain_path(text if key == "file" else os.path.realpath(text))
+
+
+def plain_codec(text: str) -> str:
+    """Return a codec that names code as rows have it, for every spelling of it; others stay."""
+    try:
+        if names_file(text):
+            return parse_codec(text).text
+        if text.partition(":")[0] in RUN_PROGRAMS and ":" in text:
+            return resolve(parse_codec(text))[0].identity.text
+    except BenchError:
+        pass
+    return text
+
+
+def _plain_path(text: str, inside: str = "") -> str:
+    """Return a path without detours, relative if it is in the current folder."""
+    try:
+        path = os.path.abspath(text)
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the folder was removed, or no path has such characters
+        return text
+    return path if relative.startswith(os.pardir) else inside + relative
+
+
+def parameters_of(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a codec's constructor by name, which are its options."""
+    try:
+        signature = inspect.signature(made, eval_str=True)
+    except Exception as error:  # it evaluates annotations, which are the author's code
+        raise plugins.failed_in(spec.name, made, "the signature of", error) from error
+    keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
+
+
+def unescaped(value: str) -> str:
+    r"""Return a text with `\:` and `\,` as `:` and `,`."""
+    return value.replace(r"\:", ":").replace(r"\,", ",")

@@ -1,0 +1,313 @@
+"""The Python interface as a notebook or a script uses it."""
+
+import os
+import subprocess
+import sys
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import benchmark
+from benchmark.codec import Setting
+from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.store import Store
+from benchmark.rows.systems import short_names
+from benchmark.show.figures.style import drawn_as
+from conftest import ROOT
+from support.bench.lean_process import HEAVY
+from support.codecs.files import FAKES
+from support.figures.text_boxes import crowding
+from support.rows.measured import PROTOCOLS, failed, row, sweep
+
+SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A folder of rows of two codecs, written as a run writes them."""
+    folder = tmp_path / "set"
+    Store(folder).append([*sweep("jpeg"), *sweep("webp")])
+    return folder
+
+
+def test_importing_loads_few_modules_and_nothing_heavy():
+    code = (
+        "import sys; before = set(sys.modules); import benchmark; print(*{*sys.modules} - before)"
+    )
+    command = [sys.executable, "-c", code]
+    reported = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    modules = set(reported.split())
+    assert {"benchmark"} <= modules
+    assert len(modules) < 60  # 29 with Python 3.11, all but one of its own
+    assert not modules & set(HEAVY)
+
+
+def test_everything_offered_is_there_and_listed():
+    assert set(benchmark.__all__) <= set(dir(benchmark))
+    for name in benchmark.__all__:
+        assert callable(getattr(benchmark, name)), name
+        assert getattr(benchmark, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
+        _ = benchmark.nonesuch
+
+
+def test_a_run_says_nothing_and_measures_a_cell_once(tmp_path, capfd):
+    first = benchmark.run("jpeg", "sample", results=tmp_path, **SMALL)
+    again = benchmark.run(["jpeg"], "sample", results=tmp_path, **SMALL)
+    assert (first.measured, again.measured) == (2, 0)
+    assert not first.failures
+    frame = benchmark.load(again)
+    assert frame["setting_value"].tolist() == [10, 30]
+    assert frame["psnr_db"].is_monotonic_increasing
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_without_a_guard_around_the_script_measures_each_cell_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import benchmark\n"
+        f"found = benchmark.run('jpeg', results={str(tmp_path / 'r')!r}, **{SMALL!r})\n"
+        "print(found.measured, len(found.failures), __file__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"2 0 {script}\n", "")
+
+
+def test_an_interrupted_run_keeps_the_finished_cells(tmp_path):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def impatient(what, total):
+        def update(progress):
+            if progress.finished == 2:
+                raise KeyboardInterrupt
+
+        yield update
+
+    words = {"limit": 3, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run("jpeg", results=tmp_path, progress=impatient, **words)
+    resumed = benchmark.run("jpeg", results=tmp_path, **words)
+    assert (resumed.measured, len(resumed.cells)) == (4, 6)
+
+
+def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_path):
+    folder = tmp_path / "set"
+    rows = [row("jpeg", 5, "a", psnr_db=float("inf")), row("jpeg", 5, "b", ms_ssim=None)]
+    Store(folder).append(rows)
+    frame = benchmark.load(folder).sort_values("image")
+    assert frame["psnr_db"].tolist()[0] == float("inf")
+    assert frame["ms_ssim"].isna().tolist() == [False, True]
+    assert frame["num_bytes"].tolist() == [record["num_bytes"] for record in rows]
+    assert frame["attested"].isna().all()
+    units = frame.attrs["units"]
+    assert (units["psnr_db"], units["bpp"], units["encode_seconds"], units["width_px"]) == (
+        "dB", "bit/px", "s", "px",
+    )  # fmt: skip
+    assert units["lpips_alex"] == ""
+    assert frame.attrs["protocols"]["psnr_db"] == PROTOCOLS["psnr_db"]
+    (mean,) = benchmark.summary(frame).to_dict("records")
+    assert (mean["psnr_db_infinite"], mean["psnr_db_images"], mean["ms_ssim_images"]) == (1, 1, 1)
+
+
+def test_a_frame_has_some_thirty_columns_and_the_rest_is_asked_for():
+    frame = benchmark.load(ROOT / "results" / "kodak")
+    assert len(frame.columns) == 32
+    assert {"codec", "variant", "label", "bpp", "psnr_db", "lpips_squeeze"} <= set(frame.columns)
+    assert not [name for name in frame if name.endswith(("_protocol", "_reason"))]
+    of_label = frame.groupby("label")[["codec", "variant"]].nunique()
+    assert (of_label == 1).all(axis=None)
+    assert set(frame.loc[frame["variant"] == "beta=3.84", "label"]) == {"CRDR β=3.84"}
+    whole = benchmark.load(ROOT / "results" / "kodak", details=True)
+    assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(whole.columns)
+    few = frame[frame["codec"] == "jpegxl"]
+    assert benchmark.summary(few).equals(benchmark.summary(whole[whole["codec"] == "jpegxl"]))
+
+
+def test_protocols_and_reasons_of_metrics_are_frames_of_their_own(tmp_path):
+    folder = tmp_path / "set"
+    without = {"ms_ssim": None, "ms_ssim_protocol": None, "ms_ssim_reason": "too small"}
+    older = {"psnr_db_protocol": "psnr-rgb8/0"}
+    rows = [row("jpeg", 5, "a", **without), row("jpeg", 5, "b", **older), row("jpeg", 5, "c")]
+    Store(folder).append([*rows, failed("jpeg", 5, "d", "encode", "no")])
+    frame = benchmark.load(folder)
+    result = {
+        (row.metric, row.protocol): (row.rows, row.present)
+        for row in benchmark.protocols(frame).itertuples()
+    }
+    assert result["psnr_db", PROTOCOLS["psnr_db"]] == (2, True)
+    assert result["psnr_db", "psnr-rgb8/0"] == (1, False)
+    assert result["ms_ssim", PROTOCOLS["ms_ssim"]] == (2, True)
+    (lack,) = benchmark.missing(frame).to_dict("records")
+    assert (lack["image"], lack["metric"], lack["reason"]) == ("a", "ms_ssim", "too small")
+    assert len(benchmark.missing(frame[frame["image"] == "c"])) == 0
+
+
+def test_numbers_that_were_changed_in_a_frame_count(stored):
+    frame = benchmark.load(stored)
+    better = benchmark.summary(frame.assign(psnr_db=frame["psnr_db"] + 1))
+    assert np.allclose(better["psnr_db"], benchmark.summary(frame)["psnr_db"] + 1, atol=1e-12)
+    assert better.attrs["meanings"]["bpp"] == "mean of the images' own bits per pixel"
+    pooled = benchmark.summary(frame, average="pooled")
+    assert pooled.attrs["meanings"]["bpp"] == "all bits over all pixels"
+
+
+def test_means_are_those_of_the_rows_with_their_counts(stored):
+    frame = benchmark.load(stored)
+    means = benchmark.summary(frame)
+    by_hand = frame.groupby(["codec", "setting_value"], sort=False)["psnr_db"].mean()
+    for record in means.to_dict("records"):
+        value = float(record["setting"].removeprefix("quality="))
+        assert record["psnr_db"] == pytest.approx(by_hand[record["codec"], value], abs=1e-12)
+        assert (record["images"], record["psnr_db_images"], record["images_failed"]) == (3, 3, 0)
+    assert means.groupby("codec")["bpp"].is_monotonic_increasing.all()
+    assert means.attrs["units"]["psnr_db"] == "dB"
+    assert means.attrs["images"] == 3
+    assert "dists" not in means
+    assert means["encode_seconds_per_megapixel"].dtype == np.float64
+
+
+def test_any_selection_of_rows_can_be_summarised(stored):
+    frame = benchmark.load(stored)
+    few = frame[(frame["codec"] == "jpeg") & (frame["image"] != "a")]
+    means = benchmark.summary(few, metrics=["psnr"])
+    assert (set(means["codec"]), set(means["images"])) == ({"jpeg"}, {2})
+    assert "ms_ssim" not in means
+    either = frame[(frame["codec"] == "jpeg") | (frame["image"] == "a")]
+    assert set(benchmark.summary(either, common=True)["images"]) == {1}
+
+
+def test_a_folder_stands_for_all_of_its_rows(stored):
+    frame = benchmark.load(stored)
+    assert benchmark.summary(stored).equals(benchmark.summary(frame))
+    assert benchmark.bd_rate(str(stored), "jpeg").equals(benchmark.bd_rate(frame, "jpeg"))
+    assert benchmark.match(stored, "webp", "jpeg").equals(benchmark.match(frame, "webp", "jpeg"))
+    axes = benchmark.plot(stored)
+    assert len(axes.get_lines()) >= 2
+    plt.close(axes.get_figure())
+
+
+def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
+    frame = benchmark.load(stored)
+    with pytest.raises(UsageError, match="lacks cell"):
+        benchmark.summary(frame.drop(columns="cell"))
+    with pytest.raises(UsageError, match="lacks attrs"):
+        benchmark.summary(pd.DataFrame(frame.to_dict("records")))
+    with pytest.raises(UsageError, match="does not hold"):
+        benchmark.summary(frame.assign(cell="another"))
+    with pytest.raises(UsageError, match="no rows"):
+        benchmark.summary(frame[frame["codec"] == "nonesuch"])
+    mixed = frame.copy()
+    mixed.loc[0, "dataset"] = "another"
+    with pytest.raises(UsageError, match="rows of another and set: select one dataset"):
+        benchmark.summary(mixed)
+    with pytest.raises(UsageError, match="name one of set in it"):
+        benchmark.load(tmp_path)
+    with pytest.raises(UsageError, match="`run` makes some"):
+        benchmark.load(tmp_path / "nothing")
+
+
+def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_path):
+    folder = tmp_path / "set"
+    half = [{**record, "num_bytes": record["num_bytes"] * 2} for record in sweep("jpeg")]
+    above = [{**record, "psnr_db": record["psnr_db"] + 9} for record in sweep("vtm")]
+    few = [record for record in sweep("avif") if record["setting_value"] < 20]
+    Store(folder).append([*half, *sweep("webp"), *few, *above])
+    frame = benchmark.load(folder)
+    deltas = benchmark.bd_rate(frame, anchor="jpeg", metric="psnr").set_index("codec")
+    assert deltas.loc["webp", "bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
+    assert deltas.loc["webp", "images_bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
+    assert np.isnan(deltas.loc["avif", "bd_rate_percent"])
+    assert "of the 4 points" in deltas.loc["avif", "reason"]
+    assert deltas.loc["webp", "bd_rate_low_percent"] == pytest.approx(-50, abs=1e-9)
+    assert deltas.loc["webp", "images_bd_rate_median_percent"] == pytest.approx(-50, abs=1e-9)
+    assert deltas.loc["webp", "bd_rate_overlap"] == 1
+    assert "jpeg" not in deltas.index
+    assert deltas.attrs["units"]["bd_rate_percent"] == "%"
+    with pytest.raises(UnknownName, match="codec with results"):
+        benchmark.bd_rate(frame, anchor="bpg")
+    assert "less than a third" in deltas.loc["vtm", "reason"]
+    asked = benchmark.bd_rate(frame, "jpeg", any_overlap=True).set_index("codec")
+    assert asked.loc["vtm", "bd_rate_percent"] < -50
+
+
+def test_a_plot_has_the_means_as_its_curves(stored):
+    from matplotlib.figure import Figure
+
+    frame = benchmark.load(stored)
+    axes = Figure().subplots()
+    assert benchmark.plot(frame, metric="psnr", ax=axes) is axes
+    means = benchmark.summary(frame)
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    for codec, of_codec in means.groupby("codec"):
+        name = short_names([codec])[codec]
+        assert np.allclose(drawn[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
+    assert axes.get_ylabel() == "PSNR (dB)"
+    with pytest.raises(UsageError, match="no point of dists"):
+        benchmark.plot(frame, metric="dists")
+
+
+@pytest.mark.parametrize("font", ["sans", "serif"])
+def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(stored, font):
+    axes = benchmark.plot(benchmark.load(stored), font=font)
+    figure = axes.get_figure()
+    below = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert sorted([*below, *(text.get_text() for text in axes.texts)]) == ["JPEG", "WebP"]
+    with drawn_as(font=font):
+        assert crowding(figure) == []
+    plt.close(figure)
+
+
+def test_distribution_metrics_are_those_of_a_report(stored):
+    from benchmark.rows.stored import read_results
+
+    names = ("psnr", "fd_squeeze")
+    report = read_results(ROOT / "results", "kodak", "all", names, allow_few=True).summary
+    means = benchmark.summary(benchmark.load(ROOT / "results/kodak"), metrics=names, allow_few=True)
+    expected = [row["fd_squeeze"] for row in report.for_machines()]
+    assert sum(value is not None for value in expected) > 4
+    assert means["fd_squeeze"].replace(np.nan, None).tolist() == expected
+    # No features are kept there: without a value a metric has no column.
+    assert "fd_squeeze" not in benchmark.summary(benchmark.load(stored), metrics=names)
+
+
+def test_a_codec_turns_arrays_into_bytes_and_back():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    assert np.array_equal((raw := benchmark.open_codec("raw")).decode(raw.encode(pixels)), pixels)
+    jpeg = benchmark.open_codec("jpeg")
+    assert jpeg.settings[0] == Setting("quality", 5)
+    assert jpeg.info.licence
+    sizes = [len(jpeg.encode(pixels, quality=quality)) for quality in (10, 50, 90)]
+    assert sizes == sorted(set(sizes))
+    assert jpeg.encode(pixels, 50) == jpeg.encode(pixels, quality=50)
+    assert jpeg.encode(pixels, Setting("quality", 50)) == jpeg.encode(pixels, quality=50)
+    assert jpeg.encode(pixels) == jpeg.encode(pixels, jpeg.settings[len(jpeg.settings) // 2])
+    assert "quality=5" in repr(jpeg)
+
+
+def test_a_codec_is_given_bytes_alone_to_decode_from():
+    remembers = benchmark.open_codec(f"{FAKES}:Remembers")
+    with pytest.raises(AssertionError, match="never encoded"):
+        remembers.decode(remembers.encode(np.zeros((8, 8, 3), np.uint8)))
+
+
+def test_other_pixels_and_settings_are_refused():
+    jpeg = benchmark.open_codec("jpeg")
+    grey = np.zeros((8, 8, 3), np.uint8)
+    for pixels in (grey.astype(float), grey[..., 0], grey[..., :2]):
+        with pytest.raises(UsageError, match="an image is uint8"):
+            jpeg.encode(pixels)
+    with pytest.raises(UnknownName, match="setting of jpeg"):
+        jpeg.encode(grey, qualty=5)
+    with pytest.raises(UsageError, match="one setting"):
+        jpeg.encode(grey, 5, quality=5)
+    with pytest.raises(UnknownName, match="Did you mean 'jpeg'"):
+        benchmark.open_codec("jpg")

@@ -1,0 +1,389 @@
+"""`bench check` of measured results as a user runs it: real codecs, files, exit codes."""
+
+import json
+import re
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from benchmark.compare.check.candidate import measure_candidate
+from benchmark.compare.check.pairing import NotComparable
+from benchmark.compare.check.request import CheckRequest
+from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.request import Request
+from benchmark.registry import metric_class
+from benchmark.rows.store import Store
+from support.bench.invoked import bench, last_line
+from support.rows.measured import row
+
+ROOT = Path(__file__).parents[3]
+QUALITIES = "jpeg.quality=10,30,50,70,90"
+
+
+@pytest.fixture(scope="module")
+def crops(coffee, tmp_path_factory):
+    """Six photographs of 96 x 96."""
+    folder = tmp_path_factory.mktemp("data") / "crops"
+    folder.mkdir()
+    for number in range(6):
+        crop = coffee[40 : 40 + 96, 90 * number : 90 * number + 96]
+        Image.fromarray(crop).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stored(crops, tmp_path_factory):
+    """Results of plain JPEG and, in another folder, of JPEG with Huffman tables of each image."""
+    folder = tmp_path_factory.mktemp("stored")
+    for codec in ("jpeg", "jpeg:optimize=1"):
+        bench(
+            "run", "--codecs", codec, "--points", QUALITIES, "--dataset", crops, "--metrics",
+            "psnr", "--jobs", 1, "--results", folder / codec.replace(":", "-"),
+        )  # fmt: skip
+    return folder
+
+
+def store_of(results):
+    (folder,) = (path.parent for path in results.glob("*/per_image"))
+    return folder
+
+
+def measured_once(folder):
+    return len(list(folder.rglob("runs/*.json")))
+
+
+def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stored):
+    plain, optimised = stored / "jpeg", stored / "jpeg-optimize=1"
+    better = bench("check", plain, optimised)
+    assert last_line(better).startswith("verdict: improved")
+    worse = bench("check", optimised, plain, code=1)
+    assert last_line(worse).startswith("verdict: regressed")
+    equal = bench("check", plain, plain)
+    assert last_line(equal).startswith("verdict: equivalent")
+    assert "(" not in last_line(equal), "metrics are named only where not all of them agree"
+    assert "30 streams of the same bytes" in equal
+    assert "worst images" in worse
+    assert "worst images" not in equal
+    assert "not judged: the reference has no ms_ssim, lpips" in worse
+
+
+def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
+    """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
+    bench(
+        "check",
+        store_of(stored / "jpeg"),
+        stored / "jpeg-optimize=1",
+        "--json-file",
+        tmp_path / "c",
+    )
+    result = json.loads((tmp_path / "c").read_text())
+    (finding,) = result["findings"]
+    both = tmp_path / "both"
+    for codec in ("jpeg", "jpeg-optimize=1"):
+        shutil.copytree(stored / codec, both, dirs_exist_ok=True)
+    bench("report", "--results", both, "--metrics", "psnr", "--anchor", "jpeg")
+    table = next(both.glob("*/report/bd_rate.csv")).read_text().splitlines()
+    record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
+    assert finding["images"] == 6
+    assert finding["lower_percent"] < finding["change_percent"] < finding["upper_percent"] < 0
+    assert {entry["setting"] for entry in result["at_equal_settings"]} == {
+        f"quality={quality}" for quality in (10, 30, 50, 70, 90)
+    }
+
+
+def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_is(
+    stored, crops, tmp_path
+):
+    words = (
+        "check", "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--against",
+        stored / "jpeg", "--dataset", crops, "--metrics", "psnr", "--jobs", 1, "--results",
+        tmp_path / "new",
+    )  # fmt: skip
+    first = bench(*words)
+    assert "30 cells measured" in first
+    second = bench(*words)
+    assert "0 cells measured" in second
+    assert last_line(first) == last_line(second)
+    assert last_line(first).startswith("verdict: improved")
+    assert measured_once(tmp_path / "new") == 1
+    fewer = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
+    limited = bench(*words, *fewer, code=3)
+    assert "3 images, 4 settings" in limited
+    assert "images like these would be needed" in limited
+
+
+def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
+    words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
+    result = bench(*words, code=4)
+    assert last_line(result).startswith("verdict: nothing measured")
+    message = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
+    assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
+
+
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):
+    """An image metric, a metric of the whole set, and one that gives no influence of an image."""
+    names = "psnr,lpips,fd_alex,precision256"
+    words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
+    result = bench(*words, "--json-file", tmp_path / "c")
+    assert last_line(result).startswith("verdict: equivalent")
+    (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
+    assert "6 of 6 images have the pixels and the number of bytes of the reference" in message
+    assert message.endswith(
+        ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
+        "differ"
+    )
+    findings = json.loads((tmp_path / "c").read_text())["findings"]
+    assert [finding["metric"] for finding in findings] == names.split(",")
+    assert {finding["change_percent"] for finding in findings} == {0.0}
+    assert [finding["inferred"] for finding in findings] == [False, True, True, True]
+
+
+def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
+    stored, crops, tmp_path
+):
+    """As after a clone: the reference has LPIPS, this machine has no weights for it."""
+    reference = tmp_path / "reference"
+    shutil.copytree(stored / "jpeg", reference)
+    store = Store(store_of(reference))
+    rows = store.table().to_pylist()
+    lpips = metric_class("lpips")
+    store.append([
+        {**row, lpips.column: row["bpp"] / 9, f"{lpips.column}_protocol": lpips.protocol,
+         "finished_utc": "9999"}
+        for row in rows
+    ])  # fmt: skip
+    words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
+    with without_weights():
+        result = bench(*words, "--results", tmp_path / "new")
+        other = bench(
+            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
+            tmp_path / "other", code=4,
+        )  # fmt: skip
+    lines = result.splitlines()
+    assert last_line(result).startswith("verdict: equivalent")
+    announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
+    needed = "the verdict needs LPIPS (AlexNet): without values it can only pass if every image"
+    places = [lines.index(announced), *(n for n, one in enumerate(lines) if needed in one)]
+    measured = next(n for n, one in enumerate(lines) if "30 cells measured" in one)
+    assert places == [places[0], places[0] + 1]
+    assert places[1] < measured
+    why = "jpeg:optimize=1: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
+    assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {why}" in other.splitlines()
+
+
+@contextmanager
+def without_weights():
+    """No folder with weight files, neither the user's nor torch's."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as empty:
+        patch.delenv("BENCH_WEIGHTS", raising=False)
+        patch.setenv("TORCH_HOME", empty)
+        yield
+
+
+def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
+    shutil.copytree(stored / "jpeg", tmp_path / "old")
+    shutil.copytree(stored / "jpeg", tmp_path / "new")
+    store = Store(store_of(tmp_path / "new"))
+    row = store.table().to_pylist()[0]
+    store.append([
+        {**row, "cell": "another", "setting_value": 95.0, "status": "failed", "stage": "encode",
+         "reason": "it broke"},
+    ])  # fmt: skip
+    result = bench("check", tmp_path / "old", tmp_path / "new", code=4)
+    assert re.search(r"verdict: not comparable: 1 cell .* failed: quality=95 .*it broke", result)
+
+
+def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
+    other = tmp_path / "crops"
+    shutil.copytree(crops, other)
+    Image.new("RGB", (96, 96), "teal").save(other / "6.png")
+    shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(other))
+    new = ("--results", tmp_path / "new")
+    words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", other)
+    result = " ".join(bench(*words, *new, code=4).split())
+    assert f"only {_store_name(other)} has 6.png" in result
+    assert "--common" in result
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
+    result = bench(*words, *new, "--points", "jpeg.quality=10,20", code=4)
+    assert "has no quality=20" in result
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
+    other = tmp_path / "others"
+    other.mkdir()
+    Image.new("RGB", (96, 96), "teal").save(other / "0.png")
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset")
+    with pytest.raises(UsageError, match=f"no rows of the images in {other}: it has "):
+        bench(*words, other, "--results", tmp_path / "new")
+    with pytest.raises(UsageError, match="let --results name another folder"):
+        bench(*words, crops, "--results", stored / "jpeg")
+    words = ("check", "--codec", "webp", *words[3:], crops, "--results", tmp_path / "new")
+    with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
+        bench(*words)
+    with pytest.raises(
+        UsageError, match=r"--reference-codec ours is several: say ours:beta=\S+ or"
+    ):
+        bench(*words, "--reference-codec", "ours")
+    assert not (tmp_path / "new").exists()
+
+
+def _store_name(folder):
+    from benchmark.datasets.dataset import open_folder
+
+    return open_folder(folder).store_name
+
+
+def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
+    markdown, junit, as_json = (tmp_path / "out" / name for name in ("c.md", "c.xml", "c.json"))
+    bench(
+        "check", stored / "jpeg-optimize=1", stored / "jpeg", "--markdown", markdown, "--junit",
+        junit, "--json-file", as_json, code=1,
+    )  # fmt: skip
+    result = json.loads(as_json.read_text())
+    assert (result["verdict"], result["exit_code"]) == ("regressed", 1)
+    (finding,) = result["findings"]
+    assert len(finding["worst"]) == 3
+    text = markdown.read_text()
+    assert text.startswith("### ❌ bench check: regressed")
+    assert f"{finding['change_percent']:+.2f} %" in text
+    assert finding["worst"][0]["image"] in text
+    assert "| setting |" in text
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
+    failure = suite.find("testcase/failure")
+    assert f"{finding['change_percent']:+.2f} %" in failure.get("message")
+    assert finding["worst"][0]["image"] in failure.text
+
+
+def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
+    assert "caveat" not in bench("check", stored / "jpeg", stored / "jpeg-optimize=1")
+
+
+def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(stored / "jpeg", results)
+    saved = bench("baseline", "save", "v1", "--results", results)
+    folder = results / "baselines" / "v1"
+    assert str(folder) in saved
+    assert not list(folder.rglob("streams"))
+    (rows,) = folder.rglob("*.parquet")
+    assert rows.stat().st_size < 60_000
+    assert list(folder.rglob("runs/*.json"))
+    assert "v1" in bench("baseline", "list", "--results", results)
+    with pytest.raises(UsageError, match="not written twice"):
+        bench("baseline", "save", "v1", "--results", results)
+    with pytest.raises(UsageError, match="no name of a baseline"):
+        bench("baseline", "save", "../v2", "--results", results)
+    words = ("check", "v1", stored / "jpeg-optimize=1", "--baselines", results)
+    assert last_line(bench(*words)).startswith("verdict: improved")
+    with pytest.raises(UnknownName, match="Known: v1"):
+        bench("check", "v2", stored / "jpeg", "--baselines", results)
+    bench(
+        "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
+        "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
+    )  # fmt: skip
+
+
+def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
+    (source,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "checking.md").read_text(), re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, codec in (("results", "jpeg"), ("results/checks", "jpeg-optimize=1")):
+        shutil.copytree(store_of(stored / codec), tmp_path / name / "kodak")
+    printed = []
+    exec(source, {"print": lambda *words: printed.append(" ".join(map(str, words)))})
+    assert printed[0] == "improved 0"
+    assert any("psnr" in line for line in printed[1:])
+
+
+def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_path):
+    rows = [
+        row("ours", 1, image, variant=f"beta=0:checkpoint={name}", dataset="sample")
+        for name in ("a.safetensors", "b.safetensors")
+        for image in "ab"
+    ]
+    Store(tmp_path / "old" / "sample").append(rows)
+    folders = {"sample": tmp_path / "old" / "sample"}
+    request = Request(results=tmp_path / "new")
+    asked = CheckRequest(codec="ours:beta=0", dataset="sample")
+    several = "ours:beta=0:checkpoint=a.safetensors and ours:beta=0:checkpoint=b.safetensors"
+    with pytest.raises(
+        UsageError, match=f"the reference has {several}: say which with --reference"
+    ):
+        measure_candidate(asked, request, folders, run=None)
+    asked = replace(asked, reference_codec="ours:beta=0:checkpoint=a.safetensors")
+    with pytest.raises(NotComparable, match="no image of sample"):
+        measure_candidate(asked, request, folders, run=None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "request_", "names", "said"),
+    [
+        ({}, {}, "a b", "the reference has rows of a, b: say which with --dataset"),
+        ({}, {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
+        ({}, {"device": "abacus"}, "sample", "--device 'abacus'"),
+        ({}, {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
+        ({"codec": "jpeg:optimize=1"}, {}, "sample", "No codec of the reference 'jpeg:optimize=1'"),
+        (
+            {"codec": "command"},
+            {},
+            "sample",
+            "the reference itself names what would run, 'command:",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
+    tmp_path, asked, request_, names, said
+):
+    rows = [
+        row(codec, 5, "a", variant=variant, dataset="sample")
+        for codec, variant in (("jpeg", ""), ("command", "encode=x"), ("./mine.py:Mine", ""))
+    ]
+    folders = {name: tmp_path / name for name in names.split()}
+    for folder in folders.values():
+        Store(folder).append(rows)
+    request = Request(results=tmp_path / "new", **request_)
+    with pytest.raises((UsageError, UnknownName), match=re.escape(said)):
+        measure_candidate(CheckRequest(**{"codec": "jpeg", **asked}), request, folders, run=None)
+
+
+def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for():
+    measured = []
+
+    def record(request, matrix, judged):
+        measured.append((request.metrics, judged))
+        return SimpleNamespace(matrix=matrix, rows=pa.table({}))
+
+    folders = {"sample": ROOT / "results" / "sample"}
+    for metrics in ((), ("psnr", "vmaf")):
+        asked = CheckRequest(codec="jpeg", metrics=metrics)
+        measure_candidate(asked, Request(results=Path("unused")), folders, run=record)
+    usual = ("psnr", "ms_ssim", "lpips")
+    (all_of_them, judged), named = measured
+    assert all_of_them[:3] == judged[:3] == usual
+    assert named == (("psnr", "vmaf"),) * 2
+
+
+def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):
+    codecs = []
+
+    def record(request, matrix, judged):
+        codecs.extend(request.codecs)
+        return SimpleNamespace(matrix=matrix, rows=pa.table({}))
+
+    checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors"
+    asked = CheckRequest(codec="ours", checkpoint=checkpoint)
+    folders = {"sample": ROOT / "results" / "sample"}
+    measure_candidate(asked, Request(results=tmp_path), folders, run=record)
+    assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]

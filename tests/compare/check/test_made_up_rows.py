@@ -1,0 +1,91 @@
+"""`bench check` of rows made up for it: caveats, timing, and requests and rows that are refused."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmark.errors import DamagedResults, UnknownName, UsageError
+from benchmark.rows.store import Store
+from support.bench.invoked import bench, last_line
+from support.rows.measured import sweep
+
+
+def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
+    own = {
+        "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
+        "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
+    }
+    for codec, columns in own.items():
+        Store(tmp_path / codec / "set").append(sweep(codec, **columns))
+    files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
+    words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])
+    text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", *words)
+    expected = [
+        "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
+        "subsampling removes",
+        "avif is tuned for SSIM, jpeg for no stated metric: a metric favours the codec that is "
+        "tuned for it",
+        "jpeg: a trial",
+    ]
+    (subject,) = json.loads(files[2].read_text())["subjects"]
+    assert subject["caveats"] == expected
+    lines = [f"caveat: {one}" for one in expected]
+    assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
+    assert [line for line in files[0].read_text().splitlines() if "caveat" in line] == [
+        f"- {line}" for line in lines
+    ]
+    suite = ElementTree.parse(files[1]).getroot()
+    assert suite.findtext("system-out") == "\n".join(lines)
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
+
+
+def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
+    images = [f"{number}.png" for number in range(6)]
+    Store(tmp_path / "old" / "set").append(sweep("jpeg", images, timing=True))
+    Store(tmp_path / "new" / "set").append(
+        sweep("jpeg", images, timing=True, decode_seconds=0.3, run="20260101T000000-aa")
+    )
+    words = ("check", tmp_path / "old", tmp_path / "new")
+    reported = bench(*words)
+    assert "decoding" in reported
+    assert "+200.00 %" in reported
+    assert "reported, not judged" in reported
+    judged = bench(*words, "--fail-on-timing", code=1)
+    assert "decoding" in last_line(judged)
+    assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
+    for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
+        bench(*words, "--metrics", "psnr", "--confidence", sure, code=code)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        ((), UsageError, "two sets of rows"),
+        (("one",), UsageError, "two sets of rows"),
+        (("one", "two", "--against", "three"), UsageError, "two sets of rows"),
+        (("--against", "results"), UsageError, "two sets of rows"),
+        (("--codec", "jpeg"), UsageError, "two sets of rows"),
+        (("nothing", "nowhere"), UsageError, "nothing is no folder with results, nor a baseline"),
+        (("a", "b", "--margin", "x"), UsageError, "--margin"),
+        (("a", "b", "--metrics", "lpisp"), UnknownName, "Did you mean 'lpips'"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(tmp_path, words, error, said):
+    with pytest.raises(error, match=said):
+        bench("check", *words, "--baselines", tmp_path)
+
+
+def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
+    folder = tmp_path / "old" / "set" / "per_image"
+    folder.mkdir(parents=True)
+    (folder / "damaged.parquet").write_bytes(b"not parquet")
+    with pytest.warns(DamagedResults, match="is left out"):
+        assert Store(folder.parent).table().num_rows == 0
+    assert "cannot be read" in bench("check", tmp_path / "old", tmp_path / "old", code=4)
+
+
+def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
+    Store(tmp_path / "kodak").append(sweep("jpeg"))
+    monkeypatch.setattr("benchmark.compare.check.check.check", lambda *_: 1 / 0)
+    assert "ZeroDivisionError" in bench("check", tmp_path / "kodak", tmp_path / "kodak", code=4)

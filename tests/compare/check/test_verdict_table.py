@@ -1,0 +1,184 @@
+"""What is said of a made-up check, word for word: sentences, tables, markdown and JUnit."""
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmark.compare.check.check import Check, ComparedCodec
+from benchmark.compare.check.compare import AtSetting, UnjudgedImage
+from benchmark.compare.check.request import CheckRequest
+from benchmark.compare.check.verdict import Finding, WorstImage
+from benchmark.show.check_table import (
+    check_markdown,
+    details,
+    findings_table,
+    headline,
+    junit_xml,
+    sentences,
+    subjects,
+)
+from benchmark.show.table import NOTHING
+
+PSNR = Finding(
+    "jpeg", "psnr", "PSNR (dB)", "BD-rate", "undecided", "about 30 images", 1.0, 4, 0.25, -0.5,
+    worst=(WorstImage("a", 2.0), WorstImage("b", 0.5), WorstImage("c", 0.0)),
+    out_of_reach=("w", "x", "y", "z"), unknown=(UnjudgedImage("bent", "it has 3"),),
+    left_out=(UnjudgedImage("flat", "it has 1"), UnjudgedImage("odd", "it has 2")), doubtful=2,
+)  # fmt: skip
+LPIPS = Finding("jpeg", "lpips", "LPIPS", "BD-metric", "equivalent", "", 12.3456, 5, 0.0, 0.0, 0.0,
+                inferred=True)  # fmt: skip
+LOST = Finding("jpeg", "vmaf", "VMAF", "BD-metric", "nothing measured", "no value", None, 0,
+               unknown=(UnjudgedImage("a", "no value"),))  # fmt: skip
+SLOWER = Finding("jpeg", "decode_seconds", "decoding", "ratio", "regressed", "", 25.0, 4, 50.0,
+                 40.0, 60.0, worst=(WorstImage("a", 70.0),))  # fmt: skip
+UNTIMED = Finding(
+    "jpeg", "encode_seconds", "encoding", "ratio", "nothing measured", "not timed", 25.0, 0
+)
+JPEG = ComparedCodec(
+    "jpeg:new", "2.0, more", "jpeg", "1.0", 5, ("q=1", "q=2"), 3, "jpeg", 2, {}, ("a trial",)
+)
+VALUES = {"psnr_db": (30.0, 30.5), "ms_ssim": (0.9, 0.95), "lpips_alex": (None, 0.1)}
+CHECK = Check(
+    "new", "old", "undecided", "", CheckRequest(), (JPEG,), (PSNR, LPIPS, LOST), (SLOWER, UNTIMED),
+    (AtSetting("jpeg", "q=1", (1.0, 1.05), VALUES),), ("a note",),
+)  # fmt: skip
+
+
+def test_every_line_below_the_tables():
+    assert sentences(CHECK) == [
+        "caveat: a trial",
+        "equal: jpeg:new: 2 of 5 images have the pixels and the number of bytes of the reference "
+        "at every setting: LPIPS not computed on both sides, but cannot differ",
+        "undecided: jpeg, PSNR (dB): about 30 images",
+        "nothing measured: jpeg, VMAF: no value",
+        "worst images: jpeg, PSNR (dB): a +2.00 %, b +0.50 %",
+        "out of reach: jpeg, PSNR (dB): w, x, y and 1 more",
+        "not judged: jpeg, PSNR (dB): flat, odd: it has 1",
+        "no curve: jpeg, PSNR (dB): bent: it has 3",
+        "doubtful: jpeg, PSNR (dB): curves of 2 images hardly overlap",
+        "a note",
+    ]
+    timed = replace(CHECK, options=CheckRequest(fail_on_timing=True), findings=(), subjects=())
+    assert sentences(timed) == [
+        "nothing measured: jpeg, encoding: not timed",
+        "worst images: jpeg, decoding: a +70.00 %",
+        "a note",
+    ]
+    unequal = replace(CHECK, subjects=(JPEG._replace(equal_images=0, caveats=()),))
+    assert sentences(unequal) == sentences(CHECK)[2:]
+    (message, _) = sentences(replace(timed, subjects=(JPEG,), timing=()))[:2]
+    assert message == "caveat: a trial"
+
+
+def test_the_verdict_names_the_metrics_that_led_to_it_where_others_did_not():
+    assert headline(CHECK) == "verdict: undecided: too few images to say (jpeg PSNR (dB))"
+    alone = replace(CHECK, findings=(PSNR,))
+    assert headline(alone) == "verdict: undecided: too few images to say"
+    refused = replace(CHECK, verdict="not comparable", why="other images", findings=())
+    assert headline(refused) == "verdict: not comparable: other images"
+    against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
+    assert subjects(CHECK) == [f"{against}, 3 streams of the same bytes"]
+    assert subjects(replace(CHECK, subjects=(JPEG._replace(identical=0),))) == [against]
+
+
+def test_tables_have_a_row_for_each_finding_and_setting():
+    table = findings_table(CHECK)
+    assert table.headers == (
+        "codec", "metric", "by", "verdict", "change", "at least", "at most", "margin", "images",
+    )  # fmt: skip
+    assert table.rows == (
+        ("jpeg", "PSNR (dB)", "BD-rate", "undecided", "+0.25 %", "-0.50 %", NOTHING, "±1 %", "4"),
+        (
+            "jpeg",
+            "LPIPS",
+            "BD-metric",
+            "equivalent",
+            "+0.00 %",
+            "+0.00 %",
+            "+0.00 %",
+            "±12.3 %",
+            "5",
+        ),
+        ("jpeg", "VMAF", "BD-metric", "nothing measured", *[NOTHING] * 4, "0"),
+    )
+    assert table.notes[1].endswith(
+        "with 95 % confidence if changes are hardly skewed; verdicts are corrected for 3 of them "
+        "(Holm)."
+    )
+    assert "normal 3.9 / 2.4; skewness 2 5.2 / 6.2;" in table.notes[2]
+    single = findings_table(replace(CHECK, findings=(PSNR,)))
+    assert single.notes[1].endswith("if changes are hardly skewed.")
+    assert (
+        "corrected for 2 of them" in findings_table(replace(CHECK, findings=(PSNR, LPIPS))).notes[1]
+    )
+    assert findings_table(replace(CHECK, findings=())) is None
+    means, seconds = details(CHECK)
+    assert means.headers == ("codec", "setting", "bpp", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)")
+    assert means.rows == (
+        ("jpeg", "q=1", "1.0500 (+5.00 %)", "30.50 (+0.50)", "0.9500 (+0.0500)", NOTHING),
+    )
+    assert [row[:5] for row in seconds.rows] == [
+        ("jpeg", "decoding", "ratio", "regressed", "+50.00 %")
+    ]
+    assert seconds.notes[0].endswith("pair by pair; reported, not judged.")
+    judged = replace(CHECK, options=CheckRequest(fail_on_timing=True), at_settings=())
+    (seconds,) = details(judged)
+    assert seconds.notes[0].endswith("pair by pair; judged.")
+    assert details(replace(CHECK, at_settings=(), timing=(UNTIMED,))) == []
+    assert [one.words for one in (table, means, seconds)] == [4, 2, 4]
+
+
+@pytest.mark.parametrize("timing", [False, True])
+def test_a_case_for_each_metric_fails_errs_passes_or_is_skipped(timing):
+    made = replace(CHECK, options=CheckRequest(fail_on_timing=timing))
+    suite = ElementTree.fromstring(junit_xml(made))
+    counts = ("tests", "failures", "errors", "skipped")
+    assert [suite.get(name) for name in counts] == (
+        ["5", "1", "3", "0"] if timing else ["4", "0", "2", "1"]
+    )
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    (undecided,) = cases["PSNR (dB) BD-rate"]
+    assert undecided.get("message") == (
+        "undecided: BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images"
+    )
+    assert undecided.text.splitlines()[1:] == ["a +2.00 %", "b +0.50 %", "c +0.00 %"]
+    (lost,) = cases["VMAF BD-metric"]
+    assert (lost.tag, lost.get("message")) == ("error", "nothing measured: no value")
+    (passed,) = cases["LPIPS BD-metric"]
+    assert passed.tag == "system-out"
+    (slower,) = cases["decoding ratio"]
+    message = "regressed: ratio +50.00 % (+40.00 % to +60.00 %), margin ±25 %, 4 images"
+    assert (slower.tag, slower.get("message")) == (
+        ("failure", message) if timing else ("skipped", f"not judged: {message}")
+    )
+    assert suite.findtext("system-out") == "caveat: a trial"
+    assert "\n  <testcase" in junit_xml(made)
+
+
+def test_what_cannot_be_compared_is_an_error_and_says_why():
+    refused = Check("new", "old", "not comparable", "other images", CheckRequest())
+    (case,) = ElementTree.fromstring(junit_xml(refused)).iter("testcase")
+    (error,) = case
+    assert (case.get("classname"), error.tag) == ("new", "error")
+    assert (error.get("message"), error.get("type")) == ("other images", "not comparable")
+    nothing = replace(refused, verdict="nothing measured", why="", name="a.b")
+    (case,) = ElementTree.fromstring(junit_xml(nothing)).iter("testcase")
+    assert case.get("classname") == "a_b"
+    assert case[0].get("message").startswith("verdict: nothing measured: something that was to be")
+    assert check_markdown(refused) == ("### ⚠️ bench check: not comparable\n\nother images.\n")
+
+
+def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
+    lines = check_markdown(CHECK).splitlines()
+    assert lines[:4] == [
+        "### ❔ bench check: undecided", "", "too few images to say (jpeg PSNR (dB)).", "",
+    ]  # fmt: skip
+    assert lines[4] == f"- {subjects(CHECK)[0]}"
+    bullets = [f"- {sentence}" for sentence in sentences(CHECK)]
+    begin = lines.index(bullets[0])
+    assert lines[begin : begin + len(bullets)] == bullets
+    assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
+    folded = lines.index("<details><summary>Seconds, and means at equal settings</summary>")
+    assert [lines[at] for at in (folded - 1, folded + 1, -1)] == ["", "", "</details>"]
+    assert "details>" not in check_markdown(replace(CHECK, at_settings=(), timing=()))

@@ -1,0 +1,120 @@
+"""Curves in files of others, and BD-rates of two of them, against formulas written out here."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.interpolate import Akima1DInterpolator
+
+from benchmark.compare.published.curve_file import read_curves
+from benchmark.errors import UsageError
+from support.bench.command import bench
+
+RATES, PSNR = (0.1, 0.2, 0.4, 0.8, 1.2), (28.0, 30.1, 32.5, 35.3, 37.0)
+MS_SSIM = (0.94, 0.96, 0.976, 0.9875, 0.991)
+DB = tuple(-10 * np.log10(1 - value) for value in MS_SSIM)
+ROWS = list(zip(RATES, PSNR, MS_SSIM, strict=True))
+FORMS = {
+    "plain.csv": "bpp,psnr,ms-ssim\n" + "\n".join(f"{r},{p},{m}" for r, p, m in ROWS),
+    "db.csv": "image,Bit-rate (bpp),PSNR [dB],MS-SSIM (dB)\n"
+    + "\n".join(f"all,{r},{p},{d}" for (r, p, _), d in zip(ROWS, DB, strict=True)),
+    "semicolons.csv": "# Kodak\n\nRate;PSNR;MSSIM;MS_SSIM\n"
+    + "\n".join(f"{r};{p};x;{m}" for r, p, m in reversed(ROWS)),
+    "tabs.txt": "BPP\tPSNR_RGB\tMS-SSIM-RGB\n" + "\n".join(f"{r}\t{p}\t{m}" for r, p, m in ROWS),
+    "blanks.dat": "bpp  psnr  ms_ssim\n" + "\n".join(f"{r}  {p}  {m}" for r, p, m in ROWS),
+    "README.md": "# Ours\n\n| no | rates |\n|---|---|\n\n"
+    "| **bpp** | `PSNR` | MS-SSIM |\n|:--|--:|---|\n"
+    + "\n".join(f"| {r} | **{p}** | {m} |" for r, p, m in ROWS)
+    + "\n\nSee the paper.\n",
+    "zoo.json": json.dumps(
+        {"name": "x", "results": {"bpp": RATES, "psnr-rgb": PSNR, "ms-ssim-rgb": MS_SSIM, "t": [1]}}
+    ),
+    "lists.json": json.dumps({"bpp": RATES, "psnr": PSNR, "ms-ssim": DB}),
+    "rows.json": json.dumps([{"bpp": r, "PSNR": p, "MS-SSIM": m} for r, p, m in ROWS]),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_usual_forms_of_a_curve_are_one_curve(tmp_path, name):
+    (tmp_path / name).write_text(FORMS[name])
+    (curve,) = read_curves(tmp_path / name)
+    assert curve.series["psnr_db"] == (RATES, PSNR)
+    np.testing.assert_allclose(curve.series["ms_ssim"], (RATES, MS_SSIM), rtol=1e-12)
+
+
+def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
+    (tmp_path / "a.csv").write_text("Method,bpp,psnr\nA,.1,28\nB,.2,30\nA,.3,31\n")
+    curves = read_curves(tmp_path / "a.csv")
+    lengths = {curve.name: len(curve.series["psnr_db"][0]) for curve in curves}
+    assert lengths == {"A": 2, "B": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("a.csv", "bpp,quality\n.1,28\n", "bpp, quality"),
+        ("a.csv", "", "empty"),
+        ("a.csv", "bpp,psnr\n", "no row"),
+        ("a.csv", "bpp,psnr\n.1,high\n", "row 2, psnr"),
+        ("a.csv", "bpp,psnr\n.1,nan\n", "row 2, psnr"),
+        ("a.csv", "bpp,psnr\n0,28\n", "rate"),
+        ("a.json", "{", "JSON"),
+        ("a.json", "[1]", "neither"),
+        ("a.json", '{"bpp": [0.1, 0.2], "psnr": [28]}', "lengths"),
+        ("a.json", '{"psnr": [28]}', "rates"),
+        ("a.csv", "\udcff", "UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, text, named):
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError, match=named) as error:
+        read_curves(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+
+
+def cubic_bd_rate(anchor, test):
+    """VCEG-M33: polynomials of the third degree of log rate over quality, integrated exactly."""
+    fits = [np.polyfit(quality, np.log10(rate), 3) for rate, quality in (anchor, test)]
+    low, high = max(anchor[1][0], test[1][0]), min(anchor[1][-1], test[1][-1])
+    areas = [np.diff(np.polyval(np.polyint(fit), (low, high)))[0] for fit in fits]
+    return 100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1)
+
+
+def akima_bd_rate(anchor, test):
+    fits = [Akima1DInterpolator(quality, np.log10(rate)) for rate, quality in (anchor, test)]
+    low, high = max(anchor[1][0], test[1][0]), min(anchor[1][-1], test[1][-1])
+    areas = [fit.integrate(low, high) for fit in fits]
+    return 100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1)
+
+
+def test_both_forms_of_bd_rate_are_those_of_their_formulas(tmp_path):
+    other = (0.08, 0.19, 0.33, 0.7, 1.15), (27.5, 30.2, 32.1, 35.4, 37.2)
+    for name, (rates, values) in {"anchor": (RATES, PSNR), "test": other}.items():
+        rows = [f"{rate},{value}" for rate, value in zip(rates, values, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["bpp,psnr", *rows]))
+    done = bench("bd", tmp_path / "anchor.csv", tmp_path / "test.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["form"]: row for row in json.loads(done.stdout)["rows"]}
+    anchor = RATES, PSNR
+    assert rows["cubic"]["bd_rate_percent"] == pytest.approx(cubic_bd_rate(anchor, other), rel=1e-3)
+    assert rows["akima"]["bd_rate_percent"] == pytest.approx(akima_bd_rate(anchor, other), rel=1e-3)
+    assert rows["akima"]["overlap"] == pytest.approx((37 - 28) / (37.2 - 27.5))
+
+
+def test_a_published_curve_is_compared_by_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
+    done = bench("bd", "VTM:CompressAI", tmp_path / "a.csv", "--metrics", "psnr", "--json")
+    assert done.returncode == 0, done.stderr
+    (rate, _) = json.loads(done.stdout)["rows"]
+    assert rate["metric"] == "PSNR (dB)"
+    several = bench("bd", "VTM", tmp_path / "a.csv")
+    assert several.returncode == 2
+    assert "VTM:CompressAI" in several.stderr
+
+
+def test_curves_apart_have_no_number_but_a_reason(tmp_path):
+    (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
+    (tmp_path / "b.csv").write_text("bpp,psnr\n.1,18\n.2,19\n.3,20\n.4,21\n")
+    done = bench("bd", tmp_path / "a.csv", tmp_path / "b.csv")
+    assert done.returncode == 0, done.stderr
+    assert "no BD-rate" in done.stdout

@@ -1,0 +1,269 @@
+"""Intervals of BD-rates: against computations one by one, and their coverage by simulation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from benchmark.compare.bd import compare
+from benchmark.compare.curves import Curve, Delta, bd_rate, curves, cut
+from benchmark.compare.interval import (
+    ResampledCurve,
+    bd_rate_interval,
+    bd_rates,
+    image_draws,
+    set_and_left_out,
+)
+from benchmark.metrics.frechet import frechet
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import summarise
+from support.rows.measured import row, sweep, table
+
+PSNR = Measure.named("psnr")
+MS_SSIM = Measure.named("ms_ssim")
+LPIPS = Measure.named("lpips")
+
+
+def drawn(points, seed, dips=False, draws=60):
+    """Random curves, their points in one order that is not that of their rates."""
+    random = np.random.default_rng(seed)
+    log_rate = np.sort(random.uniform(-1.2, 0.4, (draws, points)), axis=1)
+    quality = 25 + np.cumsum(random.uniform(0.2, 3, (draws, points)), axis=1)
+    if dips:
+        quality[:, 3] -= random.uniform(0, 4, draws)
+    order = random.permutation(points)
+    return ResampledCurve(log_rate[:, order], quality[:, order])
+
+
+@pytest.mark.parametrize("dips", [False, True])
+@pytest.mark.parametrize("up_to_bpp", [None, 0.8])
+def test_every_weighting_has_the_bd_rate_of_the_package(dips, up_to_bpp):
+    anchor, test = drawn(7, 1, dips), drawn(9, 2, dips)
+    result = bd_rates(anchor, test, up_to_bpp)
+    compared = 0
+    for place, value in enumerate(result.tolist()):
+        one, other = (
+            cut(Curve(10 ** curve.log_rate[place], curve.quality[place]), up_to_bpp)
+            for curve in (anchor, test)
+        )
+        expected = bd_rate(one, other, any_overlap=True)
+        if isinstance(expected, Delta) and np.isfinite(value):
+            assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-9)
+            compared += 1
+    assert compared > 40
+
+
+def uneven_rows(images):
+    """Half of the images gain a half of their bits, with noise, the others nothing."""
+    random = np.random.default_rng(3)
+    names = [f"{number:02d}" for number in range(images)]
+    rows = [*sweep("jpeg", names), *sweep("webp", names)]
+    of_image = dict(zip(names, random.lognormal(0, 0.3, images), strict=True))
+    gains = dict(zip(names, random.choice([0.5, 1.0], images), strict=True))
+    for record in rows:
+        own = of_image[record["image"]] * (
+            gains[record["image"]] if record["codec"] == "webp" else 1
+        )
+        record["num_bytes"] = int(4000 * own * record["setting_value"])
+        for column in ("psnr_db", "psnr_y_db"):
+            record[column] += 10 * np.log10(of_image[record["image"]])
+    return rows
+
+
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
+def test_the_interval_is_of_mean_curves_without_each_image_in_turn(measure):
+    """The wider bounds of Student's t (2.364624) and of the studentised bootstrap, moved."""
+    summary = summarise(table(uneven_rows(8)))
+    of = curves(summary, measure)
+    sign = 1 if measure.better == "higher" else -1
+    logs = []
+    for left_out in (None, *range(8)):
+        kept = [image for image in range(8) if image != left_out]
+        both = []
+        for label in ("jpeg", "webp"):
+            means = [one.image_values[measure.column][kept].mean() for one in of[label]]
+            rates = [one.image_bpp[kept].mean() for one in of[label]]
+            both.append(Curve(np.array(rates), sign * np.array([*map(measure.plotted, means)])))
+        logs.append(np.log1p(bd_rate(*both).value / 100))
+    (comparison,) = compare(summary, measure, "jpeg")
+    influence = 7 * (np.mean(logs[1:]) - logs[1:])
+    error = np.sqrt(np.mean(influence**2) / 7)
+    studentised = []
+    for counts in (8 * image_draws(8)).round().astype(int):
+        sample = np.repeat(influence, counts)
+        spread = max(np.mean((sample - sample.mean()) ** 2), np.mean(influence**2) / 4)
+        studentised.append(sample.mean() / np.sqrt(spread / 7))
+    share = norm.sf(2.364624 * np.sqrt(8 / 7))
+    low, high = np.quantile(studentised, [share, 1 - share])
+    ends = logs[0] - error * np.array([max(2.364624, high), min(-2.364624, low)])
+    assert comparison.rate_interval == pytest.approx(tuple(100 * np.expm1(ends)), rel=1e-5)
+    assert comparison.rate_interval.low < comparison.rate.value < comparison.rate_interval.high
+
+
+def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_says():
+    """The jackknife that computes every distance anew without one image after another."""
+    random = np.random.default_rng(11)
+    names, settings = [f"{number:02d}" for number in range(30)], range(5)
+    sources = [random.normal(random.normal(0, 0.5), 1, (60, 4)) for _ in names]
+    busy = random.lognormal(0, 0.3, len(names))
+    num_bytes, decoded = {}, {}
+    for codec, scale in (("jpeg", 1.0), ("webp", 0.8)):
+        for at in settings:
+            spread = scale * 0.5**at * busy
+            num_bytes[codec, at] = np.round(4000 * 2**at * busy * random.lognormal(0, 0.1, 30))
+            decoded[codec, at] = [
+                array + random.normal(0.3 * size, size, array.shape)
+                for array, size in zip(sources, spread, strict=True)
+            ]
+    fd = {key: frechet(sources, images) for key, images in decoded.items()}
+    rows = [
+        row(codec, at, name, num_bytes=int(num_bytes[codec, at][n]), lpips_alex=value)
+        for (codec, at), reduced in fd.items()
+        for n, (name, value) in enumerate(
+            zip(names, reduced.value + reduced.influence, strict=True)
+        )
+    ]
+    (result,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg")
+
+    def log_ratio(kept):
+        curves = [
+            Curve(
+                np.array([num_bytes[codec, at][kept].mean() for at in settings]),
+                -np.array(
+                    [
+                        frechet(
+                            [sources[n] for n in kept], [decoded[codec, at][n] for n in kept]
+                        ).value
+                        for at in settings
+                    ]
+                ),
+            )
+            for codec in ("jpeg", "webp")
+        ]
+        return np.log1p(bd_rate(*curves).value / 100)
+
+    everyone = np.arange(len(names))
+    assert np.log1p(result.rate.value / 100) == pytest.approx(log_ratio(everyone), rel=1e-6)
+    error = np.std([log_ratio(np.delete(everyone, n)) for n in everyone]) * np.sqrt(29)
+    low, high = np.log1p(np.array(result.rate_interval) / 100)
+    assert high - low == pytest.approx(2 * 2.045 * error, rel=0.15)  # Student's t of 29 degrees
+    assert result.images_rate.reason.startswith("it is a metric of whole sets")
+
+
+def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
+    rows = uneven_rows(8)
+    bits = {(record["image"], record["setting_value"]): record["num_bytes"] for record in rows[:48]}
+    for record in rows[48:]:
+        record["num_bytes"] = bits[record["image"], record["setting_value"]] // 2
+    for record in rows:
+        record["num_bytes"] -= record["num_bytes"] % 2
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert result.rate_interval == pytest.approx((-50, -50), abs=0.02)
+
+
+def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
+    (result,) = compare(summarise(table([*sweep("jpeg", "a"), *sweep("webp", "a")])), PSNR, "jpeg")
+    assert result.rate_interval is None
+    assert result.images_rate.interval is None
+    assert result.images_rate.quartiles == (result.images_rate.value,) * 2
+
+
+def test_curves_that_do_not_meet_without_some_image_have_no_interval():
+    apart = drawn(7, 4)
+    apart = ResampledCurve(np.sort(apart.log_rate), np.sort(apart.quality))
+    some = apart.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
+    assert bd_rate_interval(apart, ResampledCurve(apart.log_rate, some)) is None
+    assert bd_rate_interval(apart, apart) == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_pooled_rates_have_no_interval_since_curves_average_by_image():
+    rows = table([*sweep("jpeg"), *sweep("webp")])
+    (result,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
+    assert result.rate_interval is None
+    assert result.images_rate.interval is not None
+
+
+@pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
+def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
+    for both in ((drawn(points, 1), drawn(4, 2)), (drawn(4, 2), drawn(points, 1))):
+        assert (~np.isnan(bd_rates(*both))).any() == computed
+
+
+def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_the_curve_ends():
+    log_rate = np.tile(np.linspace(-1, 0.5, 7), (6, 1))
+    quality = 30 + 8 * log_rate + np.arange(6)[:, None] * log_rate**2
+    curve, dearer = ResampledCurve(log_rate, quality), ResampledCurve(log_rate + 0.1, quality)
+    worse = [
+        np.insert(axis, 3, axis[:, 3] - by, axis=1) for axis, by in zip(curve, (0, 1), strict=True)
+    ]
+    assert bd_rates(ResampledCurve(*worse), dearer) == pytest.approx(bd_rates(curve, dearer))
+    at = curve._replace(log_rate=log_rate - 1e-3 * (np.arange(6) % 2)[:, None])  # 0 or just below
+    for place, result in enumerate(bd_rates(at, dearer, 1.0).tolist()):
+        first, second = (
+            cut(Curve(10 ** one.log_rate[place], one.quality[place]), 1.0) for one in (at, dearer)
+        )
+        assert result == pytest.approx(bd_rate(first, second, any_overlap=True).value, rel=1e-6)
+    above = curve._replace(quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None])
+    assert np.isnan(bd_rates(curve, above)).all()  # they touch
+    bent = ResampledCurve(
+        np.array([[-1, -0.9, -0.2, 0.2, 0.3, 0.4, 0.5]]),
+        np.array([[1, 1.6, 1.7, 3.2, 7.6, 11.5, 15.3]]),
+    )
+    assert np.isnan(bd_rates(bent, bent, 10**-0.16))  # Akima's curve falls before it rises
+    assert bd_rates(bent, bent, 10**0.35) == pytest.approx([0])
+
+
+QUALITIES = np.arange(27.0, 43, 3)  # dB that settings aim at
+# Of images' rates at equal quality: spread of their logarithm; of codecs: change of log rate, its
+# spread, its slope over log rate and over dB.
+GENERATORS = {
+    "similar codecs": (0.5, -0.05, 0.05, 0.03, 0.0),
+    "lognormal rates": (1.0, -0.2, 0.1, 0.08, 0.0),
+    "lognormal rates, gain where they are low": (1.0, -0.2, 0.04, 0.2, 0.0),
+    "driven by quality": (0.6, -0.15, 0.1, 0.05, 0.0),
+    "driven by quality, gain where rates are low": (0.6, -0.15, 0.04, 0.125, 0.0),
+    "crossing curves": (0.5, 0.0, 0.05, 0.0, 0.03),
+}
+
+
+def made_up_images(kind, images, random):
+    """Rates (bpp) and dB of two codecs, four arrays of shape (images, settings)."""
+    sigma, gain, spread, by_rate, by_quality = GENERATORS[kind]
+    busy = random.normal(0, sigma, (images, 1))
+    slope = 0.16 * np.exp(random.normal(0, 0.12, (images, 1)))
+    first = QUALITIES - 1.5 * busy + random.normal(0, 0.5, (images, 1))
+    second = first + 0.7 + random.normal(0, 0.3, (images, 1))
+    if kind.startswith("driven"):
+        second = np.broadcast_to(QUALITIES, first.shape)
+    change = gain + by_rate * busy + spread * random.normal(size=(images, 1))
+    change = change + (by_quality + by_quality / 3 * random.normal(size=(images, 1))) * (
+        second - 34
+    )
+    one, other = (np.exp(busy - 1 + slope * (dB - 34)) for dB in (first, second))
+    return one, first, other * np.exp(change), second
+
+
+def curves_of(weights, rates, quality, other_rates, other):
+    return (
+        ResampledCurve(np.log10(weights @ rates), weights @ quality),
+        ResampledCurve(np.log10(weights @ other_rates), weights @ other),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "least"), [(8, 0.88), (24, 0.92), (100, 0.92)])
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_says(
+    kind, images, least
+):
+    everyone = np.full((1, 200_000), 1 / 200_000)
+    truth = bd_rates(*curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))))
+    weights, sets = set_and_left_out(images), 1000
+    below = above = 0
+    for seed in range(sets):
+        sample = made_up_images(kind, images, np.random.default_rng([seed, images]))
+        low, high = bd_rate_interval(*curves_of(weights, *sample))
+        below, above = below + (high < truth[0]), above + (low > truth[0])
+    share = 1 - (below + above) / sets
+    assert share >= least, (kind, images, share, below / sets, above / sets)

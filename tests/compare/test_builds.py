@@ -1,0 +1,297 @@
+"""Builds and families: variants that are joined are of one program or weight file."""
+
+import pytest
+
+from benchmark.compare.bd import default_anchor
+from benchmark.compare.builds import (
+    beta_of,
+    betas,
+    is_default,
+    one_build,
+    origin,
+    realism_grid,
+    records,
+)
+from benchmark.compare.curves import curves
+from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.published.realism_sweep import measured_sweep
+from benchmark.metrics.measure import Measure, protocols
+from benchmark.registry import METRICS
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.texts import mixed_sentences
+from support.rows.measured import row, sweep, table
+
+PSNR, LPIPS, SQUEEZE, DISTS = map(Measure.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
+IMAGES = ("a", "bb", "ccc")
+BETAS = (0, 1.28, 2.56, 3.84)
+SQUEEZE_ID = protocols(METRICS)["lpips_squeeze"]
+
+
+def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
+    """Rows of a realism weight at three rates: more of it costs PSNR and gains LPIPS."""
+    return [
+        row("ours", q, image, variant=f"beta={beta:g}{size}", setting_name="q",
+            fingerprint=fingerprint, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta,
+            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
+            codec_version=f"checkpoint {fingerprint[:7]}: 9 steps",
+            stream_sha256=f"s{beta}{size}{q}{image}{fingerprint}",
+            decoded_sha256=f"d{beta}{q}{image}",
+            **{"lpips_squeeze": 0.2 / (1 + q + beta), **columns})
+        for q in (0, 1, 2) for image in IMAGES
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Bundled rows of our codec at four realism weights, and of a reference."""
+    elsewhere = Store(tmp_path / "elsewhere")
+    ours = [one for beta in BETAS for one in of_beta(beta)]
+    vtm = [
+        row("vtm", q, image, num_bytes=900 * 2**q, lpips_squeeze=0.15 / (1 + q),
+            lpips_squeeze_protocol=SQUEEZE_ID)
+        for q in (0, 1, 2) for image in IMAGES
+    ]  # fmt: skip
+    elsewhere.append([*ours, *vtm, *sweep("jpeg", variant="optimize=1")])
+    store = Store(tmp_path / "kodak")
+    store.ship("field", elsewhere.table())
+    return store
+
+
+NOISY = {"fingerprint": "noisy" * 12, "run": "20270101T000000-aa"}
+
+
+def surface(store):
+    return realism_grid(summarise(store.table()), PSNR, [SQUEEZE])
+
+
+def test_one_noisy_network_does_not_join_a_surface_of_another(store):
+    before = surface(store)
+    store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
+    summary = summarise(store.table())
+    assert {
+        p.edition.build.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"
+    } == {"noisy"}
+    after = surface(store)
+    assert after.betas == BETAS
+    assert after.distortion_values.tolist() == before.distortion_values.tolist()
+    assert (
+        after.origin
+        == before.origin
+        == "recorded (a pack, or bundled rows) with " + ("checkpoint bundled: 9 steps")
+    )
+    assert before.left_out == ()
+    assert after.left_out == (
+        "left out: ours:beta=3.84 q=0, q=1, q=2: of another build (checkpoint noisyno) than the "
+        "others (checkpoint bundled, bundled)",
+    )
+    sweep = measured_sweep(summary, PSNR, SQUEEZE, before.bpp[0, 1])
+    assert [step.distortion.value for step in sweep.steps] == pytest.approx(
+        before.distortion_values[:, 1].tolist()
+    )
+    assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled: 9 steps"}
+    assert sweep.curve.recorded
+    assert sweep.left_out == after.left_out
+
+
+def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
+    rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
+    summary = summarise(table(rows))
+    result = realism_grid(summary, PSNR, [SQUEEZE])
+    assert result.betas == BETAS[:3]
+    assert "of another build (checkpoint noisyno)" in result.left_out[0]
+    two = summarise(table([record for record in rows if record["variant"] != "beta=0"]))
+    assert "of another build" in realism_grid(two, PSNR, [SQUEEZE])
+
+
+def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
+    store.append([one for beta in BETAS for one in of_beta(beta, **NOISY)])
+    summary = summarise(store.table())
+    family = betas(summary, (PSNR, SQUEEZE))
+    assert {p.edition.build.fingerprint[:5] for of in family.points.values() for p in of} == {
+        "noisy"
+    }
+    assert family.left_out == ()
+    older = one_build(summary, lambda one: one.codec == "ours", (PSNR, SQUEEZE), "bundled")
+    assert list(older.points) == [f"ours:beta={beta:g}" for beta in BETAS]
+    assert {p.edition.bundled for of in older.points.values() for p in of} == {True}
+
+
+def test_of_two_builds_the_newest_run_of_any_variant_decides():
+    runs = {"newest": ("2025", "2028"), "middle": ("2026", "2026")}
+    rows = [
+        one
+        for name, of in runs.items()
+        for beta, run in zip(BETAS, of, strict=False)
+        for one in of_beta(beta, fingerprint=name, run=run)
+    ]
+    (family,) = {p.edition.build for of in betas(summarise(table(rows)), ()).points.values()
+                 for p in of}  # fmt: skip
+    assert family.fingerprint == "newest"
+
+
+def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_settings_of_all():
+    rows = [one for beta in BETAS for one in of_beta(beta)]
+    for record in rows:  # the rates fall with q, but those of the largest beta rise
+        rises = record["variant"] == "beta=3.84"
+        record["num_bytes"] = 1000 * 2 ** int(
+            record["setting_value"] if rises else 3 - record["setting_value"]
+        )
+    rows = [
+        record
+        for record in rows
+        if (record["variant"], record["setting_value"]) != ("beta=1.28", 1.0)
+    ]
+
+    def grid(rows):
+        return realism_grid(summarise(table(rows)), PSNR, [PSNR, LPIPS, SQUEEZE, DISTS])
+
+    result = grid(rows)
+    assert (result.betas, result.settings) == (BETAS, ("q=2", "q=0"))
+    value = {(record["variant"], f"q={record['setting_value']:g}"): record for record in rows}
+    assert records(result) == [
+        {"beta": beta, "setting": at, "bpp": value[f"beta={beta:g}", at]["num_bytes"] / 1000,
+         "psnr_db": value[f"beta={beta:g}", at]["psnr_db"], "images": 3,
+         "lpips_squeeze": pytest.approx(value[f"beta={beta:g}", at]["lpips_squeeze"])}
+        for beta in BETAS for at in result.settings
+    ]  # fmt: skip
+    for record in rows:
+        if record["variant"] == "beta=0":
+            record["lpips_squeeze"] = None
+    result = grid(rows)
+    assert (result.betas, result.realism) == (BETAS, LPIPS)
+    (message,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
+    why = "lpips_squeeze of 0 of 3 images: not computed"
+    assert message == f"left out: ours:beta=0 q=2, q=1, q=0: {why}"
+    older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
+    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (message,)
+    assert grid(rows[:9]) == "1 values of beta are measured, a surface needs 3"
+    single = [
+        record
+        for record in rows
+        if record["variant"] != "beta=2.56" or record["setting_value"] == 1
+    ]
+    assert grid(single).startswith("no measure of realism has values at 2 settings of all its")
+
+
+def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
+    def found(*rows):
+        return list(betas(summarise(table([one for of in rows for one in of])), [PSNR]).points)
+
+    micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
+    small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
+    other = [record | {"codec": "webp", "cell": "x" + record["cell"]} for record in of_beta(0)]
+    assert found(*micro, of_beta(0), other) == ["ours:beta=0"]
+    assert found(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
+    editions = [
+        point.edition
+        for of in (of_beta(1.28), micro[0], small[0], other, sweep("ours"))
+        for point in summarise(table(of)).points[:1]
+    ]
+    assert [beta_of(edition) for edition in editions] == [1.28, 0, 0, None, None]
+    assert [is_default(edition) for edition in editions] == [True, False, False, True, True]
+
+
+def test_points_say_which_of_them_were_measured_here():
+    rows = [*of_beta(0, recorded=True), *of_beta(1.28)[:3], *of_beta(2.56, caveat="a trial")]
+    summary = summarise(table(rows))
+    message = "checkpoint bundled: 9 steps; checkpoint bundled: 9 steps, a trial"
+    recorded = "recorded (a pack, or bundled rows)"
+    assert (
+        origin(summary.points) == f"measured here with {message}, of which ours:beta=0 {recorded}"
+    )
+    assert origin(summary.points[3:]) == f"measured here with {message}"
+    assert betas(summary, [PSNR]).described == (
+        "ours:beta=0, ours:beta=1.28, ours:beta=2.56 (checkpoint bundled)"
+    )
+
+
+def without_lpips(rows):
+    gone = {
+        f"{name}{end}": None
+        for name in ("lpips_alex", "lpips_squeeze")
+        for end in ("", "_protocol")
+    }
+    return [
+        record | gone | {"run": "20270101T000000-aa", "cell": record["cell"] + "x"}
+        for record in rows
+    ]
+
+
+def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixels(store):
+    before = summarise(store.table())
+    mine = [record | {"fingerprint": "another build"} for record in of_beta(0)]
+    store.append(without_lpips(mine))
+    after = summarise(store.table())
+    assert after.labels == before.labels
+    for measure in (PSNR, LPIPS, SQUEEZE):
+        first, second = (curves(one, measure)["ours:beta=0"] for one in (before, after))
+        assert [p.means[measure.column] for p in first] == [p.means[measure.column] for p in second]
+    assert after.points[0].edition.version == "checkpoint bundled: 9 steps"
+    assert {p.edition.recorded for p in after.points if p.label == "ours:beta=0"} == {False}
+
+
+def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
+    mine = [
+        record | {"psnr_db": record["psnr_db"] + 1, "fingerprint": "another"}
+        for record in of_beta(0)
+    ]
+    store.append(without_lpips([record | {"decoded_sha256": "other"} for record in mine]))
+    summary = summarise(store.table())
+    (first, *_) = curves(summary, PSNR)["ours:beta=0"]
+    assert first.means["psnr_db"].value == 31.0
+    assert "ours:beta=0" not in curves(summary, SQUEEZE)
+    (left,) = summary.left_out
+    assert (left.label, left.rows) == ("ours:beta=0", 9)
+    assert "bundled, of another build" in left.why
+
+
+def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
+    mine = [
+        record | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for record in of_beta(3.84)
+    ]
+    store.append(mine)
+    result = betas(summarise(store.table()), (PSNR, SQUEEZE))
+    assert len(result.points) == len(BETAS)
+    assert all(of[0].edition.bundled for of in result.points.values())
+    assert "left out: ours:beta=3.84" in result.left_out[0]
+
+
+def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
+    mine = [record for record in of_beta(0, **NOISY) if record["image"] == "a"]
+    store.append(mine)
+    summary = summarise(store.table())
+    points = curves(summary, PSNR)["ours:beta=0"]
+    assert [(p.images, p.edition.bundled) for p in points] == [(3, True)] * 3
+    assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {3}
+    (left,) = summary.left_out
+    assert (left.rows, left.why.partition(":")[0]) == (3, "over fewer images than another build")
+
+
+def test_measuring_plain_jpeg_does_not_change_the_default_anchor(store):
+    assert default_anchor([summarise(store.table())], [PSNR]) == "jpeg:optimize=1"
+    store.append(sweep("jpeg", run="2027"))
+    assert default_anchor([summarise(store.table())], [PSNR]) == "jpeg:optimize=1"
+    only = Store(store.folder.parent / "only")
+    only.append(sweep("jpeg"))
+    assert default_anchor([summarise(only.table())], [PSNR]) == "jpeg"
+
+
+def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
+    store.append(of_beta(0, size=":size=micro", **NOISY))
+    curves = measured_panel(summarise(store.table()), PSNR).curves
+    assert "ours:beta=0:size=micro" in {curve.system.label for curve in curves}
+    assert {curve.build for curve in curves} == {""}
+
+
+def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table(store):
+    store.append(of_beta(3.84, **NOISY))
+    summary = summarise(store.table())
+    names = {curve.system.label: curve.name for curve in measured_panel(summary, PSNR).curves}
+    assert names["ours:beta=3.84"] == "CRDR β=3.84"
+    assert names["ours:beta=0"] == "CRDR β=0"
+    message = (
+        "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
+        "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
+    )
+    assert message in mixed_sentences(summary)

@@ -1,0 +1,391 @@
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import trapezoid
+from scipy.interpolate import Akima1DInterpolator, interp1d
+
+from benchmark.compare.bd import LeftOutPoint, compare
+from benchmark.compare.curves import (
+    Curve,
+    Delta,
+    NoDelta,
+    bd_metric,
+    bd_quality,
+    bd_rate,
+    below_front,
+    crossing,
+    curve_of,
+    curves,
+    cut,
+    excluded,
+    image_curves,
+    integral,
+    interpolated,
+    pareto_front,
+)
+from benchmark.compare.published.curves import CurvePoint, SystemCurve
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import summarise
+from benchmark.rows.systems import SYSTEMS
+from support.rows.measured import PROTOCOLS, row, sweep, table
+
+PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
+LPIPS = Measure("lpips_alex", "LPIPS", "lower")
+FD = Measure("fd_squeeze", "FD", "lower", "decades", of_sets=True)
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
+ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
+
+
+def line(bpp, offset_db, db_per_decade):
+    """Quality linear in log rate: what Akima's interpolation reproduces exactly."""
+    rates = np.array(bpp)
+    return Curve(rates, offset_db + db_per_decade * np.log10(rates))
+
+
+@given(st.floats(0.05, 20))
+def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
+    result = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
+    assert result.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
+    assert result.overlap == 1
+
+
+def test_a_fifth_less_rate_is_minus_twenty_percent_and_a_decibel_more_is_one_decibel():
+    assert bd_rate(ANCHOR, Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)).value == pytest.approx(-20)
+    assert bd_rate(ANCHOR, ANCHOR) == bd_quality(ANCHOR, ANCHOR) == Delta(0.0, 1.0)
+    better = Curve(ANCHOR.bpp, ANCHOR.quality + 1)
+    assert bd_quality(ANCHOR, better).value == pytest.approx(1, abs=1e-12)
+
+
+def test_lines_in_log_rate_differ_as_computed_by_hand():
+    # log10 rate is (q - 30) / 10 and (q - 31) / 8: on the shared qualities, 21 to 35.8 dB, the
+    # mean difference is that at their middle.
+    anchor, test = line([0.1, 0.3, 1, 4], 30, 10), line([0.05, 0.2, 1, 4], 31, 8)
+    low = max(anchor.quality[0], test.quality[0])
+    high = min(anchor.quality[-1], test.quality[-1])
+    middle = (low + high) / 2
+    expected = 100 * (10 ** ((middle - 31) / 8 - (middle - 30) / 10) - 1)
+    assert bd_rate(anchor, test).value == pytest.approx(expected, abs=1e-9)
+
+
+def test_bd_rate_is_the_integral_between_akima_curves():
+    test = Curve(np.array([0.07, 0.15, 0.4, 0.9, 1.2, 1.9]), np.array([27.0, 31, 35, 37, 38.5, 41]))
+    low, high = 28.0, 40.0
+    curve = [Akima1DInterpolator(c.quality, np.log10(c.bpp)) for c in (ANCHOR, test)]
+    at = low + (np.arange(200_000) + 0.5) / 200_000 * (high - low)
+    expected = 100 * (10 ** np.mean(curve[1](at) - curve[0](at)) - 1)
+    assert bd_rate(ANCHOR, test).value == pytest.approx(expected, abs=1e-7)
+
+
+def test_distances_of_distributions_are_compared_by_their_logarithm():
+    """log10 FD falls linearly with log10 rate, so the BD-rate is that at the middle of both."""
+    rates = np.array([0.1, 0.2, 0.4, 0.8])
+    values = [10 ** (2 - 0.8 * np.log10(rates)), 10 ** (2.05 - 0.7 * np.log10(rates))]
+    anchor, test = (curve_of(rates.tolist(), value.tolist(), FD) for value in values)
+    middle = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
+    at = np.mean(np.log10(middle))
+    expected = 100 * (10 ** ((2.05 - at) / 0.7 - (2 - at) / 0.8) - 1)
+    assert bd_rate(anchor, test).value == pytest.approx(expected, abs=1e-9)
+    less = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
+    assert bd_metric(anchor, less, FD).value == pytest.approx(-10, abs=1e-9)
+    assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
+    edition = summarise(table(sweep("jpeg")), PROTOCOLS).points[0].edition
+    points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
+    drawn = SystemCurve(SYSTEMS[0], tuple(points), edition).rates(FD)
+    assert np.array_equal(drawn, anchor)
+
+
+def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
+    """Settings beyond what a codec can do give equal streams: two in six are no doubt of it."""
+    twice = Curve(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
+    assert np.isnan(below_front(twice)).all()
+    first = Curve(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
+    assert np.isnan(below_front(first)).all()
+    cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
+    assert bd_rate(twice, cheaper) == bd_rate(ANCHOR, cheaper)
+    beaten = Curve(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
+    assert below_front(beaten)[:2].tolist() == [0, 0]
+
+
+def test_curves_cross_where_the_other_one_needs_fewer_bits():
+    """Lines of 10 and 8 dB a decade, through 30 and 31.2 dB at 1 bpp, meet at 36 dB."""
+    rates = np.geomspace(0.1, 10, 9)
+    anchor, test = line(rates, 30, 10), line(rates, 31.2, 8)
+    at = np.linspace(23.2, 39.2, 101)[1:-1]  # the qualities of both
+    ahead = (at - 31.2) / 8 - (at - 30) / 10
+    expected = at[(at > 36) & (ahead > math.log10(1.01))][0]
+    assert crossing(anchor, test) == pytest.approx(expected, abs=1e-9)
+    assert crossing(test, anchor) == pytest.approx(expected, abs=1e-9)
+    assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality)) is None
+    hardly = np.where(anchor.quality > 36, 0.995, 1.001)
+    assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality)) is None
+
+
+@pytest.mark.parametrize("points", [2, 3, 5, 9])
+def test_interpolation_is_akimas_also_over_stretches_that_are_straight(points):
+    random = np.random.default_rng(points)
+    x = np.cumsum(random.uniform(0.1, 1, (40, points)), axis=1)
+    steps = random.uniform(-1, 2, (40, points))
+    width = np.diff(x, axis=1, prepend=0)
+    steps[::4] = width[::4]  # a line; then two of another slope each
+    steps[1::4] = width[1::4] * np.where(np.arange(points) < points // 2, 1.7, 0.3)
+    y = np.cumsum(steps, axis=1)
+    at = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
+    at[:4] = x[range(4), [0, points // 2, -1, points // 2]]
+    value, whole = interpolated(x, y, at), integral(x, y, at)
+    for n in range(40):
+        theirs = Akima1DInterpolator(x[n], y[n]) if points > 2 else interp1d(x[n], y[n])
+        assert value[n] == pytest.approx(float(theirs(at[n])), abs=1e-9)
+        grid = np.linspace(x[n, 0], at[n], 2001)
+        assert whole[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
+    for beyond in (x[:, 0] - 1e-9, x[:, -1] + 1e-9):
+        assert np.isnan(interpolated(x, y, beyond)).all()
+    assert interpolated(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9])).tolist() == [
+        y[0, 0], pytest.approx(np.nan, nan_ok=True),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
+def test_the_pareto_front_is_what_nothing_beats(points):
+    front = pareto_front(Curve(*map(np.array, zip(*points, strict=True))))
+    kept = set(zip(front.bpp.tolist(), front.quality.tolist(), strict=True))
+    for bpp, quality in points:
+        beaten = any(b <= bpp and q >= quality and (b, q) != (bpp, quality) for b, q in points)
+        assert ((bpp, quality) in kept) == (not beaten)
+
+
+def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
+    short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
+    assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR).reason
+    assert "it has 3 of the 4" in bd_quality(ANCHOR, short).reason
+    assert bd_metric(ANCHOR, short, LPIPS) == bd_quality(ANCHOR, short)
+    falling = Curve(np.array([0.1, 0.2, 0.3, 0.4]), np.array([30.0, 32, 31, 34]))
+    assert "it has 3 of the 4" in bd_rate(ANCHOR, falling).reason
+    dearer = cut(Curve(10 * ANCHOR.bpp, ANCHOR.quality), 0.9)
+    assert "it has 0 of the 4" in bd_rate(cut(ANCHOR, 0.9), dearer).reason
+    assert "the anchor has 0 of the 4" in bd_rate(dearer, cut(ANCHOR, 0.9)).reason
+
+
+def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
+    curve = Curve(np.array([0.4, 0.1, 0.2, 0.3, 0.5, 0.1]), np.array([29.5, 30, 33, 27, 33, 28]))
+    expected = [3.5, np.nan, np.nan, 6.0, 0.0, 2.0]
+    assert below_front(curve).tolist() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("points", "bad", "refused"), [(10, 2, False), (10, 3, True), (7, 3, True)]
+)
+def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, refused):
+    rates = np.geomspace(0.1, 2, points)
+    quality = 30 + 10 * np.log10(rates / 0.1)
+    worse = quality.copy()
+    worse[2 : 2 * bad + 1 : 2] -= 6
+    for anchor, test in (("quality", "worse"), ("worse", "quality")):
+        curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
+        result = bd_rate(curve[anchor], curve[test])
+        assert isinstance(result, NoDelta) is refused
+        if refused:
+            whose = "it" if test == "worse" else "the anchor"
+            assert f"{bad} of {points} points of {whose} lie below" in result.reason
+            assert isinstance(bd_quality(curve[anchor], curve[test]), NoDelta)
+
+
+def test_a_cut_does_not_hide_the_points_below_the_front():
+    rates = np.geomspace(0.1, 2, 8)
+    quality = 30 + 10 * np.log10(rates / 0.1)
+    quality[[2, 4]] -= 6
+    assert "2 of 7 points of it" in bd_rate(ANCHOR, cut(Curve(rates, quality), 1.0)).reason
+
+
+def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
+    above = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
+    refused = bd_rate(ANCHOR, above)
+    assert refused == NoDelta(
+        "the curves share less than a third of the range that they span together",
+        pytest.approx(5 / 19),
+    )
+    assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
+    assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)), Delta)
+    dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
+    for delta in (bd_quality, partial(bd_metric, measure=PSNR)):
+        assert isinstance(delta(ANCHOR, dearer), NoDelta)
+        assert isinstance(delta(ANCHOR, dearer, any_overlap=True), Delta)
+    never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
+    assert bd_rate(ANCHOR, never, any_overlap=True) == NoDelta(
+        "the curves have no quality or rate in common", 0.0
+    )
+    assert isinstance(bd_quality(ANCHOR, never), Delta)
+    assert isinstance(bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)), NoDelta)
+
+
+def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
+    straight = line([0.1, 0.2, 0.4, 0.8, 1.6], 40, 10)
+    result = cut(straight, 0.5)
+    assert result.bpp.tolist() == [0.1, 0.2, 0.4, 0.5]
+    assert result.quality[-1] == pytest.approx(40 + 10 * math.log10(0.5), abs=1e-12)
+    assert cut(straight, 2.0).bpp.tolist() == straight.bpp.tolist()
+    assert cut(straight, 0.4).bpp.tolist() == [0.1, 0.2, 0.4]
+    assert cut(straight, 0.05).bpp.size == 0
+
+
+def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
+    low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
+    half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
+    result = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
+    assert result.value == pytest.approx(-50, abs=1e-9)
+
+
+def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
+    # Two ranges of 12 dB, moved by s, share (12 - s) of (12 + s): half at s = 4.
+    for shift_db in (3.9, 4.1):
+        result = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db))
+        assert result.overlap == pytest.approx((12 - shift_db) / (12 + shift_db))
+        assert result.doubtful is (shift_db > 4)
+    middle = (ANCHOR.quality.min() + ANCHOR.quality.max()) / 2
+    within = Curve(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
+    assert bd_rate(ANCHOR, within).overlap == pytest.approx(1 / 4)
+    assert bd_rate(within, ANCHOR).overlap == pytest.approx(1 / 4)
+
+
+def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keeps_its_sign():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for record in rows:
+        record["num_bytes"] = int(
+            (30 if record["codec"] == "webp" else 40) * record["setting_value"]
+        )
+    (result,) = compare(summarise(table(rows)), LPIPS, "jpeg")
+    assert result.rate.value == pytest.approx(-25, abs=1e-6)
+    assert result.images_rate.value == pytest.approx(-25, abs=1e-6)
+    assert result.quality.value < 0
+
+
+def test_ms_ssim_is_compared_in_decibels():
+    summary = summarise(table([*sweep("jpeg"), *sweep("webp", ms_ssim=None)]))
+    rows = sweep("jpeg") + [
+        record | {"ms_ssim": 1 - (1 - record["ms_ssim"]) / 10} for record in sweep("webp")
+    ]
+    (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
+    assert result.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
+    assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0].why
+    assert MS_SSIM.axis_label == "MS-SSIM (dB)"
+
+
+def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
+    factors = {"a": 0.5, "bb": 1.0, "ccc": 0.9}
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for record in rows:
+        record["num_bytes"] = int(1000 * record["setting_value"])
+        if record["codec"] == "webp":
+            record["num_bytes"] = int(record["num_bytes"] * factors[record["image"]])
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert result.images_rate[:4] == (pytest.approx(-20, abs=1e-9), 3, 0, 0)
+    assert result.images_rate.median == pytest.approx(-10, abs=1e-9)
+    assert result.images_rate.quartiles == pytest.approx((-30, -5), abs=1e-9)
+    assert result.rate.value == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
+
+
+def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for record in rows:
+        if record["image"] != "bb":
+            record["psnr_db"] = 30.0
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert (result.images_rate.images, result.images_rate.refused) == (1, 2)
+    for record in rows:
+        record["psnr_db"] += 50 * (record["codec"] == "webp" and record["image"] == "bb")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert result.images_rate.reason.startswith("in no image: the curves have no quality")
+    assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.reason.startswith(
+        "webp has no"
+    )
+
+
+def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
+    """To first order: a spread of percent, over the mean ratio."""
+    rows = [*sweep("jpeg", ("a", "bb")), *sweep("webp", ("a", "bb"))]
+    for record in rows:
+        half = record["codec"] == "webp" and record["image"] == "a"
+        record["num_bytes"] = int((500 if half else 1000) * record["setting_value"])
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    reach = math.exp(12.7062 * 25 / 75)  # t of one degree, the standard error of -50 and 0 %
+    expected = (100 * (0.75 / reach - 1), 100 * (0.75 * reach - 1))
+    assert result.images_rate.interval == pytest.approx(expected, rel=1e-5)
+    assert result.rate_interval is not None
+
+
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
+def test_points_below_the_front_are_left_out_by_how_much_another_is_better(measure):
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    better = {"psnr_db": 26.0, "ms_ssim": 0.95, "lpips_alex": 0.05}
+    worse = {"psnr_db": 25.5, "ms_ssim": 0.9, "lpips_alex": 0.09}
+    for record in rows:
+        record["num_bytes"] = int(100 * record["setting_value"])
+        if record["codec"] == "webp":
+            record.update({10: better, 20: worse}.get(record["setting_value"], {}))
+
+    def left_out(up_to_bpp=None):
+        return compare(summarise(table(rows)), measure, "jpeg", up_to_bpp)[0].left_out
+
+    gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[measure.column]
+    expected = (LeftOutPoint("webp", "quality=20", pytest.approx(gap)),)
+    assert left_out() == left_out(2.0) == expected  # bpp of that setting
+    assert left_out(1.99) == ()
+
+
+def test_incomplete_points_are_neither_drawn_nor_compared():
+    rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
+    summary = summarise(table(rows))
+    assert list(curves(summary, PSNR)) == ["jpeg"]
+    assert {(reason.label, reason.why) for reason in excluded(summary, PSNR)} == {
+        ("webp", "2 of 3 images")
+    }
+    lost = [
+        record | {"psnr_db": None} if record["image"] == "a" else record for record in sweep("webp")
+    ]
+    none = [record | {"psnr_db": None, "psnr_db_reason": "no"} for record in sweep("webp")]
+    empty = [row("jpeg", 5, "a", num_bytes=0)]
+    for some, why in (
+        ([*sweep("jpeg"), *lost], "psnr_db of 2 of 3 images: not computed"),
+        (none, "psnr_db of 0 of 3 images: no"),
+        (empty, "no bits, which no rate-distortion curve has a place for"),
+    ):
+        assert {reason.why for reason in excluded(summarise(table(some)), PSNR)} == {why}
+    assert not Delta(0.0, 0.5).doubtful
+    assert image_curves([], PSNR) == {}
+    assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
+    (result,) = compare(summary, PSNR, "jpeg")
+    assert result.rate == result.quality == NoDelta("it has no complete point")
+    assert not result.few
+    dearer = [record | {"num_bytes": 9 * record["num_bytes"]} for record in sweep("webp")]
+    for any_overlap, kind in ((False, NoDelta), (True, Delta)):
+        options = {"any_overlap": True} if any_overlap else {}
+        (result,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
+        assert isinstance(result.quality, kind)
+
+
+def test_points_with_identical_images_are_not_drawn():
+    rows = [row("raw", 8, name, psnr_db=math.inf, ms_ssim=1.0) for name in "ab"]
+    rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
+    summary = summarise(table(rows))
+    assert curves(summary, PSNR) == {}
+    assert [reason.why for reason in excluded(summary, PSNR)] == [
+        "identical to the source in 2 of 2 images",
+        "identical to the source in 1 of 2 images",
+    ]
+    assert list(curves(summary, MS_SSIM)) == ["jpeg"]
+    assert list(curves(summary, LPIPS)) == ["raw", "jpeg"]
+
+
+def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for record in rows:
+        if record["image"] == "a":
+            record["ms_ssim"] = None
+    (points, _) = curves(summarise(table(rows)), MS_SSIM).values()
+    rates = [point.means["ms_ssim"].bpp for point in points]
+    assert rates == sorted(rates)
+    assert all(point.means["ms_ssim"].images == 2 for point in points)
+    assert rates[0] != points[0].bpp

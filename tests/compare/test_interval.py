@@ -1,0 +1,207 @@
+"""Intervals of means, changes and distribution metrics, against textbook values and scipy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmark.codec import Setting
+from benchmark.compare.interval import (
+    bootstrap_interval,
+    change_interval,
+    draw_spreads,
+    draws_interval,
+    image_draws,
+    jackknife_interval,
+    point_interval,
+    records,
+    set_and_left_out,
+    studentised,
+)
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Edition, Point, summarise
+from support.rows.measured import row, sweep, table
+
+PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
+FD = Measure("fd", "FD", "lower", of_sets=True)
+
+
+def point(values, order=None):
+    ids = np.arange(len(values)) if order is None else order
+    edition = Edition("jpeg", "jpeg", "1", "", "", (), ())
+    columns = {"psnr_db": np.asarray(values, float), "fd": np.asarray(values, float)}
+    return Point(
+        edition, Setting("q", 1), 1.0, len(values), 0, 0, (), {}, ids, np.ones(len(values)), columns
+    )
+
+
+def test_a_jackknife_interval_of_a_mean_is_students():
+    values = np.random.default_rng(1).gamma(2, size=24)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert jackknife_interval(values) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_a_bootstrap_interval_agrees_with_scipys():
+    values = np.random.default_rng(2).gamma(2, size=24)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(3)
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    pinned = bootstrap_interval(np.arange(24.0))  # published tables have these draws
+    assert pinned == pytest.approx((8.665625, 14.334375), rel=1e-12)
+    # a thousand draws know a 2.5 % quantile of a normal mean to about a tenth of its spread
+    assert bootstrap_interval(values) == pytest.approx(tuple(theirs), abs=0.06 * width)
+
+
+def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
+    draws = image_draws(24)
+    assert draws.sum(axis=1) == pytest.approx(np.ones(len(draws)), abs=1e-12)
+    assert draws.mean(axis=0) == pytest.approx(np.full(24, 1 / 24), rel=0.1)
+    assert np.any(draws == 0)
+    assert np.array_equal(draws, image_draws(24))
+    values = np.random.default_rng(4).gamma(2, size=9)
+    expected = [values.mean(), *(np.delete(values, at).mean() for at in range(9))]
+    assert set_and_left_out(9) @ values == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("images", [2, 3, 9])
+def test_a_studentised_mean_is_that_of_the_images_drawn(images):
+    values = np.random.default_rng(8).gamma(2, size=images)
+    centred, expected = values - values.mean(), []
+    for counts in np.rint(images * image_draws(images)).astype(int):
+        drawn = np.repeat(centred, counts)
+        variance = max(drawn.var(), np.mean(centred**2) / 4)
+        expected.append(drawn.mean() / np.sqrt(variance / (images - 1)))
+    both = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
+    result = studentised(both, image_draws(images))
+    assert result[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
+    assert not result[:, 1].any()
+
+
+def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
+    values = np.random.default_rng(4).gamma(2, size=9)
+    order = np.random.default_rng(5).permutation(9)
+    assert point_interval(point(values), PSNR) == point_interval(point(values[order], order), PSNR)
+    known = point_interval(point([30.0, 31.0, 33.0]), FD)
+    assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == known
+    assert point_interval(point([30.0]), PSNR) is None
+    assert point_interval(point(values[:2]), PSNR) == bootstrap_interval(values[:2])
+    assert point_interval(point(values), FD) == jackknife_interval(values)
+    assert point_interval(point(values), replace(FD, by_image=False)) is None
+
+
+def test_records_carry_both_ends_beside_the_mean():
+    summary = summarise(table(sweep("jpeg")))
+    for record, of_point in zip(records(summary, [PSNR]), summary.points, strict=True):
+        ends = point_interval(of_point, PSNR)
+        assert (record["psnr_db_low"], record["psnr_db_high"]) == ends
+        assert ends.low < record["psnr_db"] < ends.high
+        names = list(record)
+        assert names.index("psnr_db_low") == names.index("psnr_db") + 1
+
+
+def test_percentiles_of_draws_are_moved_outwards_as_far_as_students_t_is_wider():
+    """Hesterberg's adjusted level at n = 24: the quantile -2.0687 sqrt(24 / 23) of a normal."""
+    drawn = np.sort(np.random.default_rng(6).normal(size=100_001))
+    no_influence = np.full(24, np.nan)
+    low, high = draws_interval(drawn, no_influence)
+    level = stats.norm.cdf(-2.0687 * np.sqrt(24 / 23))
+    assert (low, high) == pytest.approx(
+        (drawn[round(level * 100_000)], drawn[round((1 - level) * 100_000)]), abs=1e-3
+    )
+    assert stats.norm.cdf(-1.96) > level == pytest.approx(0.0173, abs=1e-4)
+
+
+def test_each_bound_of_a_draws_interval_is_the_wider_one():
+    values = np.random.default_rng(7).exponential(size=24)
+    student = jackknife_interval(values)
+    narrow, skewed = np.full(1000, values.mean()), image_draws(24) @ values
+    assert draws_interval(narrow, values) == pytest.approx(student)
+    result = draws_interval(skewed, values)
+    alone = draws_interval(skewed, np.full(24, np.nan))
+    assert draws_interval(skewed, np.where(values == values.max(), np.nan, values)) == alone
+    assert result == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
+    assert alone.high > student.high  # of skewed values
+
+
+IMAGES = [f"{number:02}" for number in range(40)]
+
+
+def points(psnr, lpips):
+    """Two codecs at one setting, from arrays of shape (2, images)."""
+    rows = [
+        row(codec, 5, image, psnr_db=psnr[at][n], lpips_alex=lpips[at][n])
+        for at, codec in enumerate(("jpeg", "webp"))
+        for n, image in enumerate(IMAGES)
+    ]
+    return summarise(table(rows)).points
+
+
+def test_a_change_that_all_images_share_is_certain_though_the_images_differ():
+    spread = np.linspace(20, 40, 40)
+    first, second = points([spread, spread + 0.5], [spread / 100, spread / 200])
+    assert change_interval(second, first, PSNR, False) == pytest.approx((0.5, 0.5), rel=1e-9)
+    assert change_interval(second, first, LPIPS, True) == pytest.approx((-50, -50), rel=1e-9)
+
+
+def test_the_interval_of_a_change_is_as_wide_as_its_standard_error_says():
+    changes = np.random.default_rng(5).normal(0.1, 0.3, 40)
+    base = np.full(40, 30.0)
+    first, second = points([base, base + changes], [base / 100, base / 100])
+    low, high = change_interval(second, first, PSNR, False)
+    assert low < changes.mean() < high
+    width = 2 * 1.96 * changes.std(ddof=1) / np.sqrt(40)
+    assert high - low == pytest.approx(width, rel=0.12)
+
+
+@pytest.mark.parametrize("percent", [False, True])
+def test_the_change_of_a_metric_of_the_set_follows_from_each_images_influence(percent):
+    """The jackknife, which leaves out one image after another, has the same width."""
+    rng = np.random.default_rng(3)
+    before = rng.normal(10, 0.2, 40)
+    after = 1.3 * before + rng.normal(0, 0.1, 40)  # images that are far off are so in both
+    first, second = points([before, after], [before, after])
+    measure = replace(LPIPS, of_sets=True)
+
+    def change(kept):
+        old, new = before[kept].mean(), after[kept].mean()
+        return 100 * (new / old - 1) if percent else new - old
+
+    everyone = np.arange(40)
+    result = change_interval(second, first, measure, percent)
+    error = np.std([change(np.delete(everyone, at)) for at in everyone]) * np.sqrt(39)
+    reach = stats.t.isf(0.025, 39) * error
+    expected = change(everyone) - reach, change(everyone) + reach
+    assert result == pytest.approx(expected, abs=2e-3 * reach)
+
+
+def test_a_change_is_of_the_images_that_both_have_a_number_of():
+    values = np.random.default_rng(9).gamma(2, size=(2, 9))
+    one, other = values.copy()
+    one[2], other[5] = np.nan, np.inf
+    rest = [at for at in range(9) if at not in (2, 5)]
+    expected = bootstrap_interval((values[0] - values[1])[rest])
+    assert change_interval(point(one), point(other), PSNR, False) == pytest.approx(expected)
+    shorter = point(other[rest], np.array(rest))
+    assert change_interval(point(one), shorter, PSNR, False) == pytest.approx(expected)
+    two, single = (point([*values[0][:n], *[np.nan] * (9 - n)]) for n in (2, 1))
+    assert change_interval(two, point(other), PSNR, False) is not None
+    assert change_interval(single, point(other), PSNR, False) is None
+    assert change_interval(two, point(other), replace(FD, by_image=False), False) is None
+
+
+def test_the_spread_over_seeds_is_that_of_the_means_over_images():
+    def rows(variant, shift, images):
+        return [row("draws", 10, image, variant=variant, psnr_db=30 + shift) for image in images]
+
+    seeds = [*rows("", 0, "abc"), *rows("seed=1", 1, "abc"), *rows("seed=2", 5, "abc")]
+    alone = rows("steps=9", 7, "abc")
+    (result,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
+    assert (result.label, result.draws, result.over_draws) == ("draws", 3, (30, 35))
+    assert result.mean == pytest.approx(32)
+    assert result.over_images == pytest.approx((32, 32))
+    (of_two,) = draw_spreads(summarise(table(seeds[:6])), [PSNR])
+    assert (of_two.draws, of_two.mean) == (2, pytest.approx(30.5))
+    other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]
+    assert draw_spreads(summarise(table(other_images)), [PSNR]) == []

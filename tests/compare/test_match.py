@@ -1,0 +1,353 @@
+"""Pairs of streams of equal quality, against computations by hand and over the bundled rows."""
+
+import math
+from pathlib import Path
+from statistics import geometric_mean
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import benchmark
+from benchmark.codec import Setting
+from benchmark.compare.match import (
+    FARTHEST,
+    MOST_BIAS,
+    Streams,
+    Tolerance,
+    match,
+    matched_pairs,
+    matches,
+    nearest,
+    streams_of,
+)
+from benchmark.compare.match import parse_tolerance as parsed
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import TIMED, summarise
+from support.rows.measured import PROTOCOLS, row, sweep, table
+
+ROOT = Path(__file__).parents[2]
+
+PSNR = Measure.named("psnr")
+LPIPS = Measure.named("lpips")
+
+
+def streams(of_images, bpp=None, lpips=None, label="jpeg"):
+    """Streams of images 0, 1, ... with these lists of PSNR."""
+    psnr = np.array([value for values in of_images for value in values], float)
+    image = np.array([i for i, values in enumerate(of_images) for _ in values], np.int64)
+    values = {"psnr_db": psnr, "lpips_alex": np.ones(len(psnr)) if lpips is None else lpips}
+    values |= {name: np.full(len(psnr), np.nan) for name in TIMED}
+    rates = np.ones(len(psnr)) if bpp is None else np.array(bpp, float)
+    settings = tuple(Setting("q", place) for place in range(len(psnr)))
+    return Streams(label, image, settings, rates, values)
+
+
+def pairs(first, second, tolerance=Tolerance(0.1)):  # noqa: B008 - it is immutable
+    return matched_pairs(first, second, "psnr_db", tolerance).tolist()
+
+
+def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
+    """WebP a decibel above JPEG at each setting, and 6 dB a doubling of the rate: 12 % of bytes."""
+    rows = [
+        row(codec, q, image, psnr_db=28 + 6 * q + gain, num_bytes=100 * 2**q)
+        for codec, gain in (("jpeg", 0.0), ("webp", 1.0))
+        for q in range(4)
+        for image in ("a", "b", "c")
+    ]
+    summary = summarise(table(rows), PROTOCOLS)
+    with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
+        matches(summary, "webp", "jpeg", "psnr", Tolerance(2))
+    for record in rows:
+        record["psnr_db"] -= 0.75 * (record["codec"] == "webp")
+    with pytest.raises(UsageError, match=r"2\.9 % of the bytes, more than 2 %"):
+        matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
+    (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
+    assert not len(none.pairs)
+
+
+def test_an_interval_reaches_to_the_ratio_at_equal_quality():
+    """Every pair differs by .05 dB, worth .15 of log bytes a dB; the codec saves a log of .2."""
+    psnr = np.arange(30.0, 36) + 0.05 * np.arange(4)[:, None]
+    first = streams(psnr + 0.05, np.exp(0.15 * (psnr.ravel() + 0.05) - 0.2))
+    second = streams(psnr, np.exp(0.15 * psnr.ravel()))
+    result = match(first, second, PSNR, Tolerance(0.1), [PSNR, LPIPS]).averages
+    assert result["bytes"].bias == pytest.approx(0.0075)
+    assert result["bytes"].value == pytest.approx(math.exp(-0.1925))
+    assert result["bytes"].interval == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
+    turned = match(second, first, PSNR, Tolerance(0.1), []).averages["bytes"]
+    assert turned.interval == pytest.approx((math.exp(0.1925), math.exp(0.2)))
+    assert result["psnr_db"].interval == pytest.approx((0.05, 0.05))  # no bias in itself
+    assert result["lpips_alex"].interval == pytest.approx((1, 1))
+
+
+def swept(aimed_at, apart, images, random):
+    """Streams of a codec on made-up images, from dB that its settings aim at."""
+    busy, slope, gain = apart
+    aimed = np.tile(aimed_at, (images, 1)) - 1.5 * busy[:, None]
+    psnr = aimed + random.normal(0, 0.4, aimed.shape)
+    log_rate = (busy + gain)[:, None] - 1 + slope[:, None] * (psnr - 34)
+    order = np.argsort(log_rate, axis=1)
+    psnr, log_rate = (np.take_along_axis(x, order, axis=1) for x in (psnr, log_rate))
+    return streams(psnr, np.exp(log_rate + random.normal(0, 0.01, psnr.shape)).ravel())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spacing", "offset"), [(1.5, 0.0), (3.0, 0.3), (3.0, 1.0)], ids=["dense", "near", "apart"]
+)
+@pytest.mark.parametrize("tolerance", [0.1, 0.5, 3])
+def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, offset, tolerance):
+    """A fifth of the bytes saved at equal quality, on average in the logarithm."""
+    images, inside, given, refused = 24, 0, 0, 0
+    for seed in range(200):
+        random = np.random.default_rng([seed, images])
+        busy, slope = random.normal(0, 0.6, images), 0.13 * np.exp(random.normal(0, 0.12, images))
+        gain = random.normal(-0.2, 0.1, images)
+        wide = np.arange(28, 45, 3.0)
+        one = swept(wide, (busy, slope, gain), images, random)
+        other = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
+        result = match(one, other, PSNR, Tolerance(tolerance), []).averages["bytes"]
+        if result.interval is None:
+            continue
+        if math.expm1(abs(result.bias)) > MOST_BIAS:
+            refused += 1
+            continue
+        given += 1
+        inside += result.interval.low <= math.exp(-0.2) <= result.interval.high
+    assert given + refused > 100
+    assert inside >= 0.92 * given
+    assert refused < 20 or offset  # by the curves, not by the tolerance
+
+
+def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
+    first = streams([[30.0, 35.0], [30.0]])
+    second = streams([[29.9375, 30.03125, 34.75], [30.125, 31.0]])
+    assert pairs(first, second) == [[0, 1]]
+    assert pairs(first, second, Tolerance(0.125)) == [[0, 1], [2, 3]]  # the bound is inside
+    assert pairs(first, second, Tolerance(0.25)) == [[0, 1], [1, 2], [2, 3]]
+    record = match(second, first, PSNR, Tolerance(0.1), [PSNR]).for_machines()
+    assert (record["images"], record["images_without_match"], record["pairs"]) == (2, 1, 1)
+    assert record["codec_streams_without_match"] == 4
+    assert record["against_streams_without_match"] == 2
+    assert match(first, second, PSNR, Tolerance(0.25), []).matched_images == 2
+
+
+def test_a_stream_is_in_one_pair_at_most_and_the_closer_set_of_pairs_is_kept():
+    first, second = streams([[30.0, 30.0625]]), streams([[30.078125]])
+    # in turn, 30.0 would take the only stream, which is closer to 30.0625
+    assert pairs(first, second) == [[1, 0]]
+    assert pairs(second, first) == [[0, 1]]
+
+
+def test_a_relative_tolerance_is_of_the_larger_value():
+    first, second = streams([[80.0]]), streams([[100.0]])
+    assert pairs(first, second, Tolerance(0.2, relative=True)) == [[0, 0]]
+    assert pairs(first, second, Tolerance(0.19, relative=True)) == []
+    small = streams([[0.08]]), streams([[0.1]])  # as LPIPS has: their product is far below 1
+    assert pairs(*small, Tolerance(0.21, relative=True)) == [[0, 0]]
+    negative = streams([[-80.0]])
+    assert pairs(negative, second, Tolerance(0.99, relative=True)) == []
+    assert pairs(negative, streams([[-100.0]]), Tolerance(0.2, relative=True)) == [[0, 0]]
+    nothing = streams([[0.0]])
+    assert pairs(first, nothing, Tolerance(1, relative=True)) == []
+    assert pairs(nothing, nothing, Tolerance(0, relative=True)) == [[0, 0]]
+    assert [str(Tolerance(0.01, relative=True)), str(Tolerance(0.1))] == ["1 %", "0.1"]
+
+
+def in_turn(takers, others, tolerance):
+    """Independently: [(image, value, other value)], each taker in order takes the nearest left."""
+    left = {image: sorted(values) for image, values in others.items()}
+    result = []
+    for image, values in takers.items():
+        for value in sorted(values):
+            closest = sorted(left[image], key=lambda other, value=value: abs(other - value))
+            if closest and abs(closest[0] - value) <= tolerance:
+                left[image].remove(closest[0])
+                result.append((image, value, closest[0]))
+    return result
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_averages_are_those_of_a_computation_by_hand(seed):
+    rng = np.random.default_rng(seed)
+    psnr = [[np.sort(rng.uniform(25, 29, 6)) for _ in range(4)] for _ in range(2)]
+    sides = [streams(of, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for of in psnr]
+    result = match(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
+    a, b = ({i: list(values) for i, values in enumerate(of)} for of in psnr)
+    one = in_turn(a, b, 0.4)
+    other = [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
+    error = [np.mean([abs(x - y) for _, x, y in of]) for of in (one, other)]
+    expected = sorted(other if error[1] < error[0] else one)
+
+    place = [{v: i for i, v in enumerate(side.values["psnr_db"].tolist())} for side in sides]
+    at = [(place[0][x], place[1][y]) for _, x, y in expected]
+    assert result.pairs.tolist() == sorted(map(list, at))
+    bytes_ratio = geometric_mean(sides[0].bpp[i] / sides[1].bpp[j] for i, j in at)
+    assert result.averages["bytes"].value == pytest.approx(bytes_ratio, rel=1e-12)
+    lpips = [side.values["lpips_alex"] for side in sides]
+    ratio = geometric_mean(lpips[0][i] / lpips[1][j] for i, j in at)
+    assert result.averages["lpips_alex"].value == pytest.approx(ratio, rel=1e-12)
+    difference = np.mean([x - y for _, x, y in expected])
+    assert result.averages["psnr_db"].value == pytest.approx(difference, rel=1e-9)
+    assert result.matched_images == len({i for i, _, _ in expected})
+    assert result.unmatched == (24 - len(at), 24 - len(at))
+
+    turned = match(*reversed(sides), PSNR, Tolerance(0.4), [PSNR])
+    assert turned.averages["bytes"].value == pytest.approx(1 / bytes_ratio, rel=1e-12)
+
+
+def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or_wider():
+    rng = np.random.default_rng(1)
+    ratios = rng.lognormal(-0.2, 0.3, 24)
+    result = match(streams([[30]] * 24, ratios), streams([[30]] * 24), PSNR, Tolerance(0), [])
+    low, high = result.averages["bytes"].interval
+    students = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
+    assert low <= math.exp(students.low) * (1 + 1e-12)
+    assert high >= math.exp(students.high) * (1 - 1e-12)
+    assert high / low == pytest.approx(math.exp(students.high - students.low), rel=0.05)
+
+
+def test_pairs_of_one_image_are_drawn_together():
+    """Ten equal pairs of each of four images know no more than one pair of each."""
+    rates = [0.5, 0.6, 0.8, 0.9]
+    once = match(streams([[30]] * 4, rates), streams([[30]] * 4), PSNR, Tolerance(0), [])
+    tens = [list(range(30, 40))] * 4
+    often = match(streams(tens, np.repeat(rates, 10)), streams(tens), PSNR, Tolerance(0), [])
+    assert len(often.pairs) == 40
+    assert often.averages["bytes"].interval == pytest.approx(once.averages["bytes"].interval)
+
+
+def test_no_pair_is_no_number_and_one_image_has_no_interval():
+    nothing = match(streams([[30]]), streams([[40]]), PSNR, Tolerance(1), [PSNR])
+    assert (nothing.images, nothing.matched_images, len(nothing.pairs)) == (1, 0, 0)
+    assert (nothing.averages["bytes"].value, nothing.averages["bytes"].pairs) == (None, 0)
+    two = match(streams([[30]] * 2, [0.5, 0.6]), streams([[30]] * 2), PSNR, Tolerance(1), [])
+    assert two.averages["bytes"].interval is not None
+    single = match(streams([[30]], [0.5]), streams([[30]]), PSNR, Tolerance(1), [])
+    assert (single.averages["bytes"].value, single.averages["bytes"].interval) == (0.5, None)
+
+
+def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
+    timed = {"timing": True, "jobs": 1}
+    slow = sweep("jpeg", encode_seconds=0.6, decode_seconds=0.3, **timed)
+    rest = sweep("webp", **timed)
+    (result,) = matches(summarise(table([*slow, *rest])), "jpeg", "webp", "psnr", Tolerance(0))
+    record = result.for_machines()
+    assert record["encode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
+    assert record["decode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
+    assert record["encode_seconds_ratio_pairs"] == 18
+    for untimed in ({"recorded": True, **timed}, {"timing": False}, {"machine": "other", **timed}):
+        rows = [*slow, *(entry | untimed for entry in rest)]
+        (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
+        assert result.for_machines()["encode_seconds_ratio"] is None
+        assert result.for_machines()["bytes_ratio"] == pytest.approx(1, rel=1e-12)
+
+
+def test_identical_images_have_no_pair_and_failed_cells_neither():
+    rows = [row(codec, 5, "a", psnr_db=math.inf) for codec in ("jpeg", "webp")]
+    rows += [row("jpeg", 5, "b"), row("webp", 5, "b", status="failed", psnr_db=None)]
+    rows += [row("jpeg", 5, "ccc"), row("webp", 5, "ccc")]
+    (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
+    assert len(result.pairs) == result.images == 1
+    assert result.unmatched == (1, 0)
+
+
+def test_every_variant_meets_every_other_and_never_itself():
+    rows = [*sweep("jpeg"), *sweep("jpeg", variant="optimize=1"), *sweep("webp")]
+    summary = summarise(table(rows))
+    labels = [
+        (one.first.label, one.second.label)
+        for one in matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
+    ]
+    assert labels == [("jpeg", "webp"), ("jpeg:optimize=1", "webp")]
+    (one,) = matches(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
+    assert one.first.label == "jpeg:optimize=1"
+    half = [{**record, "psnr_db": None} if record["variant"] else record for record in rows]
+    result = matches(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
+    assert [len(one.pairs) > 0 for one in result] == [True, False]  # one without values may stay
+    with pytest.raises(UsageError, match="the same codec"):
+        matches(summary, "webp", "webp", "psnr", Tolerance(0))
+    with pytest.raises(UnknownName, match="codec with results"):
+        matches(summary, "jpeg", "vtm", "psnr", Tolerance(0))
+    with pytest.raises(UsageError, match="webp has no finite DISTS to match: `bench rescore"):
+        matches(summary, "webp", "jpeg", "dists", Tolerance(0))
+    with pytest.raises(UsageError, match="of a set of images"):
+        matches(summary, "jpeg", "webp", "fd_alex", Tolerance(0))
+
+
+@pytest.mark.parametrize("text", ["-1", "much", "", "nan", "inf", "1%%"])
+def test_a_tolerance_is_a_number_or_a_percentage(text):
+    assert parsed("0.1dB") == parsed(" .1 dB ") == Tolerance(0.1)
+    assert parsed("0.5 %") == Tolerance(0.005, relative=True)
+    assert parsed("0") == Tolerance(0)
+    with pytest.raises(UsageError, match="the tolerance is a number"):
+        parsed(text)
+
+
+def test_bundled_rows_have_the_ratio_that_a_join_of_the_frame_has():
+    """No two settings of these codecs lie within .2 dB of each other, so no stream is contested."""
+    frame = benchmark.load(ROOT / "results" / "kodak")
+    frame = frame[frame["variant"] == ""]
+    sides = [
+        frame[frame["codec"] == codec][["image", "psnr_db", "num_bytes", "lpips_squeeze"]]
+        for codec in ("avif", "webp")
+    ]
+    joined = sides[0].merge(sides[1], on="image", suffixes=("", "_webp"))
+    joined = joined[(joined["psnr_db"] - joined["psnr_db_webp"]).abs() <= 0.1]
+    expected = geometric_mean((joined["num_bytes"] / joined["num_bytes_webp"]).astype(float))
+    (result,) = benchmark.match(frame, "avif", "webp", "psnr", tolerance=0.1).to_dict("records")
+    assert (result["pairs"], result["images"]) == (len(joined), 24)
+    assert result["images_without_match"] == 24 - joined["image"].nunique()
+    assert result["bytes_ratio"] == pytest.approx(expected, rel=1e-12)
+    assert result["bytes_ratio_low"] < expected < result["bytes_ratio_high"] < 1
+    lpips = geometric_mean((joined["lpips_squeeze"] / joined["lpips_squeeze_webp"]).astype(float))
+    assert result["lpips_squeeze_ratio"] == pytest.approx(lpips, rel=1e-12)
+    assert abs(result["psnr_db_difference"]) <= 0.1
+    assert np.isnan(result["encode_seconds_ratio"])  # precomputed
+
+
+def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
+    rows = [
+        row("jpeg", quality, image, num_bytes=size)
+        for image, sizes in (("a", (300, 100, 200)), ("bb", (500, 600, 900)))
+        for quality, size in zip((5, 9, 20), sizes, strict=True)
+    ]
+    points = summarise(table(rows)).points
+    result = streams_of(points, PSNR, [PSNR])
+    assert np.array_equal(np.sort(result.image), result.image)
+    by_image = [result.bpp[result.image == number].tolist() for number in np.unique(result.image)]
+    assert sorted(by_image) == [[0.1, 0.2, 0.3], [0.5, 0.6, 0.9]]
+    points = zip(result.settings, result.bpp, strict=True)
+    assert [str(setting) for setting, bpp in points if bpp < 0.4] == [
+        "quality=9", "quality=20", "quality=5",
+    ]  # fmt: skip
+
+
+def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
+    rows = [
+        row("jpeg", 20, "a", num_bytes=300, psnr_db=30.0),
+        row("webp", 20, "a", num_bytes=150, psnr_db=30.0),
+    ]
+    summary = summarise(table(rows))
+    (result,) = matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
+    (record,) = result.pair_records(dict.fromkeys(result.first.image.tolist(), "a"))
+    assert (record["image"], record["codec"], record["against"]) == ("a", "jpeg", "webp")
+    assert (record["codec_setting"], record["against_setting"]) == ("quality=20", "quality=20")
+    assert (record["codec_bpp"], record["against_bpp"]) == (0.3, 0.15)
+    assert record["codec_psnr_db"] == record["against_psnr_db"] == 30.0
+    untimed = [value for name, value in record.items() if name.endswith("_seconds_per_megapixel")]
+    assert untimed
+    assert set(untimed) == {None}
+
+
+def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
+    rows = {"near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}], "far": [{"bpp": 1.0}, {"bpp": 0.9}]}
+    chosen, far = nearest(rows, 0.3, FARTHEST)
+    assert chosen == {"near": {"bpp": 0.3}}
+    assert far == {"far": {"bpp": 0.9}}
+    assert nearest(rows, 0.25, 2.0)[0]["near"] == {"bpp": 0.3}
+    assert nearest({"at": [{"bpp": 0.5}]}, 0.25, 2.0) == ({"at": {"bpp": 0.5}}, {})
+    assert nearest(rows, 0.27, 1.1) == ({}, {"near": {"bpp": 0.3}, "far": {"bpp": 0.9}})
+    assert nearest(rows, 0.24, 1.6)[0]["near"] == {"bpp": 0.2}  # by ratio: .3 is 1.25 times off

@@ -1,0 +1,306 @@
+"""Codecs at a matched value, against scipy's Akima interpolation of each image's curve."""
+
+import json
+import math
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.interpolate import Akima1DInterpolator
+from scipy.stats import bootstrap
+from typer.testing import CliRunner
+
+import benchmark
+from benchmark.cli import app
+from benchmark.compare.interval import bootstrap_interval, image_draws
+from benchmark.compare.rank import Target, _of_set, parse_target, rank
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
+from support.rows.measured import failed, row, table
+
+RESULTS = Path(__file__).parents[2] / "results"
+PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
+IMAGES = {f"{number:02}": (60 + 10 * number, 80) for number in range(9)}  # width, height
+SETTINGS = (5, 12, 20, 35, 55, 80)
+
+
+def rows_of(codec, seed, lowest=0.08, **columns):
+    """Rows of one codec: curves that rise and bend, other ones in each image."""
+    random = np.random.default_rng(seed)
+    result = []
+    for image, (width, height) in IMAGES.items():
+        bpp = lowest * np.cumprod(random.uniform(1.5, 1.9, len(SETTINGS)))
+        psnr = 24 + np.cumsum(random.uniform(0.8, 3, len(SETTINGS)))
+        for at, setting in enumerate(SETTINGS):
+            size = max(round(bpp[at] * width * height / 8), 1)
+            values = {"psnr_db": psnr[at], "ms_ssim": 1 - 10 ** (-psnr[at] / 20),
+                      "lpips_alex": 0.5 * 0.93 ** psnr[at]}  # fmt: skip
+            result.append(
+                row(codec, setting, image, width_px=width, height_px=height, num_bytes=size,
+                    bpp=8 * size / (width * height), **values, **columns)
+            )  # fmt: skip
+    return result
+
+
+def curve(rows, image, column):
+    of = sorted((record["bpp"], record[column]) for record in rows if record["image"] == image)
+    return np.log10([bpp for bpp, _ in of]), np.array([value for _, value in of])
+
+
+def at_rate(rows, bpp, column, drawn=lambda value: value, undrawn=lambda place: place):
+    """The value of each image at a rate, by scipy."""
+    return [
+        undrawn(float(Akima1DInterpolator(x, drawn(y))(math.log10(bpp))))
+        for x, y in (curve(rows, image, column) for image in IMAGES)
+    ]
+
+
+def ranked(rows, at, *measures, **options):
+    result = rank(summarise(table(rows)), parse_target(at), measures, **options)
+    return {entry.label: entry for entry in result}
+
+
+def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2)
+    result = ranked([*webp, *avif], "bpp=.3", PSNR, MS_SSIM, LPIPS)
+    decibels = {
+        "drawn": lambda value: -10 * np.log10(1 - value),
+        "undrawn": lambda place: 1 - 10 ** (-place / 10),
+    }
+    for label, rows in (("webp", webp), ("avif", avif)):
+        point = result[label]
+        assert (point.images, point.reached, point.bpp.value) == (9, 9, 0.3)
+        expected = at_rate(rows, 0.3, "psnr_db")
+        assert point.values["psnr_db"].value == pytest.approx(np.mean(expected), abs=1e-9)
+        saturating = at_rate(rows, 0.3, "ms_ssim", **decibels)
+        assert point.values["ms_ssim"].value == pytest.approx(np.mean(saturating), abs=1e-9)
+        lower = at_rate(rows, 0.3, "lpips_alex")
+        assert point.values["lpips_alex"].value == pytest.approx(np.mean(lower), abs=1e-9)
+        theirs = bootstrap(
+            (np.array(expected),), np.mean, method="percentile", rng=np.random.default_rng(1)
+        ).confidence_interval
+        width = theirs.high - theirs.low
+        assert point.values["psnr_db"].interval == pytest.approx(tuple(theirs), abs=0.08 * width)
+        by_hash = np.argsort([sha256(image.encode()).hexdigest() for image in IMAGES])
+        ours = bootstrap_interval(np.array(expected)[by_hash])  # as every interval of these images
+        assert point.values["psnr_db"].interval == pytest.approx(ours, abs=1e-9)
+    best = max(result.values(), key=lambda one: one.values["psnr_db"].value)
+    assert [one.rank for one in sorted(result.values(), key=lambda one: one != best)] == [1, 2]
+
+
+def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2)
+    result = ranked([*webp, *avif], "psnr=30", PSNR, LPIPS)
+    for label, rows in (("webp", webp), ("avif", avif)):
+        curves = [curve(rows, image, "psnr_db") for image in IMAGES]
+        rates = [10 ** float(Akima1DInterpolator(y, x)(30.0)) for x, y in curves]
+        assert result[label].bpp.value == pytest.approx(np.mean(rates), rel=1e-9)
+        assert result[label].values["psnr_db"] == (30.0, None)
+        at = zip(IMAGES, rates, strict=True)
+        lpips = [
+            float(Akima1DInterpolator(*curve(rows, image, "lpips_alex"))(math.log10(rate)))
+            for image, rate in at
+        ]
+        assert result[label].values["lpips_alex"].value == pytest.approx(np.mean(lpips), rel=1e-9)
+    rates = sorted((point.bpp.value, point.rank) for point in result.values())
+    assert [place for _, place in rates] == [1, 2]
+
+
+def test_a_budget_of_the_set_counts_all_bytes_together():
+    rows = rows_of("webp", 3)
+    (one,) = ranked(rows, "bpp=.25", PSNR, budget="set").values()
+    pixels = sum(width * height for width, height in IMAGES.values())
+    of_setting = [[r for r in rows if r["setting_value"] == value] for value in SETTINGS]
+    pooled = [8 * sum(r["num_bytes"] for r in of) / pixels for of in of_setting]
+    means = [np.mean([r["psnr_db"] for r in of]) for of in of_setting]
+    expected = Akima1DInterpolator(np.log10(pooled), means)
+    assert one.values["psnr_db"].value == pytest.approx(float(expected(math.log10(0.25))), abs=1e-9)
+    assert one.values["psnr_db"].interval.low < one.values["psnr_db"].value
+    at = ranked(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
+    assert at.bpp.value == pytest.approx(pooled[2], rel=1e-9)
+    for end in (pooled[0] * (1 + 1e-9), pooled[-1] * (1 - 1e-9)):  # where not every draw has a rate
+        result = ranked(rows, f"bpp={end:.17g}", PSNR, LPIPS, budget="set")["webp"]
+        assert (result.rank, result.reached, list(result.values)) == (
+            1,
+            9,
+            ["psnr_db", "lpips_alex"],
+        )
+    assert ranked(rows, "bpp=99", PSNR, budget="set")["webp"].reached == 0
+
+
+def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
+    """A setting is worse than the one before it, but not by the weights of the first draw."""
+    rows = rows_of("webp", 3)
+    ids = summarise(table(rows)).points[0].image_ids
+    weights = dict(zip(sorted(IMAGES, key=lambda name: sha256(name.encode()).hexdigest()),
+                       image_draws(len(ids))[0], strict=True))  # fmt: skip
+    before = {
+        record["image"]: record["psnr_db"] for record in rows if record["setting_value"] == 20
+    }
+    for record in rows:
+        if record["setting_value"] == 35:
+            record["psnr_db"] = (
+                before[record["image"]] + 20 * (weights[record["image"]] - 1 / 9) - 1e-3
+            )
+    without = [record for record in rows if record["setting_value"] != 35]
+    result, expected = (ranked(of, "bpp=.4", PSNR, budget="set")["webp"] for of in (rows, without))
+    assert result.values["psnr_db"].value == expected.values["psnr_db"].value
+
+
+@pytest.mark.parametrize("budget", ["image", "set"])
+def test_a_metric_is_given_where_every_image_has_it_there(budget):
+    def values(rows):
+        return ranked([*rows_of("webp", 1), *rows], "bpp=.3", PSNR, LPIPS, budget=budget)[
+            "avif"
+        ].values
+
+    rows = rows_of("avif", 2)
+    assert set(values(rows)) == {"psnr_db", "lpips_alex"}
+    lost = [record | {"lpips_alex": None} for record in rows]
+    assert set(values(lost)) == {"psnr_db"}
+    worse = ["03"] if budget == "image" else IMAGES
+    rises = [
+        record | {"lpips_alex": 1 - record["lpips_alex"]} if record["image"] in worse else record
+        for record in rows
+    ]
+    assert set(values(rises)) == {"psnr_db"}  # the front is its first point
+    both = [*rows_of("webp", 1), *rows]
+    of_eight = [
+        record | {"lpips_alex": None} if record["image"] == "03" else record for record in both
+    ]
+    result = ranked(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
+    assert set(result["webp"].values) == {"psnr_db"}
+
+
+def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_do():
+    few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
+    summary = summarise(table([*rows_of("webp", 1), *few, *many]))
+    result = rank(summary, parse_target("bpp=.31"), [PSNR])
+    assert [(entry.label, entry.rank) for entry in result] == [
+        ("webp", 1),
+        ("jpeg", None),
+        ("avif", None),
+    ]
+    assert result[1].reached > result[2].reached > 0
+
+
+def test_points_off_the_pareto_front_take_no_part():
+    rows = rows_of("webp", 1)
+    worse = [row | {"setting_value": 99.0, "psnr_db": row["psnr_db"] - 4, "cell": row["cell"] + "x"}
+             for row in rows if row["setting_value"] == 35]  # fmt: skip
+    worse = [record | {"num_bytes": record["num_bytes"] + 1} for record in worse]
+    without, beside = (ranked(some, "bpp=.3", PSNR)["webp"] for some in (rows, rows + worse))
+    assert without.values == beside.values
+
+
+def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2, lowest=0.18)
+    lowest = {image: curve(avif, image, "psnr_db")[0][0] for image in IMAGES}
+    reach = [image for image, log_rate in lowest.items() if log_rate <= math.log10(0.31)]
+    assert 0 < len(reach) < 9
+    result = ranked([*webp, *avif], "bpp=.31", PSNR)
+    short = result["avif"]
+    assert (short.rank, short.reached, short.images, short.values) == (None, len(reach), 9, {})
+    assert result["webp"].rank == 1
+    shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=True)
+    assert {one.images for one in shared.values()} == {len(reach)}
+    expected = dict(zip(IMAGES, at_rate(webp, 0.31, "psnr_db"), strict=True))
+    mean = np.mean([expected[image] for image in reach])
+    assert shared["webp"].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
+
+
+def test_the_mean_of_one_image_has_no_interval():
+    rows = rows_of("webp", 1)
+    one, two = ([row for row in rows if row["image"] in names] for names in (["03"], ["03", "04"]))
+    result = [ranked(of, "bpp=.31", PSNR)["webp"].values["psnr_db"] for of in (one, two)]
+    assert [estimate.interval is None for estimate in result] == [True, False]
+
+
+def test_a_codec_of_which_every_cell_failed_has_no_rank():
+    rows = [*rows_of("webp", 1), failed("avif", 5, "00", "encode", "it does not start")]
+    ranks = ranked(rows, "bpp=.31", PSNR)
+    assert (ranks["webp"].rank, *ranks["avif"][2:5]) == (1, None, 0, 0)
+
+
+def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
+    here = rows_of("webp", 1, decode_seconds=0.5)
+    for record in here:
+        record |= {
+            "encode_seconds": record["setting_value"],
+            "recorded": record["setting_value"] == 80,
+        }
+    result = ranked([*here, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR)
+    rates = [np.mean([r["bpp"] for r in here if r["setting_value"] == value]) for value in SETTINGS]
+    expected = np.interp(math.log10(0.3), np.log10(rates)[:-1], SETTINGS[:-1])
+    assert result["webp"].encode_seconds == pytest.approx(expected)
+    assert result["webp"].decode_seconds == 0.5
+    assert (result["avif"].encode_seconds, result["avif"].decode_seconds) == (None, None)
+    assert result["avif"].typical_seconds > 0
+    assert ranked(rows_of("webp", 1, device="tpu"), "bpp=.3", PSNR)["webp"].typical_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("draws", "known", "given"),
+    [(20, 19, True), (20, 18, False), (21, 20, True), (21, 19, False), (2, 2, True), (2, 1, False)],
+)
+def test_an_interval_needs_a_number_in_nineteen_of_twenty_draws(draws, known, given):
+    of_draws = np.where(np.arange(draws) < known, np.arange(draws), np.nan)
+    result = _of_set(np.array([3.0, *of_draws]))
+    assert (result.value, result.interval is not None) == (3.0, given)
+
+
+@pytest.mark.parametrize("text", ["bpp", "bpp=0", "bpp=-1", "bpp=x", "psnr=nan", "=3"])
+def test_a_target_that_is_none_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_target(text)
+
+
+def test_targets_are_rates_and_metrics():
+    assert parse_target(" bpp=.3") == Target("bpp", 0.3)
+    assert str(parse_target("lpips_squeeze=.15")) == "lpips_squeeze=0.15"
+    with pytest.raises(UnknownName, match="psnr"):
+        parse_target("psn=3")
+
+
+def test_metrics_of_sets_need_a_budget_of_the_set():
+    at = "bpp=.3"
+    other = "name another"
+    for budget, by_image, message in (
+        ("image", True, "--budget set"), ("image", False, other), ("set", False, other),
+    ):  # fmt: skip
+        measure = replace(LPIPS, of_sets=True, by_image=by_image)
+        with pytest.raises(UsageError, match=f"has no curve of a single image: {message}"):
+            ranked(rows_of("webp", 1), at, measure, budget=budget)
+    with pytest.raises(UsageError, match="--budget set"):
+        benchmark.rank(RESULTS / "kodak", at, metrics="fd_squeeze", allow_few=True)
+    result = benchmark.rank(
+        RESULTS / "kodak", at, metrics="fd_squeeze", budget="set", allow_few=True
+    )
+    assert result["fd_squeeze"].dropna().is_monotonic_increasing
+    assert len(result["fd_squeeze"].dropna()) > 4
+
+
+def test_the_command_and_the_interface_say_the_same(tmp_path):
+    store = Store(tmp_path / "set")
+    store.append([*rows_of("webp", 1), *rows_of("avif", 2, lowest=0.18)])
+    words = ["rank", "--at", "bpp=.31", "--at", "psnr=30", "--metrics", "psnr"]
+    words += ["--dataset", "set", "--results", str(tmp_path)]
+    reported = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    frame = benchmark.rank(store.folder, ["bpp=.31", "psnr=30"], metrics="psnr")
+    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["ranks"]]
+    for entry, record in zip(reported["ranks"], frame.to_dict("records"), strict=True):
+        assert entry["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
+        assert entry["psnr_db"] == pytest.approx(record["psnr_db"], nan_ok=True) or (
+            entry["psnr_db"] is None and math.isnan(record["psnr_db"])
+        )
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    (message,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
+    assert "avif" in message
+    nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
+    assert nothing.exit_code == 1

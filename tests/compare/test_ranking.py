@@ -1,0 +1,157 @@
+"""Codecs in order of BD-rate, in a distortion and in a metric that none was trained on."""
+
+import math
+
+import pytest
+
+from benchmark.compare.bd import (
+    compare,
+    default_anchor,
+    rank,
+    ranked_measures,
+    with_anchor,
+)
+from benchmark.compare.curves import Delta
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import summarise
+from benchmark.rows.systems import plainness
+from benchmark.show.figures.bd_table import headline, ranking_table
+from support.rows.measured import failed, row, sweep, table
+
+PSNR, MS_SSIM, LPIPS = map(Measure.named, ("psnr", "ms_ssim", "lpips"))
+MEASURES = [PSNR, MS_SSIM, LPIPS]
+NAMES = {"jpeg": "JPEG", "webp": "WebP", "vtm": "VTM", "avif": "AVIF"}
+
+
+def scaled(codec, factor, **columns):
+    return [
+        record | {"num_bytes": int(record["num_bytes"] * factor)}
+        for record in sweep(codec, **columns)
+    ]
+
+
+def four():
+    return [
+        *scaled("jpeg", 1),
+        *scaled("webp", 1.25),
+        *scaled("vtm", 0.5),
+        *(row("avif", 5, name) for name in ("a", "bb", "ccc")),
+    ]
+
+
+def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last():
+    rows = four()[:-1]  # one image of AVIF is missing, at its second setting
+    rows += [row("avif", 9, name, encode_seconds=0.8, recorded=name == "a") for name in ("a", "bb")]
+    summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
+    result = rank(summary, [PSNR], "jpeg")
+    expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
+    records = result.for_machines()
+    assert [record["codec"] for record in records] == list(expected)
+    for record in records:
+        of = [other for other in rows if other["codec"] == record["codec"]]
+        by_setting = [
+            [r for r in of if r["setting_value"] == q] for q in {r["setting_value"] for r in of}
+        ]
+        rates = [sum(r["num_bytes"] for r in same) / len(same) / 1000 for same in by_setting]
+        encode, decode = record["encode_seconds"], record["decode_seconds"]
+        known = record["codec"] != "zzz"
+        assert record["lowest_bpp"] == (pytest.approx(min(rates)) if known else None)
+        assert record["highest_bpp"] == (pytest.approx(max(rates)) if known else None)
+        assert encode == (
+            pytest.approx(0.5 if record["codec"] == "avif" else 0.2) if known else None
+        )
+        assert decode == (pytest.approx(0.1) if known else None)
+        assert record["images"] == (min(map(len, by_setting)) if known else 0)
+        rate = expected[record["codec"]]
+        near = None if rate is None else pytest.approx(rate, abs=0.5)
+        assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
+    assert result.ranks[1].rates == (Delta(0.0, 1.0),)
+    assert result.ranked
+    assert not rank(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
+
+
+def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
+    summary = summarise(table(four()))
+    alone = rank(summary, MEASURES, "jpeg")
+    given = [one for measure in MEASURES for one in compare(summary, measure, "jpeg")]
+    both = rank(summary, MEASURES, "jpeg", given)
+    assert [entry.label for entry in both.ranks] == [entry.label for entry in alone.ranks]
+    assert [one.bd_rates for one in both.ranks] == [one.bd_rates for one in alone.ranks]
+    first = both.ranks[0]
+    assert first.intervals[0] == pytest.approx((first.bd_rates[0],) * 2)  # all images alike
+    assert alone.ranks[0].intervals == (None, None)
+
+
+def test_the_second_metric_is_in_no_codecs_training_loss():
+    plain = summarise(table([*sweep("jpeg"), *sweep("vtm")]))
+    assert ranked_measures(plain, MEASURES) == (PSNR, LPIPS)
+    both = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_protocol="psnr_y/1")))
+    assert ranked_measures(both, [PSNR, Measure.named("psnr_y")]) == (PSNR,)
+    trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
+    assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
+    assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)
+    fewer = [record | {"lpips_alex": None} for record in sweep("vtm")]  # LPIPS has a curve less
+    assert ranked_measures(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
+
+
+@pytest.mark.parametrize(("recorded", "seconds"), [(False, ("encode", "decode")), (True, ())])
+def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
+    result = rank(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
+    assert ranking_table(result).headers == ("codec", "PSNR", "bpp", *seconds)
+
+
+def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
+    rows = four()
+    summary = summarise(table(rows))
+    message = headline(rank(summary, MEASURES, "jpeg"), 3, "photos", NAMES)
+    assert message.count("VTM needs") == 1
+    assert "JPEG" in message
+    assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in message
+    for record in rows:
+        if record["codec"] == "vtm":
+            record["psnr_db"] += 6.5  # the curves share less than half of their range
+    result = rank(summarise(table(rows)), [PSNR], "jpeg")
+    assert result.ranks[0].label == "vtm"
+    assert result.ranks[0].rates[0].doubtful
+    assert "VTM" not in headline(result, 3, "photos", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("whole", "short", "anchor"),
+    [
+        ("vtm jpeg jpeg:optimize=1", "", "jpeg:optimize=1"),
+        ("vtm jpeg", "jpeg:optimize=1", "jpeg"),
+        ("vtm", "jpeg jpeg:optimize=1", "jpeg:optimize=1"),
+        ("vtm jpeg:subsampling=444", "", "jpeg:subsampling=444"),
+        ("vtm", "jpeg:subsampling=444 jpeg:subsampling=422", "vtm"),
+        ("elic vtm", "", "vtm"),
+        ("elic", "vtm", "elic"),
+        ("elic webp", "", "webp"),
+    ],
+)
+def test_without_a_jpeg_the_first_standard_codec_with_a_curve_is_the_anchor(whole, short, anchor):
+    rows = []
+    for labels, images in ((whole, ("a", "bb", "ccc")), (short, ("a",))):
+        for name, _, variant in (label.partition(":") for label in labels.split()):
+            rows += sweep(name, images, variant=variant)
+    assert default_anchor([summarise(table(rows))], [PSNR]) == anchor
+    assert default_anchor([], [PSNR]) == "jpeg"
+    nothing = sweep("elic", psnr_db=None)
+    assert default_anchor([summarise(table(nothing))], [PSNR]) == "elic"
+
+
+def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
+    stored = table([*sweep("jpeg", variant="optimize=1"), *sweep("webp"), *sweep("avif")])
+    webp = table([record for record in sweep("webp") if record["image"] != "a"])
+    both = with_anchor(webp, stored)
+    result = {(record["codec"], record["image"]) for record in both.to_pylist()}
+    assert result == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
+    assert with_anchor(both, stored) is both
+    (first, _) = rank(summarise(both), [PSNR], "jpeg:optimize=1").ranks
+    assert not math.isinf(first.bd_rates[0])
+
+
+def test_the_network_and_its_default_metric_make_no_variant_less_plain():
+    plain = "compressai:metric=mse:model=mbt2018"
+    assert plainness(plain) == plainness("jpeg") == plainness("ours:beta=3.84") == 0
+    assert plainness("compressai:metric=ms-ssim:model=mbt2018") == 1

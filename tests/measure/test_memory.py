@@ -1,0 +1,141 @@
+"""How many workers a machine's memory holds, and what memory a container leaves."""
+
+import json
+import os
+import resource
+import sys
+
+import pytest
+
+from benchmark.measure.estimate import BASE_BYTES, Need, plan_workers, worker_bytes
+from benchmark.rows.store import Store
+from benchmark.system.machine import available_memory
+from conftest import ROOT
+from support.bench.command import bench
+from support.files.noise import noise_images
+from support.processes import ran
+
+SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
+METRICS = ("psnr", "psnr_y", "ms_ssim")
+
+
+def test_there_is_a_worker_per_core_where_memory_allows():
+    assert plan_workers([SMALL], METRICS, None, 8, 10**11)[::3] == (8, "")
+    assert plan_workers([SMALL], METRICS, None, 8, None)[::3] == (8, "")
+
+
+def test_memory_bounds_the_workers_by_the_largest_cell():
+    each = worker_bytes(HUGE, METRICS)
+    result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * each + each // 2)
+    assert (result.workers, result.worker_bytes) == (3, each)
+    assert result.remark.startswith("3 of 8 cores are used: a worker takes about ")
+    assert "--jobs sets another number" in result.remark
+
+
+def test_at_least_one_worker_is_used_and_what_may_happen_is_said():
+    result = plan_workers([HUGE], METRICS, None, 8, 10**9)
+    assert result.workers == 1
+    assert result.remark.endswith("cells that do not fit will fail or lack metrics")
+
+
+def test_explicit_jobs_win_with_a_warning():
+    result = plan_workers([HUGE], METRICS, 5, 2, 10**10)
+    assert result.workers == 5
+    assert result.remark.startswith("--jobs 5 may run out of memory: ")
+    assert plan_workers([SMALL], METRICS, 5, 2, 10**11)[::3] == (5, "")
+
+
+def test_a_large_image_fits_into_four_gigabytes():
+    assert worker_bytes(HUGE, METRICS) < 4e9
+    assert worker_bytes(Need("ours", 9000, 12_000), METRICS) < 4e9
+    assert worker_bytes(Need("unknown", 100, 100), ("unknown",)) > BASE_BYTES
+
+
+MEASURED = """
+import sys
+import numpy as np
+from benchmark.spec import load_codec, parse_codec
+from benchmark.measure.score import HashedImage
+from benchmark.measure.score import Scorer
+from support.files.noise import effect_noise
+grey = effect_noise((500, 300), 40).resize((2000, 1200)).convert("RGB")
+pixels, names = np.asarray(grey).copy(), sys.argv[1].split(",")
+codec, scorer = load_codec(parse_codec("jpeg")), Scorer(names, "cpu")
+decoded = codec.decode(codec.encode(pixels.copy(), codec.sweep[3]))
+scorer.score(HashedImage("a", pixels), HashedImage("b", decoded), names)
+# Not ru_maxrss, which has the peak of the process that began this one.
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["VmHWM"].split()[0]) * 1024)
+"""
+
+
+@pytest.mark.parametrize("metrics", ["psnr", "psnr,psnr_y,ms_ssim,ssim"])
+def test_the_estimate_holds_what_a_worker_takes_and_is_not_far_above(metrics):
+    done = ran(sys.executable, "-c", MEASURED, metrics, PYTHONPATH=ROOT / "tests")
+    estimated = worker_bytes(Need("jpeg", 1200, 2000), metrics.split(","))
+    assert int(done.stdout) < estimated < 3 * int(done.stdout)
+
+
+def container(folder, files):
+    for name, text in {"proc/meminfo": "MemAvailable:  8000000 kB\n", **files}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return available_memory(folder)
+
+
+def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_way(tmp_path):
+    group = "sys/fs/cgroup/pod/run"
+    files = {
+        "proc/self/cgroup": "0::/pod/run\n",
+        f"{group}/memory.max": "4000000000\n",
+        f"{group}/memory.current": "1500000000\n",
+        f"{group}/memory.stat": "anon 900000000\ninactive_file 400000000\nactive_file 100000000\n",
+    }
+    assert container(tmp_path, files) == 3_000_000_000
+    above = {"sys/fs/cgroup/pod/memory.max": "1000", "sys/fs/cgroup/pod/memory.current": "900"}
+    assert container(tmp_path, {**files, **above}) == 100
+    unlimited = {f"{group}/memory.max": "max\n", "sys/fs/cgroup/pod/memory.max": "max\n"}
+    assert container(tmp_path, {**files, **unlimited}) == 8_000_000 * 1024
+
+
+def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_path):
+    """Its path is that of the host, the mount shows the group itself."""
+    files = {
+        "proc/self/cgroup": "4:cpu:/\n3:memory:/docker/0123\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000000\n",
+        "sys/fs/cgroup/memory/memory.usage_in_bytes": "600000000\n",
+        "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 100000000\n",
+    }
+    assert container(tmp_path, files) == 1_500_000_000
+
+
+def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monkeypatch):
+    photos, results = noise_images(tmp_path / "photos", [(300, 200)]), tmp_path / "results"
+    words = ("--codecs", "jpeg", "--dataset", photos, "--metrics", "psnr", "--results", results)
+    first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
+    enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]
+    assert enough.startswith("a worker takes about 0.1 GB for the largest image, and ")
+    for module in ("benchmark.system.machine", "benchmark.measure.run"):
+        monkeypatch.setattr(f"{module}.available_memory", lambda: 200_000_000)
+    warned = "--jobs 3 may run out of memory: a worker takes about 0.1 GB for the largest image"
+    assert bench("plan", *words, "--jobs", 3).stdout.splitlines()[-1].startswith(warned)
+    facts = json.loads(bench("plan", *words, "--json").stdout)
+    assert (facts["workers"], facts["available_bytes"]) == (1, 200_000_000)
+    assert facts["worker_bytes"] == worker_bytes(Need("jpeg", 200, 300), ("psnr",))
+    done = bench("run", *words, *first, "--jobs", 3)
+    assert (done.returncode, f"bench: {warned}" in done.stderr) == (0, True)
+    monkeypatch.setattr("benchmark.measure.run.cores", lambda: 4)
+    done = bench("run", *words, *second)
+    assert "bench: 1 of 4 cores are used: a worker takes about" in done.stderr
+    jobs = Store(next(results.iterdir())).table()["jobs"].to_pylist()
+    assert sorted(jobs) == [1, 3]
+
+
+def test_without_any_word_of_the_system_memory_is_unknown(tmp_path):
+    assert available_memory(tmp_path) is None
+
+
+def test_what_is_available_here_is_not_more_than_there_is():
+    total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < available_memory() <= total

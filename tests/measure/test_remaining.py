@@ -1,0 +1,174 @@
+"""The time that is left of a run, from the cells that have ended.
+
+Recorded runs are replayed, and what is said is compared with what came: tests/plan/recorded_runs
+has real runs on two cores that other work shared: lines "task", codec, setting, pixels, expected
+seconds; "start", number of the task, second; "end", number, second, seconds of coding.
+"""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmark.codec import Setting
+from benchmark.commands import output
+from benchmark.datasets.dataset import ImageFile, Source
+from benchmark.measure.cells import Cell
+from benchmark.measure.execute import Failed
+from benchmark.measure.local import Finished, Started
+from benchmark.measure.loop import Progress
+from benchmark.measure.remaining import Pace
+from benchmark.measure.workbench import Measured
+from benchmark.spec import CodecSpec
+
+RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
+RECORDED_FROM = 10.0
+# Seconds until a cell ended that tells something; the workers of a busy machine start in ten.
+STARTED = {"first_run": 17, "slow_and_fast_codecs": 52, "slow_user_codec": 10}
+AT_THE_END = 3.0  # seconds that more or less are no mistake
+
+
+def cell(codec, setting, pixels):
+    source = Source(ImageFile("a.png", Path("a.png")), "0" * 64, pixels, 1, False)
+    return Cell(CodecSpec(codec, ()), None, Setting("quality", setting), "sample", source)
+
+
+def coded(task, seconds):
+    return Finished(task, Measured({"encode_seconds": 0.0, "decode_seconds": seconds}, None))
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def replayed(path):
+    """Return (second, seconds that are said to be left, seconds that were left) of each second."""
+    tasks, expected, events = [], {}, []
+    with path.open(newline="") as file:
+        for kind, *fields in csv.reader(file):
+            if kind == "task":
+                codec, setting, pixels, seconds = fields
+                tasks.append(cell(codec, float(setting), int(pixels)))
+                expected[id(tasks[-1])] = float(seconds) if seconds else None
+            elif kind == "start":
+                events.append((float(fields[1]), Started(tasks[int(fields[0])])))
+            elif kind == "end":
+                events.append((float(fields[1]), coded(tasks[int(fields[0])], float(fields[2]))))
+    clock = Clock()
+    pace = Pace(tasks, lambda task: expected[id(task)], clock)
+    end, result = events[-1][0], []
+    for second in range(int(end)):
+        while events and events[0][0] <= second:
+            clock.now, event = events.pop(0)
+            pace.take(event)
+        clock.now = float(second)
+        result.append((second, pace.left(), end - second))
+    return result
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(path):
+    result = replayed(path)
+    for second, reported, left in result:
+        if reported is not None and second >= RECORDED_FROM and abs(reported - left) > AT_THE_END:
+            assert left / 2 <= reported <= 2 * left, (second, reported, left)
+    silent = [second for second, told, _ in result if told is None]
+    assert max(silent) <= STARTED[path.stem] + 1
+
+
+def paced(*cells, expected):
+    """Return a pace, its clock, and functions that begin and end a cell by its number."""
+    tasks, clock = [cell(*one) for one in cells], Clock()
+    pace = Pace(tasks, lambda task: expected.get(task.codec.name), clock)
+
+    def begin(*numbers):
+        for number in numbers:
+            pace.take(Started(tasks[number]))
+
+    def end(number, at, coding):
+        clock.now = at
+        pace.take(coded(tasks[number], coding))
+
+    return pace, clock, begin, end
+
+
+JPEG, SLOW = ("jpeg", 50, 1000), ("slow", 50, 1000)
+
+
+def test_nothing_is_said_before_a_cell_has_ended():
+    pace, clock, begin, _ = paced(JPEG, JPEG, expected={"jpeg": 1.0})
+    begin(0)
+    clock.now = 30.0
+    assert pace.left() is None
+
+
+def test_cells_cost_what_those_of_their_class_did_and_workers_share_them():
+    """Coding takes 3.5 s where 1 s was expected, and scoring half a second."""
+    pace, clock, begin, end = paced(*[JPEG] * 9, expected={"jpeg": 1.0})
+    begin(0, 1)
+    end(0, 4.0, 3.5)
+    begin(2)
+    end(1, 4.0, 3.5)
+    begin(3)
+    end(2, 8.0, 3.5)
+    end(3, 8.0, 3.5)
+    begin(4, 5)
+    clock.now = 9.0
+    assert pace.left() == pytest.approx((3 * 4 + 2 * 3) / 2)
+
+
+def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_as_they_are():
+    """One codec is four times as slow as expected, which makes it twice for another."""
+    pace, _, begin, end = paced(JPEG, JPEG, SLOW, expected={"jpeg": 1.0, "slow": 5.0})
+    begin(0)
+    end(0, 4.0, 4.0)
+    begin(1)
+    end(1, 8.001, 4.0)
+    begin(2)
+    assert pace.left() == pytest.approx(10.001)
+
+
+def test_nothing_ends_before_the_longest_running_cell():
+    pace, clock, begin, end = paced(*[SLOW] * 3, expected={})
+    begin(0)
+    end(0, 60.0, 60.0)
+    begin(1)
+    clock.now = 119.0
+    begin(2)
+    assert pace.left() == pytest.approx(60.0, abs=1e-3)
+
+
+def test_cells_that_no_worker_took_and_workers_that_died_leave_nothing_over():
+    tasks = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)]
+    clock = Clock()
+    pace = Pace(tasks, lambda task: None, clock)
+    pace.take(Started(tasks[0]))
+    clock.now = 9.0
+    pace.take(Finished(tasks[0], Failed("worker", "the process ended")))
+    assert pace.left() == pytest.approx(9.0, rel=0.01)
+    clock.now = 12.0
+    pace.take(Finished(tasks[1], Failed("load", "no node can run it")))
+    assert pace.left() == 0.0
+
+
+def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(output, "monotonic", clock)
+    with output.show_progress("measuring", 40) as update:
+        for clock.now, progress in [
+            (2.0, Progress(1, 0, 100.0)),
+            (12.0, Progress(1, 0)),
+            (20.0, Progress(2, 0, 50.0)),
+            (50.0, Progress(30, 1, 600.0)),
+            (90.0, Progress(30, 1)),  # of tasks about which nothing but their number is known
+        ]:
+            update(progress)
+    assert capsys.readouterr().err.splitlines() == [
+        "measuring: 1 of 40",
+        "measuring: 30 of 40, 1 failed, about 10 min left",
+        "measuring: 30 of 40, 1 failed, about 30 s left",
+    ]

@@ -1,0 +1,101 @@
+"""Settings that a codec does not take, refused with its range before anything is measured."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.codec import Setting
+from benchmark.datasets.dataset import ImageFile, Source
+from benchmark.errors import BadOption
+from benchmark.measure.select import parse_points, select
+from benchmark.measure.simulate import imagined_cells
+from benchmark.spec import load_codec, parse_codec
+from support.bench.command import bench
+from support.codecs.files import FAKES
+
+BUNDLED = Path(__file__).parents[2] / "results" / "sample"
+OUT_OF_RANGE = [
+    ("jpeg", "jpeg.quality=300", "jpeg takes a whole quality from 1 to 100, not quality=300"),
+    ("jpeg", "jpeg.quality=30.5", "not quality=30.5"),
+    ("jpeg", "jpeg.quality=10,0", "not quality=0"),
+    ("webp", "webp.quality=-1", "webp takes a quality from 0 to 100, not quality=-1"),
+    ("avif", "avif.crf=99", "avif takes a whole crf from 0 to 63, not crf=99"),
+    ("ours:beta=0", "ours.q=9", "ours:beta=0 takes a q from 0 to 4, not q=9"),
+    ("jpeg2000:control=psnr", "jpeg2000.psnr=0", "takes a psnr from 1 to 100, not psnr=0"),
+    ("raw", "raw.bits=7", "raw takes bits=8, not bits=7"),
+]
+
+
+@pytest.mark.parametrize(("codec", "points", "told"), OUT_OF_RANGE)
+def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, told):
+    with pytest.raises(BadOption) as refused:
+        select([codec], parse_points([points]))
+    assert told in str(refused.value)
+
+
+def test_settings_within_the_range_are_taken():
+    points = parse_points(["jpeg.quality=1,100", "webp.quality=.5"])
+    jpeg, webp = select(["jpeg", "webp"], points).contenders
+    assert jpeg.sweep == (Setting("quality", 1), Setting("quality", 100))
+    assert webp.sweep == (Setting("quality", 0.5),)
+
+
+def test_a_codec_that_declares_nothing_takes_any_setting():
+    (result,) = select([f"{FAKES}:Honest"], parse_points([f"{FAKES}:Honest.step=-7"])).contenders
+    assert result.sweep == (Setting("step", -7),)
+
+
+def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
+        "from support.codecs.fakes import Honest\n"
+        "class Mine(Honest):\n    accepts = 'image/png'\n"
+    )
+    assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
+
+
+def test_cells_of_a_cluster_that_is_only_imagined_take_settings_alike():
+    with pytest.raises(BadOption, match="not qp=70"):
+        imagined_cells(["vtm"], {("vtm", "qp"): (70,)}, "kodak", [])
+    image = Source(ImageFile("a", Path("a")), "0" * 64, 8, 8, False)
+    assert len(imagined_cells(["vtm:qp=37"], {}, "kodak", [image])) == 1
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "check"])
+def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(verb, tmp_path):
+    codec = "mozjpeg"
+    more = ("--codec", codec, "--against", BUNDLED) if verb == "check" else ("--codecs", codec)
+    points = ("--points", f"{codec}.quality=300", "--results", tmp_path / "results")
+    done = bench(verb, *more, "--dataset", "sample", *points)
+    reported = f"bench: {codec} takes a whole quality from 1 to 100, not quality=300\n"
+    assert done.stderr == reported
+    assert done.returncode == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_points_with_options_go_before_those_of_the_bare_name():
+    """Also where the codec with options does not take the others, of which it has no network."""
+    points = parse_points(["pqmim.level=4", "pqmim:perceptual=1.level=2,3"])
+    bare, perceptual = select(["pqmim", "pqmim:perceptual=1"], points).contenders
+    assert [setting.value for setting in bare.sweep] == [4]
+    assert [setting.value for setting in perceptual.sweep] == [2, 3]
+    with pytest.raises(BadOption, match="perceptual=1 takes level=1, 2 or 3, not level=4"):
+        select(["pqmim:perceptual=1"], parse_points(["pqmim.level=4"]))
+
+
+def test_a_setting_given_as_an_option_is_the_point_that_is_measured():
+    texts = ["jpeg:optimize=1:quality=30", "jpeg:quality=50:optimize=1", "ours:q=2", "webp"]
+    result = {contender.spec.text: contender.sweep for contender in select(texts, {}).contenders}
+    assert result["jpeg:optimize=1"] == (Setting("quality", 30), Setting("quality", 50))
+    assert {text: result[text] for text in result if text.startswith("ours")} == {
+        "ours:beta=0": (Setting("q", 2),),
+        "ours:beta=3.84": (Setting("q", 2),),
+    }
+    assert len(result["webp"]) > 1
+    with pytest.raises(BadOption, match="from 1 to 100"):
+        select(["jpeg:quality=300"], {})
+    with pytest.raises(BadOption, match="'qualty'; it has: subsampling"):
+        select(["jpeg:qualty=30"], {})
+    with pytest.raises(BadOption, match=r"--points jpeg\.quality"):
+        load_codec(parse_codec("jpeg:quality=30"))

@@ -1,0 +1,172 @@
+"""Anchor packs out and in again: what they hold, never as timed, and the commands."""
+
+import csv
+import io
+import json
+import shutil
+import tarfile
+from hashlib import sha256
+
+import pytest
+
+from benchmark.errors import StoreError, UsageError
+from benchmark.rows.packs.contents import import_pack
+from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
+from benchmark.spec import CodecSpec
+from support.bench.command import bench
+from support.packs.honest_pack import HONEST, NOTES
+
+
+def test_a_pack_is_readable_without_this_project(measured, tmp_path):
+    path = tmp_path / "anchor.tar"
+    export_pack(path, [measured], [HONEST], NOTES)
+    with tarfile.open(path) as tar:
+        names = tar.getnames()
+        reported = json.load(tar.extractfile("anchor/pack.json"))
+        rows = list(csv.DictReader(io.TextIOWrapper(tar.extractfile("anchor/rows.csv"))))
+        streams = {
+            name.rpartition("/")[2]: tar.extractfile(name).read()
+            for name in names
+            if name.startswith("anchor/streams/")
+        }
+    assert all(sha256(data).hexdigest() == name for name, data in streams.items())
+    (codec,) = reported["codecs"]
+    assert (reported["name"], reported["notes"]) == ("anchor", ["made for a test"])
+    assert (codec["info"]["command"], codec["info"]["licence"]) == ("encode({step})", "MIT")
+    assert len(rows) == 6
+    for row in rows:
+        data = streams[row["stream_sha256"]]
+        assert len(data) == int(row["num_bytes"])
+        assert float(row["bpp"]) == 8 * len(data) / (int(row["width_px"]) * 30)
+        assert float(row["encode_seconds"]) == 123.0
+
+
+def test_the_same_results_give_the_same_tar(measured, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        export_pack(tmp_path / folder / "x.tar", [measured], [HONEST], NOTES)
+    assert (tmp_path / "a" / "x.tar").read_bytes() == (tmp_path / "b" / "x.tar").read_bytes()
+
+
+def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
+    pack_path, measured, tmp_path
+):
+    store = Store(tmp_path / "photos")
+    ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
+    assert (added, there) == (6, 0)
+    before = {row["cell"]: row for row in measured.table().to_pylist()}
+    after = {row["cell"]: row for row in store.table().to_pylist()}
+    assert after.keys() == before.keys()
+    for cell, row in after.items():
+        changed = {name for name in row if row[name] != before[cell][name]}
+        assert changed == {"recorded", "run"}
+        assert store.stream(row["stream_sha256"]) == measured.stream(row["stream_sha256"])
+    ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
+    assert (added, there) == (0, 6)
+    (run,) = {row["run"] for row in after.values()}
+    assert store.record(run)["notes"] == ["made for a test"]
+    again = tmp_path / "again.tar"
+    export_pack(again, [store], [HONEST], NOTES)
+    first, second = open_pack(pack_path), open_pack(again)
+    assert [stream.fields for stream in first.streams.values()] == [
+        stream.fields for stream in second.streams.values()
+    ]
+    assert first.infos == second.infos
+
+
+def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
+    store = Store(tmp_path / "photos")
+    store.begin("r", {})
+    for row in measured.table().to_pylist():
+        store.keep(measured.stream(row["stream_sha256"]))
+        store.append([{**row, "timing": True}])
+    export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
+    import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other", [])
+    imported = Store(tmp_path / "other" / "photos")
+    assert len(imported.read().done()) == 6
+    assert imported.read().done(timed=True) == set()
+    means = [point.means for point in summarise(imported.table()).points]
+    for name in ("encode_seconds", "decode_seconds", "encode_seconds_per_megapixel"):
+        assert {mean[name].value for mean in means} == {None}
+
+
+def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
+    store = Store(tmp_path / "photos")
+    store.append(measured.table().to_pylist()[:1])
+    with pytest.raises(UsageError, match=r"of [01]\.png was not kept in .*photos"):
+        export_pack(tmp_path / "x.tar", [store], [HONEST], ())
+    with pytest.raises(UsageError, match="no finished cell of jpeg"):
+        export_pack(tmp_path / "x.tar", [measured], [HONEST, CodecSpec("jpeg", ())], ())
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
+    measured, tmp_path
+):
+    """Two datasets: of one only the bundled rows are there, of the other the user's own."""
+    results, out = tmp_path / "results", tmp_path / "x.tar"
+    shutil.copytree(measured.folder, results / "photos")
+    Store(results / "kodak").ship("field", measured.table().slice(0, 4))
+    words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
+    nothing = bench(*words, "--dataset", "kodak")
+    remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes them here"
+    reported = f"4 bundled rows of kodak without a bundled stream; {remedy}"
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert nothing.stderr == f"bench: nothing is left for a pack: {reported}\n"
+    assert not out.exists()
+    done = bench(*words, "--dataset", "all")
+    assert (done.returncode, done.stdout) == (0, f"left out {reported}\n{out}: 6 streams\n")
+    assert {stream.fields["dataset"] for stream in open_pack(out).streams.values()} == {"photos"}
+
+
+def test_nothing_is_written_over_and_a_failure_leaves_nothing(measured, tmp_path, monkeypatch):
+    (tmp_path / "x.tar").write_text("mine")
+    with pytest.raises(UsageError, match=r"x\.tar is there already"):
+        export_pack(tmp_path / "x.tar", [measured], [HONEST], ())
+    (tmp_path / "x.tar").unlink()
+    for name in ("y.tar", "y"):
+        monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(StoreError, match=r"y(\.tar)? cannot be written: full"):
+            export_pack(tmp_path / name, [measured], [HONEST], ())
+        monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
+    """Export, run from it elsewhere, audit, import: the real commands."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    run = ["run", "--dataset", photos, "--metrics", "psnr", "--no-table", "--codecs", HONEST.text]
+    assert bench(*run, "--results", first).returncode == 0
+    pack = tmp_path / "honest.tar"
+    done = bench("pack", "export", pack, "--codecs", HONEST.text, "--results", first)
+    assert (done.returncode, done.stdout) == (0, f"{pack}: 6 streams\n"), done.stderr
+    done = bench(*run, "--results", second, "--pack", pack)
+    assert f"recorded {HONEST.text}: streams of 1 from {pack}" in done.stdout
+    assert done.returncode == 0
+    named = ("--codecs", HONEST.text)
+    refused = bench("audit", "pack", pack)
+    assert refused.returncode == 2
+    assert HONEST.text in refused.stderr
+    kept = bench("pack", "import", pack, "--results", tmp_path / "kept")
+    assert "6 rows added, 0 were there before" in kept.stdout
+    done = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr", *named)
+    assert "psnr_db: 6 values" in done.stdout
+    assert done.returncode == 0
+    done = bench("pack", "import", pack, "--results", third)
+    assert "6 rows added, 0 were there before" in done.stdout
+    tables = [Store(next(results.iterdir())).table().to_pylist() for results in (second, third)]
+    for rows in tables:
+        assert all(row["recorded"] for row in rows)
+    values = [{row["cell"]: row["psnr_db"] for row in rows} for rows in tables]
+    assert values[0] == values[1]
+    with tarfile.open(pack) as tar:
+        start = tar.getmember(next(n for n in tar.getnames() if "/streams/" in n)).offset_data
+    with pack.open("r+b") as file:
+        file.seek(start + 20)
+        file.write(b"????")
+    done = bench("audit", "pack", pack, "--metrics", "psnr", *named)
+    assert done.returncode == 1
+    assert "is damaged" in done.stdout

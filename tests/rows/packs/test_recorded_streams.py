@@ -1,0 +1,132 @@
+"""Streams of a pack in place of an encoder: which cells they give, and what they are not for."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.codec import Setting
+from benchmark.datasets.dataset import ImageFile
+from benchmark.errors import ImageRefused, Unavailable, UsageError
+from benchmark.measure.cells import Contender, lacking, plan
+from benchmark.measure.local import Finished, carry_out
+from benchmark.measure.matrix import open_matrix
+from benchmark.measure.request import Request
+from benchmark.measure.select import ALL, select
+from benchmark.rows.packs.pack import Recorded, open_pack
+from benchmark.spec import load_codec
+from support.files.noise import effect_noise
+from support.packs.honest_pack import HONEST, conditions, recorded_contender
+
+
+def test_a_picture_that_the_pack_lacks_is_refused(pack_path, sources):
+    codec = Recorded(open_pack(pack_path), HONEST, load_codec(HONEST))
+    pixels = np.asarray(Image.open(sources[0].file.path))
+    assert codec.decode(codec.encode(pixels, Setting("step", 1))).tolist() == pixels.tolist()
+    with pytest.raises(ImageRefused, match="has no stream of this image at step=16"):
+        codec.encode(pixels[1:], Setting("step", 16))
+
+
+def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_recorded(
+    pack_path, sources, measured
+):
+    """In worker processes, with a codec that could not have encoded any of it in this time."""
+    cells = plan([recorded_contender(pack_path)], "photos", sources)
+    done = [one for one in carry_out(cells, conditions(jobs=2)) if isinstance(one, Finished)]
+    rows = [one.outcome.row for one in done]
+    known = {row["cell"]: row for row in measured.table().to_pylist()}
+    assert {row["cell"] for row in rows} == known.keys()
+    for row in rows:
+        for name in ("stream_sha256", "decoded_sha256", "psnr_db", "psnr_y_db", "fingerprint"):
+            assert row[name] == known[row["cell"]][name]
+        assert (row["recorded"], known[row["cell"]]["recorded"]) == (True, False)
+        assert row["encode_seconds"] == 123.0
+        assert row["decode_seconds"] < 1
+
+
+def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path, photos, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(photos, mixed)
+    effect_noise((35, 30), 50).convert("RGB").save(mixed / "stranger.png")
+    request = Request(
+        codecs=(HONEST.text,), dataset=str(mixed), results=tmp_path / "results", packs=(pack_path,)
+    )
+    matrix = open_matrix(request)
+    assert {cell.source.file.name for cell in matrix.cells} == {"0.png", "1.png"}
+    ((name, reason, _),) = matrix.selection.skipped
+    assert name == HONEST.text
+    assert reason.endswith(
+        "has no streams, or not at every setting, of 1 of 3 images: stranger.png"
+    )
+    matrix = open_matrix(replace(request, points=(f"{HONEST.text}.step=16,3",)))
+    assert [cell.setting.value for cell in matrix.cells] == [16, 16]
+    assert "of 3 of 3 images" in matrix.selection.skipped[0][1]
+
+
+def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all(
+    pack_path, tmp_path, monkeypatch
+):
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    effect_noise((35, 30), 50).convert("RGB").save(strangers / "stranger.png")
+    request = Request(
+        codecs=(HONEST.text,),
+        dataset=str(strangers),
+        results=tmp_path / "results",
+        packs=(pack_path,),
+    )
+    with pytest.raises(Unavailable, match=r"cannot run here: .* of 1 of 1 images: stranger\.png"):
+        open_matrix(request)
+    monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
+    matrix = open_matrix(replace(request, codecs=ALL))
+    assert {cell.codec.name for cell in matrix.cells} == {"raw"}
+    assert [one.codec for one in matrix.selection.skipped] == [HONEST.text]
+
+
+def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):
+    with pytest.raises(UsageError, match="no codec of --codecs takes a stream from"):
+        select(["raw"], {}, [open_pack(pack_path)])
+    request = Request(codecs=(HONEST.text,), dataset=str(photos), packs=(pack_path,), timing=True)
+    with pytest.raises(UsageError, match="use one of the two"):
+        open_matrix(request)
+
+
+def test_a_pack_beside_codecs_of_which_one_uses_it_is_accepted(pack_path):
+    chosen = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
+    assert [one.pack is None for one in chosen] == [True, False]
+
+
+def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_other(
+    monkeypatch, tmp_path
+):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (contender,) = select(["vtm"], {}).contenders
+    assert (contender.pack.name, contender.info.version) == ("vtm-23.13", "VTM 23.13")
+    assert [setting.value for setting in contender.sweep] == [47, 42, 37, 32, 27, 22]
+    with pytest.raises(Unavailable, match="EncoderAppStatic"):
+        select(["vtm"], {}, recorded=False)
+    with pytest.raises(Unavailable, match="EncoderAppStatic"):
+        select(["vtm:depth=10"], {})
+    program = tmp_path / "EncoderAppStatic"
+    program.write_text("#!/bin/sh\necho VVCSoftware: VTM Encoder Version 24.0; exit 1\n")
+    program.chmod(0o755)
+    (tmp_path / "encoder_intra_vtm.cfg").write_text("")
+    (contender,) = select(["vtm"], {}).contenders
+    assert contender.pack is None
+    assert contender.info.version.startswith("VTM 24.0,")
+
+
+def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
+    contender = recorded_contender(pack_path)
+    strangers = [
+        source._replace(sha256=str(n), file=ImageFile(f"s{n}", source.file.path))
+        for n, source in enumerate([sources[0]] * 7)
+    ]
+    assert lacking(contender, sources) == ""
+    reported = lacking(contender._replace(encoder_lacks="no program"), [*sources, *strangers])
+    assert reported.startswith("no program; and ")
+    assert reported.endswith("of 7 of 9 images: s0, s1, s2 and 4 more")
+    assert lacking(Contender(HONEST, contender.info, contender.sweep), strangers) == ""

@@ -1,0 +1,319 @@
+"""Distribution metrics from features kept per image: with fakes whose numbers follow by hand."""
+
+import json
+import shutil
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark import registry
+from benchmark.datasets.dataset import ImageFile, probe
+from benchmark.datasets.image import read_image
+from benchmark.measure.cells import Rescore, plan
+from benchmark.measure.select import select
+from benchmark.measure.unscored import unscored
+from benchmark.measure.workbench import Conditions
+from benchmark.metrics.measure import protocol_of
+from benchmark.rows.features import FeatureFolder
+from benchmark.rows.reduce import with_distribution_metrics
+from benchmark.rows.store import Store
+from benchmark.rows.stored import read_results
+from benchmark.rows.summarise import summarise
+from support.added.fake_realism import Colours, Shift
+from support.files.noise import effect_noise
+
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
+NAMES = ("psnr", "colours")
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.added.fake_realism:Colours")
+    monkeypatch.setitem(
+        registry.FEATURE_SPACES, "no_colours", "support.added.fake_realism:NoColours"
+    )
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "support.added.fake_realism:Shift")
+    monkeypatch.setitem(
+        registry.DISTRIBUTION_METRICS, "shift_many", "support.added.fake_realism:ShiftOfMany"
+    )
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    files = []
+    for number in range(4):
+        path = folder / f"{number}.png"
+        effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB").save(path)
+        files.append(ImageFile(path.name, path))
+    return probe(files, False, 1)
+
+
+def measure(folder, sources, names=NAMES, kind="Honest"):
+    """Rows of a codec that keeps every 64th, 16th or single level, in this process."""
+    from benchmark.measure.workbench import Workbench
+
+    store = Store(folder / "test")
+    cells = plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
+    bench = Workbench(conditions(store, names))
+    measured = [bench.carry_out(cell) for cell in cells]
+    kept = FeatureFolder(store.folder)
+    for one in measured:
+        store.keep(one.stream)
+        for features in one.features:
+            kept.keep(features)
+    store.append([one.row for one in measured])
+    return store
+
+
+def conditions(store, names=NAMES):
+    return Conditions(
+        run="20260101T000000-aa", metrics=names, device="cpu", flatten=False, timing=False,
+        jobs=1, threads=1, machine="test", folder=store.folder,
+    )  # fmt: skip
+
+
+def values(store, *names, **options):
+    """Means by step of the distribution metrics, as `summarise` has them."""
+    table = with_distribution_metrics(store.table(), store.folder, names, **options).table
+    protocols = {"coding": "coding/1"} | {
+        registry.metric_class(name).column: protocol_of(name) for name in names
+    }
+    return {
+        point.setting.value: point.means[names[0]] for point in summarise(table, protocols).points
+    }
+
+
+def expected(sources, step):
+    """Mean movement of a photograph's grey levels, computed from the pixels."""
+    moved = []
+    for source in sources:
+        pixels = read_image(source.file.path, False).pixels.astype(int)
+        coarse = np.clip(pixels // step * step + step // 2, 0, 255)
+        halves = zip(np.array_split(pixels, 2), np.array_split(coarse, 2), strict=True)
+        moved.append(np.mean([(b - a).mean() for a, b in halves]))
+    return np.array(moved)
+
+
+def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_influence(
+    tmp_path, sources
+):
+    store = measure(tmp_path, sources)
+    for step, mean in values(store, "shift").items():
+        assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
+        assert mean.images == len(sources)
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
+    rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
+    result = {row["image"]: row["shift"] for row in rows}
+    by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
+    assert [result[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
+    assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
+    assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
+    assert {row["colours_patches_reason"] for row in rows} == {None}
+
+
+def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, sources):
+    Colours.calls = 0
+    measure(tmp_path, sources)
+    lossy = 2 * len(sources)  # step 1 gives the source itself: the same pixels, no second file
+    assert Colours.calls == len(sources) + lossy
+    files = list((tmp_path / "test" / "features" / "colours_1").glob("*/*.npy"))
+    assert len(files) == len(sources) + lossy
+
+
+def test_what_was_reduced_once_needs_no_features_again(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    before = values(store, "shift")
+    shutil.rmtree(store.folder / "features")
+    assert values(store, "shift") == before
+
+
+def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_value(
+    tmp_path, sources
+):
+    store = measure(tmp_path, sources)
+    whole = values(store, "shift")
+    shutil.rmtree(store.folder / "features")
+    shutil.rmtree(store.folder / "sets")
+    mean = values(store, "shift")[64.0]
+    assert mean.value is None
+    assert "the features of 4 of 4 images are not kept here: `bench rescore" in mean.reasons[0][0]
+    tasks = unscored(store.table(), sources, NAMES, store.folder, again=True, may_run=anything)
+    assert len(tasks) == 12
+    assert all(isinstance(task, Rescore) and task.metrics == ("colours",) for task in tasks)
+    run_tasks_here(tasks, store)
+    assert values(store, "shift") == whole
+
+
+def anything(_row):
+    """Trust every row: the fakes are named by their file."""
+    return True
+
+
+def run_tasks_here(tasks, store):
+    """`rescore` in this process, where the fakes are registered."""
+    from benchmark.measure.loop import Recorder
+    from benchmark.measure.workbench import Workbench
+
+    bench, recorder = Workbench(conditions(store)), Recorder(store, keep_streams=True)
+    for task in tasks:
+        recorder.add(bench.carry_out(task))
+    recorder.close()
+
+
+def test_merging_the_folders_of_two_machines_equals_the_whole(tmp_path, sources):
+    whole = values(measure(tmp_path / "whole", sources), "shift")
+    one = measure(tmp_path / "one", sources[:2])
+    other = measure(tmp_path / "other", sources[2:])
+    for kind in ("per_image", "features", "streams"):
+        shutil.copytree(other.folder / kind, one.folder / kind, dirs_exist_ok=True)
+    merged = values(one, "shift")
+    assert merged.keys() == whole.keys()
+    for step, mean in merged.items():
+        assert mean.value == pytest.approx(whole[step].value, rel=1e-9, abs=1e-12)
+
+
+def test_a_set_that_grows_is_reduced_anew(tmp_path, sources):
+    store = measure(tmp_path, sources[:3])
+    few = values(store, "shift")[64.0]
+    measure(tmp_path, sources)
+    many = values(store, "shift")[64.0]
+    assert (few.images, many.images) == (3, 4)
+    assert few.value == pytest.approx(expected(sources[:3], 64).mean(), abs=1e-5)
+    assert many.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+
+
+def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    mean = values(store, "shift_many")[64.0]
+    assert mean.value is None
+    assert "of 4 images says little: it is given from 100 on" in mean.reasons[0][0]
+    asked = values(store, "shift_many", allow_few=True)[64.0]
+    assert asked.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+
+
+def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
+    store = measure(tmp_path, sources, names=("psnr", "no_colours"))
+    rows = store.table().to_pylist()
+    assert {row["no_colours_patches"] for row in rows} == {None}
+    assert {row["no_colours_patches_reason"] for row in rows} == {
+        "no weight file for colours: fetch it"
+    }
+    assert all(row["psnr_db"] for row in rows)
+
+
+def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
+    store = measure(tmp_path, sources, names=("psnr",))
+    assert (
+        "not computed: `bench rescore --metrics shift`"
+        in values(store, "shift")[64.0].reasons[0][0]
+    )
+
+
+def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):
+    path = tmp_path_factory.mktemp("row") / "row.png"
+    effect_noise((40, 1), 50).convert("RGB").save(path)
+    thin = probe([ImageFile("row.png", path)], False, 1)
+    store = measure(tmp_path, [*sources, *thin])
+    mean = values(store, "shift")[64.0]
+    assert mean.images == len(sources)
+    assert ("one row has no halves", 1) in mean.reasons
+    assert mean.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+
+
+def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    measure(tmp_path, sources[:2], kind="Honest:caveat=other")
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
+    result = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
+    honest = expected(sources[:2], 64)
+    assert sorted(result) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
+
+
+def test_two_commands_agree_through_the_store(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    stored = read_results(tmp_path, "test", "all", ("psnr", "shift"))
+    assert [p.means["shift"].value for p in stored.summary.points] == pytest.approx(
+        [values(store, "shift")[p.setting.value].value for p in stored.summary.points], abs=1e-12
+    )
+
+
+def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    victim = next((store.folder / "features").glob("*/*/*.npy"))
+    victim.write_bytes(victim.read_bytes()[:-5])
+    kept = FeatureFolder(store.folder)
+    assert kept.read("colours/1", victim.stem) is None
+    tasks = unscored(store.table(), sources, NAMES, store.folder, again=True, may_run=anything)
+    assert 0 < len(tasks) < 12
+    run_tasks_here(tasks, store)
+    assert len(kept.read("colours/1", victim.stem)) == 2
+
+
+def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):
+    measured = measure(tmp_path / "there", sources)
+    here = Store(tmp_path / "here" / "test")
+    here.ship("checkpoints", measured.table())
+    lacking = partial(unscored, folder=here.folder, again=True, may_run=anything)
+    assert lacking(here.table(), sources, ("psnr_y", "colours")) == []
+    shutil.copytree(measured.folder / "streams", here.folder / "streams")
+    assert len(lacking(here.table(), sources, ("psnr_y",))) == 12
+
+
+def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
+    from benchmark.rows.features import Reductions
+
+    measured = measure(tmp_path / "there", sources)
+    whole = values(measured, "shift")
+    here = Store(tmp_path / "here" / "test")
+    here.ship("checkpoints", measured.table())
+    Reductions(here.folder).ship("checkpoints", Reductions(measured.folder))
+    assert values(here, "shift") == whole
+    assert not (here.folder / "features").exists()
+
+
+def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources):
+    """A file of reduced values as another program would write it, and no features to fall back."""
+    store = measure(tmp_path, sources)
+    shutil.rmtree(store.folder / "features")
+    rows = [row for row in store.table().to_pylist() if row["setting_value"] == 64.0]
+    pairs = sorted((row["image_sha256"], row["decoded_sha256"]) for row in rows)
+    key = sha256(json.dumps([protocol_of("shift"), pairs]).encode()).hexdigest()
+    record = {
+        "key": key, "column": "shift", "protocol": protocol_of("shift"), "value": 100.0,
+        "influence": [1.0, 2.0, 3.0, 4.0],
+    }  # fmt: skip
+    (store.folder / "sets").mkdir()
+    pq.write_table(pa.Table.from_pylist([record]), store.folder / "sets" / "by-hand.parquet")
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
+    result = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
+    assert result == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
+
+
+class Immense(Shift):
+    """A distribution metric that asks for a petabyte."""
+
+    def reduce(self, reference, decoded):
+        np.ones(1 << 50, np.uint8)
+        return super().reduce(reference, decoded)
+
+
+def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
+    sources, tmp_path, monkeypatch
+):
+    store = measure(tmp_path, sources)
+    name = f"{Immense.__module__}:Immense"
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", name)
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
+    assert table["shift"].null_count == table.num_rows
+    reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
+    assert all(text.startswith(reason) for text in table["shift_reason"].to_pylist())
+    monkeypatch.setattr(Immense, "reduce", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        with_distribution_metrics(store.table(), store.folder, ["shift"])

@@ -1,0 +1,151 @@
+"""Results as they are read from a folder: which datasets it has, which rows, which means."""
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+from benchmark.rows.stored import (
+    Size,
+    datasets_with_results,
+    named_images,
+    read_one,
+    read_results,
+    source_facts,
+    stored_dataset,
+)
+from support.rows.measured import row, table
+
+RUN = "20250101T000000-aa"
+
+
+def stored(results, name, rows):
+    store = Store(results / name)
+    store.begin(RUN, {"machine": "a"})
+    store.append(pa.Table.from_pylist(rows, schema=table_schema()).to_pylist())
+    return store.folder
+
+
+def labels(found):
+    return sorted({point.label for point in found.summary.points})
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two codecs, one in two variants, on images of two parts of a dataset."""
+    rows = [
+        row(codec, 10, image, variant=variant)
+        for codec, variant in (("jpeg", ""), ("jpeg", "optimize=1"), ("webp", ""))
+        for image in ("mobile/a", "mobile/b", "professional/c")
+    ]
+    stored(tmp_path, "set", rows)
+    (tmp_path / "empty" / "per_image").mkdir(parents=True)
+    return tmp_path
+
+
+def test_datasets_are_those_with_rows(results):
+    stored(results, "other", [row("jpeg", 10, "a")])
+    assert datasets_with_results(results, "all") == ["other", "set"]
+    assert datasets_with_results(results, "set:mobile") == ["set:mobile"]
+    with pytest.raises(UnknownName, match=r"No results of a dataset or folder 'empty'.*other, set"):
+        datasets_with_results(results, "empty")
+    with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
+        datasets_with_results(results / "empty", "all")
+
+
+def test_means_are_of_one_dataset(results):
+    stored(results, "other", [row("jpeg", 10, "a")])
+    with pytest.raises(UnknownName, match="No results of a dataset or folder 'all'"):
+        read_results(results, "all", "all", ["psnr"])
+
+
+def test_codecs_are_asked_for_by_name_or_by_label(results):
+    of = {
+        "all": ["jpeg", "jpeg:optimize=1", "webp"],
+        "jpeg": ["jpeg", "jpeg:optimize=1"],
+        "jpeg:optimize=1": ["jpeg:optimize=1"],
+        "webp, jpeg:optimize=1": ["jpeg:optimize=1", "webp"],
+    }
+    for asked, expected in of.items():
+        assert labels(read_results(results, "set", asked, ["psnr"])) == expected
+    with pytest.raises(UnknownName, match="No codec with results 'avif'"):
+        read_results(results, "set", "jpeg,avif", ["psnr"])
+
+
+def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
+    whole, part = (read_results(results, name, "webp", ["psnr"]) for name in ("set", "set:mobile"))
+    assert [found.summary.points[0].images for found in (whole, part)] == [3, 2]
+    assert whole.folder == results / "set" / "report"
+    assert part.folder == results / "set" / "report-mobile"
+    assert sorted(set(part.table["image"].to_pylist())) == ["mobile/a", "mobile/b"]
+    assert [record["machine"] for record in whole.runs] == ["a"]
+    with pytest.raises(UsageError, match="has no rows of set:desktop: measure some"):
+        read_results(results, "set:desktop", "all", ["psnr"])
+
+
+def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(tmp_path):
+    sizes = {"a": 100, "b": 300}  # bytes; b has twice the pixels
+    rows = [
+        row("jpeg", 10, image, num_bytes=size, width_px=width, bpp=8 * size / (width * 80))
+        for (image, size), width in zip(sizes.items(), (100, 200), strict=True)
+    ]
+    stored(tmp_path, "set", [*rows, row("webp", 10, "a")])
+
+    def bpp(**options):
+        (point,) = (
+            point
+            for point in read_results(tmp_path, "set", "all", ["psnr"], **options).summary.points
+            if point.label == "jpeg"
+        )
+        return point.bpp, point.images
+
+    each = [8 * 100 / 8000, 8 * 300 / 16000]
+    assert bpp() == (pytest.approx(sum(each) / 2), 2)
+    assert bpp(pooled=True) == (pytest.approx(8 * 400 / 24000), 2)
+    assert bpp(common=True) == (pytest.approx(each[0]), 1)
+    with pytest.raises(UsageError, match="has no verified rows: run the same with --verify"):
+        bpp(verified_only=True)
+
+
+def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
+    assert read_one(results, "set", "webp", ["psnr"]).name == "set"
+    stored(results, "other", [row("jpeg", 10, "a")])
+    with pytest.raises(UsageError, match="--dataset all is other, set: name one of them"):
+        read_one(results, "all", "all", ["psnr"])
+    photos = tmp_path_factory.mktemp("photos")
+    Image.new("RGB", (8, 8)).save(photos / "new.png")
+    with pytest.raises(UsageError, match=f"holds no results of the images in {photos}: measure"):
+        stored_dataset(results, str(photos))
+
+
+def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
+    names = ["a/kodim01.png", "b/kodim02.png", "b/other.png"]
+    for patterns, kept in (
+        (["kodim01"], names[:1]), (["kodim0?.png"], names[:2]), (["b/*"], names[1:]),
+        (["other", "kodim01.png"], names[::2]), ([], []),
+    ):  # fmt: skip
+        assert named_images(names, patterns) == set(kept)
+    with pytest.raises(UnknownName, match="No image with rows 'kodim03'"):
+        named_images(names, ["other", "kodim03"])
+    result = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
+    assert set(result.table["image"].to_pylist()) == {"mobile/a", "professional/c"}
+
+
+def test_facts_about_sources_count_each_photograph_once():
+    rows = [
+        row(codec, quality, image, width_px=width, height_px=height, source_lossy=lossy)
+        for codec in ("jpeg", "webp")
+        for quality in (5, 10)
+        for image, width, height, lossy in (
+            ("b", 4, 4, True), ("a", 1, 1, None), ("c", 2, 8, False), ("d", 3, 3, True),
+        )
+    ]  # fmt: skip
+    renamed = row("avif", 5, "later", image_sha256=rows[0]["image_sha256"], width_px=4, height_px=4)
+    facts = source_facts(table([*rows, renamed]))
+    assert facts == (4, 2, Size("a", 1, 1), Size("c", 2, 8))
+    assert facts.spread == 16
+    assert source_facts(table([renamed, *rows])).largest == Size("later", 4, 4)
+    assert source_facts(table(rows[:1])).spread == 1
+    assert source_facts(table([])) is None

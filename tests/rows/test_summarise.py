@@ -1,0 +1,398 @@
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmark.codec import Setting
+from benchmark.errors import UnknownName
+from benchmark.metrics.measure import protocols
+from benchmark.metrics.psnr import psnr
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.summarise import SECONDS, TIMED, Build, summarise
+from benchmark.rows.systems import find_label, label_of
+from support.rows.measured import PROTOCOLS, failed, row, sweep, table
+
+
+def point(summary, label, quality):
+    (result,) = (
+        p for p in summary.points if p.label == label and p.setting == Setting("quality", quality)
+    )
+    return result
+
+
+def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
+    rows = [row("jpeg", 50, name) for name in ("a", "bb", "cccc")] + [row("webp", 9, "a")]
+    result = point(summarise(table(rows)), "jpeg", 50)
+    assert result.images == 3
+    assert result.bpp == pytest.approx(fmean(record["bpp"] for record in rows[:3]), abs=1e-12)
+    for name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", *SECONDS):
+        mean = result.means[name]
+        assert mean.value == pytest.approx(fmean(one[name] for one in rows[:3]), abs=1e-12)
+        assert (mean.images, mean.infinite, mean.missing) == (3, 0, 0)
+        assert mean.bpp == result.bpp
+
+
+def test_a_point_has_bits_per_pixel_and_values_of_every_image():
+    rows = [
+        row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40, psnr_db=30.0),
+        row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20, psnr_db=33.0),
+        failed("jpeg", 50, "c", "encode", "it broke"),
+    ]
+    (result,) = summarise(table(rows)).points
+    assert sorted(zip(result.image_bpp, result.image_values["psnr_db"], strict=True)) == [
+        (0.5, 30.0),  # 800 bits on 1600 pixels
+        (1.0, 33.0),
+    ]
+
+
+def test_the_order_of_rows_changes_no_bit():
+    rows = [*sweep("jpeg", "abcdefgh"), *sweep("webp", "abcdefgh")]
+    for record in rows:
+        record["psnr_db"] = random.Random(record["cell"]).uniform(20, 40)
+    shuffled = random.Random(1).sample(rows, len(rows))
+    assert summarise(table(rows)).for_machines() == summarise(table(shuffled)).for_machines()
+
+
+def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted():
+    new = sweep("jpeg", run="20250301T000000-aa", fingerprint="new", codec_version="2.0")
+    # Filling in a metric of old cells renews finished_utc, and must not make them the latest.
+    old = sweep(
+        "jpeg", fingerprint="old", finished_utc="2026-01-01T00:00:00.000+00:00", psnr_db=9.0
+    )
+    summary = summarise(table([*old, *new, *sweep("webp")]))
+    assert {entry.edition.version for entry in summary.points if entry.label == "jpeg"} == {"2.0"}
+    of_new = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
+    mean = point(summary, "jpeg", 5).means["psnr_db"]
+    assert mean.value == pytest.approx(of_new, abs=1e-12)
+    (left,) = summary.left_out
+    assert (left.label, left.rows) == ("jpeg", 18)
+    assert "1.0" in left.why
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ({"revision": 2, "run": "z"}, {"revision": 1}, "adapter 1"),
+        ({}, {"coding_protocol": "coding/0", "run": "z"}, "coding/0"),
+    ],
+)
+def test_rows_of_another_revision_or_coding_protocol_are_left_out_and_named(first, second, why):
+    summary = summarise(table([row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **second)]))
+    assert [one.images for one in summary.points] == [1]
+    (left,) = summary.left_out
+    assert left.rows == 1
+    assert why in left.why
+
+
+def test_values_under_another_metric_protocol_never_meet():
+    rows = [row("jpeg", 5, name, psnr_db=30.0) for name in "ab"]
+    rows.append(row("jpeg", 5, "c", psnr_db=90.0, psnr_db_protocol="psnr-rgb8/0"))
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images) == (30.0, 2)
+    assert mean.reasons == ((f"measured by another rule than {PROTOCOLS['psnr_db']}", 1),)
+    older = {"coding": PROTOCOLS["coding"], "psnr_db": "psnr-rgb8/0"}
+    assert summarise(table(rows), older).points[0].means["psnr_db"].value == 90.0
+
+
+def test_a_point_that_lacks_images_others_have_says_how_many():
+    rows = [*(row("jpeg", 5, name) for name in "abc"), *(row("webp", 5, name) for name in "ab")]
+    summary = summarise(table(rows))
+    assert summary.images == 3
+    assert (point(summary, "webp", 5).images, point(summary, "webp", 5).missing) == (2, 1)
+    assert point(summary, "jpeg", 5).missing == 0
+
+
+def test_common_restricts_all_points_to_the_images_that_all_have():
+    rows = [*(row("jpeg", 5, name) for name in ("a", "bb", "ccc")), row("webp", 5, "bb")]
+    summary = summarise(table(rows), common=True)
+    assert (summary.images, summary.dropped) == (1, 2)
+    assert [one.images for one in summary.points] == [1, 1]
+    assert point(summary, "jpeg", 5).means["psnr_db"].value == row("jpeg", 5, "bb")["psnr_db"]
+
+
+def test_a_point_without_any_stream_does_not_empty_the_common_images():
+    rows = [row("jpeg", 5, "a"), failed("webp", 5, "a", "encode", "no")]
+    summary = summarise(table(rows), common=True)
+    assert (summary.images, point(summary, "jpeg", 5).images) == (1, 1)
+    assert point(summary, "webp", 5).bpp is None
+
+
+def test_common_is_decided_for_each_metric():
+    rows = [row(codec, 5, name) for codec in ("jpeg", "webp") for name in ("a", "bb")]
+    rows[3]["lpips_alex"] = None
+    result = point(summarise(table(rows), common=True), "jpeg", 5)
+    assert result.means["psnr_db"].images == 2
+    assert result.means["lpips_alex"].images == 1
+    assert result.means["lpips_alex"].bpp == rows[0]["bpp"]
+
+
+def test_identical_images_are_counted_apart_and_not_averaged():
+    rows = [row("jpeg", 5, "a", psnr_db=float("inf")), row("jpeg", 5, "b", psnr_db=40.0)]
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images, mean.infinite, mean.missing) == (40.0, 1, 1, 0)
+    rows[1]["psnr_db"] = float("inf")
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images, mean.infinite) == (None, 0, 2)
+
+
+def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
+    """Of images of one size, the mean of their errors is the error of their pixels together."""
+    random = np.random.default_rng(5)
+    sources = random.integers(0, 256, (3, 8, 10, 3), np.uint8)
+    spread = np.array([1, 20, 90]).reshape(3, 1, 1, 1)
+    decoded = (sources + random.normal(0, spread, sources.shape)).clip(0, 255).astype(np.uint8)
+    rows = [
+        row("jpeg", 5, name, psnr_db=psnr(*pixels), psnr_y_db=None)
+        for name, *pixels in zip("abc", sources, decoded, strict=True)
+    ]
+    error = sources.astype(np.float64) - decoded
+    expected = 10 * np.log10(255**2 / np.mean(error**2))
+    (record,) = summarise(table(rows)).for_machines()
+    assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
+    assert record["psnr_db_of_mean_mse"] < record["psnr_db"] - 5
+    assert record["psnr_y_db_of_mean_mse"] is None
+
+    rows += [row("jpeg", 5, "d", psnr_db=float("inf"))]
+    (record,) = summarise(table(rows)).for_machines()
+    expected = 10 * np.log10(255**2 / (np.mean(error**2) * 3 / 4))
+    assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
+    (record,) = summarise(table(rows[-1:])).for_machines()
+    assert record["psnr_db_of_mean_mse"] is None
+
+
+def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean():
+    rows = [row("jpeg", 5, name) for name in "ab"] + [row("webp", 5, name) for name in "ab"]
+    rows[0]["psnr_db"] = None
+    records = summarise(table(rows), common=True).for_machines()
+    assert [record["psnr_db_images"] for record in records] == [1, 1]
+    assert records[0]["psnr_db_of_mean_mse"] == pytest.approx(records[0]["psnr_db"], rel=1e-12)
+    assert records[1]["psnr_db_of_mean_mse"] is None
+
+
+def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
+    times = {"slow": 3, "cut off": 3, "rare": 1, "boom": 2}
+    rows = [
+        failed("jpeg", 5, f"{why}{number}", "encode", why)
+        for why, count in times.items()
+        for number in range(count)
+    ]
+    (result,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
+    assert (result.images, result.failed) == (1, 9)
+    assert result.failures == (("encode: cut off", 3), ("encode: slow", 3), ("encode: boom", 2))
+
+
+def test_a_null_metric_keeps_its_reason_and_its_bpp_is_of_the_images_that_have_it():
+    rows = [row("jpeg", 5, name) for name in ("a", "bb")]
+    rows[1] |= {"ms_ssim": None, "ms_ssim_reason": "image under 161 px"}
+    rows.append(row("webp", 5, "bb"))
+    mean = point(summarise(table(rows)), "jpeg", 5).means["ms_ssim"]
+    assert (mean.images, mean.missing, mean.bpp) == (1, 1, rows[0]["bpp"])
+    assert mean.reasons == (("image under 161 px", 1),)
+
+
+def test_timed_means_are_of_timed_rows_on_the_machine_of_the_latest():
+    megapixels = 100 * 80 / 1e6
+    rows = [
+        row("jpeg", 5, "a", timing=True, machine="new", encode_seconds=0.5, run="z"),
+        row("jpeg", 5, "b", timing=True, machine="old", encode_seconds=7.0),
+        row("jpeg", 5, "c", timing=False, machine="new", encode_seconds=9.0, run="z"),
+    ]
+    summary = summarise(table(rows))
+    mean = summary.points[0].means[TIMED[0]]
+    assert summary.machine == "new"
+    assert (mean.value, mean.images) == (pytest.approx(0.5 / megapixels, rel=1e-12), 1)
+    assert summarise(table(rows[2:])).machine == ""
+
+
+def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
+    recorded = {"recorded": True, "timing": True, "encode_seconds": 99.0}
+    alone = point(summarise(table([row("vtm", 5, "a", **recorded)])), "vtm", 5)
+    for name in (*SECONDS, *TIMED):
+        assert (alone.means[name].value, alone.means[name].images) == (None, 0)
+    rows = [row("vtm", 5, "a", **recorded), row("vtm", 5, "bb", timing=True)]
+    result = point(summarise(table(rows)), "vtm", 5)
+    assert result.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
+    assert result.means["encode_seconds"].value == 0.2
+    assert result.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
+    assert result.edition.recorded
+    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.recorded
+
+
+def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
+    later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
+    (result,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
+    assert (result.images, result.means["psnr_db"].value) == (1, 31.0)
+
+
+def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_much():
+    def of(codec, values, **columns):
+        return [
+            row(codec, quality, "a", psnr_db=value, decoded_sha256=f"{value}", **columns)
+            for quality, value in enumerate(values)
+        ]
+
+    mine = of("webp", (30.0, 32.0, 33.0), run="2027")
+    bundled = {"bundled": True, "run": "2026"}
+    others = [
+        *of("webp", (30.0, 32.5, 33.25, 36.0), **bundled),
+        *of("webp", (60.0, 1.0, 2.0), variant="lossless=1"),
+        *of("jpeg", (50.0, 1.0, 2.0), run="2027"),
+        *of("jpeg", (50.0, 1.125, 2.0), **bundled),
+    ]
+    for record in others:
+        record["cell"] = (
+            f"{record['codec']}/{record['setting_value']}/a"
+            if not record["variant"]
+            else record["cell"]
+        )
+    for record in mine:
+        record["cell"] = f"webp/{record['setting_value']}/a"
+    jpeg, webp = summarise(table([*mine, *others])).left_out
+    assert (jpeg.label, jpeg.rows, webp.label, webp.rows, webp.differ) == (
+        "jpeg",
+        3,
+        "webp",
+        4,
+        True,
+    )
+    for record, message in (
+        (jpeg, "1 of 3 rows, PSNR by up to 0.12 dB"),
+        (webp, "2 of 3 rows, PSNR by up to 0.5 dB"),
+    ):
+        assert (
+            record.why == f"bundled, not equal to the same build here in {message}: 1.0, adapter 1"
+        )
+
+
+def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():
+    rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
+    whole = ComparableRows(table(rows), PROTOCOLS["coding"])
+    (last,) = whole.latest
+    assert rows[whole.index[last]]["run"] == "2"
+    assert whole.changed(ok=np.arange(2) != last).latest.tolist() == [1 - last]
+    assert np.isnan(whole.numbers("mine")).all()
+    assert find_label("jpeg:optimize=1", ["jpeg:optimize=1", "jpeg"]) == "jpeg:optimize=1"
+    with pytest.raises(UnknownName, match="No codec with results 'webp'"):
+        find_label("webp", ["jpeg"])
+
+
+def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
+    first = {"codec_version": "1", "caveat": "x", "command": "c1", "run": "1", "revision": None}
+    later = {"codec_version": "2", "caveat": "y", "command": "c2", "run": "2", "revision": None}
+    rows = [row("jpeg", 5, "a", bundled=True, **first), row("jpeg", 5, "b", **later)]
+    (result,) = summarise(table(rows)).points
+    edition = result.edition
+    assert (edition.version, edition.command, edition.run) == ("2 and 1", "c2", "2")
+    assert (sorted(edition.caveats), edition.devices) == (["x", "y"], ("cpu",))
+    assert (edition.bundled, edition.recorded, edition.shown) == (False, False, True)
+    assert edition.build == Build("f" * 64, 0)
+    (bundled,) = summarise(table(rows[:1])).points
+    assert bundled.edition.bundled
+
+
+def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codecs_own_count():
+    rows = [
+        row("ours", 5, name, num_bytes=size, estimated_bits=bits, parameters=9, encode_kmac=kmac)
+        for name, size, bits, kmac in (
+            ("a", 110, 800, 2.0),
+            ("b", 120, 800, 4.0),
+            ("c", 9, 0, None),
+        )
+    ]
+    (result,) = summarise(table([*rows, failed("ours", 5, "d", "encode", "no")])).points
+    assert result.means["real_to_estimated_bits"][:3:2] == (pytest.approx((1.1 + 1.2) / 2), 2)
+    assert result.means["parameters"][:3:2] == (9, 3)
+    assert result.means["encode_kmac"][:3:2] == (3, 2)
+    assert not {"decode_kmac", "encode_peak_bytes", "decode_peak_bytes"} & result.means.keys()
+
+
+def test_codecs_come_as_the_registry_lists_them():
+    rows = [*sweep("zzz"), *sweep("webp"), *reversed(sweep("jpeg"))]
+    assert summarise(table(rows)).labels == ("jpeg", "webp", "zzz")
+
+
+def test_points_come_by_rate_and_those_without_a_stream_last():
+    rows = [row("jpeg", q, "a", num_bytes=size) for q, size in ((7, 300), (6, 200), (5, 200))]
+    rows += [failed("jpeg", 4, "a", "encode", "no"), failed("jpeg", 9, "a", "encode", "no")]
+    result = [one.setting.value for one in summarise(table(rows)).points]
+    assert result == [5, 6, 7, 4, 9]
+
+
+def test_caveats_and_declared_sizes_reach_the_point():
+    rows = [row("mine", 5, "a", caveat="random weights", bytes_origin="declared")]
+    assert summarise(table(rows)).points[0].edition.caveats == ("random weights", "bytes=declared")
+    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.caveats == ()
+
+
+def test_variants_that_would_share_a_label_keep_their_whole_names():
+    rows = [row("a/mine.py:Mine", 5, "x"), row("b/mine.py:Mine", 5, "x"), row("c/it.py:It", 5, "x")]
+    assert set(summarise(table(rows)).labels) == {"a/mine.py:Mine", "b/mine.py:Mine", "it.py:It"}
+
+
+def test_no_rows_give_no_points():
+    summary = summarise(table([]))
+    assert (summary.points, summary.images, summary.labels) == ((), 0, ())
+
+
+@pytest.mark.parametrize(("images", "few"), [(0, False), (1, True), (49, True), (50, False)])
+def test_a_metric_of_a_set_over_few_images_is_marked(images, few):
+    protocol = protocols(["fd_alex"])
+    rows = table([row("jpeg", 5, f"{number}") for number in range(max(images, 1))])
+    given = (1.0, pa.float64()), (protocol["fd_alex"], pa.string()), (None, pa.string())
+    for name, (value, kind) in zip(metric_columns("fd_alex"), given, strict=True):
+        of_rows = pa.array([value if images else None] * len(rows), kind)
+        rows = rows.append_column(name, of_rows)
+    (record,) = summarise(rows, protocol).for_machines()
+    assert (record["fd_alex_images"], record["fd_alex_few"]) == (images, few)
+
+
+def test_records_for_machines_are_json_without_nan():
+    rows = [*sweep("jpeg"), failed("webp", 5, "a", "encode", "no")]
+    rows[0]["psnr_db"] = None
+    rows[1]["psnr_db"] = float("inf")
+    records = summarise(table(rows)).for_machines()
+    text = json.dumps(records, allow_nan=False)
+    assert json.loads(text)[0]["psnr_db_images"] == 1
+    assert records[0]["psnr_db_infinite"] == 1
+    assert records[-1]["bpp"] is None
+
+
+@pytest.mark.parametrize(
+    "variant", ["metric=mse:model=bmshj2018-hyperprior", "model=bmshj2018-hyperprior"]
+)
+def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(variant):
+    assert label_of("compressai", variant) == "hyperprior"
+    assert label_of("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior") != "hyperprior"
+
+
+WITHOUT_HEAVY_PACKAGES = """
+import sys
+
+class Refuse:
+    def find_spec(name, path=None, target=None):
+        if name in ("pandas", "torch", "scipy", "matplotlib", "seaborn"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refuse)
+sys.path[:0] = sys.argv[1:]
+from support.rows.measured import sweep, table
+from benchmark.commands.outcome import print_points
+from benchmark.rows.summarise import summarise
+from benchmark.metrics.measure import Measure
+print_points(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
+"""
+
+
+def test_a_summary_is_made_and_printed_where_heavy_packages_cannot_be_imported():
+    tests = Path(__file__).parents[1]
+    command = [sys.executable, "-c", WITHOUT_HEAVY_PACKAGES, str(tests), str(tests.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("jpeg") == 6

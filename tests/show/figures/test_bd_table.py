@@ -1,0 +1,161 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmark.compare.bd import compare
+from benchmark.compare.curves import Delta, excluded
+from benchmark.metrics.measure import Measure, protocols
+from benchmark.registry import METRICS
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.bd_table import bd_overview, bd_records, bd_table
+from support.rows.measured import row, sweep, table
+
+PSNR = Measure.named("psnr")
+FD = Measure.named("fd_alex")
+
+
+def shifted(codec, shift_db):
+    return [record | {"psnr_db": record["psnr_db"] + shift_db} for record in sweep(codec)]
+
+
+def tables(rows, measure=PSNR, **choices):
+    comparisons = compare(summarise(table(rows)), measure, "jpeg", **choices)
+    return (
+        bd_overview(comparisons, [measure], "jpeg"),
+        bd_table(comparisons, [measure], "jpeg"),
+        bd_records(comparisons),
+    )
+
+
+def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
+    rows = [*sweep("jpeg"), row("webp", 5, "a"), row("webp", 5, "bb"), row("webp", 5, "ccc")]
+    rows += shifted("avif", 6.5)
+    overview, details, (webp_record, avif_record) = tables(rows)
+    webp, avif = details.rows
+    assert webp[3:] == ("–",) * 9
+    assert "1 of the 4 points" in webp[2]
+    assert avif[3].endswith("†")
+    cells = dict(overview.rows)
+    assert cells["webp"] == "–"
+    assert cells["avif"].startswith(avif[3])
+    overlap = (15 - 6.5) / (15 + 6.5)
+    assert webp_record["bd_rate_percent"] is None
+    assert "1 of the 4" in webp_record["reason"]
+    assert avif_record["images_bd_rate_images"] == 3
+    assert avif_record["bd_rate_overlap"] == pytest.approx(overlap, abs=0.01)
+    assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
+
+
+def test_an_overlap_under_a_third_is_a_dash_that_says_how_to_get_the_number():
+    rows = [*sweep("jpeg"), *shifted("avif", 9)]
+    overview, details, (record,) = tables(rows)
+    assert overview.headers == ("codec",), "a metric without any BD-rate has no column"
+    assert details.rows[0][3] == "–"
+    assert "--any-overlap" in details.rows[0][2]
+    assert details.rows[0][-1] == "25"
+    assert record["bd_rate_percent"] is None
+    assert record["bd_rate_overlap"] == pytest.approx(0.25)
+    assert record["images_bd_rate_percent"] is None
+    overview, details, (record,) = tables(rows, any_overlap=True)
+    assert "†" in overview.rows[0][1]
+    assert record["bd_rate_percent"] < -50
+    assert record["images_bd_rate_images"] == 3
+
+
+def uneven():
+    """The costly image gains nothing, the two cheap ones a half; mean rates hardly move."""
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for record in rows:
+        dear = record["image"] == "ccc"
+        record["num_bytes"] = int((8000 if dear else 200) * record["setting_value"])
+        if record["codec"] == "webp" and not dear:
+            record["num_bytes"] //= 2
+    return rows
+
+
+def test_both_averages_are_in_details_and_records():
+    overview, details, (record,) = tables(uneven())
+    of_curves = 100 * (8200 / 8400 - 1)
+    assert overview.rows[0][1].startswith(f"{of_curves:+.2f} [")
+    assert details.rows[0][5].startswith("-33.33")
+    assert details.rows[0][7:10] == ("-50.00", "[-50.0, -25.0]", "3")
+    ends = ["images_bd_rate_low_percent", "images_bd_rate_high_percent"]
+    # Student's t of 2 degrees; a standard error of 1/4 in the logarithm of 2/3, the mean ratio
+    by_hand = [100 * (2 / 3 * math.exp(side * 4.302653 / 4) - 1) for side in (-1, 1)]
+    assert [record[name] for name in ends] == pytest.approx(by_hand, rel=1e-5)
+    assert record["images_bd_rate_median_percent"] == pytest.approx(-50)
+    assert (
+        record["bd_rate_low_percent"] < record["bd_rate_percent"] < record["bd_rate_high_percent"]
+    )
+    assert record["few"] is False
+
+
+def dipping(codec, settings, by_db):
+    return [
+        record
+        | {"psnr_db": record["psnr_db"] - (by_db if record["setting_value"] in settings else 0)}
+        for record in sweep(codec)
+    ]
+
+
+def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_settings():
+    rows = [*sweep("jpeg"), *dipping("webp", [20], 6)]
+    for record in rows:
+        if record["codec"] == "webp" and record["setting_value"] == 5:
+            record["num_bytes"] = 0
+    summary = summarise(table(rows))
+    (result,) = compare(summary, PSNR, "jpeg")
+    assert [point.setting for point in result.left_out] == ["quality=20"]
+    (without,) = excluded(summary, PSNR)
+    assert (without.label, without.setting) == ("webp", "quality=5")
+    assert without.why == "no bits, which no rate-distortion curve has a place for"
+
+
+def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for entry in rows:
+        if (
+            entry["codec"] == "webp"
+            and entry["image"] == "a"
+            and entry["setting_value"] in (20, 60)
+        ):
+            entry["psnr_db"] -= 4.5
+    _, details, (record,) = tables(rows)
+    assert (record["images_bd_rate_images"], record["images_bd_rate_refused"]) == (2, 1)
+    assert details.rows[0][9] == "2 of 3"
+
+
+def of_sets(images):
+    """Rows with a distribution metric, its values of single images given."""
+    rows = [*sweep("jpeg", images), *sweep("webp", images)]
+    result = table(rows)
+    values = [1000 / (record["setting_value"] + 5 * (record["codec"] == "webp")) for record in rows]
+    ids = protocols([*METRICS, "fd_alex"])
+    column = np.array(values)
+    result = result.append_column("fd_alex", [column])
+    result = result.append_column("fd_alex_protocol", [[ids["fd_alex"]] * len(rows)])
+    return summarise(result.append_column("fd_alex_reason", [[""] * len(rows)]), ids)
+
+
+@pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])
+def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images, few):
+    comparisons = compare(of_sets([f"{n:02d}" for n in range(images)]), FD, "jpeg")
+    overview = bd_overview(comparisons, [FD], "jpeg")
+    assert overview.rows[0][1].endswith("[-20.8, -20.8]")  # every image has the same values
+    (detail,) = bd_table(comparisons, [FD], "jpeg").rows
+    assert ("few images" in detail[2]) is few
+    assert detail[5:10] == ("–",) * 5
+    (record,) = bd_records(comparisons)
+    assert record["few"] is few
+    assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
+    assert not math.isnan(record["bd_rate_percent"])
+
+
+def test_a_distribution_metric_without_influences_has_no_interval():
+    unknown = replace(FD, by_image=False)
+    comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
+    assert isinstance(comparisons[0].rate, Delta)
+    assert comparisons[0].rate_interval is None
+    assert "[" not in bd_overview(comparisons, [unknown], "jpeg").rows[0][1]

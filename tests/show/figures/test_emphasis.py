@@ -1,0 +1,152 @@
+"""Who is seen first in the overview, and that nobody is taken for another."""
+
+from itertools import combinations
+
+import pytest
+
+from benchmark.compare.curves import bd_rate
+from benchmark.compare.published.curves import measured_panel
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import summarise
+from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
+from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves
+from benchmark.show.figures.style import drawn_as, lightness, styles
+from benchmark.spec import parse_codec
+from support.figures.colour_vision import VISIONS, distance
+from support.rows.measured import row, table
+
+PSNR = Measure.named("psnr")
+GAINS = {  # in dB at equal rate over JPEG
+    "jpeg:optimize=1": 0.0, "webp": 1.0, "jpeg2000": 1.2, "avif": 3.0, "jpegxl": 2.0, "x265": 3.5,
+    "vvenc": 4.0, "vtm": 4.5, "ours:beta=0": 2.5, "ours:beta=3.84": 2.2, "ours:beta=1.28": 2.4,
+    "compressai:model=mbt2018": 3.3, "compressai:model=mbt2018-mean": 3.1,
+}  # fmt: skip
+LEAST_DISTANCE = 12.0  # five just noticeable differences
+
+
+def summary_of(gains):
+    rows = []
+    for label, gain in gains.items():
+        spec = parse_codec(label)
+        rows += [
+            row(spec.name, step, image, variant=spec.variant, num_bytes=int(100 * 2**step),
+                psnr_db=25 + 3 * step + gain)
+            for step in range(6) for image in "abc"
+        ]  # fmt: skip
+    return summarise(table(rows))
+
+
+def panel_of(gains):
+    return measured_panel(summary_of(gains), PSNR)
+
+
+def names_of(gains, most=8, named=()):
+    return chosen_names([panel_of(gains)], "jpeg:optimize=1", most, named)
+
+
+def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
+    names = names_of(GAINS)
+    assert len(names) == 8
+    own = {"CRDR β=3.84", "CRDR β=0"}
+    others = {"JPEG (optimised)", "VTM", "Joint autoregressive", "VVenC fast 4:2:0"}
+    assert own | others <= set(names)
+    panel = panel_of(GAINS)
+    assert names == [curve.name for curve in panel.curves if curve.name in names]
+    assert names_of(GAINS, None) == [curve.name for curve in panel.curves]
+    assert len(names_of(dict(list(GAINS.items())[:8]))) == 8
+
+
+def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
+    assert names_of(GAINS, 8, ("jpeg2000", "webp")) == ["WebP", "JPEG 2000"]
+    # a bare name is its default variants; a label is itself
+    assert names_of(GAINS, 8, ("ours",)) == ["CRDR β=0", "CRDR β=3.84"]
+    assert names_of(GAINS, 8, ("ours:beta=1.28",)) == ["CRDR β=1.28"]
+    own = GAINS | {"./mine.py:Mine:level=3": 1.0}
+    assert names_of(own, 8, ("./mine.py:Mine:level=3", "vtm")) == ["VTM", "Mine (level 3)"]
+
+
+def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
+    changed = GAINS | {"webp": 6.0}
+    curves = {curve.system.label: curve.rates(PSNR) for curve in panel_of(changed).curves}
+    deltas = {
+        label: bd_rate(curves["jpeg:optimize=1"], curves[label]).value
+        for label in ("webp", "vtm", "vvenc")
+    }
+    assert min(deltas, key=deltas.__getitem__) == "webp"
+    assert "WebP" in names_of(changed)
+    assert "WebP" not in names_of(GAINS)
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "gain"),
+    [
+        ("ours:beta=0:effort=2", "CRDR β=0 (effort 2)", 3.2),
+        ("folder:path=/x/mine", "folder (path mine)", -3.0),
+    ],
+)
+def test_the_strongest_own_variant_and_every_own_codec_are_there(label, name, gain):
+    assert {"CRDR β=3.84", name} <= set(names_of(GAINS | {label: gain}))
+
+
+def test_a_figure_has_eight_curves_and_its_details_name_the_others():
+    summary = summary_of(GAINS)
+    panel = measured_panel(summary, PSNR)
+    known = styles(summary.labels)
+    drawing = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
+    (axes,) = drawing.figure.axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert len(lines) == 8
+    widths = {name: line.get_linewidth() for name, line in lines.items()}
+    heavy = {name for name, width in widths.items() if width == max(widths.values())}
+    assert heavy == {name for name in lines if name.startswith("CRDR")}
+    (absent,) = [detail for detail in drawing.details if detail.startswith("Not drawn: ")]
+    names = absent.removeprefix("Not drawn: ").rstrip(".").split(", ")
+    assert {*names} == {c.name for c in panel.curves} - lines.keys()
+    assert f"8 of {len(GAINS)} curves." in drawing.caption
+    with drawn_as(every_curve=True):
+        every = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
+    assert len(every.figure.axes[0].get_lines()) == len(GAINS)
+    assert "curves." not in every.caption
+
+
+def test_details_name_metrics_that_are_in_a_training_loss_and_no_other():
+    summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
+    reported = {}
+    for name in ("psnr", "lpips", "ms_ssim"):
+        panel = measured_panel(summary, Measure.named(name))
+        details = draw_rate_curves([panel], styles(summary.labels), "set", summary).details
+        reported[name] = [detail for detail in details if "training loss" in detail]
+    assert reported == {
+        "psnr": ["In the training loss: PSNR (dB) of CRDR β=3.84."],
+        "lpips": ["In the training loss: LPIPS (AlexNet) of CRDR β=3.84."],
+        "ms_ssim": [],
+    }
+
+
+def test_variants_have_the_strongest_shade_that_a_marker_leaves_free_each_another():
+    own = ["ours:beta=3.84", "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56"]
+    matched = ["hyperprior:weights=matched", "hyperprior:weights=matched-whole"]
+    others = "jpeg:optimize=1", "jpegli", "mozjpeg", "webp", "jpeg2000", "jpeg2000:control=psnr"
+    result = styles([*own, *matched, *others, "avif", "jpegxl", "bpg", "x265", "vvenc", "vtm"])
+    shades = [lightness(result[label].colour) for label in own]
+    assert shades == sorted(set(shades))
+    assert shades[1] - shades[0] < 16  # the first of three steps towards white
+    assert result[matched[0]].colour != result[matched[1]].colour
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
+    every = (
+        [[system.label for system in SYSTEMS]] if vision != "greyscale" else []
+    )  # 45 are too many
+    here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
+    drawn = [[system.label for system in systems] for systems in (PAPER_SYSTEMS, FIELD_SYSTEMS)]
+    for labels in (*drawn, here, *every):
+        result = styles(labels)
+        alike = [
+            (one, other)
+            for one, other in combinations(result, 2)
+            if distance(result[one].colour, result[other].colour, vision) < LEAST_DISTANCE
+            and result[one].marker == result[other].marker
+        ]
+        assert alike == []

@@ -1,0 +1,279 @@
+import csv
+import io
+import re
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.compare.published.curves import measured_panel
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import summarise
+from benchmark.rows.systems import SYSTEMS, short_names
+from benchmark.show.figures.complexity import draw_complexity, measured_block
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
+from benchmark.show.figures.texts import file_bytes
+from benchmark.show.table import (
+    Table,
+    csv_text,
+    escape_latex,
+    latex,
+    markdown,
+    means_table,
+    plain,
+)
+from support.figures.text_boxes import crowding, words_in
+from support.rows.measured import failed, row, sweep, table
+
+PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
+LPIPS = Measure("lpips_alex", "LPIPS", "lower")
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
+TWELVE = [
+    "jpeg", "jpeg:subsampling=444", "webp", "jpeg2000", "avif", "jpegxl", "x265", "vvenc",
+    "compressai:model=mbt2018-mean", "compressai:model=cheng2020-anchor", "zzz", "ours",
+]  # fmt: skip
+
+
+def summary_of(labels, **columns):
+    rows = []
+    for place, label in enumerate(labels):
+        codec, _, variant = label.partition(":")
+        for record in sweep(codec, variant=variant, **columns):
+            rows.append(record | {"num_bytes": int(record["num_bytes"] * (1 - place / 20))})
+    return summarise(table(rows))
+
+
+def draw(summary, measures=(PSNR,), **look):
+    panels = [measured_panel(summary, measure) for measure in measures]
+    with drawn_as(**look):
+        return draw_rate_curves(panels, styles(summary.labels), "set", summary)
+
+
+def timed_block(summary):
+    return measured_block(summary, "set", short_names(summary.labels))
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_no_two_codecs_look_the_same():
+    many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
+    labels = [*families(), "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
+    result = styles([label for label in labels if label != "bmshj2018-hyperprior"])
+    assert len(set(result.values())) == len(result)
+
+
+def test_a_known_codec_looks_the_same_whoever_else_is_there():
+    alone, among = styles(["webp"]), styles(TWELVE)
+    assert alone["webp"] == among["webp"] == families()["webp"]
+    assert styles(["hyperprior"])["hyperprior"] == families()["bmshj2018-hyperprior"]
+    mse, ms_ssim = "compressai:model=mbt2018", "compressai:metric=ms-ssim:model=mbt2018"
+    result = styles([mse, ms_ssim])
+    assert result[mse] == families()["mbt2018"] != result[ms_ssim]
+    assert styles([ms_ssim])[ms_ssim] == result[ms_ssim]
+
+
+def test_a_variant_has_one_marker_in_every_figure():
+    ours = [f"ours:beta={beta}" for beta in ("0", "0.64", "1.28", "2.56", "3.84")]
+    ours += ["ours:beta=0:effort=1", "ours:beta=0:effort=2"]
+    ours += [f"{label}:size=micro" for label in ours[:1] + ours[2:5]]
+    others = [
+        "avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched",
+        "jpeg:optimize=1", "multirealism:beta=0", "multirealism:beta=2.56", "pqmim",
+        "pqmim:perceptual=1",
+    ]  # fmt: skip
+    known = [system.label for system in SYSTEMS if system.colour and system.kind == "standard"]
+    every = {label: style.marker for label, style in styles([*ours, *others, *known]).items()}
+    assert len({every[label] for label in ours}) == len(ours)
+    for label in [*ours, *others]:
+        for beside in ([], ["avif", "jpeg", "vtm"], [*ours, "jpeg:optimize=1"], others):
+            assert styles([label, *beside])[label].marker == every[label], (label, beside)
+    own = ["jpeg:subsampling=444", "vvenc:preset=slow"]
+    assert styles(own[:1]).items() | styles(own[1:]).items() == styles(own).items()
+
+
+def test_short_names_stay_different():
+    labels = ["./a/x.py:Mine", "./b/x.py:Mine", "folder:path=/data/hific/"]
+    assert short_names(labels) == {**{k: k for k in labels[:2]}, labels[2]: "folder (path hific)"}
+
+
+def test_curves_are_drawn_through_the_means():
+    summary = summary_of(["jpeg", "webp"])
+    (axes,) = draw(summary).figure.axes
+    points = [point for point in summary.points if point.label == "webp"]
+    drawn = lines_of(axes)["WebP"]
+    assert drawn.get_xdata().tolist() == [point.bpp for point in points]
+    assert drawn.get_ydata().tolist() == [point.means["psnr_db"].value for point in points]
+    assert (drawn.get_color(), drawn.get_marker()) == families()["webp"]
+
+
+def test_ms_ssim_is_drawn_in_decibels_and_the_axis_says_so():
+    summary = summary_of(["jpeg"])
+    drawing = draw(summary, [MS_SSIM])
+    (axes,) = drawing.figure.axes
+    values = [point.means["ms_ssim"].value for point in summary.points]
+    expected = -10 * np.log10(1 - np.array(values))
+    assert lines_of(axes)["JPEG"].get_ydata() == pytest.approx(expected, abs=1e-12)
+    assert axes.get_ylabel() == "MS-SSIM (dB)"
+    assert "-10 log10(1 - mean MS-SSIM)" in drawing.caption
+
+
+@pytest.mark.parametrize(("measures", "width"), [([PSNR], 3.25), ([PSNR, MS_SSIM, LPIPS], 6.875)])
+def test_twelve_curves_are_each_named_once_in_the_legend(measures, width):
+    summary = summary_of(TWELVE, caveat="random weights")
+    figure = draw(summary, measures, every_curve=True).figure
+    (legend,) = figure.legends
+    named = sorted(text.get_text().rstrip("*") for text in legend.get_texts())
+    assert named == sorted(short_names(summary.labels).values())
+    assert figure.get_size_inches()[0] == width
+    assert crowding(figure) == []
+    for axes in figure.axes:
+        assert axes.bbox.height / figure.dpi > 1.2
+
+
+def test_a_caveat_is_a_star_at_the_name_and_a_note_that_fits_the_figure():
+    caveat = "reduced network, trained on a CPU for as many crops as the whole of this project has"
+    figure = draw(summary_of(["ours", "jpeg"], caveat=caveat)).figure
+    words = words_in(figure)
+    assert f"* {caveat}" in words
+    assert "CRDR β=*" in words
+    assert crowding(figure) == []
+
+
+def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
+    rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
+    summary = summarise(table(rows))
+    assert "Recorded (a pack, or bundled rows): VTM (1.0)." in draw(summary).details
+    assert [bar.name for bar in timed_block(summary).bars] == ["JPEG"]
+    shown = means_table(summary, [PSNR])
+    assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
+    assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
+
+
+def test_declared_sizes_are_named_in_the_legend():
+    summary = summarise(table(sweep("folder", bytes_origin="declared")))
+    assert list(lines_of(draw(summary).figure.axes[0])) == ["folder*"]
+
+
+def test_points_over_fewer_images_are_not_drawn_and_the_caption_says_so():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    rows = [record for record in rows if (record["codec"], record["image"]) != ("webp", "a")]
+    drawing = draw(summarise(table(rows)))
+    assert list(lines_of(drawing.figure.axes[0])) == ["JPEG"]
+    assert "Points that are not comparable are left out: webp." in drawing.details
+
+
+def test_nothing_comparable_gives_no_figure():
+    rows = [row("jpeg", 5, "a"), row("webp", 5, "b")]
+    assert draw(summarise(table(rows))) is None
+
+
+def test_the_crop_shows_no_point_beyond_it_and_leaves_out_who_has_nothing_inside():
+    rows = [*sweep("jpeg"), *(row("raw", 8, name, num_bytes=24_000) for name in ("a", "bb", "ccc"))]
+    for quality, num_bytes in ((85, 2900), (90, 3100)):
+        rows += [row("jpeg", quality, name, num_bytes=num_bytes) for name in ("a", "bb", "ccc")]
+    drawing = draw(summarise(table(rows)), [LPIPS])
+    (axes,) = drawing.figure.axes
+    assert list(lines_of(axes)) == ["JPEG"]
+    assert 2.9 < axes.get_xlim()[1] < 3.1
+    assert "Points beyond 3 bpp are not shown: JPEG, Raw." in drawing.details
+
+
+def test_a_linear_rate_axis_starts_at_zero():
+    summary = summary_of(["jpeg"])
+    assert draw(summary, linear_rate=True).figure.axes[0].get_xlim()[0] == 0
+    assert draw(summary).figure.axes[0].get_xscale() == "log"
+
+
+def test_files_have_the_papers_width_embedded_truetype_and_no_date():
+    drawing = draw(summary_of(["jpeg", "webp"]))
+    png, pdf = file_bytes(drawing.figure, "png"), file_bytes(drawing.figure, "pdf")
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.width == round(WIDTHS["column"] * DOTS_PER_INCH)
+    objects = pdf + b"".join(_inflated(pdf))
+    assert b"/FontFile2" in objects
+    assert b"/Type3" not in objects
+    assert b"CreationDate" not in objects
+    again = draw(summary_of(["jpeg", "webp"]))
+    assert (file_bytes(again.figure, "png"), file_bytes(again.figure, "pdf")) == (png, pdf)
+
+
+def _inflated(pdf):
+    for result in re.finditer(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
+        try:
+            yield zlib.decompress(result.group(1))
+        except zlib.error:
+            continue
+
+
+def test_the_timing_figure_shows_timed_rows_alone():
+    megapixels = 100 * 80 / 1e6
+    rows = sweep("jpeg", timing=True, encode_seconds=0.4) + sweep("webp", encode_seconds=9.0)
+    block = timed_block(summarise(table(rows)))
+    assert block.bars[0].encode == pytest.approx([0.4 / megapixels] * 2, rel=1e-12)
+    assert [bar.name for bar in block.bars] == ["JPEG"]
+    drawing = draw_complexity([block])
+    (axes,) = drawing.figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["JPEG"]
+    assert any("Some CPU" in detail for detail in drawing.details)
+    assert "Not or not wholly timed there: webp." in drawing.details
+    assert timed_block(summary_of(["jpeg"])) is None
+
+
+def test_seconds_of_different_things_are_told_apart_in_the_details():
+    rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
+    details = draw_complexity([timed_block(summarise(table(rows)))]).details
+    assert {"JPEG: timed is one call.", "VVenC fast 4:2:0: timed is program start."} <= {*details}
+
+
+def test_the_table_of_means_shows_counts_where_they_differ():
+    rows = [row("jpeg", 5, name, psnr_db=30.0) for name in "abc"]
+    rows += [row("raw", 8, name, psnr_db=float("inf")) for name in "ab"]
+    rows += [failed("raw", 8, "c", "encode", "boom")]
+    rows[0] |= {"lpips_alex": None}
+    rows[1] |= {"psnr_db": float("inf")}
+    result = means_table(summarise(table(rows)), [PSNR, LPIPS])
+    raw, jpeg = result.rows
+    assert result.headers[2:6] == ("images", "bpp", "PSNR (dB)", "LPIPS")
+    assert jpeg[2] == "3"
+    assert jpeg[4] == "30.00 (2, ∞ 1)"
+    assert jpeg[5].endswith("(2)")
+    assert (raw[2], raw[4], raw[-1]) == ("2 of 3", "∞ 2", "1")
+
+
+def test_latex_escapes_what_it_would_take_for_commands_and_groups_what_repeats():
+    result = latex(Table(("a_b", "c & d"), (("x%", "-1.5"), ("{y}", "∞ 2")), 1), {"x%": "x"})
+    assert r"a\_b & c \& d \\" in result
+    assert r"x & $-$1.5 \\" in result
+    assert r"\{y\} & $\infty$ 2 \\" in result
+    assert result.count(r"\toprule") == result.count(r"\bottomrule") == 1
+    assert escape_latex("\\{") == r"\textbackslash{}\{"
+    repeated = Table(("a", "b"), (("x", "1"), ("x", "2"), ("y", "3")), 2)
+    assert latex(repeated, {}).count(r"\addlinespace") == 1
+    assert r"\addlinespace" not in result
+
+
+def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
+    summary = summary_of(["jpeg", "webp"])
+    records = list(csv.DictReader(io.StringIO(csv_text(summary.for_machines()))))
+    values = [point.means["psnr_db"].value for point in summary.points]
+    assert [float(record["psnr_db"]) for record in records] == values
+    assert {record["psnr_db_images"] for record in records} == {"3"}
+    assert csv_text([]) == "\n"
+    result = means_table(summary, [LPIPS])
+    assert len(plain(result).splitlines()) == 1 + 12
+    lines = markdown(result).splitlines()
+    assert len(lines) == 2 + 12
+    assert len({line.count("|") for line in lines}) == 1
+
+
+@pytest.mark.parametrize(("font", "typeface"), [("sans", b"DejaVuSans"), ("serif", b"STIXGeneral")])
+def test_every_typeface_is_in_the_file(font, typeface):
+    assert font in FONTS
+    with drawn_as(font=font):
+        result = file_bytes(draw(summary_of(["jpeg", "webp"])).figure, "pdf")
+    assert typeface in result
+    assert font == "sans" or b"DejaVu" not in result

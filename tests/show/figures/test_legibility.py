@@ -1,0 +1,165 @@
+"""Every figure of every command: no text leaves the canvas, overlaps another or is too small."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from benchmark.compare.builds import realism_grid
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.complexity import draw_complexity, published_blocks
+from benchmark.show.figures.pictures import PictureTile, draw_pictures
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.realism import draw_realism_plots, draw_surface
+from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
+from benchmark.show.paper.ablation import draw_ablation, named
+from benchmark.show.paper.crdr import draw_crdr
+from benchmark.show.paper.figures import draw as draw_verb
+from benchmark.show.paper.request import FigureRequest
+from benchmark.show.paper.results import PaperResults
+from support.figures.published import (
+    FID,
+    KODAK,
+    LPIPS,
+    MS_SSIM,
+    PSNR,
+    RESULTS,
+    SECONDS,
+    STYLES,
+    block_of,
+    clic_plots,
+    overlaid,
+    panel,
+)
+from support.figures.text_boxes import crowding, shown_texts
+from support.rows.measured import row, table
+
+LONG = "reduced network, trained on a CPU for as many crops as the whole of this project has"
+FOURTEEN = [
+    "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56", "ours:beta=3.84", "jpeg:optimize=1", "webp",
+    "jpeg2000", "avif:speed=6", "jpegxl", "x265", "vvenc", "vtm",
+    "compressai:metric=mse:model=bmshj2018-hyperprior:weights=matched-whole",
+    "folder:path=/a_closed_system_with_a_name_as_long_as_a_line",
+]  # fmt: skip
+LEAST_POINTS = 7.0
+
+
+@cache
+def fourteen(timing=False):
+    """Rows of fourteen codecs whose curves lie as close to each other as in life."""
+    rows = []
+    for place, label in enumerate(FOURTEEN):
+        codec, _, variant = label.partition(":")
+        caveat = LONG if place % 4 == 0 else "another caveat" if place == 12 else ""
+        for step, rate in enumerate(np.geomspace(60, 1200, 6)):
+            quality = 22 + 3 * step + place / 4
+            rows += [
+                row(
+                    codec, step, image, variant=variant, num_bytes=int(rate * (1 + place / 30)),
+                    psnr_db=quality, ms_ssim=1 - 10 ** (-quality / 25), caveat=caveat,
+                    lpips_alex=0.6 * 0.6**step * (1 - place / 40), timing=timing,
+                    timed=f"what the program {codec} does from start to end, files included",
+                    recorded=place % 3 == 0 and not timing,
+                    encode_seconds=0.01 * (place + 1) ** 2,
+                )
+                for image in KODAK
+            ]  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return summarise(table(fourteen()))
+
+
+def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
+    names = published.split(",") if published else []
+    panels, known = overlaid(summary, names, measures, "kodak", mix=True)
+    with drawn_as(**look):
+        return draw_rate_curves(panels, known, dataset, summary, anchor=anchor)
+
+
+def draw_paper(summary, dataset, metrics):
+    panels = [panel(metric, dataset, summary, 1.3) for metric in metrics]
+    with drawn_as(every_curve=True):
+        return draw_rate_curves(panels, STYLES, dataset, summary, anchor="vtm", groups=True)
+
+
+def draw_plane(summary):
+    plots = clic_plots((0.093, 0.143, 0.323))
+    return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", 428)
+
+
+def draw_seconds(published):
+    return draw_complexity([block_of(summarise(table(fourteen(timing=True)))), *published])
+
+
+def draw_tiles(summary):
+    values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.4567, "PSNR of luma (dB)": 32.1,
+              "LPIPS (AlexNet)": 0.1234, "LPIPS (SqueezeNet)": 0.1234, "MS-SSIM": 0.98}  # fmt: skip
+    pixels = np.zeros((40, 30, 3), np.uint8)
+    tiles = [
+        PictureTile(f"A system with a long name, number {n}", pixels, values, {}) for n in range(7)
+    ]
+    return draw_pictures(tiles, 4, "")
+
+
+def draw_variants(summary):
+    names = ["RaGAN, the method itself", *(f"Variant {n} with a long name" for n in range(7))]
+    rows = [record | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
+            for place, _ in enumerate(names) for record in fourteen()[: 6 * 24]]  # fmt: skip
+    result = summarise(table(rows))
+    labelled = named(result, dict(zip(result.labels, names, strict=True)))
+    return draw_ablation(labelled, [PSNR, LPIPS], names[0], "a folder of photographs", "Trained.")
+
+
+FIGURES = {
+    "one metric": lambda s: draw(s, [PSNR]),
+    "one metric, better when lower": lambda s: draw(s, [LPIPS]),
+    "one metric, linear rates": lambda s: draw(s, [MS_SSIM], linear_rate=True),
+    "all curves": lambda s: draw(s, [PSNR], every_curve=True),
+    "all curves of three metrics": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], every_curve=True),
+    "overview": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], anchor="jpeg:optimize=1"),
+    "many published": lambda s: draw(s, [PSNR], "hific,multi-realism,dirac-1,elic,vtm,jpeg,hm"),
+    "many published, two metrics": lambda s: draw(s, [PSNR, MS_SSIM], "hific,elic,vtm,jpeg,bpg"),
+    "long name of a dataset": lambda s: draw(s, [PSNR], dataset="a_folder_of_photographs_" * 4),
+    "paper, Kodak": lambda s: draw_paper(s, "kodak", (PSNR, MS_SSIM, LPIPS)),
+    "paper, CLIC2020": lambda s: draw_paper(None, "clic2020", (PSNR, FID)),
+    "realism plots": draw_plane,
+    "lines of equal rate": lambda s: draw_surface(realism_grid(s, PSNR, [LPIPS]), "Kodak"),
+    "seconds": lambda s: draw_seconds(published_blocks(SECONDS)),
+    "timing": lambda s: draw_seconds([]),
+    "pictures": draw_tiles,
+    "ablation": draw_variants,
+}
+
+
+@pytest.mark.parametrize("font", FONTS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
+    with drawn_as(font=font), figure_style():
+        figure = FIGURES[name](summary).figure
+        assert crowding(figure) == []
+        assert min(text.get_fontsize() for text in shown_texts(figure)) >= LEAST_POINTS
+        shown = [axes for axes in figure.axes if axes.get_xlabel()]
+        assert all(axes.bbox.height / figure.dpi > 0.9 for axes in shown)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
+def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width):
+    with drawn_as(width=width):
+        figure = draw_verb(verb, FigureRequest(RESULTS)).drawing.figure
+        assert figure.get_size_inches()[0] == WIDTHS[width]
+        assert crowding(figure) == []
+
+
+@pytest.mark.parametrize("every", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
+    with drawn_as(every_curve=every):
+        drawn = [made.drawing for _, made in draw_crdr(PaperResults(RESULTS), "all")]
+    assert [crowding(drawing.figure) for drawing in drawn if drawing] == [[]] * sum(
+        map(bool, drawn)
+    )
+    assert all(len(drawing.caption.split()) <= 60 for drawing in drawn if drawing)
+    assert sum(map(bool, drawn)) >= 6

@@ -1,0 +1,127 @@
+"""Options of looks: what each changes in a figure, and that nothing else of the machine does."""
+
+import sys
+
+import pytest
+
+from benchmark.compare.published.curves import measured_panel
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.style import FORMATS, Look, drawn_as, styles
+from benchmark.show.figures.texts import file_bytes
+from support.bench.invoked import bench
+from support.processes import ran
+from support.rows.measured import sweep, table
+
+PSNR = Measure.named("psnr")
+HOSTILE = """\
+text.usetex: True
+font.family: cursive
+font.size: 31
+axes.facecolor: red
+axes.prop_cycle: cycler('color', ['r'])
+lines.linewidth: 9
+savefig.dpi: 10
+savefig.bbox: tight
+savefig.transparent: True
+svg.fonttype: none
+pdf.compression: 0
+figure.constrained_layout.use: True
+axes.unicode_minus: False
+"""
+
+
+@pytest.fixture(scope="module")
+def summary():
+    rows = [*sweep("ours", variant="beta=3.84"), *sweep("vtm"), *sweep("avif")]
+    return summarise(table(rows))
+
+
+def draw(summary, **look):
+    with drawn_as(Look.of(**look)):
+        known = styles(summary.labels)
+        return draw_rate_curves([measured_panel(summary, PSNR)], known, "set", summary).figure
+
+
+def lines_of(figure):
+    return {line.get_label(): line for line in figure.axes[0].get_lines()}
+
+
+def test_a_label_and_a_colour_are_of_one_curve_alone(summary):
+    usual = lines_of(draw(summary))
+    label, colour = "ours:beta=3.84=Ours (a=b)", ("vtm=tab:red", "avif=#010203")
+    changed = lines_of(draw(summary, label=label, colour=colour))
+    assert list(changed) == ["Ours (a=b)", "AVIF speed 4", "VTM"]
+    assert changed["VTM"].get_color() == "#d62728"
+    assert changed["AVIF speed 4"].get_color() == "#010203"
+    assert changed["Ours (a=b)"].get_color() == usual["CRDR β=3.84"].get_color()
+
+
+def test_the_order_is_that_of_the_legend(summary):
+    def legend(**look):
+        (result,) = draw(summary, **look).legends
+        return [text.get_text() for text in result.get_texts()]
+
+    assert legend() == ["CRDR β=3.84", "AVIF speed 4", "VTM"]
+    assert legend(order="vtm,ours") == ["VTM", "CRDR β=3.84", "AVIF speed 4"]
+
+
+def test_a_style_file_changes_what_it_names_and_nothing_else(summary, tmp_path):
+    file = tmp_path / "mine.mplstyle"
+    file.write_text("# mine\naxes.facecolor: eeeeff  # light\ntext.usetex: True\n")
+    with drawn_as(style=file):
+        figure = draw(summary, style=file)
+        assert figure.axes[0].get_facecolor()[:3] == pytest.approx((14 / 15, 14 / 15, 1))
+        assert b"#eeeeff" in file_bytes(figure, "svg")
+    assert draw(summary).axes[0].get_facecolor()[:3] == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("axes.facecolour: red", "line 1"), ("\nfont.size: big", "line 2")]
+)
+def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, told):
+    (tmp_path / "s").write_text(text)
+    with pytest.raises(UsageError, match=f"{tmp_path / 's'}, {told}"):
+        draw(summary, style=tmp_path / "s")
+    with pytest.raises(UsageError, match="none cannot be read"):
+        draw(summary, style=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        ({"font": "serrif"}, "Did you mean 'serif'"),
+        ({"width": "colum"}, "Did you mean 'column'"),
+        ({"format": "pdf,jpg"}, "'jpg'"),
+        ({"colour": "vtm=bleu"}, "bleu"),
+    ],
+)
+def test_values_that_there_are_not_are_told(look, told):
+    with pytest.raises(UsageError, match=told), drawn_as(Look.of(**look)):
+        pass
+
+
+def test_curves_that_there_are_not_are_told(summary):
+    for name, text in (("label", "vtn=V"), ("colour", "vtn=red"), ("order", "vtn")):
+        with pytest.raises(UnknownName, match="Did you mean 'vtm'"):
+            Look.of(**{name: text}).check(summary.labels)
+
+
+def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_path, monkeypatch):
+    Store(tmp_path / "set").append([*sweep("ours", variant="beta=3.84"), *sweep("vtm")])
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+    words = ["rd", "--metrics", "psnr", "--format", ",".join(FORMATS), "--dataset", "set"]
+    words = ["figures", *words, "--results", str(tmp_path), "--out"]
+    bench(*words, tmp_path / "here")
+    done = ran(
+        *(sys.executable, "-W", "error::UserWarning", "-c"),
+        *("from benchmark.cli import main; main()", *words, tmp_path / "there"),
+        MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
+    )
+    assert done.returncode == 0, done.stderr
+    for kind in FORMATS:
+        here, there = (tmp_path / place / f"rd.{kind}" for place in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()

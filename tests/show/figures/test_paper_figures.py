@@ -1,0 +1,224 @@
+"""The paper's figures: plotted is what the csv beside them has, captions name their sources."""
+
+import csv
+from io import StringIO
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from benchmark.compare.builds import realism_grid
+from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.complexity import draw_complexity, published_blocks
+from benchmark.show.figures.pictures import PictureTile, draw_pictures
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.realism import draw_realism_plots, draw_surface
+from benchmark.show.figures.style import WIDTHS, drawn_as
+from benchmark.show.table import csv_text, latex
+from support.figures.published import (
+    FID,
+    KODAK,
+    LPIPS,
+    MS_SSIM,
+    POINTS,
+    PSNR,
+    SECONDS,
+    STYLES,
+    block_of,
+    clic_plots,
+    kodak_rows,
+    panel,
+)
+from support.figures.text_boxes import words_in
+from support.rows.measured import row, table
+
+
+def draw_all(panels, dataset, anchor):
+    with drawn_as(every_curve=True):
+        return draw_rate_curves(panels, STYLES, dataset, anchor=anchor, groups=True)
+
+
+@pytest.fixture(scope="module")
+def clic():
+    panels = [panel(one, "clic2020", None, 0.8) for one in (PSNR, FID)]
+    return draw_all(panels, "CLIC2020 test", "msillm")
+
+
+@pytest.fixture(scope="module")
+def kodak():
+    mine = kodak_rows("jpeg") + kodak_rows("vtm", recorded=True)
+    mine += kodak_rows("ours", variant="beta=0")
+    mine += kodak_rows("ours", variant="beta=3.84", caveat="a trial")
+    summary = summarise(table(mine))
+    panels = [panel(one, "kodak", summary, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
+    return draw_all(panels, "Kodak", "vtm")
+
+
+@pytest.fixture(scope="module")
+def realism_plot():
+    return draw_realism_plots(clic_plots((0.093, 0.323)), PSNR, FID, STYLES, "CLIC2020 test", 428)
+
+
+def as_read(drawing):
+    """The csv as a reader of the file finds it."""
+    return list(csv.DictReader(StringIO(csv_text(drawing.records), newline="")))
+
+
+def curves_of(axes):
+    return {line.get_label(): line for line in axes.get_lines() if line.get_label()[0] != "_"}
+
+
+def places_of(line):
+    return [*zip(*line.get_data(), strict=True)]
+
+
+def plain(name):
+    return name.partition(",")[0].rstrip("*").removesuffix(" (published)")
+
+
+def of_betas(**columns):
+    """Rows of our codec at three beta and two settings."""
+    return [
+        row("ours", q, image, variant=f"beta={beta}", setting_name="q", num_bytes=900 * 2**q,
+            psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), **columns)
+        for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("figure", ["clic", "kodak", "realism_plot"])
+def test_figures_are_drawn_where_their_csv_says_and_details_name_every_source(figure, request):
+    drawing = request.getfixturevalue(figure)
+    records = as_read(drawing)
+    of_panel, x, y = ("metric", "bpp", "drawn")
+    if figure == "realism_plot":
+        of_panel, x, y = ("target_bpp", "distortion", "realism")
+    names = list(dict.fromkeys(record[of_panel] for record in records))
+    for axes, name in zip(drawing.figure.axes, names, strict=True):
+        plotted = {
+            (plain(label), line.get_markerfacecolor() != "white"): places_of(line)
+            for label, line in curves_of(axes).items()
+        }
+        stored: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+        for record in records:
+            if record[of_panel] == name:
+                key = record["system"], record["measured"] == "True"
+                stored.setdefault(key, []).append((float(record[x]), float(record[y])))
+        assert plotted == stored
+    assert f"({24 if figure == 'kodak' else 428} images)" in drawing.caption
+    assert len(drawing.caption.split()) <= 60
+    details = " ".join(drawing.details)
+    for record in records:
+        texts = [record[key] for key in record if key.rpartition("_")[2] in ("source", "protocol")]
+        assert all(text in details for text in texts if text != "coding/1")
+        assert record["system"] in details
+    assert drawing.figure.get_size_inches()[0] == WIDTHS["page"]
+    assert all(axes.bbox.height / drawing.figure.dpi > 1.5 for axes in drawing.figure.axes)
+
+
+def test_a_system_has_one_style_in_every_figure(clic, kodak, realism_plot):
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for drawing in (clic, kodak, realism_plot):
+        for axes in drawing.figure.axes:
+            for name, line in curves_of(axes).items():
+                if line.get_marker() not in ("", "None"):
+                    known = seen.setdefault(plain(name), set())
+                    known.add((line.get_color(), line.get_marker()))
+    assert {name for name, found in seen.items() if len(found) > 1} == set()
+
+
+def test_better_realism_is_upwards_and_the_legend_has_the_ends_of_sweeps(realism_plot):
+    for axes in realism_plot.figure.axes:
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]
+        assert "CRDR (published), β=0 to β=3.84" in curves_of(axes)
+
+
+def test_the_lines_of_a_surface_are_the_grid():
+    drawing = draw_surface(realism_grid(summarise(table(of_betas())), PSNR, [LPIPS]), "Kodak")
+    records = as_read(drawing)
+    flat, _ = drawing.figure.axes
+    for setting, line in curves_of(flat).items():
+        stored = [(float(r["psnr_db"]), float(r["lpips_alex"])) for r in records
+                  if r["setting"] == setting]  # fmt: skip
+        assert places_of(line) == stored
+    assert len(curves_of(flat)) == 2
+    (dots,) = (collection.get_offsets() for collection in flat.collections)
+    stored = [[float(r[name]) for name in ("psnr_db", "lpips_alex")] for r in records]
+    assert np.array_equal(dots, np.array(stored))
+    details = " ".join(drawing.details)
+    assert "stands in for a distance between distributions" in details
+    assert "Means over 24 images" in details
+    assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in details
+
+
+def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
+    timed = [
+        row(codec, q, image, timing=True, encode_seconds=0.008 * q * slow, decode_seconds=0.004 * q)
+        for codec, slow in (("jpeg", 1), ("webp", 20)) for q in (5, 40) for image in "abc"
+    ]  # fmt: skip
+    block = block_of(summarise(table(timed)), "set")
+    drawing = draw_complexity([block, *published_blocks(SECONDS)])
+    records = as_read(drawing)
+    mine = {record["system"]: record for record in records if record["measured"] == "True"}
+    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s per megapixel
+    assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
+    assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
+    assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)
+    left, right = drawing.figure.axes
+    assert left.get_xlabel() == "Time (s/MP)"
+    assert " ".join(right.get_xlabel().split()) == "Time (s per image of CLIC2020 test)"
+    for axes, of in ((left, list(mine.values())), (right, records[len(mine) :])):
+        names = [text.get_text() for text in axes.get_yticklabels()]
+        assert names == [record["system"] for record in of]
+        for marker, column in ((">", "encode_fastest"), ("<", "decode_fastest")):
+            (marks,) = (line for line in axes.get_lines() if line.get_marker() == marker)
+            assert marks.get_xdata() == pytest.approx([float(one[column]) for one in of])
+    details = " ".join(drawing.details)
+    assert "SSCL (AAAI 2026), Table 2 of the paper" in details
+    assert "compare within one alone" in details
+    assert "set, 3 images, Some CPU, 2 cores" in details
+    decoders = [float(record["decode_fastest"]) for record in records[len(mine) :]]
+    assert all(first <= second for first, second in pairwise(decoders))
+    assert block_of(summarise(table(kodak_rows("jpeg")))) is None
+
+
+def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
+    chance = np.random.default_rng(3)
+    pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
+    values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.456, "LPIPS (AlexNet)": None}
+    tiles = [
+        PictureTile("Source", pictures[0], {}, {}, (1, 2, 4, 3)),
+        PictureTile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
+        PictureTile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
+    ]
+    drawing = draw_pictures(tiles, 2, "a caption")
+    images = [axes.get_images()[0] for axes in drawing.figure.axes]
+    assert all(np.array_equal(a.get_array(), b) for a, b in zip(images, pictures, strict=True))
+    assert {image.get_interpolation() for image in images} == {"nearest"}
+    words = [text.get_text() for text in drawing.figure.texts]
+    assert words == ["Source", "One", "0.254 bpp, 31.46 dB", "Two",
+                     "0.254 bpp, 31.46 dB, LPIPS 0.1234"]  # fmt: skip
+    assert [record["system"] for record in drawing.records] == ["One", "Two"]
+    frames = drawing.figure.axes[0].patches
+    assert {frame.get_bbox().bounds for frame in frames} == {(1, 2, 4, 3)}
+    assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table, {})
+
+
+def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_details():
+    caveat = "reduced network, trained for an hour on a CPU"
+    summary = summarise(table(of_betas(caveat=caveat, timing=True)))
+    both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, POINTS, "kodak", 0.9)))
+    for drawing in (
+        draw_surface(realism_grid(summary, PSNR, [LPIPS]), "Kodak"),
+        draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", 24),
+        draw_complexity([block_of(summary)]),
+    ):
+        assert caveat in words_in(drawing.figure)
+        assert caveat in " ".join([drawing.caption, *drawing.details]).replace("Reduced", "reduced")
+
+
+def test_greek_letters_are_commands_in_latex(clic):
+    text = latex(clic.table, {})
+    assert r"CRDR $\beta$=3.84 & published & 17" in text
+    assert not {"β", "α"} & set(text)

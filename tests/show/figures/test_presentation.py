@@ -1,0 +1,137 @@
+"""A metric or dataset of one file and one registry line has its figures, tables and captions."""
+
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from benchmark.compare.builds import realism_grid
+from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.published.registry import Paper, Series, write_paper
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
+from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Presentation
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.style import styles
+from benchmark.show.paper.crdr import curves
+from benchmark.show.paper.results import PaperResults, every_measure
+from benchmark.show.table import means_table
+from support.rows.measured import row, table
+
+IMAGES = ("a.png", "b.png", "c.png", "d.png")
+PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
+
+
+class Blur:
+    """A metric of images that falls by decades."""
+
+    column, label, better, protocol = "blur_px", "Blur (px)", "lower", "blur/1"
+    presentation = Presentation("decades", realism=0, published="blur", meets=("blur/paper",))
+
+    def __init__(self, device="cpu"):
+        """No device."""
+
+
+class Spread:
+    """A distribution metric that crowds towards 1."""
+
+    column, label, better, protocol = "spread", "Spread", "higher", "spread/1"
+    space, min_images = "alex256", 2
+    presentation = Presentation("saturating")
+
+
+def open_garden(data_folders):
+    """Open a dataset of four photographs that is nowhere."""
+    return Dataset("garden", (ImageFile("a.png", Path("a.png")),))
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(METRICS, "blur", f"{__name__}:Blur")
+    monkeypatch.setitem(DISTRIBUTION_METRICS, "spread", f"{__name__}:Spread")
+    monkeypatch.setitem(DATASETS, "garden", f"{__name__}:open_garden")
+
+
+def rows(codec="jpeg", variant=""):
+    return [
+        row(
+            codec, q, image, variant=variant, dataset="garden", num_bytes=100 * 2**q,
+            blur_px=100.0 / 4**q, blur_px_protocol="blur/1",
+        )
+        for q in (0, 1, 2, 3, 4)
+        for image in IMAGES
+    ]  # fmt: skip
+
+
+def test_a_new_metric_has_the_axis_that_its_class_declares():
+    summary = summarise(table(rows()), protocols(["psnr", "blur"]))
+    panel = measured_panel(summary, Measure.named("blur"))
+    (axes,) = draw_rate_curves([panel], styles(["jpeg"]), "set", summary).figure.axes
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "Blur (px) ↓"
+
+
+def test_a_new_metric_judges_realism_where_its_class_says_so():
+    mine = [row for beta in (0, 1.28, 3.84) for row in rows("ours", f"beta={beta:g}")]
+    summary = summarise(table(mine), protocols(["psnr", "blur", "lpips"]))
+    assert realism_grid(summary, Measure.named("psnr"), every_measure()).realism.column == "blur_px"
+
+
+def test_a_new_distribution_metric_is_drawn_and_counted():
+    spread = Measure.named("spread")
+    whole = table(rows())
+    values = pa.array([0.9 + 0.01 * (at % 4) for at in range(whole.num_rows)])
+    ids = pa.array(["spread/x"] * whole.num_rows)
+    texts = pa.array([None] * whole.num_rows, pa.string())
+    for name, column in zip(metric_columns("spread"), (values, ids, texts), strict=True):
+        whole = whole.append_column(name, column)
+    summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
+    drawing = draw_rate_curves([measured_panel(summary, spread)], styles(["jpeg"]), "set", summary)
+    (axes,) = drawing.figure.axes
+    assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
+    assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
+    assert "Spread: one value of the whole set, no mean." in drawing.details
+    assert "Spread" in means_table(summary, [spread]).headers
+
+
+def test_a_dataset_says_how_figures_call_it_without_opening_its_images():
+    assert profile("garden") == Profile("Garden", 4, 2.0, "JPEG")
+    assert profile("garden").title == "Garden"
+    assert profile("elsewhere") == Profile("elsewhere")
+    assert open_dataset("garden").name == "garden"
+
+
+def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_path):
+    folder = tmp_path / "r" / "published"
+    folder.mkdir(parents=True)
+    series = tuple(
+        Series(
+            system=system, variant=variant, dataset="garden", metric="blur", protocol=rule,
+            rate_protocol="bpp/reported", how="table", reference="here", points=((0.5, 3.0),),
+        )
+        for system, variant, rule in (("HiFiC", "", "blur/paper"), ("ELIC", "mse", "blur/other"))
+    )  # fmt: skip
+    write_paper(Paper(title="A paper", series=series), folder / "a.json")
+    Store(tmp_path / "r" / "garden").append(rows())
+    made = curves(PaperResults(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
+    drawn = {
+        (record["metric"], record["system"], record["measured"]) for record in made.drawing.records
+    }
+    assert drawn == {
+        ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)
+    }  # fmt: skip
+    assert max(record["bpp"] for record in made.drawing.records) <= 2.0
+    assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
+    details = " ".join(made.drawing.details)
+    assert "HiFiC: A paper, a table" in details
+    assert "blur/1 JPEG; blur/paper HiFiC" in details
+    assert made.drawing.table.notes[:2] == (
+        "Against JPEG, over the rates drawn; negative saves bits at equal quality.",
+        "Blur (px) by its logarithm.",
+    )
+    assert made.drawing.figure.axes[0].get_title(loc="left") == "Garden, 4 images"

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import UsageError
+from benchmark.rows.store import Store
+from benchmark.rows.summarise import summarise
+from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.style import drawn_as, families
+from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry, overlaid
+from support.figures.text_boxes import words_in
+from support.rows.measured import row, table
+
+IMAGES = [f"{n}" for n in range(24)]
+
+
+def rows(codec="jpeg", images=IMAGES, **columns):
+    return [
+        row(codec, q, image, num_bytes=int(20 * q + 100), **columns)
+        for q in (5, 20, 40, 80)
+        for image in images
+    ]
+
+
+def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **columns):
+    summary = summarise(table(rows(**columns))) if measured else None
+    panels, known = overlaid(summary, names, measures, dataset, mix)
+    with drawn_as(every_curve=True):
+        return draw_rate_curves(panels, known, dataset, summary)
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_them():
+    drawing = draw(["hific:"])
+    (axes,) = drawing.figure.axes
+    lines = lines_of(axes)
+    line = lines["HiFiC"]
+    assert list(zip(*line.get_data(), strict=True)) == from_registry(
+        "HiFiC", "", "kodak", "psnr_db"
+    )
+    assert line.get_markerfacecolor() == "white"
+    assert line.is_dashed()
+    assert (line.get_color(), line.get_marker()) == families()["hific"]
+    assert lines["JPEG"].get_markerfacecolor() != "white"
+    assert not lines["JPEG"].is_dashed()
+    assert line.get_zorder() < lines["JPEG"].get_zorder()
+    assert "Open markers: published." in words_in(drawing.figure)
+    details = " ".join(drawing.details)
+    assert "HiFiC: HiFiC official data.csv (NeurIPS 2020" in details
+    assert "Published rates are as their sources count them" in details
+
+
+def test_a_codec_of_ours_and_its_published_curve_look_alike():
+    lines = lines_of(draw(["jpeg:Pillow 7.1.2"]).figure.axes[0])
+    measured, published = lines["JPEG"], lines["JPEG (Pillow 7.1.2) (published)"]
+    assert measured.get_color() == published.get_color()
+    assert measured.get_marker() == published.get_marker()
+
+
+def test_digitised_points_have_bars_as_long_as_their_reading_error():
+    drawing = draw(["dirac-100"], mix=True)
+    (axes,) = drawing.figure.axes
+    columns = "bpp_error", "value_error"
+    expected = from_registry("DIRAC-100", "", "kodak", "psnr_db", columns)
+    assert {point[2:] for point in expected} == {(0.0005, 0.02)}
+    ends = {
+        tuple(np.round(segment, 9).ravel())
+        for bars in axes.collections
+        for segment in bars.get_segments()
+    }
+    for x, y, dx, dy in expected:
+        assert tuple(np.round((x, y - dy, x, y + dy), 9)) in ends
+        assert tuple(np.round((x - dx, y, x + dx, y), 9)) in ends
+    assert "Reading error in PSNR (dB): DIRAC-100 ± 0.02." in drawing.details
+    assert not draw(["hific:"]).figure.axes[0].collections
+
+
+def test_samples_of_a_drawn_line_are_a_band_without_markers():
+    drawing = draw(["ivr:with U-Net"], mix=True)
+    (axes,) = drawing.figure.axes
+    line = lines_of(axes)["IVR (with U-Net)"]
+    assert line.get_marker() == ""
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    bpp, value = from_registry("IVR", "with U-Net", "kodak", "psnr_db")[0]
+    at = corners[np.isclose(corners[:, 0], bpp), 1]
+    assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
+
+
+def test_a_figure_of_mixed_protocols_says_so_itself_and_its_details_have_who_follows_which():
+    systems = ["crdr:beta=0", "hific:", "elic:mse"]
+    drawing = draw(systems, (PSNR, MS_SSIM), mix=True)
+    assert "Protocols mixed" in words_in(drawing.figure)
+    rules = {"psnr-rgb8/1": "JPEG, HiFiC", "psnr-rgb8-truncated/1": "CRDR beta=0",
+             "psnr-rgb/reported": "ELIC (mse)", "ms-ssim-rgb/reported": "ELIC (mse)"}  # fmt: skip
+    details = " ".join(drawing.details)
+    assert all(f"{rule} {names}" in details for rule, names in rules.items())
+    alone = draw(systems, (PSNR, MS_SSIM))
+    assert "mixed" not in words_in(alone.figure) + alone.caption
+    assert list(lines_of(alone.figure.axes[0])) == ["HiFiC", "JPEG"]
+
+
+def test_published_curves_stand_alone_where_nothing_is_measured():
+    names = ["crdr:beta=3.84", "multi-realism", "pq-mim", "vtm:version 20.0"]
+    drawing = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True)
+    psnr, fid = drawing.figure.axes
+    assert psnr.get_title(loc="left") == "clic2020, 428 images"
+    assert fid.get_ylabel() == "FID/256 ↓"
+    assert "PQ-MIM" in lines_of(fid)
+    assert "PQ-MIM" not in lines_of(psnr)
+    sweeps = [p.value for p in POINTS if p.kind == "step" and p.metric == "fid"]
+    drawn = np.concatenate([line.get_ydata() for line in fid.get_lines()])
+    assert not set(sweeps) & set(drawn) - {5.21}  # beta=2.56 itself
+    assert drawing.caption.startswith("PSNR and FID/256 against rate on clic2020 (428 images)")
+
+
+def test_fid_is_on_a_logarithmic_axis_where_it_spans_more_than_a_decade():
+    wide = draw(["crdr"], (PSNR, FID), "clic2020", measured=False, mix=True).figure
+    assert [axes.get_yscale() for axes in wide.axes] == ["linear", "log"]
+    (fid,) = draw(["hific:"], (FID,), "clic2020", measured=False, mix=True).figure.axes
+    assert fid.get_yscale() == "linear"
+
+
+def fill(folder, images=IMAGES):
+    Store(folder / "kodak").append(rows(images=images))
+    return folder
+
+
+def report(folder, *arguments):
+    words = ["report", "--results", str(folder), "--metrics", "psnr", *arguments]
+    return CliRunner().invoke(app, words)
+
+
+def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_path):
+    done = report(fill(tmp_path), "--published", "hific,hfd")
+    assert done.exit_code == 0, done.output
+    assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in done.stdout
+    assert "nothing published on kodak in these metrics: HFD" in done.stdout
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    assert "Open markers: published." in text
+
+
+def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
+    fill(tmp_path)
+    done = report(tmp_path, "--published", "crdr,hific")
+    assert isinstance(done.exception, UsageError)
+    assert "--mix-protocols draws both" in str(done.exception)
+    assert not (tmp_path / "kodak" / "report").exists()
+    mixed = report(tmp_path, "--published", "crdr,hific", "--mix-protocols")
+    assert mixed.exit_code == 0, mixed.output
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    assert "Protocols mixed" in text
+
+
+def test_the_report_refuses_published_means_beside_part_of_the_images(tmp_path):
+    done = report(fill(tmp_path, IMAGES[:4]), "--published", "hific", "--mix-protocols")
+    assert isinstance(done.exception, UsageError)
+    assert "24 images, these results are of 4" in str(done.exception)

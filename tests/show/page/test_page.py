@@ -1,0 +1,315 @@
+"""The report page in a real Chromium, opened from disk: curves, controls, keyboard, themes."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmark.rows.store import Store
+from benchmark.show.page.content import contrast
+from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
+from support.page.results import data_of, make_page, make_page_of_sets
+from support.processes import until
+from support.rows.measured import row
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+
+
+def curves_of(page):
+    """The curves of the chart by name, as they are drawn."""
+    return page.evaluate(
+        """() => Object.fromEntries(document.getElementById("chart").chart.series.map(
+            (one) => [one.name, {...one, error: one.points.some((point) => point.ends)}]))"""
+    )
+
+
+def places(curve):
+    return [(point["x"], point["y"]) for point in curve["points"]]
+
+
+def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file, data):
+    page = visit(file)
+
+    def means(column, codecs):
+        result = {}
+        for codec in codecs:
+            mine = [p for p in data["points"] if data["codecs"][p["codec"]]["name"] == codec]
+            result[codec] = sorted(
+                (p["means"][column]["bpp"], p["means"][column]["place"]) for p in mine
+            )
+        return result
+
+    def drawn():
+        return {name: places(curve) for name, curve in curves_of(page).items()}
+
+    drawable = {p["codec"] for p in data["points"] if "place" in p["means"]["psnr_db"]}
+    names = [record["name"] for place, record in enumerate(data["codecs"]) if place in drawable]
+    assert len(names) == 4
+    assert drawn() == means("psnr_db", names)
+    page.locator("#legend button", has_text="webp").click()
+    assert page.locator("#legend button", has_text="webp").get_attribute("aria-pressed") == "false"
+    names.remove("WebP")
+    assert drawn() == means("psnr_db", names)
+    axis = "() => document.getElementById('chart').chart.x.log"
+    assert page.evaluate(axis)
+    page.uncheck("#log-rate")
+    assert not page.evaluate(axis)
+    page.get_by_role("radio", name="MS-SSIM").check(force=True)
+    assert drawn() == means("ms_ssim", names)
+    mean = next(value for value in data["points"] if value["setting"] == "quality=50")["means"][
+        "ms_ssim"
+    ]
+    assert mean["place"] == pytest.approx(-10 * np.log10(1 - mean["value"]), rel=1e-4)
+    assert page.locator("#chart .interval").count() == 0
+    page.check("#intervals")
+    assert page.locator("#chart .interval").count() == 12
+    assert "3 images" in page.locator("#curve-caption").inner_text()
+
+
+def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, file, data):
+    """Against the numbers at the axes, read off the drawing."""
+    page = visit(file)
+    page.uncheck("#log-rate")
+
+    def ticks(attribute, anchor):
+        result = page.eval_on_selector_all(
+            f"#chart text[text-anchor={anchor}]:not([class])",
+            "(all) => all.map((one) => [Number(one.textContent),"
+            f" Number(one.getAttribute('{attribute}'))])",
+        )
+        return np.polyfit(*np.array(result).T, 1)
+
+    def drawn():
+        series = page.locator("#chart .series").last
+        boxes = [one.bounding_box() for one in series.locator(".point").all()]
+        left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
+        return [
+            (box["x"] + box["width"] / 2 - left, box["y"] + box["height"] / 2 - top)
+            for box in boxes
+        ]
+
+    def expected():
+        (x, y), curve = (
+            (ticks("x", "middle"), ticks("y", "end")),
+            list(curves_of(page).values())[-1],
+        )
+        return [(np.polyval(x, one), np.polyval(y, other) - 4) for one, other in places(curve)]
+
+    before = drawn()
+    assert np.abs(np.array(before) - expected()).max() < 1
+    left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
+    (x, y) = before[1]
+    page.mouse.move(left + x - 60, top + y - 60)
+    page.mouse.down()
+    page.mouse.move(left + x + 60, top + y + 60, steps=3)
+    page.mouse.up()
+    assert np.abs(np.array(drawn()) - expected()).max() < 1
+    assert np.ptp(drawn(), axis=0).min() > 1.5 * np.ptp(before, axis=0).min()
+    page.mouse.dblclick(left + 300, top + 20)
+    assert np.abs(np.array(drawn()) - before).max() < 0.1
+
+
+@pytest.fixture(scope="module")
+def kodak(tmp_path_factory):
+    """A page of measured and precomputed rows of Kodak, ten codecs, with published curves."""
+    folder = tmp_path_factory.mktemp("kodak")
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [row("jpeg", q, name, caveat="a trial") for q in (10, 20, 30, 40) for name in names]
+    rows += [row("webp", q, name, recorded=True) for q in (10, 20) for name in names]
+    rows += [
+        row("jpeg2000", q, name, variant=f"lossy={n}")
+        for n in range(9)
+        for q in (10, 20)
+        for name in names
+    ]
+    Store(folder / "kodak").append(rows)
+    return make_page(folder, "kodak")
+
+
+def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak):
+    page = visit(kodak)
+    data = data_of(kodak)
+    shown = [data["codecs"][place]["name"] for place in data["shown"]["codecs"]]
+    assert len(shown) == 8
+    assert set(curves_of(page)) == {name + "*" * (name == "JPEG") for name in shown}
+    rows = page.locator("#all-points tbody tr:not([hidden])")
+    page.locator("#all-points summary").click()
+    few = rows.count()
+    field = page.locator("#find-curve input")
+    assert "3 codecs" in field.get_attribute("placeholder")
+    field.fill("jpeg2000 lossy")
+    assert page.locator("#find-curve .found button").count() == 11 - 8
+    field.press("Enter")
+    assert (field.input_value(), len(curves_of(page))) == ("", 9)
+    assert rows.count() == few + 2
+    page.locator("#every-curve").click()
+    assert len(curves_of(page)) == 11
+    assert rows.count() == len(data["points"])
+    field.fill("no such codec")
+    assert "No other curve" in page.locator("#find-curve .found").inner_text()
+
+
+def test_a_codec_is_found_for_the_viewer_and_its_keys_are_letters_of_the_search(visit, kodak):
+    page = visit(kodak)
+    page.evaluate("page.viewer.open(0, null, null, document.body)")
+    chips = page.locator("#codec-choice .chip")
+    assert chips.count() == 8
+    page.locator("#find-codec input").press_sequentially("lossy f d")
+    assert page.locator("#find-codec .found button").count() == 0
+    assert page.evaluate("page.sight.mode") == "slider"
+    page.locator("#find-codec input").fill("lossy")
+    page.keyboard.press("Enter")
+    assert chips.count() == 9
+    assert page.locator("#panes .pane").count() == 2
+
+
+def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak):
+    [vtm] = [
+        record
+        for record in data_of(kodak)["published"]["psnr_db"]
+        if record["name"] == "VTM (CompressAI)"
+    ]
+    page = visit(kodak)
+    page.locator("#find-curve input").fill("vtm compressai")
+    page.locator("#find-curve .found button").first.click()
+    result = curves_of(page)["VTM (CompressAI)"]
+    assert (result["filled"], result["dashes"]) == (False, "4 3")
+    assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
+    caption = page.locator("#curve-caption").inner_text()
+    assert "Open markers: published." in caption
+    assert "* a trial." in caption
+    point = result["points"][3]
+    page.mouse.move(*place_of(page, point["x"], point["y"]))
+    message = page.locator("#chart .tip").inner_text()
+    assert vtm["source"] in message
+    assert vtm["points"][3]["reference"] in message
+    page.locator("#all-points summary").click()
+    page.locator("button[data-point]").first.click()
+    absent = page.locator("#panes .absent").first.inner_text()
+    assert "was not kept; `bench run --codecs jpeg" in absent
+
+
+def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_path):
+    file = tmp_path / "page.html"
+    values = np.array(make_page_of_sets(file))
+    page = visit(file)
+    [curve] = curves_of(page).values()
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    [point] = curve["points"]
+    assert point["y"] == pytest.approx(values.mean())
+    assert point["ends"] == pytest.approx([low, high], rel=1e-4)
+    assert f"interval: {low:.2f} to {high:.2f}" in " ".join(point["hover"]).replace("−", "-")
+    caption = page.locator("#curve-caption").inner_text()
+    assert "fewer than 50 images" in caption
+    assert page.locator("#legend button.legend-entry").all_inner_texts() == ["jpeg*"]
+    page.uncheck("#intervals")
+    assert page.locator("#chart .interval").count() == 0
+    assert not page.locator("#images").is_visible()
+    page.locator("#all-points summary").click()
+    page.locator("button[data-point]").click()
+    assert page.locator("#image-table thead th").all_inner_texts() == ["image", "bpp"]
+
+
+def test_two_settings_are_compared_image_by_image(visit, file, data, results):
+    page = visit(file)
+    numbers = [number_of(data, "webp", "quality=40"), number_of(data, "jpeg", "quality=50")]
+    page.select_option("#scatter-setting", str(numbers[0]))
+    page.select_option("#scatter-against", str(numbers[1]))
+    webp, jpeg = (np.array(data["points"][n]["image_values"]["psnr_db"]) for n in numbers)
+    test = stats.ttest_rel(webp, jpeg).confidence_interval(0.95)
+    message = page.locator("#scatter-finding").inner_text().replace("−", "-")
+    assert (
+        f": {np.mean(webp - jpeg):+.2f} dB (95 % interval {test.low:+.2f} to {test.high:+.2f}"
+        in message
+    )
+    assert f"better in {np.count_nonzero(webp > jpeg)} of 3 images" in message
+    page.mouse.click(*place_of(page, jpeg[1], webp[1], "scatter"))
+    image = data["points"][numbers[0]]["images"][1]
+    current = page.locator("#image-table [aria-current]").inner_text()
+    assert current == data["images"][image]["name"]
+    panes = page.locator("#panes figcaption strong").all_inner_texts()
+    assert [pane.split(" ")[0] for pane in panes] == ["WebP", "JPEG"]
+
+
+def test_everything_can_be_done_from_the_keyboard(visit, file, data):
+    page = visit(file)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the curves"
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "chart":
+            break
+    focus = "getComputedStyle(document.activeElement).outlineStyle"
+    assert (page.evaluate("document.activeElement.id"), page.evaluate(focus)) == ("chart", "solid")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    reported = page.locator("#chart-status").inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#viewer[open]")
+    assert reported.startswith(page.locator("#viewer-title").inner_text() + ":")
+    for key, mode in (("f", "flicker"), ("d", "difference"), ("v", "decoded"), ("s", "slider")):
+        page.keyboard.press(key)
+        assert page.locator("#mode-choice input:checked").get_attribute("value") == mode
+        assert page.locator("#panes .stage").first.get_attribute("data-mode") == mode
+    current = page.locator("#image-table [aria-current]")
+    before = current.inner_text()
+    page.keyboard.press("n")
+    assert current.inner_text() != before
+    page.keyboard.press("p")
+    assert current.inner_text() == before
+    title = page.locator("#viewer-title").inner_text()
+    page.keyboard.press("]" if page.locator("#rate-up").is_enabled() else "[")
+    assert page.locator("#viewer-title").inner_text() != title
+    handle = page.locator("#panes .handle").first
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    assert handle.get_attribute("aria-valuenow") == "52"
+    page.keyboard.press("Home")
+    assert handle.get_attribute("aria-valuenow") == "0"
+    page.keyboard.press("+")
+    page.keyboard.press("0")
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+    assert page.evaluate("document.activeElement.id") == "chart"
+
+
+def colours(page):
+    """Of text and background, as #rrggbb."""
+    result = page.evaluate(
+        "() => { const {color, backgroundColor} = getComputedStyle(document.body);"
+        " return [color, backgroundColor]; }"
+    )
+    return ["#" + "".join(f"{int(part):02x}" for part in one[4:-1].split(",")) for one in result]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
+    page = visit(file, PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
+    wide = "() => [document.documentElement.scrollWidth, innerWidth]"
+    assert page.evaluate(wide) == [390, 390]
+    ink, paper = colours(page)
+    assert contrast(ink, paper) > 12
+    assert (contrast(paper, "#000000") < 2) == (scheme == "dark")
+    page.locator("#crops button:enabled").first.tap()
+    page.wait_for_selector("#viewer[open]")
+    loaded(page)
+    inside = "(box) => [box.scrollWidth, box.clientWidth]"
+    assert page.locator("#viewer").evaluate(inside) == [390, 390]
+    drawn = page.locator("#panes .stage").first.bounding_box()
+    assert (drawn["x"] >= 0, drawn["x"] + drawn["width"] <= 390) == (True, True)
+    outside = page.eval_on_selector_all(
+        "#viewer button, #viewer .segments label",
+        "(all) => all.filter((one) => !one.closest('.scroll') &&"
+        " (one.getBoundingClientRect().right > 391 || one.getBoundingClientRect().left < -1))"
+        ".map((one) => one.outerHTML)",
+    )
+    assert outside == []
+    page.locator("#viewer-close").tap()
+    assert not page.locator("#viewer").is_visible()
+
+
+def test_the_theme_changes_with_the_readers(visit, file):
+    page = visit(file, color_scheme="light")
+    assert curves_of(page)["JPEG"]["colour"] == "#000000"
+    page.emulate_media(color_scheme="dark")
+    assert until(lambda: curves_of(page)["JPEG"]["colour"] != "#000000", 20)
+    assert contrast(curves_of(page)["JPEG"]["colour"], colours(page)[1]) >= 4.5

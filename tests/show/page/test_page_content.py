@@ -1,0 +1,349 @@
+"""What the report page says, compared with the rows it is made of; no browser."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from base64 import b64decode
+from html import unescape
+from typing import get_args
+
+import numpy as np
+import pytest
+from imagecodecs import webp_decode
+from PIL import Image
+from scipy import stats
+
+from benchmark.compare.interval import records
+from benchmark.compare.published.points import How
+from benchmark.errors import StoreError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.store import Store
+from benchmark.rows.stored import read_results
+from benchmark.show.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
+from benchmark.show.page.content import (
+    DARK_PAGE,
+    ORIGINS,
+    contrast,
+    json_text,
+    leave_out_images,
+    on_dark,
+)
+from support.page.results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
+from support.rows.measured import row
+
+
+@pytest.fixture
+def results(measured_once, tmp_path):
+    """A copy, so that a test may take things away."""
+    shutil.copytree(measured_once.parent / "photos", tmp_path / "photos")
+    shutil.copytree(measured_once, tmp_path / "results", ignore=shutil.ignore_patterns("report"))
+    return tmp_path / "results"
+
+
+def page_of(results, **options):
+    return make_page(results, str(results.parent / "photos"), **options)
+
+
+def rows_of(results):
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    return [record for record in Store(folder).table().to_pylist() if record["status"] == "ok"]
+
+
+def pictures_of(page):
+    return sorted((page.parent / "pictures").iterdir())
+
+
+@pytest.fixture(scope="module")
+def page(measured_once):
+    return page_of(measured_once)
+
+
+def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
+    data, rows = data_of(page), rows_of(measured_once)
+    seen = 0
+    for point in data["points"]:
+        label = data["codecs"][point["codec"]]["label"]
+        for at, image in enumerate(point["images"]):
+            [record] = [
+                row
+                for row in rows
+                if (row["image"], f"{row['setting_name']}={row['setting_value']:g}")
+                == (data["images"][image]["name"], point["setting"])
+                and f"{row['codec']}:{row['variant']}".rstrip(":") == label
+            ]
+            assert point["image_bpp"][at] == pytest.approx(record["bpp"], rel=1e-5)
+            for column in ("psnr_db", "ms_ssim"):
+                shown = point["image_values"][column][at]
+                assert shown == pytest.approx(record[column], rel=1e-5)
+            assert point["pictures"][at] == f"pictures/{record['decoded_sha256']}.webp"
+            seen += 1
+    assert seen == len(rows) == 48
+
+
+def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
+    for one in rows_of(measured_once):
+        for name in (one["decoded_sha256"], one["image_sha256"]):
+            pixels = pixels_of(page.parent / "pictures" / f"{name}.webp")
+            assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
+
+
+def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
+    data, rows = data_of(page), rows_of(measured_once)
+    result = re.findall(
+        r'<button type="button" (\S.*?)><img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
+        page.read_text(),
+    )
+    parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
+    assert result[0][0] == "disabled"
+    [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
+    side, left, top = map(int, re.findall(r"\d+", result[0][2].rpartition(":")[2]))
+    assert len(result) > 2
+    for (opens, _, _), part in zip(result, parts, strict=True):
+        if opens == "disabled":
+            [sha256] = {record["image_sha256"] for record in rows if record["image"] == name}
+        else:
+            number, image = map(int, re.findall(r"\d+", opens))
+            point = data["points"][number]
+            assert data["images"][image]["name"] == name
+            at = point["images"].index(image)
+            assert 0.25 / 1.6 <= point["image_bpp"][at] <= 0.25 * 1.6
+            sha256 = point["pictures"][at][9:73]
+        whole = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
+        assert np.array_equal(whole[top : top + side, left : left + side], part)
+
+
+def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
+    [folder] = [path.parent for path in measured_once.glob("*/per_image")]
+    summary = read_results(measured_once, folder.name, "all", METRICS).summary
+    measures = [Measure.named(name) for name in METRICS]
+    points = data_of(page)["points"]
+    known = 0
+    for record, point in zip(records(summary, measures), points, strict=True):
+        for column in ("psnr_db", "ms_ssim"):
+            ends = point["means"][column].get("interval")
+            low, high = record[f"{column}_low"], record[f"{column}_high"]
+            known += ends is not None
+            assert ends == (None if low is None else pytest.approx([low, high], rel=1e-5))
+    assert known == 32
+    quantiles = stats.t.ppf(0.975, [1, 2])
+    assert data_of(page)["quantiles"] == pytest.approx(quantiles, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "colour", sorted({*SPARE_COLOURS, *(x.colour for x in families().values())})
+)
+def test_every_colour_can_be_read_on_the_dark_page(colour):
+    assert contrast(on_dark(colour), DARK_PAGE) >= 4.5
+
+
+def test_every_marker_of_the_figures_is_one_of_the_page():
+    corners = (
+        (ROOT / "benchmark" / "page" / "chart.js").read_text().partition("page.corners = {")[2]
+    )
+    known = set(re.findall(r'"?([^\s",:\[\]])"?: \[', corners.partition("};")[0]))
+    assert {*SPARE_MARKERS, *(style.marker for style in families().values())} <= known
+
+
+def test_names_are_text_and_nothing_but_pictures_is_asked_for(page):
+    text = page.read_text()
+    assert HOSTILE in [image["name"] for image in data_of(page)["images"]]
+    assert "<img src=x" not in text
+    assert json_text({"a": "</script>\u2028<!--"}).isascii()
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src 'none'; img-src 'self' file: data: blob:;")
+    assert not re.search(r"<(link|script|img|iframe)[^>]+(src|href)=\"(?!data:)", text)
+
+
+def test_what_failed_and_what_made_it_is_said(page):
+    text = unescape(page.read_text())
+    failed = r"Failed <[^>]*>1</span></summary><ul><li>[^<]*CrashesOnEncode[^<]*step=64"
+    assert re.search(failed, text)
+    for message in ("coding/1", "psnr-rgb8/1", "ms-ssim-rgb8/1", "libwebp"):
+        assert message in text
+
+
+def test_of_42_codecs_eight_are_shown_first_and_the_page_is_below_2_mb(tmp_path):
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [
+        row("jpeg", q, name, variant=f"subsampling={number}" * bool(number))
+        for number in range(42)
+        for q in (10, 20, 30, 40, 50, 60)
+        for name in names
+    ]
+    Store(tmp_path / "kodak").append(rows)
+    page = make_page(tmp_path, "kodak")
+    data = data_of(page)
+    assert len(data["codecs"]) == 42
+    assert len(data["shown"]["codecs"]) == 8
+    assert page.stat().st_size < 1_000_000  # crops are at most .9 MB more, other metrics too
+
+
+def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
+    whole = data_of(page)
+    shown = whole["shown"]["codecs"] = [2, 1]
+    sizes = {}
+    for room in (10**6, 13_000, 100):
+        data = json.loads(json.dumps(whole))
+        leave_out_images(data, room)
+        sizes[room] = {point["codec"] for point in data["points"] if point["images"]}
+        assert len(json_text(data)) <= room or not sizes[room]
+        assert {len(p["image_bpp"]) for p in data["points"] if not p["images"]} <= {0}
+    assert sizes[10**6] == {p["codec"] for p in whole["points"] if p["images"]}
+    assert sizes[10**6] > sizes[13_000] >= {shown[0]}
+    assert sizes[100] == set()
+
+
+def test_a_number_of_photographs_and_how_to_get_the_rest(results):
+    assert len(pictures_of(page_of(results))) == 48 + 3
+    page = page_of(results, images="1")
+    data = data_of(page)
+    shown = [image["picture"] is not None for image in data["images"]]
+    assert sum(shown) == 1
+    assert len(pictures_of(page)) == 16 + 1
+    [sentence] = data["absent"]
+    assert "--page-images all" in sentence
+    for point in data["points"]:
+        for image, picture in zip(point["images"], point["pictures"], strict=True):
+            assert isinstance(picture, str) == shown[image]
+    assert not (page_of(results, images="0").parent / "pictures").exists()
+
+
+def test_a_size_is_not_exceeded_and_every_point_opens_into_one_photograph_first(results):
+    least = sum(path.stat().st_size for path in pictures_of(page_of(results, images="1")))
+    most = round(1.6 * least / 1e6, 3)
+    page = page_of(results, images=f"{most}MB")
+    kept = pictures_of(page)
+    assert least < sum(path.stat().st_size for path in kept) <= 1e6 * most
+    data = data_of(page)
+    assert all(
+        any(isinstance(picture, str) for picture in point["pictures"])
+        for point in data["points"]
+        if point["images"]
+    )
+    shutil.rmtree(results.parent / "photos")  # a second page is made of the first one's files
+    for stream in results.glob("*/streams/*/*"):
+        stream.write_bytes(b"no stream")
+    assert data_of(page_of(results, images=f"{most}MB"))["points"] == data["points"]
+
+
+def test_pictures_of_an_earlier_page_go_and_files_of_others_stay(results):
+    page = page_of(results, images="1")
+    earlier = page.parent / "pictures" / f"{'0' * 64}.png"
+    notes, unlisted = (earlier.with_name(name) for name in ("notes.txt", f"{'1' * 64}.png"))
+    earlier.write_bytes(b"png")
+    unlisted.write_bytes(b"a reader's own")
+    manifest = json.loads((page.parent / "report.json").read_text())
+    assert len(manifest["pictures"]) == 16 + 1
+    manifest["pictures"].append(earlier.name)
+    (page.parent / "report.json").write_text(json.dumps(manifest))
+    notes.write_text("a reader's own")
+    page_of(results, images="0.03MB")  # less than any original has
+    assert pictures_of(page) == [unlisted, notes]
+    assert {image["picture"] for image in data_of(page)["images"]} == {None}
+
+
+def test_a_picture_too_large_for_webp_is_a_png_of_the_same_pixels(tmp_path, coffee):
+    (tmp_path / "photos").mkdir()
+    wide = np.ascontiguousarray(np.tile(coffee[:8], (1, 28, 1)))
+    assert wide.shape[1] > 16383
+    Image.fromarray(wide).save(tmp_path / "photos" / "wide.png")
+    run(tmp_path, "jpeg,webp,jpeg2000", expected=1)  # of WebP it is refused
+    page = page_of(tmp_path / "results")
+    assert len(pictures_of(page)) == 1 + 4 + 4
+    for path in pictures_of(page):
+        assert path.name == f"{hashlib.sha256(pixels_of(path).tobytes()).hexdigest()}.png"
+
+
+def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
+    kept = {one["stream_sha256"]: one for one in rows_of(results)}
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    gone, damaged = sorted(kept)[:2]
+    (folder / "streams" / gone[:2] / gone).unlink()
+    (folder / "streams" / damaged[:2] / damaged).write_bytes(b"no stream")
+    data = data_of(page_of(results))
+    pictures = [picture for point in data["points"] for picture in point["pictures"]]
+    assert sum(isinstance(picture, int) for picture in pictures) == 2
+    message = " ".join(data["absent"])
+    assert "was not kept; `bench run --codecs" in message
+    assert "is damaged" in message
+
+
+def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):
+    dataset = str(results.parent / "photos")
+    shutil.rmtree(dataset)
+    data = data_of(make_page(results, dataset))
+    assert {image["picture"] for image in data["images"]} == {None}
+    assert all("--dataset path/to/it" in image["absent"] for image in data["images"])
+    assert all(isinstance(p, str) for point in data["points"] for p in point["pictures"])
+
+
+def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
+    photos = results.parent / "photos"
+    shutil.copy(photos / IMAGES[0], photos / IMAGES[2])
+    shutil.copy(photos / IMAGES[1], photos / IMAGES[0])
+    (photos / IMAGES[1]).unlink()
+    pictures = {image["name"]: image for image in data_of(page_of(results))["images"]}
+    by_name = {record["image"]: record["image_sha256"] for record in rows_of(results)}
+    assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.webp"
+    assert pictures[IMAGES[2]]["picture"] is None
+    assert "other pixels" in pictures[IMAGES[2]]["absent"]
+
+
+def test_a_page_that_cannot_be_finished_leaves_the_earlier_one(results, monkeypatch):
+    page = page_of(results)
+    before, pictures = page.read_bytes(), pictures_of(page)
+    replace = os.replace
+
+    def full(draft, target):
+        if str(target).endswith("page.html"):
+            raise OSError(28, "No space left on device")
+        replace(draft, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StoreError, match="No space left"):
+        page_of(results, images="1")
+    assert page.read_bytes() == before
+    assert not list(page.parent.rglob("*.part"))
+    assert pictures_of(page) == pictures
+
+
+def test_published_curves_that_were_asked_for_are_shown_first(tmp_path):
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [row("jpeg", q, name) for q in (10, 20, 30, 40) for name in names]
+    Store(tmp_path / "kodak").append(rows)
+    data = data_of(make_page(tmp_path, "kodak", published="vtm"))
+    assert {value["name"].split()[0] for value in data["published"]["psnr_db"]} == {"VTM"}
+    assert "VTM (CompressAI)" in data["shown"]["published"]
+    offered = data_of(make_page(tmp_path, "kodak"))
+    assert offered["shown"]["published"] == []
+    assert len(offered["published"]["psnr_db"]) > 10
+
+
+def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there_are(
+    tmp_path, coffee
+):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(coffee[:192, :256]).save(tmp_path / "photos" / "coffee.png")
+    words = ["--dataset", str(tmp_path / "photos"), "--results", str(tmp_path / "results")]
+    many = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
+    points = ["--points", "ours.q=1,4", "--metrics", "psnr", "--no-table"]
+    page = ["report", "--page", "--page-images", "all"]  # however long a busy machine takes
+    for command in (["run", "--codecs", "ours:beta=0", *points], page):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmark", *command, *words],
+            capture_output=True,
+            text=True,
+            env=many,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "2 to decode" in done.stderr
+    assert "pictures of 2 of 2 streams" in done.stdout
+
+
+def test_every_origin_of_published_points_has_words():
+    assert ORIGINS.keys() == {*get_args(How)}

@@ -1,0 +1,97 @@
+"""Which pictures a page has, and in which order they are made."""
+
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.show.page.picks import Limit, decode_seconds, in_order, limit_of, within
+
+RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
+SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
+
+
+def row_of(image, pixels, bpp):
+    return {"image": image, "width_px": pixels, "height_px": 1, "bpp": bpp}
+
+
+def candidates(**left_out):
+    return {
+        (codec, f"q={place}", number): row_of(*SIZES[number], rate)
+        for codec, rates in RATES.items()
+        for place, rate in enumerate(rates)
+        for number in SIZES
+        if number not in left_out.get(codec, ())
+    }
+
+
+def test_one_photograph_follows_the_other_the_smallest_first():
+    order = in_order(candidates(), None)
+    assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
+    assert set(order) == candidates().keys()
+    assert in_order(candidates(a=(1,)), None)[0][2] == 2  # with more pictures, though larger
+    assert {number for _, _, number in in_order(candidates(), 2)} == {1, 2}
+    assert in_order(candidates(), 0) == in_order({}, None) == []
+
+
+def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
+    order = [(codec, setting) for codec, setting, _ in in_order(candidates(), 1)]
+    # At .25 bit per pixel, ratio by ratio: .24 of a, .3 of b (.25 / .2 is more than .3 / .25).
+    assert order[:2] == [("a", "q=1"), ("b", "q=1")]
+    assert order[2:4] == [("a", "q=2"), ("b", "q=2")]  # at .5
+    assert order[4:] == [("a", "q=0"), ("b", "q=0")]  # at .125
+
+
+def test_codecs_that_are_shown_first_have_their_pictures_first():
+    order = in_order(candidates(), 1, ["b"])
+    assert [codec for codec, _, _ in order] == ["b"] * 3 + ["a"] * 3
+
+
+def test_an_empty_stream_has_a_place_too():
+    empty = {("a", "q=0", 0): row_of("x", 4, 0.0), ("a", "q=1", 0): row_of("x", 4, 0.2)}
+    assert in_order(empty, None) == [("a", "q=1", 0), ("a", "q=0", 0)]
+
+
+def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
+    order = [("a", "q=0", 1), ("slow", "q=0", 1), ("a", "q=1", 1), ("a", "q=2", 1), ("a", "q=0", 2)]
+    seconds = dict.fromkeys(order, 0.5) | {("slow", "q=0", 1): 3.0}
+    rows = dict.fromkeys(order, row_of("x", 200_000, 0.25))
+
+    def chosen(most_bytes, most_seconds):
+        limit = Limit(None, most_bytes, most_seconds)
+        return within(order, rows, seconds, lambda key: 100, limit)
+
+    fast = [order[0], *order[2:]]
+    assert chosen(None, None) == order
+    assert chosen(None, 20) == fast
+    assert chosen(None, 1.2) == fast[:2]
+    assert chosen(370, 20) == fast[:3]  # an original of 100 bytes, three decoded of 90
+    assert chosen(369, 20) == fast[:2]
+    assert chosen(559, 20) == fast[:3]  # another original
+    assert chosen(560, 20) == fast
+
+
+def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
+    row = {
+        **row_of("x", 2_000_000, 0.2), "codec": "dirac", "variant": "steps=100", "device": "cpu",
+        "setting_value": 1.0,
+    }  # fmt: skip
+    assert decode_seconds({**row, "decode_seconds": 0.25}, "cpu") == 0.25
+    assert decode_seconds({**row, "decode_seconds": 0.25}, "cuda") != 0.25
+    assert decode_seconds({**row, "decode_seconds": None}, "cpu") > 20
+    own = {"codec": "mine.py:Mine", "variant": "", "decode_seconds": None}
+    assert decode_seconds({**row, **own}, "cpu") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("all", (None, None, None)), ("0", (0, None, None)), ("3", (3, None, None)),
+        ("14MB", (None, 14_000_000, 20)), ("1.5 mb", (None, 1_500_000, 20)),
+        *((text, None) for text in ("some", "-1", "1.5", "", "MB", "3 photographs", "-2MB")),
+    ],
+)  # fmt: skip
+def test_a_size_a_number_and_all_are_understood_and_nothing_else(text, limit):
+    if limit is None:
+        with pytest.raises(UsageError, match=r"14MB.*number of photographs nor 'all'"):
+            limit_of(text)
+    else:
+        assert limit_of(text) == limit

@@ -1,0 +1,184 @@
+"""The viewer of the report page in a real Chromium: its pictures are what the streams decode to."""
+
+from io import BytesIO
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, load_codec
+from support.page.opened import CHROMIUM, click_point, loaded
+from support.page.results import HEIGHT, IMAGES, WIDTH, pixels_of
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+
+
+def seen(page, pane=0):
+    """The pixels of a pane's picture at one to one, (HEIGHT, WIDTH, 3), and where it begins."""
+    page.keyboard.press("1")
+    loaded(page)
+    image = page.locator("#panes .stage").nth(pane).locator(".layer.over > img")
+    box = image.bounding_box()
+    assert (box["width"], box["height"]) == (WIDTH, HEIGHT)
+    box["x"], box["y"] = left, _ = round(box["x"]), round(box["y"])
+    shot = page.screenshot(clip=box)
+    with Image.open(BytesIO(shot)) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int), left
+
+
+def truth(results, image, codec="webp", setting=40.0):
+    """The source, and what the stored stream decodes to: the codec asked, not the page."""
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    store = Store(folder)
+    name, _, variant = codec.partition(":")
+    [one] = [
+        row
+        for row in store.table().to_pylist()
+        if (row["image"], row["codec"], row["variant"], row["setting_value"])
+        == (image, name, variant, setting)
+    ]
+    decoded = load_codec(CodecSpec.of(name, variant)).decode(store.stream(one["stream_sha256"]))
+    return SimpleNamespace(
+        source=pixels_of(results.parent / "photos" / image).astype(int), decoded=decoded.astype(int)
+    )
+
+
+def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, data):
+    page = visit(file)
+    point = click_point(page, data)
+    assert page.locator("#viewer-title").inner_text() == "WebP quality=40"
+    assert page.locator("#panes figcaption strong").first.inner_text() == "WebP quality=40"
+    lines = page.locator("#image-table tbody tr").all()
+    result = {
+        line.locator("th").inner_text(): [cell.inner_text() for cell in line.locator("td").all()]
+        for line in lines
+    }
+    expected = {
+        data["images"][image]["name"]: [
+            f"{point['image_bpp'][at]:.3f}",
+            f"{point['image_values']['psnr_db'][at]:.2f}",
+            f"{point['image_values']['ms_ssim'][at]:.4f}",
+        ]
+        for at, image in enumerate(point["images"])
+    }
+    assert result == expected
+    line = page.locator("#viewer-line")
+    values = point["means"]["psnr_db"]["value"], point["means"]["ms_ssim"]["value"]
+    assert line.inner_text().split(" · ") == [
+        f"{point['bpp']:.3f} bpp", f"PSNR {values[0]:.2f} dB", f"MS-SSIM {values[1]:.4f}"
+    ]  # fmt: skip
+    assert page.locator(".viewer-head").bounding_box()["height"] < 70
+    assert not page.locator("#viewer-facts").is_visible()
+    page.locator(".provenance summary").click()
+    facts = page.locator("#viewer-facts").inner_text()
+    assert all(one in facts for one in ("3 images", "coding/1", "psnr-rgb8/1", "libwebp"))
+
+
+def test_what_is_seen_is_what_the_stream_decodes_to(visit, file, data, results):
+    page = visit(file)
+    click_point(page, data)
+    for image in IMAGES:
+        page.locator("#image-table tbody button", has_text=image).click()
+        page.keyboard.press("v")
+        expected = truth(results, image)
+        assert np.array_equal(seen(page)[0][40:], expected.decoded[40:])  # tags lie above
+        page.keyboard.down("o")
+        assert np.array_equal(seen(page)[0][40:], expected.source[40:])
+        page.keyboard.up("o")
+        assert np.array_equal(seen(page)[0][40:], expected.decoded[40:])
+
+
+def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, file, data, results):
+    page = visit(file)
+    click_point(page, data)
+    page.locator("#image-table tbody button", has_text="cup.png").click()
+    expected = truth(results, "cup.png")
+    _, left = seen(page)
+    handle = page.locator("#panes .handle").first.bounding_box()
+    middle = handle["x"] + handle["width"] / 2
+    for column in (60, 170):
+        height = handle["y"] + handle["height"] / 2
+        page.mouse.move(middle, height)
+        page.mouse.down()
+        page.mouse.move(left + column - 40, height, steps=4)
+        page.mouse.move(left + column, height, steps=4)
+        page.mouse.up()
+        middle = left + column
+        now, _ = seen(page)
+        near = 25  # of the handle itself
+        assert np.array_equal(now[40:, : column - near], expected.source[40:, : column - near])
+        assert np.array_equal(now[40:, column + near :], expected.decoded[40:, column + near :])
+        assert not np.array_equal(expected.source, expected.decoded)
+        line = [one.evaluate("(one) => one.style.left") for one in page.locator(".handle").all()]
+        assert len(set(line)) == 1  # every pane's
+
+
+def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, data, results):
+    page = visit(file)
+    click_point(page, data)
+    for image in IMAGES:
+        page.locator("#image-table tbody button", has_text=image).click()
+        page.keyboard.press("d")
+        expected = truth(results, image)
+        wanted = np.minimum(8 * abs(expected.source - expected.decoded), 255)
+        assert np.array_equal(seen(page)[0], wanted)
+        assert (wanted == 255).any()
+
+
+def test_flicker_shows_one_after_the_other(visit, file, data, results):
+    page = visit(file)
+    click_point(page, data)
+    page.locator("#image-table tbody button", has_text="spoon.png").click()
+    page.clock.install(time=0)
+    page.clock.pause_at(10)
+    page.keyboard.press("f")
+    expected = truth(results, "spoon.png")
+    for wanted in (expected.decoded, expected.source, expected.decoded):
+        assert np.array_equal(seen(page)[0][40:], wanted[40:])
+        page.clock.run_for(600)
+
+
+def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, data, results):
+    page = visit(file)
+    point = click_point(page, data)
+    page.locator("#image-table tbody button", has_text="cup.png").click()
+    left_out = page.locator("#codec-choice button:enabled[aria-pressed=false]")
+    while left_out.count():
+        left_out.first.click()
+    panes = page.locator("#panes figcaption strong").all_inner_texts()
+    image = next(n for n, row in enumerate(data["images"]) if row["name"] == "cup.png")
+    rate = point["image_bpp"][point["images"].index(image)]
+    nearest = {}
+    for value in data["points"]:
+        name = data["codecs"][value["codec"]]["name"]
+        if image in value["images"]:
+            away = abs(np.log(value["image_bpp"][value["images"].index(image)] / rate))
+            nearest.setdefault(name, []).append((away, value["setting"]))
+    best = {f"{name} {min(found)[1]}" for name, found in nearest.items()}
+    assert len(panes) == 4
+    assert panes[0] == "WebP quality=40"
+    assert set(panes) == best
+    stage = page.locator("#panes .stage").nth(2).bounding_box()
+    page.mouse.move(stage["x"] + 100, stage["y"] + 50)
+    before = page.locator("#zoom-now").inner_text()
+    page.mouse.wheel(0, -400)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 130, stage["y"] + 90, steps=3)
+    page.mouse.up()
+    assert page.locator("#zoom-now").inner_text() != before
+    places = page.eval_on_selector_all(
+        "#panes .layer > *",
+        """(all) => all.map((one) => {
+            const mine = one.getBoundingClientRect();
+            const {left, top} = one.closest(".stage").getBoundingClientRect();
+            return [mine.left - left, mine.top - top, mine.width, mine.height];
+        })""",
+    )
+    assert len(places) == 12
+    assert np.ptp(places, axis=0).max() < 1e-3
+    sizes = page.eval_on_selector_all(
+        "#panes .stage", "(all) => all.map((one) => `${one.clientWidth} ${one.clientHeight}`)"
+    )
+    assert len(set(sizes)) == 1

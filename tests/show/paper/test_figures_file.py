@@ -1,0 +1,176 @@
+"""`bench figures rd`, `bd`, `complexity`, `realism`, `new`: rows, file and options to figures."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import benchmark
+from benchmark.cli import app
+from benchmark.errors import UsageError
+from benchmark.show.paper.request import FigureRequest, read_file
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+def bench(*words):
+    return CliRunner().invoke(app, ["figures", *map(str, words)])
+
+
+def draw(verb, out, *words):
+    done = bench(verb, *words, "--results", RESULTS, "--out", out, "--format", "svg")
+    assert done.exit_code == 0, done.output
+    with (out / f"{verb}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)), (out / f"{verb}.txt").read_text()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "figures.toml"
+    path.write_text(
+        """
+codecs = ["ours:beta=3.84", "avif"]
+metrics = ["psnr"]
+width = "column"
+linear_rate = true
+[labels]
+"ours:beta=3.84" = "Ours"
+[colours]
+avif = "#123456"
+[bd]
+metrics = ["psnr", "ms_ssim"]
+anchor = "vtm"
+[realism]
+bpp = [0.2]
+"""
+    )
+    return path
+
+
+def test_a_figure_is_what_its_file_says(file, tmp_path):
+    drawn, caption = draw("rd", tmp_path, file)
+    assert {row["system"] for row in drawn} == {"Ours", "AVIF speed 2", "AVIF speed 4"}
+    assert {row["metric"] for row in drawn} == {"psnr_db"}
+    assert caption.startswith("PSNR against rate on Kodak (24 images)")
+    svg = (tmp_path / "rd.svg").read_text()
+    assert 'width="234pt"' in svg
+    assert "#123456" in svg
+
+
+def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(file):
+    asked = FigureRequest(codecs=("vtm",), label=("vtm=V",))
+    rd, bd = asked.over(file, "rd"), asked.over(file, "bd")
+    assert (rd.codecs, rd.metrics, rd.anchor) == (("vtm",), ("psnr",), "")
+    assert (bd.codecs, bd.metrics, bd.anchor) == (("vtm",), ("psnr", "ms_ssim"), "vtm")
+    assert rd.label == ("ours:beta=3.84=Ours", "vtm=V")
+    assert rd.linear_rate
+    assert asked.over(file, "realism").rates == (0.2,)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("codcs = ['vtm']", "codcs"),
+        ("codecs = 'vtm'", "array.*codecs"),
+        ("[rd]\nwidth = 3", r"str.*rd\.width"),
+        ("[rd]\ncolumns = 3", "columns.*rd"),
+        ("[labels]\nvtm = 1", "str.*labels"),
+        ("crops = [{ image = 'a', box = [1, 2, 3] }]", r"4.*crops\[0\]\.box"),
+        ("codecs = [", "end of document"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
+    path = tmp_path / "figures.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"^{path} cannot be read: .*{named}"):
+        read_file(path, "rd")
+    with pytest.raises(UsageError, match="No such file"):
+        read_file(tmp_path / "none.toml", "rd")
+
+
+def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
+    drawn, _ = draw("bd", tmp_path, file, "--published", "hific")
+    expected = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr").set_index("codec")
+    mine = {row["codec"]: row for row in drawn if row["metric"] == "psnr_db"}
+    assert mine.keys() == {"ours:beta=3.84", "avif", "avif:speed=2"}
+    for label, one in mine.items():
+        for name in ("bd_rate_percent", "bd_rate_low_percent", "bd_rate_high_percent"):
+            assert float(one[name]) == pytest.approx(expected.loc[label, name], abs=1e-9)
+        assert f"−{abs(float(one['bd_rate_percent'])):.1f}"[1:] in (tmp_path / "bd.tex").read_text()
+    assert "HiFiC & published" in (tmp_path / "bd.tex").read_text()
+
+
+def test_costs_are_what_classes_and_rows_say(tmp_path):
+    drawn, caption = draw("complexity", tmp_path, "--codecs", "ours:beta=0,avif,elic")
+    costs = {(row["label"], row["cost"]): (float(row["value"]), row["measured"]) for row in drawn}
+    assert costs["ours:beta=0", "kmac"] == (41.3, "True")
+    assert costs["elic", "kmac"] == (14.7, "True")
+    assert costs["avif", "seconds"] == (pytest.approx((12 + 9 + 4) / 3), "False")
+    assert ("avif", "kmac") not in costs
+    rates = {row["label"]: float(row["bd_rate"]) for row in drawn}
+    expected = benchmark.bd_rate(RESULTS / "kodak", "jpeg:optimize=1", "psnr").set_index("codec")
+    assert rates["avif"] == pytest.approx(expected.loc["avif", "bd_rate_percent"], abs=1e-9)
+    assert rates["jpeg:optimize=1"] == 0
+    assert "typical" in caption
+
+
+def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
+    drawn, _ = draw("realism", tmp_path, "--codecs", "ours,vtm", "--bpp", "0.2,0.3")
+    assert {row["target_bpp"] for row in drawn} == {"0.2", "0.3"}
+    assert {row["system"] for row in drawn} >= {"CRDR", "VTM 23.13"}
+    assert sum(row["system"] == "CRDR" for row in drawn) > 4  # a step for each beta
+
+
+@pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
+def test_captions_are_short_and_details_have_the_rest(verb, tmp_path):
+    words = ["--published", "hific,multi-realism", "--mix-protocols"]
+    _, caption = draw(verb, tmp_path, *([] if verb == "complexity" else words))
+    assert len(caption.split()) <= 60
+    details = (tmp_path / f"{verb}.details.md").read_text()
+    assert caption.strip() in details
+    assert "Made by `bench figures" in details
+
+
+def test_only_the_named_images_count(tmp_path):
+    drawn, caption = draw(
+        "rd", tmp_path, "--images", "kodim0[12],kodim23", "--metrics", "psnr", "--codecs", "vtm"
+    )
+    rows = benchmark.load(RESULTS / "kodak")
+    rows = rows[(rows["codec"] == "vtm") & (rows["setting_value"] == 27)]
+    images = rows["image"].str.contains("kodim01|kodim02|kodim23")
+    at_27 = next(row for row in drawn if row["setting"] == "qp=27")
+    assert float(at_27["value"]) == pytest.approx(rows[images]["psnr_db"].mean(), abs=1e-12)
+    assert "(3 images)" in caption
+
+
+def test_points_of_an_own_file_are_drawn_with_the_word_that_their_rule_is_not_stated(tmp_path):
+    own = tmp_path / "mine.csv"
+    own.write_text("name,bpp,PSNR,MS-SSIM\nMine,.1,28.9,11\nMine,.6,35.5,19\n")
+    words = ["--codecs", "vtm", "--metrics", "psnr,ms_ssim", "--published", f"{own},hific"]
+    points = [point for point in draw("rd", tmp_path, *words)[0] if point["system"] == "Mine"]
+    assert {point["protocol"] for point in points} == {"unstated"}
+    assert {(point["metric"], float(point["bpp"])) for point in points} == {
+        (metric, bpp) for metric in ("psnr_db", "ms_ssim") for bpp in (0.1, 0.6)
+    }
+    ms_ssim = next(float(p["value"]) for p in points if p["metric"] == "ms_ssim")
+    assert ms_ssim == pytest.approx(1 - 10**-1.1)
+
+
+def test_points_above_a_rate_are_not_drawn(tmp_path):
+    words = ["--codecs", "vtm,avif", "--metrics", "psnr"]
+    all_points, _ = draw("rd", tmp_path, *words)
+    below, _ = draw("rd", tmp_path, *words, "--up-to-bpp", "0.5", "--published", "hific")
+    assert max(float(point["bpp"]) for point in all_points) > 1
+    assert {point["system"] for point in below} >= {"VTM 23.13", "AVIF speed 4"}
+    assert max(float(point["bpp"]) for point in below) <= 0.5
+
+
+def test_a_new_file_draws_the_eight_curves(tmp_path):
+    path = tmp_path / "figures.toml"
+    done = bench("new", path, "--results", RESULTS)
+    assert done.exit_code == 0, done.output
+    drawn, _ = draw("rd", tmp_path, path)
+    assert len({row["system"] for row in drawn}) == 8
+    again = bench("new", path, "--results", RESULTS)
+    assert isinstance(again.exception, UsageError)

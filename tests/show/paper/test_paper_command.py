@@ -1,0 +1,311 @@
+"""`bench figures crdr` and `crops` on a bare machine and on one with measured rows."""
+
+import csv
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import benchmark
+from benchmark.cli import app
+from benchmark.codec import Setting
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.rows.packs.contents import dataset_contents, packs_beside
+from benchmark.rows.store import Store
+from benchmark.show.figures.style import drawn_as
+from benchmark.show.paper.crops import draw_crops
+from benchmark.show.paper.request import FigureRequest
+from benchmark.show.paper.results import PaperResults
+from benchmark.spec import load_codec, parse_codec
+from support.rows.bundled_results import copy_bundled_results
+from support.rows.measured import sweep
+
+PHOTOGRAPH = "chelsea.png"  # the smallest
+SUFFIXES = ("pdf", "png", "csv", "tex", "txt", "details.md")
+PHOTOGRAPHS = ["astronaut.png", PHOTOGRAPH, "coffee.png"]
+
+
+def bench(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def draw(results, only, *more):
+    return bench("figures", "crdr", "--results", results, "--only", only, *more)
+
+
+def folder_of(results):
+    return results / "figures" / "crdr"
+
+
+def names_in(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def records(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """jpeg and webp of two photographs; VTM of them is in the pack that ships."""
+    measured = tmp_path_factory.mktemp("results")
+    done = bench(
+        "run", "--codecs", "jpeg,webp", "--dataset", "sample", "--limit", 2, "--metrics", "psnr",
+        "--results", measured, "--jobs", 1, "--no-table",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return measured
+
+
+def crops_of(results, **choices):
+    return FigureRequest(results=results, dataset="sample", images=(PHOTOGRAPH,), **choices)
+
+
+def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
+    drawn = ["curves_kodak", "complexity"]
+    absent = ["realism_surface", "ablation_gan", "ablation_discriminator", "crops"]
+    brief = draw(tmp_path, ",".join(drawn + absent))
+    assert brief.exit_code == 0, brief.output
+    assert brief.stdout.splitlines()[2:] == [
+        f"incomplete: {', '.join(drawn)} (-v says why)",
+        f"not drawn: {', '.join(absent)} (-v says why)",
+    ]
+    done = draw(tmp_path, ",".join(drawn + absent), "-v", "--all")
+    assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn for s in SUFFIXES}
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn]
+    for name in absent:
+        (sentence,) = [line for line in lines if line.startswith(f"no {name}: ")]
+        assert "bench" in sentence or "./run_all.sh" in sentence
+    reported = "curves_kodak has only published points of CRDR β=3.84, CRDR β=0: `bench run"
+    assert sum(line.startswith(reported) for line in lines) == 1
+    # the pack's rows of VTM are on Kodak without a run, as recorded
+    vtm = [r for r in records(folder_of(tmp_path) / "curves_kodak.csv") if r["system"] == "VTM"]
+    assert {(r["how"], r["images"], r["source"]) for r in vtm} == {("recorded", "24", "VTM 23.13")}
+    at_qp_27 = [r for r in vtm if r["setting"] == "qp=27" and r["metric"] == "psnr_db"]
+    assert [(round(float(r["bpp"]), 5), round(float(r["value"]), 3)) for r in at_qp_27] == [
+        (0.87446, 37.453)
+    ]
+    details = (folder_of(tmp_path) / "curves_kodak.details.md").read_text()
+    assert re.search(r"Recorded \(a pack, or bundled rows\): BPG .*, VTM \(VTM 23.13\)", details)
+    assert not (tmp_path / "kodak").exists()
+
+
+def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tmp_path):
+    copy_bundled_results(tmp_path / "results")
+    names = ("field_realism_fd", "field_realism_lpips")
+    done = draw(tmp_path / "results", ",".join(names), "-v", "--all")
+    assert done.exit_code == 0, done.output
+    assert "left out" not in done.stdout
+    for name, column in zip(names, ("fd_squeeze", "lpips_squeeze"), strict=True):
+        result = records(folder_of(tmp_path / "results") / f"{name}.csv")
+        at_a_fifth = {row["system"] for row in result if row["target_bpp"] == "0.2"}
+        assert at_a_fifth >= {"CRDR micro", "HiFiC", "Multi-Realism", "ELIC", "Charm", "IVR",
+                              "Hyperprior, our budget", "VTM", "JPEG"}  # fmt: skip
+        assert {one["realism_protocol"].split("/")[0].replace("-", "_") for one in result} == {
+            column
+        }
+    text = (folder_of(tmp_path / "results") / "field_realism_fd.txt").read_text()
+    assert "Kodak (24 images)" in text
+
+
+def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", "")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    done = draw(tmp_path, "distortions")
+    assert done.exit_code == 0, done.output
+    assert "distortions have no LPIPS (AlexNet): " in done.stdout
+    result = records(folder_of(tmp_path) / "distortions.csv")
+    assert len({one["squared_error"] for one in result}) == 1
+    assert len({row["psnr_db"] for row in result}) == 1
+    assert {row["lpips_alex"] for row in result} == {""}
+    details = folder_of(tmp_path) / "distortions.details.md"
+    assert "No LPIPS (AlexNet): " in details.read_text()
+    assert draw(tmp_path, "distortions").exit_code == 0
+    details.unlink()  # what has no details beside it is the user's
+    refused = draw(tmp_path, "distortions").exception
+    assert "--out" in str(refused)
+
+
+def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", "")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    (tmp_path / "paper").mkdir()
+    shipped = Path(__file__).parents[3] / "results" / "paper" / "distortions.csv"
+    first = records(shipped)[0]["pixels_sha256"]
+    copy = tmp_path / "paper" / "distortions.csv"
+    copy.write_text(shipped.read_text().replace(first, "0"))
+    done = draw(tmp_path, "distortions")
+    assert done.exit_code == 0, done.output
+    result = [record["lpips_alex"] for record in records(folder_of(tmp_path) / "distortions.csv")]
+    assert result[0] == ""
+    assert [float(value) for value in result[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
+    reported = (folder_of(tmp_path) / "distortions.details.md").read_text()
+    assert "LPIPS (AlexNet): recorded, of the same pixels" in reported
+    copy.write_text("pixels_sha256,psnr_db\nab,24\n")
+    failed = draw(tmp_path, "distortions").exception
+    assert isinstance(failed, StoreError)
+    assert "distortions.csv cannot be read: " in str(failed)
+
+
+def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
+    wanted = crops_of(measured, bpp=("0.6",), box="40,30,64,48", metrics=("psnr",))
+    drawing = draw_crops(PaperResults(measured), wanted).drawing
+    rows = {record["codec"]: record for record in drawing.records}
+    assert [record["system"] for record in drawing.records] == ["JPEG", "VTM 23.13", "WebP"]
+    assert [rows[name]["recorded"] for name in rows] == [False, True, False]
+    path = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
+    source = read_image(path).pixels
+    stored = {
+        (row["codec"], row["setting_value"]): row
+        for row in dataset_contents(measured, "sample", packs_beside(measured)).table.to_pylist()
+        if row["image"] == PHOTOGRAPH
+    }
+    quality = float(rows["jpeg"]["setting"].partition("=")[2])
+    stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
+    decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
+    _, cut, *codecs = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
+    assert np.array_equal(cut, source[30:78, 40:104])
+    assert np.array_equal(codecs[0], decoded[30:78, 40:104])
+    assert rows["jpeg"]["bpp"] == 8 * len(stream) / (451 * 300)
+    words = [text.get_text() for text in drawing.figure.texts]
+    for codec, drawn in rows.items():
+        setting = float(drawn["setting"].partition("=")[2])
+        assert drawn["bpp"] == stored[codec, setting]["bpp"]
+        assert drawn["psnr_db"] == stored[codec, setting]["psnr_db"]
+        assert f"{drawn['bpp']:.3f} bpp, {drawn['psnr_db']:.2f} dB" in words
+        others = [row["bpp"] for (one, _), row in stored.items() if one == codec]
+        assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == drawn["bpp"]
+
+
+@pytest.mark.parametrize("bpp", [0.45, 1.5])
+def test_a_codec_without_a_setting_near_the_rate_is_left_out_by_name(measured, bpp):
+    wanted = crops_of(measured, bpp=(str(bpp),), codecs=("jpeg", "webp"), metrics=("psnr",))
+    made = draw_crops(PaperResults(measured), wanted)
+    rates = (
+        {record["codec"]: record["bpp"] for record in made.drawing.records} if made.drawing else {}
+    )
+    assert all(1 / 1.2 <= rate / bpp <= 1.2 for rate in rates.values())
+    lacking = [name for name in ("jpeg", "webp") if f"crops lack {name}: its nearest" in str(made)]
+    assert made.drawing is None or sorted([*rates, *lacking]) == ["jpeg", "webp"]
+    assert (made.drawing is None) == bool(lacking)
+
+
+def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
+    file = tmp_path / "figures.toml"
+    crop = "{ image = 'chelsea', box = [40, 30, 64, 48], bpp = 0.6 }"
+    file.write_text(f"dataset = 'sample'\ncodecs = ['webp', 'jpeg']\ncrops = [{crop}, {crop}]")
+    done = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    result = records(tmp_path / "crops.csv")
+    assert [row["codec"] for row in result] == ["webp", "jpeg"] * 2
+    assert {(one["left"], one["top"], one["width"], one["height"]) for one in result} == {
+        ("40", "30", "64", "48")
+    }
+
+
+def test_crops_come_with_files_and_go_again_when_their_streams_do(
+    measured, tmp_path, tmp_path_factory
+):
+    done = draw(measured, "crops", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}
+    assert "decoded from real streams" in (tmp_path / "crops.txt").read_text()
+    assert "VTM 23.13: VTM 23.13 at qp=" in (tmp_path / "crops.details.md").read_text()
+    gone = draw(tmp_path_factory.mktemp("empty"), "crops", "--out", tmp_path)
+    assert gone.exit_code == 0
+    assert "no crops: " in gone.stdout
+    assert names_in(tmp_path) == set()
+
+
+def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, tmp_path):
+    table = Store(measured / "sample").table()
+    rows = table.to_pylist()
+    for entry in rows:
+        if entry["codec"] == "webp":
+            entry["decoded_sha256"] = "0" * 64
+    other = Store(tmp_path / "sample")
+    other.append(rows)
+    for digest in {row["stream_sha256"] for row in rows}:
+        other.keep(Store(measured / "sample").stream(digest))
+    made = draw_crops(PaperResults(tmp_path), crops_of(tmp_path))
+    assert [record["codec"] for record in made.drawing.records] == ["jpeg", "vtm"]
+    assert (
+        "crops lack webp: the stream decodes to pixels that differ from the measured ones"
+    ) in made.sentences
+
+
+def test_mistakes_are_told(measured, tmp_path):
+    for words, kind, text in (
+        (("crdr", "--only", "crosp"), UnknownName, "Did you mean 'crops'"),
+        (("crops", "--dataset", "sample", "--box", "1,2"), UsageError, "LEFT,TOP,WIDTH,HEIGHT"),
+        (("crops", "--dataset", "sample", "--box", "0,0,0,9"), UsageError, "LEFT,TOP,WIDTH"),
+        (("crops", "--dataset", "sample", "--box", "400,0,64,9", "--images", "chelsea"),
+         UsageError, "400,0,64,9 is not inside chelsea.png, 451 x 300"),
+        (("crops", "--dataset", "sample", "--images", "none"), UnknownName, "'none'"),
+        (("crops", "--dataset", "sample", "--codecs", "avif"), UnknownName, "'avif'"),
+        (("rd", "--dataset", "sample", "--label", "avif=A"), UnknownName, "'avif'"),
+    ):  # fmt: skip
+        done = bench("figures", *words, "--results", measured, "--out", tmp_path)
+        assert isinstance(done.exception, kind), done.output
+        assert text in str(done.exception)
+
+
+def test_names_and_order_of_crops_are_those_of_the_look(measured):
+    with drawn_as(label=("webp=Mine",), order=("webp",)):
+        made = draw_crops(PaperResults(measured), crops_of(measured))
+    assert [record["system"] for record in made.drawing.records] == ["Mine", "JPEG", "VTM 23.13"]
+
+
+def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
+    out = tmp_path / "trial"
+    labels = {}
+    for name, psnr in (("hrrgan", 31.0), ("sgan", 30.0), ("other", 29.0)):
+        variant = f"beta=3.84:checkpoint={out}/{name}-independent.safetensors"
+        Store(out / "results" / "sample").append(
+            [row | {"psnr_db": psnr} for row in sweep("ours", PHOTOGRAPHS, variant=variant)]
+        )
+        if name != "other":
+            labels[f"ours:{variant}"] = name.upper()
+    trained = "Each variant: 700 steps on 12 photographs, from one network."
+    written = benchmark.write_ablation(
+        out, "gan", labels, "sample", ["psnr"], out / "results", "HRRGAN", trained
+    )
+    assert [path.name for path in written] == ["gan.pdf", "gan.png", "gan.md"]
+    done = draw(tmp_path, "ablation_gan,ablation_discriminator")
+    assert done.exit_code == 0, done.output
+    assert "no ablation_discriminator: " in done.stdout
+    result = records(folder_of(tmp_path) / "ablation_gan.csv")
+    assert {(r["system"], r["value"]) for r in result if r["metric"] == "psnr_db"} == {
+        ("SGAN", "30.0"), ("HRRGAN", "31.0")
+    }  # fmt: skip
+    caption = (folder_of(tmp_path) / "ablation_gan.txt").read_text()
+    assert "Each variant: 700 steps on 12 photographs, from one network." in caption
+
+
+def test_own_rows_stand_before_those_of_packs(tmp_path):
+    packs = [pack for pack in packs_beside(tmp_path) if pack.name.startswith("vtm")]
+    bare = dataset_contents(tmp_path, "sample", packs)
+    rows = bare.table.to_pylist()
+    assert {row["codec"] for row in rows} == {"vtm"}
+    assert len(rows) == len(bare.from_packs) == 24
+    first = {**rows[0], "recorded": False, "run": "20990101T000000-aa", "num_bytes": 7}
+    stream = bare.stream(rows[0])
+    Store(tmp_path / "sample").append([first])
+    both = dataset_contents(tmp_path, "sample", packs)
+    assert both.table.num_rows == 24
+    (mine,) = [row for row in both.table.to_pylist() if row["cell"] == first["cell"]]
+    assert mine["num_bytes"] == 7
+    assert not both.has_stream(mine)  # it was not kept
+    Store(tmp_path / "sample").keep(stream)
+    assert both.has_stream(mine)
+    assert both.stream(mine) == stream

@@ -1,0 +1,64 @@
+"""The details of a report: what is known of each codec, and what is left out and why."""
+
+import json
+
+import pytest
+
+from benchmark.metrics.measure import Measure
+from benchmark.rows.store import Store
+from benchmark.rows.stored import read_results
+from benchmark.rows.summarise import summarise
+from benchmark.show.report.details import details_record, details_text, left_out, lines_of
+from support.rows.measured import failed, row, sweep, table
+
+
+def details(tmp_path, *rows):
+    Store(tmp_path / "kodak").append([one for some in rows for one in some])
+    stored = read_results(tmp_path, "kodak", "all", ["psnr"])
+    record = details_record(stored, "bench report", "jpeg", {}, (), (), None)
+    return json.loads(json.dumps(record)), stored.summary
+
+
+def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_path):
+    first, *others = sweep("avif", container_bytes=280, chroma="4:4:4")
+    rows = [first | {"container_bytes": 300}, *others]
+    record, summary = details(tmp_path, rows, sweep("jpeg", chroma="4:2:0", recorded=True))
+    avif, jpeg = sorted(record["codecs"], key=lambda entry: entry["codec"])
+    mean = (300 + 280 * len(others)) / (1 + len(others))
+    assert avif["container_bytes"] == pytest.approx(mean)
+    assert jpeg["container_bytes"] is None
+    assert (avif["chroma"], jpeg["chroma"]) == ("4:4:4", "4:2:0")
+    assert (avif["origin"], jpeg["origin"]) == ("measured here", "recorded elsewhere")
+    assert record["protocols"]["psnr_db"] == summary.protocols["psnr_db"]
+    counts = {(o["codec"], o["container_bytes_images"]) for o in summary.for_machines()}
+    assert {("jpeg", 0), ("avif", 3)} <= counts
+
+
+@pytest.mark.parametrize("fingerprint", ["3aecb589" + "0" * 56, "0" * 64])
+def test_training_is_that_of_rows_with_the_bundled_weights(tmp_path, fingerprint):
+    rows = sweep("ours", variant="beta=0", fingerprint=fingerprint)
+    (codec,) = details(tmp_path, rows)[0]["codecs"]
+    known = ["41.3", "1.66", "soap, adam", "51,200"]
+    assert [*codec["training"].values()] == (known if fingerprint.strip("0") else [""] * 4)
+
+
+def test_the_text_is_made_of_the_record_and_a_strangers_names_are_no_markup(tmp_path):
+    record, _ = details(tmp_path, sweep("jpeg", caveat="<b>a trial</b>", codec_version="7.7"))
+    text = details_text(record)
+    assert "| jpeg | 7.7 |" in text
+    assert "&lt;b>a trial" in text
+    for protocol in record["protocols"].values():
+        assert protocol in text
+
+
+def test_every_kind_of_gap_is_a_sentence_with_its_reason():
+    rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
+    rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
+    runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
+    sentences = lines_of(left_out(summarise(table(rows)), [Measure.named("psnr")], runs))
+    assert "failed: webp quality=5 (1 cell): encode: boom" in sentences
+    assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
+    assert "not counted: jpeg (18 rows): an older version: 1.0, adapter 1" in sentences
+    assert "skipped by the last run: vvenc: no ffmpeg" in sentences
+    assert "refused by the last run: x.png: 16 bit" in sentences
+    assert any("--common" in sentence for sentence in sentences)

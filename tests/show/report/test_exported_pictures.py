@@ -1,0 +1,344 @@
+"""`bench export images`: exactly the scored pixels, under names that say what they are."""
+
+import csv
+import hashlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.datasets.image import read_image
+from benchmark.errors import Unavailable, UsageError
+from benchmark.rows.store import Store
+from benchmark.show.report.chosen_pictures import StoredPicture
+from benchmark.show.report.exported_pictures import picture_names
+from conftest import ROOT
+from support.bench.invoked import bench
+from support.codecs.files import FAKES
+from support.rows.measured import row
+
+POINTS = {"jpeg.quality": [10, 40, 80], "webp.quality": [5, 60]}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, coffee):
+    """Folders `photos` (two photographs) and `results` (two codecs, streams kept)."""
+    folder = tmp_path_factory.mktemp("pictures")
+    photos = folder / "photos"
+    photos.mkdir()
+    for name, left in (("cup.png", 0), ("spoon.png", 300)):
+        Image.fromarray(coffee[100:200, left : left + 120]).save(photos / name)
+    done = benchmark.run(
+        "jpeg,webp", str(photos), metrics="psnr", points=POINTS, results=folder / "results", jobs=1
+    )
+    assert (done.measured, len(done.failures)) == (10, 0)
+    return folder
+
+
+@pytest.fixture
+def folder(measured, tmp_path):
+    """A copy of the photographs' results, to be changed."""
+    shutil.copytree(measured / "results", tmp_path / "results")
+    shutil.copytree(measured / "photos", tmp_path / "photos")  # another path, and so another name
+    (old,) = (tmp_path / "results").glob("photos-*")
+    old.rename(old.with_name("garden"))
+    return tmp_path
+
+
+def store_of(folder):
+    return Store(folder / "results" / "garden")
+
+
+def rows_of(folder):
+    return store_of(folder).table().to_pylist()
+
+
+def stream_of(folder, row):
+    digest = row["stream_sha256"]
+    return folder / "results" / "garden" / "streams" / digest[:2] / digest
+
+
+def export(folder, *words, code=0, to="out"):
+    place = folder / "results", "garden", folder / to
+    if code != 2:
+        return images(*place, *words, code=code)
+    with pytest.raises((UsageError, Unavailable)) as refused:
+        images(*place, *words)
+    return str(refused.value)
+
+
+def images(results, dataset, to, *words, code=0):
+    words = ("--results", results, "--dataset", dataset, "--to", to, *words)
+    return bench("export", "images", *words, code=code)
+
+
+def listed(folder, to="out"):
+    with (folder / to / "images.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pictures(folder, to="out"):
+    return {path.name for path in (folder / to).glob("*.png")}
+
+
+def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(folder):
+    message = export(folder)
+    assert "10 pictures written, 0 were there before" in message
+    assert "bpp at quality=10, quality=40, quality=80\n" in message
+    lines = {record["file"]: record for record in listed(folder)}
+    for row_ in rows_of(folder):
+        name = (
+            f"{row_['image'][:-4]}__{row_['codec']}__quality={row_['setting_value']:g}"
+            f"__{row_['bpp']:.3f}bpp.png"
+        )
+        codec = benchmark.open_codec(row_["codec"])
+        truth = codec.decode(store_of(folder).stream(row_["stream_sha256"]))
+        with Image.open(folder / "out" / name) as picture:
+            assert np.array_equal(np.asarray(picture), truth)
+        line = lines.pop(name)
+        assert line["sha256"] == hashlib.sha256(truth.tobytes()).hexdigest()
+        assert (float(line["bpp"]), float(line["psnr_db"])) == (row_["bpp"], row_["psnr_db"])
+        assert (line["image"], line["codec"]) == (row_["image"], row_["codec"])
+        assert line["setting"] == f"quality={row_['setting_value']:g}"
+        assert (line["origin"], line["coding_protocol"]) == ("measured", row_["coding_protocol"])
+        assert line["psnr_db_protocol"] == row_["psnr_db_protocol"]
+    assert lines == {}, "the photographs are not here: only decoded pictures are listed"
+
+
+def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
+    shutil.copytree(measured / "results", folder / "found")
+    place = folder / "found", measured / "photos"
+    images(*place, folder / "both", "--codecs", "jpeg")
+    for name in ("cup", "spoon"):
+        source = read_image(folder / "both" / f"{name}__source.png").pixels
+        assert np.array_equal(source, read_image(measured / "photos" / f"{name}.png").pixels)
+    of_sources = [record for record in listed(folder, "both") if record["codec"] == "source"]
+    assert [record["file"] for record in of_sources] == ["cup__source.png", "spoon__source.png"]
+    assert list(of_sources[0])[:5] == ["file", "dataset", "image", "codec", "spec"]
+    assert len(pictures(folder, "both")) == 8
+    images(*place, folder / "alone", "--codecs", "jpeg", "--no-source")
+    assert len(pictures(folder, "alone")) == 6
+    assert not any("source" in name for name in pictures(folder, "alone"))
+
+
+def test_absent_sources_are_told_and_the_pictures_written_all_the_same(folder):
+    message = export(folder, "--codecs", "webp")
+    (line,) = (line for line in message.splitlines() if line.startswith("absent"))
+    assert line.startswith(
+        "absent   2 sources: garden is the name of a folder's results: --dataset"
+    )
+    assert len(pictures(folder)) == 4
+
+
+def test_what_is_there_stays_and_a_second_export_adds_to_the_table(folder):
+    export(folder, "--codecs", "webp")
+    before = {name: (folder / "out" / name).stat().st_mtime_ns for name in pictures(folder)}
+    for stream in list(store_of(folder).streams()):  # so that decoding again would fail
+        if hashlib.sha256(stream.read_bytes()).hexdigest() in {
+            record["stream_sha256"] for record in rows_of(folder) if record["codec"] == "webp"
+        }:
+            stream.write_bytes(b"")
+    message = export(folder, "--codecs", "webp,jpeg")
+    assert "6 pictures written, 4 were there before" in message
+    after = {name: (folder / "out" / name).stat().st_mtime_ns for name in before}
+    assert after == before
+    export(folder, "--codecs", "jpeg", "--images", "cup", "--points", "jpeg.quality=10")
+    assert len(listed(folder)) == 10, "lines on files that are still there stay"
+    (folder / "out" / min(pictures(folder))).unlink()
+    export(folder, "--codecs", "jpeg", "--images", "spoon")
+    assert {record["file"] for record in listed(folder)} == pictures(folder)
+
+
+def test_another_content_is_refused_before_anything_is_written_unless_forced(folder):
+    export(folder, "--codecs", "jpeg", "--images", "cup")
+    name = max(pictures(folder))
+    right = (folder / "out" / name).read_bytes()
+    for wrong in (b"notes", right[:-40], (folder / "out" / min(pictures(folder))).read_bytes()):
+        (folder / "out" / name).write_bytes(wrong)
+        message = export(folder, code=2)
+        assert (
+            message == f"{folder / 'out' / name} is there with another content: --force replaces it"
+        )
+        assert len(pictures(folder)) == 3
+        export(folder, "--codecs", "jpeg", "--images", "cup", "--force")
+        assert (folder / "out" / name).read_bytes() == right
+    for notes in ("a,b\n1,2\n", "my notes\n", "", f"file,score\n{name},5\n"):
+        (folder / "out" / "images.csv").write_text(notes)
+        assert "images.csv is no table of pictures" in export(folder, code=2)
+        assert (folder / "out" / "images.csv").read_text() == notes
+    assert len(pictures(folder)) == 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(folder, device):
+    changed = next(record for record in rows_of(folder) if record["codec"] == "webp")
+    other = {**changed, "decoded_sha256": "0" * 64, "finished_utc": "2099", "device": device}
+    store_of(folder).append([other])
+    message = export(folder, "--codecs", "webp", code=1)
+    (line,) = (line for line in message.splitlines() if line.startswith("failed"))
+    assert f"webp quality={changed['setting_value']:g} {changed['image']}" in line
+    why = {"cpu": "", "cuda": " on cuda, which this machine does not use"}[device]
+    assert f"pixels that differ from the measured ones{why}; not written" in line
+    assert len(pictures(folder)) == len(listed(folder)) == 3
+
+
+def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
+    stream = stream_of(folder, rows_of(folder)[0])
+    stream.write_bytes(b"short")
+    message = export(folder, code=1)
+    assert f"{stream} is damaged" in message
+    assert len(pictures(folder)) == 9
+
+
+def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_them(folder):
+    for record in rows_of(folder):
+        if record["codec"] == "jpeg":
+            stream_of(folder, record).unlink()
+    message = export(folder)
+    assert (
+        "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
+        "garden --results OTHER` makes it again\n"
+    ) in message
+    assert len(pictures(folder)) == 4
+    words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
+    message = export(folder, *words, code=2, to="none")
+    assert message.startswith("no picture can be exported: 2 pictures: the stream was not kept")
+    assert "--dataset garden --points jpeg.quality=10 --results OTHER`" in message
+    assert not (folder / "none").exists()
+
+
+def test_images_and_settings_are_chosen_by_name(folder):
+    export(folder, "--images", "spoon,cup.png", "--limit", "1", to="one")
+    assert {name.partition("__")[0] for name in pictures(folder, "one")} == {"spoon"}
+    assert "'co,mma'" in export(folder, "--images", r"co\,mma", code=2, to="none")
+    export(folder, "--limit", "1", to="first")
+    assert {name.partition("__")[0] for name in pictures(folder, "first")} == {"cup"}
+    export(folder, "--points", "jpeg.quality=10,80,webp.quality=5", to="points")
+    chosen = {"__".join(name.split("__")[1:3]) for name in pictures(folder, "points")}
+    assert chosen == {"jpeg__quality=10", "jpeg__quality=80", "webp__quality=5"}
+    export(folder, "--points", "jpeg.quality=10", to="only")
+    assert {name.split("__")[1] for name in pictures(folder, "only")} == {"jpeg"}
+    export(folder, "--codecs", "jpeg,webp", "--points", "jpeg.quality=10", to="others")
+    assert len(pictures(folder, "others")) == 2 + 4
+
+
+MISTAKES = [
+    (("--codecs", "jpg"), "No codec with results 'jpg'. Did you mean 'jpeg'?"),
+    (("--images", "cop"), "No image with results 'cop'. Did you mean 'cup'? Known: cup, spoon"),
+    (("--points", "jpeg.quality=11"), "no results at quality=11, but at 10, 40, 80"),
+    (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
+    (("--points", "avif.crf=10"), "No codec with results 'avif'"),
+    (("--points", "jpeg"), "not of the form codec.setting=1,2,3"),
+    (("--bpp", "0"), "a rate is above 0"),
+    (("--dataset", "meadow"), "No results of a dataset or folder 'meadow'"),
+    (("--dataset", "all"), "one dataset at a time"),
+]
+
+
+def test_what_no_row_has_is_refused_in_one_sentence(folder):
+    for words, says in MISTAKES:
+        message = export(folder, *words, code=2)
+        assert says in message
+        assert "\n" not in message
+        assert not (folder / "out").exists()
+
+
+def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
+    rows = rows_of(folder)
+    rate = sorted(record["bpp"] for record in rows if record["codec"] == "jpeg")[2]
+    message = export(folder, "--bpp", rate)
+    expected = {}
+    for image in ("cup.png", "spoon.png"):
+        for codec in ("jpeg", "webp"):
+            of_both = [
+                record for record in rows if (record["image"], record["codec"]) == (image, codec)
+            ]
+            best = min(of_both, key=lambda record: abs(np.log(record["bpp"] / rate)))
+            if abs(np.log(best["bpp"] / rate)) <= np.log(1.6):
+                expected[image, codec] = best["bpp"]
+    result = {(record["image"], record["codec"]): float(record["bpp"]) for record in listed(folder)}
+    assert result == expected
+    of_jpeg = sorted(bpp for (_, codec), bpp in expected.items() if codec == "jpeg")
+    assert f"rate     jpeg: {of_jpeg[0]:.3f} to {of_jpeg[1]:.3f} bpp at quality=" in message
+    far = export(folder, "--bpp", 900, code=2)
+    assert "4 pictures: no stored rate within a factor of 1.6 of 900 bpp (jpeg, webp)" in far
+
+
+def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_near(folder):
+    rows = [
+        record
+        for record in rows_of(folder)
+        if (record["image"], record["codec"]) == ("cup.png", "jpeg")
+    ]
+    first, second, _ = sorted(rows, key=lambda record: record["bpp"])
+    stream_of(folder, first).unlink()
+    words = "--codecs", "jpeg", "--images", "cup", "--bpp"
+    both_near = (first["bpp"] * second["bpp"]) ** 0.5 * 0.99  # the first is nearer
+    assert second["bpp"] / both_near < 1.6
+    export(folder, *words, both_near)
+    assert [float(record["bpp"]) for record in listed(folder)] == [second["bpp"]]
+    reported = export(
+        folder, *words, first["bpp"] / 1.2, code=2, to="none"
+    )  # only the first is near
+    assert "1 picture: the stream was not kept" in reported
+
+
+def test_code_that_rows_name_runs_only_where_it_is_named(folder):
+    spec = f"{FAKES}:Honest"
+    photos = folder / "photos"
+    done = benchmark.run(spec, str(photos), metrics="psnr", results=folder / "more", jobs=1)
+    assert not done.failures
+    for named in ([], ["--codecs", "fakes.py:Honest"]):  # a label chooses rows alone
+        with pytest.raises(Unavailable, match=r"fakes\.py:Honest"):
+            images(folder / "more", photos, folder / "all", *named)
+    images(folder / "more", photos, folder / "named", "--codecs", spec)
+    assert len(pictures(folder, "named")) == len(done.cells) + 2
+
+
+def test_reconstructions_with_declared_sizes_are_exported_too(folder):
+    pixels = read_image(folder / "photos" / "cup.png").pixels // 2
+    theirs = folder / "theirs"
+    (theirs / "1").mkdir(parents=True)
+    Image.fromarray(pixels).save(theirs / "1" / "cup.png")
+    (theirs / "sizes.csv").write_text("image,setting,num_bytes\ncup,1,1200\n")
+    spec, photos = f"folder:path={theirs}:name=Theirs", str(folder / "photos")
+    benchmark.run(spec, photos, metrics="psnr", limit=1, results=folder / "more", jobs=1)
+    images(folder / "more", photos, folder / "out", "--no-source")
+    (name,) = pictures(folder)
+    assert name == "cup__Theirs__setting=1__0.800bpp.png"
+    assert np.array_equal(read_image(folder / "out" / name).pixels, pixels)
+
+
+def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
+    words = "--codecs", "vtm", "--limit", "1", "--points", "vtm.qp=37"
+    images(ROOT / "results", "sample", tmp_path, *words)
+    decoded, source = sorted(tmp_path.glob("*.png"), key=lambda path: "source" in path.name)
+    assert re.fullmatch(r"astronaut__vtm__qp=37__\d\.\d{3}bpp\.png", decoded.name)
+    (line,) = (record for record in listed(tmp_path, ".") if record["codec"] == "vtm")
+    assert line["origin"] == "recorded"
+    first, second = (read_image(path).pixels.astype(float) for path in (decoded, source))
+    error = np.mean((first - second) ** 2)
+    assert 10 * np.log10(255**2 / error) == pytest.approx(float(line["psnr_db"]), abs=1e-9)
+
+
+def stored(label, image, quality=10.0, **columns):
+    return StoredPicture(label, row(label, quality, image, **columns))
+
+
+def test_names_are_valid_on_every_system_and_distinct_where_case_is_ignored():
+    made = [
+        stored("ours:beta=3.84", "mobile/IMG 1.jpg", bpp=0.38412),
+        stored('a<b>c"d|e?f*g\\h', "x:y.png"),
+        stored("jpeg", "a/b.png"), stored("jpeg", "a_B.png"),
+        stored("mine.py:" + "long" * 80, "ä" * 200 + ".png"),
+    ]  # fmt: skip
+    names = picture_names(made)
+    assert names[0] == "mobile_IMG 1__ours_beta=3.84__quality=10__0.384bpp.png"
+    assert len({name.casefold() for name in names}) == len(names)
+    for name in names:
+        assert not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
+        assert len(name.encode()) <= 255
+        assert name.endswith(".png")

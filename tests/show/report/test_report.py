@@ -1,0 +1,284 @@
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.rows.store import Store
+from benchmark.show.table import NETWORK_HEADERS
+from support.bench.invoked import bench
+from support.rows.measured import row, sweep
+
+KODAK = Path(__file__).parents[3] / "results" / "kodak"
+
+
+def fill(folder, rows, dataset="kodak"):
+    Store(folder / dataset).append(rows)
+    return folder
+
+
+def bench_report(results, *arguments):
+    return bench("report", "--results", results, *arguments)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    rows = [*sweep("jpeg", timing=True), *sweep("webp")]
+    return fill(tmp_path_factory.mktemp("results"), rows)
+
+
+@pytest.fixture(scope="module")
+def printed(results):
+    return bench_report(results)
+
+
+def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
+    figures = ["curves", "psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", "timing"]
+    expected = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
+    expected |= {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
+    expected |= {"report.md", "details.md", "details.json", "report.json"}
+    folder = results / "kodak" / "report"
+    assert contents(folder).keys() == expected
+    text = (folder / "report.md").read_text()
+    assert all(f"({name}.png)" in text for name in figures)
+    assert text.count("\n![") == 3
+
+
+def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_asked(
+    results, printed, tmp_path
+):
+    assert "kodak: 3 images, 2 codecs" in printed
+    assert "quality=" not in printed
+    lines = printed.splitlines()
+    assert str(results / "kodak" / "report" / "report.md") in lines
+    assert sum(line.startswith(("jpeg ", "webp ")) for line in lines) == 2
+    fill(tmp_path, sweep("jpeg"))
+    assert bench_report(tmp_path, "--table", "--metrics", "psnr").count("quality=") == 6
+
+
+def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path):
+    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif")]
+    for record in rows:
+        if record["codec"] != "jpeg":
+            record |= {"ms_ssim": None, "ms_ssim_reason": "weights (bench fetch x): no weight file"}
+        if record["codec"] == "webp":
+            record |= {"lpips_alex": None, "lpips_alex_reason": "not computed"}
+    fill(tmp_path, rows)
+    words = "--metrics", "psnr,ms_ssim,lpips,dists"
+    settings = len({record["setting_value"] for record in rows})
+    message = bench_report(tmp_path, *words).splitlines()
+    assert f"not drawn or compared: {2 * settings} points in some metrics" in message
+    assert "no values: 1 metric" in message
+    assert "weight file" not in "".join(message)
+    assert "weight file" in bench_report(tmp_path, *words, "-v")
+    folder = tmp_path / "kodak" / "report"
+    gaps = json.loads((folder / "details.json").read_text())["left_out"]
+    reasons = [gap["why"].rpartition(": ")[2] for gap in gaps if gap["name"] == "webp"]
+    assert set(reasons) == {"no weight file", "not computed"}
+    assert "weight file" in (folder / "details.md").read_text()
+    assert "weight file" not in (folder / "report.md").read_text()
+
+
+def many_codecs(folder):
+    rows = []
+    names = ["jpeg", "webp", "avif", "x265", "vvenc", "vtm", "bpg", "jpegxl", "jpeg2000", "elic"]
+    for place, name in enumerate(names):
+        rows += [
+            record | {"num_bytes": record["num_bytes"] * 20 // (20 + place)}
+            for record in sweep(name)
+        ]
+    return fill(folder, rows)
+
+
+def rows_of(tex):
+    return sum(line.endswith(r"\\") for line in tex.read_text().splitlines()) - 1  # a header
+
+
+def test_tables_for_a_paper_have_eight_codecs_and_all_only_if_asked(tmp_path):
+    results = many_codecs(tmp_path)
+    folder = results / "kodak" / "report"
+    for words, codecs in (((), 8), (("--all",), 10)):
+        bench_report(results, "--metrics", "psnr,ssim", *words)
+        assert rows_of(folder / "bd_rate.tex") == codecs - 1  # without the anchor
+        assert rows_of(folder / "means.tex") == 6 * codecs
+        assert "SSIM" not in (folder / "bd_rate.tex").read_text(), "a column without any value"
+        with (folder / "bd_rate.csv").open() as file:
+            assert len(list(csv.DictReader(file))) == 9
+
+
+@pytest.mark.skipif(not (KODAK / "per_image").is_dir(), reason="needs the bundled rows")
+def test_kodaks_report_is_one_short_answer(tmp_path):
+    out = tmp_path / "out"
+    metrics = "psnr,ms_ssim,lpips_squeeze,fd_squeeze"
+    message = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics",
+                           metrics, "--page")  # fmt: skip
+    text = (out / "report.md").read_text()
+    assert len(text.encode()) < 10_000
+    first = next(line for line in text.splitlines() if line and line[0] != "#")
+    with (out / "bd_rate.csv").open() as file:
+        result = [entry for entry in csv.DictReader(file) if entry["metric"] == "psnr_db"]
+    rates = {entry["codec"]: float(entry["bd_rate_percent"] or "inf") for entry in result}
+    best = min(rates, key=rates.get)
+    assert best == "vtm"
+    assert f"VTM 23.13 needs {-rates[best]:.0f} % fewer bits" in first
+    ranked = [line.split(" | ")[1] for line in text.splitlines() if line.count(" | ") > 3]
+    ranked = [name for name in ranked if name in rates]
+    assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
+    assert max(map(len, message.splitlines())) <= 80 + len(str(out))
+    chosen = "Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro."
+    assert chosen in message
+    assert all(
+        chosen in (out / f"{name}.md").read_text() for name in ("report", "means", "bd_rate")
+    )
+    record = json.loads((out / "details.json").read_text())
+    trained = {of["codec"]: [*of["training"].values()] for of in record["codecs"]}
+    assert trained["ours:beta=0:size=micro"] == ["14.6", "0.52", "adam", "44,800"]
+    assert trained["ours:beta=0"] == ["41.3", "1.66", "soap, adam", "51,200"]
+    assert trained["vtm"] == [""] * 4
+    details = (out / "details.md").read_text()
+    assert chosen in details
+    assert "| work (kMAC/px) | training (10^15 MAC) | optimiser | steps of a network |" in details
+    assert ": 41.3, 1.66, soap, adam, 51,200" in details, "of a figure"
+    page = (out / "page.html").read_text()
+    assert all(f">{head}</th>" in page for head in NETWORK_HEADERS)
+    assert page.count(chosen) == 5, "ranking, BD-rates twice, points, codecs"
+
+
+def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
+    rows = [*sweep("webp"), *reversed(sweep("jpeg", timing=True))]
+    for part in range(3):
+        fill(tmp_path, rows[part::3])
+    bench_report(tmp_path)
+    both = [contents(folder / "kodak" / "report") for folder in (tmp_path, results)]
+    for files, folder in zip(both, (tmp_path, results), strict=True):
+        del files["report.json"]
+        for name in ("report.md", "details.md", "details.json"):
+            files[name] = files[name].replace(str(folder).encode(), b"RESULTS")
+    assert both[0] == both[1]
+
+
+def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for entry in rows:
+        entry["num_bytes"] = int((40 if entry["codec"] == "jpeg" else 20) * entry["setting_value"])
+    fill(tmp_path, rows)
+    bench_report(tmp_path, "--anchor", "webp", "--metrics", "psnr")
+    with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
+        (record,) = csv.DictReader(file)
+    assert (record["codec"], record["anchor"]) == ("jpeg", "webp")
+    assert float(record["bd_rate_percent"]) == pytest.approx(100, abs=1e-9)
+    assert record["images_bd_rate_images"] == "3"
+
+
+def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
+    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif"), *sweep("x265")]
+    for record in rows:
+        dips = {"webp": (20,), "avif": (20, 60)}.get(record["codec"], ())
+        record["psnr_db"] += (
+            9 if record["codec"] == "x265" else -6 * (record["setting_value"] in dips)
+        )
+    fill(tmp_path, rows)
+    bench_report(tmp_path, "--metrics", "psnr")
+    text = (tmp_path / "kodak" / "report" / "bd_rate.md").read_text()
+    for words in (
+        "webp quality=20 by 4",
+        "2 of 6 points of it lie below",
+        "the curves share less than a third",
+    ):
+        assert words in text
+    with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
+        result = {record["codec"]: record for record in csv.DictReader(file)}
+    assert result["webp"]["points_left_out"] == "webp quality=20 by 4"
+    assert result["avif"]["bd_rate_percent"] == result["x265"]["bd_rate_percent"] == ""
+    message = bench_report(tmp_path, "--metrics", "psnr", "--any-overlap")
+    assert "†" in next(line for line in message.splitlines() if line.startswith("x265"))
+
+
+def test_a_mistyped_anchor_is_an_error(tmp_path):
+    fill(tmp_path, [*sweep("avif"), *sweep("vtm")])
+    with pytest.raises(UnknownName, match="Did you mean 'avif'"):
+        bench_report(tmp_path, "--anchor", "avvif")
+
+
+def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
+    rows = [*sweep("jpeg", source_lossy=False), *sweep("webp", source_lossy=False)]
+    fill(tmp_path, rows, "plain")
+    message = bench_report(tmp_path, "--dataset", "plain", "--metrics", "psnr")
+    starts = {line.partition(":")[0] for line in message.splitlines()}
+    assert not {"lossy sources", "sizes"} & starts
+    for record in rows:
+        record["source_lossy"] = record["image"] != "a"
+        if record["image"] == "bb":
+            record["width_px"], record["height_px"] = 8, 6
+    fill(tmp_path, rows, "mixed")
+    message = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
+    (lossy,) = [line for line in message if line.startswith("lossy sources: 2 of 3 images")]
+    (sizes,) = [line for line in message if line.startswith("sizes: 8 x 6 px (bb) to 100 x 80")]
+    text = (tmp_path / "mixed" / "report" / "report.md").read_text()
+    assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))
+
+
+def test_common_brings_back_points_that_lack_images(tmp_path):
+    rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
+    fill(tmp_path, rows)
+    assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
+    message = bench_report(tmp_path, "--metrics", "psnr", "--common")
+    assert "kodak: 2 images, 2 codecs; 1 image that not every point has left out" in message
+    assert "not drawn" not in message
+    details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
+    assert details["images_left_out"] == 1
+
+
+def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
+    rows = [*sweep("jpeg", ["mobile/a", "professional/b"]), *sweep("webp", ["mobile/a"])]
+    fill(tmp_path, rows, "clic2020")
+    message = bench_report(
+        tmp_path, "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
+    )
+    assert "clic2020:mobile: 1 image, 1 codec" in message
+    assert "jpeg" not in message
+    assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
+    with pytest.raises(UnknownName, match="Did you mean 'webp'"):
+        bench_report(tmp_path, "--codecs", "wepb")
+
+
+def test_every_dataset_that_has_results_is_reported_and_without_rows_a_sentence_helps(tmp_path):
+    with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
+        bench_report(tmp_path)
+    fill(fill(tmp_path, [row("jpeg", 5, "a")], "kodak"), [row("jpeg", 5, "a")], "two")
+    message = bench_report(tmp_path, "--metrics", "psnr")
+    assert "kodak: 1 image," in message
+    assert "two: 1 image," in message
+    with pytest.raises(UnknownName, match=r"'kodac'\. Did you mean 'kodak'"):
+        bench_report(tmp_path, "--dataset", "kodac")
+    with pytest.raises(UsageError, match=r"no rows of kodak:mobile"):
+        bench_report(tmp_path, "--dataset", "kodak:mobile")
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_files_whole(
+    tmp_path, monkeypatch
+):
+    fill(tmp_path, [row("jpeg", 5, "a")])
+    folder = tmp_path / "kodak" / "report"
+    (folder / "means.md").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"report in .* cannot be written: Is a directory"):
+        bench_report(tmp_path, "--metrics", "psnr")
+    assert not list(folder.glob(".*"))
+    (folder / "means.md").rmdir()
+    bench_report(tmp_path, "--metrics", "psnr")
+    before = contents(folder)
+    fill(tmp_path, [row("jpeg", 9, "a")])
+
+    def full(draft, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StoreError, match="No space left"):
+        bench_report(tmp_path, "--metrics", "psnr")
+    assert contents(folder) == before
