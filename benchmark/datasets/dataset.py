@@ -273,8 +273,9 @@ def find_images(
     reason = objections.get(False) or "; ".join([sought, *objections.values()])
     raise Unavailable(
         f"the dataset {name} is not here ({reason}): run `bench fetch {name}`, put {content} into "
-        f"{data_folders[0] / below[0]} (docs/datasets.md has every layout), name the folder that "
-        "holds them by --data-dir, or measure any folder of images as it is with --dataset FOLDER",
+        f"{data_folders[0] / below[0]} (docs/metric-and-dataset.md has every layout), name the "
+        "folder that holds them by --data-dir, or measure any folder of images as it is with "
+        "--dataset FOLDER",
         Reason("dataset", name, f"bench fetch {name}"),
     )
 

@@ -14,8 +14,8 @@ from tools import field_table, results_table
 
 PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
-SHOWN = "analysing", "commands", "exchanging", "figures", "learned-codec", "measuring", "published"
-LONG = "figures", "learned-codec"  # their commands run for half a minute
+SHOWN = "README", "reading-rows", "exchanging", "figures", "own-model", "published"
+LONG = "figures", "own-model"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
 

@@ -1,7 +1,7 @@
 """Every `bench` command in a shell's block of a document, on a fresh copy, ends as it says.
 
 A comment behind it names an exit code other than 0. Console blocks with their outputs are those of
-`test_documentation.py`; the recipes of CONTRIBUTING.md and your-own.md have tests of their own.
+`test_documentation.py`; the recipes of CONTRIBUTING.md and of two pages have tests of their own.
 """
 
 import os
@@ -15,7 +15,7 @@ from conftest import ROOT
 from support.console import Session
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OWN_TESTS = ("your-own.md",)
+OWN_TESTS = ("own-codec.md", "metric-and-dataset.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(bench (?:[^#\n\\]|\\\n)*)(#.*)?$", re.MULTILINE)
 CANNOT = {  # what a command has, and why it cannot run here

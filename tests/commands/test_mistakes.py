@@ -9,7 +9,7 @@ from support.bench.command import bench
 from support.bench.verbs import every_verb
 from support.files.noise import effect_noise
 
-PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+PAGE = Path(__file__).parents[2] / "docs" / "README.md"
 # Mistakes, and the commands that can be given them. `photos` are two images with rows of jpeg in
 # `results`; `empty` has no files, `texts` no images; `notes.txt` is text; `nowhere` is not there.
 MISTAKES = {
@@ -313,7 +313,8 @@ def test_what_is_mistyped_is_answered_with_what_is_near():
 
 
 def test_the_page_on_commands_shows_real_sentences():
-    shown = re.findall(r"^\$ bench (.*)\n(.*)$", PAGE.read_text(), re.MULTILINE)
+    command_line = PAGE.read_text().partition("\n## The command line\n")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\$ bench (.*)\n(.*)$", command_line, re.MULTILINE)
     assert shown
     for words, sentence in shown:
         assert bench(*words.split()).stderr.strip().startswith(sentence.removesuffix(" ..."))

@@ -1,4 +1,4 @@
-"""The recipes of docs/your-own.md are true: their files and commands work as they stand."""
+"""The recipes for what is yours are true: their files and commands work as they stand."""
 
 import json
 import re
@@ -10,9 +10,10 @@ from conftest import ROOT
 from support.bench.command import bench
 from support.files.noise import effect_noise
 
-TEXT = (ROOT / "docs" / "your-own.md").read_text()
+PAGES = "own-codec", "own-model", "metric-and-dataset"
+TEXT = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
-LONGEST_LINES = 35  # of a recipe, as of the README's codec
+LONGEST_LINES, LONGEST_MODEL = 35, 50  # of a recipe; of one with a network of several strings
 SHOWN = {  # a file that the commands leave, and what stands in it
     "A metric": ("results/sample/report/report.md", "Edge error"),
     "A dataset": ("results/holiday/report/report.md", "on 3 images of holiday"),
@@ -55,6 +56,44 @@ def test_the_codec_runs_as_it_stands(here):
     points = json.loads(bench(*words.split()).stdout)["summary"]
     mine = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
     assert len(mine) == 5
+    assert mine == sorted(mine)
+
+
+NETWORK = """
+import torch
+
+
+class Mean:
+    def __init__(self, side):
+        self.side = side
+
+    def compress(self, image):
+        mean = torch.nn.functional.avg_pool2d(image, self.side)
+        data = (mean * 255).byte().numpy().tobytes()
+        return {"strings": [[data[:9]], [data[9:]]], "shape": mean.shape[2:]}
+
+    def decompress(self, strings, shape):
+        levels = torch.frombuffer(bytearray(strings[0][0] + strings[1][0]), dtype=torch.uint8)
+        mean = levels.reshape(1, 3, *shape).float() / 255
+        return {"x_hat": torch.nn.functional.interpolate(mean, scale_factor=self.side)}
+
+
+def load_network(level):
+    return Mean(2 ** (5 - level))
+"""
+
+
+def test_the_model_runs_as_it_stands(here, monkeypatch):
+    source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model in one file"], re.DOTALL)[1]
+    assert len(source.splitlines()) <= LONGEST_MODEL
+    (here / "mine.py").write_text(source)
+    (here / "my_model.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(here)
+    words = "run --codecs ./mine.py:Mine --dataset . --metrics psnr --json"
+    done = bench(*words.split())
+    mine = [point["psnr_db"] for point in json.loads(done.stdout)["summary"]]
+    assert done.returncode == 0
+    assert len(mine) == 4
     assert mine == sorted(mine)
 
 

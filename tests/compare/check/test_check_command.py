@@ -296,7 +296,7 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
     (source,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "checking.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```", (ROOT / "docs" / "check.md").read_text(), re.DOTALL
     )
     monkeypatch.chdir(tmp_path)
     for name, codec in (("results", "jpeg"), ("results/checks", "jpeg-optimize=1")):

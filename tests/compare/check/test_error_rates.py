@@ -25,7 +25,7 @@ CHANGES = {  # of mean 0
 
 
 def test_the_rates_below_a_verdict_are_those_of_the_documentation():
-    text = (Path(__file__).parents[3] / "docs" / "checking.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
     for one, any_ in ERROR_RATES.values():
         assert f"/ {one} | {any_} |\n" in text
 
