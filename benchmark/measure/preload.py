@@ -4,12 +4,10 @@ import os
 from importlib import import_module
 
 from benchmark.registry import FEATURE_SPACES, METRICS
-from benchmark.system.imports import put_off
 from benchmark.system.settings import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # numeric libraries read it when they are imported
 
-put_off("pyarrow", "compute", "parquet")  # workers store no rows
 for _name in (
     "benchmark.datasets.image",
     "benchmark.measure.workbench",

@@ -22,9 +22,6 @@ from benchmark.registry import (
     metric_class,
 )
 from benchmark.spec import CodecSpec
-from benchmark.system.imports import leave_pandas_out
-
-leave_pandas_out()  # every table is of this file's columns, and few of them become data frames
 
 TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 TIME, TIME_FORMAT = pa.timestamp("ms"), "%Y-%m-%dT%H:%M:%S+00:00"  # of lean tables

@@ -1,6 +1,7 @@
 import math
 from functools import partial
 
+import bjontegaard
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,6 +52,27 @@ def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
     result = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
     assert result.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
     assert result.overlap == 1
+
+
+def rising(random, points):
+    """A curve of random steps, steep and flat ones beside each other."""
+    steps = 10 ** random.uniform(-2, 0, (2, points))
+    rate, quality = np.cumsum(steps, axis=1)
+    return Curve(0.03 * 10 ** (rate / 2), 25 + 4 * quality)
+
+
+@pytest.mark.parametrize("form", ["akima", "cubic"])
+def test_deltas_are_those_of_the_bjontegaard_package_to_the_last_bit(form):
+    random, compared = np.random.default_rng(7), 0
+    settings = {"method": form, "require_matching_points": False, "min_overlap": 0}
+    for _ in range(600):
+        anchor, test = (rising(random, random.integers(4, 9)) for _ in range(2))
+        for delta, package in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
+            result = delta(anchor, test, any_overlap=True, form=form)
+            if isinstance(result, Delta):
+                assert result.value == package(*anchor, *test, **settings)
+                compared += 1
+    assert compared > 800
 
 
 def test_a_fifth_less_rate_is_minus_twenty_percent_and_a_decibel_more_is_one_decibel():
