@@ -8,10 +8,24 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from benchmark import plugins
 from benchmark.errors import Reason, Unavailable, UnknownName
+
+Better = Literal["higher", "lower"]
+
+
+class Metric(NamedTuple):
+    """Facts of a metric or feature space that rows and tables need; its class declares the same."""
+
+    column: str  # of the table of measurements: "psnr_db"
+    label: str  # axis label: "PSNR (dB)"; a feature space has none
+    protocol: str  # id that changes whenever the same pixels would get another value
+    target: str  # module and class
+    better: Better = "higher"
+    space: str = ""  # feature space that a distribution metric is reduced from
+
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -72,49 +86,85 @@ FETCHABLE = (
 )
 NEED_OPTIONS = ("compressai", "folder", "command", "worker")  # cannot run by their bare name
 METRICS = {
-    "psnr": "benchmark.metrics.psnr:PSNR",
-    "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
-    "psnr_ycbcr": "benchmark.metrics.psnr:WeightedPSNR",
-    "ms_ssim": "benchmark.metrics.perceptual.ms_ssim:MSSSIM",
-    "ssim": "benchmark.metrics.perceptual.ms_ssim:SSIM",
-    "lpips": "benchmark.metrics.perceptual.lpips:LPIPSAlex",
-    "lpips_squeeze": "benchmark.metrics.perceptual.lpips:LPIPSSqueeze",
-    "lpips_vgg": "benchmark.metrics.perceptual.lpips:LPIPSVGG",
-    "dists": "benchmark.metrics.perceptual.dists:DISTS",
-    "ssimulacra2": "benchmark.metrics.perceptual.ssimulacra2:SSIMULACRA2",
-    "butteraugli": "benchmark.metrics.perceptual.butteraugli:Butteraugli",
-    "vmaf": "benchmark.metrics.perceptual.vmaf:VMAF",
-    "vif": "benchmark.metrics.perceptual.jpeg_ai:VIF",
-    "fsim": "benchmark.metrics.perceptual.jpeg_ai:FSIM",
-    "iw_ssim": "benchmark.metrics.perceptual.jpeg_ai:IWSSIM",
-    "nlpd": "benchmark.metrics.perceptual.jpeg_ai:NLPD",
-    "psnr_hvs_m": "benchmark.metrics.perceptual.jpeg_ai:PSNRHVSM",
-    "cvvdp": "benchmark.metrics.perceptual.jpeg_ai:CVVDP",
-    "niqe": "benchmark.metrics.no_reference.niqe:NIQE",
-    "musiq": "benchmark.metrics.no_reference.learned:MUSIQ",
-    "clip_iqa": "benchmark.metrics.no_reference.learned:CLIPIQA",
-    "maniqa": "benchmark.metrics.no_reference.learned:MANIQA",
-}
+    "psnr": Metric("psnr_db", "PSNR (dB)", "psnr-rgb8/1", "benchmark.metrics.psnr:PSNR"),
+    "psnr_y": Metric("psnr_y_db", "PSNR of luma (dB)", "psnr-luma709-rgb8/1",
+        "benchmark.metrics.psnr:LumaPSNR"),
+    "psnr_ycbcr": Metric("psnr_ycbcr_db", "PSNR of YCbCr, 6:1:1 (dB)",
+        "psnr-ycbcr709-full8-444-611/1",
+        "benchmark.metrics.psnr:WeightedPSNR"),
+    "ms_ssim": Metric("ms_ssim", "MS-SSIM", "ms-ssim-rgb8/1",
+        "benchmark.metrics.perceptual.ms_ssim:MSSSIM"),
+    "ssim": Metric("ssim", "SSIM", "ssim-rgb8/1", "benchmark.metrics.perceptual.ms_ssim:SSIM"),
+    "lpips": Metric("lpips_alex", "LPIPS (AlexNet)", "lpips-alex/0.1.4-2b566cc3",
+        "benchmark.metrics.perceptual.lpips:LPIPSAlex", "lower"),
+    "lpips_squeeze": Metric("lpips_squeeze", "LPIPS (SqueezeNet)", "lpips-squeeze/0.1.4-31a70309",
+        "benchmark.metrics.perceptual.lpips:LPIPSSqueeze", "lower"),
+    "lpips_vgg": Metric("lpips_vgg", "LPIPS (VGG-16)", "lpips-vgg/0.1.4-397923af",
+        "benchmark.metrics.perceptual.lpips:LPIPSVGG", "lower"),
+    "dists": Metric("dists", "DISTS", "dists/0.1-397923af-f5e65c96",
+        "benchmark.metrics.perceptual.dists:DISTS", "lower"),
+    "ssimulacra2": Metric("ssimulacra2", "SSIMULACRA 2", "ssimulacra2/2.1",
+        "benchmark.metrics.perceptual.ssimulacra2:SSIMULACRA2"),
+    "butteraugli": Metric("butteraugli", "Butteraugli (3-norm)",
+        "butteraugli-3norm/libjxl-0.7-80nits",
+        "benchmark.metrics.perceptual.butteraugli:Butteraugli", "lower"),
+    "vmaf": Metric("vmaf", "VMAF", "vmaf/0.6.1-luma709-limited8",
+        "benchmark.metrics.perceptual.vmaf:VMAF"),
+    "vif": Metric("vif", "VIF", "vif/piq-0.8.0-pixel-luma709",
+        "benchmark.metrics.perceptual.jpeg_ai:VIF"),
+    "fsim": Metric("fsim", "FSIM", "fsim/piq-0.8.0-chromatic",
+        "benchmark.metrics.perceptual.jpeg_ai:FSIM"),
+    "iw_ssim": Metric("iw_ssim", "IW-SSIM", "iw-ssim/piq-0.8.0-luma709",
+        "benchmark.metrics.perceptual.jpeg_ai:IWSSIM"),
+    "nlpd": Metric("nlpd", "NLPD", "nlpd/pyiqa-0.1.16",
+        "benchmark.metrics.perceptual.jpeg_ai:NLPD", "lower"),
+    "psnr_hvs_m": Metric("psnr_hvs_m_db", "PSNR-HVS-M (dB)", "psnr-hvs-m/0.3.0-luma601-8bit",
+        "benchmark.metrics.perceptual.jpeg_ai:PSNRHVSM"),
+    "cvvdp": Metric("cvvdp_jod", "CVVDP (JOD)", "cvvdp/0.5.7-standard-4k-still",
+        "benchmark.metrics.perceptual.jpeg_ai:CVVDP"),
+    "niqe": Metric("niqe", "NIQE", "niqe/1-fa2aa4d1",
+        "benchmark.metrics.no_reference.niqe:NIQE", "lower"),
+    "musiq": Metric("musiq", "MUSIQ", "musiq/pyiqa-0.1.16-koniq-e95806b9",
+        "benchmark.metrics.no_reference.learned:MUSIQ"),
+    "clip_iqa": Metric("clip_iqa", "CLIP-IQA", "clip-iqa/pyiqa-0.1.16-rn50-afeb0e10",
+        "benchmark.metrics.no_reference.learned:CLIPIQA"),
+    "maniqa": Metric("maniqa", "MANIQA", "maniqa/pyiqa-0.1.16-koniq-a207f8ab",
+        "benchmark.metrics.no_reference.learned:MANIQA"),
+}  # fmt: skip
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
-    "inception256": "benchmark.metrics.feature_spaces:Inception256",
-    "inception256_tf": "benchmark.metrics.feature_spaces:InceptionTF256",
-    "alex256": "benchmark.metrics.feature_spaces:Alex256",
-    "squeeze256": "benchmark.metrics.feature_spaces:Squeeze256",
-}
+    "inception256": Metric("inception256_patches", "", "inception256/pytorch-fid-0.3.0-6726825d",
+        "benchmark.metrics.feature_spaces:Inception256"),
+    "inception256_tf": Metric("inception256_tf_patches", "",
+        "inception256-tf/torch-fidelity-0.4.0-6726825d",
+        "benchmark.metrics.feature_spaces:InceptionTF256"),
+    "alex256": Metric("alex256_patches", "", "alex256/1-2b566cc3",
+        "benchmark.metrics.feature_spaces:Alex256"),
+    "squeeze256": Metric("squeeze256_patches", "", "squeeze256/1-31a70309",
+        "benchmark.metrics.feature_spaces:Squeeze256"),
+}  # fmt: skip
 # Metrics of all images of a dataset together, reduced from the features of one of the spaces
 DISTRIBUTION_METRICS = {
-    "fid256": "benchmark.metrics.frechet:FID256",
-    "fid256_inf": "benchmark.metrics.frechet:FIDInfinity",
-    "fid256_tf": "benchmark.metrics.frechet:FID256TF",
-    "kid256": "benchmark.metrics.kernel_distance:KID256",
-    "kid256_tf": "benchmark.metrics.kernel_distance:KID256TF",
-    "precision256": "benchmark.metrics.neighbours:Precision256",
-    "recall256": "benchmark.metrics.neighbours:Recall256",
-    "fd_alex": "benchmark.metrics.frechet:FDAlex",
-    "fd_squeeze": "benchmark.metrics.frechet:FDSqueeze",
-}
+    "fid256": Metric("fid256", "FID/256", "frechet/1",
+        "benchmark.metrics.frechet:FID256", "lower", space="inception256"),
+    "fid256_inf": Metric("fid256_inf", "FID∞/256", "frechet-infinity/1",
+        "benchmark.metrics.frechet:FIDInfinity", "lower", space="inception256"),
+    "fid256_tf": Metric("fid256_tf", "FID/256 (torch-fidelity)", "frechet/1",
+        "benchmark.metrics.frechet:FID256TF", "lower", space="inception256_tf"),
+    "kid256": Metric("kid256", "KID/256", "kernel-distance/1",
+        "benchmark.metrics.kernel_distance:KID256", "lower", space="inception256"),
+    "kid256_tf": Metric("kid256_tf", "KID/256 (torch-fidelity)", "kernel-distance/1",
+        "benchmark.metrics.kernel_distance:KID256TF", "lower", space="inception256_tf"),
+    "precision256": Metric("precision256", "Precision/256", "precision/1",
+        "benchmark.metrics.neighbours:Precision256", space="inception256"),
+    "recall256": Metric("recall256", "Recall/256", "recall/1",
+        "benchmark.metrics.neighbours:Recall256", space="inception256"),
+    "fd_alex": Metric("fd_alex", "FD (AlexNet)", "frechet/1",
+        "benchmark.metrics.frechet:FDAlex", "lower", space="alex256"),
+    "fd_squeeze": Metric("fd_squeeze", "FD (SqueezeNet)", "frechet/1",
+        "benchmark.metrics.frechet:FDSqueeze", "lower", space="squeeze256"),
+}  # fmt: skip
 DATASETS = {
     "sample": "benchmark.datasets.sample:open_sample",
     "kodak": "benchmark.datasets.kodak:open_kodak",
@@ -172,6 +222,20 @@ EXTRAS = {
 }  # fmt: skip
 
 
+def metric_named(name: str) -> Metric:
+    """Return the facts of an image metric, distribution metric or feature space.
+
+    Only the file of a user's metric, `path.py:Class` or a plugin, is loaded.
+    """
+    for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
+        if name in table:
+            return table[name]
+    if not is_brought(name):
+        raise UnknownName("metric", name, (*METRICS, *DISTRIBUTION_METRICS))
+    kind = plugins.metric_class(name)
+    return Metric(kind.column, kind.label, kind.protocol, name, kind.better)
+
+
 def metric_class(name: str) -> type[Any]:
     """Import the class of an image metric, distribution metric or feature space by its name.
 
@@ -180,9 +244,7 @@ def metric_class(name: str) -> type[Any]:
     """
     if is_brought(name):
         return plugins.metric_class(name)
-    spaces = FEATURE_SPACES if name in FEATURE_SPACES else {}
-    result: type[Any] = _named("metric", {**METRICS, **DISTRIBUTION_METRICS, **spaces}, name)
-    return result
+    return _imported(metric_named(name).target)  # type: ignore[no-any-return]
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
@@ -192,7 +254,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
     ('psnr', 'inception256')
     """
     of_images = [
-        metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
+        DISTRIBUTION_METRICS[name].space if name in DISTRIBUTION_METRICS else name for name in names
     ]
     return tuple(dict.fromkeys(of_images))
 
@@ -224,7 +286,11 @@ def means_folder(dataset: str) -> bool:
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:
     if name not in table:
         raise UnknownName(kind, name, table)
-    module, _, attribute = table[name].partition(":")
+    return _imported(table[name])
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
 
 

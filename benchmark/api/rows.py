@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from benchmark.codec import CODING
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols as present_protocols
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows.comparable import Average, ComparableRows
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import equals, marked, metric_columns, own_columns, schema_of
@@ -210,12 +210,12 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
 
     asked: or a reason why it has none.
     """
-    usual = {metric_class(name).column for name in USUAL_METRICS}
+    usual = {metric_named(name).column for name in USUAL_METRICS}
 
     def has(column: str) -> bool:
         value, _, reason = metric_columns(column)
         nulls = [table[name].null_count for name in (value, *[reason] * asked)]
         return column in usual or min(nulls) < table.num_rows
 
-    known = [metric_class(name).column for name in METRICS]
+    known = [metric_named(name).column for name in METRICS]
     return list(filter(has, (*known, *own_columns(table.column_names))))

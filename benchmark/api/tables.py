@@ -11,7 +11,7 @@ from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.rank import RATE, Budget, parse_target
 from benchmark.compare.rank import rank as ranked_at
 from benchmark.metrics.measure import Measure
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import Average
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summarise import Summary
@@ -59,7 +59,7 @@ def summary(
     """
     names = metric_names(metrics)
     result = summarised(source, names, common, average, allow_few)
-    columns = [metric_class(name).column for name in names]
+    columns = [metric_named(name).column for name in names]
     without = [
         f"{column}{end}"
         for column in columns

@@ -16,7 +16,7 @@ from benchmark.measure.run import run
 from benchmark.measure.select import Skipped
 from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure, overview_columns
-from benchmark.registry import METRICS, metric_class, scored_by_image
+from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.system.text import counted
 from benchmark.system.weights import SEARCHED
@@ -294,9 +294,9 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
     labels: dict[str, list[str]] = {}
     for name in outcome.metrics:
         (of_image,) = scored_by_image([name])
-        labels.setdefault(metric_class(of_image).column, []).append(metric_class(name).label)
+        labels.setdefault(metric_named(of_image).column, []).append(metric_named(name).label)
     reasons: dict[int, list[tuple[str, str]]] = {}  # by the number of cells
-    known = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
+    known = {metric_named(name).column for name in scored_by_image(outcome.lacking)}
     for column, cells, reason in without:
         if column not in known:
             reasons.setdefault(cells, []).append((", ".join(labels[column]), reason))

@@ -13,7 +13,7 @@ from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, ORIGIN
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 
 if TYPE_CHECKING:
     from benchmark.compare.published.curves import SystemCurve
@@ -164,7 +164,7 @@ def add(
     from benchmark.metrics.measure import Measure
 
     every = (*METRICS, *DISTRIBUTION_METRICS)
-    named = {metric_class(name).column: name for name in every}
+    named = {metric_named(name).column: name for name in every}
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)
     known = read_points(results, doubtful=True)

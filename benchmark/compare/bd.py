@@ -20,7 +20,7 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curves, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import Measure
-from benchmark.registry import ANCHORS, FAMILIAR, metric_class
+from benchmark.registry import ANCHORS, FAMILIAR, metric_named
 from benchmark.rows.summarise import SECONDS, Point, Summary
 from benchmark.rows.systems import System, kind, trained_on
 from benchmark.spec import parse_codec
@@ -262,7 +262,7 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
     measured = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
     trained = {column for label in summary.labels for column in trained_on(label)}
     first, others = (
-        [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
+        [measured[c] for c in (metric_named(name).column for name in names) if c in measured]
         for names in (DISTORTION, HELD_OUT)
     )
     others = [(count, measure) for count, measure in others if measure.column not in trained]

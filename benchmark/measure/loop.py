@@ -21,7 +21,7 @@ from benchmark.measure.matrix import Matrix
 from benchmark.measure.remaining import Pace
 from benchmark.measure.select import Skipped
 from benchmark.measure.workbench import Conditions, Measured
-from benchmark.registry import metric_class, scored_by_image
+from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.features import FeatureFolder, features_budget_bytes
 from benchmark.rows.runs import run_record
 from benchmark.rows.schema import metric_columns
@@ -130,7 +130,7 @@ class Outcome:
         """Count the rows in which a metric is null, by metric and reason."""
         result = []
         for name in scored_by_image(self.metrics):
-            value, _, reason = metric_columns(metric_class(name).column)
+            value, _, reason = metric_columns(metric_named(name).column)
             if reason not in self.rows.column_names:  # a user's metric, and every cell failed
                 continue
             for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():

@@ -11,7 +11,7 @@ os.environ.update(ONE_THREAD)  # numeric libraries read it when they are importe
 for _name in (
     "benchmark.datasets.image",
     "benchmark.measure.workbench",
-    *{target.partition(":")[0] for target in (*METRICS.values(), *FEATURE_SPACES.values())},
+    *{metric.target.partition(":")[0] for metric in (*METRICS.values(), *FEATURE_SPACES.values())},
 ):
     import_module(_name)
 

@@ -13,7 +13,7 @@ from benchmark.codec import BoolArray
 from benchmark.datasets.dataset import Source
 from benchmark.measure.cells import Rescore
 from benchmark.metrics.availability import lasting
-from benchmark.registry import FEATURE_SPACES, metric_class
+from benchmark.registry import FEATURE_SPACES, metric_named
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.schema import equals, metric_columns
@@ -55,7 +55,7 @@ def count_values(table: pa.Table, cells: Collection[str], metrics: Sequence[str]
     rows = one_per_cell(table)
     rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
     counts = np.zeros(rows.num_rows, np.int64)
-    for kind in map(metric_class, metrics):
+    for kind in map(metric_named, metrics):
         value, protocol, _ = metric_columns(kind.column)
         if protocol in rows.column_names:  # else a user's metric that was never measured here
             measured = ~np.asarray(pc.is_null(rows[value]))
@@ -64,7 +64,7 @@ def count_values(table: pa.Table, cells: Collection[str], metrics: Sequence[str]
 
 
 def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> BoolArray:
-    kind = metric_class(name)
+    kind = metric_named(name)
     value, protocol, reason = metric_columns(kind.column)
     if protocol not in table.column_names:  # a user's metric that was never measured here
         return np.ones(table.num_rows, np.bool_)

@@ -10,7 +10,13 @@ rows, it is tried again:
 from collections.abc import Iterable, Mapping
 
 from benchmark.errors import NotMeasurable, Reason, Unavailable
-from benchmark.registry import is_brought, metric_class, require_packages, scored_by_image
+from benchmark.registry import (
+    is_brought,
+    metric_class,
+    metric_named,
+    require_packages,
+    scored_by_image,
+)
 
 NOT_COMPUTED = "not computed"
 ABSENT = {
@@ -102,4 +108,4 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
 
 def labelled(names: Mapping[str, str]) -> dict[str, str]:
     """Return the same mapping by the labels of the metrics instead of their names."""
-    return {metric_class(name).label: reason for name, reason in names.items()}
+    return {metric_named(name).label: reason for name, reason in names.items()}

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import Better, Presentation
+from benchmark.metrics.metric import Presentation
+from benchmark.registry import Better
 
 # Below it a distribution metric is marked; FID and KID are given only when asked for.
 FEW_IMAGES = 50

@@ -9,8 +9,8 @@ import numpy as np
 from benchmark.codec import CODING, Float64Array
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
-from benchmark.metrics.metric import Better, Kind, Presentation, Scale
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.metrics.metric import Kind, Presentation, Scale
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, Better, metric_class, metric_named
 
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
 # codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
@@ -93,7 +93,7 @@ class Measure:
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
     """Return the protocol ids of coding and of metrics, by column: values of one id compare."""
-    return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
+    return {"coding": CODING, **{metric_named(name).column: protocol_of(name) for name in metrics}}
 
 
 def protocol_of(name: str) -> str:
@@ -102,10 +102,10 @@ def protocol_of(name: str) -> str:
     >>> protocol_of("psnr"), protocol_of("fid256")
     ('psnr-rgb8/1', 'fid256/1-pytorch-fid-0.3.0-6726825d')
     """
-    kind = metric_class(name)
+    kind = metric_named(name)
     if name not in DISTRIBUTION_METRICS:
-        return str(kind.protocol)
-    of_features = metric_class(kind.space).protocol
+        return kind.protocol
+    of_features = metric_named(kind.space).protocol
     versions = (protocol.partition("/")[2] for protocol in (kind.protocol, of_features))
     return f"{kind.column}/{'-'.join(versions)}"
 
@@ -132,10 +132,10 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
     """
     result = []
     for metrics in OVERVIEW:
-        columns = [metric_class(metric).column for metric in metrics]
+        columns = [metric_named(metric).column for metric in metrics]
         best = max(columns, key=lambda column: counts.get(column, 0))
         result += [best] if counts.get(best) else []
-    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
+    known = {metric_named(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
     return result + [column for column in counts if column not in known and counts[column]]
 
 

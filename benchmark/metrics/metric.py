@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason
+from benchmark.registry import Better
 
 loops: ModuleType | None = None  # of PSNR and SSIM in C; without them numpy does the same
 with suppress(ImportError):  # where there was no C compiler
     loops = import_module(f"{__package__}.loops")
 
-Better = Literal["higher", "lower"]
 # decades: a logarithmic axis once values span more than a factor of ten. saturating: values crowd
 # towards 1 and are plotted as -10 log10(1 - value), in dB.
 Scale = Literal["linear", "decades", "saturating"]

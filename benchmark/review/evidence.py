@@ -8,7 +8,7 @@ import msgspec
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.datasets.dataset import Source
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import METRICS, metric_named
 from benchmark.review.audit.pack_audit import values_sent
 from benchmark.review.claim import Judged
 from benchmark.review.streams import Again, Row, label_of_row, setting_of
@@ -70,14 +70,14 @@ class Reviewed(NamedTuple):
         again = (stream.values or values_sent(stream.row, METRICS) for stream in self.again)
         of_rows = {name for values in again for name in values}
         of_rows |= {name for row in self.declared for name in values_sent(row, METRICS)}
-        of_claims = {metric_class(judged.claim.metric).column for judged in self.claims}
+        of_claims = {metric_named(judged.claim.metric).column for judged in self.claims}
         return of_rows | of_claims | {name for curve in self.curves for name in curve.series}
 
 
 def here(stream: Again, metrics: Iterable[str]) -> Row:
     """Return a row with the values that were measured here in place of those sent."""
     row = dict(stream.row)
-    for kind in map(metric_class, metrics):
+    for kind in map(metric_named, metrics):
         if kind.column in stream.values:
             value, protocol, reason = metric_columns(kind.column)
             row |= {value: stream.values[kind.column], protocol: kind.protocol, reason: None}

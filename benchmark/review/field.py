@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.compare.published.points import slug
 from benchmark.metrics.measure import Measure
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import Answer, Reviewed, Verdict, verdict_of
 from benchmark.review.streams import label_of_row, spec_of
@@ -98,20 +98,20 @@ def _is_generative(of: Reviewed) -> bool:
     specs = {spec_of(stream.row) for stream in of.again}
     columns = {column for spec in specs for column in facts_of(spec).trained_on}
     columns |= {name for curve in of.curves for name in curve.series}
-    columns |= {metric_class(name).column for name in of.trained_on}
-    columns |= {metric_class(judged.claim.metric).column for judged in of.claims}
+    columns |= {metric_named(name).column for name in of.trained_on}
+    columns |= {metric_named(judged.claim.metric).column for judged in of.claims}
     return any(not name.startswith(("psnr", "ms_ssim", "ssim")) for name in columns)
 
 
 def training(of: Reviewed) -> Answer:
     """Say which metrics are in the training loss of the system that they judge."""
-    stated = tuple(metric_class(name).column for name in of.trained_on)
+    stated = tuple(metric_named(name).column for name in of.trained_on)
     systems: dict[str, tuple[str, ...] | None] = {curve.name: stated or None for curve in of.curves}
     for row in (*of.declared, *(stream.row for stream in of.again)):
         facts = facts_of(spec_of(row))
         known = () if facts.kind == "standard" else facts.trained_on or stated or None
         systems[label_of_row(row)] = known
-    labels = {metric_class(name).column: metric_class(name).label for name in METRICS}
+    labels = {metric_named(name).column: metric_named(name).label for name in METRICS}
     rows, judged, unknown = [], set(), []
     for name, trained in systems.items():
         own = sorted(of.columns & set(trained or ()))

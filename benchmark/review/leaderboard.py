@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import NoDelta
 from benchmark.metrics.measure import Measure
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import summary_of
 from benchmark.review.streams import Row, label_of_row, spec_of
 from benchmark.review.submission import Audit, Statement, Submission
@@ -123,7 +123,7 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[
 def _reproduced(row: Row, audit: Audit) -> Row:
     """Return a row without the values that the audit did not reproduce."""
     row = dict(row)
-    for kind in map(metric_class, METRICS):
+    for kind in map(metric_named, METRICS):
         if kind.column not in audit.columns:
             value, _, why = metric_columns(kind.column)
             row |= {value: None, why: "not reproduced by the audit"}
@@ -178,7 +178,7 @@ def declared_entries(
 ) -> list[Entry]:
     """Return the entries of declared rows, each compared with the anchor over common images."""
     entries = []
-    names = [name for name in METRICS if metric_class(name).column in {m.column for m in measures}]
+    names = [name for name in METRICS if metric_named(name).column in {m.column for m in measures}]
     for name, rows in declared.rows.items():
         if not rows:
             continue

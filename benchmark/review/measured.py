@@ -7,7 +7,7 @@ from statistics import fmean
 
 from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import METRICS, metric_named
 from benchmark.review.audit.pack_audit import TOLERANCE, values_sent
 from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
 from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, label_of_row, speed
@@ -104,7 +104,7 @@ def points(of: Reviewed) -> Answer:
     for row in of.declared:
         for column, value in values_sent(row, of.metrics).items():
             groups[(*point_of(row), column)].append(Pair(math.nan, value, True))
-    labels = {metric_class(name).column: metric_class(name).label for name in of.metrics}
+    labels = {metric_named(name).column: metric_named(name).label for name in of.metrics}
     rows, good, of_sent = [], 0, 0
     for (*point, column), pairs in sorted(groups.items()):
         form = f".{decimals(labels[column]) + 1}f"

@@ -17,7 +17,7 @@ from benchmark.codec import CODING, Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.measure import Measure, protocol_of, protocols, require_image_values
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.comparable import Average, ComparableRows
 from benchmark.rows.features import FeatureFolder, Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.schema import metric_columns
@@ -83,7 +83,7 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     protocol: the id that values must have. Points of a single image are left out. Raises
     `UsageError` for a metric that gives no influence of an image.
     """
-    of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
+    of_column = [name for name in DISTRIBUTION_METRICS if metric_named(name).column == column]
     require_image_values(*map(Measure.named, of_column))
     rows = ComparableRows(table, CODING)
     value_column, protocol_column, _ = metric_columns(column)
@@ -121,7 +121,7 @@ class _Reducer:
     def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pa.Table:
         """Append value, protocol id and reason of a metric; `points` has the places of rows."""
         metric: DistributionMetric = metric_class(name)()
-        protocol, space = protocol_of(name), metric_class(metric.space)
+        protocol, space = protocol_of(name), metric_named(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
         counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
         why = _texts(rows, count_reason)

@@ -19,7 +19,7 @@ from benchmark.registry import (
     FEATURE_SPACES,
     METRICS,
     is_brought,
-    metric_class,
+    metric_named,
 )
 from benchmark.spec import CodecSpec
 
@@ -145,11 +145,11 @@ def table_schema() -> pa.Schema:
 def _table_schema(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> pa.Schema:
     fields = [_field(*column) for column in CELL_COLUMNS]
     for name in metrics:
-        metric = metric_class(name)
+        metric = metric_named(name)
         fields += _metric_fields(metric.column, metric.label, f"{metric.better} is better")
     for name in feature_spaces:
         meaning = f"patches whose {name} features are kept"
-        fields += _metric_fields(metric_class(name).column, "", meaning, WHOLE)
+        fields += _metric_fields(metric_named(name).column, "", meaning, WHOLE)
     return pa.schema(fields)
 
 
@@ -253,10 +253,10 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
 
 def _refuse_taken_columns(names: Iterable[str]) -> None:
     """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
-    of_sets = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
+    of_sets = (metric_columns(metric_named(name).column) for name in DISTRIBUTION_METRICS)
     taken = dict.fromkeys([*table_schema().names, *chain(*of_sets)], "the harness")
     for name in names:
-        own = metric_columns(metric_class(name).column)
+        own = metric_columns(metric_named(name).column)
         for column in filter(taken.__contains__, own):
             where = f"{plugins.place_of(name)}: the column {column!r}"
             remedy = "give the metric another `column`"

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_named
 from benchmark.rows.schema import (
     TIME,
     WHERE_READ,
@@ -302,7 +302,7 @@ def _valued(table: pa.Table) -> pa.Table:
 def measured(table: pa.Table) -> pa.Table:
     """Leave out the columns of the metrics, but for PSNR, that no row has any value of."""
     empty = {name for name in table.column_names if table[name].null_count == len(table)}
-    metrics = (metric_class(name).column for name in {*METRICS, *FEATURE_SPACES} - {"psnr"})
+    metrics = (metric_named(name).column for name in {*METRICS, *FEATURE_SPACES} - {"psnr"})
     columns = map(metric_columns, metrics)
     return table.drop_columns([name for of in columns if empty.issuperset(of) for name in of])
 

@@ -12,7 +12,7 @@ from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.metrics.measure import psnr_of_mean_mse
-from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 from benchmark.rows.comparable import (
     OF_MEAN_MSE,
@@ -138,7 +138,7 @@ class Summary:
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
-        of_sets = {metric_class(name).column for name in DISTRIBUTION_METRICS}
+        of_sets = {metric_named(name).column for name in DISTRIBUTION_METRICS}
         records = []
         for point in self.points:
             record: dict[str, Any] = {

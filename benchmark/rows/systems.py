@@ -13,7 +13,7 @@ from typing import NamedTuple
 from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training
-from benchmark.registry import ALIASES, CODECS, metric_class
+from benchmark.registry import ALIASES, CODECS, metric_named
 from benchmark.rows.codecs import CodingFacts
 from benchmark.spec import (
     CodecSpec,
@@ -140,7 +140,7 @@ def chosen_on(label: str) -> tuple[str, str] | None:
     (('Kodak', 'LPIPS (SqueezeNet)'), None)
     """
     choice = facts_of(_spec(label)).chosen_on
-    return choice and (profile(choice[0]).title, metric_class(choice[1]).label)
+    return choice and (profile(choice[0]).title, metric_named(choice[1]).label)
 
 
 def shared_label(labels: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_named
 from benchmark.rows.editions import (
     apart_rows,
     build_numbers,
@@ -126,10 +126,10 @@ def _with_values(
     ok = equals(table["status"], "ok")[rows]
     filled = table.take(pa.array(rows))
     columns: list[tuple[str, str | None, Int64Array]] = [
-        (metric_class(name).column, metric_class(name).protocol, group)
+        (metric_named(name).column, metric_named(name).protocol, group)
         for names, group in ((METRICS, content), (FEATURE_SPACES, pixels))
         for name in names
-        if metric_class(name).column in table.column_names
+        if metric_named(name).column in table.column_names
     ]
     # A user's metric, whose file is not known here: any protocol is as good.
     columns += [(column, None, content) for column in own_columns(table.column_names)]
@@ -151,7 +151,7 @@ def _with_features(
     filled: pa.Table, table: pa.Table, rows: Int64Array, content: Int64Array, rank: Int64Array
 ) -> pa.Table:
     """Give `filled`, rows of `table`, the features of others of the same content if it has none."""
-    of_spaces = (metric_columns(metric_class(name).column) for name in FEATURE_SPACES)
+    of_spaces = (metric_columns(metric_named(name).column) for name in FEATURE_SPACES)
     spaces = [of for of in of_spaces if of[0] in table.column_names]
     has, lacks = (
         np.any([np.asarray(side[count].is_valid()) for count, *_ in spaces], axis=0)

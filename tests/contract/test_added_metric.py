@@ -26,7 +26,7 @@ from benchmark.rows.reduce import attribution, summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
 from support.added.fake_realism import Colours
-from support.added.metrics import Recall
+from support.added.metrics import MeanAbsoluteError, Recall, line_of
 from support.files.noise import effect_noise
 
 NAMES = ("mae", "recall")
@@ -36,9 +36,9 @@ app.command()(report)
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(registry.METRICS, "mae", "support.added.metrics:MeanAbsoluteError")
-    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.added.fake_realism:Colours")
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "recall", "support.added.metrics:Recall")
+    monkeypatch.setitem(registry.METRICS, "mae", line_of(MeanAbsoluteError))
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", line_of(Colours))
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "recall", line_of(Recall))
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.rows.summarise import summarise
-from support.added.fake_realism import Colours, Shift
+from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
+from support.added.metrics import line_of
 from support.files.noise import effect_noise
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
@@ -34,14 +35,10 @@ NAMES = ("psnr", "colours")
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.added.fake_realism:Colours")
-    monkeypatch.setitem(
-        registry.FEATURE_SPACES, "no_colours", "support.added.fake_realism:NoColours"
-    )
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "support.added.fake_realism:Shift")
-    monkeypatch.setitem(
-        registry.DISTRIBUTION_METRICS, "shift_many", "support.added.fake_realism:ShiftOfMany"
-    )
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", line_of(Colours))
+    monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", line_of(NoColours))
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Shift))
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift_many", line_of(ShiftOfMany))
 
 
 @pytest.fixture(scope="module")
@@ -308,8 +305,7 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     sources, tmp_path, monkeypatch
 ):
     store = measure(tmp_path, sources)
-    name = f"{Immense.__module__}:Immense"
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", name)
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Immense))
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
     assert table["shift"].null_count == table.num_rows
     reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"

@@ -20,7 +20,7 @@ from benchmark.registry import (
     DATASETS,
     DISTRIBUTION_METRICS,
     FAMILIAR,
-    metric_class,
+    metric_named,
     scored_by_image,
 )
 from benchmark.spec import CodecSpec, names_code, parse_codec, resolve
@@ -171,5 +171,5 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
 
 
 def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
-    columns = {name: metric_class(*scored_by_image([name])).column for name in metrics}
+    columns = {name: metric_named(*scored_by_image([name])).column for name in metrics}
     return tuple(name for name in metrics if rows[columns[name]].null_count < rows.num_rows)

@@ -18,7 +18,7 @@ from benchmark.compare.check.pairing import NotComparable, RowSet, VariantPair, 
 from benchmark.compare.check.request import CheckRequest, parse_margins
 from benchmark.compare.check.verdict import EXIT_CODES, Finding, Verdict, judge, overall
 from benchmark.metrics.distribution_metric import has_influence
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.codecs import Side, caveats
 
 CheckVerdict = Verdict | Literal["not comparable"]
@@ -96,7 +96,7 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
     for pair in pairs:
         values_of = pair.reference.summary.values_of
         # The reference has values of these; new rows without them are a finding: nothing measured.
-        measured = tuple(name for name in asked if values_of(metric_class(name).column))
+        measured = tuple(name for name in asked if values_of(metric_named(name).column))
         names = options.metrics or measured
         judged |= {*names}
         compared += [changes(pair, name) for name in names]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from benchmark.codec import CODING, Setting
 from benchmark.errors import BenchError
 from benchmark.metrics.measure import protocols as present_protocols
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.schema import metric_columns
@@ -241,7 +241,7 @@ def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict
     columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
     columns += [
         (kind.column, *metric_columns(kind.column)[:2], kind.protocol)
-        for kind in map(metric_class, metrics)
+        for kind in map(metric_named, metrics)
     ]
     for column, value, protocol, present in columns:
         first, second = (_distinct(side.rows, value, protocol) for side in sides)

@@ -14,7 +14,7 @@ from benchmark.measure.local import Payload
 from benchmark.measure.ray.worker import Hello, NeededCodec
 from benchmark.measure.workbench import Conditions, Delivered
 from benchmark.plugins import file_of
-from benchmark.registry import FEATURE_SPACES, metric_class, names_file
+from benchmark.registry import FEATURE_SPACES, metric_named, names_file
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.packs.pack import STREAMS, Pack, open_pack
 from benchmark.rows.store import Store
@@ -30,7 +30,7 @@ class PayloadMaker:
         self._ray = ray
         self._features = FeatureFolder(conditions.folder)
         spaces = (name for name in conditions.metrics if name in FEATURE_SPACES)
-        self._protocols = [str(metric_class(name).protocol) for name in spaces]
+        self._protocols = [str(metric_named(name).protocol) for name in spaces]
         self._left = Counter(task.image_sha256 for task in tasks)
         self._images: dict[str, Any] = {}  # references, by the sha256 of the pixels
         self._open_pack = cache(open_pack)

@@ -54,9 +54,9 @@ def inventory() -> dict[str, list[Entry]]:
         name: _title(target).removeprefix("Open the ").removeprefix("Open ")
         for name, target in registry.DATASETS.items()
     }
-    metrics = {name: _title(target) for name, target in registry.METRICS.items()}
-    for name, target in registry.DISTRIBUTION_METRICS.items():
-        metrics[name] = f"of whole datasets: {_title(target)}"
+    metrics = {name: _title(metric.target) for name, metric in registry.METRICS.items()}
+    for name, metric in registry.DISTRIBUTION_METRICS.items():
+        metrics[name] = f"of whole datasets: {_title(metric.target)}"
     kind, function = "./file.py:Class", "./file.py:function"
     of_codecs = [(kind, "a codec of your own")]
     of_datasets = [("path/to/images", "any folder"), (function, "a dataset of your own")]

@@ -15,7 +15,7 @@ from benchmark.measure.loop import Progress
 from benchmark.measure.matrix import open_sources
 from benchmark.measure.request import Request
 from benchmark.measure.workbench import Conditions
-from benchmark.registry import DATASETS, metric_class
+from benchmark.registry import DATASETS, metric_named
 from benchmark.rows.packs.contents import row_of
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_columns
@@ -83,7 +83,7 @@ def audit_pack(
     """Decode every stream in worker processes, and score those whose source is available."""
     contradictions: list[Contradiction] = []
     decoded = finished = 0
-    compared = {str(metric_class(name).column): 0 for name in conditions.metrics}
+    compared = {str(metric_named(name).column): 0 for name in conditions.metrics}
     with TemporaryDirectory(prefix="rdrbench-") as folder:
         tasks = list(_tasks(pack, sources, conditions, Path(folder), contradictions))
         for done in carry_out(tasks, conditions):
@@ -129,7 +129,7 @@ def _tasks(
 def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
     """Return the values of a row under today's protocols, by metric column."""
     values = {}
-    for kind in map(metric_class, metrics):
+    for kind in map(metric_named, metrics):
         value, protocol, _ = metric_columns(kind.column)
         if row.get(value) is not None and row.get(protocol) == kind.protocol:
             values[value] = row[value]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.compare.check import pairing
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.editions import edition_rows
@@ -66,7 +66,7 @@ def metrics_with_values(rows: pa.Table, names: Iterable[str]) -> tuple[str, ...]
 
     def is_there(name: str) -> bool:
         of_sets = name in DISTRIBUTION_METRICS
-        column = f"{metric_class(name).space}_patches" if of_sets else metric_class(name).column
+        column = f"{metric_named(name).space}_patches" if of_sets else metric_named(name).column
         return column in rows.column_names and rows[column].null_count < rows.num_rows
 
     return tuple(filter(is_there, names))
@@ -79,7 +79,7 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
     values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
     of another build are counted, but may differ.
     """
-    columns = [metric_columns(metric_class(name).column) for name in metrics if name in METRICS]
+    columns = [metric_columns(metric_named(name).column) for name in metrics if name in METRICS]
     rows = stored.to_pylist()
     known = {
         _key(row): (place, row)
@@ -147,7 +147,7 @@ def compare_sets(
     """Return points of as many images with a set metric in both, by column: name, before, now."""
     known = {(point.label, point.setting, point.images): point for point in again.points}
     values: dict[str, list[tuple[str, float, float]]] = {}
-    for column in (metric_class(name).column for name in metrics if name in DISTRIBUTION_METRICS):
+    for column in (metric_named(name).column for name in metrics if name in DISTRIBUTION_METRICS):
         for point in stored.points:
             other = known.get((point.label, point.setting, point.images))
             before, now = (side.means[column].value if side else None for side in (point, other))

@@ -13,7 +13,7 @@ from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.review.explain.curve_rules import Images, Reference, Scale, colour_errors, places
 from benchmark.rows.editions import image_numbers
 from benchmark.rows.schema import metric_names
@@ -72,7 +72,7 @@ def _stored(label: str, dataset: str, measure: Measure, results: Path) -> Datase
     None without any.
     """
     every = (*metric_names("all"), *DISTRIBUTION_METRICS)
-    names = [name for name in every if metric_class(name).column in _kind(measure)]
+    names = [name for name in every if metric_named(name).column in _kind(measure)]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, label, names)

@@ -23,7 +23,7 @@ from benchmark.errors import ImageRefused, StoreError, UsageError
 from benchmark.measure.execute import Failed
 from benchmark.measure.loop import Failure, Progress
 from benchmark.measure.reconstruct import reconstruct_all
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import METRICS, metric_named
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.schema import metric_columns
 from benchmark.show.report.chosen_pictures import StoredPicture, stem
@@ -201,7 +201,7 @@ def _entry(name: str, picture: StoredPicture) -> Entry:
         **{column: row[column] for column in COPIED},
     }
     for metric in METRICS:
-        value, protocol, _ = metric_columns(metric_class(metric).column)
+        value, protocol, _ = metric_columns(metric_named(metric).column)
         if row[value] is not None:
             entry |= {value: row[value], protocol: row[protocol]}
     return entry

@@ -9,7 +9,7 @@ from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure, protocol_of
-from benchmark.registry import DATASETS, METRICS, metric_class
+from benchmark.registry import DATASETS, METRICS, metric_named
 from benchmark.rows.reduce import attribution
 from benchmark.rows.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.show.table import Table, csv_text
@@ -22,7 +22,7 @@ def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[
 
     Raises `UsageError` where no point has values of two images.
     """
-    kind, protocol = metric_class(metric), protocol_of(metric)
+    kind, protocol = metric_named(metric), protocol_of(metric)
     parts = attribution(stored.table, kind.column, protocol)
     if not parts:
         raise UsageError(

@@ -12,6 +12,7 @@ from benchmark.errors import memory_exhausted
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
+from support.added.metrics import line_of
 from support.bench.command import bench
 from support.files.noise import effect_noise
 from support.processes import in_a_process, ran
@@ -93,7 +94,7 @@ def hashed(level):
 
 
 def test_a_feature_space_out_of_memory_counts_no_patches_and_hands_over_no_features(monkeypatch):
-    monkeypatch.setitem(registry.FEATURE_SPACES, "greedy", "faults.ends.test_memory:Greedy")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "greedy", line_of(Greedy))
     scorer = Scorer(["greedy"], "cpu")
     scores = scorer.score(hashed(9), hashed(0), ["greedy"])
     assert scores.columns["colours_patches"] is None

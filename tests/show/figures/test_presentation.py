@@ -21,6 +21,7 @@ from benchmark.show.figures.style import styles
 from benchmark.show.paper.crdr import curves
 from benchmark.show.paper.results import PaperResults, every_measure
 from benchmark.show.table import means_table
+from support.added.metrics import line_of
 from support.rows.measured import row, table
 
 IMAGES = ("a.png", "b.png", "c.png", "d.png")
@@ -52,8 +53,8 @@ def open_garden(data_folders):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setitem(METRICS, "blur", f"{__name__}:Blur")
-    monkeypatch.setitem(DISTRIBUTION_METRICS, "spread", f"{__name__}:Spread")
+    monkeypatch.setitem(METRICS, "blur", line_of(Blur))
+    monkeypatch.setitem(DISTRIBUTION_METRICS, "spread", line_of(Spread))
     monkeypatch.setitem(DATASETS, "garden", f"{__name__}:open_garden")
 
 

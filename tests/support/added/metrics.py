@@ -1,13 +1,21 @@
 """Metrics that somebody adds: an image metric, and a recall by neighbours without influences."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import Features, Reduced
+from benchmark.registry import Metric
+
+
+def line_of(kind: type[Any]) -> Metric:
+    """Return the registry's line for a class of a metric or feature space."""
+    label, target = getattr(kind, "label", ""), f"{kind.__module__}:{kind.__name__}"
+    better, space = getattr(kind, "better", "higher"), getattr(kind, "space", "")
+    return Metric(kind.column, label, kind.protocol, target, better, space)
 
 
 class MeanAbsoluteError:
