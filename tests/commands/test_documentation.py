@@ -14,7 +14,7 @@ from tools import field_table, results_table
 
 PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
-SHOWN = "README", "reading-rows", "exchanging", "figures", "own-model", "published"
+SHOWN = "README", "reading-rows", "figures", "own-model", "published"
 LONG = "figures", "own-model"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
@@ -93,7 +93,7 @@ def test_the_results_are_those_of_the_bundled_rows(tmp_path):
     kodak = copy_bundled_results(tmp_path / "results") / "kodak"
     field = list(field_table.lines(kodak))
     made = [list(results_table.lines(kodak)), list(field_table.short_lines(field)), field]
-    pages = README + (ROOT / "docs" / "field.md").read_text()
+    pages = README + (ROOT / "docs" / "training.md").read_text()
     tables = re.findall(r"^\| Kodak, .*\n(?:\|.*\n)+", pages, re.MULTILINE)
     for table, lines in zip(tables, made, strict=True):
         for shown, line in zip(table.splitlines(), lines, strict=True):
@@ -101,7 +101,7 @@ def test_the_results_are_those_of_the_bundled_rows(tmp_path):
 
 
 def test_the_three_budgets_are_those_of_the_table():
-    page = (ROOT / "docs" / "field.md").read_text()
+    page = (ROOT / "docs" / "training.md").read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     saved = {  # percent: equal crops in total, all crops for each network, published
         row[0]: [f"{-float(cell.split()[0]):.0f}" for cell in row[5:8] if cell != "–"]
