@@ -1,4 +1,4 @@
-"""Run the fault tests and write the table of docs/reliability.md: runs, injected faults, losses.
+"""Run the fault tests and write the table of docs/experiments/reliability.md: runs, faults, losses.
 
     python tools/faults.py --quick     minutes: a few of each
     python tools/faults.py --all       an hour or two: 100 kills, 10,000 images, 2,000 mutants
@@ -19,7 +19,7 @@ from benchmark.system.atomic import write_file
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "build" / "faults.xml"  # pytest's, in a folder that git ignores
-DOCUMENT = ROOT / "docs" / "reliability.md"
+DOCUMENT = ROOT / "docs" / "experiments" / "reliability.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 TESTS = sorted((ROOT / "tests" / "faults").rglob("test_*.py"))
 

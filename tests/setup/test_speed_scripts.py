@@ -35,4 +35,4 @@ def test_every_script_that_prints_verdicts_is_run_by_all_or_by_hand():
 
 
 def page():
-    return (ROOT / "docs" / "speed.md").read_text()
+    return (ROOT / "docs" / "experiments" / "speed.md").read_text()

@@ -1,4 +1,4 @@
-"""Run the scripts of this folder and print the table of docs/speed.md, in under half an hour.
+"""Run the scripts of this folder and print the table of docs/experiments/speed.md, in half an hour.
 
     python tests/speed/all.py [--kodak FOLDER] [--authors CHECKOUT] [--only WORD] [--tiny]
 

@@ -7,7 +7,7 @@ Recorder = Callable[[str, object], None]  # pytest's fixture `record_property`
 
 
 def tell(record_property: Recorder, fault: str, runs: int, injected: int) -> None:
-    """Add a test to a line of docs/reliability.md's table, which `tools/faults.py` makes.
+    """Add a test to a line of the table that `tools/faults.py` writes.
 
     runs: of commands, decoders or readers.
     """
