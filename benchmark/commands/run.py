@@ -48,6 +48,7 @@ def run(
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
       bench run --codecs jpeg,avif --dataset kodak --target bpp=0.3
       bench run --codecs jpeg,webp --dataset sample --generations 5
+      bench run --codecs vtm --dataset kodak --part 3/24 --results parts/3
     """
     from benchmark.commands import outcome
 
@@ -108,7 +109,7 @@ def rescore(
 
 @takes(
     Request,
-    "codecs dataset points metrics jobs draws generations limit results data_dir weights_dir "
+    "codecs dataset points metrics jobs draws generations limit part results data_dir weights_dir "
     "vtm_dir packs skip_missing flatten timing",
 )
 def plan(

@@ -197,9 +197,9 @@ def run_to_target(
     does, and `UsageError` for a target that is none or options that exclude it.
     """
     target = Target.of(request.target)
-    for option, choice in (("--points", request.points), ("--generations", request.generations)):
-        if choice:
-            raise UsageError(f"--target searches the settings: leave {option} out")
+    for name in ("points", "generations", "part"):
+        if getattr(request, name):
+            raise UsageError(f"--target searches the settings: leave --{name} out")
     if target.name not in (RATE, *request.metrics):
         request = replace(request, metrics=(*request.metrics, target.name))
     request.use_folders()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from benchmark.codec import CODING, Between, CodecInfo, OneOf, Setting
 from benchmark.datasets.dataset import Source
+from benchmark.errors import UsageError
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import cell_key
 from benchmark.spec import CodecSpec
@@ -20,6 +21,33 @@ from benchmark.system.text import listed
 
 # A bundle is at most so small a part of a worker's share: what the last one can add to the end.
 PARTS = 40
+
+
+class Part(NamedTuple):
+    """A fixed share of the cells: those dealt to one of several machines, from 1 on."""
+
+    number: int
+    parts: int
+
+    @classmethod
+    def of(cls, text: str) -> "Part":
+        """Return the part of a text "I/N", the whole for an empty one; `UsageError` for others.
+
+        >>> Part.of("2/3")
+        Part(number=2, parts=3)
+        """
+        number, _, parts = text.partition("/") if text else ("1", "/", "1")
+        whole = number.isdecimal() and parts.isdecimal()
+        if not whole or not 1 <= int(number) <= int(parts):
+            raise UsageError(f"--part {text!r} is not of the form I/N, with I from 1 to N")
+        return cls(int(number), int(parts))
+
+    def has(self, place: int) -> bool:
+        """Return whether it has the cell that is dealt at a place, from 0 on."""
+        return place % self.parts == self.number - 1
+
+
+WHOLE = Part(1, 1)
 
 
 class Contender(NamedTuple):
@@ -119,9 +147,17 @@ Seconds = Callable[[Task], float | None]  # that coding takes, None for unknown
 
 
 def plan(
-    contenders: Sequence[Contender], dataset: str, sources: Iterable[Source], generations: int = 1
+    contenders: Sequence[Contender],
+    dataset: str,
+    sources: Sequence[Source],
+    generations: int = 1,
+    part: Part = WHOLE,
 ) -> list[Cell]:
-    """Return codecs x settings x images, images outermost: an early stop is a fair sample."""
+    """Return codecs x settings x images, images outermost: an early stop is a fair sample.
+
+    The cells of a codec are dealt to the parts image by image, then setting by setting, whichever
+    other codecs there are: parts of machines with different codecs fit together.
+    """
     return [
         Cell(
             *contender[:2],
@@ -131,10 +167,10 @@ def plan(
             contender.pack.path if contender.pack else None,
             generations,
         )
-        for source in sources
+        for at, source in enumerate(sources)
         for contender in contenders
-        for setting in contender.sweep
-        if contender.can_code(source, setting)
+        for step, setting in enumerate(contender.sweep)
+        if part.has(step * len(sources) + at) and contender.can_code(source, setting)
     ]
 
 

@@ -18,7 +18,7 @@ from benchmark.datasets.dataset import (
     without_duplicates,
 )
 from benchmark.errors import DamagedResults, Unavailable, UsageError
-from benchmark.measure.cells import Cell, Contender, lacking, plan
+from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Request
 from benchmark.measure.select import ALL, Selection, Skipped, cannot_run, parse_points, select
 from benchmark.registry import DATASETS, is_brought
@@ -104,6 +104,7 @@ def open_matrix(request: Request) -> Matrix:
     """Plan the cells of a request and find those that its results folder does not have yet."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
+    Part.of(request.part)  # a text that is none is refused before anything is opened
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing
@@ -116,7 +117,8 @@ def open_matrix(request: Request) -> Matrix:
 def matrix_of(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
     """Return the cells of a selection, and those that the store lacks as it is now."""
     generations = request.generations or 1
-    cells = plan(selection.contenders, sources.dataset.name, sources.images, generations)
+    part = Part.of(request.part)
+    cells = plan(selection.contenders, sources.dataset.name, sources.images, generations, part)
     stored = store.read()
     done = stored.done(request.timing) & {key for cell in cells for key in cell.keys}
     if request.keep and (lost := stored.without_stream(store, done, request.timing)):

@@ -46,6 +46,12 @@ class Request:
         python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
     )
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
+    part: str = option(
+        "",
+        MEASURED,
+        "Only the I-th of N fixed parts of the cells, for N machines; `bench merge` joins them.",
+        value="I/N",
+    )
     draws: int | None = option(
         None, MEASURED, "Decode with N seeds, 0 to N - 1, where a decoder is generative.", least=2
     )
