@@ -16,7 +16,7 @@ from benchmark.rows.comparable import Average
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import find_label
-from benchmark.show.figures.bd_table import bd_records
+from benchmark.show.bd_tables import bd_records
 
 NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have

@@ -120,21 +120,21 @@ def _print(
 ) -> None:
     from benchmark.commands.outcome import skipped_codecs
     from benchmark.review.audit.pack_audit import TOLERANCE
-    from benchmark.show.table import NOTHING, Table
+    from benchmark.show.table import Column, Table
 
-    counts = ("rows", "measured_again", "bytes_equal", "pixels_equal", "rounded")
-    rows = [
-        (
-            variant.codec,
-            *(str(getattr(variant, name)) for name in counts),
-            f"{variant.values_equal} of {variant.values}",
-            f"{variant.largest_difference:.1g}" if variant.values else NOTHING,
-        )
-        for variant in compared
-    ]
-    headers = ("codec", "rows", "measured again", "same bytes", "same pixels", "float rounding")
-    more = (f"values within {TOLERANCE:g}", "largest difference")
-    output.print_table(Table((*headers, *more), tuple(rows), 1))
+    columns = (
+        Column("codec", "codec"),
+        Column("rows", "rows", "d"),
+        Column("measured again", "measured_again", "d"),
+        Column("same bytes", "bytes_equal", "d"),
+        Column("same pixels", "pixels_equal", "d"),
+        Column("float rounding", "rounded", "d"),
+        Column(f"values within {TOLERANCE:g}", lambda of: f"{of.values_equal} of {of.values}", str),
+        Column(
+            "largest difference", lambda of: of.largest_difference if of.values else None, ".1g"
+        ),
+    )
+    output.print_table(Table.of(columns, compared))
     for column, values in sets.items():
         largest = max(abs(now - before) / abs(before) for _, before, now in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")

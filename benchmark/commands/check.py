@@ -185,7 +185,7 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     from msgspec.structs import asdict
 
     from benchmark.compare.check.baseline import list_baselines
-    from benchmark.show.table import Table
+    from benchmark.show.table import Column, Table
 
     records = list_baselines(results)
     if as_json:
@@ -193,9 +193,11 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     elif not records:
         print(f"no baselines in {results}: `bench baseline save NAME` keeps one")
     else:
-        rows = []
-        for record in records:
-            sizes = ", ".join(f"{dataset} ({count})" for dataset, count in record.rows.items())
-            commit = (record.commit or "")[:12]
-            rows.append((record.name, record.saved_utc, commit, sizes, ", ".join(record.codecs)))
-        output.print_table(Table(("name", "saved", "commit", "rows", "codecs"), tuple(rows), 5))
+        columns = (
+            Column("name", "name"),
+            Column("saved", "saved_utc"),
+            Column("commit", lambda of: (of.commit or "")[:12]),
+            Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of.rows.items())),
+            Column("codecs", lambda of: ", ".join(of.codecs)),
+        )
+        output.print_table(Table.of(columns, records))

@@ -1,11 +1,12 @@
 """Tables of the verbs that compare codecs: `bench rank`, `tradeoff`, `match` and `bd`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.curves import Curve, Form, NoDelta, bd_metric, bd_rate
-from benchmark.compare.interval import CONFIDENCE, DRAWS
+from benchmark.compare.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import Estimate, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
@@ -14,12 +15,25 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summarise import TIMED, Summary
+from benchmark.show.means import chosen_notes
 from benchmark.show.report.details import gone_sentences
-from benchmark.show.table import NOTHING, Table, chosen_notes
+from benchmark.show.table import NOTHING, Column, Table, decimals
 from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 FORMS: tuple[Form, ...] = ("akima", "cubic")
+FORM_COLUMNS = (
+    Column("metric", "metric"),
+    Column("form", "form"),
+    Column("BD-rate (%)", "bd_rate_percent", "+.2f"),
+    Column("BD-metric", "bd_metric", "+.3f"),
+    Column("overlap", "overlap", ".0%"),
+)
+SECONDS = {
+    "encode (s)": "encode_seconds",
+    "decode (s)": "decode_seconds",
+    "typical (s/Mpx)": "typical_seconds",
+}
 FEW_SHARED = (
     "the curves share less than half of the range that they span, so the number says little"
 )
@@ -32,30 +46,9 @@ def rank_table(
     budget: str,
 ) -> Table:
     """Return a row for each codec that is ranked at a target; notes on the others."""
-
-    def cell(estimate: Estimate | None, form: str) -> str:
-        if estimate is None:
-            return NOTHING
-        ends = estimate.interval
-        interval = f" [{ends.low:{form}}, {ends.high:{form}}]" if ends else ""
-        return f"{estimate.value:{form}}{interval}"
-
-    headers = ["at", "rank", "codec", "bpp", *(measure.label for measure in measures)]
-    rows = [[*headers, "encode (s)", "decode (s)", "typical (s/Mpx)"]]
-    notes = []
+    rows, notes = list[Ranked](), list[str]()
     for target, ranked in ranks.items():
-        for codec in ranked:
-            if codec.rank is not None:
-                values = [
-                    cell(codec.values.get(m.column), ".2f" if "dB" in m.label else ".4f")
-                    for m in measures
-                ]
-                times = codec.encode_seconds, codec.decode_seconds, codec.typical_seconds
-                seconds = [
-                    NOTHING if s is None else f"{s:.2g}" if s < 100 else f"{s:.0f}" for s in times
-                ]
-                row = [str(target), str(codec.rank), codec.label, cell(codec.bpp, ".3f")]
-                rows.append([*row, *values, *seconds])
+        rows += [codec for codec in ranked if codec.rank is not None]
         short = [
             f"{codec.label} ({codec.reached} of {codec.images} images)"
             for codec in ranked
@@ -72,10 +65,29 @@ def rank_table(
         f"{PERCENT} intervals over images. Seconds are of an image, measured here; typical ones, "
         "to encode and decode on one core, are what the codec declares."
     )
-    columns = [cells for cells in zip(*rows, strict=True) if {*cells[1:]} - {NOTHING}]
-    header, *shown = zip(*columns, strict=True) if columns else [()]
+    columns = [
+        Column("at", lambda codec: str(codec.target)),
+        Column("rank", lambda codec: str(codec.rank)),
+        Column("codec", "label"),
+        Column("bpp", "bpp", partial(_estimate, ".3f")),
+    ]
+    columns += [
+        Column(m.label, f"values.{m.column}", partial(_estimate, f".{decimals(m.label)}f"))
+        for m in measures
+    ]
+    columns += [Column(name, field, _seconds) for name, field in SECONDS.items()]
     labels = (codec.label for ranked in ranks.values() for codec in ranked)
-    return Table(header, tuple(shown), 3, (first, *notes, *_remarks(stored, labels)))
+    return Table.of(columns, rows, (first, *notes, *_remarks(stored, labels))).filled()
+
+
+def _estimate(form: str, estimate: Estimate) -> str:
+    ends = estimate.interval
+    interval = f" [{ends.low:{form}}, {ends.high:{form}}]" if ends else ""
+    return f"{estimate.value:{form}}{interval}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def families(
@@ -133,25 +145,23 @@ def tradeoff_table(
 ) -> Table:
     """Return a row for each setting of AGAINST, `measures` being distortion and realism."""
     distortion, realism = measures
-    headers = (
-        "against", "setting", "comparison", "bpp", realism.label, distortion.label,
-        f"{codec}'s", "difference", f"{PERCENT} interval", "certainty (%)",
-    )  # fmt: skip
     of_realism = realism.kind == "realism"
     better, worse = ("more", "less") if of_realism else ("better", "worse")
     noun = "realistic" if of_realism else realism.kind
     words = {"equal": f"equal {realism.kind}"}
     words |= {"all better": f"{better} {noun}", "all worse": f"{worse} {noun}"}
-    rows = []
-    for point in points:
-        cells = [NOTHING] * 4
-        if point.other is not None and point.difference is not None:
-            interval = f"{point.low:+.3f} to {point.high:+.3f}"
-            cells = [f"{point.other:.3f}", f"{point.difference:+.3f}", interval]
-            cells.append(f"{100 * (point.certainty or 0):.1f}")
-        start = (point.label, point.setting, words.get(point.verdict, point.verdict))
-        values = (f"{point.bpp:.4f}", f"{point.realism:.4f}", f"{point.distortion:.3f}")
-        rows.append((*start, *values, *cells))
+    columns = (
+        Column("against", "label"),
+        Column("setting", "setting"),
+        Column("comparison", lambda point: words.get(point.verdict, point.verdict)),
+        Column("bpp", "bpp", ".4f"),
+        Column(realism.label, "realism", ".4f"),
+        Column(distortion.label, "distortion", ".3f"),
+        Column(f"{codec}'s", "other", ".3f"),
+        Column("difference", "difference", "+.3f"),
+        Column(f"{PERCENT} interval", lambda point: point, _signed_span),
+        Column("certainty (%)", lambda point: point, _certainty),
+    )
     ids = stored.summary.protocols
     notes = (
         f"{stored.name}, {stored.summary.images} images; protocols {ids[distortion.column]}, "
@@ -166,7 +176,19 @@ def tradeoff_table(
     left_out = dict.fromkeys(text for family in (mine, *others) for text in family.left_out)
     more = (f"{text[0].upper()}{text[1:]}." for text in left_out)
     remarks = _remarks(stored, [*mine.points, *(point.label for point in points)])
-    return Table(headers, tuple(rows), 3, (*notes, *remarks, *dict.fromkeys(more)))
+    return Table.of(columns, points, (*notes, *remarks, *dict.fromkeys(more)))
+
+
+def _signed_span(of: Tradeoff) -> str:
+    return NOTHING if of.difference is None else f"{of.low:+.3f} to {of.high:+.3f}"
+
+
+def _certainty(of: Tradeoff) -> str:
+    return NOTHING if of.difference is None else f"{100 * (of.certainty or 0):.1f}"
+
+
+def _span(ends: Interval) -> str:
+    return f"{ends.low:.3f} to {ends.high:.3f}"
 
 
 def match_table(
@@ -178,21 +200,20 @@ def match_table(
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
     measured = {name for of in matches for name, mean in of.averages.items() if mean.pairs}
     shown = [name for name in labels if name in measured]
-    rows, unmatched = [], []
-    for match in matches:
-        size, first, second = match.averages["bytes"], match.first, match.second
-        ends = size.interval
-        rows.append((
-            first.label, second.label, f"{match.matched_images}/{match.images}",
-            str(len(match.pairs)), _average(size),
-            f"{ends.low:.3f} to {ends.high:.3f}" if ends else NOTHING,
-            *(_average(match.averages[name]) for name in shown),
-        ))  # fmt: skip
-        unmatched.append(
-            f"{match.unmatched[0]} of {len(first.bpp)} streams of {first.label} and "
-            f"{match.unmatched[1]} of {len(second.bpp)} of {second.label}"
-        )
-    headers = ("codec", "against", "images", "pairs", "bytes", f"{PERCENT} interval")
+    columns = [
+        Column("codec", "first.label"),
+        Column("against", "second.label"),
+        Column("images", lambda of: f"{of.matched_images}/{of.images}", str),
+        Column("pairs", lambda of: len(of.pairs), "d"),
+        Column("bytes", "averages.bytes", _average),
+        Column(f"{PERCENT} interval", "averages.bytes.interval", _span),
+    ]
+    columns += [Column(labels[name], f"averages.{name}", _average) for name in shown]
+    unmatched = [
+        f"{of.unmatched[0]} of {len(of.first.bpp)} streams of {of.first.label} and "
+        f"{of.unmatched[1]} of {len(of.second.bpp)} of {of.second.label}"
+        for of in matches
+    ]
     notes = [
         f"{stored.name}: streams whose {by.axis_label} differs by at most {tolerance}. images: "
         "those with a pair, of those that both have.",
@@ -204,7 +225,7 @@ def match_table(
     ]
     if not set(TIMED) & set(shown):
         notes.append("No times: no pair was timed alone on one machine (`bench run --timing`).")
-    return Table((*headers, *(labels[name] for name in shown)), tuple(rows), 2, tuple(notes))
+    return Table.of(columns, matches, notes)
 
 
 def _average(average: Average) -> str:
@@ -240,12 +261,5 @@ def bd_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[st
 
 def bd_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """Return a row for each record of `bd_records`."""
-    forms = {"bd_rate_percent": "+.2f", "bd_metric": "+.3f", "overlap": ".0%"}
-    rows = []
-    for record in records:
-        values = ((record[name], form) for name, form in forms.items())
-        shown = (NOTHING if value is None else format(value, form) for value, form in values)
-        rows.append((record["metric"], record["form"], *shown))
-    headers = ("metric", "form", "BD-rate (%)", "BD-metric", "overlap")
     notes = dict.fromkeys(record["note"] for record in records if record["note"])
-    return Table(headers, tuple(rows), 2, tuple(notes))
+    return Table.of(FORM_COLUMNS, records, notes)

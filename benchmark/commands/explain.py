@@ -157,7 +157,7 @@ def explain(
 
 
 def _print(title: str, points: int, result: "Explanation") -> None:
-    from benchmark.show.table import NOTHING, Table
+    from benchmark.show.table import Column, Table
 
     size = f"{result.mean_db:+.2f} dB on average" if points > 1 else f"{result.mean_db:+.2f} dB"
     print(f"{title}: {counted(points, 'point')}, {size} (root mean square {result.before_db:.2f})")
@@ -166,17 +166,20 @@ def _print(title: str, points: int, result: "Explanation") -> None:
     others = [verdict for verdict in result.verdicts if verdict.verdict == "no"]
     subsets = [verdict for verdict in others if verdict.rule.startswith("subset:")]
     shown = (*result.explained, *(v for v in others if v not in subsets[1:]))  # the nearest of them
-    rows = []
-    for verdict in shown[: max(SHOWN, len(result.explained))]:
-        parameter = NOTHING
-        if verdict.parameter is not None:
-            parameter = f"{verdict.parameter:.4g} {UNITS[verdict.rule]}"
-        words = "; ".join(_words(verdict))
-        rows.append((words, verdict.how, verdict.verdict, parameter, str(verdict.points),
-                     f"{verdict.residual_db:.3f}"))  # fmt: skip
-    headers = "rule", "by", "explains", "size", "points", "left (dB)"
-    output.print_table(Table(headers, tuple(rows), 3))
+    columns = (
+        Column("rule", lambda verdict: "; ".join(_words(verdict))),
+        Column("by", "how"),
+        Column("explains", "verdict"),
+        Column("size", lambda v: v if v.parameter is not None else None, _size),
+        Column("points", "points", "d"),
+        Column("left (dB)", "residual_db", ".3f"),
+    )
+    output.print_table(Table.of(columns, shown[: max(SHOWN, len(result.explained))]))
     print(_answer(points, result))
+
+
+def _size(verdict: "Verdict") -> str:
+    return f"{verdict.parameter:.4g} {UNITS[verdict.rule]}"
 
 
 def _rates(points: int, result: "Explanation") -> Iterator[str]:

@@ -91,7 +91,7 @@ def print_outcome(
     ranked = outcome.rows.num_rows and table is not False
     if ranked:
         from benchmark.compare.interval import draw_spreads
-        from benchmark.show.table import draws_table
+        from benchmark.show.means import draws_table
 
         measures = [*map(Measure.named, outcome.metrics)]
         summary, ranking = _summarised(outcome, measures, allow_few)
@@ -130,7 +130,7 @@ def _reached_line(reached: Reached) -> str:
 
 def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
     """Print a table of the points, without less usual and unmeasured metrics."""
-    from benchmark.show.table import means_table
+    from benchmark.show.means import means_table
 
     counts = {measure.column: summary.values_of(measure.column) for measure in measures}
     usual = overview_columns(counts)
@@ -152,7 +152,7 @@ def print_ranking(
     if table is False:
         return
     from benchmark.compare.curves import LEAST_POINTS
-    from benchmark.show.figures.bd_table import ranking_heading, ranking_table
+    from benchmark.show.bd_tables import ranking_heading, ranking_table
 
     if table or not ranking.ranked:
         print_points(summary, measures)

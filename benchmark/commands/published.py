@@ -82,18 +82,16 @@ def show(
     """
     from msgspec.structs import asdict
 
-    from benchmark.show.table import Table
+    from benchmark.show.table import Column, Table
 
     points = _points(results, names, dataset)
     if as_json:
         output.print_json([asdict(point) for point in points])
         return
-    rows = tuple(
-        (p.system, p.variant, p.dataset, p.metric, p.protocol, p.setting, f"{p.bpp:.6g}",
-         f"{p.value:.6g}") for p in points
-    )  # fmt: skip
-    headers = "system", "variant", "dataset", "metric", "protocol", "setting", "bpp", "value"
-    output.print_table(Table(headers, rows, 6, tuple(_origins(points))))
+    words = ("system", "variant", "dataset", "metric", "protocol", "setting")
+    columns = [*(Column(name, name) for name in words), Column("bpp", "bpp", ".6g")]
+    columns.append(Column("value", "value", ".6g"))
+    output.print_table(Table.of(columns, points, _origins(points)))
 
 
 @published.command("compare")
@@ -222,29 +220,27 @@ def check(
 
 def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "Table":
     """Return a row for each curve, with its distance from the first of its group."""
-    from benchmark.compare.curves import Delta
     from benchmark.compare.published.agreement import apart
-    from benchmark.show.table import NOTHING, Table
+    from benchmark.show.table import Column, Table
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for measure, (first, *others) in groups:
-        for curve in (first, *others):
-            numbers = [NOTHING] * 3
-            if curve is not first:
-                rate, quality = apart(measure, first, curve)
-                numbers = [
-                    f"{rate.value:+.2f}" if isinstance(rate, Delta) else NOTHING,
-                    f"{quality.value:+.3f}" if isinstance(quality, Delta) else NOTHING,
-                    f"{rate.overlap:.0%}" if rate.overlap is not None else NOTHING,
-                ]
-            point = curve.points[0]
-            words = measure.label, curve.system.name, point.source, point.protocol
-            rows.append((*words, str(len(curve.points)), *numbers))
-    headers = (
-        "metric", "curve", "source", "protocol", "points", "BD-rate (%)", "BD-metric", "overlap",
-    )  # fmt: skip
+        rows.append({"measure": measure, "curve": first})
+        for curve in others:
+            rate, quality = apart(measure, first, curve)
+            rows.append({"measure": measure, "curve": curve, "rate": rate, "quality": quality})
+    columns = (
+        Column("metric", "measure.label"),
+        Column("curve", "curve.system.name"),
+        Column("source", lambda row: row["curve"].points[0].source),
+        Column("protocol", lambda row: row["curve"].points[0].protocol),
+        Column("points", lambda row: len(row["curve"].points), "d"),
+        Column("BD-rate (%)", "rate.value", "+.2f"),
+        Column("BD-metric", "quality.value", "+.3f"),
+        Column("overlap", "rate.overlap", ".0%"),
+    )
     note = "By Akima's method, against the first curve of each group; no two are averaged."
-    return Table(headers, tuple(rows), 4, (note,))
+    return Table.of(columns, rows, [note])
 
 
 def _points(results: Path, names: Sequence[str], dataset: str) -> "list[PublishedPoint]":

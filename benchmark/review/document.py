@@ -5,8 +5,8 @@ from typing import Any
 
 from benchmark.review.evidence import Answer
 from benchmark.review.review import Review
-from benchmark.show.page.document import sheet_html, table_html
-from benchmark.show.table import Table, markdown
+from benchmark.show.page.document import sheet_html
+from benchmark.show.table import Table, html, markdown
 from benchmark.system.text import markdown_text
 
 LONG_CELL = 60  # characters, which break into lines
@@ -40,7 +40,7 @@ def _rows_behind(answer: Answer) -> str:
     if not (answer.table and answer.table.rows):
         return ""
     wordy = any(len(cell) > LONG_CELL for row in answer.table.rows for cell in row)
-    table = table_html(answer.table, answer.question, {}, wordy=wordy)
+    table = html(answer.table, answer.question, {}, wordy=wordy)
     summary = f"Rows behind it ({len(answer.table.rows)})"
     return f"<details><summary>{summary}</summary>{table}</details>"
 

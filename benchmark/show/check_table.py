@@ -1,6 +1,6 @@
 """A check for people to read: tables, sentences, markdown for a pull request, and JUnit XML."""
 
-from collections.abc import Sequence
+from functools import partial
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from benchmark.compare.check.check import Check
@@ -10,7 +10,7 @@ from benchmark.compare.check.verdict import Finding
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
-from benchmark.show.table import NOTHING, Table, markdown
+from benchmark.show.table import NOTHING, Column, Table, decimals, markdown
 from benchmark.system.text import listed
 
 # Sign and meaning of each verdict
@@ -23,7 +23,21 @@ VERDICTS = {
     "not comparable": ("⚠️", "the two sets of rows cannot be compared"),
 }
 JUNIT = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
-NUMBERS = ("by", "verdict", "change", "at least", "at most", "margin", "images")
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.2f} %"
+
+
+NUMBERS = (
+    Column("by", "kind"),
+    Column("verdict", "verdict"),
+    Column("change", "change_percent", _percent),
+    Column("at least", "lower_percent", _percent),
+    Column("at most", "upper_percent", _percent),
+    Column("margin", "margin_percent", lambda margin: f"±{margin:.3g} %"),
+    Column("images", "images", "d"),
+)
 
 
 def findings_table(check: Check) -> Table | None:
@@ -43,8 +57,8 @@ def findings_table(check: Check) -> Table | None:
         "Called equivalent at the margin itself, percent of simulated sets of 24 images at 95 %, "
         f"one metric / any of eight: {rates}.",
     )
-    rows = tuple(map(_finding_row, check.findings))
-    return Table(("codec", "metric", *NUMBERS), rows, 4, notes)
+    columns = (Column("codec", "label"), Column("metric", "metric_label"), *NUMBERS)
+    return Table.of(columns, check.findings, notes)
 
 
 def details(check: Check) -> list[Table]:
@@ -54,18 +68,22 @@ def details(check: Check) -> list[Table]:
         names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
         values = check.at_settings[0].values
         measures = [m for m in map(Measure.named, names) if m.column in values]
-        headers = ("codec", "setting", "bpp", *(measure.label for measure in measures))
-        rows = tuple(_setting_row(setting, measures) for setting in check.at_settings)
+        columns = [
+            Column("codec", "label"),
+            Column("setting", "setting"),
+            Column("bpp", _rate, str),
+        ]
+        columns += [Column(m.label, partial(_moved, m), str) for m in measures]
         note = (
             "Means at equal settings, and by how much they moved: not judged, since the rate moves."
         )
-        tables.append(Table(headers, rows, 2, (note,)))
+        tables.append(Table.of(columns, check.at_settings, [note]))
     timed = [finding for finding in check.timing if finding.verdict != "nothing measured"]
     if timed:
         judged = "judged" if check.options.fail_on_timing else "reported, not judged"
         note = f"Seconds of images timed alone on one machine, pair by pair; {judged}."
-        headers = ("codec", "seconds", *NUMBERS)
-        tables.append(Table(headers, tuple(map(_finding_row, timed)), 4, (note,)))
+        columns = [Column("codec", "label"), Column("seconds", "metric_label"), *NUMBERS]
+        tables.append(Table.of(columns, timed, [note]))
     return tables
 
 
@@ -166,7 +184,7 @@ def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
     case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
     numbers = ""
     if finding.change_percent is not None:
-        _, _, by, _, change, low, high, margin, images = _finding_row(finding)
+        by, _, change, low, high, margin, images = (of.text(finding, NOTHING) for of in NUMBERS)
         numbers = f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
     message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
     text = "\n".join([message, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
@@ -188,22 +206,14 @@ def _meaning(check: Check) -> str:
     return (check.why or VERDICTS[check.verdict][1]) + due
 
 
-def _finding_row(finding: Finding) -> tuple[str, ...]:
-    percent = (finding.change_percent, finding.lower_percent, finding.upper_percent)
-    shown = (NOTHING if value is None else f"{value:+.2f} %" for value in percent)
-    margin = NOTHING if finding.margin_percent is None else f"±{finding.margin_percent:.3g} %"
-    start = finding.label, finding.metric_label, finding.kind, finding.verdict
-    return (*start, *shown, margin, str(finding.images))
-
-
-def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
+def _rate(at: AtSetting) -> str:
     before, after = at.bpp
-    cells = [at.label, at.setting, f"{after:.4f} ({100 * (after / before - 1):+.2f} %)"]
-    for measure in measures:
-        was, now = at.values[measure.column]
-        form = ".2f" if "dB" in measure.label else ".4f"
-        if was is None or now is None:
-            cells.append(NOTHING)
-        else:
-            cells.append(f"{now:{form}} ({now - was:+{form}})")
-    return tuple(cells)
+    return f"{after:.4f} ({100 * (after / before - 1):+.2f} %)"
+
+
+def _moved(measure: Measure, at: AtSetting) -> str | None:
+    was, now = at.values[measure.column]
+    if was is None or now is None:
+        return None
+    form = f".{decimals(measure.label)}f"
+    return f"{now:{form}} ({now - was:+{form}})"

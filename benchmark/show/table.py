@@ -1,31 +1,16 @@
-"""The table of means, cells and notes on networks, tables as text, markdown, LaTeX and csv."""
+"""A table: columns declared once, rendered as text, markdown, LaTeX, HTML and csv. Pure."""
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from benchmark.system.text import csv_cells, markdown_text, one_line
 
-if TYPE_CHECKING:  # a table is printed without numpy
-    from benchmark.compare.interval import DrawSpread
-    from benchmark.compare.published.curves import SystemCurve
-    from benchmark.metrics.measure import Measure
-    from benchmark.rows.comparable import Mean
-    from benchmark.rows.summarise import Edition, Summary
-
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
-DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
-NETWORK_HEADERS = (
-    *("work (kMAC/px)", "training (10^15 MAC)"),
-    *("optimiser", "steps of a network"),
-)
-DRAWS_NOTE = (
-    "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
-    "the mean over drawings."
-)
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -33,6 +18,40 @@ LATEX = {
     "α": r"$\alpha$", "β": r"$\beta$", NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
     FEW_MARK: r"$^\ddagger$",
 }  # fmt: skip
+
+
+class Column(NamedTuple):
+    """A column: its header, what a row has there, and how that is written.
+
+    name: empty for a column of the csv alone. get: a function of a row, or names of attributes or
+    keys with dots between, of which any may be missing; None: nothing there. form: a format
+    specification, or a function to text; "" for words, which are aligned to the left. key: the
+    name in csv, where values stand as they are; empty for a column that is not there.
+    """
+
+    name: str
+    get: str | Callable[[Any], Any]
+    form: str | Callable[[Any], str] = ""
+    key: str = ""
+
+    def value(self, row: Any) -> Any:
+        """Return what a row has there.
+
+        >>> Column("real part", "x.real").value(None) is None, Column("", "real").value(3j)
+        (True, 0.0)
+        """
+        if callable(self.get):
+            return self.get(row)
+        for name in self.get.split("."):
+            row = row.get(name) if isinstance(row, Mapping) else getattr(row, name, None)
+        return row
+
+    def text(self, row: Any, absent: str) -> str:
+        """Return the cell of a row; `absent` where there is nothing."""
+        value = self.value(row)
+        if value is None:
+            return absent
+        return self.form(value) if callable(self.form) else f"{value:{self.form}}"
 
 
 class Table(NamedTuple):
@@ -43,69 +62,30 @@ class Table(NamedTuple):
     words: int
     notes: tuple[str, ...] = ()  # sentences that belong under it
 
-    def filled(self, always: int = 0) -> "Table":
-        """Return the table without empty columns, whose number of `words` must not change.
+    @classmethod
+    def of(
+        cls,
+        columns: Iterable[Column],
+        rows: Iterable[Any],
+        notes: Iterable[str] = (),
+        absent: str = NOTHING,
+    ) -> "Table":
+        """Return the table of the columns with a name. absent: what empty cells hold."""
+        shown = [column for column in columns if column.name]
+        cells = tuple(tuple(column.text(row, absent) for column in shown) for row in rows)
+        words = next((n for n, column in enumerate(shown) if column.form), len(shown))
+        return cls(tuple(column.name for column in shown), cells, words, tuple(notes))
 
-        The first `always` columns stay.
-        """
+    def filled(self, always: int = 0) -> "Table":
+        """Return the table without empty columns, the first `always` columns excepted."""
         kept = [
             place
             for place, cells in enumerate(zip(*self.rows, strict=True))
             if place < always or any(cell not in ("", NOTHING) for cell in cells)
         ]
         headers, *rows = (tuple(row[n] for n in kept) for row in (self.headers, *self.rows))
-        return self._replace(headers=headers, rows=tuple(rows))
-
-
-def means_table(summary: "Summary", measures: "Sequence[Measure]") -> Table:
-    """Return a row for each point; each mean is over the row's images unless it says otherwise.
-
-    Columns without any value are left out.
-    """
-    from benchmark.metrics.distribution_metric import FEW_IMAGES
-    from benchmark.rows.summarise import REAL_TO_ESTIMATED, SECONDS
-
-    where = f"{FEW_MARK} Over fewer than {FEW_IMAGES} images"
-    few = f"{where}, where such a metric is biased or scattered."
-    points = summary.points
-    failed = any(point.failed for point in points)
-    headers = ["codec", "setting", "images", "bpp", *(measure.label for measure in measures)]
-    headers += ["real / estimated bits", "encode (s)", "decode (s)"]
-    headers += ["failed"] if failed else []
-    rows = []
-    for point in points:
-        images = f"{point.images} of {summary.images}" if point.missing else str(point.images)
-        bpp = NOTHING if point.bpp is None else f"{point.bpp:.4f}"
-        cells = [point.label, str(point.setting), images, bpp]
-        for measure in measures:
-            mean = point.means[measure.column]
-            marked = FEW_MARK * (mean.value is not None and measure.few(mean.images))
-            cells.append(_mean(mean, point.images, f".{decimals(measure.label)}f", marked))
-        estimated = point.means.get(REAL_TO_ESTIMATED)
-        cells.append(_mean(estimated, point.images, ".4f") if estimated else NOTHING)
-        cells += [_mean(point.means[name], point.images, ".2g") for name in SECONDS]
-        rows.append((*cells, *([str(point.failed or "")] if failed else [])))
-    text = "".join(cell for row in rows for cell in row[3:])
-    notes = ["A count in brackets: the mean is over that number of images only."] * ("(" in text)
-    identical = f"{ENDLESS} n: n images came back identical; they are not in the mean."
-    notes += [identical] * (ENDLESS in text) + [few] * (FEW_MARK in text)
-    notes += chosen_notes(summary.labels)
-    return Table(tuple(headers), tuple(rows), 2, tuple(notes)).filled(always=4)
-
-
-def draws_table(spreads: "Sequence[DrawSpread]") -> Table:
-    """Return a row for each spread over drawings, with the spread over images beside it."""
-    rows = []
-    for spread in spreads:
-        form = f".{decimals(spread.measure.label)}f"
-        draws, images = (
-            " to ".join(f"{end:{form}}" for end in ends) if ends else NOTHING
-            for ends in (spread.over_draws, spread.over_images)
-        )
-        start = spread.label, str(spread.setting), spread.measure.label, str(spread.draws)
-        rows.append((*start, f"{spread.mean:{form}}", draws, images))
-    headers = ("codec", "setting", "metric", "draws", "mean", "over draws", "over images")
-    return Table(headers, tuple(rows), 3, (DRAWS_NOTE,) if rows else ())
+        words = sum(place < self.words for place in kept)
+        return self._replace(headers=headers, rows=tuple(rows), words=words)
 
 
 def decimals(label: str) -> int:
@@ -113,13 +93,10 @@ def decimals(label: str) -> int:
     return 2 if "dB" in label else 4
 
 
-def _mean(mean: "Mean", images: int, form: str, mark: str = "") -> str:
-    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
-    if mean.value is None:
-        return endless or NOTHING
-    count = str(mean.images) if mean.images != images else ""
-    inside = ", ".join(part for part in (count, endless) if part)
-    return f"{mean.value:{form}}{mark}" + (f" ({inside})" if inside else "")
+def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return a record for each row, of the columns with a key, as csv and JSON have them."""
+    keyed = [column for column in columns if column.key]
+    return [{column.key: column.value(row) for column in keyed} for row in rows]
 
 
 def plain(table: Table) -> str:
@@ -166,7 +143,8 @@ def latex(table: Table, names: Mapping[str, str]) -> str:
     grouped = len({row[0] for row in table.rows}) < len(table.rows)
     before = table.rows[0][0] if table.rows else ""
     for row in table.rows:
-        lines += [r"\addlinespace"] if grouped and row[0] != before else []
+        if grouped and row[0] != before:
+            lines.append(r"\addlinespace")
         lines.append(line([names.get(cell, cell) for cell in row]))
         before = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
@@ -183,56 +161,64 @@ def escape_latex(text: str) -> str:
     return "$-$".join("".join(LATEX.get(sign, sign) for sign in part) for part in parts)
 
 
-def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+def html(
+    table: Table,
+    name: str,
+    codecs: Mapping[str, tuple[int, str]],
+    opens: bool = False,
+    wordy: bool = False,
+) -> str:
+    """Return a table that scrolls by itself where it is wider than the page, its notes below.
+
+    codecs: place and name by the label that is a row's first cell; such rows are shown and hidden
+    with the curves. opens: each row is a point, whose setting (second column) is a button that
+    opens it. wordy: cells are long texts, which a narrow page puts below each other.
+    """
+    kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escape(header)}</th>'
+        for kind, header in zip(kinds, table.headers, strict=True)
+    )
+    lines, before = [], ""
+    for number, row in enumerate(table.rows):
+        place, title = codecs.get(row[0], ("", row[0]))
+        cells = [f'<th scope="row" class="text">{breakable(title)}</th>']
+        for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
+            named = f' data-label="{escape(header)}"' if wordy else ""
+            text = escape(MINUS.sub("−", cell)) if kind == "number" else breakable(cell)
+            cells.append(f'<td class="{kind}"{named}>{text}</td>')
+        if opens:
+            button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
+            cells[1] = f'<td class="text">{button}</td>'
+        first = ' class="first"' if row[0] != before else ""
+        of = f' data-codec="{place}"' if row[0] in codecs else ""
+        before = row[0]
+        lines.append(f"<tr{first}{of}>{''.join(cells)}</tr>")
+    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
+    kind = ' class="wordy"' if wordy else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f"<table{kind}><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>{notes}"
+    )
+
+
+def breakable(name: str) -> str:
+    """Return a name as HTML that lines may break where its parts meet, not inside a word.
+
+    >>> breakable("hyperprior:weights=matched")
+    'hyperprior:<wbr>weights=<wbr>matched'
+    """
+    return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
+
+
+def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return records with the same keys as csv, a header first; None is an empty field.
 
     Text that a spreadsheet would compute begins with an apostrophe.
     """
     stream = StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
+    writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(csv_cells, records))
+    writer.writerows(map(csv_cells, lines))
     return stream.getvalue()
-
-
-def training_cells(edition: "Edition") -> tuple[str, str, str, str]:
-    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
-    from benchmark.rows.systems import training
-
-    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
-    if not (fingerprint and edition.build.fingerprint.startswith(fingerprint)):
-        return ("", "", "", "")
-    return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
-
-
-def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the sentences on networks whose realism was chosen by a metric on a dataset.
-
-    >>> chosen_notes(["jpeg", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
-    ('Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro.',)
-    """
-    from benchmark.rows.systems import chosen_on, shared_label
-
-    choices = [(chosen_on(label), label) for label in dict.fromkeys(labels)]
-    return tuple(
-        f"Realism chosen on {choice[0]} by {choice[1]}: "
-        f"{shared_label([label for of, label in choices if of == choice])}."
-        for choice in dict.fromkeys(choice for choice, _ in choices)
-        if choice
-    )
-
-
-def network_sentences(curves: "Iterable[SystemCurve]") -> list[str]:
-    """Return sentences on work and training of the curves' networks, and on how they were chosen.
-
-    Networks are those that are bundled.
-    """
-    measured = {curve.name: curve.edition for curve in curves if curve.edition}
-    names: dict[str, list[str]] = {}
-    for name, edition in measured.items():
-        if any(cells := training_cells(edition)):
-            names.setdefault(", ".join(cell or "–" for cell in cells), []).append(name)
-    parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
-    heads = ", ".join(NETWORK_HEADERS)
-    sentences = [f"{heads[0].upper()}{heads[1:]}: {parts}."] * bool(parts)
-    return [*sentences, *chosen_notes(edition.label for edition in measured.values())]

@@ -21,8 +21,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 from benchmark.rows.summarise import REAL_TO_ESTIMATED, summarise
+from benchmark.show.means import means_table
 from benchmark.show.report.details import estimate_sentences
-from benchmark.show.table import means_table
 from benchmark.spec import CodecSpec, facts_of, parse_codec, resolve
 from benchmark.system.bundled import BUNDLED as BUNDLED_RESULTS
 from support.codecs import fakes

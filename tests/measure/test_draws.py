@@ -10,7 +10,8 @@ from benchmark.errors import UsageError
 from benchmark.measure.select import select
 from benchmark.metrics.measure import Measure
 from benchmark.rows.reduce import summarise_with_distributions
-from benchmark.show.table import draws_table, plain
+from benchmark.show.means import draws_table
+from benchmark.show.table import plain
 from benchmark.spec import CodecSpec, drawings, parse_codec
 from support.codecs.files import FAKES
 

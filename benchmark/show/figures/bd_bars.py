@@ -8,8 +8,8 @@ from benchmark.compare.bd import Comparison
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.show.bd_tables import bd_records, rate_table
 from benchmark.show.figures import texts
-from benchmark.show.figures.bd_table import bd_records, rate_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
 
 if TYPE_CHECKING:

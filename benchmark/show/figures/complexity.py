@@ -15,7 +15,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import TIMED, Summary
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
-from benchmark.show.table import NOTHING, Table
+from benchmark.show.table import NOTHING, Column, Table, records
 
 STAGES = {"encode": ("#0072B2", ">"), "decode": ("#D55E00", "<")}  # colour and marker
 NAME_SHARE = 0.45  # of a panel's share of the width; longer names are broken into lines
@@ -133,11 +133,11 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
         for block in blocks
     ]
     lines = max(name.count("\n") + 1 for of_block in names for name in of_block)
-    rows = max(map(len, names)) * ROW_INCHES * lines
+    height = EDGE_INCHES + max(map(len, names)) * ROW_INCHES * lines
     every = [(block, bar) for block in blocks for bar in block.bars]
     caveats = texts.grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
     with figure_style():
-        figure, every_axes, _ = texts.panel_figure(len(blocks), EDGE_INCHES + rows)
+        figure, every_axes, _ = texts.panel_figure(len(blocks), height)
         for axes, block, of_block in zip(every_axes, blocks, names, strict=True):
             seconds = [
                 (row, stage, value)
@@ -168,33 +168,37 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
             for stage, (colour, marker) in STAGES.items()
         ]
         texts.add_legend(figure, handles, texts.caveat_note(caveats))
-    cells = tuple(
-        (bar.name, block.unit, block.where, _range(bar.encode), _range(bar.decode))
-        for block, bar in every
-    )
-    records = [
-        {
-            "system": bar.name,
-            "measured": block.measured,
-            "unit": block.unit,
-            "encode_fastest": bar.encode[0],
-            "encode_slowest": bar.encode[1],
-            "decode_fastest": bar.decode[0],
-            "decode_slowest": bar.decode[1],
-            "where": block.where,
-            "timed": bar.timed,
-            "caveat": ", ".join(bar.caveats),
-        }
-        for block, bar in every
-    ]
-    table = Table(("system", "unit", "where", "encode", "decode"), cells, 3)
     caption = texts.brief(
         "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
         "a bar spans a codec's settings.",
         "Compare within a panel alone: machines differ." * (len(blocks) > 1),
         texts.caveat_note(caveats),
     )
-    return texts.Drawing(figure, caption, records, table, tuple(_details(blocks)))
+    rows = [{"block": block, "bar": bar} for block, bar in every]
+    table = Table.of(COLUMNS, rows)
+    return texts.Drawing(figure, caption, records(COLUMNS, rows), table, tuple(_details(blocks)))
+
+
+def _range(span: Span) -> str:
+    low, high = (f"{value:.2g}" if value < 10 else f"{value:.1f}" for value in span)
+    return low if low == high else f"{low} to {high}" if high else NOTHING
+
+
+COLUMNS = (
+    Column("system", "bar.name", key="system"),
+    Column("", "block.measured", key="measured"),
+    Column("unit", "block.unit", key="unit"),
+    Column("where", "block.where"),
+    Column("encode", "bar.encode", _range),
+    Column("", lambda of: of["bar"].encode[0], key="encode_fastest"),
+    Column("", lambda of: of["bar"].encode[1], key="encode_slowest"),
+    Column("decode", "bar.decode", _range),
+    Column("", lambda of: of["bar"].decode[0], key="decode_fastest"),
+    Column("", lambda of: of["bar"].decode[1], key="decode_slowest"),
+    Column("", "block.where", key="where"),
+    Column("", "bar.timed", key="timed"),
+    Column("", lambda of: ", ".join(of["bar"].caveats), key="caveat"),
+)
 
 
 def _details(blocks: Sequence[Block]) -> list[str]:
@@ -217,8 +221,3 @@ def _details(blocks: Sequence[Block]) -> list[str]:
     if len({block.unit for block in blocks}) > 1:
         parts.append("Units and machines differ between the panels: compare within one alone.")
     return parts
-
-
-def _range(span: Span) -> str:
-    low, high = (f"{value:.2g}" if value < 10 else f"{value:.1f}" for value in span)
-    return low if low == high else f"{low} to {high}" if high else NOTHING

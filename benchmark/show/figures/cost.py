@@ -7,7 +7,7 @@ from benchmark.compare.published.curves import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import Style, figure_style, line
-from benchmark.show.table import Table
+from benchmark.show.table import Column, Table, records
 
 COSTS = {  # words of the axis and of the caption, by the name of a cost
     "seconds": ("Coding time (s/MP)", "seconds to encode and decode a megapixel"),
@@ -25,6 +25,18 @@ class CostPoint(NamedTuple):
     value: float
     bd_rate: float
     measured: bool  # False: typical, as the codec's class states
+
+
+COLUMNS = (
+    Column("system", "curve.name", key="system"),
+    Column("", "curve.system.label", key="label"),
+    Column("cost", lambda point: COSTS[point.cost][0]),
+    Column("", "cost", key="cost"),
+    Column("value", "value", ".3g", "value"),
+    Column("from", lambda point: "here" if point.measured else "typical", str),
+    Column("BD-rate (%)", "bd_rate", "+.1f", "bd_rate"),
+    Column("", "measured", key="measured"),
+)
 
 
 def draw_costs(
@@ -78,18 +90,6 @@ def draw_costs(
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
     )
-    headers = ("system", "cost", "value", "from", "BD-rate (%)")
-    rows = tuple(
-        (point.curve.name, COSTS[point.cost][0], f"{point.value:.3g}",
-         "here" if point.measured else "typical", f"{point.bd_rate:+.1f}")
-        for point in points
-    )  # fmt: skip
-    records = [
-        {
-            "system": point.curve.name,
-            "label": point.curve.system.label,
-            **dict(zip(CostPoint._fields[1:], point[1:], strict=True)),
-        }
-        for point in points
-    ]
-    return texts.Drawing(figure, caption, records, Table(headers, rows, 2), tuple(details))
+    return texts.Drawing(
+        figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points), tuple(details)
+    )

@@ -1,13 +1,14 @@
 """Quality against generation: pictures that were coded again and again, a line for each codec."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmark.compare.generations import GenerationCurve
 from benchmark.metrics.measure import Measure
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import Style, figure_style, line
-from benchmark.show.table import Table
+from benchmark.show.table import Column, Table, records
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -56,26 +57,20 @@ def draw_generations(
         f"and again on {dataset} ({images} images); in brackets the rate of the first generation.",
         *texts.scale_sentences(measures),
     )
-    records = [
-        {
-            "system": names[curve.label],
-            "label": curve.label,
-            "setting": str(curve.setting),
-            "generation": number + 1,
-            "images": curve.images,
-            "bpp": curve.bpp[number],
-            **{
-                measure.column: of[number] if (of := curve.means.get(measure.column)) else None
-                for measure in measures
-            },
-        }
-        for curve in curves
-        for number in range(len(curve.bpp))
+    columns = [
+        Column("system", lambda at: names[at[0].label], key="system"),
+        Column("", lambda at: at[0].label, key="label"),
+        Column("setting", lambda at: str(at[0].setting), key="setting"),
+        Column("generation", lambda at: at[1] + 1, "d", "generation"),
+        Column("", lambda at: at[0].images, key="images"),
+        Column("bpp", lambda at: at[0].bpp[at[1]], ".4f", "bpp"),
     ]
-    headers = ("system", "setting", "generation", "bpp", *(measure.label for measure in measures))
-    rows = tuple(
-        (str(r["system"]), str(r["setting"]), str(r["generation"]), f"{r['bpp']:.4f}",
-         *("" if (value := r[m.column]) is None else f"{value:.4f}" for m in measures))
-        for r in records
-    )  # fmt: skip
-    return texts.Drawing(figure, caption, records, Table(headers, rows, 2))
+    columns += [Column(m.label, partial(_value, m.column), ".4f", m.column) for m in measures]
+    marks = [(curve, number) for curve in curves for number in range(len(curve.bpp))]
+    table = Table.of(columns, marks, absent="")
+    return texts.Drawing(figure, caption, records(columns, marks), table)
+
+
+def _value(column: str, at: tuple[GenerationCurve, int]) -> float | None:
+    values = at[0].means.get(column)
+    return None if values is None else values[at[1]]

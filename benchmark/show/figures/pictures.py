@@ -1,6 +1,7 @@
 """Sheets of pictures with their names and numbers under them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Pixels
 from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
-from benchmark.show.table import NOTHING, Table, decimals
+from benchmark.show.table import Column, Table, decimals
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual
@@ -22,6 +23,10 @@ class PictureTile(NamedTuple):
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
     box: tuple[int, int, int, int] | None = None  # left, top, width, height of a framed part
+
+    def value(self, label: str) -> float | None:
+        """Return the number by its label."""
+        return self.values.get(label)
 
 
 def largest_square(spread: Float64Array, side: int, step: int) -> tuple[int, int]:
@@ -81,12 +86,12 @@ def draw_pictures(
             top -= height + below
     recorded = [tile for tile in tiles if tile.record]
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
-    lines = []
-    for tile in recorded:
-        values = ((label, tile.values.get(label)) for label in labels)
-        cells = (NOTHING if of is None else f"{of:.{decimals(label)}f}" for label, of in values)
-        lines.append((tile.heading, *cells))
-    table = Table(("picture", *labels), tuple(lines), 1) if lines else None
+    cells = [Column("picture", "heading")]
+    cells += [
+        Column(label, partial(PictureTile.value, label=label), f".{decimals(label)}f")
+        for label in labels
+    ]
+    table = Table.of(cells, recorded) if recorded else None
     return Drawing(figure, caption, [tile.record for tile in recorded], table, tuple(details))
 
 

@@ -13,11 +13,11 @@ from benchmark.errors import BenchError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import GROUPS, family, kind, option_count, plainness, trained_on
+from benchmark.show.bd_tables import rate_table
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
-from benchmark.show.figures.bd_table import rate_table
 from benchmark.show.figures.style import BAR_POINTS, Style, look
-from benchmark.show.table import network_sentences
+from benchmark.show.means import network_sentences
 from benchmark.spec import parse_codec, resolve
 
 if TYPE_CHECKING:

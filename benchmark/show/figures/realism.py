@@ -21,7 +21,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import COLOUR_MAP, LINE_GREY, WIDTHS, Style, figure_style, line
-from benchmark.show.table import Table, network_sentences
+from benchmark.show.means import network_sentences
+from benchmark.show.table import Column, Table
 
 SURFACE_INCHES = 2.9
 MOST_RATES = 5  # that are written at the surface's lines
@@ -76,12 +77,15 @@ def draw_realism_plots(
         grouped_all = all(sweep.curve.system.group for sweep in ordered)
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
         texts.add_legend(figure, list(legend), note, grouped_all)
-    rows = tuple(
-        (f"{bpp:g}", curve.name, step.setting, f"{step.realism.bpp:.3f}",
-         f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
-        for bpp, curve, step in steps
-    )  # fmt: skip
-    headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
+    columns = (
+        Column("rate", lambda row: f"{row['bpp']:g}"),
+        Column("system", "curve.name"),
+        Column("setting", "step.setting"),
+        Column("bpp", "step.realism.bpp", ".3f"),
+        Column(distortion.label, "step.distortion.value", ".2f"),
+        Column(realism.label, "step.realism.value", ".2f"),
+    )
+    rows = [{"bpp": bpp, "curve": curve, "step": step} for bpp, curve, step in steps]
     marks = [record for plot in plots for record in sweep_records(plot)]
     rates = texts.listed([f"{plot.bpp:g}" for plot in plots])
     caption = texts.brief(
@@ -113,7 +117,7 @@ def draw_realism_plots(
     details += network_sentences(sweep.curve for _, sweep in sweeps)
     details += map(texts.protocol_sentence, (distortion, realism), rules)
     details += map(texts.capitalised, left_out(plots))
-    return texts.Drawing(figure, caption, marks, Table(headers, rows, 3), tuple(details))
+    return texts.Drawing(figure, caption, marks, Table.of(columns, rows), tuple(details))
 
 
 def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
@@ -158,12 +162,14 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
         for rate, *place in list(ends)[::every]:
             axes.annotate(f"{rate:.2g} bpp", place, (6, 0), textcoords="offset points", size=7)
         texts.add_legend(figure, [])
-    rows = tuple(
-        (f"{beta:g}", setting, f"{grid.bpp[i, j]:.3f}", f"{x[i, j]:.2f}", f"{y[i, j]:.4f}")
-        for i, beta in enumerate(grid.betas)
-        for j, setting in enumerate(grid.settings)
+    columns = (
+        Column("β", lambda mark: f"{mark['beta']:g}"),
+        Column("setting", "setting"),
+        Column("bpp", "bpp", ".3f"),
+        Column(grid.distortion.label, grid.distortion.column, ".2f"),
+        Column(grid.realism.label, grid.realism.column, ".4f"),
     )
-    headers = ("β", "setting", "bpp", grid.distortion.label, grid.realism.label)
+    marks = records(grid)
     betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
     caption = texts.brief(
         f"Rate, {texts.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
@@ -181,4 +187,4 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
             "least 50 images; it compares each picture with its source."
         )
     details += map(texts.capitalised, grid.left_out)
-    return texts.Drawing(figure, caption, records(grid), Table(headers, rows, 2), tuple(details))
+    return texts.Drawing(figure, caption, marks, Table.of(columns, marks), tuple(details))

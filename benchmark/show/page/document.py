@@ -13,7 +13,8 @@ from html import escape
 from pathlib import Path
 
 from benchmark.compare.interval import CONFIDENCE
-from benchmark.show.figures.bd_table import short_name
+from benchmark.show.bd_tables import short_name
+from benchmark.show.means import NETWORK_HEADERS, chosen_notes, training_cells
 from benchmark.show.page.content import (
     PAGE_DARK,
     PAGE_LIGHT,
@@ -24,14 +25,7 @@ from benchmark.show.page.content import (
     page_data,
 )
 from benchmark.show.page.pictures import CROP_RATE
-from benchmark.show.table import (
-    MINUS,
-    NETWORK_HEADERS,
-    Table,
-    chosen_notes,
-    decimals,
-    training_cells,
-)
+from benchmark.show.table import Table, breakable, decimals, html
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
@@ -63,13 +57,13 @@ def html_text(content: Content) -> str:
         "crops": _crops(content),
         "ranking": "",
         "bd_rates": _bd_rates(content, codecs),
-        "means": table_html(content.means, "All points", codecs, opens=True),
+        "means": html(content.means, "All points", codecs, opens=True),
         "codecs": _codecs(content, codecs),
         "missing": _missing(content),
     }
     if content.ranking:
         heading, table = content.ranking
-        ranking = table_html(table, "Ranking", codecs)
+        ranking = html(table, "Ranking", codecs)
         parts["ranking"] = f'<p class="hint">{escape(heading)}</p>{ranking}'
     data = page_data(content)
     leave_out_images(data, MOST_BYTES - sum(len(part.encode()) for part in parts.values()))
@@ -121,48 +115,6 @@ def _digest(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def table_html(
-    table: Table,
-    name: str,
-    codecs: Mapping[str, CodecRow],
-    opens: bool = False,
-    wordy: bool = False,
-) -> str:
-    """Return a table that scrolls by itself where it is wider than the page, its notes below.
-
-    codecs: by the label that is a row's first cell; such rows are shown and hidden with the curves.
-    opens: each row is a point, whose setting (second column) is a button that opens it. wordy:
-    cells are long texts, which a narrow page puts below each other.
-    """
-    kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
-    head = "".join(
-        f'<th scope="col" class="{kind}">{escape(header)}</th>'
-        for kind, header in zip(kinds, table.headers, strict=True)
-    )
-    lines, before = [], ""
-    for number, row in enumerate(table.rows):
-        place, title = codecs.get(row[0], ("", row[0]))
-        cells = [f'<th scope="row" class="text">{_breakable(title)}</th>']
-        for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
-            named = f' data-label="{escape(header)}"' if wordy else ""
-            text = escape(MINUS.sub("−", cell)) if kind == "number" else _breakable(cell)
-            cells.append(f'<td class="{kind}"{named}>{text}</td>')
-        if opens:
-            button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
-            cells[1] = f'<td class="text">{button}</td>'
-        first = ' class="first"' if row[0] != before else ""
-        of = f' data-codec="{place}"' if row[0] in codecs else ""
-        before = row[0]
-        lines.append(f"<tr{first}{of}>{''.join(cells)}</tr>")
-    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
-    kind = ' class="wordy"' if wordy else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table{kind}><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>{notes}"
-    )
-
-
 def _crops(content: Content) -> str:
     """Return the crops side by side, each a button that opens its point."""
     if not content.crops:
@@ -185,7 +137,7 @@ def _crops(content: Content) -> str:
         size = f'width="{crop.side}" height="{crop.side}"'
         figures.append(
             f'<figure><button type="button" {opens}><img {source} alt="{alt}" {size}></button>'
-            f"<figcaption><strong>{_breakable(name)}</strong> {escape(values)}"
+            f"<figcaption><strong>{breakable(name)}</strong> {escape(values)}"
             "</figcaption></figure>"
         )
     first = content.crops[0]
@@ -216,15 +168,6 @@ def _values(content: Content, key: ImageKey) -> str:
     return ", ".join(values)
 
 
-def _breakable(name: str) -> str:
-    """Return a name that lines may break where its parts meet, not inside a word.
-
-    >>> _breakable("hyperprior:weights=matched")
-    'hyperprior:<wbr>weights=<wbr>matched'
-    """
-    return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
-
-
 def _folded(title: str, content: str) -> str:
     return f"<details><summary>{title}</summary>{content}</details>"
 
@@ -234,7 +177,7 @@ def _bd_rates(content: Content, codecs: Mapping[str, CodecRow]) -> str:
         return f'<p class="note">{escape(content.bd_rates)}</p>'
     titles = ("BD-rates in every metric", "BD-rates in detail")
     tables = zip(titles, content.bd_rates, strict=True)
-    return "\n".join(_folded(title, table_html(table, title, codecs)) for title, table in tables)
+    return "\n".join(_folded(title, html(table, title, codecs)) for title, table in tables)
 
 
 def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
@@ -256,7 +199,7 @@ def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
                "what is timed")  # fmt: skip
     table = Table(headers, rows, len(headers), chosen_notes(editions)).filled(always=3)
     table = table._replace(words=len(table.headers))
-    return table_html(table, "Codecs", specs, wordy=True)
+    return html(table, "Codecs", specs, wordy=True)
 
 
 def _missing(content: Content) -> str:

@@ -25,8 +25,9 @@ from benchmark.show.figures import style, texts
 from benchmark.show.figures.rate_curve import curve_details, draw_panel
 from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
 from benchmark.show.figures.texts import files_of
+from benchmark.show.means import means_table
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure, every_metric
-from benchmark.show.table import markdown, means_table
+from benchmark.show.table import markdown
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular

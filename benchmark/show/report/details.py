@@ -13,16 +13,10 @@ from benchmark.metrics.availability import NOT_COMPUTED
 from benchmark.metrics.measure import Measure
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.show.figures.bd_table import headline, ranking_heading, ranking_table
+from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, capitalised, mixed_sentences
-from benchmark.show.table import (
-    NETWORK_HEADERS,
-    Table,
-    chosen_notes,
-    draws_table,
-    markdown,
-    training_cells,
-)
+from benchmark.show.means import NETWORK_HEADERS, chosen_notes, draws_table, training_cells
+from benchmark.show.table import Table, markdown
 from benchmark.system.text import counted, markdown_text, one_line
 
 INCOMPLETE = (

@@ -36,11 +36,12 @@ from benchmark.rows.stored import (
 )
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import find_label
-from benchmark.show.figures.bd_table import bd_overview, bd_records, compare_all
+from benchmark.show.bd_tables import bd_overview, bd_records, compare_all
 from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, file_bytes, files_of, names_of
+from benchmark.show.means import means_table
 from benchmark.show.report.details import (
     Gap,
     counts_of,
@@ -52,7 +53,7 @@ from benchmark.show.report.details import (
 )
 from benchmark.show.report.request import ReportRequest
 from benchmark.show.report.tables import attribution_files
-from benchmark.show.table import Table, csv_text, latex, markdown, means_table
+from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.atomic import replacing, require_inside, write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular

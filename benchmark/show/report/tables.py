@@ -12,9 +12,20 @@ from benchmark.metrics.measure import Measure, protocol_of
 from benchmark.registry import DATASETS, METRICS, metric_named
 from benchmark.rows.reduce import attribution
 from benchmark.rows.stored import DatasetResults, datasets_with_results, read_results
-from benchmark.show.table import Table, csv_text
+from benchmark.show.table import Column, Table, csv_text
 
 SHOWN_IMAGES = 3  # of each setting
+AGREEMENT = (
+    Column("dataset", "dataset"),
+    Column("codec", "label"),
+    Column("published", "published"),
+    Column("metric", "column"),
+    Column("verdict", "verdict"),
+    Column("points", "points", "d"),
+    Column("mean (dB)", "mean_db", "+.3f"),
+    Column("largest (dB)", "largest_db", "+.3f"),
+    Column("at bpp", "at_bpp", ".3f"),
+)
 
 
 def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[str, str]]:
@@ -28,21 +39,26 @@ def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[
         raise UsageError(
             f"{stored.name} has no {kind.label} of two images: `bench rescore --metrics {metric}`"
         )
-    rows, seen = [], Counter[tuple[str, str]]()
+    seen = Counter[tuple[str, str]]()
+    shown = []
     for part in parts:
-        point = part.label, part.setting
-        seen[point] += 1
-        if seen[point] <= SHOWN_IMAGES:
-            value = f"{part.value:.4f}" if seen[point] == 1 else ""
-            numbers = value, f"{part.without:.4f}", f"{part.influence:+.4f}"
-            rows.append((*point, part.image, *numbers))
+        seen[part.label, part.setting] += 1
+        if (place := seen[part.label, part.setting]) <= SHOWN_IMAGES:
+            shown.append({**part._asdict(), "value": part.value if place == 1 else None})
+    columns = (
+        Column("codec", "label"),
+        Column("setting", "setting"),
+        Column("image", "image"),
+        Column(kind.label, "value", ".4f"),
+        Column("without the image", "without", ".4f"),
+        Column("influence", "influence", "+.4f"),
+    )
     note = (
         f"The {SHOWN_IMAGES} images that move {kind.label} most at each setting ({protocol}); "
         "values without an image are to first order."
     )
-    headers = ("codec", "setting", "image", kind.label, "without the image", "influence")
     text = csv_text([part._asdict() for part in parts])
-    return Table(headers, tuple(rows), 3, (note,)), {f"attribution_{kind.column}.csv": text}
+    return Table.of(columns, shown, [note], ""), {f"attribution_{kind.column}.csv": text}
 
 
 class PublishedCheck(NamedTuple):
@@ -75,18 +91,13 @@ def check_published(results: Path, dataset: str) -> PublishedCheck:
                 notes.append(f"not compared: {what}")
                 continue
             differs |= agreement.verdict == "differs"
-            words = name, agreement.label, agreement.published, agreement.column, agreement.verdict
-            decibels = f"{agreement.mean_db:+.3f}", f"{agreement.largest_db:+.3f}"
-            rows.append((*words, str(agreement.points), *decibels, f"{agreement.at_bpp:.3f}"))
-            notes += [f"{agreement.verdict}: {what}"] * bool(agreement.why)
+            rows.append({"dataset": name, **agreement._asdict()})
+            if agreement.why:
+                notes.append(f"{agreement.verdict}: {what}")
     if not rows and not notes:
         known = ", ".join(name for name in DATASETS if profile(name).published_images)
         raise UsageError(
             f"nothing to compare: {results} has no rows of a published codec on {known}."
         )
-    headers = (
-        "dataset", "codec", "published", "metric", "verdict",
-        "points", "mean (dB)", "largest (dB)", "at bpp",
-    )  # fmt: skip
     rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
-    return PublishedCheck(Table(headers, tuple(rows), 5, (rule, *notes)), differs)
+    return PublishedCheck(Table.of(AGREEMENT, rows, (rule, *notes)), differs)

@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, excluded
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.summarise import summarise
-from benchmark.show.figures.bd_table import bd_overview, bd_records, bd_table
+from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
 PSNR = Measure.named("psnr")

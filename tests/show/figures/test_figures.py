@@ -15,15 +15,8 @@ from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
-from benchmark.show.table import (
-    Table,
-    csv_text,
-    escape_latex,
-    latex,
-    markdown,
-    means_table,
-    plain,
-)
+from benchmark.show.means import means_table
+from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown, plain
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
 

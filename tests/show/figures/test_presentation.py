@@ -18,9 +18,9 @@ from benchmark.rows.store import Store
 from benchmark.rows.summarise import summarise
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
+from benchmark.show.means import means_table
 from benchmark.show.paper.crdr import curves
 from benchmark.show.paper.results import PaperResults, every_measure
-from benchmark.show.table import means_table
 from support.added.metrics import line_of
 from support.rows.measured import row, table
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.table import NETWORK_HEADERS
+from benchmark.show.means import NETWORK_HEADERS
 from support.bench.invoked import bench
 from support.rows.measured import row, sweep
 

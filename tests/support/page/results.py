@@ -23,13 +23,14 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.stored import read_results
 from benchmark.rows.summarise import summarise
-from benchmark.show.figures.bd_table import compare_all
+from benchmark.show.bd_tables import compare_all
+from benchmark.show.means import means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import page_request, write_page
 from benchmark.show.report.details import left_out
 from benchmark.show.report.report import Report, ReportSet
-from benchmark.show.table import Table, means_table
+from benchmark.show.table import Table
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,361 @@
+"""Tables of BD-rates: the ranking, an overview, all details, those of a figure; flat records."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking, compare
+from benchmark.compare.curves import Delta, NoDelta, bd_rate
+from benchmark.compare.interval import CONFIDENCE, Interval
+from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summarise import Summary
+from benchmark.show.figures.texts import grouped, listed, metric_names
+from benchmark.show.means import chosen_notes
+from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records
+from benchmark.system.text import counted
+from benchmark.system.text import listed as counted_list
+
+PERCENT = f"{100 * CONFIDENCE:.0f} %"
+LONGEST_LIST = 6  # labels in one note
+DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
+
+
+def ranking_table(
+    ranking: Ranking, intervals: bool = False, names: Mapping[str, str] | None = None
+) -> Table:
+    """Return a row for each codec, best first; columns that would be empty are left out.
+
+    intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
+    """
+    ranks = ranking.ranks
+    several = len({rank.images for rank in ranks}) > 1
+    columns = [Column("codec", "label")]
+    if names:
+        columns = [Column("codec", lambda rank: names[rank.label]), Column("spec", columns[0].get)]
+    columns += [
+        Column(short_name(measure), partial(_rank_cell, ranks, place, intervals), str)
+        for place, measure in enumerate(ranking.measures)
+    ]
+    columns += [
+        Column("bpp", "bpp", lambda ends: _range(*ends)),
+        Column("encode", "encode_seconds", _seconds),
+        Column("decode", "decode_seconds", _seconds),
+        Column("images", lambda rank: rank.images if several else None, "d"),
+    ]
+    table = Table.of(columns, ranks).filled()
+    marked = any(DOUBTFUL in cell for row in table.rows for cell in row)
+    notes = (DOUBTFUL_NOTE,) if marked else ()
+    return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
+
+
+def ranking_heading(ranking: Ranking) -> str:
+    """Return the line above the table, on what its numbers are."""
+    if not ranking.measures:
+        return "no metric that ranks codecs was measured"
+    metrics = metric_names(ranking.measures)
+    return f"BD-rate (%) against {ranking.anchor} in {metrics}, best first"
+
+
+def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, str]) -> str:
+    """Return the sentence that a report begins with: the best codec by each measure.
+
+    names: of figures, by label.
+
+    >>> headline(Ranking("jpeg", (), ()), 4, "sample", {})
+    'No codec can be ranked on sample.'
+    """
+    best: dict[str, list[str]] = {}
+    for place, measure in enumerate(ranking.measures):
+        rates = [
+            (rate.value, rank.label)
+            for rank in ranking.ranks
+            if isinstance(rate := rank.rates[place], Delta) and not rate.doubtful
+        ]
+        value, label = min(rates, default=(0.0, ranking.anchor))
+        if label != ranking.anchor:
+            text = f"{abs(value):.0f} % fewer bits at equal {metric_names([measure])}"
+            best.setdefault(label, []).append(text)
+    if not best:
+        return f"No codec can be ranked on {dataset}."
+    parts = [f"{names[label]} needs {' and '.join(texts)}" for label, texts in best.items()]
+    where = f"{counted(images, 'image')} of {dataset}"
+    return f"Compared with {names[ranking.anchor]} on {where}, {', and '.join(parts)}."
+
+
+def short_name(measure: Measure) -> str:
+    """Return a metric's label without what is in brackets.
+
+    >>> short_name(Measure("lpips_squeeze", "LPIPS (SqueezeNet)", "lower"))
+    'LPIPS'
+    """
+    return measure.label.partition(" (")[0]
+
+
+def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -> str | None:
+    """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
+
+    def delta(rank: Rank) -> Delta | None:
+        rate = rank.rates[place] if place < len(rank.rates) else None
+        return rate if isinstance(rate, Delta) else None
+
+    rate = delta(rank)
+    if rate is None:
+        return None
+    text = f"{rate.value:+z.1f}" if rate.value else "0"
+    if intervals:
+        text = f"{text} {_ends(rank.intervals[place])}".rstrip()
+    elif not rate.doubtful and any(of.doubtful for of in map(delta, ranks) if of):
+        return f"{text} "
+    return f"{text}{DOUBTFUL}" if rate.doubtful else text
+
+
+def _range(low: float, high: float, form: str = ".2f") -> str:
+    """Format a range of rates.
+
+    >>> _range(0.1, 1.25), _range(0.5, 0.5)
+    ('0.10 to 1.25', '0.50')
+    """
+    return f"{low:{form}} to {high:{form}}" if high > low else f"{low:{form}}"
+
+
+def _seconds(value: float) -> str:
+    """Format seconds with two digits.
+
+    >>> _seconds(0.00064), _seconds(12.3), _seconds(345.6)
+    ('0.64 ms', '12 s', '346 s')
+    """
+    if value < 0.1:
+        return f"{1000 * value:.2g} ms"
+    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"
+
+
+def bd_overview(
+    comparisons: Sequence[Comparison],
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None = None,
+) -> Table:
+    """Return a row for each codec: BD-rates of the mean curves with intervals, by metric.
+
+    Metrics in which no codec has a BD-rate are left out.
+    """
+    known = {(c.label, c.column): c for c in comparisons if isinstance(c.rate, Delta)}
+    shown = [m for m in measures if any(column == m.column for _, column in known)]
+
+    def cell(column: str, label: str) -> str | None:
+        if (c := known.get((label, column))) is None:
+            return None
+        return f"{_delta(c.rate)} {_ends(c.rate_interval)}".rstrip()
+
+    labels = list(dict.fromkeys(comparison.label for comparison in comparisons))
+    columns = [Column("codec", str)]
+    columns += [Column(m.axis_label, partial(cell, m.column), str) for m in shown]
+    cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
+    notes = [
+        f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals "
+        "over images."
+    ]
+    if any(getattr(comparison.rate, "doubtful", False) for comparison in known.values()):
+        notes.append(DOUBTFUL_NOTE)
+    notes += chosen_notes(labels)
+    of_column = {measure.column: measure for measure in shown}
+    cross = [
+        f"{c.label} ({short_name(of_column[c.column])} {c.crossing:.4g})"
+        for c in comparisons
+        if c.crossing is not None
+    ]
+    if cross:
+        notes.append(f"Ahead at some qualities, behind at others: {listed(cross)}.")
+    return Table.of(columns, labels, notes)
+
+
+def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> tuple[Column, ...]:
+    """Return the columns of comparisons: of the table of details, and of csv at full precision.
+
+    The remark is the reason why there is no number, or which points are off the Pareto front.
+    """
+    of_column = {measure.column: measure for measure in measures}
+
+    def quality(c: Comparison) -> str | None:
+        if isinstance(c.quality, NoDelta):
+            return None
+        unit = " %" if of_column[c.column].scale == "decades" else ""
+        return f"{_delta(c.quality, '+.4g')}{unit}"
+
+    def count(images: ImagesDelta) -> str:
+        whole = f" of {images.images + images.refused}" if images.refused else ""
+        return f"{images.images}{whole}"
+
+    def quartile(place: int) -> Callable[[Comparison], float | None]:
+        return lambda c: (
+            c.images_rate.quartiles[place] if isinstance(c.images_rate, ImagesDelta) else None
+        )
+
+    return (
+        Column("metric", lambda c: of_column[c.column].axis_label),
+        Column("", "column", key="metric"),
+        Column("codec", "label", key="codec"),
+        Column("", "anchor", key="anchor"),
+        Column("", lambda c: up_to_bpp, key="up_to_bpp"),
+        Column("remark", _remark),
+        Column("BD-rate (%)", "rate", _delta),
+        Column("", "rate.value", key="bd_rate_percent"),
+        Column(f"{PERCENT} interval", "rate_interval", _ends),
+        Column("", "rate_interval.low", key="bd_rate_low_percent"),
+        Column("", "rate_interval.high", key="bd_rate_high_percent"),
+        Column("", "rate.overlap", key="bd_rate_overlap"),
+        Column("mean of images' (%)", "images_rate.value", "+.2f", "images_bd_rate_percent"),
+        Column(f"{PERCENT} interval", "images_rate.interval", _ends),
+        Column("", "images_rate.interval.low", key="images_bd_rate_low_percent"),
+        Column("", "images_rate.interval.high", key="images_bd_rate_high_percent"),
+        Column("median", "images_rate.median", "+.2f", "images_bd_rate_median_percent"),
+        Column("quartiles", "images_rate.quartiles", _ends),
+        Column("", quartile(0), key="images_bd_rate_lower_quartile_percent"),
+        Column("", quartile(1), key="images_bd_rate_upper_quartile_percent"),
+        Column("images", lambda c: c.images_rate if quartile(0)(c) is not None else None, count),
+        Column("", "images_rate.images", key="images_bd_rate_images"),
+        Column("", "images_rate.refused", key="images_bd_rate_refused"),
+        Column("BD-metric", quality, str),
+        Column("", "quality.value", key="bd_metric"),
+        Column("", "quality.overlap", key="bd_metric_overlap"),
+        Column("overlap (%)", "rate.overlap", lambda share: f"{100 * share:.0f}"),
+        Column("", "few", key="few"),
+        Column("", lambda c: _off_front(c, "; "), key="points_left_out"),
+        Column("", "rate.reason", key="reason"),
+    )
+
+
+def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
+    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
+    note = (
+        f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span; "
+        f"{DOUBTFUL}: less than half. Remarks: why there is no number, or points left out because "
+        "another of no higher rate is better, by so much."
+    )
+    labels = (comparison.label for comparison in comparisons)
+    return Table.of(bd_columns(measures), comparisons, (note, *chosen_notes(labels)))
+
+
+def bd_records(
+    comparisons: Sequence[Comparison], up_to_bpp: float | None = None
+) -> list[dict[str, Any]]:
+    """Return a flat record for each comparison, at full precision; refused ones have a reason."""
+    return records(bd_columns((), up_to_bpp), comparisons)
+
+
+def _remark(comparison: Comparison) -> str:
+    rate = comparison.rate
+    if isinstance(rate, NoDelta):
+        return f"{rate.reason} (--any-overlap gives a number)" if rate.overlap else rate.reason
+    remarks = []
+    if comparison.left_out:
+        remarks.append(f"without {_off_front(comparison, ', ')}")
+    if comparison.few:
+        remarks.append("over few images")
+    if comparison.crossing is not None:
+        remarks.append(f"the curves cross at {comparison.crossing:.4g}")
+    return "; ".join(remarks)
+
+
+def _off_front(comparison: Comparison, separator: str) -> str:
+    points = (f"{p.label} {p.setting} by {p.below:.3g}" for p in comparison.left_out)
+    return separator.join(points)
+
+
+class _Drawn(NamedTuple):
+    """A curve of a figure's panels, with its BD-rate in each."""
+
+    system: str
+    curves: list[SystemCurve]
+    rates: list[Delta | NoDelta]  # by panel
+
+    @property
+    def bpp(self) -> tuple[float, float]:
+        every = [point.bpp for curve in self.curves for point in curve.points]
+        return min(every), max(every)
+
+    def rate(self, place: int) -> Delta | NoDelta:
+        return self.rates[place]
+
+
+def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
+    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
+
+    anchor: label that they are against.
+    """
+    anchors = [panel.of_label(anchor) for panel in panels]
+    drawn = []
+    for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
+        mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
+        known = [curve for curve in mine if curve]
+        rates: list[Delta | NoDelta] = []
+        for panel, curve, other in zip(panels, mine, anchors, strict=True):
+            if other is None or curve is None or curve.name == other.name:
+                rates.append(NoDelta(""))
+            else:
+                rates.append(bd_rate(other.rates(panel.measure), curve.rates(panel.measure)))
+        drawn.append(_Drawn(known[0].system.name, known, rates))
+    columns = [
+        Column("system", "system"),
+        Column("from", lambda d: "here" if d.curves[0].measured else "published"),
+        Column("points", lambda d: max(len(curve.points) for curve in d.curves), "d"),
+        Column("bpp", "bpp", lambda ends: _range(ends[0], ends[1], ".3f")),
+    ]
+    columns += [
+        Column(
+            f"BD-rate, {short_name(panel.measure)} (%)",
+            partial(_Drawn.rate, place=place),
+            partial(_delta, form="+.1f"),
+        )
+        for place, panel in enumerate(panels)
+    ]
+    against = next((curve.system.name for curve in anchors if curve), anchor)
+    notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
+    decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
+    if decades:
+        notes.append(f"{listed(decades)} by its logarithm.")
+    doubtful = grouped(
+        (of.system, f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %")
+        for of in drawn
+        for panel, delta in zip(panels, of.rates, strict=True)
+        if isinstance(delta, Delta) and delta.doubtful
+    )
+    if doubtful:
+        shares = [f"{system} ({', '.join(of)})" for system, of in doubtful.items()]
+        words = counted_list(shares, most=LONGEST_LIST)
+        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
+    return Table.of(columns, drawn, notes)
+
+
+def _ends(interval: Interval | tuple[float, float] | None) -> str:
+    return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
+
+
+def _delta(delta: Delta | NoDelta, form: str = "+.2f") -> str:
+    if isinstance(delta, NoDelta):
+        return NOTHING
+    mark = DOUBTFUL if delta.doubtful else ""
+    return f"{delta.value:{form}}{mark}"
+
+
+def compare_all(
+    summary: Summary,
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None,
+    any_overlap: bool = False,
+) -> tuple[list[Comparison], tuple[Table, Table] | str]:
+    """Return BD-rates, and their tables (overview, details) or why there are none."""
+    if anchor not in summary.labels:
+        others = ", ".join(summary.labels)
+        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
+    if len(summary.labels) == 1:
+        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
+    comparisons = [
+        comparison
+        for measure in measures
+        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
+    ]
+    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table(comparisons, measures, anchor))

@@ -1,0 +1,140 @@
+"""What was measured, as tables and notes: means of points, drawings, the networks behind them."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from benchmark.compare.interval import DrawSpread, Interval
+from benchmark.compare.published.curves import SystemCurve
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import Measure
+from benchmark.rows.comparable import Mean
+from benchmark.rows.summarise import REAL_TO_ESTIMATED, SECONDS, Edition, Point, Summary
+from benchmark.rows.systems import chosen_on, shared_label, training
+from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals
+
+NETWORK_HEADERS = (
+    *("work (kMAC/px)", "training (10^15 MAC)"),
+    *("optimiser", "steps of a network"),
+)
+COUNT_NOTE = "A count in brackets: the mean is over that number of images only."
+IDENTICAL_NOTE = f"{ENDLESS} n: n images came back identical; they are not in the mean."
+FEW_NOTE = (
+    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
+)
+DRAWS_NOTE = (
+    "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
+    "the mean over drawings."
+)
+
+
+def means_table(summary: Summary, measures: Sequence[Measure]) -> Table:
+    """Return a row for each point; each mean is over the row's images unless it says otherwise.
+
+    Columns without any value are left out.
+    """
+
+    def images(point: Point) -> str:
+        return f"{point.images} of {summary.images}" if point.missing else str(point.images)
+
+    columns = [
+        Column("codec", "label"),
+        Column("setting", lambda point: str(point.setting)),
+        Column("images", images, str),
+        Column("bpp", "bpp", ".4f"),
+        *(Column(m.label, partial(_mean_of_metric, m), str) for m in measures),
+        Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, ".4f"), str),
+    ]
+    columns += [
+        Column(f"{name.partition('_')[0]} (s)", partial(_mean, name, ".2g"), str)
+        for name in SECONDS
+    ]
+    if any(point.failed for point in summary.points):
+        columns.append(Column("failed", lambda point: str(point.failed or ""), str))
+    table = Table.of(columns, summary.points)
+    text = "".join(cell for row in table.rows for cell in row[3:])
+    signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
+    notes = [note for sign, note in signs if sign in text]
+    return table._replace(notes=(*notes, *chosen_notes(summary.labels))).filled(always=4)
+
+
+def _mean_of_metric(measure: Measure, point: Point) -> str | None:
+    mean = point.means[measure.column]
+    few = mean.value is not None and measure.few(mean.images)
+    form = f".{decimals(measure.label)}f"
+    return _mean(measure.column, form, point, FEW_MARK if few else "")
+
+
+def _mean(name: str, form: str, point: Point, mark: str = "") -> str | None:
+    """Return a mean of a point in words: over how many images, and how many are infinite."""
+    mean: Mean | None = point.means.get(name)
+    if mean is None:
+        return None
+    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
+    if mean.value is None:
+        return endless or None
+    count = str(mean.images) if mean.images != point.images else ""
+    inside = ", ".join(part for part in (count, endless) if part)
+    return f"{mean.value:{form}}{mark}" + (f" ({inside})" if inside else "")
+
+
+def draws_table(spreads: Sequence[DrawSpread]) -> Table:
+    """Return a row for each spread over drawings, with the spread over images beside it."""
+
+    def value(name: str, spread: DrawSpread) -> str:
+        value: float | Interval | tuple[float, float] | None = getattr(spread, name)
+        if value is None:
+            return NOTHING
+        ends = value if isinstance(value, tuple) else (value,)
+        return " to ".join(f"{end:.{decimals(spread.measure.label)}f}" for end in ends)
+
+    columns = (
+        Column("codec", "label"),
+        Column("setting", lambda spread: str(spread.setting)),
+        Column("metric", "measure.label"),
+        Column("draws", "draws", "d"),
+        Column("mean", partial(value, "mean"), str),
+        Column("over draws", partial(value, "over_draws"), str),
+        Column("over images", partial(value, "over_images"), str),
+    )
+    return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
+
+
+def training_cells(edition: Edition) -> tuple[str, str, str, str]:
+    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
+    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
+    if not (fingerprint and edition.build.fingerprint.startswith(fingerprint)):
+        return ("", "", "", "")
+    return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
+
+
+def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the sentences on networks whose realism was chosen by a metric on a dataset.
+
+    >>> chosen_notes(["jpeg", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
+    ('Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro.',)
+    """
+    choices = [(chosen_on(label), label) for label in dict.fromkeys(labels)]
+    return tuple(
+        f"Realism chosen on {choice[0]} by {choice[1]}: "
+        f"{shared_label([label for of, label in choices if of == choice])}."
+        for choice in dict.fromkeys(choice for choice, _ in choices)
+        if choice
+    )
+
+
+def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:
+    """Return sentences on work and training of the curves' networks, and on how they were chosen.
+
+    Networks are those that are bundled.
+    """
+    measured = {curve.name: curve.edition for curve in curves if curve.edition}
+    names: dict[str, list[str]] = {}
+    for name, edition in measured.items():
+        if any(cells := training_cells(edition)):
+            names.setdefault(", ".join(cell or NOTHING for cell in cells), []).append(name)
+    sentences = []
+    if names:
+        heads = ", ".join(NETWORK_HEADERS)
+        parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
+        sentences.append(f"{heads[0].upper()}{heads[1:]}: {parts}.")
+    return [*sentences, *chosen_notes(edition.label for edition in measured.values())]
