@@ -13,7 +13,8 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import named_images
 from benchmark.show.figures.rate_curve import draw_panel, shown
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
-from benchmark.show.figures.texts import add_legend, panels_note
+from benchmark.show.figures.texts import add_legend
+from benchmark.show.phrases import panels_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

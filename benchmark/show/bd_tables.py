@@ -10,8 +10,8 @@ from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.compare.published.curves import Panel, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
-from benchmark.show.figures.texts import grouped, listed, metric_names
 from benchmark.show.means import chosen_notes
+from benchmark.show.phrases import grouped, listed, metric_names
 from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records
 from benchmark.system.text import counted
 from benchmark.system.text import listed as counted_list

@@ -13,6 +13,7 @@ from benchmark.compare.published.curves import dataset_title
 from benchmark.compare.published.points import Text
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import TIMED, Summary
+from benchmark.show import phrases
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
 from benchmark.show.table import NOTHING, Column, Table, records
@@ -98,7 +99,8 @@ def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
             if {ENCODE, DECODE} <= of.keys()
         ]
         unit = f"s per image of {dataset_title(dataset)}"
-        result += [Block(unit, f"published, {machine}", False, _ordered(bars))] * bool(bars)
+        if bars:
+            result.append(Block(unit, f"published, {machine}", False, _ordered(bars)))
     return result
 
 
@@ -127,7 +129,7 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
     share = width / (1 if width == WIDTHS["column"] else len(blocks))
     names = [
         [
-            texts.wrapped(bar.name + texts.CAVEAT * bool(bar.caveats), NAME_SHARE * share)
+            texts.wrapped(phrases.marked(bar.name, bar.caveats), NAME_SHARE * share)
             for bar in block.bars
         ]
         for block in blocks
@@ -135,7 +137,7 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
     lines = max(name.count("\n") + 1 for of_block in names for name in of_block)
     height = EDGE_INCHES + max(map(len, names)) * ROW_INCHES * lines
     every = [(block, bar) for block in blocks for bar in block.bars]
-    caveats = texts.grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
+    caveats = phrases.grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
     with figure_style():
         figure, every_axes, _ = texts.panel_figure(len(blocks), height)
         for axes, block, of_block in zip(every_axes, blocks, names, strict=True):
@@ -167,12 +169,12 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
             Line2D([], [], label=stage, marker=marker, color=colour, linestyle="")
             for stage, (colour, marker) in STAGES.items()
         ]
-        texts.add_legend(figure, handles, texts.caveat_note(caveats))
-    caption = texts.brief(
+        texts.add_legend(figure, handles, phrases.caveat_note(caveats))
+    caption = phrases.brief(
         "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
         "a bar spans a codec's settings.",
-        "Compare within a panel alone: machines differ." * (len(blocks) > 1),
-        texts.caveat_note(caveats),
+        "Compare within a panel alone: machines differ." if len(blocks) > 1 else None,
+        phrases.caveat_note(caveats),
     )
     rows = [{"block": block, "bar": bar} for block, bar in every]
     table = Table.of(COLUMNS, rows)
@@ -204,9 +206,9 @@ COLUMNS = (
 def _details(blocks: Sequence[Block]) -> list[str]:
     parts = []
     for block in blocks:
-        timed = texts.grouped((bar.timed, bar.name) for bar in block.bars)
+        timed = phrases.grouped((bar.timed, bar.name) for bar in block.bars)
         if not block.measured:
-            parts.append(f"{block.where}, {block.unit}: {texts.by_name(timed)}.")
+            parts.append(f"{block.where}, {block.unit}: {phrases.by_name(timed)}.")
             continue
         parts.append(
             f"{block.where}: measured one cell at a time with nothing else running; the mark "
@@ -214,10 +216,10 @@ def _details(blocks: Sequence[Block]) -> list[str]:
         )
         parts += [f"{', '.join(names)}: timed is {what}." for what, names in timed.items()]
         parts += [f"{bar.name}: {', '.join(bar.caveats)}." for bar in block.bars if bar.caveats]
-        gpu = [bar.name for bar in block.bars if bar.gpu]
-        parts += [f"On a GPU: {', '.join(gpu)}."] * bool(gpu)
-        untimed = f"Not or not wholly timed there: {', '.join(block.untimed)}."
-        parts += [untimed] * bool(block.untimed)
+        if gpu := [bar.name for bar in block.bars if bar.gpu]:
+            parts.append(f"On a GPU: {', '.join(gpu)}.")
+        if block.untimed:
+            parts.append(f"Not or not wholly timed there: {', '.join(block.untimed)}.")
     if len({block.unit for block in blocks}) > 1:
         parts.append("Units and machines differ between the panels: compare within one alone.")
     return parts

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.published.curves import SystemCurve
 from benchmark.rows.systems import kind
+from benchmark.show import phrases
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import Style, figure_style, line
 from benchmark.show.table import Column, Table, records
@@ -66,7 +67,10 @@ def draw_costs(
                 system, name = point.curve.system, point.curve.name
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not point.measured, own=own)
-                look |= {"linestyle": "", "label": name + texts.CAVEAT * bool(point.curve.caveats)}
+                look |= {
+                    "linestyle": "",
+                    "label": phrases.marked(name, point.curve.caveats),
+                }
                 (handle,) = axes.plot(point.value, point.bd_rate, **look)
                 handles.setdefault(name, handle)
             axes.set_xscale("log")
@@ -82,10 +86,10 @@ def draw_costs(
         every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
-        marks = texts.caveat_note(texts.caveats(point.curve for point in points))
-        note = " ".join(filter(None, [TYPICAL * typical, marks]))
+        marks = phrases.caveat_note(phrases.caveats(point.curve for point in points))
+        note = " ".join(filter(None, [TYPICAL if typical else "", marks]))
         texts.add_legend(figure, list(handles.values()), note)
-    caption = texts.brief(
+    caption = phrases.brief(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,

@@ -13,6 +13,7 @@ from benchmark.errors import BenchError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import GROUPS, family, kind, option_count, plainness, trained_on
+from benchmark.show import phrases
 from benchmark.show.bd_tables import rate_table
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
@@ -61,7 +62,7 @@ def draw_rate_curves(
     panels, absent = shown(panels, anchor, named)
     if not panels:
         return None
-    images = texts.images_of(panels)
+    images = phrases.images_of(panels)
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
         figure, every_axes, width = texts.panel_figure(len(panels))
@@ -72,19 +73,18 @@ def draw_rate_curves(
         ordered = [handles[name] for name in chosen_names(panels, anchor, None) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        texts.add_legend(figure, ordered, texts.panels_note(panels), groups)
+        texts.add_legend(figure, ordered, phrases.panels_note(panels), groups)
     measures = [panel.measure for panel in panels]
     count = len({curve.name for panel in panels for curve in panel.curves})
-    caption = texts.brief(
-        f"{texts.metric_names(measures)} against rate on {dataset} ({images} images), means over "
+    caption = phrases.brief(
+        f"{phrases.metric_names(measures)} against rate on {dataset} ({images} images), means over "
         "images.",
-        *texts.scale_sentences(measures),
-        "Bars: 95 % intervals over images." * bool(_with_bars(panels)),
-        texts.panels_note(panels),
-        f"{count} of {count + len(absent)} curves." * bool(absent),
+        *phrases.scale_sentences(measures),
+        "Bars: 95 % intervals over images." if _with_bars(panels) else None,
+        phrases.panels_note(panels),
+        f"{count} of {count + len(absent)} curves." if absent else None,
     )
-    details = [*curve_details(panels, dataset, summary)]
-    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    details = [*curve_details(panels, dataset, summary), *phrases.not_drawn(absent)]
     table = rate_table(panels, anchor)
     return texts.Drawing(figure, caption, records(panels), table, tuple(details))
 
@@ -122,7 +122,7 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted(measure)
-    name = curve.name + texts.CAVEAT * bool(curve.caveats)
+    name = phrases.marked(curve.name, curve.caveats)
     properties |= {"label": name, "gid": curve.system.group}
     (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
     for point in curve.points:
@@ -187,19 +187,23 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
-    yield f"{dataset}: means over {texts.images_of(panels)} images; rates are {average}."
-    yield from (texts.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels)
+    yield f"{dataset}: means over {phrases.images_of(panels)} images; rates are {average}."
+    yield from (
+        phrases.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
+    )
     if summary is not None:
         yield f"Protocol of rates: {summary.protocols['coding']}."
         if summary.dropped:
             yield f"Restricted to the images that all points have; left out: {summary.dropped}."
-        yield from texts.mixed_sentences(summary)
-    origins = texts.grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
+        yield from phrases.mixed_sentences(summary)
+    origins = phrases.grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
     yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
     if published:
-        sources = texts.grouped((p.source + ORIGINS[p.how], c.system.name) for _, c, p in published)
-        yield f"Published (open markers, broken lines): {texts.by_name(sources)}."
-    errors = texts.grouped(
+        sources = phrases.grouped(
+            (p.source + ORIGINS[p.how], c.system.name) for _, c, p in published
+        )
+        yield f"Published (open markers, broken lines): {phrases.by_name(sources)}."
+    errors = phrases.grouped(
         (measure.label, f"{c.name} ± {p.value_error:g}")
         for measure, c, p in published
         if p.value_error
@@ -207,18 +211,20 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
     rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1"})
     if rules:
-        yield f"Published rates are as their sources count them ({texts.listed(rules)})."
-    notes = texts.grouped((p.note, c.name) for _, c, p in published if p.note)
-    yield from (f"{texts.by_name({note: names})}." for note, names in notes.items())
-    trained = texts.grouped(
+        yield f"Published rates are as their sources count them ({phrases.listed(rules)})."
+    notes = phrases.grouped((p.note, c.name) for _, c, p in published if p.note)
+    yield from (f"{phrases.by_name({note: names})}." for note, names in notes.items())
+    trained = phrases.grouped(
         (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
     )
     if trained:
-        words = "; ".join(f"{metric} of {texts.listed(names)}" for metric, names in trained.items())
+        words = "; ".join(
+            f"{metric} of {phrases.listed(names)}" for metric, names in trained.items()
+        )
         yield f"In the training loss: {words}."
     yield from network_sentences(curve for _, curve in curves)
-    marked = texts.caveats(curve for _, curve in curves)
-    yield from (f"{texts.by_name({text: names})}." for text, names in marked.items())
+    marked = phrases.caveats(curve for _, curve in curves)
+    yield from (f"{phrases.by_name({text: names})}." for text, names in marked.items())
     beyond = {c.name for _, c, p in points if c.measured and p.bpp > CROP_BPP}
     if beyond:
         yield f"Points beyond {CROP_BPP:g} bpp are not shown: {', '.join(sorted(beyond))}."
@@ -227,11 +233,11 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
         yield f"Points that are not comparable are left out: {', '.join(refused)}."
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
-        yield f"{texts.listed(of_sets)}: one value of the whole set, no mean."
+        yield f"{phrases.listed(of_sets)}: one value of the whole set, no mean."
     if bars := _with_bars(panels):
-        words = texts.listed(bars)
+        words = phrases.listed(bars)
         yield f"Bars are 95 % intervals of {words} over images (infinitesimal jackknife)."
-    yield from texts.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
+    yield from phrases.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
 
 
 def shown(
@@ -248,7 +254,8 @@ def shown(
     for panel in panels:
         curves = [curve for curve in panel.curves if curve.name in kept]
         curves.sort(key=lambda curve: kept.index(curve.name))
-        cut += [panel._replace(curves=tuple(curves))] * bool(curves)
+        if curves:
+            cut.append(panel._replace(curves=tuple(curves)))
     return cut, [name for name in chosen_names(panels, anchor, None) if name not in kept]
 
 

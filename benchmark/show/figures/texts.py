@@ -2,18 +2,16 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.builds import build_words
-from benchmark.compare.published.curves import Panel, SystemCurve
-from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.compare.published.curves import Panel
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Edition, Summary
-from benchmark.rows.systems import SIZE, short_names, short_version
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import short_names
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.table import Table
@@ -31,11 +29,6 @@ CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
 LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
 EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
 MOST_ROWS = 6  # of a group's entries in one column of the legend
-MOST_WORDS = 60  # of a caption
-LOWER = "Arrow down: lower is better."
-DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
-CAVEAT = "*"
-MIXED = "Protocols mixed: see the details."
 DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
     "pdf": ("CreationDate", "Producer", "Creator"),
     "png": ("Software",),
@@ -190,7 +183,7 @@ def axis_words(measure: Measure, few_images: int = 0) -> str:
     >>> axis_words(Measure("fd", "FD", "lower"), 24)
     'FD ↓\\n24 images: biased upward'
     """
-    words = measure.axis_label + " ↓" * (measure.better == "lower")
+    words = f"{measure.axis_label} ↓" if measure.better == "lower" else measure.axis_label
     return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
 
 
@@ -198,126 +191,6 @@ def few_images(panel: Panel) -> int:
     """Return the least number of images of a distribution metric that are few; 0 for none."""
     counts = {point.images or 0 for curve in panel.measured for point in curve.points}
     return min(filter(panel.measure.few, counts), default=0)
-
-
-def few_sentences(measures: Iterable[Measure]) -> list[str]:
-    """Return the sentence on metrics of whole sets that are over few images here."""
-    start = f"Over fewer than {FEW_IMAGES} images,"
-    return [
-        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
-        for why, names in grouped((measure.over_few, measure.label) for measure in measures).items()
-    ]
-
-
-def scale_sentences(measures: Iterable[Measure]) -> list[str]:
-    """Return the sentences on decibels and arrows that these metrics' axes need."""
-    measures = list(measures)
-    lower = any(measure.better == "lower" for measure in measures)
-    return [DECIBELS] * any(measure.saturating for measure in measures) + [LOWER] * lower
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them.
-
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
-    """
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group names by sentence, of pairs (sentence, name); each name once."""
-    groups: dict[str, list[str]] = {}
-    for sentence, name in dict.fromkeys(pairs):
-        groups.setdefault(sentence, []).append(name)
-    return groups
-
-
-def by_name(groups: Mapping[str, Sequence[str]]) -> str:
-    """Return "names: sentence" of grouped names, with semicolons between."""
-    return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
-
-
-def protocol_sentence(measure: Measure, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
-    """Return the sentence on the protocols of a metric's values, with the names of their curves."""
-    start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
-    rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
-    return f"{start} {measure.label}: {rules}."
-
-
-def capitalised(text: str) -> str:
-    """Return a text as a sentence: with a capital and a full stop."""
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
-    """Return the names of measured curves by caveat."""
-    return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
-
-
-def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
-    """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
-
-    It is what all caveats have in common, if anything.
-    """
-    parts = [caveat.split("; ") for caveat in groups]
-    common = [part for part in parts[0] if all(part in of for of in parts)] if parts else []
-    words = "; ".join(common) or "a caveat: see the details"
-    return f"{CAVEAT} {words}." if groups else ""
-
-
-def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
-    """Return the line inside a figure: published points, mixed protocols, caveats."""
-    parts = ["Open markers: published."] * any(not curve.measured for curve in curves)
-    return " ".join(filter(None, [*parts, MIXED * mixed, caveat_note(caveats(curves))]))
-
-
-def panels_note(panels: Sequence[Panel]) -> str:
-    """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
-    mixed = any(len(panel.names_by_protocol) > 1 for panel in panels)
-    return curves_note([curve for panel in panels for curve in panel.curves], mixed)
-
-
-def brief(*sentences: str) -> str:
-    """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
-    kept: list[str] = []
-    for sentence in filter(None, sentences):
-        if len(" ".join([*kept, sentence]).split()) <= MOST_WORDS:
-            kept.append(sentence)
-    return " ".join(kept)
-
-
-def metric_names(measures: Iterable[Measure]) -> str:
-    """Return metrics as a sentence names them, without units."""
-    return listed([measure.label.partition(" (dB)")[0] for measure in measures])
-
-
-def images_of(panels: Iterable[Panel]) -> str:
-    """Return the numbers of images that the means are over: of measured curves, if any."""
-    every = [curve for panel in panels for curve in panel.curves]
-    curves = [curve for curve in every if curve.measured] or every
-    counts = {point.images for curve in curves for point in curve.points if point.images}
-    return " or ".join(map(str, sorted(counts)))
-
-
-def mixed_sentences(summary: Summary) -> list[str]:
-    """Return a sentence on the builds of codecs whose variants are of several, for notes.
-
-    Variants of one version are not mixed (some codecs have weights for each), nor those of other
-    sizes of the network.
-    """
-    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
-    for edition in (point.edition for point in summary.points):
-        key = edition.codec, edition.options.get(SIZE, "")
-        of_codec.setdefault(key, {})[edition.label] = edition
-    by_words = grouped(
-        (build_words(edition), label)
-        for editions in of_codec.values()
-        if len({edition.build for edition in editions.values()}) > 1
-        and len({short_version(edition.version) for edition in editions.values()}) > 1
-        for label, edition in editions.items()
-    )
-    return [f"Variants of several builds, never joined: {by_name(by_words)}."] * bool(by_words)
 
 
 def file_bytes(figure: "Figure", kind: str) -> bytes:

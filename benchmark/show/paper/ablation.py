@@ -21,6 +21,7 @@ from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import label_of
+from benchmark.show import phrases
 from benchmark.show.figures import style, texts
 from benchmark.show.figures.rate_curve import curve_details, draw_panel
 from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
@@ -166,16 +167,17 @@ def draw_ablation(
                 draw_panel(rows[1, place], _changes(panel, own, summary), styles, linear_rate=True)
         texts.title(rows[0, 0], f"{dataset}, {summary.images} images", width)
         entries = [handles[label] for label in summary.labels if label in handles]
-        texts.add_legend(figure, entries, texts.panels_note(panels))
-    caption = texts.brief(
+        texts.add_legend(figure, entries, phrases.panels_note(panels))
+    caption = phrases.brief(
         f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
         trained,
-        f"Below: changes from {own} at equal settings." * compared,
-        texts.panels_note(panels),
-        *texts.scale_sentences(panel.measure for panel in panels),
+        f"Below: changes from {own} at equal settings." if compared else None,
+        phrases.panels_note(panels),
+        *phrases.scale_sentences(panel.measure for panel in panels),
     )
     details = [*curve_details(panels, dataset, summary), trained]
-    details += [CHANGES.format(own)] * compared
+    if compared:
+        details.append(CHANGES.format(own))
     return texts.Drawing(figure, caption, records(panels), details=tuple(details))
 
 
@@ -198,7 +200,8 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
                 pair = points[label, point.setting], points[own, point.setting]
                 ends = None if label == own else change_interval(*pair, measure, percent)
                 changed.append(point._replace(value=change, interval=ends))
-        curves += [curve._replace(points=tuple(changed))] * bool(changed)
+        if changed:
+            curves.append(curve._replace(points=tuple(changed)))
     unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
     label = f"Change ({unit})" if unit else "Change"
     return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))

@@ -24,13 +24,13 @@ from benchmark.show.figures.complexity import draw_complexity
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_surface, left_out
 from benchmark.show.figures.style import Style
-from benchmark.show.figures.texts import images_of
 from benchmark.show.paper.ablation import ablation
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.distortions import distortions
 from benchmark.show.paper.figures import realism_plots
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure
+from benchmark.show.phrases import images_of
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here

@@ -25,9 +25,9 @@ from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import label_of, measured_names, short_names
 from benchmark.show.figures.pictures import PictureTile, draw_pictures, largest_square
 from benchmark.show.figures.style import by_label, look
-from benchmark.show.figures.texts import CAVEAT, brief, metric_names
 from benchmark.show.paper.request import Crop, FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
+from benchmark.show.phrases import CAVEAT, brief, marked, metric_names
 from benchmark.spec import CodecSpec
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
@@ -191,7 +191,7 @@ def _tile(
         **{key: row.get(key) for key in (measure.column, f"{measure.column}_protocol")},
     }
     values = {"Rate (bpp)": row["bpp"], measure.label: row.get(measure.column)}
-    return PictureTile(name + CAVEAT * bool(row["caveat"]), cut, values, record)
+    return PictureTile(marked(name, row["caveat"]), cut, values, record)
 
 
 def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
@@ -202,7 +202,8 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
         place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
         rate = f"{record['bpp']:.4f} bpp"
         origin = f"{record['system']}: {record['version']} at {record['setting']}, {rate}"
-        words = [origin, "recorded elsewhere" * record["recorded"], record["caveat"]]
+        recorded = "recorded elsewhere" if record["recorded"] else ""
+        words = [origin, recorded, record["caveat"]]
         lines.append(f"{place}. {', '.join(filter(None, words))}.")
     return lines
 

@@ -139,9 +139,10 @@ def distortions(results: PaperResults) -> PaperFigure:
     details = [
         "Contrast is reduced towards each channel's mean, the blur is Gaussian, the noise white.",
         f"Measured (protocols {rules}).",
-        *[f"{', '.join(elsewhere)}: recorded, of the same pixels."] * bool(elsewhere),
-        *(f"No {label}: {why}." for label, why in reasons.items()),
     ]
+    if elsewhere:
+        details.append(f"{', '.join(elsewhere)}: recorded, of the same pixels.")
+    details += (f"No {label}: {why}." for label, why in reasons.items())
     sentences = tuple(f"distortions have no {label}: {why}" for label, why in reasons.items())
     return PaperFigure(draw_pictures(tiles, len(tiles), caption, details), sentences)
 

@@ -29,11 +29,12 @@ from benchmark.show.figures.generations import draw_generations
 from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, names_meaning, styles
-from benchmark.show.figures.texts import Drawing, grouped
-from benchmark.show.figures.texts import metric_names as metric_words
+from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
+from benchmark.show.phrases import grouped, not_drawn
+from benchmark.show.phrases import metric_names as metric_words
 from benchmark.show.report.details import gone_sentences
 from benchmark.spec import facts_of
 
@@ -126,8 +127,8 @@ def _rd(request: FigureRequest) -> PaperFigure:
 
 def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
-    of_photographs = gone_sentences(result.stored.gone)
-    return PaperFigure(drawing, (*[absent] * (drawing is None), *more, *of_photographs))
+    sentences = [*more, *gone_sentences(result.stored.gone)]
+    return PaperFigure(drawing, (*sentences,) if drawing else (absent, *sentences))
 
 
 def _named(request: FigureRequest, result: Evidence) -> tuple[str, ...]:
@@ -174,7 +175,7 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             else:
                 lacking.append((f"No {cost} known of", curve.name))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
-    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    details += not_drawn(absent)
     of_anchor = panels[0].of_label(result.anchor)
     metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
     drawing = draw_costs(points, result.styles, result.title, metric, name, details)
@@ -242,7 +243,8 @@ def realism_plots(
     plots = []
     for bpp in rates:
         sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
-        plots += [PlotAtRate(bpp, sweeps)] * bool(sweeps)
+        if sweeps:
+            plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
     first, second = (panel.measure for panel in panels)
@@ -272,7 +274,8 @@ def _generations(request: FigureRequest) -> PaperFigure:
     labels = [curve.label for curve in curves]
     names = short_names(labels, {}) | by_label(look().label, labels)
     drawing = draw_generations(curves, measures, styles(labels), names, profile(name).title)
-    return PaperFigure(drawing, ("no generations: no metric has a value",) * (drawing is None))
+    absent = () if drawing else ("no generations: no metric has a value",)
+    return PaperFigure(drawing, absent)
 
 
 FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {

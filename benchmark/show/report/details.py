@@ -14,8 +14,9 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
-from benchmark.show.figures.texts import Drawing, capitalised, mixed_sentences
+from benchmark.show.figures.texts import Drawing
 from benchmark.show.means import NETWORK_HEADERS, chosen_notes, draws_table, training_cells
+from benchmark.show.phrases import capitalised, mixed_sentences
 from benchmark.show.table import Table, markdown
 from benchmark.system.text import counted, markdown_text, one_line
 
