@@ -1,0 +1,88 @@
+"""Hooks of mkdocs: pages that are made, and links that lead out of docs/.
+
+The site has two files of the project's root as pages, a page of the Python interface from its
+docstrings, and every other file that a page links to below `files/`.
+"""
+
+import posixpath
+import re
+from importlib import import_module
+from inspect import getdoc
+from pathlib import Path
+from typing import Any
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import benchmark
+
+ROOT = Path(__file__).parent.parent
+PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
+MADE = "benchmark.api.run.run", "benchmark.api.plot.plot"
+BOUNDARY = "benchmark.codec", "benchmark.facts", "benchmark.errors"
+INTRODUCTION = """# Interface
+
+What `import benchmark` offers, with every argument ([an introduction](python.md)), then the
+boundary: what a codec, a metric or a dataset of yours sees of the harness.
+
+"""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages and files that lie outside docs/."""
+    made = {name: (ROOT / source).read_text() for source, name in PAGES.items()}
+    for name, text in {**made, "api.md": interface()}.items():
+        files.append(File.generated(config, name, content=text))
+    for page in [*files.documentation_pages()]:
+        for target in LINK.findall(page.content_string):
+            path = outside(target, page.src_uri)
+            if path.startswith("files/") and files.get_file_from_path(path) is None:
+                source = ROOT / path.removeprefix("files/")
+                files.append(File.generated(config, path, abs_src_path=str(source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Have links that lead out of docs/ lead to their places in the site."""
+    here = page.file.src_uri
+
+    def moved(link: re.Match[str]) -> str:
+        path = outside(link[1], here)
+        return posixpath.relpath(path, posixpath.dirname(here) or ".") if path else link[1]
+
+    return LINK.sub(moved, markdown)
+
+
+def outside(target: str, page: str) -> str:
+    """Return where the site has a link's target; empty for a link within docs/."""
+    root = page in PAGES.values()  # whose links begin at the project's root
+    path = posixpath.normpath(
+        posixpath.join("" if root else "docs", posixpath.dirname(page), target)
+    )
+    if path.startswith("docs/"):
+        return path.removeprefix("docs/") if root else ""
+    return PAGES.get(path, f"files/{path}")
+
+
+def interface() -> str:
+    """Return the page of the Python interface: a line for each function, from its module."""
+    offered = {name: path for path, names in benchmark.INTERFACE.items() for name in names}
+    functions = (
+        f"::: {offered[name]}.{name}\n    options: {{heading: benchmark.{name}}}\n"
+        for name in sorted(offered)
+    )
+    modules = (f"::: {module}\n    options: {{heading: {module}}}\n" for module in BOUNDARY)
+    return INTRODUCTION + "\n".join([*functions, *modules])
+
+
+class Imported(griffe.Extension):
+    """Docstrings that get their parameters from `Request` and `Look` when they are imported."""
+
+    def on_function(self, *, func: griffe.Function, **_: Any) -> None:
+        """Take the docstring of the imported function."""
+        if func.path in MADE and func.docstring:
+            module, _, name = func.path.rpartition(".")
+            func.docstring.value = getdoc(getattr(import_module(module), name)) or ""
