@@ -1,4 +1,4 @@
-"""The documentation as a site: it is built without a warning, and has the interface's docstrings."""
+"""The documentation as a site: built without a warning, with the interface's docstrings."""
 
 import re
 import subprocess
