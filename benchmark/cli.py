@@ -1,18 +1,16 @@
-"""The command `bench`: one sub-command per verb. Imports nothing heavy, so that help is instant."""
+"""The command `bench`: a table of its verbs, of which one is imported, and the end of a command."""
 
-import ast
 import os
 import sys
 import warnings
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from pathlib import Path
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.exceptions import Abort, TyperException
 
-from benchmark.commands.verb import QuickValues, Verb
+from benchmark.commands.verb import CONTEXT, add_verb
 from benchmark.errors import (
     BenchError,
     DamagedResults,
@@ -21,9 +19,53 @@ from benchmark.errors import (
     memory_sentence,
     refused_path,
 )
-from benchmark.registry import COMMANDS, VERBS, load_command
 from benchmark.system.text import visible
 
+# Verbs by the panels of `bench --help`, as users need them: name, module, and what the list says.
+# A function of the verb's name is in the module, or `Verbs`; another name follows a colon.
+VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Measure": {
+        "run": ("benchmark.commands.run", "Encode, decode and score images; store the rows."),
+        "plan": ("benchmark.commands.run", "Count the cells of a run; estimate time and memory."),
+        "list": ("benchmark.commands.inventory:list_", "List codecs, datasets and metrics."),
+        "doctor": ("benchmark.commands.inventory", "Say what can be used here, and what lacks."),
+        "fetch": ("benchmark.commands.fetch", "Download a dataset or weights, checked."),
+        "rescore": ("benchmark.commands.run", "Compute the metrics that stored rows lack."),
+        "worker": ("baselines.commands.worker", "Measure a codec in an environment of its own."),
+    },
+    "Analyse": {
+        "report": ("benchmark.commands.report", "Draw figures and write tables of stored rows."),
+        "figures": ("benchmark.commands.figures", "Draw the figures of a paper."),
+        "rank": ("benchmark.commands.compare", "Rank codecs at a rate or a value of a metric."),
+        "tradeoff": ("benchmark.commands.compare", "Compare distortion at equal realism."),
+        "match": ("benchmark.commands.compare", "Compare codecs at the same quality."),
+        "bd": ("benchmark.commands.compare", "Compute BD-rate and BD-metric of two curves."),
+        "check": ("benchmark.commands.check", "Say whether a codec is worse than a reference."),
+        "baseline": ("benchmark.commands.check", "Save and list references for `bench check`."),
+        "published": ("benchmark.commands.published", "Show and compare published numbers."),
+        "explain": ("benchmark.commands.explain", "Name the rule that makes two curves differ."),
+    },
+    "Exchange": {
+        "pack": ("benchmark.commands.exchange", "Export and import streams with their rows."),
+        "export": ("benchmark.commands.exchange", "Export results for other tools."),
+        "merge": ("benchmark.commands.exchange", "Add results folders to another one."),
+        "audit": ("benchmark.commands.audit", "Verify rows, streams, packs and conversions."),
+        "review": ("benchmark.commands.review", "Review what an author sends."),
+        "site": ("benchmark.commands.review", "Write a leaderboard as a static site."),
+    },
+    "Learned codec": {
+        "train": ("baselines.commands.train", "Train a network, or resume its training."),
+        "ablation": (
+            "baselines.commands.train",
+            "Train and measure variants of the realism stage.",
+        ),
+        "encode": ("baselines.commands.images", "Encode an image."),
+        "decode": ("baselines.commands.images", "Decode a stream of any codec to an image."),
+        "checkpoint": ("baselines.commands.checkpoint", "Make checkpoints, and describe them."),
+    },
+}
+NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
+COMPLETES = "_BENCH_COMPLETE"  # variable by which a shell asks for completions
 # Python does not notice that the disk is full while it keeps the compiled form of a file.
 INCOMPLETE_CODE = (
     "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
@@ -31,63 +73,35 @@ INCOMPLETE_CODE = (
 )
 
 
-class Unloaded(TyperCommand):
-    """A verb whose module is not imported; its help is read from the source when it is shown."""
+def program(loaded: Collection[str]) -> typer.Typer:
+    """Return the command line; of verbs that are not in `loaded`, the list of verbs is all it has.
 
-    def _first_paragraph(self) -> str:
-        """Return the first paragraph of the docstring of a function or `Verbs`."""
-        module, _, verb = COMMANDS[self.name or ""].partition(":")
-        source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
-        for node in ast.parse(source.read_bytes()).body:
-            text = None
-            if isinstance(node, ast.FunctionDef) and node.name == verb:
-                text = ast.get_docstring(node)
-            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == verb:
-                text = ast.literal_eval(node.value.args[0])  # type: ignore[attr-defined]
-            if text:
-                return " ".join(text.partition("\n\n")[0].split())
-        return ""
-
-    help = property(_first_paragraph, lambda self, text: None)
-
-
-class BenchGroup(QuickValues, TyperGroup):
-    """The sub-commands of `registry.COMMANDS`, each imported when it runs."""
-
-    def list_commands(self, _ctx: Any) -> list[str]:
-        """Return the verbs in the order of their table."""
-        return [*COMMANDS]
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command of the first argument, and import it."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if name in COMMANDS:
-            holder, verb = typer.Typer(), load_command(name)
+    Importing all of them takes longer than many a command.
+    """
+    app = typer.Typer(
+        name="bench",
+        help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
+        epilog="`bench VERB --help` has the options of a verb, and examples.",
+        context_settings=CONTEXT,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_bench)
+    for panel, verbs in VERBS.items():
+        for name, (place, summary) in verbs.items():
+            listed: Any = {"short_help": summary, "rich_help_panel": panel}
+            verb = load(name, place) if name in loaded else lambda: None
             if isinstance(verb, typer.Typer):
-                holder.add_typer(verb, name=name)
+                app.add_typer(verb, name=name, **listed)
             else:
-                holder.command(name, cls=Verb)(verb)
-            command = typer.main.get_group(holder).commands[name]
-        return name, command, rest
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a sub-command; typer would end it silently at Ctrl-C."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("bench: interrupted", file=sys.stderr)
-            raise typer.Exit(130) from None
+                add_verb(app, verb, name, **listed)
+    return app
 
 
-app = typer.Typer(
-    name="bench",
-    cls=BenchGroup,
-    help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
-    epilog="`bench VERB --help` has the options of a verb, and examples.",
-    context_settings={"help_option_names": ["--help", "-h"]},
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+def load(name: str, place: str) -> Any:
+    """Import the function or the `Verbs` of a verb."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute or name)
 
 
 def _print_version(asked: bool) -> None:
@@ -101,7 +115,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _bench(
     version: Annotated[
         bool,
@@ -114,11 +127,6 @@ def _bench(
         ),
     ] = False,
 ) -> None: ...
-
-
-for _panel, _parts in VERBS.items():  # `BenchGroup` imports what is behind a name
-    for _name in " ".join(verbs for _, verbs in _parts).split():
-        app.command(_name.rstrip("_"), cls=Unloaded, rich_help_panel=_panel)(lambda: None)
 
 
 def _show_warning(
@@ -139,37 +147,41 @@ _shown: set[str] = set()  # sentences on results; a run reads some of them more 
 def main() -> None:
     """Run the command line; an explained failure is printed as one sentence, without traceback."""
     warnings.showwarning = _show_warning
+    words = sys.argv[1:]
     try:
-        sys.exit(app(sys.argv[1:], prog_name="bench", standalone_mode=False))
+        app = program(NAMES if COMPLETES in os.environ else words[:1])
+        sys.exit(app(words, prog_name="bench", standalone_mode=False))
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        sentence, code = _explained(error)
+        verb = " ".join(["bench", *(name for name in words[:1] if name in NAMES)])
+        sentence, code = _explained(error, verb)
         if sentence:
             print(f"bench: {visible(sentence)}", file=sys.stderr)
-        elif not isinstance(error, TyperException):  # which printed help
+        elif not isinstance(error, typer.TyperException):  # which printed help
             raise
         sys.exit(code)
 
 
-def _explained(error: Exception) -> tuple[str, int]:
-    """Return a sentence on a failure, empty for none, and the exit code."""
-    if isinstance(error, TyperException):
-        return usage_sentence(error), 2
+def _explained(error: Exception, verb: str) -> tuple[str, int]:
+    """Return a sentence on a failure of `verb`, empty for none, and the exit code."""
+    if isinstance(error, typer.TyperException):
+        return usage_sentence(error, verb), 2
     if isinstance(error, BenchError):
         return str(error), 2 if isinstance(error, (UsageError, Unavailable)) else 1
     if sentence := refused_path(error):  # that the user gave, looked up where it is needed
         return sentence, 2
-    if isinstance(error, Abort) and "marshal" in str(error.__cause__):  # an EOFError
+    if isinstance(error, typer.Abort) and "marshal" in str(error.__cause__):  # an EOFError
         return INCOMPLETE_CODE, 1
     return memory_sentence(error), 1
 
 
-def usage_sentence(error: TyperException) -> str:
+def usage_sentence(error: typer.TyperException, verb: str) -> str:
     """Return a mistake on the command line as one sentence; empty where help was printed instead.
 
-    It is typer's message with the nearest name, and the help to read.
+    It is typer's message with the nearest name, and the help to read, that of `verb` where the
+    error has no other.
     """
     message = " ".join(error.format_message().split()).rstrip(".")
     if not message:
@@ -189,6 +201,6 @@ def usage_sentence(error: TyperException) -> str:
         elif "points" in known:
             hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"
-    command = context.command_path if context is not None else "bench"
+    command = context.command_path if context is not None else verb
     see = " See" if message.endswith("?") else "; see"
     return f"{message[0].lower()}{message[1:]}{see} `{command} --help`"

@@ -58,9 +58,17 @@ class Option(NamedTuple):
     python: str = ""  # more help for Python
 
 
+def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A002
+    """Return the declaration of an option that one verb has; `facts` as in `Option`.
+
+    csv_file: Annotated[Path | None, opt(TARGET, "Also write this file.", "--csv")] = None
+    """
+    return Option(panel, help, flags, **facts)
+
+
 def option(default: Any, panel: str, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002
     """Return a dataclass field with the declaration of an option; `facts` as in `Option`."""
-    return field(default=default, metadata={"option": Option(panel, help, flags, **facts)})
+    return field(default=default, metadata={"option": opt(panel, help, *flags, **facts)})
 
 
 def declared(made: type[Any]) -> dict[str, tuple[Field[Any], Option]]:

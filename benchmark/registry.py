@@ -1,4 +1,4 @@
-"""Registry of codecs, metrics, datasets and commands as text: listing them imports none."""
+"""Registry of codecs, metrics and datasets as text: listing them imports none."""
 
 import platform
 import sys
@@ -178,41 +178,6 @@ DATASETS = {
 }
 
 
-# Sub-commands by the panels of `bench --help`, as users need them, and by module: functions for
-# Typer, or `typer.Typer`s; `_` ends the name of a builtin.
-VERBS = {
-    "Measure": (
-        ("benchmark.commands.run", "run plan"),
-        ("benchmark.commands.inventory", "list_ doctor"),
-        ("benchmark.commands.fetch", "fetch"),
-        ("benchmark.commands.run", "rescore"),
-        ("baselines.commands.worker", "worker"),
-    ),
-    "Analyse": (
-        ("benchmark.commands.report", "report"),
-        ("benchmark.commands.figures", "figures"),
-        ("benchmark.commands.compare", "rank tradeoff match bd"),
-        ("benchmark.commands.check", "check baseline"),
-        ("benchmark.commands.published", "published"),
-        ("benchmark.commands.explain", "explain"),
-    ),
-    "Exchange": (
-        ("benchmark.commands.exchange", "pack export merge"),
-        ("benchmark.commands.audit", "audit"),
-        ("benchmark.commands.review", "review site"),
-    ),
-    "Learned codec": (
-        ("baselines.commands.train", "train ablation"),
-        ("baselines.commands.images", "encode decode"),
-        ("baselines.commands.checkpoint", "checkpoint"),
-    ),
-}
-COMMANDS = {
-    verb.rstrip("_"): f"{module}:{verb}"
-    for parts in VERBS.values()
-    for module, verbs in parts
-    for verb in verbs.split()
-}
 # Extra of the project that brings a package which the core does without.
 EXTRAS = {
     "piq": "iqa", "pyiqa": "iqa", "psnr_hvsm": "iqa", "pycvvdp": "iqa",
@@ -257,11 +222,6 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
         DISTRIBUTION_METRICS[name].space if name in DISTRIBUTION_METRICS else name for name in names
     ]
     return tuple(dict.fromkeys(of_images))
-
-
-def load_command(name: str) -> Any:
-    """Import what is behind a sub-command: a function, or a `typer.Typer`."""
-    return _named("command", COMMANDS, name)
 
 
 def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:

@@ -12,10 +12,9 @@ import typer
 import benchmark
 from baselines.commands.train import Half
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import ORIGIN, TARGET, TRAINED
+from benchmark.option import ORIGIN, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
@@ -35,13 +34,13 @@ Examples:
 """)
 
 
-@checkpoint.command("import")
+@checkpoint.verb("import")
 def import_weights(
     file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
-    steps: Annotated[int, opt(TRAINED, STEPS, min=0)] = 5_000_000,
+    steps: Annotated[int, opt(TRAINED, STEPS, least=0)] = 5_000_000,
     training_data: Annotated[
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
@@ -71,13 +70,13 @@ def import_weights(
     print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
 
 
-@checkpoint.command("card")
+@checkpoint.verb("card")
 def make_card(
     file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
     training_data: Annotated[str | None, opt(TRAINED, TRAINING_DATA)] = None,
-    steps: Annotated[int | None, opt(TRAINED, STEPS, min=0)] = None,
+    steps: Annotated[int | None, opt(TRAINED, STEPS, least=0)] = None,
     crops: Annotated[
-        int | None, opt(TRAINED, "Crops seen in training, for the card.", min=0)
+        int | None, opt(TRAINED, "Crops seen in training, for the card.", least=0)
     ] = None,
     command: Annotated[str | None, opt(TRAINED, "Command that trained it, for the card.")] = None,
     commit: Annotated[
@@ -196,7 +195,7 @@ def _crops() -> "list[Pixels]":
     return [benchmark.read_image(image.path).pixels[-CROP:, -CROP:] for image in images]
 
 
-@checkpoint.command("info")
+@checkpoint.verb("info")
 def info(
     file: Annotated[Path, typer.Argument(help="A checkpoint: elic-3.safetensors.")],
     as_json: options.AsJson = False,

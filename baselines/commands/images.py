@@ -11,11 +11,10 @@ import typer
 import benchmark
 from benchmark.codec import bits_per_pixel
 from benchmark.commands import options
-from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, CorruptStream, ImageRefused, Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import CODED, MANNER
+from benchmark.option import CODED, MANNER, opt
 from benchmark.plugins import one_line
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import use_device

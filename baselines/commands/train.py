@@ -9,11 +9,10 @@ import typer
 
 import benchmark
 from benchmark.commands import output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, opt
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_file
 
@@ -32,7 +31,7 @@ RecipeName = Annotated[
 ]
 MaxMinutes = Annotated[
     float | None,
-    opt(MANNER, "Stop after this time with everything saved; the same command resumes.", min=0),
+    opt(MANNER, "Stop after this time with everything saved; the same command resumes.", least=0),
 ]
 ValidationName = Annotated[
     str | None,
@@ -103,12 +102,12 @@ def train(
     ] = None,
     validation: ValidationName = None,
     seed: Annotated[
-        int | None, opt(TRAINED, "Seed of weights and crops, in place of the recipe's.", min=0)
+        int | None, opt(TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0)
     ] = None,
     precision: Precision = None,
     accumulate: Annotated[
         int | None,
-        opt(TRAINED, "Compute gradients in so many parts of a batch, for less memory.", min=1),
+        opt(TRAINED, "Compute gradients in so many parts of a batch, for less memory.", least=1),
     ] = None,
     check: Annotated[
         bool,
@@ -117,11 +116,13 @@ def train(
     save_minutes: Annotated[
         float | None,
         opt(
-            MANNER, "Save so often; default: by cost, 1 % of the time, at most each minute.", min=0
+            MANNER,
+            "Save so often; default: by cost, 1 % of the time, at most each minute.",
+            least=0,
         ),
     ] = None,
     milestone_steps: Annotated[
-        int, opt(MANNER, "Keep a state for good every so many steps; 0: none.", min=0)
+        int, opt(MANNER, "Keep a state for good every so many steps; 0: none.", least=0)
     ] = 0,
     log: Annotated[
         list[str] | None,

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, ProgramFailed, UsageError
-from benchmark.option import TARGET
+from benchmark.option import TARGET, opt
 from benchmark.system.atomic import write_file
 from benchmark.system.programs import find_program, run_program
 
@@ -38,7 +37,7 @@ Examples:
 """)
 
 
-@worker.command("new")
+@worker.verb("new")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the codec: hpcm.")],
     out: Annotated[Path, opt(TARGET, "Folder for the contender file.")] = Path("contenders"),
@@ -78,7 +77,7 @@ def new(
     print(f"Next: bench worker check {out / f'{plain}.toml'}")
 
 
-@worker.command("setup")
+@worker.verb("setup")
 def setup(file: File) -> None:
     """Clone the repository, make the environment, download and verify the weights: what is absent.
 
@@ -107,7 +106,7 @@ def setup(file: File) -> None:
     print(f"Next: bench worker check {file}")
 
 
-@worker.command("check")
+@worker.verb("check")
 def check(file: File) -> None:
     """Code three pictures of odd sizes at each setting, and decode each from its bytes, twice.
 

@@ -11,10 +11,9 @@ import typer
 
 from benchmark.commands import options, output
 from benchmark.commands.audit_rows import audit_rows
-from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, MEASURED, ORIGIN
+from benchmark.option import MANNER, MEASURED, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
@@ -31,10 +30,10 @@ Examples:
   bench audit decode results
   bench audit pack results/packs/vtm-23.13.tar
 """)
-audit.command("rows")(audit_rows)
+audit.verb("rows")(audit_rows)
 
 
-@audit.command("decode")
+@audit.verb("decode")
 @takes(Request, "device jobs timeout_seconds weights_dir vtm_dir")
 def audit_decode(
     request: Request,
@@ -42,7 +41,7 @@ def audit_decode(
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     levels: Annotated[
-        int, opt(MANNER, "Largest difference of 8-bit levels that is no fault.", min=0, max=255)
+        int, opt(MANNER, "Largest difference of 8-bit levels that is no fault.", least=0, most=255)
     ] = 1,
     as_json: options.AsJson = False,
 ) -> None:
@@ -75,7 +74,7 @@ def audit_decode(
     raise typer.Exit(1 if result.problems else 0)
 
 
-@audit.command("pack")
+@audit.verb("pack")
 @takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all")
 def audit_pack(
     request: Request,
@@ -128,7 +127,7 @@ def audit_pack(
     raise typer.Exit(1 if result.contradictions else 0)
 
 
-@audit.command("colour-round-trip")
+@audit.verb("colour-round-trip")
 @takes(Request, "dataset limit data_dir vtm_dir packs flatten")
 def audit_colour_round_trip(
     request: Request,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import TARGET
+from benchmark.option import TARGET, opt
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.text import counted
 

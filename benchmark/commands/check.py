@@ -150,7 +150,7 @@ Examples:
 """)
 
 
-@baseline.command("save")
+@baseline.verb("save")
 def save(
     name: Annotated[str, typer.Argument(help="Name of the baseline, for `bench check --against`.")],
     codecs: options.StoredCodecs = "all",
@@ -175,7 +175,7 @@ def save(
     print(folder)
 
 
-@baseline.command("list")
+@baseline.verb("list")
 def list_all(results: options.Results = Path("results"), as_json: options.AsJson = False) -> None:
     """List the baselines with date, commit and contents.
 

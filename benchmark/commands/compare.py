@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt, refuse_several
+from benchmark.commands.options import refuse_several
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, MANNER, TARGET
+from benchmark.option import COMPARED, MANNER, TARGET, opt
 from benchmark.registry import METRICS
 
 # Metrics that a curve's file may have.

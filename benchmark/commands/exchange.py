@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import EXPORTED, TARGET
+from benchmark.option import EXPORTED, TARGET, opt
 from benchmark.registry import DATASETS, METRICS
 from benchmark.spec import parse_codec, resolve, split_unescaped, unescaped
 from benchmark.system.atomic import write_files
@@ -40,7 +39,7 @@ Examples:
 MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge counts
 
 
-@export.command("codec-compare")
+@export.verb("codec-compare")
 def codec_compare(
     to: Annotated[
         Path, opt(TARGET, "Folder of the files; batches.json lists the others.", refuses="folder")
@@ -75,7 +74,7 @@ def codec_compare(
     print(f"{to / LIST}: {len(result.files) - 1} batches")
 
 
-@pack.command("export")
+@pack.verb("export")
 def pack_export(
     out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
@@ -119,7 +118,7 @@ def pack_export(
     print(f"{out}: {counted(exported.num_streams, 'stream')}")
 
 
-@pack.command("import")
+@pack.verb("import")
 def pack_import(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
@@ -176,7 +175,7 @@ def merge(
     raise typer.Exit(1 if any(folder.conflicts or folder.damaged for folder in merged) else 0)
 
 
-@export.command("images")
+@export.verb("images")
 @takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
     request: Request,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, ORIGIN, TARGET
+from benchmark.option import COMPARED, ORIGIN, TARGET, opt
 from benchmark.registry import NEIGHBOURS
 from benchmark.system.text import counted
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.errors import Unavailable, UnknownName, UsageError
-from benchmark.option import ORIGIN, TARGET
+from benchmark.option import ORIGIN, TARGET, opt
 from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE, dataset_module, dataset_opener
 from benchmark.spec import codec_class, parse_codec
 from benchmark.system.text import counted

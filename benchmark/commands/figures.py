@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import DRAWING, TARGET
+from benchmark.option import DRAWING, TARGET, opt
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.request import FILE, FigureRequest, example
 from benchmark.system.atomic import require_inside
@@ -51,7 +50,7 @@ def _verb(name: str, more: str, text: str) -> None:
         print(*made.sentences, sep="\n", end="\n" * bool(made.sentences))
 
     verb.__doc__ = text
-    figures.command(name)(verb)
+    figures.verb(name)(verb)
 
 
 _verb(
@@ -125,7 +124,7 @@ _verb(
 )
 
 
-@figures.command("new")
+@figures.verb("new")
 def new(
     file: File = None,
     dataset: options.StoredDataset = "kodak",
@@ -150,7 +149,7 @@ def new(
     print(path)
 
 
-@figures.command("crdr")
+@figures.verb("crdr")
 @takes(Request, "data_dir weights_dir")
 @takes(Look, "style font width format linear_rate every_curve")
 def crdr(

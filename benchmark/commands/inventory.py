@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED
+from benchmark.option import COMPARED, opt
 
 
 def list_(

@@ -17,6 +17,7 @@ from benchmark.option import (
     ORIGIN,
     TARGET,
     VERIFIED_ONLY,
+    opt,
 )
 from benchmark.spec import split_unescaped
 from benchmark.system.weights import NETWORKS
@@ -89,25 +90,6 @@ COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
 REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}
 
 
-def opt(
-    panel: str,
-    help: str,  # noqa: A002
-    *flags: str,
-    completes: str = "",
-    refuses: str = "",
-    **more: Any,
-) -> Any:
-    """Return typer's option of a panel, with a completion and a check by their names."""
-    return typer.Option(
-        *flags,
-        help=help,
-        rich_help_panel=panel,
-        autocompletion=COMPLETIONS.get(completes),
-        callback=REFUSALS.get(refuses),
-        **more,
-    )
-
-
 def _codec(metavar: str, help: str) -> Any:  # noqa: A002
     return typer.Argument(metavar=metavar, help=help, autocompletion=COMPLETIONS["codecs"])
 
@@ -141,6 +123,6 @@ AllowFew = Annotated[bool, opt(MANNER, ALLOW_FEW)]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]
-Table = Annotated[bool | None, opt(TARGET, _TABLE, "--table/--no-table", show_default=False)]
+Table = Annotated[bool | None, opt(TARGET, _TABLE, "--table/--no-table")]
 Verbose = Annotated[bool, opt(TARGET, _VERBOSE, "--verbose", "-v")]
 AsJson = Annotated[bool, opt(TARGET, "Print the summary as JSON and nothing else.", "--json")]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, MANNER, ORIGIN
+from benchmark.option import COMPARED, MANNER, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ Examples:
 """)
 
 
-@published.command("list")
+@published.verb("list")
 def list_all(
     dataset: Dataset = "all",
     results: options.Results = Path("results"),
@@ -67,7 +66,7 @@ def list_all(
         output.print_table(Table(headers, tuple(inventory(points)), 6))
 
 
-@published.command("show")
+@published.verb("show")
 def show(
     names: Annotated[list[str], typer.Argument(help="Systems, such as tcm or VTM:CompressAI.")],
     dataset: Dataset = "all",
@@ -94,7 +93,7 @@ def show(
     output.print_table(Table.of(columns, points, _origins(points)))
 
 
-@published.command("compare")
+@published.verb("compare")
 def compare(
     names: Annotated[
         list[str] | None, typer.Argument(help="Systems or files; default: all with two sources.")
@@ -137,7 +136,7 @@ def compare(
         output.print_table(table)
 
 
-@published.command("add")
+@published.verb("add")
 def add(
     file: Annotated[Path, typer.Argument(help="csv, CompressAI's json, or a table of a README.")],
     system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
@@ -193,7 +192,7 @@ def add(
     output.print_lines(sentences, details=True)
 
 
-@published.command("check")
+@published.verb("check")
 def check(
     dataset: options.StoredDatasets = "all",
     results: options.Results = Path("results"),

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.measure.request import Request
-from benchmark.option import DRAWING, PAGE_IMAGES, TARGET
+from benchmark.option import DRAWING, PAGE_IMAGES, TARGET, opt
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.report.request import ReportRequest
 from benchmark.system.text import counted
@@ -40,7 +39,6 @@ def report(
             "Also write page.html, where each point of a curve opens its images; default: where "
             "the report's folder has a page, which then is written again.",
             "--page/--no-page",
-            show_default=False,
         ),
     ] = None,
     page_images: Annotated[

@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.measure.request import Request
-from benchmark.option import MEASURED, TARGET
+from benchmark.option import MEASURED, TARGET, opt
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.review import ReviewRequest
 from benchmark.review.site import SiteRequest

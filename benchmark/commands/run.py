@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, ORIGIN, option
+from benchmark.option import MANNER, ORIGIN, opt, option
 from benchmark.registry import scored_by_image
 from benchmark.spec import split_unescaped
 from benchmark.system.text import counted
@@ -115,10 +114,10 @@ def rescore(
 def plan(
     request: Request,
     nodes: Annotated[
-        int | None, opt(MANNER, "Also simulate a Ray cluster of N nodes.", min=1)
+        int | None, opt(MANNER, "Also simulate a Ray cluster of N nodes.", least=1)
     ] = None,
     workers_per_node: Annotated[
-        int, opt(MANNER, "Cells to run at the same time on each node.", min=1)
+        int, opt(MANNER, "Cells to run at the same time on each node.", least=1)
     ] = 1,
     as_json: options.AsJson = False,
 ) -> None:

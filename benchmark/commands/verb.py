@@ -1,36 +1,34 @@
 """A verb of `bench`: options from declarations, help with examples and panels, groups of verbs."""
 
 import inspect
-import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import Field
-from functools import partial, wraps
+from functools import wraps
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, TextIO, cast, get_args
+from typing import Annotated, Any, TextIO, TypeVar, cast, get_args
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
-from typer.exceptions import TyperException
-from typer.models import CommandFunctionType
+from typer.core import TyperArgument, TyperOption
 
-from benchmark.commands.options import opt
+from benchmark.commands.options import COMPLETIONS, REFUSALS
 from benchmark.option import PANELS, Option, declared
-from benchmark.system.imports import help_formatter
 from benchmark.system.settings import isolated
 from benchmark.system.text import visible
 
-# Both spellings are accepted wherever one of them is an option.
-SPELLINGS = (
-    ("--codec", "--codecs"),
-    ("--metric", "--metrics"),
-    ("--dataset", "--datasets"),
-    ("--point", "--points"),
-)
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
+# Singular and plural are accepted wherever one of them is an option.
+SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "point": "points"}
+CONTEXT = {
+    "help_option_names": ["--help", "-h"],
+    "token_normalize_func": lambda name: SPELLINGS.get(name, name),
+}
 EXAMPLES = "Examples:\n"
+VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' values in help
 
 
 def takes(
@@ -56,10 +54,7 @@ def takes(
             verb(**values, **{slot: getattr(made, "of", made)(**picked)})
 
         options = [_parameter(*known[name], changed.get(name)) for name in chosen]
-        others = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own.values()]
-        parameters = [*options, *others]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        _sign(command, [*options, *own.values()])
         return command
 
     return decorate
@@ -75,11 +70,137 @@ def _parameter(field: Field[Any], option: Option, changed: Any) -> Parameter:
         kind, default = str, default if isinstance(default, str) else ",".join(default)
     elif option.many == "repeated":
         kind, default = list[get_args(kind)[0]] | None, None  # type: ignore[misc]
-    flags = option.flags or (f"--{field.name.replace('_', '-')}",)
-    limits: Any = {"min": option.least, "max": option.most, "metavar": option.value}
-    checks = {"completes": option.completes, "refuses": option.refuses}
-    kind = Annotated[kind, opt(option.panel, option.help, *flags, **checks, **limits)]
-    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+    annotation = Annotated[kind, option]
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _sign(command: Callable[..., None], parameters: Collection[Parameter]) -> None:
+    """Give a function the parameters that typer makes options and arguments of."""
+    named = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
+
+
+def _print_help(context: typer.Context, asked: bool) -> None:
+    if asked:
+        print(context.get_help())
+        raise typer.Exit
+
+
+# The option --help of a verb, which only the help of `bench` itself lists.
+Help = Annotated[
+    bool, typer.Option("--help", "-h", is_eager=True, hidden=True, callback=_print_help)
+]
+
+
+def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: Any) -> None:
+    """Add a function as a sub-command: its options sorted by panels, its docstring as help.
+
+    Its settings end with it, and what it prints cannot steer the terminal. listed: `short_help` and
+    `rich_help_panel` in the list of verbs.
+    """
+
+    @wraps(verb)
+    def command(**values: Any) -> None:
+        del values["help"]
+        try:
+            with plain_terminal():
+                isolated(verb)(**values)
+        except KeyboardInterrupt:  # typer would end silently
+            print("bench: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    parameters = sorted(inspect.signature(verb).parameters.values(), key=_panel)
+    asks_help = Parameter("help", Parameter.KEYWORD_ONLY, default=False, annotation=Help)
+    _sign(command, [*map(_for_typer, parameters), asks_help])
+    text = help_and_examples(verb.__doc__ or "")
+    settings = {**text, **listed, "context_settings": CONTEXT, "add_help_option": False}
+    app.command(name, **settings)(command)
+
+
+class Verbs(typer.Typer):
+    """A verb that has verbs of its own; `text` is its help, with examples of its verbs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            **help_and_examples(text),
+            no_args_is_help=True,
+            pretty_exceptions_enable=False,
+            context_settings=CONTEXT,
+            add_help_option=False,
+        )
+
+        @self.callback()
+        def group(help: Help = False) -> None: ...  # noqa: A002 - the option's name
+
+    def verb(self, name: str) -> Callable[[Verb], Verb]:
+        """Return a decorator that makes a function a verb of this name."""
+
+        def add(function: Verb) -> Verb:
+            add_verb(self, function, name)
+            return function
+
+        return add
+
+
+def help_and_examples(text: str) -> dict[str, Any]:
+    """Return typer's `help` and `epilog` of a docstring that ends with a paragraph `Examples:`.
+
+    The lines of its paragraphs are joined, and those of the examples kept.
+
+    >>> help_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
+    {'help': 'Do it.\\n\\nA long story.', 'epilog': '\\nExamples:\\n  bench do'}
+    """
+    prose, heading, examples = inspect.cleandoc(text).partition(EXAMPLES)
+    paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
+    # The empty line keeps typer from removing the indentation of the examples.
+    epilog = f"\n{EXAMPLES}{examples.rstrip()}" if heading else None
+    return {"help": "\n\n".join(paragraphs), "epilog": epilog}
+
+
+def _declared(parameter: Parameter) -> Option | None:
+    """Return the declaration in a parameter's `Annotated`, None for other parameters."""
+    options = (part for part in get_args(parameter.annotation) if isinstance(part, Option))
+    return next(options, None)
+
+
+def _panel(parameter: Parameter) -> int:
+    """Return the place of a parameter in help: arguments first, then options by their panels."""
+    option = _declared(parameter)
+    return PANELS.index(option.panel) if option else -1
+
+
+def _for_typer(parameter: Parameter) -> Parameter:
+    """Return a parameter with typer's option in the place of its declaration, if it has one."""
+    option = _declared(parameter)
+    if option is None:
+        return parameter
+    kind = get_args(parameter.annotation)[0]
+    flags = option.flags
+    if not flags and parameter.default is not True:  # no `--no-...` that changes nothing
+        flags = (f"--{parameter.name.replace('_', '-')}",)
+    by_typer = typer.Option(
+        *flags,
+        help=option.help,
+        rich_help_panel=option.panel,
+        metavar=_word(kind) if option.value is None else option.value,
+        min=option.least,
+        max=option.most,
+        autocompletion=COMPLETIONS.get(option.completes),
+        callback=REFUSALS.get(option.refuses),
+    )
+    return parameter.replace(annotation=Annotated[kind, by_typer])
+
+
+def _word(kind: Any) -> str:
+    """Return a short word for values of a type, which leaves room for their help.
+
+    >>> _word(list[Path] | None), _word(str)
+    ('PATH', 'TEXT')
+    """
+    if kind in VALUES:
+        return VALUES[kind]
+    return next((word for part in get_args(kind) if (word := _word(part)) != "TEXT"), "TEXT")
 
 
 def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
@@ -127,151 +248,3 @@ def plain_terminal() -> Iterator[None]:
     streams = PlainStream(sys.stdout), PlainStream(sys.stderr)
     with redirect_stdout(cast(TextIO, streams[0])), redirect_stderr(cast(TextIO, streams[1])):
         yield
-
-
-class QuickValue:
-    """Conversion of a parameter's value: defaults, texts, paths and counts without pydantic.
-
-    Typer loads pydantic for any value, a third of the time that a short command takes.
-    """
-
-    def __init__(self, by_typer: Callable[[], Any]) -> None:
-        self._by_typer = by_typer
-
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value that the verb takes for one of the command line or a default."""
-        kind = param.type_descriptor.annotation
-        several = param.multiple or param.nargs == -1
-        if value is None:
-            return () if several else None
-        if kind in (list[str], list[Path]) and not isinstance(value, str):
-            return [*map(get_args(kind)[0], value)]
-        if kind in (str, Path) and not several:
-            return kind(value)
-        if kind is int and isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
-            limits = param.type_descriptor.parameter_info
-            if (limits.min or 0) <= int(value) and (limits.max is None or int(value) <= limits.max):
-                return int(value)
-        if type(value) is kind:  # a default
-            return value
-        return self._by_typer().coerce(value, param=param, ctx=ctx)
-
-
-class QuickValues:
-    """Part of a command whose parameters convert their values by `QuickValue`; quick help."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help."""
-        help_formatter()
-        super().format_help(ctx, formatter)  # type: ignore[misc]
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, with those that typer adds itself."""
-        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
-        for parameter in parameters:
-            if not isinstance(parameter.get_runtime_param, partial):
-                parameter.get_runtime_param = partial(QuickValue, parameter.get_runtime_param)
-        return parameters
-
-
-class WithExamples(QuickValues):
-    """Part of a command whose docstring ends with a paragraph `Examples:`, shown last."""
-
-    help: str | None
-    epilog: str | None
-
-    def __init__(self, name: str | None = None, **settings: Any) -> None:
-        super().__init__(name=name, **settings)  # type: ignore[call-arg]
-        self.help, self.epilog = _prose_and_examples(self.help or "")
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help, which only the help of `bench` itself lists."""
-        option = super().get_help_option(ctx)  # type: ignore[misc]
-        if option is not None:
-            option.hidden = True
-        return option
-
-
-class Verb(WithExamples, TyperCommand):
-    """A command whose options are sorted by their panels, and known by two spellings."""
-
-    def __init__(self, name: str | None = None, **settings: Any) -> None:
-        super().__init__(name, **settings)
-        options = [parameter for parameter in self.params if isinstance(parameter, TyperOption)]
-        for option in options:
-            if option.metavar is None:
-                option.metavar = _value_name(option)
-            if option.default is False:  # no option `--no-...` that changes nothing
-                option.secondary_opts = []
-        arguments = [parameter for parameter in self.params if parameter not in options]
-        panels = [*PANELS, *(option.rich_help_panel for option in options)]
-        options.sort(key=lambda option: panels.index(option.rich_help_panel))
-        self.params = [*arguments, *options]
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words of the command line, options in either of their spellings."""
-        known = {name for parameter in self.params for name in parameter.opts}
-        try:
-            return super().parse_args(ctx, _respelled(args, known))
-        except TyperException as error:
-            if getattr(error, "ctx", None) is None:  # typer forgets it where a value is missing
-                error.ctx = ctx  # type: ignore[attr-defined]
-            raise
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the verb; its settings end with it, and what it prints cannot steer the terminal."""
-        with plain_terminal():
-            return isolated(super().invoke)(ctx)
-
-
-class VerbGroup(WithExamples, TyperGroup):
-    """A verb that has verbs of its own: `bench pack export`."""
-
-
-class Verbs(typer.Typer):
-    """A group of verbs; `help` is its sentence, with examples of its verbs."""
-
-    def __init__(self, help: str) -> None:  # noqa: A002 - typer's word
-        super().__init__(
-            cls=VerbGroup, help=help, no_args_is_help=True, pretty_exceptions_enable=False
-        )
-        self.callback()(lambda: None)  # a group also where it has one verb alone
-
-    def command(
-        self, name: str | None = None, **settings: Any
-    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
-        """Return a decorator that makes a function a verb of the group."""
-        return super().command(name, cls=Verb, **settings)
-
-
-def _prose_and_examples(text: str) -> tuple[str, str | None]:
-    """Split a docstring; unwrap the lines of its paragraphs, and keep those of the examples.
-
-    >>> _prose_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
-    ('Do it.\\n\\nA long story.', '\\nExamples:\\n  bench do')
-    """
-    prose, result, examples = inspect.cleandoc(text).partition(EXAMPLES)
-    paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
-    # The empty line keeps typer from removing the indentation of the examples.
-    return "\n\n".join(paragraphs), f"\n{EXAMPLES}{examples.rstrip()}" if result else None
-
-
-def _value_name(option: TyperOption) -> str:
-    """Return a short word for an option's value, which leaves room for its help."""
-    kind = option.type_descriptor.annotation
-    names = {Path: "PATH", int: "N", float: "X"}
-    known = (name for named, name in names.items() if named in (kind, *get_args(kind)))
-    return "" if option.is_flag else next(known, "TEXT")
-
-
-def _respelled(words: Sequence[str], known: set[str]) -> list[str]:
-    """Replace options that a command lacks by the other spelling, where it has that one.
-
-    >>> _respelled(["--codec", "jpeg", "--metric=psnr"], {"--codecs", "--metrics"})
-    ['--codecs', 'jpeg', '--metrics=psnr']
-    """
-    pairs = (*SPELLINGS, *(pair[::-1] for pair in SPELLINGS))
-    other = {name: own for name, own in pairs if own in known and name not in known}
-    end = words.index("--") if "--" in words else len(words)
-    parts = [word.partition("=") for word in words[:end]]
-    return [*("".join((other.get(name, name), *rest)) for name, *rest in parts), *words[end:]]

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import benchmark
-from benchmark.commands.verb import Verb, takes
+from benchmark.commands.verb import add_verb, takes
 from benchmark.compare.check.request import CheckRequest
 from benchmark.measure.request import Request
 from benchmark.option import MANNER, arguments, declared, option
@@ -41,11 +41,11 @@ def verb_of(made, names="", **changed):
     given = []
     app = typer.Typer(add_completion=False)
 
-    @app.command(cls=Verb)
     @takes(made, names, **changed)
     def verb(request: made) -> None:
         given.append(request)
 
+    add_verb(app, verb, "verb")
     return typer.main.get_command(app), given
 
 
@@ -71,7 +71,7 @@ def test_a_verb_takes_some_options_with_defaults_of_its_own():
     other = option(Path("again"), MANNER, "Another folder.")
     command, given = verb_of(Request, "limit results metrics", metrics="all", results=other)
     command.main([], standalone_mode=False)
-    assert {param.name for param in command.params} == {"limit", "results", "metrics"}
+    assert {param.name for param in command.params} == {"limit", "results", "metrics", "help"}
     assert (given[0].results, len(given[0].metrics) > 20) == (Path("again"), True)
 
 

@@ -6,8 +6,8 @@ import shlex
 import pytest
 import typer
 
-from benchmark.cli import app
 from conftest import ROOT
+from support.bench.verbs import app
 from support.console import Session, agree, examples
 from support.rows.bundled_results import copy_bundled_results
 from tools import field_table, results_table
@@ -18,8 +18,6 @@ SHOWN = "README", "reading-rows", "figures", "own-model", "published"
 LONG = "figures", "own-model"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
-
-ClickException = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 
@@ -50,7 +48,7 @@ def test_every_command_can_be_given(page):
     for words in written_commands(page.read_text()):
         try:
             understood(words)
-        except ClickException as error:
+        except typer.TyperException as error:
             pytest.fail(f"bench {shlex.join(words)}: {error.format_message()}")
 
 

@@ -9,10 +9,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.cli import app
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.system.digest import pixels_sha256
+from support.bench.verbs import app
 from support.rows.measured import row
 
 NAMES = [f"kodim0{number}.png" for number in range(1, 5)]

@@ -14,13 +14,13 @@ from scipy.stats import bootstrap
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.cli import app
 from benchmark.compare.interval import bootstrap_interval, image_draws
 from benchmark.compare.rank import Target, _of_set, parse_target, rank
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.store import Store
 from benchmark.rows.summarise import summarise
+from support.bench.verbs import app
 from support.rows.measured import failed, row, table
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from baselines.crdr import SEARCH_STEPS
-from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.archive import CLIC2020_PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile, Source
@@ -21,6 +20,7 @@ from benchmark.measure.estimate import CostModel, interpolated
 from benchmark.measure.simulate import forecast, imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
 from benchmark.spec import CodecSpec, codec_class, facts_of, parse_codec
+from support.bench.verbs import app
 from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")

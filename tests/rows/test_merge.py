@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.cli import app
 from benchmark.errors import DamagedResults, UsageError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import (
@@ -24,6 +23,7 @@ from benchmark.rows.features import (
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
+from support.bench.verbs import app
 from support.rows.measured import failed, row
 
 LATER = "2025-01-02T00:00:00.000+00:00"

@@ -94,7 +94,7 @@ def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, 
 
 
 def test_without_learned_parts_the_command_imports_no_torch_and_shows_every_name(tmp_path):
-    blocked = "import sys; sys.modules['torch'] = None; from benchmark.cli import app; app()"
+    blocked = "import sys; sys.modules['torch'] = None; from benchmark.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", blocked, "doctor", "--data-dir", str(tmp_path)],
         cwd=Path(__file__).parents[3],

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.rows.store import Store
 from benchmark.rows.summarise import summarise
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import drawn_as, families
+from support.bench.verbs import app
 from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry, overlaid
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table

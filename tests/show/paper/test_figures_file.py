@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.show.paper.request import FigureRequest, read_file
+from support.bench.verbs import app
 
 RESULTS = Path(__file__).parents[3] / "results"
 

@@ -11,7 +11,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.cli import app
 from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
@@ -23,6 +22,7 @@ from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperResults
 from benchmark.spec import load_codec, parse_codec
+from support.bench.verbs import app
 from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
 

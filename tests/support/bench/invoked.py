@@ -2,7 +2,7 @@
 
 from typer.testing import CliRunner
 
-from benchmark.cli import app
+from support.bench.verbs import app
 
 
 def bench(*words, code=0):

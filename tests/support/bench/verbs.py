@@ -5,7 +5,9 @@ from typing import Any
 
 import typer
 
-from benchmark.cli import app
+from benchmark.cli import NAMES, program
+
+app = program(NAMES)
 
 
 def every_verb() -> list[tuple[str, Any]]:
@@ -15,14 +17,10 @@ def every_verb() -> list[tuple[str, Any]]:
 
 def every_command() -> list[tuple[str, Any]]:
     """Return each command with its words: "" for `bench` itself, groups and verbs."""
-    root = typer.main.get_command(app)
-    context = root.make_context("bench", ["run"], resilient_parsing=True)
-    return list(_walk("", root, context))
+    return list(_walk("", typer.main.get_command(app)))
 
 
-def _walk(path: str, command: Any, context: Any) -> Iterator[tuple[str, Any]]:
+def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     yield path, command
-    if hasattr(command, "commands"):
-        for name in command.list_commands(context):
-            _, inner, _ = command.resolve_command(context, [name])
-            yield from _walk(f"{path} {name}".strip(), inner, context)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _walk(f"{path} {name}".strip(), inner)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from benchmark.cli import app
+from support.bench.verbs import app
 from support.networks.tiny_checkpoint import noise
 
 STAGE = """

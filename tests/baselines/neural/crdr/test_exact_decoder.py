@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
 from baselines.neural.checkpoint_codec import BUNDLED
-from benchmark.cli import app
 from benchmark.codec import Setting
 from benchmark.system.digest import pixels_sha256
+from support.bench.verbs import app
 from support.networks.tiny_checkpoint import noise
 from support.processes import ran
 
