@@ -31,7 +31,7 @@ class BPG:
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 51, whole=True)
     facts = Facts(
-        "BPG", "standard", "Programs", "#6699CC", "H",
+        "BPG", kind="standard", group="Programs", colour="#6699CC", marker="H",
         published=(("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
     )  # fmt: skip
 

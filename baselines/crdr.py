@@ -86,9 +86,9 @@ class CRDR(KnowsIdealBits):
         micro = size == "micro"
         searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
         return Facts(
-            f"CRDR{' micro' * micro} β={beta}", "own", "This method",
-            "#D55E00" if beta == "3.84" and not micro else "",
-            MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
+            f"CRDR{' micro' * micro} β={beta}", kind="own", group="This method",
+            colour="#D55E00" if beta == "3.84" and not micro else "",
+            marker=MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
             trained_on=("psnr_db", "lpips_alex"),
             chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
             memory=Memory(20, 220),

@@ -35,7 +35,8 @@ class Charm(RatePointsCodec):
     name = "charm"
     method = "Charm (Minnen and Singh, ICIP 2020)"
     facts = Facts(
-        "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
+        "Charm", kind="learned", group="Trained for distortion", colour="#44AA99", marker="p",
+        trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
         kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
         training=Training(0.40, "adam", STEPS, "a48c84a4"),
@@ -52,7 +53,8 @@ class Elic(RatePointsCodec):
     name = "elic"
     method = "ELIC (He et al., CVPR 2022)"
     facts = Facts(
-        "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
+        "ELIC", kind="learned", group="Trained for distortion", colour="#56B4E9", marker="s",
+        trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
         kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC),
         training=Training(0.41, "adam", STEPS, "dec2e582"),
@@ -70,7 +72,8 @@ class IVR(CheckpointCodec):
     trained_by = "bench train --suite field --members ivr"
     command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
     facts = Facts(
-        "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
+        "IVR", kind="learned", group="Trained for distortion", colour="#999933", marker="<",
+        trained_on=("psnr_db",),
         typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
         kmac=14.8, work=Work(1_146_188, 7.35, 8.33),
         training=Training(0.52, "adam", ALL_STEPS, "f0219da6"),
@@ -98,7 +101,7 @@ class Hific(RatePointsCodec):
     name = "hific"
     method = "HiFiC (Mentzer et al., NeurIPS 2020)"
     facts = Facts(
-        "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
+        "HiFiC", kind="learned", group="Trained for realism", colour="#0072B2", marker="^",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
         published=(("HiFiC", ""),), budget=True, kmac=14.1,
         work=Work(2_165_303, 5.11, 9.29), training=Training(0.30, "adam", STEPS, "241f1137"),
@@ -126,10 +129,11 @@ class MultiRealism(RatePointsCodec):
         beta = options.get("beta", "")
         colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "H")
         return Facts(
-            f"Multi-Realism β={beta}", "learned", "Trained for realism", colour, marker,
-            trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
-            published=(("Multi-Realism", f"beta={beta}"),), budget=True, kmac=14.4,
-            titled=("beta",), work=Work(892_547, 7.95, 7.59),
+            f"Multi-Realism β={beta}", kind="learned", group="Trained for realism",
+            colour=colour, marker=marker, trained_on=("psnr_db", "lpips_alex"),
+            typical=(Typical("level", ((1, 0.9),)),),
+            published=(("Multi-Realism", f"beta={beta}"),), budget=True,
+            kmac=14.4, titled=("beta",), work=Work(892_547, 7.95, 7.59),
             training=Training(0.41, "adam", STEPS, "b9a2547f"),
         )  # fmt: skip
 
@@ -167,15 +171,15 @@ class PqMim(RatePointsCodec):
         typical = (Typical("level", ((1, 9), (4, 10.6))),)
         if options.get("perceptual") == "1":
             return Facts(
-                "PQ-MIM", "learned", "Trained for realism", "", "X",
+                "PQ-MIM", kind="learned", group="Trained for realism", colour="", marker="X",
                 trained_on=("psnr_db", "lpips_alex"), typical=typical,
                 published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
                 training=Training(None, "adam", BOTH_PARTS_STEPS, "98705a6d"),
             )  # fmt: skip
         return Facts(
-            "PQ-MIM (MSE)", "learned", "Trained for distortion", "#882255", "s",
-            trained_on=("psnr_db",), typical=typical, budget=True, kmac=45.3,
-            training=Training(None, "adam", BOTH_PARTS_STEPS, "8dd1f465"),
+            "PQ-MIM (MSE)", kind="learned", group="Trained for distortion",
+            colour="#882255", marker="s", trained_on=("psnr_db",), typical=typical,
+            budget=True, kmac=45.3, training=Training(None, "adam", BOTH_PARTS_STEPS, "8dd1f465"),
         )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
@@ -222,8 +226,8 @@ class Dirac(DrawingCodec):
         colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
         work, training = _behind_elic(options, int(steps or 1), "369c239f")
         return Facts(
-            f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
-            trained_on=("psnr_db",),  # of the base
+            f"DIRAC steps={steps}", kind="learned", group="Trained for realism",
+            colour=colour, marker=marker, trained_on=("psnr_db",),  # of the base
             typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
             kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1), titled=("steps",),
             work=work, training=training,
@@ -249,7 +253,8 @@ class Hfd(DrawingCodec):
         steps = int(options.get("steps", cls.default_steps))
         work, training = _behind_elic(options, steps, "8c9e9f84")
         return Facts(
-            "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
+            "HFD", kind="learned", group="Trained for realism", colour="#E69F00", marker=">",
+            trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,
             kmac=310.3,  # 20 steps behind ELIC
             work=work, training=training,

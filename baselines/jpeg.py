@@ -58,6 +58,7 @@ class JPEG(JPEGCodec):
 
     name = "jpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 10, 20, 30, 50, 70, 90, 95))
+    anchors = ("optimize=1", "")
 
     @staticmethod
     def facts(options: Mapping[str, str]) -> Facts:
@@ -70,8 +71,8 @@ class JPEG(JPEGCodec):
             "libjpeg-turbo"
         )
         return Facts(
-            "JPEG" + " (optimised)" * optimised, "standard", "Programs",
-            "#000000", "P" if optimised else "s", titled=("optimize",),
+            "JPEG" + " (optimised)" * optimised, kind="standard", group="Programs",
+            colour="#000000", marker="P" if optimised else "s", titled=("optimize",),
             chroma=":".join(options.get("subsampling", "420")),
             memory=Memory(15, 0, torch=False),
             typical=(Typical("quality", ((5, 0.013), (50, 0.02), (95, 0.035))),),
@@ -141,7 +142,7 @@ class Jpegli(JPEGCodec):
     name = "jpegli"
     sweep = tuple(Setting("quality", value) for value in (1, 15, 35, 55, 75, 90))
     facts = Facts(
-        "jpegli", "standard", colour="#999933", marker="p", memory=Memory(15, 0, torch=False),
+        "jpegli", kind="standard", colour="#999933", marker="p", memory=Memory(15, 0, torch=False),
         typical=(Typical("quality", ((1, 0.03), (90, 0.04))),),
     )  # fmt: skip
 
@@ -191,7 +192,7 @@ class MozJPEG(JPEGCodec):
     name = "mozjpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 85))
     facts = Facts(
-        "mozjpeg", "standard", colour="#882255", marker="h", memory=Memory(20, 0, torch=False),
+        "mozjpeg", kind="standard", colour="#882255", marker="h", memory=Memory(20, 0, torch=False),
         typical=(Typical("quality", ((5, 0.25), (90, 0.6))),),
     )  # fmt: skip
 

@@ -77,7 +77,7 @@ class MSILLM(ZooCodec):
     name = "msillm"
     num_strings = 2
     facts = Facts(
-        "MS-ILLM", "learned", "Trained for realism", "#000000", "o",
+        "MS-ILLM", kind="learned", group="Trained for realism", colour="#000000", marker="o",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("quality", ((1, 35), (6, 35))),),
         published=(("MS-ILLM", ""),),
         known_differences=(

@@ -89,7 +89,7 @@ class WebP(WheelCodec):
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
     accepts = Between("quality", 0, 100)
     facts = Facts(
-        "WebP", "standard", colour="#CC79A7", marker="v", chroma="4:2:0",
+        "WebP", kind="standard", colour="#CC79A7", marker="v", chroma="4:2:0",
         memory=Memory(15, 0, torch=False),
         typical=(Typical("quality", ((1, 0.15), (50, 0.18), (85, 0.26))),),
         published=(("WebP", "Pillow 7.1.2"),),
@@ -140,7 +140,7 @@ class JPEGXL(WheelCodec):
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
     accepts = Between("distance", 0.01, 25)
     facts = Facts(
-        "JPEG XL", "standard", colour="#009E73", marker="P",
+        "JPEG XL", kind="standard", colour="#009E73", marker="P",
         chroma="4:4:4", tuned_for="Butteraugli", memory=Memory(70, 0, torch=False),
         typical=(Typical("distance", ((0.5, 1.7), (3, 1.1), (15, 1.0))),),
     )  # fmt: skip
@@ -195,8 +195,8 @@ class JPEG2000(WheelCodec):
     sweep = tuple(Setting("ratio", value) for value in (240, 144, 96, 64, 48, 32, 20, 12))
     accepts = Between("ratio", 1, 2400)
     facts = Facts(
-        "JPEG 2000", "standard", colour="#8C510A", marker="D", chroma="4:4:4", tuned_for="PSNR",
-        memory=Memory(35, 0, torch=False),
+        "JPEG 2000", kind="standard", colour="#8C510A", marker="D", chroma="4:4:4",
+        tuned_for="PSNR", memory=Memory(35, 0, torch=False),
         typical=(Typical("ratio", ((12, 0.45), (240, 0.4))),),
     )  # fmt: skip
     command = (

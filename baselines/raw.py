@@ -20,8 +20,8 @@ class Raw:
     sweep = (Setting("bits", 8),)
     accepts = OneOf(sweep)
     facts = Facts(
-        "Raw", "standard", colour="#666666", marker="x", chroma="4:4:4",
-        memory=Memory(15, 0, torch=False), typical=(Typical("bits", ((8, 0.01),)),),
+        "Raw", kind="standard", colour="#666666", marker="x", chroma="4:4:4",
+        memory=Memory(15, 0, torch=False), typical=(Typical("bits", ((8, 0.01),)),), null=True,
     )  # fmt: skip
 
     def describe(self) -> CodecInfo:

@@ -71,7 +71,7 @@ class AVIF(IntraCodec):
         slowdown = AVIF_SLOWDOWN.get(speed, 1)
         seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 12), (34, 9), (60, 4)))
         return Facts(
-            f"AVIF speed {speed}", "standard", colour="#117733",
+            f"AVIF speed {speed}", kind="standard", colour="#117733",
             marker="*" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
             titled=("speed",), memory=Memory(220, 0, torch=False),
             typical=(Typical("crf", seconds),),
@@ -145,7 +145,7 @@ class X265(IntraCodec):
     encoder, stream = "libx265", "hevc"
     accepts = Between("qp", 0, 51, whole=True)
     facts = Facts(
-        "x265", "standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
+        "x265", kind="standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
         memory=Memory(220, 0, torch=False),
         typical=(Typical("qp", ((22, 4.4), (32, 3.3), (47, 1.9))),),
     )  # fmt: skip
@@ -202,7 +202,7 @@ class VVenC(IntraCodec):
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of a preset."""
         return Facts(
-            f"VVenC {options.get('preset', 'fast')} 4:2:0", "standard", colour="#0072B2",
+            f"VVenC {options.get('preset', 'fast')} 4:2:0", kind="standard", colour="#0072B2",
             marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
             typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
         )  # fmt: skip

@@ -45,7 +45,8 @@ class VTM:
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 63, whole=True)
     facts = Facts(
-        "VTM", "standard", "Programs", "#332288", "X", chroma="4:4:4", tuned_for="PSNR",
+        "VTM", kind="standard", group="Programs", colour="#332288", marker="X",
+        chroma="4:4:4", tuned_for="PSNR",
         typical=(
             Typical("qp", ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19))),
         ),

@@ -26,17 +26,19 @@ Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Counts = Int64Array | Float64Array
-# Protocol id of coding: source pixels to `encode`, the whole stream counted, decoded from the bytes
-# alone by an instance that never encoded, 8-bit RGB of the source's size back; bpp as in
-# `bits_per_pixel`. A change of a rule is a change of its id: numbers are comparable if these equal.
+# Protocol id of coding. Its rules: `encode` is given the source's pixels; every byte of the stream
+# counts (`bits_per_pixel`); an instance that never encoded decodes the bytes alone, to 8-bit RGB of
+# the source's size. Another rule gets another id, and rows of two ids are not compared.
 CODING = "coding/1"
-MOST_PIXELS = 178_956_970  # of a picture: Pillow's limit of a decompression bomb
-MOST_BYTES_PER_PIXEL = 24  # of a stream: three samples in double precision, uncompressed
-MOST_BYTES_BESIDE = 1 << 20  # and what does not depend on the picture: headers, tables, a network
+MOST_PIXELS = 178_956_970  # of an image: Pillow's limit against decompression bombs
+# Largest stream that is accepted: three uncompressed double-precision samples per pixel, and a MiB
+# for what does not depend on the image (headers, tables, a small network).
+MOST_BYTES_PER_PIXEL = 24
+MOST_BYTES_BESIDE = 1 << 20
 
 
 class Setting(NamedTuple):
-    """A point of a codec's rate control.
+    """Value of a codec's rate control, such as a quality or a quantisation parameter.
 
     >>> str(Setting("quality", 50)), str(Setting("distance", 1.5))
     ('quality=50', 'distance=1.5')
@@ -53,48 +55,57 @@ class Setting(NamedTuple):
 class CodecInfo:
     """Information needed to make the same streams again; stored with every row."""
 
-    version: str  # of what does the coding: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
-    command: str  # the exact call or command line, the setting's place marked {quality}
-    licence: str  # SPDX identifier of what does the coding
-    fingerprint: str  # sha256 of the program, library file or weights that decide the streams
-    revision: int  # of the adapter: raised whenever its streams or pixels may change
-    timed: str  # what the seconds contain: "one call in this process", "program start, ..."
+    version: str  # of the encoder and its libraries: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
+    command: str  # the exact call or command line, with {quality} where the setting goes
+    licence: str  # SPDX identifier of the encoder's licence, and of its weights'
+    fingerprint: str  # sha256 of the program, library or weight files that determine the streams
+    revision: int  # of the adapter; raise it whenever its streams or decoded pixels may change
+    timed: str  # what the measured seconds include: "one call in this process", ...
     device: Device = "cpu"
-    caveat: str = ""  # what every row and figure has to say of it: "random weights", ...
-    chroma: str = ""  # format in which colour is coded: "4:2:0", "4:4:4"; empty: not stated
+    caveat: str = ""  # warning shown beside every number of the codec: "random weights"
+    chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
 
 
 class Codec(Protocol):
-    """A contender. Options are keyword arguments of the constructor, each with a default.
+    """A codec to be compared: these two attributes and three methods are all that it needs.
 
-    A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
-    `BadOption` where a value makes no sense. Where only the encoder is missing, the constructor may
-    leave it to `describe` and `encode` to say so: streams of a pack are decoded all the same.
-    A codec whose decoder draws has an option `seed`, a whole number that is 0 unless given; streams
-    do not depend on it, and `bench run --draws` repeats the codec with several.
-    A codec that has an attribute `accepts` (`DeclaresSettings`) is never asked for other settings.
-    A codec with an attribute `facts` (`Facts`) has a name, colour and marker of its own in figures,
-    and estimates of time and memory; an attribute `shown` has the variants in the table of systems.
-    Packages outside the core that a class needs are in its `packages`: ("torch", "safetensors").
-    A class whose weights can be downloaded has a static method `published_weights(options)`, which
-    `bench fetch` calls and which returns `benchmark.system.weights.PublishedFile`s.
+    Options are keyword arguments of the constructor, each with a default. The constructor raises
+    `Unavailable` if a program, package or weight file is missing, and `BadOption` for a value that
+    makes no sense. If only the encoder is missing, `describe` and `encode` may say so instead:
+    recorded streams are then still decoded.
 
-    `encode` and `decode` may raise anything: the harness makes a failed row of it. The instance
-    that decodes has never encoded.
+    `encode` and `decode` may raise anything; the harness stores a failed row with the reason. The
+    instance that decodes an image has never encoded one.
+
+    A class may declare more:
+
+    accepts            all settings that `encode` takes (`DeclaresSettings`); others are refused
+    seed               option of a decoder that draws random numbers: a whole number, by default 0,
+                       on which streams do not depend; `bench run --draws` repeats with several
+    facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
+    shown, variants    options of its variants in the table of systems, and of those that its bare
+                       name stands for
+    anchors            options of the variants that BD-rates are relative to if none is named
+    packages           Python packages outside the core that it needs: ("torch", "safetensors")
+    not_here           why a package cannot be installed on this machine, by the package's name
+    published_weights  static method that returns for the options the
+                       `benchmark.system.weights.PublishedFile`s that `bench fetch` downloads
+    unnamed_option     option that may be written without its name: `worker:contenders/hpcm.toml`
+    runs_programs      True if its options name programs to run, which stored rows must not start
     """
 
     name: str
     sweep: tuple[Setting, ...]  # the default settings, lowest rate first
 
     def describe(self) -> CodecInfo:
-        """Return version, call, licence and fingerprint of what codes."""
+        """Return version, command, licence and fingerprint of the encoder."""
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the whole stream of one image: everything `decode` needs, and nothing else."""
+        """Return the complete stream of one image: all that `decode` needs, and nothing else."""
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the image, from the bytes alone."""
+        """Return the image that a stream holds, from these bytes alone."""
 
 
 @overload
@@ -102,7 +113,7 @@ def bits_per_pixel(num_bytes: int, num_pixels: int) -> float: ...
 @overload
 def bits_per_pixel(num_bytes: Counts, num_pixels: Counts) -> Float64Array: ...
 def bits_per_pixel(num_bytes: Any, num_pixels: Any) -> Any:
-    """Return the bits of the whole stream over the pixels of the source; padding never divides.
+    """Return 8 times the bytes of the whole stream over the pixels of the source, without padding.
 
     >>> bits_per_pixel(100, 20 * 20)
     2.0
@@ -120,7 +131,7 @@ def most_stream_bytes(height: int, width: int) -> int:
 
 
 class Declared(NamedTuple):
-    """A reconstruction whose size is declared, not measured."""
+    """A decoded image whose stream's size is declared, not measured."""
 
     num_bytes: int
     decoded: Pixels
@@ -130,9 +141,9 @@ Offered = TypeVar("Offered")
 
 
 def offers(codec: object, kind: type[Offered]) -> TypeGuard[Offered]:
-    """Return whether a codec has all that a protocol of this file names.
+    """Return whether a codec has all attributes and methods of a protocol of this file.
 
-    `isinstance` says the same, in twenty times as long.
+    `isinstance` says the same, and takes twenty times as long.
     """
     return all(hasattr(codec, name) for name in _members(kind))  # type: ignore[arg-type]
 
@@ -144,18 +155,18 @@ def _members(kind: type[Any]) -> list[str]:
 
 @runtime_checkable
 class DeclaresSizes(Protocol):
-    """A codec whose program is out of reach: reconstructions on disk and a list of their sizes."""
+    """A codec without a program: decoded images on disk, and a list of their streams' sizes."""
 
     def declared(self, image: str, setting: Setting) -> Declared:
-        """Return the reconstruction of the dataset's image of that name, and its declared size."""
+        """Return the decoded image and the declared stream size of a dataset's image, by name."""
 
 
 @runtime_checkable
 class TakesDataset(Protocol):
-    """A codec that declares sizes and knows whether it may mistake an image for another."""
+    """A codec that declares sizes and can tell whether two images share a decoded image."""
 
     def require_distinct(self, images: Sequence[str]) -> None:
-        """Raise `BadOption` where two images of a dataset would get one reconstruction."""
+        """Raise `BadOption` if two of a dataset's images would get the same decoded image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +230,7 @@ class DeclaresSettings(Protocol):
 
 
 def require_accepted(codec: DeclaresSettings, setting: Setting) -> None:
-    """Raise `BadOption` for a setting that the codec's declaration leaves out."""
+    """Raise `BadOption` for a setting that is not in `codec.accepts`."""
     if setting not in codec.accepts:
         raise BadOption(f"{codec.name} takes {codec.accepts}, not {setting}")
 
@@ -232,7 +243,10 @@ def require_sides(codec: str, pixels: Pixels, most: int) -> None:
 
 
 def require_options(codec: str, **options: tuple[object, range | Sequence[object]]) -> None:
-    """Raise `BadOption` for an option, a pair of its value and the allowed ones, that is wrong."""
+    """Raise `BadOption` for an option whose value is not allowed.
+
+    options: by name, a pair of the value and the allowed values.
+    """
     for name, (value, allowed) in options.items():
         if value not in allowed:
             *others, last = filter(None, map(str, allowed))
@@ -242,46 +256,46 @@ def require_options(codec: str, **options: tuple[object, range | Sequence[object
 
 @runtime_checkable
 class HasContainer(Protocol):
-    """A codec that knows how many bytes of its streams are a file format around the picture."""
+    """A codec that knows how many bytes of its streams are a file format around the coded image."""
 
     def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of a stream that are not the coded picture: boxes, signatures, sizes.
+        """Return the bytes of a stream that belong to the file format: boxes, signatures, sizes.
 
-        Quantisation and code tables, and the picture's own headers, belong to the coded picture.
+        Quantisation tables, code tables and the image's own headers belong to the coded image.
         """
 
 
 @runtime_checkable
 class TimesItself(Protocol):
-    """A codec in a process of its own, which measures there what its calls take."""
+    """A codec that runs in another process and measures there the time of each call."""
 
-    inside_seconds: float | None  # of the last call, without the way to the process and back
+    inside_seconds: float | None  # of the last call, without the transfer to and from the process
 
 
 @runtime_checkable
 class MeasuresMemory(Protocol):
-    """A codec in a process of its own, which measures there the memory that its calls take."""
+    """A codec that runs in another process and measures there the memory of each call."""
 
     inside_peak_bytes: int | None  # of the last call
 
 
 @runtime_checkable
 class EstimatesBits(Protocol):
-    """A codec that knows the probabilities of what it codes."""
+    """A codec that knows the probabilities of the symbols that it codes."""
 
     def estimated_bits(self) -> float | None:
-        """Return the bits of the last stream by them: the sum of -log2 p; None if unknown.
+        """Return the sum of -log2 p over the symbols of the last stream; None if unknown.
 
-        Called after `encode`, outside its time.
+        Called after `encode`, and not timed.
         """
 
 
 @runtime_checkable
 class CodesInTiles(Protocol):
-    """A codec that can do with less memory, at another stream that its decoder reads as well.
+    """A codec that needs less memory in tiles, with another stream that its decoder also reads.
 
-    Where a GPU runs out of memory over an image (`OutOfDeviceMemory`, or torch's own error), it is
-    coded once more so, and its row says it.
+    If a GPU runs out of memory on an image (`OutOfDeviceMemory`, or torch's own error), the image
+    is coded again in tiles, and its row says so.
     """
 
     def in_tiles(self) -> Codec:
@@ -290,15 +304,15 @@ class CodesInTiles(Protocol):
 
 @runtime_checkable
 class ConvertsColour(Protocol):
-    """A codec whose adapter converts RGB for the program and back, and can be wrong in it.
+    """A codec whose adapter converts colours for its program, so that `bench audit` can test it.
 
     The class lists, as `conversions`, the options that lead to different conversions.
     """
 
-    conversion_floor_db: float  # PSNR that conversion alone keeps on a photograph; may be infinite
+    conversion_floor_db: float  # least PSNR of a photograph converted and back; may be infinite
 
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """Convert the pixels and back, with nothing coded between.
+        """Return the pixels after conversion to the program's format and back, without coding.
 
-        `truncated`: truncate in both directions, where a right conversion rounds.
+        truncated: truncate in both directions instead of rounding, which is a known error.
         """

@@ -1,8 +1,13 @@
-"""Facts of a codec, declared on its class, that the harness needs beside its rows."""
+"""Facts of a codec that the harness needs beside its rows: its class declares them."""
 
-from typing import Literal, NamedTuple
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 from benchmark.codec import Device
+from benchmark.errors import BenchError, Unavailable
+from benchmark.registry import ALIASES, CODECS
+from benchmark.spec import CodecSpec, codec_class, declared, parameters_of
 
 Kind = Literal["own", "standard", "learned"]
 Group = Literal["", "This method", "Trained for realism", "Trained for distortion", "Programs"]
@@ -52,7 +57,8 @@ class KnownDifference(NamedTuple):
     beside: str = ""  # column of a metric that has to agree; empty: none
 
 
-class Facts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Facts:
     """Facts of a codec variant that plans, comparisons and figures need beside its rows.
 
     A codec class may have an attribute `facts`: a `Facts`, or a static method that takes the
@@ -60,6 +66,7 @@ class Facts(NamedTuple):
     """
 
     title: str = ""  # in legends and tables; empty: the codec's name and options
+    _: KW_ONLY
     kind: Kind = "own"
     group: Group = ""  # in the paper's legends; empty: in none of its figures
     colour: str = ""  # "#D55E00"; empty: a shade of the family's
@@ -68,11 +75,11 @@ class Facts(NamedTuple):
     trained_on: tuple[str, ...] = ()  # metric columns in the training loss; PSNR for MSE
     chroma: str = ""  # of rows that do not state it: "4:2:0"
     tuned_for: str = ""  # of rows that do not state it: "PSNR"
-    memory: Memory = Memory()
+    memory: Memory = field(default=Memory())
     typical: tuple[Typical, ...] = ()
     kmac: float = 0.0  # of encoding and decoding, with the entropy path once; 0: unknown
-    work: Work = Work()  # of each way, with all that it runs
-    training: Training = Training()
+    work: Work = field(default=Work())  # of each way, with all that it runs
+    training: Training = field(default=Training())
     # Dataset and metric by which the realism of the networks that come with it was chosen.
     chosen_on: tuple[str, str] | None = None
     implied: tuple[tuple[str, str], ...] = ()  # options that names of figures leave out
@@ -83,4 +90,66 @@ class Facts(NamedTuple):
     published_version: str = ""  # part of the codec's version if its weights are the published ones
     known_differences: tuple[KnownDifference, ...] = ()
     budget: bool = False  # trained here, with the work and crops of our codec's micro network
-    reference: bool = False  # also plotted beside the networks of that budget
+    reference: bool = False  # a program that readers know, shown beside any codec
+    null: bool = False  # decodes to the source, so that it measures the harness
+
+
+@cache
+def facts_of(spec: CodecSpec) -> Facts:
+    """Return the facts that a codec's class declares, without importing any file of a user.
+
+    Codecs outside the registry, those whose package is absent and options that make no sense have
+    the defaults.
+
+    >>> from benchmark.spec import parse_codec
+    >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
+    ('JPEG', '')
+    """
+    if spec.name not in CODECS:
+        return Facts()
+    try:
+        facts: Any = getattr(codec_class(spec), "facts", Facts())
+        of_variant: Facts = facts(dict(spec.options)) if callable(facts) else facts
+    except (BenchError, ValueError, LookupError):
+        return Facts()
+    return of_variant
+
+
+def shown_variants(name: str) -> list[CodecSpec]:
+    """Return the variants of a codec of the registry that the table of systems lists."""
+    try:
+        variants: tuple[str, ...] = getattr(codec_class(CodecSpec(name, ())), "shown", ("",))
+    except Unavailable:
+        return []
+    return [CodecSpec.of(name, variant) for variant in variants]
+
+
+def needs_options(name: str) -> bool:
+    """Return whether a codec of the registry cannot run by its bare name.
+
+    >>> needs_options("folder"), needs_options("ours"), needs_options("jpeg")
+    (True, False, False)
+    """
+    spec = CodecSpec(name, ())
+    try:
+        options = parameters_of(spec, codec_class(spec)).values()
+    except Unavailable:
+        return False
+    required = {option.name for option in options if option.default is option.empty}
+    variants: tuple[dict[str, str], ...] = declared(name, "variants") or ({},)
+    return any(required - variant.keys() for variant in variants)
+
+
+def reference_codecs() -> list[str]:
+    """Return the codecs that readers know, in the order of the registry: the strongest is last.
+
+    >>> reference_codecs()
+    ['jpeg', 'vtm']
+    """
+    return [name for name in CODECS if facts_of(CodecSpec(name, ())).reference]
+
+
+def fetchable_codecs() -> list[str]:
+    """Return the names of codecs whose weights `bench fetch` downloads."""
+    published = [name for name in CODECS if declared(name, "published_weights")]
+    return [*(name for name in published if not needs_options(name)), *ALIASES]

@@ -1,7 +1,5 @@
 """Registry of codecs, metrics and datasets as text: listing them imports none."""
 
-import platform
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -55,36 +53,13 @@ CODECS = {
     "command": "baselines.command:Command",
     "worker": "baselines.worker.codec:Worker",
 }
-HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 # Short names, in tables and figures as well. Options may follow one, and win over its own.
+HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 ALIASES = {
     "hyperprior": HYPERPRIOR,
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
     "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
-# Codecs that have a part of their own in the harness.
-OWN = "ours"  # the method of this project
-NULL = "raw"  # its decoded images are the sources
-FAMILIAR = "jpeg"  # in every figure
-RUN_PROGRAMS = ("command", "worker")  # their options name programs to run
-WORKER = "worker"  # its one option may be written without a name: worker:contenders/hpcm.toml
-NEIGHBOURS = ("vtm", "jpeg")  # beside a point in the viewer, if they have an image at its rate
-ANCHORS = ("jpeg:optimize=1", "jpeg")  # of BD-rates, the first that has a curve
-FIELD_ANCHOR = "hyperprior:weights=matched"  # of networks trained with one budget
-# Learned codecs whose weights are published: by their authors, and those that a wheel leaves out.
-FETCHABLE = (
-    HYPERPRIOR,
-    "msillm",
-    "charm",
-    "elic",
-    "ivr",
-    "hific",
-    "multirealism",
-    "dirac",
-    "hfd",
-    "pqmim",
-)
-NEED_OPTIONS = ("compressai", "folder", "command", "worker")  # cannot run by their bare name
 METRICS = {
     "psnr": Metric("psnr_db", "PSNR (dB)", "psnr-rgb8/1", "benchmark.metrics.psnr:PSNR"),
     "psnr_y": Metric("psnr_y_db", "PSNR of luma (dB)", "psnr-luma709-rgb8/1",
@@ -254,23 +229,23 @@ def _imported(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def require_packages(name: str, packages: Iterable[str]) -> None:
-    """Raise `Unavailable`, on behalf of a codec or metric, for the first package that is absent."""
+def require_packages(
+    name: str, packages: Iterable[str], not_here: Mapping[str, str] | None = None
+) -> None:
+    """Raise `Unavailable`, on behalf of a codec or metric, for the first package that is absent.
+
+    not_here: why a package cannot be installed on this machine, by its name.
+    """
     for package in packages:
         if find_spec(package) is None:
             command = f"pip install 'rdrbench[{EXTRAS[package]}]'"
             remedy = f"run `{command}`"
-            if package == "compressai" and not _compressai_has_a_wheel():
-                command, remedy = "", "its wheels are for Python 3.11 and 3.12 on Linux, x86-64"
+            if not_here and package in not_here:
+                command, remedy = "", not_here[package]
             raise Unavailable(
                 f"{name} needs the Python package {package}: {remedy}",
                 Reason("package", package, command),
             )
-
-
-def _compressai_has_a_wheel() -> bool:
-    here = (sys.platform, platform.machine())
-    return sys.version_info[:2] < (3, 13) and here == ("linux", "x86_64")
 
 
 def require_release(name: str, package: str, release: str, command: str) -> None:

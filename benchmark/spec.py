@@ -4,18 +4,16 @@ import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import import_module
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import plugins, registry
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, is_brought, names_file
+from benchmark.registry import ALIASES, CODECS, is_brought, names_file
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
-    from benchmark.facts import Facts
 
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
 METHODS = ("describe", "encode", "decode")
@@ -66,11 +64,17 @@ class CodecSpec(NamedTuple):
 
 def names_code(spec: CodecSpec) -> bool:
     """Return whether a spec, or its option `base`, names a program or Python file to run."""
-    names = [spec.name]
-    if base := dict(spec.options).get("base"):
-        name = split_unescaped(base, ":")[0]
-        names.append(ALIASES.get(name, name).partition(":")[0])
-    return any(name in RUN_PROGRAMS or name not in CODECS for name in names)
+    return _names_code(spec.name) or base_names_code(spec)
+
+
+def base_names_code(spec: CodecSpec) -> bool:
+    """Return whether the option `base` of a spec names a program or Python file to run."""
+    base = split_unescaped(dict(spec.options).get("base", ""), ":")[0]
+    return bool(base) and _names_code(ALIASES.get(base, base).partition(":")[0])
+
+
+def _names_code(codec: str) -> bool:
+    return codec not in CODECS or bool(declared(codec, "runs_programs"))
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
@@ -102,8 +106,9 @@ def parse_codec(text: str) -> CodecSpec:
         raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
     elif name not in CODECS and not is_brought(name):
         raise UnknownName("codec", name, [*CODECS, *ALIASES, *plugins.installed()])
-    if name == WORKER and rest and rest[0].endswith(".toml") and "=" not in rest[0]:
-        rest = [f"file={rest[0]}", *rest[1:]]
+    if name in CODECS and rest and "=" not in rest[0]:
+        unnamed = declared(name, "unnamed_option")
+        rest = [f"{unnamed}={rest[0]}", *rest[1:]] if unnamed else rest
     options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
     return CodecSpec(name, tuple(sorted(options.items())))
 
@@ -130,35 +135,12 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     return result
 
 
-@cache
-def facts_of(spec: CodecSpec) -> "Facts":
-    """Return the facts that a codec's class declares, without importing any file of a user.
-
-    Codecs outside the registry, those whose package is absent and options that make no sense have
-    the defaults.
-
-    >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
-    ('JPEG', '')
-    """
-    from benchmark.facts import Facts
-
-    if spec.name not in CODECS:
-        return Facts()
+def declared(codec: str, attribute: str) -> Any:
+    """Return what the class of a codec of the registry declares; None where it does not."""
     try:
-        facts: Any = getattr(codec_class(spec), "facts", Facts())
-        declared: Facts = facts(dict(spec.options)) if callable(facts) else facts
-    except (BenchError, ValueError, LookupError):
-        return Facts()
-    return declared
-
-
-def shown_variants(name: str) -> list[CodecSpec]:
-    """Return the variants of a codec of the registry that the table of systems lists."""
-    try:
-        variants: tuple[str, ...] = getattr(codec_class(CodecSpec(name, ())), "shown", ("",))
+        return getattr(codec_class(CodecSpec(codec, ())), attribute, None)
     except Unavailable:
-        return []
-    return [CodecSpec.of(name, variant) for variant in variants]
+        return None
 
 
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
@@ -222,7 +204,7 @@ def load_codec(spec: CodecSpec) -> Any:
     for key, text in (*spec.options, *spec.beside):
         if key not in parameters:
             known = ", ".join(parameters) or "none"
-            hint = f"; {ESCAPES}" if spec.name in RUN_PROGRAMS else ""
+            hint = f"; {ESCAPES}" if getattr(made, "runs_programs", False) else ""
             if isinstance(sweep := getattr(made, "sweep", ()), tuple) and sweep:
                 hint += f"; --points {spec.name}.{sweep[0].name}=... is its setting"
             raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")
@@ -234,7 +216,8 @@ def load_codec(spec: CodecSpec) -> Any:
     missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
     if missing:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    registry.require_packages(spec.name, getattr(made, "packages", ()))
+    packages, not_here = getattr(made, "packages", ()), getattr(made, "not_here", None)
+    registry.require_packages(spec.name, packages, not_here)
     try:
         return made(**values)
     except BenchError:
@@ -313,7 +296,8 @@ def plain_codec(text: str) -> str:
     try:
         if names_file(text):
             return parse_codec(text).text
-        if text.partition(":")[0] in RUN_PROGRAMS and ":" in text:
+        name, colon, _ = text.partition(":")
+        if colon and name in CODECS and declared(name, "runs_programs"):
             return resolve(parse_codec(text))[0].identity.text
     except BenchError:
         pass

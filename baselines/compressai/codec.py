@@ -16,6 +16,7 @@ wrong image, not an error.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,6 +59,7 @@ class ZooCodec:
     """Base of codecs with a network for each quality, which codes a picture as strings."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
+    not_here: ClassVar[Mapping[str, str]] = weight_files.not_here()
     name: ClassVar[str]
     num_strings: int
 
@@ -133,6 +135,7 @@ class CompressAI(ZooCodec):
         *(f"model={model}" for model in TITLES),
         "metric=ms-ssim:model=bmshj2018-hyperprior",
     )
+    anchors = ("metric=mse:model=bmshj2018-hyperprior:weights=matched",)
 
     @staticmethod
     def facts(options: Mapping[str, str]) -> Facts:
@@ -147,19 +150,19 @@ class CompressAI(ZooCodec):
         if model in TITLES:
             title, colour, marker, published = TITLES[model]
             points = ((published, "CompressAI mse"),) if published else ()
-            return facts._replace(title=title, colour=colour, marker=marker, published=points)
+            return replace(facts, title=title, colour=colour, marker=marker, published=points)
         if metric == "ms-ssim":
             points = (("Hyperprior", "CompressAI ms-ssim"),)
-            return facts._replace(title="Hyperprior MS-SSIM", published=points, titled=("metric",))
-        facts = facts._replace(group="Trained for distortion")
+            return replace(facts, title="Hyperprior MS-SSIM", published=points, titled=("metric",))
+        facts = replace(facts, group="Trained for distortion")
         if options.get("weights") == "matched":
-            return facts._replace(
+            return replace(facts,
                 title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
                 kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
                 training=Training(0.41, "adam", "8,960", "fbfdf1a1"),
             )  # fmt: skip
         points = (("Hyperprior", "CompressAI mse"),)
-        return facts._replace(title="Hyperprior", colour="#882255", marker="h", published=points)
+        return replace(facts, title="Hyperprior", colour="#882255", marker="h", published=points)
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Weight files of CompressAI's models on this disk, and networks made from them."""
 
+import platform
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -94,6 +96,14 @@ def require_known(model: str, metric: str) -> None:
     for kind, name, known in (("model", model, QUALITIES), ("metric", metric, METRICS)):
         if name not in known:
             raise UnknownName(f"compressai {kind}", name, known)
+
+
+def not_here() -> dict[str, str]:
+    """Return why CompressAI cannot be installed on this machine, by its name; empty if it can."""
+    system = sys.platform, platform.machine()
+    if sys.version_info[:2] < (3, 13) and system == ("linux", "x86_64"):
+        return {}
+    return {"compressai": "its wheels are for Python 3.11 and 3.12 on Linux, x86-64"}
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:

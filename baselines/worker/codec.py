@@ -41,6 +41,9 @@ class Worker:
     that fails is started again for the next picture.
     """
 
+    runs_programs = True
+    unnamed_option = "file"
+
     def __init__(self, *, file: str, name: str = ""):
         self._contender = read_contender(Path(file))
         if name and name != self._contender.name:

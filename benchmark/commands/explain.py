@@ -10,7 +10,6 @@ import typer
 from benchmark.commands import options, output
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, ORIGIN, TARGET, opt
-from benchmark.registry import NEIGHBOURS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ def explain(
         str, typer.Argument(help="Your curve: csv, CompressAI's json, a table; or a published one.")
     ],
     against: Annotated[
-        str, opt(COMPARED, "A codec with stored rows, a published system, or a file.")
-    ] = NEIGHBOURS[0],
+        str, opt(COMPARED, "A codec with stored rows, a published system, or a file; default: VTM.")
+    ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of both.", completes="dataset")] = "kodak",
     metrics: Annotated[
         str, opt(COMPARED, "Comma-separated metrics; default: the first that both have.")
@@ -115,12 +114,14 @@ def explain(
     import numpy as np
 
     from benchmark.compare.published.registry import read_curve
+    from benchmark.facts import reference_codecs
     from benchmark.metrics.measure import Measure
     from benchmark.review.explain.curve_rules import places
     from benchmark.review.explain.explain import explain as explained
     from benchmark.review.explain.reference import read_reference, scale_of
     from benchmark.rows.schema import metric_names
 
+    against = against or reference_codecs()[-1]
     mine = read_curve(curve, dataset, results)
     records = []
     for name in metric_names(metrics) if metrics else METRICS:

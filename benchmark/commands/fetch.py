@@ -12,7 +12,7 @@ import typer
 from benchmark.commands import options, output
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET, opt
-from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE, dataset_module, dataset_opener
+from benchmark.registry import ALIASES, CODECS, DATASETS, dataset_module, dataset_opener
 from benchmark.spec import codec_class, parse_codec
 from benchmark.system.text import counted
 from benchmark.system.weights import NETWORKS, PublishedFile
@@ -26,8 +26,8 @@ def fetch(
         str,
         typer.Argument(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
-            "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
-            f"{', '.join(FETCHABLE)}",
+            "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec whose "
+            "weights are published (`bench list` names the command)",
             autocompletion=options.COMPLETIONS["fetchable"],
         ),
     ],
@@ -64,7 +64,9 @@ def fetch(
             raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
         _fetch_weights(published(dict(spec.options)), origin or ())
     else:
-        known = [*DATASETS, *NETWORKS, *FETCHABLE, *ALIASES]
+        from benchmark.facts import fetchable_codecs
+
+        known = [*DATASETS, *NETWORKS, *fetchable_codecs()]
         raise UnknownName("thing to fetch", name, known)
 
 

@@ -38,6 +38,13 @@ def _complete(listed: bool, *tables: Iterable[str]) -> Callable[[str], list[str]
     return complete
 
 
+def _complete_fetchable(incomplete: str) -> list[str]:
+    """Return what `bench fetch` can download whose names begin so."""
+    from benchmark.facts import fetchable_codecs
+
+    return _complete(False, registry.DATASETS, NETWORKS, fetchable_codecs())(incomplete)
+
+
 def _complete_stored(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the datasets with results whose names begin so, and `all`."""
     results = Path(ctx.params.get("results") or "results")
@@ -82,9 +89,7 @@ COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "codecs": _complete(True, registry.CODECS, registry.ALIASES),
     "metrics": _complete(True, registry.METRICS, registry.DISTRIBUTION_METRICS),
     "dataset": _complete(False, registry.DATASETS),  # a shell completes a folder
-    "fetchable": _complete(
-        False, registry.DATASETS, NETWORKS, registry.FETCHABLE, registry.ALIASES
-    ),
+    "fetchable": _complete_fetchable,
     "stored": _complete_stored,
 }
 REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}

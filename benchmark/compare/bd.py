@@ -20,9 +20,9 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curves, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import Measure
-from benchmark.registry import ANCHORS, FAMILIAR, metric_named
+from benchmark.registry import metric_named
 from benchmark.rows.summarise import SECONDS, Point, Summary
-from benchmark.rows.systems import System, kind, trained_on
+from benchmark.rows.systems import System, default_anchors, kind, trained_on
 from benchmark.spec import parse_codec
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
@@ -274,29 +274,30 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
 def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
     """Return the label of the anchor that is taken where none is named.
 
-    That JPEG of `ANCHORS` which has a curve; without any JPEG the first standard codec with a
-    curve, else the first with a curve, else the first of all.
+    That JPEG of `default_anchors` which has a curve; without any JPEG the first standard codec with
+    a curve, else the first with a curve, else the first of all.
     """
     labels = list(dict.fromkeys(label for summary in summaries for label in summary.labels))
     with_curve = dict.fromkeys(
         label for summary in summaries for measure in measures for label in curves(summary, measure)
     )
     for among in (with_curve, labels):
-        jpegs = [label for label in among if label.partition(":")[0] == FAMILIAR]
-        if named := [label for label in ANCHORS if label in jpegs] or jpegs[: len(jpegs) == 1]:
-            return named[0]
+        named = [label for label in default_anchors() if label in among]
+        jpegs = [label for label in among if label.partition(":")[0] == default_anchors()[-1]]
+        if named or len(jpegs) == 1:
+            return (named or jpegs)[0]
     standard = [label for label in with_curve if kind(System("", label)) == "standard"]
-    return next(iter([*standard, *with_curve, *labels]), ANCHORS[-1])
+    return next(iter([*standard, *with_curve, *labels]), default_anchors()[-1])
 
 
 def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
-    """Return rows with those of `ANCHORS` over the same images, if the rows have no such codec.
+    """Return rows and, if they have none of `default_anchors`, its rows over the same images.
 
     stored: all rows of the dataset.
     """
-    if not rows.num_rows or any(pc.any(_rows_of(rows, text)).as_py() for text in ANCHORS):
+    if not rows.num_rows or any(pc.any(_rows_of(rows, text)).as_py() for text in default_anchors()):
         return rows
-    of_anchors = reduce(pc.or_, (_rows_of(stored, text) for text in ANCHORS))
+    of_anchors = reduce(pc.or_, (_rows_of(stored, text) for text in default_anchors()))
     same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
     kept = stored.filter(pc.and_(of_anchors, same))
     return pa.concat_tables([rows, kept], promote_options="default")

@@ -14,9 +14,8 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import why_not
 from benchmark.metrics.measure import Measure
-from benchmark.registry import OWN
 from benchmark.rows.summarise import Build, Edition, Point, Summary
-from benchmark.rows.systems import EFFORT, SIZE, short_version
+from benchmark.rows.systems import EFFORT, OWN, SIZE, short_version
 
 RECORDED = "recorded (a pack, or bundled rows)"
 LEAST_BETAS, LEAST_RATES = 3, 2

@@ -18,11 +18,11 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
 from benchmark.errors import UsageError
+from benchmark.facts import facts_of
 from benchmark.measure.estimate import interpolated as typical_at
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summarise import SECONDS, Point, Summary
-from benchmark.spec import facts_of
 
 RATE = "bpp"
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given

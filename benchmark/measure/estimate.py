@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.facts import Typical
+from benchmark.facts import Typical, facts_of
 from benchmark.measure.cells import Cell, Task
 from benchmark.metrics.metric import LARGE_PIXELS
-from benchmark.spec import CodecSpec, facts_of
+from benchmark.spec import CodecSpec
 
 Basis = Literal["measured", "typical", "unknown"]
 Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from benchmark.codec import Between, Codec, OneOf, Setting
 from benchmark.errors import BadOption, BadPack, Reason, Unavailable, UnknownName, UsageError
+from benchmark.facts import needs_options
 from benchmark.measure.cells import Contender
-from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
+from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.spec import (
     SEED,
@@ -52,7 +53,7 @@ class Selection(NamedTuple):
 
 def every_codec() -> list[str]:
     """Return what `--codecs all` stands for: codecs without required options, and aliases."""
-    return [*(name for name in CODECS if name not in NEED_OPTIONS), *ALIASES]
+    return [*(name for name in CODECS if not needs_options(name)), *ALIASES]
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:

@@ -14,6 +14,7 @@ from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import select
 from benchmark.compare.published.registry import read_points
 from benchmark.errors import UnknownName, UsageError
+from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from benchmark.review.streams import Row, label_of_row
@@ -22,7 +23,7 @@ from benchmark.rows.schema import alike, schema_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summarise import Summary, summarise_rows
 from benchmark.rows.systems import label_of
-from benchmark.spec import CodecSpec, facts_of
+from benchmark.spec import CodecSpec
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
 SENT = "what was sent"  # as the origin of an anchor's numbers

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from benchmark.compare.published.points import slug
+from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
@@ -11,7 +12,6 @@ from benchmark.review.evidence import Answer, Reviewed, Verdict, verdict_of
 from benchmark.review.streams import label_of_row, spec_of
 from benchmark.review.supplement import LeftOutFile
 from benchmark.show.table import NOTHING, Table
-from benchmark.spec import facts_of
 from benchmark.system.text import counted, listed
 
 SURVIVALS: Mapping[str, tuple[Verdict, str]] = {

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import NoDelta
+from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import summary_of
@@ -22,7 +23,6 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summarise import TIMED, Summary
 from benchmark.show.table import escape_latex
-from benchmark.spec import facts_of
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
 WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements

@@ -12,17 +12,10 @@ from typing import NamedTuple
 
 from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable, UnknownName
-from benchmark.facts import Group, Kind, Training
+from benchmark.facts import Group, Kind, Training, facts_of, shown_variants
 from benchmark.registry import ALIASES, CODECS, metric_named
 from benchmark.rows.codecs import CodingFacts
-from benchmark.spec import (
-    CodecSpec,
-    facts_of,
-    parse_codec,
-    resolve,
-    shown_variants,
-    split_unescaped,
-)
+from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -103,6 +96,7 @@ def _systems() -> Iterator[System]:
 
 # In the order of legends: by group, those in none of the paper's figures last.
 SYSTEMS = tuple(sorted(_systems(), key=lambda system: (*GROUPS, "").index(system.group)))
+OWN = SYSTEMS[0].label.partition(":")[0]  # the codec of the first group, this project's method
 GROUPED_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
 # One trainer, one budget: every network that has it, and two programs to compare.
 FIELD_SYSTEMS = tuple(system for system in GROUPED_SYSTEMS if system.budget or system.reference)
@@ -110,6 +104,23 @@ PAPER_SYSTEMS = tuple(
     system for system in GROUPED_SYSTEMS if not (system.group == OURS and system.budget)
 )
 PLAIN = frozenset(system.label for system in SYSTEMS if system.colour)
+
+
+@cache
+def default_anchors(budget: bool = False) -> tuple[str, ...]:
+    """Return the labels of the anchors of BD-rates where none is named, the first choice first.
+
+    budget: of comparisons of the networks that were trained here with one budget.
+
+    >>> default_anchors(), default_anchors(budget=True)
+    (('jpeg:optimize=1', 'jpeg'), ('hyperprior:weights=matched',))
+    """
+    declaring = [(name, variant) for name in CODECS for variant in declared(name, "anchors") or ()]
+    return tuple(
+        label_of(name, variant)
+        for name, variant in declaring
+        if facts_of(CodecSpec.of(name, variant)).budget == budget
+    )
 
 
 def trained_on(label: str) -> tuple[str, ...]:

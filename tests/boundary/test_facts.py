@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from benchmark.facts import facts_of
 from benchmark.rows.systems import SYSTEMS, training
-from benchmark.spec import facts_of, load_codec, parse_codec
+from benchmark.spec import load_codec, parse_codec
 from conftest import ROOT
 
 CODEC = """
@@ -16,8 +17,9 @@ from benchmark.facts import Facts, Memory, Typical
 
 class Mine(Raw):
     facts = Facts(
-        "My codec", "learned", "Programs", "#123456", "d", family="mine", trained_on=("ms_ssim",),
-        chroma="4:2:2", memory=Memory(1000, 0, torch=False), typical=(Typical("bits", ((8, 7),)),),
+        "My codec", kind="learned", group="Programs", colour="#123456", marker="d", family="mine",
+        trained_on=("ms_ssim",), chroma="4:2:2", memory=Memory(1000, 0, torch=False),
+        typical=(Typical("bits", ((8, 7),)),),
     )
 """
 ASKED = """

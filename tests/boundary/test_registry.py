@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from baselines.compressai import weights
 from benchmark import registry
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
@@ -179,9 +180,9 @@ def test_metrics_are_named_by_a_text_or_one_by_one_and_unknown_ones_are_guessed(
 @pytest.mark.parametrize(("version", "remedy"), [((3, 12), "pip install"), ((3, 13), "wheels are")])
 def test_no_command_is_named_where_compressai_has_no_wheel(monkeypatch, version, remedy):
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
-    monkeypatch.setattr(registry.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(registry.sys, "platform", "linux")
-    monkeypatch.setattr(registry.sys, "version_info", version)
+    monkeypatch.setattr(weights.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(weights.sys, "platform", "linux")
+    monkeypatch.setattr(weights.sys, "version_info", version)
     with pytest.raises(Unavailable, match=remedy) as refused:
-        registry.require_packages("hyperprior", ["compressai"])
+        registry.require_packages("hyperprior", ["compressai"], weights.not_here())
     assert refused.value.reason.remedy.startswith("pip install") == (version == (3, 12))

@@ -85,7 +85,7 @@ def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypa
     assert all(len(facts["title"]) > 4 for names in result.values() for facts in names.values())
     states = {name: facts["state"] for names in result.values() for name, facts in names.items()}
     assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
-    assert {states[name] for name in registry.NEED_OPTIONS} == {"options"}
+    assert {states[name] for name in ("compressai", "folder", "command", "worker")} == {"options"}
     assert (states["lpips"], result["metrics"]["lpips"]["lacks"]) == (
         "missing",
         "bench fetch alexnet",

@@ -13,7 +13,8 @@ import pytest
 
 from benchmark.codec import Between, Codec, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
-from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
+from benchmark.facts import needs_options
+from benchmark.registry import ALIASES, CODECS
 from benchmark.spec import load_codec, parse_codec, resolve
 from conftest import ROOT
 from support.networks.tiny_architecture import write_tiny
@@ -34,7 +35,7 @@ ELSEWHERE = {
     "command": "the contract is that of the user's programs",
     "worker": "the contract is that of the user's worker: tests/baselines/worker",
 }
-SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
+SPECS = [*(name for name in CODECS if not needs_options(name)), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
 DRAWING = ("dirac", "hfd")

@@ -15,7 +15,7 @@ from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.cost import costs
 from benchmark.codec import Setting
-from benchmark.facts import Facts, Work
+from benchmark.facts import Facts, Work, facts_of
 from benchmark.measure.execute import CLEAR, execute, work_of
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import table_schema
@@ -23,7 +23,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.summarise import REAL_TO_ESTIMATED, summarise
 from benchmark.show.means import means_table
 from benchmark.show.report.details import estimate_sentences
-from benchmark.spec import CodecSpec, facts_of, parse_codec, resolve
+from benchmark.spec import CodecSpec, parse_codec, resolve
 from benchmark.system.bundled import BUNDLED as BUNDLED_RESULTS
 from support.codecs import fakes
 from support.rows.measured import sweep

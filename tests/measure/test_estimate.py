@@ -15,11 +15,12 @@ from baselines.crdr import SEARCH_STEPS
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.archive import CLIC2020_PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile, Source
+from benchmark.facts import facts_of
 from benchmark.measure.cells import Cell, bundles, makespan
 from benchmark.measure.estimate import CostModel, interpolated
 from benchmark.measure.simulate import forecast, imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
-from benchmark.spec import CodecSpec, codec_class, facts_of, parse_codec
+from benchmark.spec import CodecSpec, codec_class, parse_codec
 from support.bench.verbs import app
 from support.rows.measured import row, table
 

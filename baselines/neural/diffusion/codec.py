@@ -25,8 +25,8 @@ from benchmark.codec import (
     require_accepted,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.facts import Typical
-from benchmark.spec import facts_of, parse_codec
+from benchmark.facts import Typical, facts_of
+from benchmark.spec import parse_codec
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile
 

@@ -19,11 +19,10 @@ from benchmark.registry import (
     CODECS,
     DATASETS,
     DISTRIBUTION_METRICS,
-    FAMILIAR,
     metric_named,
     scored_by_image,
 )
-from benchmark.spec import CodecSpec, names_code, parse_codec, resolve
+from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
         bare = sorted(map(without_weights, mine))
         for spec in bare:
             # The user's own file is no such code, but what its option `base` names is.
-            if names_code(spec if codec.name in CODECS else spec._replace(name=FAMILIAR)):
+            if (names_code if codec.name in CODECS else base_names_code)(spec):
                 raise UsageError(
                     f"the reference itself names what would run, {spec.text!r}: look at it, and "
                     "give it whole with --codec to run it"

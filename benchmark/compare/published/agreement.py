@@ -14,10 +14,11 @@ from benchmark.codec import Float64Array
 from benchmark.compare.curves import LEAST_POINTS, Delta, NoDelta, bd_metric, bd_rate
 from benchmark.compare.published.curves import SystemCurve, measured_panel, published_curves
 from benchmark.compare.published.points import PublishedPoint
+from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import SYSTEMS
-from benchmark.spec import facts_of, parse_codec
+from benchmark.spec import parse_codec
 
 # dB, as two versions of one encoder differ (VTM 23.13 by .02 to .04); truncating where colours are
 # converted costs .5 dB, another library's chroma filter .1.

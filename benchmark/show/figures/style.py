@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Self
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
-from benchmark.registry import OWN as OWN_CODEC
 from benchmark.spec import split_unescaped
 
 PANEL_INCHES = 2.4  # height without legend and note
@@ -246,6 +245,7 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """
     from matplotlib.colors import to_hex
 
+    from benchmark.rows.systems import OWN as OWN_CODEC
     from benchmark.rows.systems import declared_marker, family, plainness
 
     known = families()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.errors import BadOption, UsageError
-from benchmark.facts import Facts
+from benchmark.facts import Facts, facts_of
 from benchmark.measure.estimate import interpolated
 from benchmark.show.page.content import ImageKey
-from benchmark.spec import CodecSpec, facts_of
+from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 ALL = "all"

@@ -16,6 +16,7 @@ from benchmark.compare.match import FARTHEST
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, ImageRefused
+from benchmark.facts import facts_of
 from benchmark.measure.execute import Failed
 from benchmark.measure.loop import Progress
 from benchmark.measure.reconstruct import reconstruct_all
@@ -39,7 +40,7 @@ from benchmark.show.page.picks import (
     words,
 )
 from benchmark.show.report.report import PICTURES
-from benchmark.spec import CodecSpec, facts_of, load_codec
+from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
 from benchmark.system.machine import cores

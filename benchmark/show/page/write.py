@@ -16,9 +16,10 @@ from benchmark.compare.published.curves import (
 from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
+from benchmark.facts import reference_codecs
 from benchmark.measure.matrix import sources_of
 from benchmark.measure.workers import worker_context
-from benchmark.registry import NEIGHBOURS, is_brought
+from benchmark.registry import is_brought
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results, named_in
@@ -110,7 +111,7 @@ def write_page(
         neighbours=[
             label
             for label in summary.labels
-            if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
+            if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
         leads=[measure.column for measure in report.ranking.measures],
         headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),

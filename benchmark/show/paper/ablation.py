@@ -8,7 +8,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark import registry
 from benchmark.compare.interval import change_interval
 from benchmark.compare.published.curves import Panel, measured_panel, records
 from benchmark.datasets.dataset import profile
@@ -20,6 +19,7 @@ from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import OWN as OWN_CODEC
 from benchmark.rows.systems import label_of
 from benchmark.show import phrases
 from benchmark.show.figures import style, texts
@@ -35,7 +35,7 @@ from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 CHANGE_INCHES = 1.45  # height of the panels of changes
-OWN = style.families()[registry.OWN]  # the method itself looks as everywhere
+OWN = style.families()[OWN_CODEC]  # the method itself looks as everywhere
 # Okabe and Ito's colours without the method's own, and two of Tol's.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from benchmark import registry
 from benchmark.compare.builds import beta_of, realism_grid
 from benchmark.compare.published.curves import Panel, measured_panel
 from benchmark.compare.published.paper_panel import field_panel, paper_panel, too_few
@@ -18,7 +17,7 @@ from benchmark.errors import UnknownName
 from benchmark.metrics.measure import Measure
 from benchmark.rows import systems
 from benchmark.rows.summarise import Summary, summarise
-from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, PAPER_SYSTEMS
+from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, OWN, PAPER_SYSTEMS, default_anchors
 from benchmark.show.figures import complexity as seconds
 from benchmark.show.figures.complexity import draw_complexity
 from benchmark.show.figures.rate_curve import draw_rate_curves
@@ -90,7 +89,7 @@ def curves(
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
     anchor = next((system.label for system in known if system.name == facts.anchor), "")
     if field:
-        anchor = registry.FIELD_ANCHOR
+        anchor = default_anchors(budget=True)[0]
         anchor = anchor if anchor in measured else panels[0].curves[0].system.label
     drawing = draw_rate_curves(
         panels, _styles(results, field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
@@ -111,12 +110,13 @@ def realism(
     summary, points = results.summary(dataset), () if field else results.points
     if field and summary is not None:
         summary = _of_budget(summary)
+    anchor = default_anchors(budget=True)[0] if field else ""
     drawing, plots = realism_plots(
         panels, summary, points, dataset, FIELD_RATES if field else RATES,
-        _styles(results, field), registry.FIELD_ANCHOR if field else "", int(images_of(panels) or 0)
+        _styles(results, field), anchor, int(images_of(panels) or 0)
     )  # fmt: skip
     sentences = too_few(here, dataset) if field else []
-    codecs = f"{registry.OWN}:{MATCHED}" if field else registry.OWN
+    codecs = f"{OWN}:{MATCHED}" if field else OWN
     command = f"`bench run --codecs {codecs} --dataset {dataset} --metrics psnr,{metric}`"
     lacking = f"PSNR and {panels[1].measure.label} on {dataset} ({command})"
     if drawing is None:
@@ -138,7 +138,7 @@ def realism_surface(results: PaperResults) -> PaperFigure:
                 return PaperFigure(draw_surface(grid, profile(dataset).title), sentences)
             reasons.append(f"{dataset}: {grid}")
     why = "; ".join(reasons) or "nothing is measured"
-    example = ",".join(f"{registry.OWN}:beta={beta}" for beta in (0, 1.28, 2.56, 3.84))
+    example = ",".join(f"{OWN}:beta={beta}" for beta in (0, 1.28, 2.56, 3.84))
     lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
     return PaperFigure(None, (lacking,))
 

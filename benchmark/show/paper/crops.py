@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import registry
 from benchmark.codec import CODING, Pixels
 from benchmark.compare.match import nearest
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
+from benchmark.facts import facts_of
 from benchmark.measure.matrix import sources_of
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
@@ -263,7 +263,8 @@ def rows_with_streams(
 
     result: dict[str, dict[str, list[StreamRow]]] = {}
     for label, row in sorted(labelled, key=lambda pair: (place(*pair), pair[1]["variant"])):
-        good = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
+        null = facts_of(CodecSpec(row["codec"], ())).null
+        good = row["status"] == "ok" and row["stream_sha256"] and not null
         if good and (not wanted or place(label, row) < len(order)) and contents.has_stream(row):
             result.setdefault(row["image"], {}).setdefault(label, []).append(row)
     return result

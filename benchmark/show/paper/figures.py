@@ -16,13 +16,13 @@ from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, 
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
+from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
-from benchmark.registry import ANCHORS
 from benchmark.rows.schema import alike, metric_names
 from benchmark.rows.store import Store
 from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.rows.summarise import TIMED, Edition, Summary
-from benchmark.rows.systems import find_label, short_names
+from benchmark.rows.systems import default_anchors, find_label, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
 from benchmark.show.figures.generations import draw_generations
@@ -36,7 +36,6 @@ from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.phrases import grouped, not_drawn
 from benchmark.show.phrases import metric_names as metric_words
 from benchmark.show.report.details import gone_sentences
-from benchmark.spec import facts_of
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -103,7 +102,8 @@ def _read(request: FigureRequest, names: Sequence[str]) -> DatasetResults:
             all_rows=request.all_rows, data_dir=request.data_dir,
         )  # fmt: skip
 
-    for anchor in ([request.anchor] if request.anchor else ANCHORS) if request.codecs else []:
+    anchors = (request.anchor,) if request.anchor else default_anchors()
+    for anchor in anchors if request.codecs else ():
         with suppress(UnknownName):
             return read([*request.codecs, anchor])
     return read(request.codecs or ["all"])

@@ -7,13 +7,15 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.compare.match import FARTHEST
 from benchmark.errors import UnknownName, UsageError
+from benchmark.facts import facts_of
 from benchmark.measure.select import parse_points
-from benchmark.registry import ALIASES, NULL
+from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.editions import edition_rows
 from benchmark.rows.packs.contents import DatasetContents, why_no_stream
@@ -124,7 +126,8 @@ def stem(image: str) -> str:
 def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[StoredPicture]:
     table = contents.table.take(edition_rows(contents.table, newest_only=True).index)
     if choice.codecs == "all" and table.num_rows:
-        table = table.filter(pc.not_equal(table["codec"], NULL))
+        null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
+        table = table.filter(pc.invert(pc.is_in(table["codec"], pa.array(null))))
     table = rows_of_codecs(table, choice.codecs, name.partition(":")[2])
     if table.num_rows == 0:
         raise UsageError(

@@ -19,8 +19,9 @@ from baselines.worker.codec import Worker
 from baselines.worker.contender import read_contender
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
+from benchmark.facts import facts_of
 from benchmark.rows.store import Store
-from benchmark.spec import facts_of, parse_codec, resolve
+from benchmark.spec import parse_codec, resolve
 from benchmark.system import conversation
 from support.bench.command import bench
 from support.files.noise import effect_noise
