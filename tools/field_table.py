@@ -39,7 +39,7 @@ SHORT = (
     *("**`ours:size=micro`, beta 0** ‡", "Multi-Realism, beta 2.56"),
     *("HFD (Hoogeboom 2023), 20 steps", "**`ours:size=micro`, beta 3.84** ‡"),
 )
-COLUMNS = (0, 2, 3, 4, 5, 6, 7, 8)
+COLUMNS = (0, 5, 6, 7, 8)
 # System and variant of published curves of PSNR, the anchor's first.
 PUBLISHED = {
     HYPERPRIOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
@@ -135,7 +135,7 @@ def _published() -> dict[str, str]:
 
 
 def short_lines(whole: Iterable[str]) -> Iterator[str]:
-    """Yield the README's part of the lines: work, training and BD-rates of those in `SHORT`."""
+    """Yield the README's part of the lines: BD-rates of those in `SHORT`."""
     for line in whole:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0] in (HEAD, "---", *SHORT):

@@ -7,6 +7,39 @@
 
 The encoder's choice of tokens is in floating point. The transformer runs without rounded sums, so
 that what a machine codes every other decodes.
+
+The payload
+-----------
+One such string for each tile of w x h pixels, with ⌈h/16⌉ rows and ⌈w/16⌉ columns of tokens. A
+token has M parts, entries 0 to K-1 of the card's M codebooks. The card's `order` has the tokens'
+stages, a square repeated from the tile's top left corner (4 x 4 by default, with rows 0 4 2 4,
+4 3 4 3, 2 4 1 4 and 4 3 4 3). A stage codes part 0 of all its tokens, row by row, then part 1, to
+M-1. Each symbol has K frequencies f >= 1 of its own, 2^24 in all, in order, without escape.
+
+Frequencies follow from tokens of earlier stages and the token's earlier parts by the card's
+transformer, under the rules of docs/bitstream.md's exact decoder; linear() is its layer, with an
+exponent for each token. R(x) is x in multiples of max(2^(e-20), 2^-64), rounded, with the exponent
+e of the values named:
+
+1. A token of an earlier stage enters as linear(`embedding`) of its code vectors, component i of
+   book m at place i·M+m; any other as `unknown`. Tokens are cut into squares of W x W from the
+   tile's corner, empty beyond its edge (0, and counted in exponents); `places` is added by the
+   place in the square. Nothing passes between squares.
+2. norm(x) = x/sqrt(S/C+1e-6) times its gain; S sums the squares of R(x) (exponent of the token)
+   over C channels; S/C is S times the float64 next to 1/C.
+3. A layer: q, k, v = linear(norm(x)) in three parts, each split into heads of d channels. Scores
+   are sums of R(q·(1/sqrt(d)))·R(k) (exponents of the token in the head) plus the head's `nearness`
+   at W-1 + query's - key's (row, column). Weights are entries [256·(query's largest score -
+   score)], at most 4096, of the table [2^20·e^(-i/256)]; empty places have none. A head gives the
+   sum of weight·R(v) (exponent of the channel in the square), divided by that of the weights. Then
+   x += linear(`mix`)(heads), and x += linear(`reduce`)(max(0, linear(`expand`)(norm(x)))).
+4. Part 0's features are norm(x); part m+1's are part m's plus `earlier`[m, entry of part m]. Part
+   m's logits are outputs m·K to m·K+K-1 of linear(`head`)(features). With E = entry [1024·(part's
+   largest logit - logit)], at most 16384, of the table [2^24·e^(-i/1024)], and T the sum of all E,
+   f = 1+⌊E·(2^24-K)/T⌋; the largest, the first of equals, takes what lacks to 2^24.
+
+Both tables use the exponential of `baselines/neural/exact/layers.py`. All sums are exact, in any
+order.
 """
 
 import math
