@@ -45,7 +45,11 @@ def understood(words):
 
 @each_page
 def test_every_command_can_be_given(page):
-    for words in written_commands(page.read_text()):
+    text = page.read_text()
+    added = re.findall(r'^In `benchmark/cli\.py`, .*: `"(\w+)": \(', text, re.MULTILINE)
+    for words in written_commands(text):
+        if words[0] in added:  # a recipe's verb, which test_contributing.py adds and runs
+            continue
         try:
             understood(words)
         except typer.TyperException as error:
