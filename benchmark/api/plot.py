@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmark.api.rows import Source, load, summarised
-from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.panel import measured_panel
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.option import arguments

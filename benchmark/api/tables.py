@@ -8,8 +8,7 @@ from pandas import DataFrame
 from benchmark.api.rows import Source, summarised, unit
 from benchmark.compare.bd import compare
 from benchmark.compare.match import matches, parse_tolerance
-from benchmark.compare.rank import RATE, Budget, parse_target
-from benchmark.compare.rank import rank as ranked_at
+from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import Average
@@ -228,7 +227,7 @@ def rank(
     records = [
         codec.record(measures)
         for target in targets
-        for codec in ranked_at(result, target, measures, budget, common)
+        for codec in rank_at(result, target, measures, budget, common)
     ]
     others = {"at", "rank", "codec", "images", "images_reached"}
     return _frame(records, set(records[0]) - others, result).astype({"rank": "Int64"})

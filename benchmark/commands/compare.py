@@ -48,8 +48,7 @@ def rank(
       bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
     """
     from benchmark.commands.compare_tables import rank_table
-    from benchmark.compare.rank import RATE, parse_target
-    from benchmark.compare.rank import rank as ranked_at
+    from benchmark.compare.rank import RATE, parse_target, rank_at
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import read_one
@@ -63,9 +62,7 @@ def rank(
     stored = read_one(results, dataset, codecs, tuple(dict.fromkeys(compared)), **rows)
     measures = [*map(Measure.named, names)]
     whose: Literal["image", "set"] = "set" if budget == "set" else "image"
-    ranks = {
-        target: ranked_at(stored.summary, target, measures, whose, common) for target in targets
-    }
+    ranks = {target: rank_at(stored.summary, target, measures, whose, common) for target in targets}
     ranked = [codec for codecs_at in ranks.values() for codec in codecs_at]
     records = [codec.record(measures) for codec in ranked]
     facts = {"dataset": stored.name, "budget": budget, "ranks": records}

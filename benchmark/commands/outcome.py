@@ -201,7 +201,7 @@ def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
 ) -> "tuple[Summary, Ranking]":
     """Summarise the rows that were asked for, and rank them with stored rows of an anchor."""
-    from benchmark.compare.bd import default_anchor, rank, with_anchor
+    from benchmark.compare.bd import default_anchor, rank_by_bd_rate, with_anchor
     from benchmark.rows.reduce import summarise_with_distributions
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
@@ -212,7 +212,7 @@ def _summarised(
     )
     if anchored.num_rows > outcome.rows.num_rows:
         ranked = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
-    return summary, rank(ranked, measures, default_anchor([ranked], measures))
+    return summary, rank_by_bd_rate(ranked, measures, default_anchor([ranked], measures))
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:

@@ -15,8 +15,8 @@ from benchmark.option import COMPARED, MANNER, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 
 if TYPE_CHECKING:
-    from benchmark.compare.published.curves import SystemCurve
-    from benchmark.compare.published.plausible import Finding
+    from benchmark.compare.panel import SystemCurve
+    from benchmark.compare.published.agreement import Finding
     from benchmark.compare.published.points import PublishedPoint
     from benchmark.metrics.measure import Measure
     from benchmark.show.table import Table
@@ -155,7 +155,7 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
-    from benchmark.compare.published.plausible import DOUBTS
+    from benchmark.compare.published.agreement import DOUBTS
     from benchmark.compare.published.points import PublishedPoint
     from benchmark.compare.published.registry import add_paper, read_curve, read_points
     from benchmark.metrics.measure import Measure
@@ -273,8 +273,8 @@ def _implausible(
     dataset: str,
 ) -> "list[Finding]":
     """Return findings on a curve, beside the first published VTM's on the dataset."""
+    from benchmark.compare.published.agreement import findings
     from benchmark.compare.published.curves import published_curves
-    from benchmark.compare.published.plausible import findings
 
     vtm = [p for p in known if p.system == "VTM" and not p.doubt]
     anchors = [c for c in published_curves(vtm, dataset, measure) if len(c.points) > 1]

@@ -215,7 +215,7 @@ class Ranking(NamedTuple):
         ]
 
 
-def rank(
+def rank_by_bd_rate(
     summary: Summary,
     measures: Iterable[Measure],
     anchor: str,

@@ -30,13 +30,17 @@ Budget = Literal["image", "set"]  # whether each image has the rate, or all imag
 
 
 class Target(NamedTuple):
-    """A rate, or a value of a metric, that codecs are compared at."""
+    """A rate, or a value of a metric, that codecs are compared or searched at."""
 
     name: str  # "bpp", or the name of a metric
     value: float
 
     def __str__(self) -> str:
         return f"{self.name}={self.value:g}"
+
+    def place(self, value: float) -> float:
+        """Return where a value lies on the axis on which nearness counts."""
+        return value if self.name == RATE else Measure.named(self.name).plotted(value)
 
 
 class Estimate(NamedTuple):
@@ -89,13 +93,13 @@ def parse_target(text: str) -> Target:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or (name == RATE and value <= 0):
-        raise UsageError(f"a value to compare at is written as bpp=0.3 or psnr=32, not {text!r}")
+        raise UsageError(f"a target is written as bpp=0.3 or psnr=32, not {text!r}")
     if name != RATE:
         (name,) = metric_names([name])
     return Target(name, value)
 
 
-def rank(
+def rank_at(
     summary: Summary,
     target: Target,
     measures: Sequence[Measure],

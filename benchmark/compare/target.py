@@ -8,72 +8,26 @@ cells: they are stored, and no search measures them again.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Between, OneOf, Setting
+from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Cell, Contender, plan
 from benchmark.measure.loop import Failure, Outcome, Reached, ShowsProgress
 from benchmark.measure.matrix import Matrix, matrix_of, open_matrix
 from benchmark.measure.request import Request
 from benchmark.measure.run import Announces, run, silent
-from benchmark.metrics.measure import Measure
-from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.rows.schema import metric_names
+from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.store import one_per_cell
 from benchmark.system.settings import isolated
 
-RATE = "bpp"
 OF_RATE, OF_METRIC = 0.01, 0.002  # tolerances, as shares of the target
 MOST_ROUNDS = 40
 DIGITS = 6  # significant, of a setting
-
-
-class Target(NamedTuple):
-    """A wanted mean over the images."""
-
-    name: str  # "bpp", or of a metric
-    value: float
-
-    @classmethod
-    def of(cls, text: str) -> "Target":
-        """Return the target of a text; raise `UsageError` for what is none, `UnknownName`.
-
-        >>> Target.of("bpp=.3")
-        Target(name='bpp', value=0.3)
-        """
-        name, _, number = text.partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or (name == RATE and value <= 0):
-            raise UsageError(f"--target {text!r} is not of the form bpp=0.3 or psnr=32")
-        if name in DISTRIBUTION_METRICS:
-            raise UsageError(f"--target {text}: {name} has no value of an image: name bpp or psnr")
-        if name != RATE:
-            metric_names(name)
-        return cls(name, value)
-
-    def place(self, value: float) -> float:
-        """Return where a value lies on the axis on which nearness counts."""
-        return value if self.name == RATE else Measure.named(self.name).plotted(value)
-
-    def distance(self, value: float) -> float:
-        """Return how far a value is from the target, in tolerances."""
-        wanted = self.place(self.value)
-        tolerance = (OF_RATE if self.name == RATE else OF_METRIC) * abs(wanted)
-        return abs(self.place(value) - wanted) / tolerance if tolerance else math.inf
-
-    def mean(self, rows: pa.Table) -> float:
-        """Return the mean over rows; NaN where one has no value."""
-        column = RATE if self.name == RATE else Measure.named(self.name).column
-        values = rows[column].to_numpy()
-        return float(np.mean(values)) if rows.num_rows else math.nan
 
 
 @dataclass
@@ -88,12 +42,19 @@ class Search:
     def nearest(self) -> float | None:
         """Return the value whose mean is nearest to the target."""
         good = [value for value, mean in self.known.items() if not math.isnan(mean)]
-        return min(good, key=lambda v: self.target.distance(self.known[v]), default=None)
+        return min(good, key=lambda v: self.distance(self.known[v]), default=None)
 
     def met(self) -> bool:
         """Return whether a mean is within the tolerance."""
         nearest = self.nearest()
-        return nearest is not None and self.target.distance(self.known[nearest]) <= 1
+        return nearest is not None and self.distance(self.known[nearest]) <= 1
+
+    def distance(self, mean: float) -> float:
+        """Return how far a mean is from the target, in tolerances."""
+        target = self.target
+        wanted = target.place(target.value)
+        tolerance = (OF_RATE if target.name == RATE else OF_METRIC) * abs(wanted)
+        return abs(target.place(mean) - wanted) / tolerance if tolerance else math.inf
 
     def next(self) -> list[float]:
         """Return the values to measure next; none once the target is met or cannot be nearer."""
@@ -196,7 +157,11 @@ def run_to_target(
     The outcome's cells are those tried, its rows those of the nearest settings. Raises what `run`
     does, and `UsageError` for a target that is none or options that exclude it.
     """
-    target = Target.of(request.target)
+    target = parse_target(request.target)
+    if target.name in DISTRIBUTION_METRICS:
+        raise UsageError(
+            f"--target {target}: {target.name} has no value of an image: name bpp or psnr"
+        )
     for name in ("points", "generations", "part"):
         if getattr(request, name):
             raise UsageError(f"--target searches the settings: leave --{name} out")
@@ -256,6 +221,8 @@ def _means(
     matrix: Matrix, table: pa.Table, search: Search, values: Iterable[float]
 ) -> dict[float, float]:
     """Return the mean of each value; NaN where an image has no row without failure."""
+    name = search.target.name
+    column = name if name == RATE else metric_named(name).column
     valid, result = one_per_cell(table), {}
     valid = valid.filter(pc.equal(valid["status"], "ok"))
     for value in values:
@@ -263,7 +230,7 @@ def _means(
         cells = plan([at], matrix.sources.dataset.name, matrix.sources.images)
         rows = valid.filter(pc.is_in(valid["cell"], value_set=_keys(cells)))
         whole = rows.num_rows == len(cells) > 0
-        result[float(value)] = search.target.mean(rows) if whole else math.nan
+        result[float(value)] = float(np.mean(rows[column].to_numpy())) if whole else math.nan
     return result
 
 

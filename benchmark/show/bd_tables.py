@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking, compare
 from benchmark.compare.curves import Delta, NoDelta, bd_rate
 from benchmark.compare.interval import CONFIDENCE, Interval
-from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
 from benchmark.show.means import chosen_notes

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from benchmark.compare.interval import DrawSpread, Interval
-from benchmark.compare.published.curves import SystemCurve
+from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.rows.comparable import Mean

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.compare.builds import build_words
-from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Edition, Summary

@@ -13,7 +13,7 @@ from benchmark.compare.builds import (
     records,
 )
 from benchmark.compare.curves import curves
-from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.realism_sweep import measured_sweep
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS

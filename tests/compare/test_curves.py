@@ -28,7 +28,7 @@ from benchmark.compare.curves import (
     interpolated,
     pareto_front,
 )
-from benchmark.compare.published.curves import CurvePoint, SystemCurve
+from benchmark.compare.panel import CurvePoint, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import summarise
 from benchmark.rows.systems import SYSTEMS

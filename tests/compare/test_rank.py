@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark.compare.interval import bootstrap_interval, image_draws
-from benchmark.compare.rank import Target, _of_set, parse_target, rank
+from benchmark.compare.rank import Target, _of_set, parse_target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.store import Store
@@ -61,7 +61,7 @@ def at_rate(rows, bpp, column, drawn=lambda value: value, undrawn=lambda place: 
 
 
 def ranked(rows, at, *measures, **options):
-    result = rank(summarise(table(rows)), parse_target(at), measures, **options)
+    result = rank_at(summarise(table(rows)), parse_target(at), measures, **options)
     return {entry.label: entry for entry in result}
 
 
@@ -180,7 +180,7 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
 def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_do():
     few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
     summary = summarise(table([*rows_of("webp", 1), *few, *many]))
-    result = rank(summary, parse_target("bpp=.31"), [PSNR])
+    result = rank_at(summary, parse_target("bpp=.31"), [PSNR])
     assert [(entry.label, entry.rank) for entry in result] == [
         ("webp", 1),
         ("jpeg", None),

@@ -7,7 +7,7 @@ import pytest
 from benchmark.compare.bd import (
     compare,
     default_anchor,
-    rank,
+    rank_by_bd_rate,
     ranked_measures,
     with_anchor,
 )
@@ -43,7 +43,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     rows = four()[:-1]  # one image of AVIF is missing, at its second setting
     rows += [row("avif", 9, name, encode_seconds=0.8, recorded=name == "a") for name in ("a", "bb")]
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
-    result = rank(summary, [PSNR], "jpeg")
+    result = rank_by_bd_rate(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
     records = result.for_machines()
     assert [record["codec"] for record in records] == list(expected)
@@ -67,14 +67,14 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
         assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
     assert result.ranks[1].rates == (Delta(0.0, 1.0),)
     assert result.ranked
-    assert not rank(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
+    assert not rank_by_bd_rate(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
 
 
 def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     summary = summarise(table(four()))
-    alone = rank(summary, MEASURES, "jpeg")
+    alone = rank_by_bd_rate(summary, MEASURES, "jpeg")
     given = [one for measure in MEASURES for one in compare(summary, measure, "jpeg")]
-    both = rank(summary, MEASURES, "jpeg", given)
+    both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
     assert [entry.label for entry in both.ranks] == [entry.label for entry in alone.ranks]
     assert [one.bd_rates for one in both.ranks] == [one.bd_rates for one in alone.ranks]
     first = both.ranks[0]
@@ -96,21 +96,21 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
 
 @pytest.mark.parametrize(("recorded", "seconds"), [(False, ("encode", "decode")), (True, ())])
 def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
-    result = rank(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
+    result = rank_by_bd_rate(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
     assert ranking_table(result).headers == ("codec", "PSNR", "bpp", *seconds)
 
 
 def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
     rows = four()
     summary = summarise(table(rows))
-    message = headline(rank(summary, MEASURES, "jpeg"), 3, "photos", NAMES)
+    message = headline(rank_by_bd_rate(summary, MEASURES, "jpeg"), 3, "photos", NAMES)
     assert message.count("VTM needs") == 1
     assert "JPEG" in message
     assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in message
     for record in rows:
         if record["codec"] == "vtm":
             record["psnr_db"] += 6.5  # the curves share less than half of their range
-    result = rank(summarise(table(rows)), [PSNR], "jpeg")
+    result = rank_by_bd_rate(summarise(table(rows)), [PSNR], "jpeg")
     assert result.ranks[0].label == "vtm"
     assert result.ranks[0].rates[0].doubtful
     assert "VTM" not in headline(result, 3, "photos", NAMES)
@@ -147,7 +147,7 @@ def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
     result = {(record["codec"], record["image"]) for record in both.to_pylist()}
     assert result == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
     assert with_anchor(both, stored) is both
-    (first, _) = rank(summarise(both), [PSNR], "jpeg:optimize=1").ranks
+    (first, _) = rank_by_bd_rate(summarise(both), [PSNR], "jpeg:optimize=1").ranks
     assert not math.isinf(first.bd_rates[0])
 
 

@@ -1,11 +1,11 @@
-"""Rate curves of measured and published points, and which of them may share a panel."""
+"""Rate curves of published points, and which of them may be beside measured ones."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmark.compare.curves import Curve, Excluded, curve_of, curves, excluded
-from benchmark.compare.interval import Interval, point_interval
+import msgspec
+
+from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
 from benchmark.compare.published.points import (
     ANY_DATASET,
     UNSTATED,
@@ -16,145 +16,15 @@ from benchmark.compare.published.points import (
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Edition, Summary
-from benchmark.rows.systems import SYSTEMS, System, short_names
+from benchmark.rows.summarise import Summary
+from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS, System, default_anchors
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
-UNRECORDED = ("reference", "interval")  # fields of points that records leave out
-
-
-class CurvePoint(NamedTuple):
-    """Point of a curve with its origin."""
-
-    bpp: float
-    value: float  # of the metric, as tables have it
-    setting: str
-    how: str  # measured, recorded (from a pack), or as published points have it
-    images: int | None  # that the value is a mean over; None where the source does not say
-    protocol: str
-    rate_protocol: str
-    source: str
-    note: str = ""
-    value_error: float | None = None  # reading error, up and down
-    bpp_error: float | None = None
-    reference: str = ""
-    interval: Interval | None = None  # of a distribution metric's value, as the axis has it
-
-
-class SystemCurve(NamedTuple):
-    """Points of a system in a metric, lowest rate first."""
-
-    system: System  # of the table, or made for a codec or published variant that it lacks
-    points: tuple[CurvePoint, ...]
-    edition: Edition | None = None  # of the codec, where it was measured; None: published
-    sampled: bool = False  # read off a plotted line: the points are not the author's
-    build: str = ""  # words on the build of a curve that replaces another
-
-    @property
-    def measured(self) -> bool:
-        """True if the points were measured here or come from a pack."""
-        return self.edition is not None
-
-    @property
-    def name(self) -> str:
-        """Name in legends, without caveats."""
-        mine = not self.measured and self.system.keeps_published
-        beside = self.build or "published" * mine
-        return f"{self.system.name} ({beside})" if beside else self.system.name
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """Caveats of the measured codec."""
-        return self.edition.caveats if self.edition else ()
-
-    @property
-    def recorded(self) -> bool:
-        """True if streams of some rows come from a pack."""
-        return self.edition is not None and self.edition.recorded
-
-    @property
-    def method(self) -> str:
-        """Name of the published system that the points are of."""
-        return self.system.published[0][0]
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """Protocol ids of its points."""
-        return tuple(dict.fromkeys(point.protocol for point in self.points))
-
-    def plotted(self, measure: Measure) -> tuple[list[float], list[float]]:
-        """Return the points' rates, and their values as the axis has them."""
-        values = [measure.plotted(point.value) for point in self.points]
-        return [point.bpp for point in self.points], values
-
-    def rates(self, measure: Measure) -> Curve:
-        """Return rates and qualities, as BD-rates take them: more is better."""
-        bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
-        return curve_of(bpp, values, measure)
-
-
-class Panel(NamedTuple):
-    """Curves of a metric on a pair of axes, and the measured points that are left out."""
-
-    measure: Measure
-    curves: tuple[SystemCurve, ...]
-    excluded: tuple[Excluded, ...] = ()
-
-    @property
-    def measured(self) -> tuple[SystemCurve, ...]:
-        """Curves of what was measured here."""
-        return tuple(curve for curve in self.curves if curve.measured)
-
-    @property
-    def published(self) -> tuple[SystemCurve, ...]:
-        """Curves of published points."""
-        return tuple(curve for curve in self.curves if not curve.measured)
-
-    def up_to(self, bpp: float | None) -> "Panel":
-        """Return the panel of the points below a rate, without curves that have none; None: all."""
-        most = math.inf if bpp is None else bpp
-        curves = [
-            c._replace(points=tuple(p for p in c.points if p.bpp <= most)) for c in self.curves
-        ]
-        return self._replace(curves=tuple(curve for curve in curves if curve.points))
-
-    def of_label(self, label: str) -> SystemCurve | None:
-        """Return the curve of a label, a measured one before a published one."""
-        curves = (*self.measured, *self.published)
-        return next((curve for curve in curves if curve.system.label == label), None)
-
-    @property
-    def names_by_protocol(self) -> dict[str, list[str]]:
-        """Names of the curves by protocol id, the panel's own protocol first.
-
-        Its own is that of what was measured here; where nothing was, that of the first curve.
-        """
-        pairs = [(p, curve) for curve in (*self.measured, *self.curves) for p in curve.protocols]
-        protocols = dict.fromkeys(protocol for protocol, _ in pairs)
-        return {p: list(dict.fromkeys(c.name for q, c in pairs if q == p)) for p in protocols}
-
-
-def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
-    """Return the curves of every codec variant of a summary, and its points left out."""
-    if summary is None or measure.column not in summary.protocols:
-        return Panel(measure, ())
-    versions = {point.label: point.edition.version for point in summary.points}
-    names = short_names(summary.labels, versions)
-    rules = summary.protocols[measure.column], summary.protocols["coding"]
-    result = []
-    for label, of_label in curves(summary, measure).items():
-        edition, points = of_label[0].edition, []
-        how = "recorded" if edition.recorded else "measured"
-        origin = *rules, edition.version, "; ".join(edition.caveats)
-        for point in of_label:
-            mean = point.means[measure.column]
-            if mean.value is not None and mean.bpp:
-                ends = point_interval(point, measure) if measure.of_sets else None
-                start = mean.bpp, mean.value, str(point.setting), how, mean.images
-                points.append(CurvePoint(*start, *origin, interval=ends))
-        result += [SystemCurve(System(names[label], label), tuple(points), edition)] * bool(points)
-    return Panel(measure, tuple(result), tuple(excluded(summary, measure)))
+SAME_RATE = 1.04  # two sources of one point: the first of them is kept
+# By label: the label of a variant with the same pixels, and words on it.
+STAND_INS = {default_anchors()[1]: (default_anchors()[0], "optimised tables")}
+PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
 
 
 def published_curves(
@@ -205,24 +75,6 @@ def style_label(system: str, variant: str) -> str:
     known, name = STYLE_LABELS.get((system, variant)), slug(system)
     option = variant if "=" in variant else f"variant={slug(variant)}"
     return known or (f"{name}:{option}" if variant or name in LABELS else name)
-
-
-def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-    """Return a flat record for every point of these panels, as it is plotted."""
-    return [
-        {
-            "metric": panel.measure.column,
-            "system": curve.system.name,
-            "group": curve.system.group,
-            "measured": curve.measured,
-            "sampled": curve.sampled,
-            "drawn": panel.measure.plotted(point.value),
-            **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
-        }
-        for panel in panels
-        for curve in panel.curves
-        for point in curve.points
-    ]
 
 
 class Overlay(NamedTuple):
@@ -305,3 +157,132 @@ def check_same_images(dataset: str, images: int, average: str) -> None:
         )
     if average != "per_image":
         raise UsageError("published rates are means of each image's bpp: leave out --pooled.")
+
+
+def paper_panel(
+    measure: Measure, dataset: str, here: Panel, points: Sequence[PublishedPoint], up_to_bpp: float
+) -> Panel:
+    """Return every system of the paper that has points below a rate, in the order of the table.
+
+    `here` is the `measured_panel` of the dataset. A measured curve takes the place of a published
+    one of the same codec, except our method's, whose published points are of another network. Of
+    the other methods that were trained here only the published points are shown: `field_panel` has
+    theirs. Measured means over fewer images than published ones (`too_few` names them) and
+    published points of a protocol that is not in `measure.meets` are left out.
+    """
+    curves = []
+    whole = _whole_curves(here, dataset)
+    for system in PAPER_SYSTEMS:
+        another = system.budget and system.published  # the network measured here is not that one
+        measured = None if another else whole.get(system.label)
+        if measured is None or system.keeps_published:
+            curves.append(_published(system, measure, dataset, points))
+        curves.append(measured and measured._replace(system=system))
+    return Panel(measure, tuple(filter(None, curves))).up_to(up_to_bpp)
+
+
+def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
+    """Return the measured curves below a rate of the networks that were trained with one budget.
+
+    `here` is the `measured_panel` of the dataset; the curves of two programs are beside them.
+    Where one of these lacks rows, a variant of it that has the same pixels replaces it.
+    """
+    curves = []
+    whole = _whole_curves(here, dataset)
+    for system in FIELD_SYSTEMS:
+        variants = [(system.label, ""), STAND_INS.get(system.label, ("", ""))]
+        known = [(whole[label], words) for label, words in variants if label in whole]
+        curves += [curve._replace(system=system, build=words) for curve, words in known[:1]]
+    return Panel(measure, tuple(curves)).up_to(up_to_bpp)
+
+
+def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
+    """Return a sentence on every measured system of the paper that lacks images of the dataset."""
+    reasons: dict[str, dict[str, None]] = {}
+    of_paper = {system.measured for system in PAPER_SYSTEMS if system.measured}
+    for panel in here:
+        whole = _whole_curves(panel, dataset)
+        known = {curve.system.label: curve for curve in panel.measured}
+        lacks = [(key.label, key.why) for key in panel.excluded if key.label not in known]
+        for label, curve in known.items():
+            if label not in whole:
+                most = max(point.images or 0 for point in curve.points)
+                lacks.append((label, f"{most} of {profile(dataset).published_images} images"))
+        for label, why in lacks:
+            if label in of_paper:
+                reasons.setdefault(label, {})[why] = None
+    return [
+        f"{dataset}: measured rows of {label} are not drawn: {'; '.join(why)}"
+        for label, why in reasons.items()
+    ]
+
+
+def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
+    """Return means over a whole dataset of which a source has the parts alone.
+
+    The i-th point of one part goes with the i-th of the other: both are the codec's i-th setting.
+    The mean over all images is the mean of the two weighted by their images, and exactly so for
+    rates, which are means of each image's too. Parts that do not match give nothing.
+    """
+    points = list(points)
+    parts = [
+        sorted((p for p in points if p.dataset == f"{dataset}:{part}"), key=lambda p: p.bpp)
+        for part in PARTS
+    ]
+    if len(parts[0]) != len(parts[1]):
+        return []
+    weights = [profile(f"{dataset}:{part}").published_images or 0 for part in PARTS]
+
+    def mean(*numbers: float) -> float:
+        return sum(w * n for w, n in zip(weights, numbers, strict=True)) / sum(weights)
+
+    note = f"mean of {' and '.join(PARTS)}, weighted {weights[0]}:{weights[1]}"
+    return [
+        msgspec.structs.replace(
+            first,
+            dataset=dataset,
+            bpp=mean(first.bpp, second.bpp),
+            value=mean(first.value, second.value),
+            note="; ".join(filter(None, [first.note, note])),
+            reference=f"{first.reference}; {second.reference}",
+        )
+        for first, second in zip(*parts, strict=True)
+        if first.setting == second.setting
+    ]
+
+
+def _whole_curves(here: Panel, dataset: str) -> dict[str, SystemCurve]:
+    """Return the measured curves of means over as many images as published ones, by label."""
+    wanted = profile(dataset).published_images
+    return {
+        curve.system.label: curve
+        for curve in here.measured
+        if wanted is None or any(point.images == wanted for point in curve.points)
+    }
+
+
+def _published(
+    system: System, measure: Measure, dataset: str, points: Sequence[PublishedPoint]
+) -> SystemCurve | None:
+    """Return the curve of a system's first variant with points.
+
+    Of two sources' points at one rate, the first of the csv is kept.
+    """
+    metric = measure.published or measure.column
+    for variant in system.published:
+        of_variant = [
+            p for p in points
+            if (p.system, p.variant) == variant and p.metric == metric
+            and p.kind != "step" and p.protocol in measure.meets
+        ]  # fmt: skip
+        kept: list[PublishedPoint] = []
+        for p in [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset):
+            if not any(
+                other.source != p.source
+                and max(other.bpp, p.bpp) <= SAME_RATE * min(other.bpp, p.bpp)
+                for other in kept
+            ):
+                kept.append(p)
+        if kept:
+            return published_curve(system, kept, dataset)
+    return None

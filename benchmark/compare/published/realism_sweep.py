@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
-from benchmark.compare.published.curves import Panel, SystemCurve, measured_panel
+from benchmark.compare.panel import Panel, SystemCurve, measured_panel
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
@@ -98,10 +98,10 @@ def realism_sweeps(
         sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
         steps = sorted((*sweep.steps, step), key=lambda step: -step.realism.value)
         result[key] = sweep._replace(steps=tuple(steps))
-    return sorted(result.values(), key=rank)
+    return sorted(result.values(), key=place_of)
 
 
-def rank(sweep: RealismSweep) -> tuple[int, bool]:
+def place_of(sweep: RealismSweep) -> tuple[int, bool]:
     """Return a sort key: own systems, those of the table in its order, others; measured first."""
     method, measured = sweep.key
     places = list(reversed(METHODS))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.compare.bd import Comparison
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
-from benchmark.compare.published.curves import Panel, SystemCurve
+from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import phrases
 from benchmark.show.bd_tables import bd_records, rate_table
 from benchmark.show.figures import texts

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmark.compare.published.curves import SystemCurve
+from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import phrases
 from benchmark.show.figures import texts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.compare.curves import Delta, bd_rate
-from benchmark.compare.published.curves import Panel, SystemCurve, records
+from benchmark.compare.panel import Panel, SystemCurve, records
 from benchmark.errors import BenchError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary

@@ -8,13 +8,13 @@ quality; here it is what one network does, plotted as its lines of equal rate.
 from collections.abc import Mapping, Sequence
 
 from benchmark.compare.builds import RECORDED, RealismGrid, records
-from benchmark.compare.published.curves import SystemCurve
+from benchmark.compare.panel import SystemCurve
 from benchmark.compare.published.realism_sweep import (
     MATCHED,
     WIDEST_GAP,
     PlotAtRate,
     RealismSweep,
-    rank,
+    place_of,
 )
 from benchmark.compare.published.realism_sweep import records as sweep_records
 from benchmark.metrics.measure import Measure
@@ -76,7 +76,7 @@ def draw_realism_plots(
         values = [step.realism.value for *_, step in steps]
         every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
-        ordered = sorted((sweep for _, sweep in sweeps), key=rank)
+        ordered = sorted((sweep for _, sweep in sweeps), key=place_of)
         grouped_all = all(sweep.curve.system.group for sweep in ordered)
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
         texts.add_legend(figure, list(legend), note, grouped_all)

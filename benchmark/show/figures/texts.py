@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.published.curves import Panel
+from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import short_names

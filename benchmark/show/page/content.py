@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.curves import excluded
 from benchmark.compare.interval import CONFIDENCE, point_interval
-from benchmark.compare.published.curves import SystemCurve
+from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Point, Summary

@@ -5,14 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.compare.published.curves import (
-    Panel,
-    SystemCurve,
-    check_same_images,
-    measured_panel,
-    overlay,
-    published_curves,
-)
+from benchmark.compare.panel import Panel, SystemCurve, measured_panel
+from benchmark.compare.published.curves import check_same_images, overlay, published_curves
 from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.compare.interval import change_interval
-from benchmark.compare.published.curves import Panel, measured_panel, records
+from benchmark.compare.panel import Panel, measured_panel, records
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
 from benchmark.measure.matrix import open_stored

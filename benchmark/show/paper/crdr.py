@@ -9,8 +9,8 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from benchmark.compare.builds import beta_of, realism_grid
-from benchmark.compare.published.curves import Panel, measured_panel
-from benchmark.compare.published.paper_panel import field_panel, paper_panel, too_few
+from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.published.curves import field_panel, paper_panel, too_few
 from benchmark.compare.published.registry import read_published
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName

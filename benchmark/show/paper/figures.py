@@ -10,7 +10,8 @@ import pyarrow as pa
 from benchmark.compare.bd import Comparison, compare, default_anchor
 from benchmark.compare.curves import Delta
 from benchmark.compare.generations import generation_curves, nearest_to
-from benchmark.compare.published.curves import Panel, measured_panel, overlays
+from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.published.registry import chosen_points

@@ -17,9 +17,10 @@ from re import compile as pattern
 
 import msgspec
 
-from benchmark.compare.bd import Ranking, default_anchor, rank
+from benchmark.compare.bd import Ranking, default_anchor, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.published.curves import Overlay, Panel, measured_panel, overlays, style_label
+from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.published.curves import Overlay, overlays, style_label
 from benchmark.compare.published.curves import left_out as left_out_published
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
@@ -249,7 +250,7 @@ def _write(
     most = request.up_to_bpp
     drawings = _draw(stored, panels, over, anchor, codecs, most)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
-    ranking = rank(summary, measured, anchor, comparisons)
+    ranking = rank_by_bd_rate(summary, measured, anchor, comparisons)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)

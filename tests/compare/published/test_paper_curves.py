@@ -5,8 +5,8 @@ import pytest
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.compare.published.curves import CurvePoint, SystemCurve, measured_panel, records
-from benchmark.compare.published.paper_panel import field_panel, paper_panel, too_few, whole_set
+from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel, records
+from benchmark.compare.published.curves import field_panel, paper_panel, too_few, whole_set
 from benchmark.compare.published.points import parse
 from benchmark.compare.published.realism_sweep import at_rate, measured_sweep
 from benchmark.errors import StoreError

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from benchmark.compare.curves import bd_rate
-from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.panel import measured_panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import summarise
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.panel import measured_panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import summarise
 from benchmark.rows.systems import SYSTEMS, short_names

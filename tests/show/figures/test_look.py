@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.panel import measured_panel
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.store import Store

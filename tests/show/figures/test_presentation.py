@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from benchmark.compare.builds import realism_grid
-from benchmark.compare.published.curves import measured_panel
+from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.registry import Paper, Series, write_paper
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.metrics.measure import Measure, protocols

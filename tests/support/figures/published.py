@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from benchmark.compare.published.curves import measured_panel, overlay, published_curves
-from benchmark.compare.published.paper_panel import paper_panel
+from benchmark.compare.panel import measured_panel
+from benchmark.compare.published.curves import overlay, paper_panel, published_curves
 from benchmark.compare.published.points import parse, select
 from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.compare.published.registry import read_points

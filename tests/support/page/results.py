@@ -16,7 +16,7 @@ from imagecodecs import webp_decode
 from PIL import Image
 
 from benchmark.codec import CODING, Pixels
-from benchmark.compare.bd import rank
+from benchmark.compare.bd import rank_by_bd_rate
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.measure import Measure
@@ -92,7 +92,7 @@ def make_page(
     over = overlays(points, stored.summary, measures, stored_name, mix)
     _, deltas = compare_all(stored.summary, measures, "jpeg", None)
     means = means_table(stored.summary, measures)
-    ranking = rank(stored.summary, measures, "jpeg")
+    ranking = rank_by_bd_rate(stored.summary, measures, "jpeg")
     gaps = left_out(stored.summary, measures, stored.runs)
     report = Report(
         stored, measures, measures, means, deltas, over, ranking, gaps=gaps, anchor="jpeg"
