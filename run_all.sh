@@ -6,13 +6,13 @@
 #   ./run_all.sh all     the same with every codec that runs here; also JPEG and VTM on Kodak, if its
 #                        images are present
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/crdr
-#   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests, and
-#                        pytest with numpy 2 if there is Python 3.13 or 3.14
+#   ./run_all.sh test    set up, Ray and mkdocs too, then ruff, mypy and pytest; --all adds the slow
+#                        tests, and pytest with numpy 2 if there is Python 3.13 or 3.14
 #   ./run_all.sh setup   set up, nothing else
 #
 # It says what it does next. It writes only to .venv and results, to the caches of uv and pip, and
-# beside benchmark/metrics/loops.c and baselines/neural/entropy/fixed/products.c; .venv/install.log has all that they say. Pillow is the stock wheel; `pip install .[simd]` is for
-# those who want pillow-simd.
+# beside benchmark/metrics/loops.c and baselines/neural/entropy/fixed/products.c; .venv/install.log has
+# all that they say. Pillow is the stock wheel; `pip install .[simd]` is for those who want pillow-simd.
 set -euo pipefail
 cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
 exec </dev/null
@@ -149,12 +149,12 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   fi
 }
 
-add_ray() { # for the tests of clusters, which skip without it
-  [ ! -e .venv/ray ] || return 0
-  if install_locked requirements-ray.lock; then
-    : >.venv/ray
+add_extra() { # extra, its name in words: what some tests need, which skip without it
+  [ ! -e ".venv/$1" ] || return 0
+  if install_locked "requirements-$1.lock"; then
+    : >".venv/$1"
   else
-    echo "Ray could not be installed: its tests skip, see .venv/install.log"
+    echo "$2 could not be installed: its tests skip, see .venv/install.log"
   fi
 }
 
@@ -211,7 +211,7 @@ esac
   trap 'fail "interrupted; run it again to set up" 130' INT
   flock 9 # a second run_all.sh waits until the first one has set up
   set_up
-  case "$*" in test*) add_ray ;; esac
+  case "$*" in test*) add_extra ray Ray && add_extra docs mkdocs ;; esac
 ) 9<.
 case "$*" in
   "")

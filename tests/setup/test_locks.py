@@ -7,7 +7,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from support.checkout import LOCKS, ROOT, pins
+from support.checkout import BESIDE, LOCKS, ROOT, pins
+
+NAMES = {"ray": "Ray", "docs": "mkdocs"}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -34,19 +36,29 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
         assert locked[requirement.name] in requirement.specifier, requirement
 
 
-def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned_twice():
+@pytest.mark.parametrize(("extra", "package"), [("ray", "ray"), ("docs", "mkdocs-material")])
+def test_an_extra_finds_what_it_needs_in_two_locks_together_and_nothing_is_pinned_twice(
+    extra, package
+):
     """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
-    version = pins("requirements-ray.lock")["ray"]
-    assert not set(pins("requirements-ray.lock")) & set(pins("requirements.lock"))
-    together = pins("requirements-ray.lock") | pins("requirements.lock")
+    beside = pins(f"requirements-{extra}.lock")
+    assert not set(beside) & set(pins("requirements.lock"))
+    together = beside | pins("requirements.lock")
     try:
-        ray = distribution("ray")
+        found = distribution(package)
     except PackageNotFoundError:
-        pytest.skip("Ray is not installed")
-    assert ray.version == version
-    for requirement in map(Requirement, ray.requires or []):
+        pytest.skip(f"{NAMES[extra]} is not installed")
+    assert found.version == beside[package]
+    for requirement in map(Requirement, found.requires or []):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             assert together[requirement.name.lower()] in requirement.specifier, requirement
+
+
+def test_extras_that_are_installed_beside_each_other_agree():
+    ray, docs = map(pins, BESIDE)
+    assert {name: ray[name] for name in ray.keys() & docs} == {
+        name: docs[name] for name in ray.keys() & docs
+    }
 
 
 def test_torch_and_torchvision_for_the_cpu_are_the_locked_ones():

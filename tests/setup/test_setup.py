@@ -223,15 +223,16 @@ def test_all_tests_are_also_those_with_numpy_2_where_a_python_takes_it(checkout,
     assert not any("newer" in call for call in checkout.run("test")[2])
 
 
-def test_the_tests_bring_ray_along_once_and_nothing_else_does(checkout):
+@pytest.mark.parametrize(("extra", "name"), [("ray", "Ray"), ("docs", "mkdocs")])
+def test_the_tests_bring_an_extra_along_once_and_nothing_else_does(checkout, extra, name):
     def tries(*arguments, **more):
         code, message, calls = checkout.run(*arguments, **more)
-        return code, message, sum("requirements-ray.lock" in call for call in calls)
+        return code, message, sum(f"requirements-{extra}.lock" in call for call in calls)
 
     assert tries("setup")[2] == tries()[2] == tries("paper")[2] == 0
-    code, message, tried = tries("test", refused="requirements-ray.lock")
+    code, message, tried = tries("test", refused=f"requirements-{extra}.lock")
     assert (code, tried) == (0, 1)
-    assert "Ray could not be installed: its tests skip" in message
+    assert f"{name} could not be installed: its tests skip" in message
     assert [tries("test")[2], tries("test", "--all")[2]] == [1, 0]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-LOCKS = ("requirements.lock", "requirements-cpu.lock", "requirements-ray.lock")
+BESIDE = ("requirements-ray.lock", "requirements-docs.lock")
+LOCKS = ("requirements.lock", "requirements-cpu.lock", *BESIDE)
 
 PROGRAMS = (
     *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
