@@ -58,9 +58,12 @@ def installed() -> Mapping[str, Plugin]:
     return offered
 
 
-def use_copies(copies: Mapping[str, Path]) -> None:
-    """Have this process load these paths from copies elsewhere; both are of the same name."""
-    _copies.update(copies)
+def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
+    """Have this process load these paths by their contents, written to a folder of its own."""
+    for number, (path, content) in enumerate(files.items()):
+        _copies[path] = folder / str(number) / Path(path).name  # its own name
+        _copies[path].parent.mkdir()
+        _copies[path].write_bytes(content)
 
 
 def file_of(name: str) -> Path:

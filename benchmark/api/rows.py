@@ -21,7 +21,7 @@ from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import label_of, short_names
 
 if TYPE_CHECKING:
-    from benchmark.measure.loop import Outcome
+    from benchmark.measure.record import Outcome
 
 Source: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
 LABEL = "label"

@@ -8,7 +8,7 @@ from benchmark.measure.request import Request
 from benchmark.option import arguments
 
 if TYPE_CHECKING:
-    from benchmark.measure.loop import Outcome, ShowsProgress
+    from benchmark.measure.record import Outcome, ShowsProgress
 
 
 @arguments(Request)
@@ -41,8 +41,8 @@ def run(
         `load` makes a data frame of it.
     """
     from benchmark.compare.target import run_to_target
-    from benchmark.measure.run import run as measure
-    from benchmark.measure.run import silent
+    from benchmark.measure.loop import run as measure
+    from benchmark.measure.loop import silent
 
     request = Request.of(codecs=codecs, dataset=dataset, **options)
     return (run_to_target if request.target else measure)(request, progress=progress or silent)

@@ -9,10 +9,10 @@ from benchmark.commands.output import print_lines, print_table, say, show_progre
 from benchmark.compare.target import run_to_target
 from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.measure.estimate import WorkerPlan
-from benchmark.measure.loop import Failure, Outcome, Reached
+from benchmark.measure.loop import run
 from benchmark.measure.matrix import Matrix
+from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
-from benchmark.measure.run import run
 from benchmark.measure.select import Skipped
 from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure, overview_columns
@@ -37,7 +37,7 @@ def run_with_progress(
     """Run a request; print plan, progress and warnings on standard error.
 
     quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
-    metrics that a verdict on the outcome needs. Raises what `benchmark.measure.run.run` does.
+    metrics that a verdict on the outcome needs. Raises what `benchmark.measure.loop.run` does.
     """
 
     def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:

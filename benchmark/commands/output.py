@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn
 
-    from benchmark.measure.loop import Progress
+    from benchmark.measure.record import Progress
     from benchmark.show.table import Table
 
 SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all

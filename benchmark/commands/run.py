@@ -4,22 +4,20 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from benchmark.commands import options, output
 from benchmark.commands.verb import takes
-from benchmark.errors import Unavailable
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, ORIGIN, opt, option
+from benchmark.option import ORIGIN, option
 from benchmark.registry import scored_by_image
 from benchmark.spec import split_unescaped
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.measure.estimate import WorkerPlan
-    from benchmark.measure.simulate import ClusterForecast
 
 STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
 
@@ -83,7 +81,7 @@ def rescore(
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
     from benchmark.commands.outcome import metrics_not_measured, problem_lines
-    from benchmark.measure.run import rescore as rescore_rows
+    from benchmark.measure.loop import rescore as rescore_rows
 
     with output.interruptible("finished rows are kept; the same command resumes from there"):
         done = rescore_rows(
@@ -113,51 +111,26 @@ def rescore(
 )
 def plan(
     request: Request,
-    nodes: Annotated[
-        int | None, opt(MANNER, "Also simulate a Ray cluster of N nodes.", least=1)
-    ] = None,
-    workers_per_node: Annotated[
-        int, opt(MANNER, "Cells to run at the same time on each node.", least=1)
-    ] = 1,
     as_json: options.AsJson = False,
 ) -> None:
     """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
 
-    With --nodes, also say when a cluster would finish them. Then neither the dataset nor the codecs
-    have to be on this machine, if the sizes of the dataset's images are known.
-
     Examples:
       bench plan --codecs jpeg,avif --dataset sample
-      bench plan --codecs vtm --dataset clic2020 --nodes 64 --json
+      bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
     from benchmark.commands.outcome import problem_lines, unread_lines
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.matrix import open_matrix
-    from benchmark.measure.simulate import forecast, imagine
     from benchmark.metrics.availability import computable, lacking
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()
-    try:
-        matrix = open_matrix(request)
-    except Unavailable as missing:
-        imagined = imagine(request) if nodes else None
-        if imagined is None or nodes is None:
-            raise
-        cells, model = imagined
-        cluster = forecast(cells, model, nodes, workers_per_node)
-        if as_json:
-            output.print_json({"cells": len(cells), "cluster": cluster._asdict()})
-        else:
-            typical = counted(len(cells), "cell")
-            print(f"{typical} of typical images, for planning only: {missing}")
-            print(_cluster_line(cluster))
-        return
+    matrix = open_matrix(request)
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
     needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
     workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
-    simulated = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
     guess = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
@@ -176,7 +149,6 @@ def plan(
             "codecs": counts,
             "refused": {image.file.name: image.reason for image in sources.refused},
             "skipped": matrix.selection.reasons,
-            **({"cluster": simulated._asdict()} if simulated else {}),
         }
         output.print_json(facts)
         return
@@ -189,8 +161,6 @@ def plan(
     )
     if matrix.to_do:
         print(_memory_line(workers))
-    if simulated:
-        print(_cluster_line(simulated))
     left_out = problem_lines((), sources.refused, matrix.selection.skipped)
     output.print_lines([*left_out, *unread_lines(sources.dataset.unread)])
 
@@ -201,15 +171,6 @@ def _memory_line(workers: "WorkerPlan") -> str:
     available = workers.available_bytes
     return f"a worker takes about {workers.worker_bytes / 1e9:.1f} GB for the largest image" + (
         f", and {available / 1e9:.1f} GB are available" if available is not None else ""
-    )
-
-
-def _cluster_line(cluster: "ClusterForecast") -> str:
-    return (
-        f"on {cluster.nodes} nodes with {cluster.workers} workers: done after "
-        f"{output.duration(cluster.seconds)}, {100 * cluster.excess:.1f} % more than the ideal "
-        f"{output.duration(cluster.ideal_seconds)}; without metrics, transfers and start-up"
-        + _estimates(cluster.cells_by_typical_times, cluster.cells_without_estimate)
     )
 
 

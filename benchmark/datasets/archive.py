@@ -21,22 +21,6 @@ PROFILES = {
     "div2k": Profile("DIV2K validation", 100),
     "tecnick": Profile("Tecnick", 100),
 }
-# Width and height (px) of images much like a dataset's, for planning. An assumption but for
-# Tecnick: usual aspect ratios, and for CLIC 2020's test set all pixels within 2 % of the number.
-MOBILE_SIZES = ((2048, 1536),) * 60 + ((1536, 2048),) * 58 + ((2048, 1152),) * 60
-PROFESSIONAL_SIZES = (
-    *(((2048, 1365),) * 150 + ((1365, 2048),) * 70),
-    *(((2048, 1152),) * 20 + ((2048, 2048),) * 10),
-)
-SIZES = {
-    "clic2020": MOBILE_SIZES + PROFESSIONAL_SIZES,
-    "clic2020:mobile": MOBILE_SIZES,
-    "clic2020:professional": PROFESSIONAL_SIZES,
-    "clic2020-valid": ((2048, 1365),) * 28 + ((1365, 2048),) * 13,
-    "clic2021": ((2048, 1365),) * 42 + ((1365, 2048),) * 18,
-    "div2k": ((2040, 1356),) * 80 + ((1356, 2040),) * 20,
-    "tecnick": ((1200, 1200),) * 100,
-}
 # 0.15 bits per pixel allow 22,540,456 bytes for CLIC 2020's test set (challenge.compression.cc)
 CLIC2020_PIXELS = 22_540_456 * 8 / 0.15
 PIXELS_TOLERANCE = 0.25  # nobody has added them up in public; a resized copy is further away
@@ -193,11 +177,6 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
             "clic2020`"
         )
     return Dataset("clic2020", images)
-
-
-def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
-    """Return width and height (px) of images much like a dataset's, for planning."""
-    return SIZES[name]
 
 
 def fetch_dataset(

@@ -8,7 +8,6 @@ may also have
     fetch_dataset   (name, sought, target, progress): download what is in none of the folders
                     `sought` into the folder `target`, for `bench fetch`; with a fifth parameter
                     `origins`, files or addresses of copies that are used instead
-    typical_sizes   (name): width and height (px) of images much like these, for `bench plan`
 """
 
 import inspect

@@ -1,11 +1,5 @@
-"""Cells and rows to score again, which a run consists of, in order. Pure: no disk, codec, clock.
+"""Cells and rows to score again, which a run consists of, in order. Pure: no disk, codec, clock."""
 
-A worker takes whole bundles: short cells of an image, so that its pixels travel and its metrics
-are prepared once for all of them, or a long cell. Whoever is free takes the longest bundle left,
-which ends at most a third later than the best order there is (Graham 1969).
-"""
-
-import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,9 +12,6 @@ from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import cell_key
 from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
-
-# A bundle is at most so small a part of a worker's share: what the last one can add to the end.
-PARTS = 40
 
 
 class Part(NamedTuple):
@@ -74,7 +65,7 @@ class Cell(NamedTuple):
     setting: Setting
     dataset: str
     source: Source
-    pack: Path | None = None  # where the stream is recorded, if the codec need not encode
+    pack: Path | Pack | None = None  # where the stream is recorded, if the codec need not encode
     generations: int = 1  # times to code the picture, each time as decoded before: rows of the cell
 
     @property
@@ -115,6 +106,11 @@ class Rescore(NamedTuple):
     source: Source | None
     metrics: tuple[str, ...]
     folder: Path  # of the store that kept the stream
+
+    @property
+    def key(self) -> str:
+        """The identity of its row in the store."""
+        return str(self.row["cell"])
 
     @property
     def codec(self) -> CodecSpec:
@@ -188,23 +184,6 @@ def lacking(contender: Contender, sources: Sequence[Source]) -> str:
     return f"{whose}{contender.pack.path} has no streams, or not at every setting, of {lacks}"
 
 
-class Makespan(NamedTuple):
-    """When the last worker ends, and when all would end if work could be cut at will."""
-
-    seconds: float
-    ideal: float  # the sum of all bundles over the workers
-    longest: float  # bundle: nothing ends sooner
-
-    @property
-    def excess(self) -> float:
-        """Excess of the makespan over the ideal, as a share of the ideal.
-
-        >>> Makespan(6.0, 4.0, 3.0).excess
-        0.5
-        """
-        return self.seconds / self.ideal - 1 if self.ideal else 0.0
-
-
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     """Return the tasks image by image, the longest first; before them unknown ones, last first."""
     images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
@@ -217,44 +196,6 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     result.reverse()
     result.sort(key=key)
     return result
-
-
-def bundles(tasks: Sequence[Task], seconds: Seconds, workers: int) -> list[list[Task]]:
-    """Group tasks into bundles, in the order of their work; those of unknown seconds come first."""
-    costs = [(task, seconds(task)) for task in tasks]
-    unknown = [(task, float(task.num_pixels)) for task, cost in costs if cost is None]
-    known = [(task, cost) for task, cost in costs if cost is not None]
-    return _bundles(unknown, workers) + _bundles(known, workers)
-
-
-def _bundles(costs: Sequence[tuple[Task, float]], workers: int) -> list[list[Task]]:
-    most = math.fsum(cost for _, cost in costs) / (workers * PARTS)
-    bundles: list[list[Task]] = []
-    sums: list[float] = []
-    last: dict[str, int] = {}  # place of an image's last bundle
-    for task, cost in sorted(costs, key=lambda pair: -pair[1]):
-        at = last.get(task.image_sha256)
-        if at is not None and sums[at] + cost <= most:
-            bundles[at].append(task)
-            sums[at] += cost
-        else:
-            last[task.image_sha256] = len(bundles)
-            bundles.append([task])
-            sums.append(cost)
-    return [bundles[at] for at in sorted(range(len(bundles)), key=lambda at: -sums[at])]
-
-
-def makespan(durations: Iterable[float], workers: int) -> Makespan:
-    """Compute the makespan of bundles taken in this order, each by the worker that is free first.
-
-    >>> makespan([3, 3, 2, 2, 2], 2)
-    Makespan(seconds=7, ideal=6.0, longest=3)
-    """
-    seconds = list(durations)
-    free: list[float] = [0] * workers
-    for duration in seconds:
-        heapq.heapreplace(free, free[0] + duration)
-    return Makespan(max(free), math.fsum(seconds) / workers, max(seconds, default=0))
 
 
 def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import StoreError
 from benchmark.measure.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.loop import Failure, Progress, ShowsProgress, Tracebacks
+from benchmark.measure.record import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.schema import replaced
 from benchmark.rows.store import Store, one_per_cell

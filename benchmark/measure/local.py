@@ -6,20 +6,18 @@ and another worker continues. So it is with a worker that is ended because its c
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from traceback import format_exc
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.measure.cells import Cell, Rescore, Task
+from benchmark.measure.cells import Task
 from benchmark.measure.execute import Failed, Stage, failed_by
 from benchmark.measure.workbench import (
-    NOTHING,
     Conditions,
-    Delivered,
     Measured,
     Workbench,
     failed_outcome,
@@ -45,13 +43,6 @@ class Started(NamedTuple):
     """A task that a worker has begun."""
 
     task: Task
-
-
-class Payload(NamedTuple):
-    """A task with what its worker may not find on its own disk."""
-
-    task: Task
-    delivered: Delivered  # without an image: the one of the payload before
 
 
 class WorkerError(RuntimeError):
@@ -193,15 +184,13 @@ class _Worker:
 
 
 def serve(
-    connection: Connection,
-    conditions: Conditions,
-    answer: Callable[[Any], object] = lambda question: None,
+    connection: Connection, conditions: Conditions, kind: type[Workbench] = Workbench
 ) -> None:
     """Serve tasks in a worker process until the end of the pipe.
 
-    A task comes as such, or with what was delivered along with it; the reply is its outcome, or a
-    traceback where the harness itself failed. Anything else is a question, which `answer` replies
-    to. Where stages are limited, the process reports them to the driver and leads a process group.
+    The reply to a task is its outcome, or a traceback where the harness itself failed. Where stages
+    are limited, the process reports them to the driver and leads a process group. kind: of the
+    workbench.
     """
 
     def enter(stage: Stage) -> None:
@@ -214,15 +203,11 @@ def serve(
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench: Workbench | None = None
     while True:
-        order = connection.recv()
-        task, delivered = order if isinstance(order, Payload) else (order, NOTHING)
-        if not isinstance(task, Cell | Rescore):
-            connection.send(answer(order))
-            continue
+        task: Task = connection.recv()
         reply: Measured | Failed | str
         try:
-            bench = bench or Workbench(conditions)
-            reply = bench.carry_out(task, enter, delivered)
+            bench = bench or kind(conditions)
+            reply = bench.carry_out(task, enter)
         except Exception:
             reply = format_exc()
         try:

@@ -1,241 +1,254 @@
-"""The outcome of a run: written to the store while it goes on, and returned at its end."""
+"""Run a request: measure the cells that are missing, score rows that lack a metric. No printing."""
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from hashlib import sha256
-from time import monotonic
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import Setting
-from benchmark.datasets.dataset import Refused
-from benchmark.measure.cells import Cell, Seconds, Task
-from benchmark.measure.execute import Failed
-from benchmark.measure.local import Finished, Started
-from benchmark.measure.matrix import Matrix
+from benchmark.errors import Unavailable, UsageError
+from benchmark.measure.cells import Seconds, Task, cells_to_decode_twice, longest_first
+from benchmark.measure.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
+from benchmark.measure.local import Finished, Started, carry_out
+from benchmark.measure.matrix import Matrix, measured_before, open_matrix, open_stored
+from benchmark.measure.record import (
+    Failure,
+    Outcome,
+    Progress,
+    Recorder,
+    Rescored,
+    RunNotes,
+    ShowsProgress,
+)
 from benchmark.measure.remaining import Pace
-from benchmark.measure.select import Skipped
+from benchmark.measure.request import Request
+from benchmark.measure.unscored import count_values, unscored
 from benchmark.measure.workbench import Conditions, Measured
-from benchmark.registry import metric_named, scored_by_image
-from benchmark.rows.features import FeatureFolder, features_budget_bytes
+from benchmark.measure.workers import worker_context
+from benchmark.metrics.availability import by_kind, computable, labelled, lacking
+from benchmark.metrics.measure import protocols
+from benchmark.registry import scored_by_image
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record
-from benchmark.rows.schema import metric_columns
-from benchmark.rows.store import Store
-from benchmark.system.atomic import WaitingFiles
+from benchmark.rows.schema import metric_names
+from benchmark.rows.store import Store, one_per_cell
+from benchmark.spec import CodecSpec
+from benchmark.system.machine import available_memory, cores
+from benchmark.system.settings import Device, isolated, use_device
 
+ENGINES = ("local", "ray")
 # Yields tasks as they start and end, and None about once a second.
 Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | None]]
-FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
-SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
-MANY_ROWS = 2048  # that wait take 20 MB
-MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
+# Called with the planned cells, the metrics that cannot be computed here by reason, and the number
+# of workers; None on a cluster.
+Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
+LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
 
 
-class Failure(NamedTuple):
-    """A cell without a result, for people to read."""
-
-    cell: str  # "jpeg quality=30 kodim01.png"
-    stage: str
-    reason: str
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Callable[[Progress], None]]:
+    """Show no progress."""
+    yield lambda progress: None
 
 
-class Tracebacks:
-    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
+@isolated
+def run(
+    request: Request,
+    *,
+    matrix: Matrix | None = None,
+    progress: ShowsProgress = silent,
+    announce: Announces = lambda matrix, lacking, workers: None,
+) -> Outcome:
+    """Measure what the results folder lacks of a request; finished cells are not measured again.
 
-    def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
-        self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in listed}
+    matrix: of this request, if the caller has opened it already. announce: called before the first
+    cell is measured, with the planned cells, the metrics that cannot be computed here, each with
+    the reason, and on this machine with the number of workers that its memory allows.
 
-    def add(self, traceback: str, cell: str) -> None:
-        """Take the traceback of a cell, which may be empty."""
-        if traceback:
-            self._cells.setdefault(traceback, {})[cell] = None
-
-    def listed(self) -> list[dict[str, Any]]:
-        """Return each traceback with its cells, as json values."""
-        return [{"traceback": text, "cells": list(cells)} for text, cells in self._cells.items()]
-
-
-class Progress(NamedTuple):
-    """Numbers of tasks finished and failed so far, and the seconds that the others take."""
-
-    finished: int
-    failed: int
-    left: float | None = None  # None while nothing is known
-
-
-# Called with what is done ("measuring") and the number of tasks; what it yields is called about
-# once a second.
-ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
-
-
-class Reached(NamedTuple):
-    """Result of the search for a codec's setting."""
-
-    codec: str  # label
-    setting: Setting | None  # the nearest that was measured; None without any
-    value: float | None  # mean over the images at that setting
-    why: str = ""  # why it is not within the tolerance; empty: it is
-
-
-class WithoutValue(NamedTuple):
-    """A metric column that is null in some rows, for the same reason."""
-
-    column: str
-    cells: int
-    reason: str
+    A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
+    be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
+    """
+    metrics, here = metric_names(request.metrics), request.engine == "local"
+    if request.verify and not request.keep:
+        raise UsageError("--verify decodes kept streams again: drop --no-keep")
+    if request.verify and not here:
+        raise UsageError(
+            "--verify decodes on this machine: run the same command afterwards with --engine local"
+        )
+    request.use_folders()
+    with backend_of(request) as backend:
+        if here and matrix is None and not measured_before(request):
+            worker_context()  # begins to load what workers need
+        matrix = matrix or open_matrix(request)
+        # What the nodes of a cluster lack is known once they have reported it.
+        absent = lacking(metrics) if here else {}
+        needs = needs_of(matrix.to_do or matrix.cells)
+        workers = _workers(request, needs, metrics, absent) if here else None
+        announce(matrix, absent, workers)
+        jobs = workers.workers if workers else backend.jobs
+        conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
+        outcome = _measure(request, matrix, conditions, backend, absent, progress)
+    if request.verify:
+        outcome = _verified(outcome, conditions, progress)
+    return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of `benchmark.measure.run.run`."""
+@isolated
+def rescore(
+    request: Request,
+    *,
+    progress: ShowsProgress = silent,
+    announce: Callable[[Mapping[str, str]], None] = lambda lacking: None,
+    announce_code: Callable[[Mapping[str, int]], None] = lambda code: None,
+) -> Rescored:
+    """Compute the metrics that stored rows lack, from their kept streams; cells stay as they are.
 
-    matrix: Matrix
-    rows: pa.Table  # of the cells that were asked for, columns of `rows.schema.table_schema`
-    metrics: tuple[str, ...]  # that were asked for
-    measured: int  # cells coded by this run; the others were done before
-    rescored: int  # rows done before that lacked a metric
-    failures: tuple[Failure, ...]
-    remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
-    lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
-    reached: tuple[Reached, ...] = ()  # of a search for a target, by codec
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells that were asked for."""
-        return self.matrix.cells
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """Codecs that could not run, as asked for, each with the reason."""
-        return self.matrix.selection.skipped
-
-    @property
-    def refused(self) -> tuple[Refused, ...]:
-        """Images that cannot be measured, each with the reason."""
-        return self.matrix.sources.refused
-
-    @property
-    def exit_code(self) -> int:
-        """1 if a cell failed, or a picture was refused (of a folder: if all were); else 0."""
-        sources = self.matrix.sources
-        whole = not sources.dataset.folder_title or not sources.images
-        return 1 if self.failures or (self.refused and whole) else 0
-
-    def without_value(self) -> list[WithoutValue]:
-        """Count the rows in which a metric is null, by metric and reason."""
-        result = []
-        for name in scored_by_image(self.metrics):
-            value, _, reason = metric_columns(metric_named(name).column)
-            if reason not in self.rows.column_names:  # a user's metric, and every cell failed
-                continue
-            for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
-                result.append(WithoutValue(value, entry["counts"], entry["values"]))
-        return result
-
-
-class Rescored(NamedTuple):
-    """The result of `benchmark.measure.run.rescore`: counts of stored rows."""
-
-    rows: int  # in the store
-    tried: int  # that lacked a metric which can be computed here
-    still_null: int  # of those, after it
-    failures: tuple[Failure, ...]
-    filled: int = 0  # values, over all rows and metrics
-    lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why
+    announce: called before the first row is decoded, with the metrics that cannot be computed here,
+    each with the reason; no row is decoded for these. announce_code: called with the codecs that
+    may not run (`NamedCodecs`) and their numbers of rows, which stay as they are. Raises
+    `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
+    """
+    named = NamedCodecs(",".join(request.codecs))
+    request.use_folders()
+    asked = metric_names(request.metrics)
+    absent = lacking(asked)
+    _refuse_all(asked, absent)
+    sources, store = open_stored(request)
+    images, table = sources.images, store.table()
+    sides = {(image.height_px, image.width_px) for image in images}
+    codecs = pc.unique(table["codec"]).to_pylist()
+    needs = [Need(codec, *of_image) for codec in codecs for of_image in sides]
+    workers = _workers(request, needs, asked, absent)
+    device = use_device(request.device)
+    conditions = Conditions.of(request, store.folder, device, workers.workers)
+    if not table.num_rows:
+        raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
+    folder, may_run = store.folder, named.selects_to_run
+    find = partial(unscored, table, images, folder=folder, again=True, may_run=may_run)
+    tasks = find(names := computable(conditions.metrics, absent))
+    wanted = {name for task in tasks for name in task.metrics}
+    damaged = lacking([name for name in asked if wanted & {*scored_by_image([name])}], loaded=True)
+    if not damaged.keys() <= absent.keys():
+        absent |= damaged
+        _refuse_all(asked, absent)
+        tasks = find(names := computable(conditions.metrics, absent))
+    announce(absent)
+    announce_code(named.not_run(table))
+    seconds = CostModel(table).seconds
+    with progress("scoring", len(tasks)) as report:
+        engine = _local_engine(seconds)
+        failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
+    cells = [task.row["cell"] for task in tasks]
+    before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
+    filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
+    return Rescored(table.num_rows, len(tasks), lack, tuple(failures), filled, absent)
 
 
-class RunNotes:
-    """Facts that a run's record gets while cells are measured; those of an earlier part stay."""
-
-    def __init__(self, store: Store, run: str) -> None:
-        self._store, self._run = store, run
-        self._known = store.record(run)
-        self.tracebacks = Tracebacks(self._known.get("tracebacks", ()))
-        self.decoded_twice: dict[str, str] = dict(self._known.get("decoded_twice", {}))
-
-    def add(self, done: Finished) -> list[Failure]:
-        """Note which stream was decoded twice and the tracebacks; return what failed of a task."""
-        task, outcome = done.task, done.outcome
-        failures = (outcome,) if isinstance(outcome, Failed) else outcome.all_failed
-        image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
-        where = f"{task.setting} {image}"
-        cell = f"{task.codec.label} {where}"
-        if isinstance(outcome, Measured) and outcome.decoded_twice:
-            self.decoded_twice[task.codec.text] = where
-        for failed in failures:
-            self.tracebacks.add(failed.traceback, cell)
-        return [Failure(cell, failed.stage, failed.reason) for failed in failures]
-
-    def write(self) -> None:
-        """Write what is new into the record; a run without rows gets its record here."""
-        facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": dict(self.decoded_twice)}
-        known = {"tracebacks": [], "decoded_twice": {}, **self._known}
-        new = {name: value for name, value in facts.items() if value != known[name]}
-        if new:
-            begun = {} if self._known else run_record(sys.argv[1:])
-            self._store.amend(self._run, {**begun, **new})
-            self._known = {**self._known, **begun, **new}
+def _workers(
+    request: Request, needs: Iterable[Need], asked: Sequence[str], absent: Mapping[str, str]
+) -> WorkerPlan:
+    """Return the workers that memory allows; a single worker where cells are timed."""
+    metrics = computable(scored_by_image(asked), absent)
+    jobs = 1 if request.timing else request.jobs
+    return plan_workers(needs, metrics, jobs, cores(), available_memory())
 
 
-class Recorder:
-    """A buffer of rows, and of streams and features, which are stored before their rows."""
+def _refuse_all(asked: Sequence[str], absent: Mapping[str, str]) -> None:
+    if len(absent) == len(asked):
+        kinds = by_kind(labelled(absent).items())
+        raise Unavailable(f"nothing can be computed here: {'; '.join(kinds)}")
 
-    def __init__(
-        self,
-        store: Store,
-        keep_streams: bool,
-        notes: RunNotes | None = None,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        self._store, self._keep, self._clock = store, keep_streams, clock
-        self._notes = notes
-        self._features: FeatureFolder | None = None
-        self._streams = WaitingFiles()
-        self._rows: list[dict[str, Any]] = []
-        self._oldest = 0.0
-        self._shards = 0
 
-    def add(self, measured: Measured) -> None:
-        """Take a finished cell, with its further generations."""
-        for further in measured.further:
-            self.add(further)
-        if measured.stream is not None and self._keep:
-            digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
-            self._streams.add(self._store.stream_files({digest: measured.stream}))
-        for features in measured.features:
-            self._features = self._features or FeatureFolder(self._store.folder)
-            self._features.keep(features)  # at once: workers need not compute what is kept
-        if not self._rows:
-            self._oldest = self._clock()
-        self._rows.append(measured.row)
-        slow = (measured.coding_seconds or 0) > SLOW_SECONDS
-        self.tick(at_once=slow or len(self._rows) >= MANY_ROWS)
+def _measure(
+    request: Request,
+    matrix: Matrix,
+    conditions: Conditions,
+    backend: "Backend",
+    absent: Mapping[str, str],
+    progress: ShowsProgress,
+) -> Outcome:
+    store, to_do = matrix.store, matrix.to_do
+    conditions = replace(conditions, decode_twice=cells_to_decode_twice(to_do))
+    store.set_aside()
+    done = {cell.key for cell in matrix.cells} - {cell.key for cell in to_do}
+    # A row of the cell's key may still name another codec, if a stranger wrote it.
+    asked = {contender.spec for contender in matrix.selection.contenders}
+    tasks = unscored(
+        matrix.table, matrix.sources.images, computable(conditions.metrics, absent), store.folder,
+        again=False, may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
+    ) if done else []  # fmt: skip
+    to_score = [task for task in tasks if task.row["cell"] in done]
+    if to_do:
+        store.begin(conditions.run, _record(request, matrix, conditions, backend))
+    seconds = CostModel(matrix.table).seconds
+    engine, failures = backend.engine(seconds), []
+    parts: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}
+    for what, todo in parts.items():
+        if todo:
+            with progress(what, len(todo)) as report:
+                work = todo, conditions, store, request.keep
+                failures += run_tasks(*work, report, engine, seconds)
+    return Outcome(
+        matrix,
+        _rows(store.table() if to_do or to_score else matrix.table, matrix),
+        metric_names(request.metrics),
+        len(to_do),
+        len(to_score),
+        tuple(failures),
+        tuple(backend.remarks),
+        absent,
+    )
 
-    def tick(self, at_once: bool = False) -> None:
-        """Write what has waited long enough; called about once a second."""
-        if self._rows and (at_once or self._clock() - self._oldest > FLUSH_SECONDS):
-            self._streams.write()
-            self._store.append(self._rows)
-            if self._notes is not None:
-                self._notes.write()
-            self._rows = []
-            self._shards += 1
-            if self._shards % MANY_SHARDS == 0:
-                self._store.compact()
 
-    def close(self) -> None:
-        """Write what is left, put small shards together, keep features below their size."""
-        self.tick(at_once=True)
-        if self._notes is not None:
-            self._notes.write()
-        self._store.compact()
-        if self._features is not None:
-            self._features.prune(features_budget_bytes())
+def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
+    keys = pa.array([cell.key for cell in matrix.cells], pa.string())
+    asked = pc.is_in(table["cell"], value_set=keys)
+    return one_per_cell(table if pc.all(asked).as_py() else table.filter(asked))
+
+
+def _record(
+    request: Request, matrix: Matrix, conditions: Conditions, backend: "Backend"
+) -> dict[str, object]:
+    contenders = matrix.selection.contenders
+    return run_record(
+        sys.argv[1:],
+        request=asdict(request),
+        conditions={k: v for k, v in asdict(conditions).items() if k not in LEFT_OUT},
+        dataset=matrix.sources.dataset.name,
+        images=len(matrix.sources.images),
+        refused_images=[(image.file.name, image.reason) for image in matrix.sources.refused],
+        codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
+        skipped_codecs=matrix.selection.reasons,
+        packs={
+            contender.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+            for contender in contenders
+            if (pack := contender.pack) is not None
+        },
+        protocols=protocols(conditions.metrics),
+        **backend.facts,
+    )
+
+
+def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:
+    """Decode every stream of the cells that is not verified yet; what differs counts as failed."""
+    from benchmark.measure.independent_decode import AuditOptions, kept_streams, verify_kept
+
+    store = outcome.matrix.store
+    asked = [contender.spec for contender in outcome.matrix.selection.contenders]
+    kept = kept_streams(store, [cell.key for cell in outcome.cells], asked.__contains__)
+    here = conditions.device, conditions.machine, conditions.jobs
+    codecs = NamedCodecs(",".join(spec.text for spec in asked))
+    options = AuditOptions(*here, codecs=codecs, timeout_seconds=conditions.timeout_seconds)
+    notes = RunNotes(store, conditions.run)
+    with progress("verifying", kept.streams) as report:
+        failures = *outcome.failures, *verify_kept(kept, options, report, notes.tracebacks)
+    notes.write()
+    return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
 def run_tasks(
@@ -267,3 +280,50 @@ def run_tasks(
     finally:
         recorder.close()
     return failures
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Processes of this machine, or of the nodes of a cluster, that carry out tasks."""
+
+    device: Device
+    jobs: int | None  # tasks at the same time; None for as many as cores here
+    engine: Callable[[Seconds], Engine]
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
+    remarks: Iterable[str] = ()  # after the run: sentences on what nodes lacked
+
+
+@contextmanager
+def backend_of(request: Request) -> Iterator[Backend]:
+    """Join what carries out a request's tasks, use its device, and leave it again.
+
+    Raises `UsageError` for options that exclude each other, `Unavailable` without a cluster.
+    """
+    if request.engine not in ENGINES:
+        raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
+    seconds = request.timeout_seconds
+    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
+    if request.engine == "local":
+        yield Backend(use_device(request.device), request.jobs, _local_engine)
+        return
+    if request.timing:
+        raise UsageError(
+            "--timing measures one machine with nothing else running: drop --engine ray"
+        )
+    from benchmark.measure.ray import RayEngine, joined
+
+    with joined(request.address) as nodes:
+        device = use_device(request.device, any(node.gpus for node in nodes))
+        remarks: dict[str, None] = {}
+
+        def engine(seconds: Seconds) -> Engine:
+            return RayEngine(nodes, seconds, request.gpus_per_worker, remarks).carry_out
+
+        jobs = request.jobs or max(int(sum(node.cpus for node in nodes)), 1)
+        facts = {"engine": "ray", "nodes": [node._asdict() for node in nodes]}
+        yield Backend(device, jobs, engine, facts, remarks)
+
+
+def _local_engine(seconds: Seconds) -> Engine:
+    return lambda tasks, conditions: carry_out(longest_first(tasks, seconds), conditions)

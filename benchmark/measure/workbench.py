@@ -102,18 +102,6 @@ class Conditions:
         )
 
 
-class Delivered(NamedTuple):
-    """Content that travelled with a task to another machine; None is read from the disk here."""
-
-    image: bytes | None = None  # file of the source
-    pack: Pack | None = None
-    stream: bytes | None = None  # of a row to score again
-    kept: frozenset[tuple[str, str]] = frozenset()  # features: protocol and sha256 of pixels
-
-
-NOTHING = Delivered()
-
-
 class Workbench:
     """Codecs, metrics and the last source, kept between cells; a worker process has its own."""
 
@@ -124,19 +112,14 @@ class Workbench:
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
-        self._delivered = NOTHING
 
-    def carry_out(
-        self, task: Task, enter: Enter = ignore_stages, delivered: Delivered = NOTHING
-    ) -> Measured | Failed:
+    def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
         """Code and score a cell, or decode a row's stream again and fill in metrics.
 
         A failure of image, codec or memory is a failed row of a cell, and `Failed` of a row, whose
         other columns stay. Where memory runs out, a task is done once more without what is kept
         between tasks. enter: called with each stage as it begins.
         """
-        image = delivered.image or self._delivered.image
-        self._delivered = delivered._replace(image=image)
         for _ in range(2):
             try:
                 enter("load")
@@ -159,7 +142,7 @@ class Workbench:
         pixels = self._pixels(cell.source)
         encoder, decoder = self._pair(cell.codec)
         if cell.pack is not None:
-            pack = self._delivered.pack or self._open_pack(cell.pack)
+            pack = cell.pack if isinstance(cell.pack, Pack) else self._open_pack(cell.pack)
             encoder = Recorded(pack, cell.codec, encoder)
         self._warm_up(cell, encoder, decoder, enter)
         outcome = self._generation(cell, 1, encoder, decoder, pixels, enter)
@@ -215,9 +198,7 @@ class Workbench:
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings pyarrow, which measuring does without
 
-        row, stream = task.row, self._delivered.stream
-        if stream is None:
-            stream = Store(task.folder).stream(row["stream_sha256"])
+        row, stream = task.row, Store(task.folder).stream(task.row["stream_sha256"])
         _, decoder = self._pair(task.codec)
         enter("decode")
         decoded = reconstruct(decoder, row, stream)
@@ -246,25 +227,17 @@ class Workbench:
         metrics: tuple[str, ...],
         folder: Path | None = None,
     ) -> Scores:
-        kept, here = self._delivered.kept, FeatureFolder(folder or self._conditions.folder)
-
-        def is_kept(protocol: str, sha256: str) -> bool:
-            return (protocol, sha256) in kept or here.has(protocol, sha256)
-
+        is_kept = FeatureFolder(folder or self._conditions.folder).has
         before = HashedImage(source.sha256, self._pixels(source))
         after = HashedImage(row["decoded_sha256"], decoded)
         return self._scorer.score(before, after, metrics, is_kept)
 
     def _pixels(self, source: Source) -> Pixels:
-        from benchmark.datasets.image import decode_image, read_image
+        from benchmark.datasets.image import read_image
 
         if self._source[0] != source.sha256:
             (name, path), flatten = source.file, self._conditions.flatten
-            data = self._delivered.image
-            if data is None:
-                image = read_image(path, flatten, known=True)
-            else:
-                image = decode_image(name, data, flatten, known=True)
+            image = read_image(path, flatten, known=True)
             if pixels_sha256(image.pixels) != source.sha256:
                 raise BenchError(f"{name} has changed since the run began: run again")
             self._source = (source.sha256, image.pixels)

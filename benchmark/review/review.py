@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmark.compare.published.registry import read_points, read_published
 from benchmark.errors import BenchError, Unavailable
-from benchmark.measure.loop import ShowsProgress
+from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.workbench import Conditions
 from benchmark.option import COMPARED, MANNER, option

@@ -14,7 +14,7 @@ from benchmark.compare.bd import Comparison, default_anchor
 from benchmark.compare.curves import NoDelta
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.measure.loop import ShowsProgress
+from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.metrics.measure import Measure
 from benchmark.option import ANCHOR, COMPARED, DRAWING, ORIGIN, PAGE_IMAGES, TARGET, option

@@ -19,7 +19,7 @@ from benchmark.errors import BenchError
 from benchmark.measure.cells import plan
 from benchmark.measure.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.loop import Progress, ShowsProgress
+from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.measure.select import select

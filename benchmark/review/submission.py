@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from benchmark.errors import BadPack, StoreError
-from benchmark.measure.loop import ShowsProgress
+from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.evidence import BROKEN

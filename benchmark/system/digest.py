@@ -11,6 +11,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -24,6 +25,17 @@ from benchmark.system.foreign_files import open_regular
 
 SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
 WRITTEN_TOGETHER = 256  # values, for one wait for the disk
+PACKAGES = ("benchmark", "baselines")
+
+
+@cache
+def code_sha256() -> str:
+    """Hash the Python files of this project: two machines with equal digests measure alike."""
+    digest, root = hashlib.sha256(), Path(__file__).parents[2]
+    for path in sorted(path for name in PACKAGES for path in (root / name).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def pixels_sha256(pixels: Pixels) -> str:

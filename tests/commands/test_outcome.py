@@ -7,7 +7,7 @@ from benchmark.commands.outcome import problem_lines, skipped_codecs, unread_lin
 from benchmark.commands.output import SHOWN_LINES, print_lines
 from benchmark.datasets.dataset import ImageFile, Refused
 from benchmark.errors import Reason
-from benchmark.measure.loop import Failure
+from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
 from support.bench.command import bench
 

@@ -1,32 +1,23 @@
-"""What cells are expected to take, and when a cluster would be done with them."""
+"""What cells are expected to take."""
 
 import inspect
-import json
-import math
-import random
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from baselines.crdr import SEARCH_STEPS
 from benchmark.codec import CodecInfo, Setting
-from benchmark.datasets.archive import CLIC2020_PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.facts import facts_of
-from benchmark.measure.cells import Cell, bundles, makespan
+from benchmark.measure.cells import Cell
 from benchmark.measure.estimate import CostModel, interpolated
-from benchmark.measure.simulate import forecast, imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
 from benchmark.spec import CodecSpec, codec_class, parse_codec
-from support.bench.verbs import app
 from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 STEP = 0.3  # seconds per megapixel and step of a diffusion decoder
-EIGHT_QPS = "vtm.qp=22,25,27,30,32,37,42,47"
 
 
 def typical(codec, setting, device="cpu"):
@@ -158,71 +149,3 @@ def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
     curve = ((1, 2.0), (3, 8.0), (4, 1.0))
     assert [interpolated(curve, at) for at, _ in curve] == pytest.approx([2, 8, 1])
     assert interpolated(((1, 0.0), (2, 5.0)), 1.5) == 5.0
-
-
-@cache
-def clic_and_vtm():
-    points = {("vtm", "qp"): tuple(map(float, EIGHT_QPS.partition("=")[2].split(",")))}
-    return imagined_cells(["vtm"], points, "clic2020", typical_sources("clic2020", None))
-
-
-def test_the_imagined_test_set_of_clic_has_its_pictures_and_about_its_pixels():
-    parts = [typical_sizes(f"clic2020:{part}") for part in ("mobile", "professional")]
-    assert [len(part) for part in parts] == [178, 250]
-    assert len(typical_sizes("clic2020")) == 428
-    pixels = sum(width * height for width, height in typical_sizes("clic2020"))
-    assert pixels == pytest.approx(CLIC2020_PIXELS, rel=0.02)
-    assert len(clic_and_vtm()) == 428 * 8
-
-
-@pytest.mark.parametrize("workers", [8, 64, 256])
-def test_clic_through_vtm_is_within_5_percent_of_the_ideal(workers):
-    result = simulate(clic_and_vtm(), CostModel(table([])).seconds, workers)
-    assert result.seconds <= 1.05 * result.ideal
-
-
-@pytest.mark.parametrize("workers", [8, 256])
-def test_it_still_is_where_every_cell_takes_up_to_twice_or_half_what_was_expected(workers):
-    draw, model = random.Random(3), CostModel(table([]))
-    factor: dict[str, float] = {}
-
-    def actual(one: Cell) -> float:
-        key = f"{one.source.sha256} {one.setting}"
-        return (model.seconds(one) or 0) * factor.setdefault(key, 2 ** draw.uniform(-1, 1))
-
-    order = bundles(clic_and_vtm(), model.seconds, workers)
-    result = makespan([math.fsum(map(actual, bundle)) for bundle in order], workers)
-    assert result.seconds <= 1.05 * result.ideal
-
-
-def test_a_simulation_of_cells_that_nothing_is_known_of_says_how_many():
-    known, unknown = cell(), cell()._replace(codec=cell().codec._replace(name="mine"))
-    result = forecast([known, unknown, known], CostModel(table([])), 1, 2)
-    assert (result.workers, result.cells_without_estimate, result.cells_by_typical_times) == (
-        2,
-        1,
-        2,
-    )
-    assert result.ideal_seconds == pytest.approx(113.0, rel=1e-12)
-
-
-def test_bench_plan_simulates_without_dataset_or_program(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    words = ["plan", "--codecs", "vtm", "--dataset", "clic2020", "--points", EIGHT_QPS, "--json"]
-    words += ["--results", str(tmp_path), "--data-dir", str(tmp_path)]
-    done = CliRunner().invoke(app, [*words, "--nodes", "16", "--workers-per-node", "4"])
-    facts = json.loads(done.stdout)
-    expected = simulate(clic_and_vtm(), CostModel(table([])).seconds, 64)
-    assert (facts["cells"], facts["cluster"]["workers"]) == (3424, 64)
-    assert math.isclose(facts["cluster"]["seconds"], expected.seconds)
-    assert facts["cluster"]["cells_by_typical_times"] == 3424
-
-
-def test_bench_plan_of_a_dataset_that_is_here_simulates_what_is_to_do(tmp_path):
-    words = ["plan", "--codecs", "raw", "--dataset", "sample", "--jobs", "2", "--json"]
-    words += ["--results", str(tmp_path)]
-    done = CliRunner().invoke(app, [*words, "--nodes", "2"])
-    facts = json.loads(done.stdout)
-    assert facts["cluster"]["ideal_seconds"] == pytest.approx(facts["coding_seconds"], rel=1e-12)
-    assert facts["cluster"]["workers"] == 2
-    assert "cluster" not in json.loads(CliRunner().invoke(app, words).stdout)

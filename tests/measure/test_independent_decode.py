@@ -15,8 +15,8 @@ from benchmark.measure.independent_decode import (
     kept_streams,
     verify_kept,
 )
-from benchmark.measure.loop import Recorder
 from benchmark.measure.matrix import open_matrix
+from benchmark.measure.record import Recorder
 from benchmark.measure.request import Request
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.rows.codecs import NamedCodecs

@@ -116,7 +116,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
     enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]
     assert enough.startswith("a worker takes about 0.1 GB for the largest image, and ")
-    for module in ("benchmark.system.machine", "benchmark.measure.run"):
+    for module in ("benchmark.system.machine", "benchmark.measure.loop"):
         monkeypatch.setattr(f"{module}.available_memory", lambda: 200_000_000)
     warned = "--jobs 3 may run out of memory: a worker takes about 0.1 GB for the largest image"
     assert bench("plan", *words, "--jobs", 3).stdout.splitlines()[-1].startswith(warned)
@@ -125,7 +125,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     assert facts["worker_bytes"] == worker_bytes(Need("jpeg", 200, 300), ("psnr",))
     done = bench("run", *words, *first, "--jobs", 3)
     assert (done.returncode, f"bench: {warned}" in done.stderr) == (0, True)
-    monkeypatch.setattr("benchmark.measure.run.cores", lambda: 4)
+    monkeypatch.setattr("benchmark.measure.loop.cores", lambda: 4)
     done = bench("run", *words, *second)
     assert "bench: 1 of 4 cores are used: a worker takes about" in done.stderr
     jobs = Store(next(results.iterdir())).table()["jobs"].to_pylist()

@@ -11,8 +11,7 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.measure.local import Finished
-from benchmark.measure.ray.cluster import connect
-from benchmark.measure.ray.engine import MOST_LOSSES, RayEngine
+from benchmark.measure.ray import MOST_TRIES, RayEngine, joined
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
@@ -34,7 +33,8 @@ class Here:
         quiet = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
         self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quiet})
         self.add(num_gpus=1)
-        self.connected = connect(self.ray.address)
+        self.session = joined(self.ray.address)
+        self.nodes = self.session.__enter__()
 
     def add(self, **resources):
         return self.ray.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **resources)
@@ -42,7 +42,7 @@ class Here:
     def run(self, cells, remarks=None, **changes):
         """Outcomes as they come, and None now and then."""
         reported = {} if remarks is None else remarks
-        engine = RayEngine(self.connected, lambda task: None, 1.0, reported)
+        engine = RayEngine(self.nodes, lambda task: None, 1.0, reported)
         return engine.carry_out(cells, conditions(**changes))
 
     def rows(self, cells, remarks=None, **changes):
@@ -54,11 +54,9 @@ class Here:
 
 @pytest.fixture(scope="module")
 def cluster():
-    import ray
-
     here = Here()
     yield here
-    ray.shutdown()
+    here.session.__exit__(None, None, None)
     here.ray.shutdown()
 
 
@@ -150,7 +148,7 @@ def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
     assert failed[16.0]["stage"] == "worker"
     assert failed[16.0]["reason"].startswith("3 workers lost while working on this cell")
     assert failed[16.0]["reason"].endswith("; of the last one, the process ended")
-    assert sorted(begun(traces).values()) == [1, 1, MOST_LOSSES]
+    assert sorted(begun(traces).values()) == [1, 1, MOST_TRIES]
 
 
 def test_codecs_for_a_gpu_have_a_lane_of_their_own_with_a_gpu_and_others_see_none(cluster, sources):
@@ -178,7 +176,7 @@ def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_mea
 
 
 def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.ray.engine.code_sha256", lambda: "another")
+    monkeypatch.setattr("benchmark.measure.ray.code_sha256", lambda: "another")
     with pytest.raises(BenchError, match="its rdrbench is another version than the driver's"):
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 

@@ -16,7 +16,7 @@ from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.cells import Cell
 from benchmark.measure.execute import Failed
 from benchmark.measure.local import Finished, Started
-from benchmark.measure.loop import Progress
+from benchmark.measure.record import Progress
 from benchmark.measure.remaining import Pace
 from benchmark.measure.workbench import Measured
 from benchmark.spec import CodecSpec

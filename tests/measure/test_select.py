@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import BadOption
 from benchmark.measure.select import parse_points, select
-from benchmark.measure.simulate import imagined_cells
 from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES
@@ -53,13 +51,6 @@ def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
         "class Mine(Honest):\n    accepts = 'image/png'\n"
     )
     assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
-
-
-def test_cells_of_a_cluster_that_is_only_imagined_take_settings_alike():
-    with pytest.raises(BadOption, match="not qp=70"):
-        imagined_cells(["vtm"], {("vtm", "qp"): (70,)}, "kodak", [])
-    image = Source(ImageFile("a", Path("a")), "0" * 64, 8, 8, False)
-    assert len(imagined_cells(["vtm:qp=37"], {}, "kodak", [image])) == 1
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "check"])

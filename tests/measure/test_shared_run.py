@@ -7,10 +7,9 @@ import pytest
 
 from benchmark.errors import UsageError
 from benchmark.measure.local import Finished
-from benchmark.measure.loop import run_tasks
+from benchmark.measure.loop import rescore, run, run_tasks
 from benchmark.measure.matrix import open_matrix
 from benchmark.measure.request import Request
-from benchmark.measure.run import rescore, run
 from benchmark.measure.workbench import Measured
 from benchmark.rows.store import Store
 from support.codecs.files import FAKES, conditions
@@ -73,7 +72,7 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
 def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):
     request = request_of(limit=1)
     matrix = open_matrix(request)
-    monkeypatch.setattr("benchmark.measure.run.open_matrix", lambda request: pytest.fail("opened"))
+    monkeypatch.setattr("benchmark.measure.loop.open_matrix", lambda request: pytest.fail("opened"))
     assert run(request, matrix=matrix).matrix is matrix
 
 
@@ -95,7 +94,7 @@ def test_the_record_of_a_run_holds_the_whole_request(request_of):
 
 
 def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.loop.FLUSH_SECONDS", -1)
+    monkeypatch.setattr("benchmark.measure.record.FLUSH_SECONDS", -1)
     matrix = open_matrix(request_of())
     fast, slow = matrix.cells[:2]
     stored = []

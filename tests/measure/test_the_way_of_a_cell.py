@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from benchmark.measure.loop import run
 from benchmark.measure.request import Request
-from benchmark.measure.run import run
 from benchmark.show.report.report import write_reports
 from benchmark.show.report.request import ReportRequest
 from conftest import ROOT

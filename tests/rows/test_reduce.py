@@ -155,7 +155,7 @@ def anything(_row):
 
 def run_tasks_here(tasks, store):
     """`rescore` in this process, where the fakes are registered."""
-    from benchmark.measure.loop import Recorder
+    from benchmark.measure.record import Recorder
     from benchmark.measure.workbench import Workbench
 
     bench, recorder = Workbench(conditions(store)), Recorder(store, keep_streams=True)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.measure.loop import Recorder
+from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.registry import metric_class
@@ -437,7 +437,7 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
 
 
 def test_many_rows_that_wait_are_written(store, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.loop.MANY_ROWS", 2)
+    monkeypatch.setattr("benchmark.measure.record.MANY_ROWS", 2)
     recorder = Recorder(store, keep_streams=True, clock=lambda: 0.0)
     recorder.add(Measured(row("first"), None))
     assert store.read().done() == set()
@@ -446,7 +446,7 @@ def test_many_rows_that_wait_are_written(store, monkeypatch):
 
 
 def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.loop.MANY_SHARDS", 5)
+    monkeypatch.setattr("benchmark.measure.record.MANY_SHARDS", 5)
     recorder = Recorder(store, keep_streams=True)
     for number in range(12):
         recorder.add(

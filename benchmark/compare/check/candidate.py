@@ -26,8 +26,8 @@ from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, 
 from benchmark.system.settings import isolated, use_device
 
 if TYPE_CHECKING:
-    from benchmark.measure.loop import Outcome
     from benchmark.measure.matrix import Matrix, Sources
+    from benchmark.measure.record import Outcome
     from benchmark.measure.request import Request
 
     Measures = Callable[[Request, Matrix, Sequence[str]], Outcome]

@@ -11,8 +11,8 @@ from benchmark.errors import BenchError
 from benchmark.measure.cells import Rescore
 from benchmark.measure.execute import Failed
 from benchmark.measure.local import Finished, carry_out
-from benchmark.measure.loop import Progress
 from benchmark.measure.matrix import open_sources
+from benchmark.measure.record import Progress
 from benchmark.measure.request import Request
 from benchmark.measure.workbench import Conditions
 from benchmark.registry import DATASETS, metric_named

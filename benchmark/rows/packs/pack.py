@@ -14,6 +14,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,17 @@ class Pack:
                 raise UsageError(f"{self.path}: {why_not_run(spec)}")
         streams = {key: it for key, it in self.streams.items() if it.spec in infos}
         return replace(self, infos=infos, streams=streams)
+
+    def only(self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting) -> "Pack":
+        """Return the part in memory that a cell needs; raise `BadPack` if its stream is damaged."""
+        stream, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
+        streams = {}
+        if stream is not None:
+            at = Setting(setting.name, float(setting.value))
+            streams = {(spec, image_sha256, width_px, at): stream}
+            contents = {f"{STREAMS}/{stream.sha256}": self.read(stream)}
+        infos = {spec: self.infos[spec]}
+        return replace(self, infos=infos, streams=streams, files=partial(_in_memory, contents))
 
     def read(self, stream: RecordedStream) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
@@ -189,6 +201,11 @@ def shipped_packs() -> list[Pack]:
 def with_variant(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
     """Return the first pack that has streams of a codec variant, or None."""
     return next((pack for pack in packs if spec in pack.infos), None)
+
+
+def _in_memory(contents: Mapping[str, bytes], name: str, most: int) -> bytes | None:
+    data = contents.get(name)
+    return None if data is None or len(data) > most else data
 
 
 def _files_of(path: Path) -> Files:

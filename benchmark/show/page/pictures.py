@@ -18,8 +18,8 @@ from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, ImageRefused
 from benchmark.facts import facts_of
 from benchmark.measure.execute import Failed
-from benchmark.measure.loop import Progress
 from benchmark.measure.reconstruct import reconstruct_all
+from benchmark.measure.record import Progress
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.comparable import ComparableRows

@@ -37,7 +37,7 @@ class Finder(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         found = super().find_spec(name, path, target)
-        change = {"benchmark.rows.store": told, "benchmark.measure.loop": often}.get(name)
+        change = {"benchmark.rows.store": told, "benchmark.measure.record": often}.get(name)
         if change and found:
             execute = found.loader.exec_module
             found.loader.exec_module = lambda module: (execute(module), change(module))

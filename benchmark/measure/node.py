@@ -1,0 +1,177 @@
+"""Measure a parcel of cells on a node of a Ray cluster, by a process that codes for its worker.
+
+Ray kills the children of a worker that ends at once; codecs run in a child's child (`workers`),
+which has the time to end its programs.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from multiprocessing.connection import Connection
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, NamedTuple
+
+from benchmark.codec import CodecInfo
+from benchmark.measure.cells import Cell, Task
+from benchmark.measure.execute import Enter, Failed, ignore_stages
+from benchmark.measure.local import WorkerError, serve
+from benchmark.measure.workbench import Conditions, Measured, Workbench, failed_outcome
+from benchmark.measure.workers import Lost, WorkerProcess
+from benchmark.plugins import one_line, use_contents
+from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, load_codec
+from benchmark.system.digest import code_sha256
+from benchmark.system.machine import machine
+from benchmark.system.private_folder import private_folder
+
+OTHER_CODE = "its rdrbench is another version than the driver's: install the same on both"
+LOST_SECONDS, RETRY_SECONDS, KNOCK_SECONDS = 5.0, 1.0, 2.0  # of a silent head; Ray waits a minute
+KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
+
+Outcomes = list[Measured | Failed]
+
+
+class Run(NamedTuple):
+    """Facts that all parcels of a run on a device share."""
+
+    conditions: Conditions
+    files: Mapping[str, bytes]  # Python files of users' codecs and metrics, by their paths
+    environment: Mapping[str, str]
+    code: str  # digest of the driver's
+
+
+class Reply(NamedTuple):
+    """Outcomes of a parcel, or why its node cannot measure it."""
+
+    node: str  # Ray's id
+    address: str
+    outcomes: Outcomes
+    refuses: bool = False  # the whole run
+
+
+class NodeBench(Workbench):
+    """A workbench that codes only by what the driver has planned with; else it gives `Failed`."""
+
+    def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
+        """Carry out a task as `Workbench` does, unless its codec cannot run here as planned."""
+        lacks = _lacks(task.codec, task.info if isinstance(task, Cell) and not task.pack else None)
+        return Failed("load", lacks) if lacks else super().carry_out(task, enter)
+
+
+@cache
+def _lacks(spec: CodecSpec, planned: CodecInfo | None) -> str:
+    """Return why a codec cannot run here as planned; planned: None of what only decodes."""
+    try:
+        codec = load_codec(spec)
+        here, again = (codec.describe(), codec.describe()) if planned else (None, None)
+    except Exception as error:  # constructors run foreign code as well
+        return one_line(error)
+    if not (planned and here and again) or here.fingerprint != again.fingerprint:
+        return ""  # of one that cannot see what it runs, and says another each time
+    builds = [(of.fingerprint, of.revision, of.device) for of in (here, planned)]
+    told = (f"{of.version} ({of.fingerprint[:8]}, {of.device})" for of in (here, planned))
+    differ = f"its build differs from that of the plan: {' instead of '.join(told)}"
+    return "" if builds[0] == builds[1] else differ
+
+
+def _serve(connection: Connection, conditions: Conditions, files: Mapping[str, bytes]) -> None:
+    with private_folder() as folder:
+        use_contents(files, folder)
+        serve(connection, conditions, NodeBench)
+
+
+_HERE: list[tuple[Run, str | None, WorkerProcess]] = []  # of a worker of Ray: one, or none yet
+
+
+def process_of(run: Run) -> WorkerProcess:
+    """Return the process that codes here; made anew for another run or GPU than the last had."""
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if _HERE and _HERE[0][:2] != (run, gpus):
+        _HERE.pop()[2].end(busy=False)
+    if not _HERE:
+        conditions = replace(run.conditions, machine=machine())
+        limit = conditions.timeout_seconds
+        process = WorkerProcess(
+            _serve, conditions, run.files, limit_seconds=limit, **run.environment
+        )
+        _HERE.append((run, gpus, process))
+    return _HERE[0][2]
+
+
+def carry_out_here(
+    run: Run, tasks: Sequence[Task], image: bytes | None, streams: Sequence[bytes] = ()
+) -> Outcomes:
+    """Carry out tasks of an image and a codec; an outcome is `Failed` where that cannot run here.
+
+    image: the bytes of its file. streams: of rows to score again. Raises `WorkerError` for a fault
+    of the harness.
+    """
+    process, outcomes = process_of(run), Outcomes()
+    with private_folder() as folder:
+        Store(folder).keep(*streams)
+        for task in tasks:
+            here = task if isinstance(task, Cell) else task._replace(folder=folder)
+            if here.source is not None and image is not None:
+                file = here.source.file._replace(path=folder / "image")
+                file.path.write_bytes(image)
+                here = here._replace(source=here.source._replace(file=file))
+            process.send(here)
+            try:
+                reply = process.reply()
+            except Lost as lost:
+                conditions = replace(run.conditions, machine=machine())
+                reply = failed_outcome(task, conditions, lost.failed)
+            if isinstance(reply, str):
+                raise WorkerError(reply)
+            outcomes.append(reply)
+    return outcomes
+
+
+@cache
+def end_with_head(address: str) -> None:
+    """End this process when the head is lost: nobody would fetch what it still measures."""
+    watch_head(address, Event(), end_at_once, KNOCK_EVERY_SECONDS)
+
+
+def measure(run: Run, *parcel: Any) -> Reply:
+    """Carry out a parcel as a task of Ray, whose worker ends with the head of the cluster."""
+    import ray
+
+    context = ray.get_runtime_context()
+    end_with_head(context.gcs_address)
+    node = context.get_node_id(), ray.util.get_node_ip_address()
+    if run.code != code_sha256():
+        return Reply(*node, [Failed("load", OTHER_CODE)], refuses=True)
+    return Reply(*node, carry_out_here(run, *parcel))
+
+
+def watch_head(
+    address: str, ended: Event, lost: Callable[[], object], every_seconds: float = 1.0
+) -> None:
+    """Ask the head at HOST:PORT from a thread until `ended`; call `lost` when it stays silent."""
+    host, _, port = address.rpartition(":")
+
+    def ask() -> None:
+        pause, answered = every_seconds, monotonic()
+        while not ended.wait(pause):
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+                pause, answered = every_seconds, monotonic()
+            except OSError:
+                pause = RETRY_SECONDS
+                if monotonic() - answered > LOST_SECONDS + every_seconds:
+                    lost()
+                    return
+
+    Thread(target=ask, daemon=True).start()
+
+
+def end_at_once() -> None:
+    """End this process, whatever its threads wait for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -1,0 +1,235 @@
+"""The record of a run: rows and streams, stored as they come; the outcome that is returned."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from time import monotonic
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.codec import Setting
+from benchmark.datasets.dataset import Refused
+from benchmark.measure.cells import Cell
+from benchmark.measure.execute import Failed
+from benchmark.measure.local import Finished
+from benchmark.measure.matrix import Matrix
+from benchmark.measure.select import Skipped
+from benchmark.measure.workbench import Measured
+from benchmark.registry import metric_named, scored_by_image
+from benchmark.rows.features import FeatureFolder, features_budget_bytes
+from benchmark.rows.runs import run_record
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.store import Store
+from benchmark.system.atomic import WaitingFiles
+
+FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
+SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
+MANY_ROWS = 2048  # that wait take 20 MB
+MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
+
+
+class Failure(NamedTuple):
+    """A cell without a result, for people to read."""
+
+    cell: str  # "jpeg quality=30 kodim01.png"
+    stage: str
+    reason: str
+
+
+class Tracebacks:
+    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
+
+    def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in listed}
+
+    def add(self, traceback: str, cell: str) -> None:
+        """Take the traceback of a cell, which may be empty."""
+        if traceback:
+            self._cells.setdefault(traceback, {})[cell] = None
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return each traceback with its cells, as json values."""
+        return [{"traceback": text, "cells": list(cells)} for text, cells in self._cells.items()]
+
+
+class Progress(NamedTuple):
+    """Numbers of tasks finished and failed so far, and the seconds that the others take."""
+
+    finished: int
+    failed: int
+    left: float | None = None  # None while nothing is known
+
+
+# Called with what is done ("measuring") and the number of tasks; what it yields is called about
+# once a second.
+ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
+
+
+class Reached(NamedTuple):
+    """Result of the search for a codec's setting."""
+
+    codec: str  # label
+    setting: Setting | None  # the nearest that was measured; None without any
+    value: float | None  # mean over the images at that setting
+    why: str = ""  # why it is not within the tolerance; empty: it is
+
+
+class WithoutValue(NamedTuple):
+    """A metric column that is null in some rows, for the same reason."""
+
+    column: str
+    cells: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of `benchmark.measure.loop.run`."""
+
+    matrix: Matrix
+    rows: pa.Table  # of the cells that were asked for, columns of `rows.schema.table_schema`
+    metrics: tuple[str, ...]  # that were asked for
+    measured: int  # cells coded by this run; the others were done before
+    rescored: int  # rows done before that lacked a metric
+    failures: tuple[Failure, ...]
+    remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
+    lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
+    reached: tuple[Reached, ...] = ()  # of a search for a target, by codec
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that were asked for."""
+        return self.matrix.cells
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Codecs that could not run, as asked for, each with the reason."""
+        return self.matrix.selection.skipped
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """Images that cannot be measured, each with the reason."""
+        return self.matrix.sources.refused
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a cell failed, or a picture was refused (of a folder: if all were); else 0."""
+        sources = self.matrix.sources
+        whole = not sources.dataset.folder_title or not sources.images
+        return 1 if self.failures or (self.refused and whole) else 0
+
+    def without_value(self) -> list[WithoutValue]:
+        """Count the rows in which a metric is null, by metric and reason."""
+        result = []
+        for name in scored_by_image(self.metrics):
+            value, _, reason = metric_columns(metric_named(name).column)
+            if reason not in self.rows.column_names:  # a user's metric, and every cell failed
+                continue
+            for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
+                result.append(WithoutValue(value, entry["counts"], entry["values"]))
+        return result
+
+
+class Rescored(NamedTuple):
+    """The result of `benchmark.measure.loop.rescore`: counts of stored rows."""
+
+    rows: int  # in the store
+    tried: int  # that lacked a metric which can be computed here
+    still_null: int  # of those, after it
+    failures: tuple[Failure, ...]
+    filled: int = 0  # values, over all rows and metrics
+    lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why
+
+
+class RunNotes:
+    """Facts that a run's record gets while cells are measured; those of an earlier part stay."""
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._store, self._run = store, run
+        self._known = store.record(run)
+        self.tracebacks = Tracebacks(self._known.get("tracebacks", ()))
+        self.decoded_twice: dict[str, str] = dict(self._known.get("decoded_twice", {}))
+
+    def add(self, done: Finished) -> list[Failure]:
+        """Note which stream was decoded twice and the tracebacks; return what failed of a task."""
+        task, outcome = done.task, done.outcome
+        failures = (outcome,) if isinstance(outcome, Failed) else outcome.all_failed
+        image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
+        where = f"{task.setting} {image}"
+        cell = f"{task.codec.label} {where}"
+        if isinstance(outcome, Measured) and outcome.decoded_twice:
+            self.decoded_twice[task.codec.text] = where
+        for failed in failures:
+            self.tracebacks.add(failed.traceback, cell)
+        return [Failure(cell, failed.stage, failed.reason) for failed in failures]
+
+    def write(self) -> None:
+        """Write what is new into the record; a run without rows gets its record here."""
+        facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": dict(self.decoded_twice)}
+        known = {"tracebacks": [], "decoded_twice": {}, **self._known}
+        new = {name: value for name, value in facts.items() if value != known[name]}
+        if new:
+            begun = {} if self._known else run_record(sys.argv[1:])
+            self._store.amend(self._run, {**begun, **new})
+            self._known = {**self._known, **begun, **new}
+
+
+class Recorder:
+    """A buffer of rows, and of streams and features, which are stored before their rows."""
+
+    def __init__(
+        self,
+        store: Store,
+        keep_streams: bool,
+        notes: RunNotes | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._store, self._keep, self._clock = store, keep_streams, clock
+        self._notes = notes
+        self._features: FeatureFolder | None = None
+        self._streams = WaitingFiles()
+        self._rows: list[dict[str, Any]] = []
+        self._oldest = 0.0
+        self._shards = 0
+
+    def add(self, measured: Measured) -> None:
+        """Take a finished cell, with its further generations."""
+        for further in measured.further:
+            self.add(further)
+        if measured.stream is not None and self._keep:
+            digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
+            self._streams.add(self._store.stream_files({digest: measured.stream}))
+        for features in measured.features:
+            self._features = self._features or FeatureFolder(self._store.folder)
+            self._features.keep(features)  # at once: workers need not compute what is kept
+        if not self._rows:
+            self._oldest = self._clock()
+        self._rows.append(measured.row)
+        slow = (measured.coding_seconds or 0) > SLOW_SECONDS
+        self.tick(at_once=slow or len(self._rows) >= MANY_ROWS)
+
+    def tick(self, at_once: bool = False) -> None:
+        """Write what has waited long enough; called about once a second."""
+        if self._rows and (at_once or self._clock() - self._oldest > FLUSH_SECONDS):
+            self._streams.write()
+            self._store.append(self._rows)
+            if self._notes is not None:
+                self._notes.write()
+            self._rows = []
+            self._shards += 1
+            if self._shards % MANY_SHARDS == 0:
+                self._store.compact()
+
+    def close(self) -> None:
+        """Write what is left, put small shards together, keep features below their size."""
+        self.tick(at_once=True)
+        if self._notes is not None:
+            self._notes.write()
+        self._store.compact()
+        if self._features is not None:
+            self._features.prune(features_budget_bytes())
