@@ -17,7 +17,7 @@ from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.measure.select import Skipped
-    from benchmark.review.audit.rows_again import VariantAgain
+    from benchmark.review.audit.stored_results import VariantAgain
 
 SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
 
@@ -45,7 +45,7 @@ def audit_rows(
       bench audit rows results --dataset sample --metrics psnr --json
     """
     from benchmark.commands.outcome import run_with_progress
-    from benchmark.review.audit import rows_again
+    from benchmark.review.audit import stored_results
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.schema import metric_names
@@ -62,11 +62,11 @@ def audit_rows(
             store = Store(results / name.partition(":")[0])
             table = store.table()
             output.say_not_run(named.not_run(table))
-            rows = rows_again.rows_to_measure(table, named)
-            points = rows_again.settings_of(rows)
+            rows = stored_results.rows_to_measure(table, named)
+            points = stored_results.settings_of(rows)
             if not points:
                 continue
-            names = rows_again.metrics_with_values(rows, chosen)
+            names = stored_results.metrics_with_values(rows, chosen)
             again = replace(
                 request,
                 codecs=tuple(points),
@@ -77,7 +77,7 @@ def audit_rows(
                 results=out,
             )
             outcome = run_with_progress(again, quiet=as_json)
-            compared += rows_again.compare_rows(rows, outcome.rows, names)
+            compared += stored_results.compare_rows(rows, outcome.rows, names)
             skipped |= {codec.codec: codec for codec in outcome.skipped}
             of_sets = [metric for metric in names if metric in DISTRIBUTION_METRICS]
             before, now = (
@@ -87,7 +87,7 @@ def audit_rows(
                     (outcome.rows, outcome.matrix.store.folder),
                 )
             )
-            for column, values in rows_again.compare_sets(before, now, of_sets).items():
+            for column, values in stored_results.compare_sets(before, now, of_sets).items():
                 sets.setdefault(column, []).extend(values)
     if not compared:
         raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")

@@ -162,7 +162,7 @@ def save(
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak
     """
-    from benchmark.compare.check.baseline import rows_to_keep, save_baseline
+    from benchmark.compare.check.row_sets import rows_to_keep, save_baseline
     from benchmark.rows.stored import datasets_with_results
 
     parts = [
@@ -184,7 +184,7 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     """
     from msgspec.structs import asdict
 
-    from benchmark.compare.check.baseline import list_baselines
+    from benchmark.compare.check.row_sets import list_baselines
     from benchmark.show.table import Column, Table
 
     records = list_baselines(results)

@@ -55,7 +55,7 @@ def review(
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
       bench review mine.tar --metrics psnr,ms_ssim --year 2025 --out review
     """
-    from benchmark.review.document import for_machines, html_text, markdown_review
+    from benchmark.review.review import for_machines, html_text, markdown_review
     from benchmark.review.review import review as review_supplement
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.system.atomic import write_files

@@ -3,10 +3,9 @@
 from functools import partial
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from benchmark.compare.check.check import Check
+from benchmark.compare.check.check import Check, Finding
 from benchmark.compare.check.compare import AtSetting
 from benchmark.compare.check.equivalence import ERROR_RATES
-from benchmark.compare.check.verdict import Finding
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version

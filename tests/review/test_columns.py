@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.metrics.measure import Measure
-from benchmark.review.document import html_text, markdown_review
 from benchmark.review.leaderboard import declared_entries, sort_out
+from benchmark.review.review import html_text, markdown_review
 from benchmark.review.site import Board, index_html
 from benchmark.review.streams import _compared, sent_rows
 from benchmark.review.submission import Statement, Submission

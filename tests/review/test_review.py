@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.errors import UsageError
-from benchmark.review.document import for_machines, html_text, markdown_review
+from benchmark.review.review import for_machines, html_text, markdown_review
 from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import HONEST, rewrite
 

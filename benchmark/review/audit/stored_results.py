@@ -1,16 +1,34 @@
-"""Verify a folder of results: each shard, stream and record; features carry no checksum."""
+"""Stored results audited: each shard, stream and record verified, rows measured again and compared.
+
+Features carry no checksum. Rows that were measured again are compared by bytes, pixels, metrics.
+"""
 
 import hashlib
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.compare.check import pairing
 from benchmark.errors import DamagedResults, StoreError, UsageError
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
+from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.editions import edition_rows
 from benchmark.rows.merge import PARTS
-from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.shard import BUILD, BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.store import Store
 from benchmark.rows.streams import DAMAGED
+from benchmark.rows.summarise import Summary
+from benchmark.rows.versions import agree
+from benchmark.spec import CodecSpec
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
@@ -19,6 +37,8 @@ WRONG: tuple[State, ...] = ("damaged", "missing")  # the others lose nothing
 BUNDLED = "restore the bundled file"
 MEASURE = "the `bench run` that measured its cells measures them again"
 REPLACED = "nothing; shards written from now on have a checksum"
+Row = Mapping[str, Any]
+KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
 
 
 class Finding(NamedTuple):
@@ -121,3 +141,136 @@ def _lost(store: Store) -> Iterator[Finding]:
             path = str(store.folder / "runs" / f"{run}.json")
             what = "rows name this run, and its record is not there"
             yield Finding(path, "missing", what, "restore it; the rows stay as they are")
+
+
+@dataclass
+class VariantAgain:
+    """The rows of one codec variant beside those that were measured again; counts of rows."""
+
+    codec: str  # as `--codecs` takes it
+    rows: int = 0  # stored
+    measured_again: int = 0
+    other_build: int = 0  # of these, with another program, library or weight file
+    bytes_equal: int = 0
+    pixels_equal: int = 0
+    rounded: int = 0  # with other pixels, and perhaps another symbol, that agree (`agreement`)
+    values_equal: int = 0  # of all metrics, within TOLERANCE
+    values: int = 0
+    largest_difference: float = 0.0  # of a value
+    wrong: list[str] = field(default_factory=list)  # what differs in rows of the same build
+
+    @property
+    def missing(self) -> int:
+        """Stored rows that nothing was measured for."""
+        return self.rows - self.measured_again
+
+
+def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
+    """Return the newest rows of a store's table that the named codecs may run, with a stream."""
+    newest = table.take(pa.array(edition_rows(table, newest_only=True).index))
+    wanted = list(map(codecs.selects_to_run, newest.select(KEY[:2]).to_pylist()))
+    return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
+
+
+def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
+    """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
+    specs = pairing.specs_in(rows)
+    return {
+        spec.text: pairing.points_of(spec.text, pairing.rows_of(rows, [spec])) for spec in specs
+    }
+
+
+def metrics_with_values(rows: pa.Table, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the metrics that any of the rows has a value or features of."""
+
+    def is_there(name: str) -> bool:
+        of_sets = name in DISTRIBUTION_METRICS
+        column = f"{metric_named(name).space}_patches" if of_sets else metric_named(name).column
+        return column in rows.column_names and rows[column].null_count < rows.num_rows
+
+    return tuple(filter(is_there, names))
+
+
+def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> list[VariantAgain]:
+    """Compare rows with those of the same codec variant, setting and image, measured again.
+
+    Where the build is the same, bytes, stream, picture and values of image metrics have to be,
+    values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
+    of another build are counted, but may differ.
+    """
+    columns = [metric_columns(metric_named(name).column) for name in metrics if name in METRICS]
+    rows = stored.to_pylist()
+    known = {
+        _key(row): (place, row)
+        for place, row in enumerate(again.to_pylist(), len(rows))
+        if row["status"] == "ok"
+    }
+    pairs = [(at, known[_key(row)][0]) for at, row in enumerate(rows) if _key(row) in known]
+    both = pa.concat_tables([stored, again], promote_options="default")
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    alike = dict(zip(first.tolist(), agree(both, first, second).tolist(), strict=True))
+    variants: dict[str, VariantAgain] = {}
+    for at, row in enumerate(rows):
+        spec = CodecSpec.of(row["codec"], row["variant"]).text
+        compared = variants.setdefault(spec, VariantAgain(spec))
+        compared.rows += 1
+        if at in alike:
+            _, other = known[_key(row)]
+            differences = _compare(compared, row, other, columns)
+            if all(row[name] == other[name] for name in BUILD):
+                rounded = alike[at] and row["decoded_sha256"] != other["decoded_sha256"]
+                compared.rounded += rounded
+                compared.wrong += [] if rounded else differences
+            else:
+                compared.other_build += 1
+    return list(variants.values())
+
+
+def _compare(
+    compared: VariantAgain, row: Row, other: Row, columns: Iterable[tuple[str, str, str]]
+) -> list[str]:
+    """Count what is equal in two rows; return a sentence for each thing that is not."""
+    wrong = []
+    compared.measured_again += 1
+    names = ("num_bytes", "stream_sha256")
+    if all(row[name] == other[name] or None in (row[name], other[name]) for name in names):
+        compared.bytes_equal += 1
+    else:
+        sizes = f"{row['num_bytes']} bytes before, {other['num_bytes']} now"
+        wrong.append(f"the stream differs ({sizes})")
+    pixels = row["decoded_sha256"] == other["decoded_sha256"]
+    compared.pixels_equal += pixels
+    if not pixels:
+        wrong.append("it decodes to other pixels")
+    for column, protocol, _ in columns:
+        before, now = row.get(column), other.get(column)
+        if before is None or now is None or row[protocol] != other[protocol]:
+            continue
+        compared.values += 1
+        difference = 0.0 if before == now else abs(before - now)
+        compared.largest_difference = max(compared.largest_difference, difference)
+        if difference <= TOLERANCE or math.isnan(difference):
+            compared.values_equal += 1
+        elif pixels:
+            wrong.append(f"{column} is {now}, not {before}")
+    return [f"{name_of_row(row)}: {what}" for what in wrong]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def compare_sets(
+    stored: Summary, again: Summary, metrics: Iterable[str]
+) -> dict[str, list[tuple[str, float, float]]]:
+    """Return points of as many images with a set metric in both, by column: name, before, now."""
+    known = {(point.label, point.setting, point.images): point for point in again.points}
+    values: dict[str, list[tuple[str, float, float]]] = {}
+    for column in (metric_named(name).column for name in metrics if name in DISTRIBUTION_METRICS):
+        for point in stored.points:
+            other = known.get((point.label, point.setting, point.images))
+            before, now = (side.means[column].value if side else None for side in (point, other))
+            if before is not None and now is not None:
+                pair = f"{point.label} {point.setting}", before, now
+                values.setdefault(column, []).append(pair)
+    return values

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmark.compare.check.baseline import list_baselines, rows_to_keep, save_baseline
+from benchmark.compare.check.row_sets import list_baselines, rows_to_keep, save_baseline
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from support.bench.invoked import bench

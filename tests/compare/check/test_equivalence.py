@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, ttest_1samp
 from scipy.stats import t as student
 
+from benchmark.compare.check.check import ROUNDING, _Judged, judge, overall
 from benchmark.compare.check.compare import Changes, UnjudgedImage
 from benchmark.compare.check.equivalence import (
     MOST_IMAGES,
@@ -21,7 +22,6 @@ from benchmark.compare.check.equivalence import (
     images_needed,
 )
 from benchmark.compare.check.request import Margin, parse_margins
-from benchmark.compare.check.verdict import ROUNDING, _Judged, judge, overall
 from benchmark.errors import UsageError
 
 DRAWS = 1000

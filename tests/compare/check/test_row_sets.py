@@ -3,11 +3,12 @@
 import pytest
 from PIL import Image
 
-from benchmark.compare.check.baseline import rows_to_keep, save_baseline
 from benchmark.compare.check.row_sets import (
     dataset_folders,
     read_rows,
     refuse_unknown_codec,
+    rows_to_keep,
+    save_baseline,
     two_row_sets,
 )
 from benchmark.datasets.dataset import open_folder

@@ -5,10 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmark.compare.check.check import Check, ComparedCodec
+from benchmark.compare.check.check import Check, ComparedCodec, Finding, WorstImage
 from benchmark.compare.check.compare import AtSetting, UnjudgedImage
 from benchmark.compare.check.request import CheckRequest
-from benchmark.compare.check.verdict import Finding, WorstImage
 from benchmark.show.check_table import (
     check_markdown,
     details,

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.review.audit.rows_again import compare_rows, settings_of
+from benchmark.review.audit.stored_results import compare_rows, settings_of
 from benchmark.rows.schema import table_schema
 from benchmark.rows.shard import write_shard
 from support.bench.command import bench
