@@ -122,7 +122,7 @@ def _print(
     from benchmark.show.table import Column, Table
 
     columns = (
-        Column("codec", "codec"),
+        Column("codec"),
         Column("rows", "rows", "d"),
         Column("measured again", "measured_again", "d"),
         Column("same bytes", "bytes_equal", "d"),

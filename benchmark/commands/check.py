@@ -194,7 +194,7 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
         print(f"no baselines in {results}: `bench baseline save NAME` keeps one")
     else:
         columns = (
-            Column("name", "name"),
+            Column("name"),
             Column("saved", "saved_utc"),
             Column("commit", lambda of: (of.commit or "")[:12]),
             Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of.rows.items())),

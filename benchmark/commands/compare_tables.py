@@ -16,15 +16,15 @@ from benchmark.registry import METRICS
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summarise import TIMED, Summary
 from benchmark.show.means import chosen_notes
-from benchmark.show.report.details import gone_sentences
+from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.table import NOTHING, Column, Table, decimals
 from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 FORM_COLUMNS = (
-    Column("metric", "metric"),
-    Column("form", "form"),
+    Column("metric"),
+    Column("form"),
     Column("BD-rate (%)", "bd_rate_percent", "+.2f"),
     Column("BD-metric", "bd_metric", "+.3f"),
     Column("overlap", "overlap", ".0%"),
@@ -152,7 +152,7 @@ def tradeoff_table(
     words |= {"all better": f"{better} {noun}", "all worse": f"{worse} {noun}"}
     columns = (
         Column("against", "label"),
-        Column("setting", "setting"),
+        Column("setting"),
         Column("comparison", lambda point: words.get(point.verdict, point.verdict)),
         Column("bpp", "bpp", ".4f"),
         Column(realism.label, "realism", ".4f"),

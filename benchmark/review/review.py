@@ -21,9 +21,9 @@ from benchmark.review.streams import decode_again, reconstructed, scored_metrics
 from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.show.page.document import sheet_html
-from benchmark.show.table import Table, html, markdown
+from benchmark.show.sections import markdown, section
+from benchmark.show.table import Table, html
 from benchmark.system.machine import machine
-from benchmark.system.text import markdown_text
 
 CONTRADICTED = ("decodes", "pictures", "points", "curves", "claim")  # where the answer is no
 LONG_CELL = 60  # characters, which break into lines
@@ -171,16 +171,12 @@ def _rows_behind(answer: Answer) -> str:
 
 def markdown_review(review: Review) -> str:
     """Return the review as markdown: a summary, then each question with its rows."""
-    parts = [f"# {markdown_text(title_of(review))}", markdown_text(_lede(review))]
-    summary = (
-        f"- **{answer.verdict}**: {markdown_text(answer.question)}" for answer in review.answers
-    )
-    parts.append("\n".join(summary))
+    summary = [f"**{answer.verdict}**: {answer.question}" for answer in review.answers]
+    answers = []
     for answer in review.answers:
-        parts.append(f"## {markdown_text(answer.question)} {answer.verdict}")
-        parts.append(markdown_text(_sentence(answer)))
-        parts += [markdown(answer.table)] if answer.table and answer.table.rows else []
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+        of = section(answer.name, f"{answer.question} {answer.verdict}", _sentence(answer))
+        answers.append(of.with_parts(answer.table) if answer.table and answer.table.rows else of)
+    return markdown(section("review", title_of(review), _lede(review), summary, *answers))
 
 
 def for_machines(review: Review) -> dict[str, Any]:

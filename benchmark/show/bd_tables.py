@@ -1,13 +1,13 @@
 """Tables of BD-rates: the ranking, an overview, all details, those of a figure; flat records."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking, compare
 from benchmark.compare.curves import Delta, NoDelta, bd_rate
 from benchmark.compare.interval import CONFIDENCE, Interval
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Summary
 from benchmark.show.means import chosen_notes
@@ -183,14 +183,10 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         unit = " %" if of_column[c.column].scale == "decades" else ""
         return f"{_delta(c.quality, '+.4g')}{unit}"
 
-    def count(images: ImagesDelta) -> str:
-        whole = f" of {images.images + images.refused}" if images.refused else ""
-        return f"{images.images}{whole}"
-
-    def quartile(place: int) -> Callable[[Comparison], float | None]:
-        return lambda c: (
-            c.images_rate.quartiles[place] if isinstance(c.images_rate, ImagesDelta) else None
-        )
+    def count(of: ImagesDelta | NoDelta) -> str:
+        if isinstance(of, NoDelta):
+            return NOTHING
+        return f"{of.images} of {of.images + of.refused}" if of.refused else str(of.images)
 
     return (
         Column("metric", lambda c: of_column[c.column].axis_label),
@@ -211,9 +207,9 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         Column("", "images_rate.interval.high", key="images_bd_rate_high_percent"),
         Column("median", "images_rate.median", "+.2f", "images_bd_rate_median_percent"),
         Column("quartiles", "images_rate.quartiles", _ends),
-        Column("", quartile(0), key="images_bd_rate_lower_quartile_percent"),
-        Column("", quartile(1), key="images_bd_rate_upper_quartile_percent"),
-        Column("images", lambda c: c.images_rate if quartile(0)(c) is not None else None, count),
+        Column("", "images_rate.quartiles.0", key="images_bd_rate_lower_quartile_percent"),
+        Column("", "images_rate.quartiles.1", key="images_bd_rate_upper_quartile_percent"),
+        Column("images", "images_rate", count),
         Column("", "images_rate.images", key="images_bd_rate_images"),
         Column("", "images_rate.refused", key="images_bd_rate_refused"),
         Column("BD-metric", quality, str),
@@ -263,69 +259,52 @@ def _off_front(comparison: Comparison, separator: str) -> str:
     return separator.join(points)
 
 
-class _Drawn(NamedTuple):
-    """A curve of a figure's panels, with its BD-rate in each."""
-
-    system: str
-    curves: list[SystemCurve]
-    rates: list[Delta | NoDelta]  # by panel
-
-    @property
-    def bpp(self) -> tuple[float, float]:
-        every = [point.bpp for curve in self.curves for point in curve.points]
-        return min(every), max(every)
-
-    def rate(self, place: int) -> Delta | NoDelta:
-        return self.rates[place]
-
-
 def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
     anchor: label that they are against.
     """
     anchors = [panel.of_label(anchor) for panel in panels]
-    drawn = []
+    rows: list[dict[str, Any]] = []
+    doubtful: list[tuple[str, str]] = []
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
         mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
         known = [curve for curve in mine if curve]
-        rates: list[Delta | NoDelta] = []
+        bpp = [point.bpp for curve in known for point in curve.points]
+        row: dict[str, Any] = {
+            "system": known[0].system.name,
+            "from": "here" if known[0].measured else "published",
+            "points": max(len(curve.points) for curve in known),
+            "bpp": _range(min(bpp), max(bpp), ".3f"),
+        }
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None or curve.name == other.name:
-                rates.append(NoDelta(""))
-            else:
-                rates.append(bd_rate(other.rates(panel.measure), curve.rates(panel.measure)))
-        drawn.append(_Drawn(known[0].system.name, known, rates))
+                continue
+            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
+            row[panel.measure.column] = delta
+            if isinstance(delta, Delta) and delta.doubtful:
+                share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
+                doubtful.append((known[0].system.name, share))
+        rows.append(row)
     columns = [
-        Column("system", "system"),
-        Column("from", lambda d: "here" if d.curves[0].measured else "published"),
-        Column("points", lambda d: max(len(curve.points) for curve in d.curves), "d"),
-        Column("bpp", "bpp", lambda ends: _range(ends[0], ends[1], ".3f")),
+        Column("system"),
+        Column("from"),
+        Column("points", form="d"),
+        Column("bpp", form=str),
     ]
-    columns += [
-        Column(
-            f"BD-rate, {short_name(panel.measure)} (%)",
-            partial(_Drawn.rate, place=place),
-            partial(_delta, form="+.1f"),
-        )
-        for place, panel in enumerate(panels)
-    ]
+    for panel in panels:
+        name, column = f"BD-rate, {short_name(panel.measure)} (%)", panel.measure.column
+        columns.append(Column(name, column, partial(_delta, form="+.1f")))
     against = next((curve.system.name for curve in anchors if curve), anchor)
     notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    doubtful = grouped(
-        (of.system, f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %")
-        for of in drawn
-        for panel, delta in zip(panels, of.rates, strict=True)
-        if isinstance(delta, Delta) and delta.doubtful
-    )
     if doubtful:
-        shares = [f"{system} ({', '.join(of)})" for system, of in doubtful.items()]
+        shares = [f"{system} ({', '.join(of)})" for system, of in grouped(doubtful).items()]
         words = counted_list(shares, most=LONGEST_LIST)
         notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
-    return Table.of(columns, drawn, notes)
+    return Table.of(columns, rows, notes)
 
 
 def _ends(interval: Interval | tuple[float, float] | None) -> str:

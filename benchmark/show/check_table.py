@@ -9,7 +9,8 @@ from benchmark.compare.check.equivalence import ERROR_RATES
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
-from benchmark.show.table import NOTHING, Column, Table, decimals, markdown
+from benchmark.show.sections import Part, markdown, section
+from benchmark.show.table import NOTHING, Column, Table, decimals
 from benchmark.system.text import listed
 
 # Sign and meaning of each verdict
@@ -30,7 +31,7 @@ def _percent(value: float) -> str:
 
 NUMBERS = (
     Column("by", "kind"),
-    Column("verdict", "verdict"),
+    Column("verdict"),
     Column("change", "change_percent", _percent),
     Column("at least", "lower_percent", _percent),
     Column("at most", "upper_percent", _percent),
@@ -69,7 +70,7 @@ def details(check: Check) -> list[Table]:
         measures = [m for m in map(Measure.named, names) if m.column in values]
         columns = [
             Column("codec", "label"),
-            Column("setting", "setting"),
+            Column("setting"),
             Column("bpp", _rate, str),
         ]
         columns += [Column(m.label, partial(_moved, m), str) for m in measures]
@@ -144,15 +145,15 @@ def subjects(check: Check) -> list[str]:
 
 def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
-    lines = [f"### {VERDICTS[check.verdict][0]} bench check: {check.verdict}", ""]
-    lines += [f"{_meaning(check)}.", "", *(f"- {subject}" for subject in subjects(check))]
+    parts: list[Part] = [f"{_meaning(check)}.", subjects(check)]
     if table := findings_table(check):
-        lines += ["", markdown(table)]
-    lines += [f"- {sentence}" for sentence in sentences(check)]
+        parts.append(table)
+    parts.append(sentences(check))
     if tables := details(check):
-        lines += ["", "<details><summary>Seconds, and means at equal settings</summary>", ""]
-        lines += [*map(markdown, tables), "</details>"]
-    return "\n".join(lines).rstrip() + "\n"
+        title = "Seconds, and means at equal settings"
+        parts.append(section("details", title, *tables, folded=True))
+    title = f"{VERDICTS[check.verdict][0]} bench check: {check.verdict}"
+    return markdown(section("check", title, *parts), level=3)
 
 
 def junit_xml(check: Check) -> str:

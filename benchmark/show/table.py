@@ -20,30 +20,41 @@ LATEX = {
 }  # fmt: skip
 
 
+# Place of a codec among a page's, and its name in tables, by its label
+CodecRows = Mapping[str, tuple[int, str]]
+
+
 class Column(NamedTuple):
     """A column: its header, what a row has there, and how that is written.
 
-    name: empty for a column of the csv alone. get: a function of a row, or names of attributes or
-    keys with dots between, of which any may be missing; None: nothing there. form: a format
-    specification, or a function to text; "" for words, which are aligned to the left. key: the
-    name in csv, where values stand as they are; empty for a column that is not there.
+    name: empty for a column of the csv alone. get: a function of a row, or attributes, keys and
+    places with dots between, of which any may be missing; empty: the name. None: nothing there.
+    form: a format specification, or a function to text; "" for words, which are aligned to the
+    left. key: the name in csv, where values stand as they are; empty for a column not there.
     """
 
     name: str
-    get: str | Callable[[Any], Any]
+    get: str | Callable[[Any], Any] = ""
     form: str | Callable[[Any], str] = ""
     key: str = ""
 
     def value(self, row: Any) -> Any:
         """Return what a row has there.
 
-        >>> Column("real part", "x.real").value(None) is None, Column("", "real").value(3j)
+        >>> Column("", "x.real").value(None) is None, Column("real").value(3j)
         (True, 0.0)
+        >>> Column("", "ends.1").value({"ends": (2, 5)})
+        5
         """
         if callable(self.get):
             return self.get(row)
-        for name in self.get.split("."):
-            row = row.get(name) if isinstance(row, Mapping) else getattr(row, name, None)
+        for name in (self.get or self.name).split("."):
+            if isinstance(row, Mapping):
+                row = row.get(name)
+            elif name.isdigit():
+                row = None if row is None else row[int(name)]
+            else:
+                row = getattr(row, name, None)
         return row
 
     def text(self, row: Any, absent: str) -> str:
@@ -164,15 +175,15 @@ def escape_latex(text: str) -> str:
 def html(
     table: Table,
     name: str,
-    codecs: Mapping[str, tuple[int, str]],
+    codecs: CodecRows,
     opens: bool = False,
     wordy: bool = False,
 ) -> str:
     """Return a table that scrolls by itself where it is wider than the page, its notes below.
 
-    codecs: place and name by the label that is a row's first cell; such rows are shown and hidden
-    with the curves. opens: each row is a point, whose setting (second column) is a button that
-    opens it. wordy: cells are long texts, which a narrow page puts below each other.
+    codecs: rows whose first cell is a label of these are shown and hidden with the curves. opens:
+    each row is a point, whose setting (second column) is a button that opens it. wordy: cells are
+    long texts, which a narrow page puts below each other.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(

@@ -11,7 +11,7 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.rows.summarise import summarise
 from benchmark.rows.versions import ROUNDING_DB, SYMBOL_DB, agree
-from benchmark.show.report.details import DIFFERING, counts_of, left_out
+from benchmark.show.report.gaps import DIFFERING, counts_of, left_out
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")

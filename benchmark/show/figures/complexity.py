@@ -176,9 +176,8 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
         "Compare within a panel alone: machines differ." if len(blocks) > 1 else None,
         phrases.caveat_note(caveats),
     )
-    rows = [{"block": block, "bar": bar} for block, bar in every]
-    table = Table.of(COLUMNS, rows)
-    return texts.Drawing(figure, caption, records(COLUMNS, rows), table, tuple(_details(blocks)))
+    table = Table.of(COLUMNS, every)
+    return texts.Drawing(figure, caption, records(COLUMNS, every), table, tuple(_details(blocks)))
 
 
 def _range(span: Span) -> str:
@@ -186,20 +185,20 @@ def _range(span: Span) -> str:
     return low if low == high else f"{low} to {high}" if high else NOTHING
 
 
-COLUMNS = (
-    Column("system", "bar.name", key="system"),
-    Column("", "block.measured", key="measured"),
-    Column("unit", "block.unit", key="unit"),
-    Column("where", "block.where"),
-    Column("encode", "bar.encode", _range),
-    Column("", lambda of: of["bar"].encode[0], key="encode_fastest"),
-    Column("", lambda of: of["bar"].encode[1], key="encode_slowest"),
-    Column("decode", "bar.decode", _range),
-    Column("", lambda of: of["bar"].decode[0], key="decode_fastest"),
-    Column("", lambda of: of["bar"].decode[1], key="decode_slowest"),
-    Column("", "block.where", key="where"),
-    Column("", "bar.timed", key="timed"),
-    Column("", lambda of: ", ".join(of["bar"].caveats), key="caveat"),
+COLUMNS = (  # of a block and one of its bars
+    Column("system", "1.name", key="system"),
+    Column("", "0.measured", key="measured"),
+    Column("unit", "0.unit", key="unit"),
+    Column("where", "0.where"),
+    Column("encode", "1.encode", _range),
+    Column("", "1.encode.0", key="encode_fastest"),
+    Column("", "1.encode.1", key="encode_slowest"),
+    Column("decode", "1.decode", _range),
+    Column("", "1.decode.0", key="decode_fastest"),
+    Column("", "1.decode.1", key="decode_slowest"),
+    Column("", "0.where", key="where"),
+    Column("", "1.timed", key="timed"),
+    Column("", lambda of: ", ".join(of[1].caveats), key="caveat"),
 )
 
 

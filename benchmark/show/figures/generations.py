@@ -60,10 +60,10 @@ def draw_generations(
     )
     columns = [
         Column("system", lambda at: names[at[0].label], key="system"),
-        Column("", lambda at: at[0].label, key="label"),
+        Column("", "0.label", key="label"),
         Column("setting", lambda at: str(at[0].setting), key="setting"),
         Column("generation", lambda at: at[1] + 1, "d", "generation"),
-        Column("", lambda at: at[0].images, key="images"),
+        Column("", "0.images", key="images"),
         Column("bpp", lambda at: at[0].bpp[at[1]], ".4f", "bpp"),
     ]
     columns += [Column(m.label, partial(_value, m.column), ".4f", m.column) for m in measures]

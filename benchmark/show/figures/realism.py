@@ -81,14 +81,13 @@ def draw_realism_plots(
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
         texts.add_legend(figure, list(legend), note, grouped_all)
     columns = (
-        Column("rate", lambda row: f"{row['bpp']:g}"),
-        Column("system", "curve.name"),
-        Column("setting", "step.setting"),
-        Column("bpp", "step.realism.bpp", ".3f"),
-        Column(distortion.label, "step.distortion.value", ".2f"),
-        Column(realism.label, "step.realism.value", ".2f"),
+        Column("rate", lambda row: f"{row[0]:g}"),
+        Column("system", "1.name"),
+        Column("setting", "2.setting"),
+        Column("bpp", "2.realism.bpp", ".3f"),
+        Column(distortion.label, "2.distortion.value", ".2f"),
+        Column(realism.label, "2.realism.value", ".2f"),
     )
-    rows = [{"bpp": bpp, "curve": curve, "step": step} for bpp, curve, step in steps]
     marks = [record for plot in plots for record in sweep_records(plot)]
     rates = phrases.listed([f"{plot.bpp:g}" for plot in plots])
     caption = phrases.brief(
@@ -120,7 +119,7 @@ def draw_realism_plots(
     details += network_sentences(sweep.curve for _, sweep in sweeps)
     details += map(phrases.protocol_sentence, (distortion, realism), rules)
     details += map(phrases.capitalised, left_out(plots))
-    return texts.Drawing(figure, caption, marks, Table.of(columns, rows), tuple(details))
+    return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
 
 
 def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
@@ -169,7 +168,7 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
         texts.add_legend(figure, [])
     columns = (
         Column("β", lambda mark: f"{mark['beta']:g}"),
-        Column("setting", "setting"),
+        Column("setting"),
         Column("bpp", "bpp", ".3f"),
         Column(grid.distortion.label, grid.distortion.column, ".2f"),
         Column(grid.realism.label, grid.realism.column, ".4f"),

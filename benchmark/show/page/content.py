@@ -14,7 +14,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.summarise import Point, Summary
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import luminance, mixed
-from benchmark.show.table import Table
+from benchmark.show.sections import Section
 
 DIGITS = 6
 LARGE = 10  # two decimals are enough of a metric with such values
@@ -97,15 +97,12 @@ class Content:
     legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     pictures: Mapping[ImageKey, DecodedPicture]
-    bd_rates: Sequence[Table] | str  # tables, or why there are none
-    means: Table
+    sections: Mapping[str, Section]  # ranking, bd_rates, means, codecs, missing
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
-    missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
     shown: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
-    ranking: tuple[str, Table] | None = None  # what its numbers are, and the table
     crops: Sequence[Crop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     linear_rate: bool = False

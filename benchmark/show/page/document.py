@@ -14,7 +14,6 @@ from pathlib import Path
 
 from benchmark.compare.interval import CONFIDENCE
 from benchmark.show.bd_tables import short_name
-from benchmark.show.means import NETWORK_HEADERS, chosen_notes, training_cells
 from benchmark.show.page.content import (
     PAGE_DARK,
     PAGE_LIGHT,
@@ -25,14 +24,14 @@ from benchmark.show.page.content import (
     page_data,
 )
 from benchmark.show.page.pictures import CROP_RATE
-from benchmark.show.table import Table, breakable, decimals, html
+from benchmark.show.sections import html
+from benchmark.show.table import breakable, decimals
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
     "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
     "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
-CodecRow = tuple[int, str]  # place of a codec among the page's, and its name in tables
 MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
@@ -55,16 +54,10 @@ def html_text(content: Content) -> str:
             for term, text in content.facts
         ),
         "crops": _crops(content),
-        "ranking": "",
-        "bd_rates": _bd_rates(content, codecs),
-        "means": html(content.means, "All points", codecs, opens=True),
-        "codecs": _codecs(content, codecs),
-        "missing": _missing(content),
+        **{kind: html(of, codecs, kind == "means") for kind, of in content.sections.items()},
     }
-    if content.ranking:
-        heading, table = content.ranking
-        ranking = html(table, "Ranking", codecs)
-        parts["ranking"] = f'<p class="hint">{escape(heading)}</p>{ranking}'
+    labelled = {label: (place, label) for label, (place, _) in codecs.items()}
+    parts["codecs"] = html(content.sections["codecs"], labelled, wordy=True)
     data = page_data(content)
     leave_out_images(data, MOST_BYTES - sum(len(part.encode()) for part in parts.values()))
     parts["data"] = json_text(data)
@@ -163,50 +156,6 @@ def _values(content: Content, key: ImageKey) -> str:
     for measure in content.measures:
         if measure.column in content.leads and not measure.of_sets:
             value = point.image_values[measure.column][at]
-            unit = " dB" * ("dB" in measure.label)
+            unit = " dB" if "dB" in measure.label else ""
             values.append(f"{short_name(measure)} {value:.{decimals(measure.label)}f}{unit}")
     return ", ".join(values)
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{title}</summary>{content}</details>"
-
-
-def _bd_rates(content: Content, codecs: Mapping[str, CodecRow]) -> str:
-    if isinstance(content.bd_rates, str):
-        return f'<p class="note">{escape(content.bd_rates)}</p>'
-    titles = ("BD-rates in every metric", "BD-rates in detail")
-    tables = zip(titles, content.bd_rates, strict=True)
-    return "\n".join(_folded(title, html(table, title, codecs)) for title, table in tables)
-
-
-def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
-    editions = {point.label: point.edition for point in content.summary.points}
-    rows = tuple(
-        (
-            label,
-            edition.version + "; recorded elsewhere" * edition.recorded,
-            "; ".join(edition.caveats),
-            *training_cells(edition),
-            ", ".join(edition.devices),
-            edition.command,
-            edition.timed,
-        )
-        for label, edition in editions.items()
-    )
-    specs = {label: (place, label) for label, (place, _) in codecs.items()}
-    headers = ("codec", "version or checkpoint", "caveat", *NETWORK_HEADERS, "device", "call",
-               "what is timed")  # fmt: skip
-    table = Table(headers, rows, len(headers), chosen_notes(editions)).filled(always=3)
-    table = table._replace(words=len(table.headers))
-    return html(table, "Codecs", specs, wordy=True)
-
-
-def _missing(content: Content) -> str:
-    """Return what is missing, folded up by heading with counts."""
-    parts = []
-    for heading, sentences in content.missing.items():
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-        title = f'{escape(heading.capitalize())} <span class="badge">{len(sentences)}</span>'
-        parts.append(_folded(title, f"<ul>{items}</ul>"))
-    return "".join(parts) or '<p class="note">Nothing failed or is left out.</p>'

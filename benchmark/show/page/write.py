@@ -18,7 +18,7 @@ from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results, named_in
 from benchmark.rows.summarise import Summary
-from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+from benchmark.show.bd_tables import headline
 from benchmark.show.figures.rate_curve import CROP_BPP, chosen_names, renamed
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import names_of
@@ -26,7 +26,7 @@ from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import Limit, limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
-from benchmark.show.report.details import lines_of
+from benchmark.show.report.details import page_sections
 from benchmark.show.report.report import PAGE, PICTURES, Report
 from benchmark.show.report.request import ReportRequest
 from benchmark.system.atomic import write_files
@@ -95,13 +95,8 @@ def write_page(
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
-        bd_rates=report.deltas,
-        means=report.means,
+        sections=page_sections(summary, report.ranking, report.deltas, report.means, report.gaps),
         facts=_facts(summary, stored.runs),
-        missing={
-            heading: lines_of((gap for gap in report.gaps if gap.heading == heading), headed=False)
-            for heading in dict.fromkeys(gap.heading for gap in report.gaps)
-        },
         neighbours=[
             label
             for label in summary.labels
@@ -109,7 +104,6 @@ def write_page(
         ],
         leads=[measure.column for measure in report.ranking.measures],
         headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
-        ranking=(ranking_heading(report.ranking), ranking_table(report.ranking)),
         shown=shown,
         shown_published=shown_published,
         crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
@@ -169,9 +163,11 @@ def _legend(
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     average = "mean of each image's own" if summary.average == "per_image" else "pooled"
-    dropped = f"; {summary.dropped} that not every point has are left out" * bool(summary.dropped)
+    images = f"{summary.images}"
+    if summary.dropped:
+        images += f"; {summary.dropped} that not every point has are left out"
     facts = [
-        ("Images", f"{summary.images}{dropped}"),
+        ("Images", images),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),
         ("Bits per pixel", f"{average}, the whole stream counted"),
     ]
@@ -188,4 +184,4 @@ def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[st
     packages = (last.get("packages") or {}).items()
     made = ", ".join(f"{name} {version}" for name, version in packages if version)
     facts.append(("Measured", ", ".join(filter(None, words))))
-    return [*facts, *[("Packages", made)] * bool(made)]
+    return [*facts, ("Packages", made)] if made else facts

@@ -28,7 +28,7 @@ from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_sty
 from benchmark.show.figures.texts import files_of
 from benchmark.show.means import means_table
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure, every_metric
-from benchmark.show.table import markdown
+from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -78,11 +78,11 @@ def write_ablation(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
     files: dict[str, str | bytes] = files_of(drawing.figure, name) if drawing else {}
-    caption = f"{dataset}: no points can be drawn. {trained}"
+    captions = [f"{dataset}: no points can be drawn. {trained}"]
     if drawing:
-        caption = "\n\n".join([drawing.caption, *drawing.details])
-    means = markdown(means_table(summary, measured))
-    files[f"{name}.md"] = f"# Ablation: {name}\n\n{caption}\n\n{means}"
+        captions = [drawing.caption, *drawing.details]
+    means = means_table(summary, measured)
+    files[f"{name}.md"] = markdown(section(name, f"Ablation: {name}", *captions, means))
     record = msgspec.json.format(msgspec.json.encode(variants), indent=2)
     write_files(out, {**files, name + SUFFIX: record + b"\n"}, what="ablation")
     return [out / file for file in files]

@@ -36,7 +36,7 @@ from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.phrases import grouped, not_drawn
 from benchmark.show.phrases import metric_names as metric_words
-from benchmark.show.report.details import gone_sentences
+from benchmark.show.report.gaps import gone_sentences
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),

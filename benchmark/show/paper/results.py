@@ -22,6 +22,7 @@ from benchmark.rows.summarise import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS
 from benchmark.show.figures.style import FORMATS, Style, styles
 from benchmark.show.figures.texts import Drawing, files_of
+from benchmark.show.sections import made_by, markdown, section
 from benchmark.show.table import csv_text, latex
 from benchmark.system.atomic import write_files
 
@@ -99,13 +100,11 @@ def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> li
     """
     files: dict[str, str | bytes] = {}
     if drawing := made.drawing:
-        details = [f"- {detail}" for detail in drawing.details]
-        details += [f"Made by `{command}`."] * bool(command)
-        parts = [f"# {name}", drawing.caption, "\n".join(details)]
+        text = section(name, name, drawing.caption, [*drawing.details], made_by(command))
         files = files_of(drawing.figure, name) | {
             f"{name}.csv": csv_text(drawing.records),
             f"{name}.txt": f"{drawing.caption}\n",
-            f"{name}.details.md": "\n\n".join(parts) + "\n",
+            f"{name}.details.md": markdown(text),
         }
         if drawing.table is not None:
             files[f"{name}.tex"] = latex(drawing.table, {})

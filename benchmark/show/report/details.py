@@ -1,150 +1,54 @@
-"""Texts of a report: the short one; its details: protocols, builds, what is left out and why."""
+"""Texts of a report: the short one, its details, and the sections that a page shows of it."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.compare.bd import Ranking
-from benchmark.compare.curves import excluded
 from benchmark.compare.interval import DrawSpread
-from benchmark.metrics.availability import NOT_COMPUTED
 from benchmark.metrics.measure import Measure
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing
-from benchmark.show.means import NETWORK_HEADERS, chosen_notes, draws_table, training_cells
-from benchmark.show.phrases import capitalised, mixed_sentences
-from benchmark.show.table import Table, markdown
-from benchmark.system.text import counted, markdown_text, one_line
-
-INCOMPLETE = (
-    "points with fewer images than others: `bench run` completes them, or --common restricts all "
-    "points to the images that all have"
+from benchmark.show.means import (
+    NETWORK_HEADERS,
+    chosen_notes,
+    codecs_table,
+    draws_table,
+    training_cells,
 )
-FAILED, NO_VALUES, NOT_DRAWN = "failed", "no values of", "not drawn or compared"
-INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
-DIFFERING = "not equal to bundled rows of the same build"
-GONE = "no longer in the folder"
-REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
+from benchmark.show.phrases import capitalised, mixed_sentences
+from benchmark.show.report.gaps import Gap, gap_sections, lines_of
+from benchmark.show.sections import Links, Part, Picture, Section, made_by, markdown, section
+from benchmark.show.table import Column, Table
+from benchmark.system.text import counted
+
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
 SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
-# Columns of the table of codecs where any has a value: factor and format, by the cost.
-COST_COLUMNS = {
-    "parameters": ("parameters (million)", 1e-6, ".3g"),
-    "encode_kmac": ("encode (kMAC/px)", 1.0, ".3g"),
-    "decode_kmac": ("decode (kMAC/px)", 1.0, ".3g"),
-    "encode_peak_bytes": ("encode, most memory (MB)", 1e-6, ".0f"),
-    "decode_peak_bytes": ("decode, most memory (MB)", 1e-6, ".0f"),
-    REAL_TO_ESTIMATED: ("real / estimated bits", 1.0, ".4f"),
-}
 
 
-class Gap(NamedTuple):
-    """A point, metric, codec or image that a report leaves out, and why."""
-
-    heading: str  # FAILED, NO_VALUES, ...
-    name: str  # of a codec, metric or image
-    why: str
-    setting: str = ""
-    metrics: tuple[str, ...] = ()  # that it is left out of; empty for all
-    number: int = 1
-    unit: str = ""  # that `number` counts
+def _scaled(cost: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda codec: None if codec[cost] is None else factor * codec[cost]
 
 
-def left_out(
-    summary: Summary,
-    measures: Sequence[Measure],
-    runs: Sequence[Mapping[str, Any]] = (),
-    gone: Sequence[str] = (),
-) -> list[Gap]:
-    """Return failed cells, metrics without values, points not plotted, older rows, refusals.
-
-    gone: photographs that the dataset no longer has.
-    """
-    result = [
-        Gap(FAILED, point.label, reason, str(point.setting), (), count, "cell")
-        for point in summary.points
-        for reason, count in point.failures
-    ]
-    with_values = [measure for measure in measures if summary.values_of(measure.column)]
-    metrics: dict[tuple[str, str, str], list[str]] = {}
-    for measure in measures:
-        if measure in with_values:
-            for key in excluded(summary, measure):
-                metrics.setdefault((key.label, key.setting, key.why), []).append(measure.label)
-            continue
-        reasons: Counter[str] = Counter()
-        for point in summary.points:
-            reasons.update(dict(point.means[measure.column].reasons))
-        why = reasons.most_common(1)[0][0] if reasons else NOT_COMPUTED
-        hint = "; `bench rescore --metrics NAME` does it from kept streams"
-        result.append(Gap(NO_VALUES, measure.label, why + hint * (why == NOT_COMPUTED)))
-    for (label, setting, why), labels in metrics.items():
-        of = () if len(labels) == len(with_values) else tuple(labels)
-        result.append(Gap(NOT_DRAWN, label, why, setting, of, 1, "point"))
-    if any(point.missing for point in summary.points):
-        result.append(Gap(INCOMPLETE_HEADING, "", INCOMPLETE))
-    for old in summary.left_out:
-        heading = DIFFERING if old.differ else NOT_COUNTED
-        result.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
-    why = "the dataset has no photograph with its pixels (--all-rows counts it)"
-    result += [Gap(GONE, name, why, unit="photograph") for name in gone]
-    last = runs[-1] if runs else {}
-    for heading, field in ((REFUSED, "refused_images"), (SKIPPED, "skipped_codecs")):
-        result += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
-    return result
-
-
-def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
-    """Return a line for each reason, with every name and setting that it applies to."""
-    groups: dict[tuple[str, str, tuple[str, ...]], dict[str, list[str]]] = {}
-    for gap in gaps:
-        names = groups.setdefault((gap.heading, gap.why, gap.metrics), {})
-        size = f"({counted(gap.number, gap.unit)})" if gap.unit in ("cell", "row") else ""
-        names.setdefault(gap.name, []).append(f"{gap.setting} {size}".strip())
-    lines = []
-    for (heading, why, metrics), names in groups.items():
-        parts = (f"{name} {', '.join(places)}".strip() for name, places in names.items())
-        start = f"{heading}:".replace(f"{NO_VALUES}:", NO_VALUES) + " " if headed else ""
-        start = "" if heading == INCOMPLETE_HEADING else f"{start}{', '.join(parts)}: "
-        lines.append(start + why + (f" ({', '.join(metrics)})" if metrics else ""))
-    return lines
-
-
-def counts_of(gaps: Iterable[Gap]) -> list[str]:
-    """Return how much is left out, a text for each heading.
-
-    >>> counts_of([Gap(FAILED, "jpeg", "boom", "", (), 3, "cell"), Gap(SKIPPED, "bpg", "")])
-    ['failed: 3 cells', 'skipped by the last run: 1 codec']
-    """
-    groups: dict[str, list[Gap]] = {}
-    for gap in gaps:
-        groups.setdefault(gap.heading, []).append(gap)
-    groups.pop(INCOMPLETE_HEADING, None)
-    nouns = {REFUSED: "image", NO_VALUES: "metric", SKIPPED: "codec"}
-    texts = []
-    for heading, alike in groups.items():
-        names = [gap.name for gap in alike]
-        if heading == GONE:
-            texts += gone_sentences(names)
-            continue
-        number = sum(gap.number for gap in alike)
-        if heading == NOT_DRAWN:
-            number = len({(gap.name, gap.setting) for gap in alike})
-        words = counted(number, alike[0].unit or nouns.get(heading, ""))
-        words = ", ".join(names) if heading == DIFFERING else words
-        words += " in some metrics" * all(gap.metrics for gap in alike)
-        texts.append(f"{heading.removesuffix(' of')}: {words}")
-    return texts
-
-
-def gone_sentences(names: Sequence[str]) -> list[str]:
-    """Return the sentence on the rows of photographs that a dataset no longer has, if any."""
-    number = counted(len(names), "photograph")
-    return [f"{number} {GONE}: left out (--all-rows counts them)"] * bool(names)
+CODEC_COLUMNS = (  # of a codec of details.json; those without any value are left out
+    Column("codec"),
+    Column("version"),
+    Column("origin"),
+    Column("chroma", lambda codec: codec["chroma"] or "not stated"),
+    Column("container (bytes)", lambda codec: codec["container_bytes"] or None, ".0f"),
+    Column("timed"),
+    Column("caveat", lambda codec: ", ".join(codec["caveats"])),
+    *(Column(name, f"training.{name}") for name in NETWORK_HEADERS),
+    Column("parameters (million)", _scaled("parameters", 1e-6), ".3g"),
+    Column("encode (kMAC/px)", "encode_kmac", ".3g"),
+    Column("decode (kMAC/px)", "decode_kmac", ".3g"),
+    Column("encode, most memory (MB)", _scaled("encode_peak_bytes", 1e-6), ".0f"),
+    Column("decode, most memory (MB)", _scaled("decode_peak_bytes", 1e-6), ".0f"),
+    Column("real / estimated bits", REAL_TO_ESTIMATED, ".4f"),
+)
 
 
 def source_sentences(facts: SourceFacts | None) -> list[str]:
@@ -166,7 +70,7 @@ def estimate_sentences(summary: Summary) -> list[str]:
     """Return the sentence on real bits beside those that codecs estimate, if any does."""
     ratios = {label: _mean_of(summary, label, REAL_TO_ESTIMATED) for label in summary.labels}
     texts = [f"{label} {100 * (r - 1):+.2f} %" for label, r in ratios.items() if r is not None]
-    return [f"real bits against the codec's own estimate: {', '.join(texts)}"] * bool(texts)
+    return [f"real bits against the codec's own estimate: {', '.join(texts)}"] if texts else []
 
 
 def _mean_of(summary: Summary, label: str, name: str) -> float | None:
@@ -234,65 +138,43 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
     }
 
 
-def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) -> str:
+def details_text(
+    record: Mapping[str, Any], gaps: Sequence[Gap] = (), spreads: Sequence[DrawSpread] = ()
+) -> str:
     """Return details.md: the record as a text, with a table of the spreads over drawings."""
-    protocols = ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items())
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
     intro = f"{counted(record['images'], 'image')}. {bpp}."
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; left out: {dropped}."
-    headers = (
-        *("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat"),
-        *NETWORK_HEADERS,
-        *(header for header, *_ in COST_COLUMNS.values()),
-    )
-    codecs = tuple(
-        (
-            codec["codec"],
-            codec["version"],
-            codec["origin"],
-            codec["chroma"] or "not stated",
-            f"{codec['container_bytes']:.0f}" if codec["container_bytes"] else "",
-            codec["timed"],
-            ", ".join(codec["caveats"]),
-            *codec["training"].values(),
-            *(
-                "" if (value := codec[name]) is None else f"{factor * value:{form}}"
-                for name, (_, factor, form) in COST_COLUMNS.items()
-            ),
-        )
-        for codec in record["codecs"]
-    )
-    notes = chosen_notes(codec["codec"] for codec in record["codecs"])
-    table = Table(headers, codecs, len(headers), notes).filled()
-    gaps = [Gap(**fields) for fields in record["left_out"]]
-    parts = [
-        f"# Details of {markdown_text(record['dataset'])}",
-        f"Made by `{one_line(record['command'])}`." if record["command"] else "",
-        intro,
-        _listed([*map(capitalised, (record["sources"] or {}).get("sentences", ()))]),
-        f"## Protocols\n\n{markdown_text(protocols)}",
-        "## Codecs",
-        markdown(table._replace(words=len(table.headers))),
-        _listed(record["builds"]),
-        "## Figures" if record["figures"] else "",
-        *(
-            f"### {name}\n\n{markdown_text(' '.join([figure['caption'], *figure['details']]))}"
-            for name, figure in record["figures"].items()
-        ),
-        *(["## Draws", markdown(draws_table(spreads))] if spreads else []),
-        "## Left out",
-        _listed([*lines_of(gaps), *record["published_left_out"]]) or "Nothing.",
+    codecs = record["codecs"]
+    notes = chosen_notes(codec["codec"] for codec in codecs)
+    table = Table.of(CODEC_COLUMNS, codecs, notes, absent="").filled()
+    figures = [
+        section(name, name, " ".join([figure["caption"], *figure["details"]]))
+        for name, figure in record["figures"].items()
     ]
+    parts: list[Part] = [
+        made_by(record["command"]),
+        intro,
+        [*map(capitalised, (record["sources"] or {}).get("sentences", ()))],
+        section(
+            "protocols",
+            "Protocols",
+            ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items()),
+        ),
+        section("codecs", "Codecs", table._replace(words=len(table.headers)), record["builds"]),
+    ]
+    if figures:
+        parts.append(section("figures", "Figures", *figures))
+    if spreads:
+        parts.append(section("draws", "Draws", draws_table(spreads)))
+    lines = [*lines_of(gaps), *record["published_left_out"]]
+    left_out = section("left_out", "Left out", lines or "Nothing.")
     if last := record["last_run"]:
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
-        parts.append(f"The last of {record['runs']} runs: {markdown_text(', '.join(facts))}.")
-    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
-
-
-def _listed(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
+        left_out = left_out.with_parts(f"The last of {record['runs']} runs: {', '.join(facts)}.")
+    return markdown(section("report", f"Details of {record['dataset']}", *parts, left_out))
 
 
 def report_text(
@@ -315,28 +197,53 @@ def report_text(
         counted(len(summary.labels), "codec"),
         counted(len(summary.points), "point"),
     )
-    dropped = f"; {summary.dropped} more images that not every point has" * bool(summary.dropped)
+    dropped = f"; {summary.dropped} more images that not every point has" if summary.dropped else ""
+    about = f"{', '.join(counts)}{dropped}. Protocols, builds and what is left out: "
     table = ranking_table(ranking, True, names)
-    more = len(table.rows) - LONGEST_RANKING
     # The overview, the metric of realism that says most, times, else the first ones
     realism = [m for m in measures if m.kind == "realism" and m.column in drawings]
     best = [min(realism, key=lambda m: m.realism or math.inf).column] if realism else []
     order = [name for name in ("curves", *best, "timing") if name in drawings]
     order = list(dict.fromkeys([*order, *drawings]))
     pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
-    parts = [
-        f"# {markdown_text(title)}",
-        markdown_text(headline(ranking, summary.images, title, names)),
-        f"{', '.join(counts)}{dropped}. Protocols, builds and what is left out: "
-        "[details](details.md).",
-        f"{markdown_text(ranking_heading(ranking))}:",
-        markdown(table._replace(rows=table.rows[:LONGEST_RANKING])),
-        f"And {more} more in bd_rate.csv." * (more > 0),
-        *(f"![{n}]({n}.png)\n\n{markdown_text(drawings[n].caption)}" for n in pictures),
-        "No points can be drawn." * (not pictures),
-        _listed([*remarks, *estimate_sentences(summary)]),
+    parts: list[Part] = [
+        headline(ranking, summary.images, title, names),
+        Links(about, {"details": "details.md"}),
+        f"{ranking_heading(ranking)}:",
+        table._replace(rows=table.rows[:LONGEST_RANKING]),
     ]
-    links = [f"[{name}]({name}.png)" for name in others] + [f"[{file}]({file})" for file in tables]
-    parts += [f"Beside it: {', '.join(links)}."] * bool(links)
-    parts += [f"Made by `{one_line(command)}`."] * bool(command)
-    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+    if (more := len(table.rows) - LONGEST_RANKING) > 0:
+        parts.append(f"And {more} more in bd_rate.csv.")
+    parts += [Picture(name, drawings[name].caption) for name in pictures]
+    if not pictures:
+        parts.append("No points can be drawn.")
+    parts.append([*remarks, *estimate_sentences(summary)])
+    if links := {name: f"{name}.png" for name in others} | {name: name for name in tables}:
+        parts.append(Links("Beside it: ", links))
+    return markdown(section("report", title, *parts, made_by(command)))
+
+
+def page_sections(
+    summary: Summary,
+    ranking: Ranking,
+    deltas: tuple[Table, Table] | str,
+    means: Table,
+    gaps: Sequence[Gap],
+) -> dict[str, Section]:
+    """Return what a page shows of a report, by kind. deltas: tables, or why there are none."""
+    rates: list[Part] = [deltas] if isinstance(deltas, str) else []
+    if not isinstance(deltas, str):
+        titles = ("BD-rates in every metric", "BD-rates in detail")
+        rates += [
+            section(f"bd_rates_{place}", title, table, folded=True)
+            for place, (title, table) in enumerate(zip(titles, deltas, strict=True))
+        ]
+    missing: list[Part] = [*gap_sections(gaps)] or ["Nothing failed or is left out."]
+    known = (
+        section("ranking", "Ranking", ranking_heading(ranking), ranking_table(ranking)),
+        section("bd_rates", "BD-rates", *rates),
+        section("means", "All points", means),
+        section("codecs", "Codecs", codecs_table(summary)),
+        section("missing", "Failed and left out", *missing),
+    )
+    return {of.heading.kind: of for of in known}

@@ -44,14 +44,12 @@ from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, file_bytes, files_of, names_of
 from benchmark.show.means import means_table
 from benchmark.show.report.details import (
-    Gap,
-    counts_of,
     details_record,
     details_text,
-    left_out,
     report_text,
     source_sentences,
 )
+from benchmark.show.report.gaps import Gap, counts_of, left_out
 from benchmark.show.report.request import ReportRequest
 from benchmark.show.report.tables import attribution_files
 from benchmark.show.table import Table, csv_text, latex, markdown
@@ -104,7 +102,7 @@ class ReportSet:
             require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
             raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
-        written = {*self._earlier.files, *[MANIFEST] * bool(self._earlier.files)}
+        written = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
         for name in sorted({*names, MANIFEST} - written) if not self._own else ():
             if (self.folder / name).exists():
                 raise UsageError(
@@ -223,7 +221,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     else:
         anchor = default_anchor([stored.summary for stored in result], measures)
     for report_set in sets:
-        report_set.require_writable({*ALWAYS, *[PAGE] * request.page})
+        report_set.require_writable(ALWAYS | {PAGE} if request.page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
         placed = stored._replace(folder=report_set.folder)
         over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
@@ -274,7 +272,7 @@ def _write(
             title, summary, ranking, drawings, measured, remarks, [*tables], short, command
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
-        "details.md": details_text(record, draw_spreads(summary, measured)),
+        "details.md": details_text(record, gaps, draw_spreads(summary, measured)),
         **tables,
         **attribution,
     }

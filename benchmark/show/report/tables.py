@@ -16,11 +16,11 @@ from benchmark.show.table import Column, Table, csv_text
 
 SHOWN_IMAGES = 3  # of each setting
 AGREEMENT = (
-    Column("dataset", "dataset"),
+    Column("dataset"),
     Column("codec", "label"),
-    Column("published", "published"),
+    Column("published"),
     Column("metric", "column"),
-    Column("verdict", "verdict"),
+    Column("verdict"),
     Column("points", "points", "d"),
     Column("mean (dB)", "mean_db", "+.3f"),
     Column("largest (dB)", "largest_db", "+.3f"),
@@ -47,8 +47,8 @@ def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[
             shown.append({**part._asdict(), "value": part.value if place == 1 else None})
     columns = (
         Column("codec", "label"),
-        Column("setting", "setting"),
-        Column("image", "image"),
+        Column("setting"),
+        Column("image"),
         Column(kind.label, "value", ".4f"),
         Column("without the image", "without", ".4f"),
         Column("influence", "influence", "+.4f"),

@@ -142,7 +142,9 @@ def test_every_colour_can_be_read_on_the_dark_page(colour):
 
 def test_every_marker_of_the_figures_is_one_of_the_page():
     corners = (
-        (ROOT / "benchmark" / "page" / "chart.js").read_text().partition("page.corners = {")[2]
+        (ROOT / "benchmark" / "show" / "page" / "chart.js")
+        .read_text()
+        .partition("page.corners = {")[2]
     )
     known = set(re.findall(r'"?([^\s",:\[\]])"?: \[', corners.partition("};")[0]))
     assert {*SPARE_MARKERS, *(style.marker for style in families().values())} <= known

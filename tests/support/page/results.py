@@ -24,12 +24,13 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.stored import read_results
 from benchmark.rows.summarise import summarise
 from benchmark.show.bd_tables import compare_all
-from benchmark.show.means import means_table
+from benchmark.show.means import codecs_table, means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import page_request, write_page
-from benchmark.show.report.details import left_out
+from benchmark.show.report.gaps import left_out
 from benchmark.show.report.report import Report, ReportSet
+from benchmark.show.sections import section
 from benchmark.show.table import Table
 from support.rows.measured import row, table
 
@@ -116,6 +117,7 @@ def make_page_of_sets(path: Path) -> list[float]:
         rows = rows.append_column(name, column)
     summary = summarise(rows, {"coding": CODING, fid.column: "fid256/x"})
     [point] = summary.points
+    means = Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2)
     content = Content(
         dataset="sets",
         title="Sets",
@@ -125,10 +127,14 @@ def make_page_of_sets(path: Path) -> list[float]:
         legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
         photographs={n: SourcePicture(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
         pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},
-        bd_rates="No BD-rates.",
-        means=Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2),
+        sections={
+            "ranking": section("ranking", "Ranking"),
+            "bd_rates": section("bd_rates", "BD-rates", "No BD-rates."),
+            "means": section("means", "All points", means),
+            "codecs": section("codecs", "Codecs", codecs_table(summary)),
+            "missing": section("missing", "Failed and left out", "Nothing failed or is left out."),
+        },
         facts=(),
-        missing={},
         shown=["jpeg"],
         leads=[fid.column],
     )
