@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,7 +60,7 @@ OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {"out", "max_minutes", "validation", "export_now", "half", "quantised", "quiet", "device"}
-BESIDE |= {"save_minutes", "milestone_steps", "log", "check"}
+BESIDE |= {"save_minutes", "milestone_steps", "log", "check", "no_graph"}
 BESIDE |= {"weights_dir", "variants", "dataset", "metrics", "jobs"}
 BETA = 3.84  # of an ablation
 METRICS = "psnr,lpips,lpips_squeeze"
@@ -134,6 +135,9 @@ def train(
     deterministic: Annotated[
         bool, opt(MANNER, "Only kernels that give the same bits in every call; slower on a GPU.")
     ] = False,
+    no_graph: Annotated[
+        bool, opt(MANNER, "On a GPU, do each step anew, in place of a recorded CUDA graph.")
+    ] = False,
     half: Half = False,
     quantised: Quantised = False,
     quiet: Quiet = False,
@@ -147,6 +151,7 @@ def train(
       bench train --recipe smoke --data sample --out runs/smoke
       bench train --recipe night --data photos --out runs/all --suite matched
     """
+    deadline = _deadline(max_minutes)
     with output.interruptible(SAVED):
         from baselines.commands import training
         from baselines.commands.reports import log_of, require_logs
@@ -165,10 +170,11 @@ def train(
             runs = training.suite(suite, load_recipe(recipe), out, learning_rate, members)
         runs = training.in_manner(runs, precision, accumulate, seed)
         command = command_line(context, BESIDE)
-        session = training.open_session(command, data, validation, request.device, max_minutes)
+        session = training.open_session(command, data, validation, request.device, deadline)
         require_logs(log or ())
         session = replace(session, half=half, quantised=quantised, deterministic=deterministic)
         session = replace(session, save_minutes=save_minutes, milestone_steps=milestone_steps)
+        session = replace(session, graph=not no_graph)
         if log:
             session = replace(session, log=partial(log_of, log))
         if check:
@@ -206,6 +212,7 @@ def ablation(
       bench ablation gan --recipe smoke --data sample --out runs/gan
       bench ablation discriminator --recipe night --data photos --out runs/d
     """
+    deadline = _deadline(max_minutes)
     with output.interruptible(SAVED):
         from baselines.commands import training
         from baselines.neural.crdr.ablation import OWN
@@ -220,7 +227,7 @@ def ablation(
         only = tuple(part.strip() for part in variants.split(",")) if variants else ()
         plan = planned(kind, load_recipe(recipe), only)
         command = command_line(context, BESIDE)
-        session = training.open_session(command, data, validation, device, max_minutes)
+        session = training.open_session(command, data, validation, device, deadline)
         common = _run(out, "common", plan.common) if plan.common else None
         runs = [_run(out, variant.name, variant.recipe) for variant in plan.variants]
         for run in (*([common] if common else []), *runs):
@@ -253,6 +260,11 @@ def ablation(
             print(path)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def _deadline(minutes: float | None) -> float | None:
+    """Return it from the start of the command: importing torch is part of the time."""
+    return None if minutes is None else monotonic() + 60 * minutes
 
 
 def _run(folder: Path, name: str, recipe: "Recipe") -> "TrainingRun":

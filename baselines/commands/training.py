@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, get_args
 
 import typer
@@ -40,10 +39,9 @@ def open_session(
     data: Sequence[str],
     validation: str | None,
     device: str,
-    max_minutes: float | None,
+    deadline: float | None,
 ) -> TrainingSession:
     """Return the conditions of the runs; `command` makes the same networks, for their cards."""
-    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     paths = tuple(path for place in data for path in _files_of(place))
     if validation:
         chosen = frozenset[str]()

@@ -1,6 +1,7 @@
 """The three objectives of CRDR: a single rate, all rates, all rates and realism weights."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -213,19 +214,53 @@ class SingleRate(RateDistortion):
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = Adversary(stage, setup) if stage.has_gan else None
 
+    def given(self, step: int) -> Tensor | None:
+        """Return q and lambda of each crop, (2, n), where a stage draws nothing else."""
+        stage = self.stage
+        if stage.kind == "realism" or stage.has_lpips or stage.has_gan or stage.targets_bpp:
+            return None
+        q = torch.from_numpy(draw_levels(stage, self._setup.random(step)).q)
+        return torch.stack([q, lambda_at(stage.lambdas, q)])
+
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels, and the discriminators' update."""
-        everywhere = draw_levels(self.stage, self._setup.random(step))
-        crops = batch.crops
-        levels = everywhere.part(batch.places)
-        plain = uncompiled(network)
-        forward = plain if levels.is_map else network
+        crops, plain = batch.crops, uncompiled(network)
         plain.counts_rounded = bool(self.stage.targets_bpp)
+        if batch.given is not None:
+            q, lambdas = batch.given
+            with self._setup.precision():
+                controls = Control(q, None), Control(torch.zeros_like(q), None)
+                estimate: Estimate = network(crops, network.controls_at(*controls))
+            return self._weighed(crops, estimate, lambdas)
+        everywhere = draw_levels(self.stage, self._setup.random(step))
+        levels = everywhere.part(batch.places)
+        forward = plain if levels.is_map else network
         with self._setup.precision():
-            estimate: Estimate = forward(crops, self._controls(network, levels))
+            estimate = forward(crops, self._controls(network, levels))
             penalty, parts = self._realism_penalty(plain, crops, levels, estimate.images)
-        costs = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
         lambdas = self._lambdas(crops, levels, estimate.rounded_bits)
+        result = self._weighed(crops, estimate, lambdas, penalty, parts)
+        adversary = self._adversary
+        if adversary is None or levels.q_differs:
+            return result
+
+        def update(factor: float) -> dict[str, Tensor]:
+            with self._setup.precision():
+                q, q_of_batch = levels.q_of_crops, everywhere.q_of_crops
+                return adversary.update(crops, estimate.images, q, factor, q_of_batch)
+
+        return result._replace(after_step=update)
+
+    def _weighed(
+        self,
+        crops: Tensor,
+        estimate: Estimate,
+        lambdas: Tensor,
+        penalty: Tensor | float = 0.0,
+        parts: Mapping[str, Tensor] = {},
+    ) -> Loss:
+        """Return the loss of reconstructions, with the penalty (n,) of each and its `parts`."""
+        costs = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
         scale = lambdas.rsqrt() if self.stage.balanced else torch.ones_like(lambdas)
         numbers = {
             "mse": costs.mse.mean(),
@@ -235,17 +270,7 @@ class SingleRate(RateDistortion):
             "log_loss": (costs.loss(lambdas) * lambdas.rsqrt()).log().mean(),
             **parts,
         }
-        total = (scale * (costs.loss(lambdas) + penalty)).mean()
-        adversary = self._adversary
-        if adversary is None or levels.q_differs:
-            return Loss(total, numbers)
-
-        def update(factor: float) -> dict[str, Tensor]:
-            with self._setup.precision():
-                q, q_of_batch = levels.q_of_crops, everywhere.q_of_crops
-                return adversary.update(crops, estimate.images, q, factor, q_of_batch)
-
-        return Loss(total, numbers, update)
+        return Loss((scale * (costs.loss(lambdas) + penalty)).mean(), numbers)
 
     def _controls(self, network: Network, levels: RandomLevels) -> Any:
         device = self._setup.device

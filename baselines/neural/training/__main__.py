@@ -5,33 +5,45 @@ import logging
 from pathlib import Path
 from time import monotonic
 
-from baselines.neural.training.loop import Conditions
-from baselines.neural.training.photograph_files import read_photograph
-from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.run import Subject, train
-from benchmark.errors import BenchError
-from benchmark.system.processes import passed_on
-
 
 def main() -> int:
     """Train; return 0 when the run is finished or its minutes are over, 1 for a user's mistake."""
+    begun = monotonic()  # importing torch is part of the time
+    from baselines.neural.training.loop import Conditions
+    from baselines.neural.training.photographs import validation_pictures
+    from baselines.neural.training.recipe import load_recipe
+    from baselines.neural.training.run import Subject, train
+    from benchmark.errors import BenchError
+    from benchmark.system.processes import passed_on
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--data", required=True, type=Path, nargs="+")
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--validation", type=Path, nargs="*", default=[], help="photographs")
+    parser.add_argument("--start", type=Path, help="checkpoint to begin with")
+    parser.add_argument("--validation", nargs="*", default=[], help="photographs")
     parser.add_argument("--max-minutes", type=float)
+    parser.add_argument("--milestone-steps", type=int, default=0)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--deterministic", action="store_true")
+    parser.add_argument("--no-graph", action="store_true", help="record no steps of a GPU")
     options = parser.parse_args()
     minutes = options.max_minutes
-    deadline = None if minutes is None else monotonic() + 60 * minutes
     try:
         recipe = load_recipe(options.recipe)
-        validation = [read_photograph(path) for path in options.validation]
-        conditions = Conditions(validation, options.device, deadline, options.deterministic)
+        subject = Subject(recipe.architecture)
+        if options.start is not None:
+            subject = subject.begun_with(options.start, recipe.sizes)
+        conditions = Conditions(
+            validation_pictures(options.validation),
+            options.device,
+            None if minutes is None else begun + 60 * minutes,
+            options.deterministic,
+            graph=not options.no_graph,
+            milestone_steps=options.milestone_steps,
+        )
         with passed_on():
-            train(Subject(recipe.architecture), recipe, options.data, options.out, conditions)
+            train(subject, recipe, options.data, options.out, conditions)
     except BenchError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

@@ -1,6 +1,7 @@
 """Updates of a network in a stage, random by generators that the step's number seeds."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
+from baselines.neural.training.device_crops import crops_on
 from baselines.neural.training.objective import (
     Batch,
     Setup,
@@ -19,12 +21,14 @@ from baselines.neural.training.objective import (
     StepGuard,
     kernels_of,
 )
-from baselines.neural.training.photographs import CropStream, Drawing, Photographs
+from baselines.neural.training.photographs import Drawing, Photographs
 from baselines.neural.training.recipe import Recipe, objective_class
+from baselines.neural.training.recorded_step import RecordedStep
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 
 LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
+COMPILING_PAYS_STEPS = 10_000  # of a stage: compiling takes 50 s, and saves 5 ms of a recorded step
 
 
 class Update(NamedTuple):
@@ -59,8 +63,12 @@ class Learner:
         workers: Workers,
         folder: Path | None = None,
         guard: StepGuard | None = None,
+        graph: bool = True,
     ) -> None:
-        """Begin the stage of that index; objectives keep files in the `folder` of the run."""
+        """Begin the stage of that index; objectives keep files in the `folder` of the run.
+
+        graph: whether to record steps of a GPU, where stage and optimiser allow it.
+        """
         keep_freed_memory()
         self.network, self.stage = network, recipe.stages[index]
         self.step = 0
@@ -89,23 +97,30 @@ class Learner:
                 main.append({"params": trained, "factor": factors.get(name, 1.0)})
         self._parameters = [parameter for group in main for parameter in group["params"]]
         self._guard = setup.guard
+        self._recorded: RecordedStep | None = None
+        alone = device.type == "cuda" and workers.count == 1 and self.stage.optimiser == "adam"
+        if graph and alone and self.objective.given(0) is not None:
+            self._guard.recorded = True
+            self._recorded = RecordedStep(self._recordable, device)
         make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
         self._optimiser = make(main, self.stage.learning_rate)
         rate = self.stage.quantile_learning_rate
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
+        self._prepare_optimisers()
         self._gradients = workers.averages(self._parameters)
         self._part = self.stage.batch // workers.count
         reduced = self.stage.reduced_share, self.stage.largest_reduction
         crop = self.stage.crop_px, recipe.seed, *reduced, self.stage.scaled_decoding
         drawing = Drawing(photographs, *crop)
-        self._crops = CropStream(drawing, self._numbers, self.stage.steps, device)
+        self._crops = crops_on(device, drawing, self._numbers, self.stage.steps)
         self._mean: dict[str, Tensor] = {}  # of weights, by name, with the recipe's `ema`
         if recipe.ema:
             named = network.named_parameters()
             self._mean = {k: v.detach().clone() for k, v in named if v.requires_grad}
-        self._forward: Any = _compiled(network) if recipe.compiled else network
+        pays = self._recorded is None or self.stage.steps >= COMPILING_PAYS_STEPS
+        self._forward: Any = _compiled(network, folder) if recipe.compiled and pays else network
 
     @property
     def skipped(self) -> int:
@@ -117,41 +132,61 @@ class Learner:
 
         On a GPU nothing is read back: the step is queued, and may not be done on return.
         """
-        with kernels_of(self.precision):
-            return self._update()
-
-    def _update(self) -> Update:
         pixels = self._crops.take(self.step)
-        crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        with kernels_of(self.precision):
+            return self._update(pixels)
+
+    def _update(self, pixels: Tensor) -> Update:
         # The noise in place of rounding.
         key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         factor = self.stage.rate_factor(self.step)
         for group in self._optimiser.param_groups:
-            group["lr"] = self.stage.learning_rate * factor * group["factor"]
+            rate = self.stage.learning_rate * factor * group["factor"]
+            group["lr"] = rate if self._recorded is None else group["lr"].fill_(rate)
+        after: dict[str, Tensor | float] = {}
+        if self._recorded is None:
+            means, after_step, counts = self._step(pixels, None)
+            left_out = not counts if self._guard.left_out is None else self._guard.left_out
+        else:
+            given = self.objective.given(self.step)
+            assert given is not None
+            means, left_out = self._recorded(pixels, given)
+            after_step, counts = [], True
+        if counts:
+            for update in after_step:  # of a batch's parts in turn: the last takes the step
+                after |= update(factor)
+            self._move_mean()
+        self._skipped = self._skipped + left_out
+        self.step += 1
+        return Update(left_out, {**dict(zip(self._names, means.unbind(), strict=True)), **after})
+
+    def _recordable(self, pixels: Tensor, given: Tensor) -> tuple[Tensor, ...]:
+        means, _, _ = self._step(pixels, given)
+        assert self._guard.left_out is not None
+        return means, self._guard.left_out
+
+    def _step(self, pixels: Tensor, given: Tensor | None) -> tuple[Tensor, list[AfterStep], bool]:
+        """Update the network and its auxiliary parameters; return numbers, and what follows."""
+        crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         self._optimiser.zero_grad()
-        numbers, after_step = self._backward(crops)
+        numbers, after_step = self._backward(crops, given)
+        self._names = tuple(numbers)
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
         means = self._workers.average(self._auxiliary, torch.stack(list(numbers.values())))
-        averaged = dict(zip(numbers, means.unbind(), strict=True))
         norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
-        after: dict[str, Tensor | float] = {}
-        counts = self._guard.counts(norm, averaged["loss"], LARGEST_LOSS)
+        counts = self._guard.counts(norm, means[self._names.index("loss")], LARGEST_LOSS)
         if counts:
             self._guard.step(self._optimiser)
             if self._auxiliary_optimiser is not None:
                 self._guard.step(self._auxiliary_optimiser)
-            for update in after_step:  # of a batch's parts in turn: the last takes the step
-                after |= update(factor)
-            self._move_mean()
-        left_out = not counts if self._guard.left_out is None else self._guard.left_out
-        self._skipped = self._skipped + left_out
-        self.step += 1
-        return Update(left_out, {**averaged, **after})
+        return means, after_step, counts
 
-    def _backward(self, crops: Tensor) -> tuple[dict[str, Tensor], list[AfterStep]]:
+    def _backward(
+        self, crops: Tensor, given: Tensor | None
+    ) -> tuple[dict[str, Tensor], list[AfterStep]]:
         """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
         numbers: dict[str, Tensor] = {}
         after: list[AfterStep] = []
@@ -159,7 +194,8 @@ class Learner:
         for index, part in enumerate(parts):
             start = index * len(part)
             seen = self._numbers(self.step)[start : start + len(part)]
-            batch = Batch(part, self._workers.rank * self._part + start, seen)
+            drawn = None if given is None else given[:, start : start + len(part)]
+            batch = Batch(part, self._workers.rank * self._part + start, seen, drawn)
             loss = self.objective.loss(self._forward, batch, self.step)
             with self._gradients.during() if index + 1 == len(parts) else nullcontext():
                 (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
@@ -169,6 +205,15 @@ class Learner:
             if loss.after_step is not None:
                 after.append(loss.after_step)
         return numbers, after
+
+    def _prepare_optimisers(self) -> None:
+        """Have optimisers hold what a recorded step needs, whatever device a state comes from."""
+        for group in self._optimiser.param_groups if self._recorded is not None else ():
+            group["lr"] = torch.zeros((), device=group["params"][0].device)
+        for optimiser in filter(None, (self._optimiser, self._auxiliary_optimiser)):
+            for group in optimiser.param_groups:
+                if "capturable" in group:
+                    group["capturable"] = self._guard.recorded
 
     def _move_mean(self) -> None:
         """Move the mean of weights towards them; at the stage's end the network takes it over."""
@@ -216,6 +261,7 @@ class Learner:
         self._optimiser.load_state_dict(state["optimiser"])
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.load_state_dict(state["quantile_optimiser"])
+        self._prepare_optimisers()
         self.objective.load_state(state["objective"])
         for name, mean in self._mean.items():
             mean.copy_(state["mean"][name])
@@ -226,10 +272,13 @@ class Learner:
         return range(start, start + self._part)
 
 
-def _compiled(network: nn.Module) -> Any:
+def _compiled(network: nn.Module, folder: Path | None) -> Any:
+    """Return the network compiled, by what the run's folder keeps of an earlier call."""
     from torch._dynamo import config as graphs
     from torch._inductor import config
 
+    if folder is not None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.absolute() / "compiled"))
     # A block is compiled for each size, again in the stage in float32; torch stops at eight.
     graphs.recompile_limit = max(graphs.recompile_limit, 64)
     # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.

@@ -52,6 +52,7 @@ class Conditions:
     device: str = "auto"
     deadline: float | None = None  # on the clock of `monotonic`, the same in all processes
     deterministic: bool = False  # kernels that give the same bits in every call, or none
+    graph: bool = True  # record steps of a GPU, where stage and optimiser allow it
     # Beside the ends of stages, states are saved so often, None: as costs at most a percent of the
     # time; and every so many steps for good, 0: none.
     save_minutes: float | None = None
@@ -123,7 +124,8 @@ class _TrainingLoop:
             if saved is None and self.recipe.initialise == "random" and not self.request.start:
                 self._begin(network, index)
             inputs = self.request.photographs, self.workers, self.request.run
-            learner = Learner(network, self.recipe, index, *inputs)
+            graph = self.conditions.graph
+            learner = Learner(network, self.recipe, index, *inputs, graph=graph)
             self.best = float("inf")
             if saved is not None:
                 with restoring(self.request.run):

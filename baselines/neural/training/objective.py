@@ -33,6 +33,7 @@ class StepGuard:
     def __init__(self) -> None:
         # On a GPU: float32 scalar, 1 where the present step is left out; None on the CPU.
         self.left_out: Tensor | None = None
+        self.recorded = False  # whether steps of the optimisers become part of a CUDA graph
 
     def counts(self, norm: Tensor, loss: Tensor, largest: float) -> bool:
         """Return whether to call the optimisers for a step of that gradient norm and loss."""
@@ -45,7 +46,7 @@ class StepGuard:
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
         """Return a fused Adam; on the CPU it takes a third of the unfused kernel's time."""
-        return torch.optim.Adam(groups, learning_rate, fused=True)
+        return torch.optim.Adam(groups, learning_rate, fused=True, capturable=self.recorded)
 
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
         """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024)."""
@@ -124,6 +125,7 @@ class Batch(NamedTuple):
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     first: int = 0  # position of the part's first crop in the batch of all processes
     numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
+    given: Tensor | None = None  # the part's own of `StageObjective.given`, on the device
 
     @property
     def places(self) -> slice:
@@ -206,6 +208,13 @@ class StageObjective:
                 f"A stage of the kind {self.stage.kind} does not train a {type(inner).__name__}."
             )
         return inner
+
+    def given(self, step: int) -> Tensor | None:
+        """Return all that a step draws on the CPU, (k, crops of the batch), or None.
+
+        With it a step can be recorded: `loss` then sees it in the batch, in place of a step.
+        """
+        return None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step, counted from 0 in the stage."""

@@ -25,7 +25,7 @@ from baselines.neural.training.photograph_files import (
     readers,
     sides_of,
 )
-from benchmark.codec import Float64Array, Int64Array, Pixels
+from benchmark.codec import Int64Array, Pixels
 from benchmark.errors import UsageError
 
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
@@ -110,6 +110,34 @@ def _joined(pictures: Iterable[Pixels], total: int) -> Tensor:
     return torch.from_numpy(pixels)
 
 
+class Choice(NamedTuple):
+    """What is random in a crop."""
+
+    photograph: int
+    shares: tuple[float, float]  # of its free height and width, above and left of the crop
+    mirrored: bool
+    factor: float  # sides of the square that is reduced, over the crop's; 0 for none
+
+
+class Square(NamedTuple):
+    """Place of a square in a photograph, in pixels; it may reach beyond it."""
+
+    top: int
+    left: int
+    side: int
+
+
+def square(
+    sides: tuple[int, ...], shares: tuple[float, float], factor: float, side_px: int
+) -> Square:
+    """Return the square of a photograph, of those height and width, that becomes a crop."""
+    seen = max(side_px, min(round(factor * side_px), *sides))
+    top, left = (
+        int(share * (max(0, side - seen) + 1)) for share, side in zip(shares, sides, strict=True)
+    )
+    return Square(top, left, seen)
+
+
 class Drawing(NamedTuple):
     """All that a crop depends on beside its number in the run.
 
@@ -126,29 +154,34 @@ class Drawing(NamedTuple):
     largest_reduction: float = 2.0
     scaled: bool = False  # squares of twice the side and more are decoded at a reduced scale
 
-    def crop(self, number: int) -> Pixels:
-        """Return the crop of a number in the run, uint8 (side, side, 3)."""
-        side, photographs = self.side_px, self.photographs
-        epoch, turn = divmod(number, len(photographs))
-        index = int(_order(self.seed, epoch, len(photographs))[turn])
+    def choice(self, number: int) -> Choice:
+        """Return what is random in the crop of a number in the run."""
+        epoch, turn = divmod(number, len(self.photographs))
+        index = int(_order(self.seed, epoch, len(self.photographs))[turn])
         random = np.random.default_rng([self.seed, 1, number])
-        shares = random.random(2)
+        top, left = random.random(2)
         mirrored = random.random() < 0.5
         reduced = random.random() < self.reduced_share
         factor = 1 + (self.largest_reduction - 1) * random.random()
+        return Choice(index, (top, left), mirrored, factor if reduced else 0.0)
+
+    def crop(self, number: int) -> Pixels:
+        """Return the crop of a number in the run, uint8 (side, side, 3)."""
+        side, photographs = self.side_px, self.photographs
+        index, shares, mirrored, factor = self.choice(number)
         scale = 1
-        if self.scaled and reduced:
+        if self.scaled and factor:
             most = min(factor, min(photographs.sides[index]) / side)
             while scale < LARGEST_SCALE and 2 * scale <= most:
                 scale *= 2
         picture = photographs.decoded(index, scale)
         if scale > 1:  # by whatever its file allowed
             factor *= picture.shape[0] / int(photographs.sides[index][0])
-        seen_px = min(round(factor * side), *picture.shape[:2]) if reduced else side
-        window = _window(picture, max(seen_px, side), shares)
+        seen = square(picture.shape[:2], shares, factor, side)
+        window = _window(picture, seen)
         if len(window) > side:
-            square = Image.fromarray(window)
-            window = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
+            reduced = Image.fromarray(window)
+            window = np.asarray(reduced.resize((side, side), Image.Resampling.LANCZOS))
         return window[:, ::-1] if mirrored else window
 
 
@@ -167,12 +200,10 @@ def draw_crops(
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
-def _window(picture: Pixels, side_px: int, shares: Float64Array) -> Pixels:
-    """Return a square of a picture at the place that shares of its free height and width give."""
-    sides = zip(shares, picture.shape[:2], strict=True)
-    top, left = (int(share * (max(0, side - side_px) + 1)) for share, side in sides)
-    window = picture[top : top + side_px, left : left + side_px]
-    missing = [(0, side_px - side) for side in window.shape[:2]]
+def _window(picture: Pixels, seen: Square) -> Pixels:
+    """Return a square of a picture, reflected where it reaches beyond the picture."""
+    window = picture[seen.top : seen.top + seen.side, seen.left : seen.left + seen.side]
+    missing = [(0, seen.side - side) for side in window.shape[:2]]
     if any(more for _, more in missing):
         window = np.pad(window, [*missing, (0, 0)], mode="reflect")
     return window

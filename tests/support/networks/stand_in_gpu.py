@@ -5,8 +5,9 @@ CPU: kernels get what is inside, so that values are those of the CPU, and the ru
 GPU. An operation of tensors of both devices is torch's `RuntimeError`, a conversion to NumPy its
 `TypeError`, a generator of the other device its `RuntimeError`. Whatever makes the processor wait
 for the device (a value that is read, a copy to the CPU or, unless `non_blocking`, from there, a
-shape that depends on values) is counted with the function of this project that asked. torch's own
-fake tensors cannot do it: a build of torch for the CPU alone refuses to move one to "cuda", and
+shape that depends on values) is counted with the function of this project that asked. A CUDA graph
+is a list of operations, computed again in the same tensors; what waits may not be recorded. torch's
+own fake tensors cannot do it: a build of torch for the CPU alone refuses to move one to "cuda", and
 they hold no values to compare.
 
 What it cannot show: kernels, their rounding, speed, memory, autocast, streams, several GPUs.
@@ -101,6 +102,12 @@ def stand_in_gpu() -> Iterator[Counter[str]]:
         patch.object(torch.accelerator, "current_accelerator", lambda check_available=False: None),
         patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
         patch.object(torch.cuda, "synchronize", lambda device=None: None),
+        patch.object(torch.cuda, "mem_get_info", lambda device=None: (1 << 34, 1 << 34)),
+        patch.object(torch.cuda, "CUDAGraph", _Graph),
+        patch.object(torch.cuda, "graph", _Graph.recording),
+        patch.object(torch.cuda, "Stream", _Stream),
+        patch.object(torch.cuda, "current_stream", _Stream),
+        patch.object(torch.cuda, "stream", lambda stream: nullcontext()),
         # Threads that read photographs ahead call it, and torch's modes are those of one thread.
         patch.object(Tensor, "pin_memory", lambda tensor, device=None: tensor),
         _Devices(),
@@ -110,6 +117,57 @@ def stand_in_gpu() -> Iterator[Counter[str]]:
             yield waits
         finally:
             _AnyGenerator.of_gpu.clear()
+
+
+class _Graph:
+    """Operations in the order in which they were recorded, with their tensors."""
+
+    open: ClassVar["_Graph | None"] = None
+
+    def __init__(self) -> None:
+        self._operations: list[tuple[Any, Any, Any, Any]] = []
+        self._changed: list[
+            tuple[Tensor, Tensor]
+        ] = []  # while it is recorded, with the values before
+
+    @classmethod
+    @contextmanager
+    def recording(cls, graph: "_Graph") -> Iterator[None]:
+        """Note what is computed, and undo it: a GPU only notes it."""
+        cls.open, random = graph, torch.get_rng_state()
+        try:
+            yield
+        finally:
+            cls.open = None
+            for tensor, before in reversed(graph._changed):
+                tensor.copy_(before)
+            torch.set_rng_state(random)
+
+    def note(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func._schema.is_mutable:
+            given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
+            self._changed += [(one, one.clone()) for one in given]
+        result = func(*args, **kwargs)
+        self._operations.append((func, args, kwargs, result))
+        return result
+
+    def replay(self) -> None:
+        """Compute all again, with whatever is in the tensors now."""
+        for func, args, kwargs, result in self._operations:
+            again = func(*args, **kwargs)
+            for old, new in zip(tree_flatten(result)[0], tree_flatten(again)[0], strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class _Stream:
+    """Work in the order in which it is asked for."""
+
+    def __init__(self, device: Any = None) -> None:
+        pass
+
+    def wait_stream(self, other: "_Stream") -> None:
+        pass
 
 
 class _AnyGenerator(Generator):
@@ -208,7 +266,12 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     wrappers = {id(one.held): one for one in on_gpu}
     values = [one.held if isinstance(one, OnGpu) else _cpu(one) for one in flat]
     inner_args, inner_kwargs = tree_unflatten(values, spec)
-    result = func(*inner_args, **inner_kwargs)
+    if _Graph.open is None:
+        result = func(*inner_args, **inner_kwargs)
+    elif to_cpu or shaped or others:
+        raise RuntimeError(f"operation not permitted when stream is capturing ({func})")
+    else:
+        result = _Graph.open.note(func, inner_args, inner_kwargs)
     if kind is aten.copy_:
         return args[0]
     if to_cpu:

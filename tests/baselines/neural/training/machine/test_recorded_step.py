@@ -1,0 +1,43 @@
+"""Steps recorded as a CUDA graph, on a stand-in: those of the trainer without one."""
+
+import pytest
+import torch
+
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.recorded_step import FIRST_STEPS
+from baselines.neural.training.workers import Workers
+from support.networks.stand_in_gpu import stand_in_gpu
+from support.training.fixtures import least_network, photographs, recipe_of
+
+STEPS = FIRST_STEPS + 3
+MIXED = {
+    "steps": 9, "batch": 4, "mixed_levels": True, "balanced": True, "warm_up_steps": 4,
+    "reduced_share": 0.5, "prior_rate_factor": 5.0,
+}  # fmt: skip
+
+
+def learner_on(device, recipe, **options):
+    torch.manual_seed(5)
+    network = least_network().to(device)
+    return Learner(network, recipe, 0, photographs(), Workers(), **options)
+
+
+def numbers_of(learner, steps=STEPS):
+    return [learner.update().numbers for _ in range(steps)]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Numbers of the processor's steps."""
+    return numbers_of(learner_on("cpu", recipe_of({**MIXED, "float32": True})))
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_steps_with_and_without_a_graph_are_the_processor_s(graph, expected):
+    recipe = recipe_of({**MIXED, "float32": True})
+    with stand_in_gpu():
+        learner = learner_on("cuda", recipe, graph=graph)
+        assert (learner._recorded is not None) is graph
+        found = numbers_of(learner)
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
