@@ -146,7 +146,7 @@ def audit_colour_round_trip(
       bench audit colour-round-trip --codecs avif,x265 --dataset sample --limit 1
     """
     from benchmark.datasets.image import read_image
-    from benchmark.measure.matrix import open_sources
+    from benchmark.measure.select import open_sources
     from benchmark.review.audit.colour_round_trip import chosen_codecs, measure_round_trips
     from benchmark.rows.packs.pack import open_pack
     from benchmark.spec import split_unescaped

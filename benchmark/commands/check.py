@@ -21,8 +21,8 @@ from benchmark.system.atomic import write_files
 
 if TYPE_CHECKING:
     from benchmark.compare.check.check import Check
-    from benchmark.measure.matrix import Matrix
     from benchmark.measure.record import Outcome
+    from benchmark.measure.select import Matrix
 
 NO_VERDICT = 4
 

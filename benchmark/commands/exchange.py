@@ -280,7 +280,7 @@ def _sources(
     chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
 ) -> "tuple[dict[str, Source], list[str]]":
     """Return the sources of the chosen pictures, and a sentence on those that are not here."""
-    from benchmark.measure.matrix import sources_of
+    from benchmark.measure.select import sources_of
 
     wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
     sources = sources_of(dataset, data_dir)

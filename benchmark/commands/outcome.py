@@ -10,10 +10,9 @@ from benchmark.compare.target import run_to_target
 from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
-from benchmark.measure.matrix import Matrix
 from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
-from benchmark.measure.select import Skipped
+from benchmark.measure.select import Matrix, Skipped
 from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.registry import METRICS, metric_named, scored_by_image

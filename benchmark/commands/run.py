@@ -121,7 +121,7 @@ def plan(
     """
     from benchmark.commands.outcome import problem_lines, unread_lines
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
-    from benchmark.measure.matrix import open_matrix
+    from benchmark.measure.select import open_matrix
     from benchmark.metrics.availability import computable, lacking
     from benchmark.system.machine import available_memory, cores
 

@@ -18,9 +18,9 @@ from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Cell, Contender, plan
 from benchmark.measure.loop import Announces, run, silent
-from benchmark.measure.matrix import Matrix, matrix_of, open_matrix
 from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress
 from benchmark.measure.request import Request
+from benchmark.measure.select import Matrix, matrix_of, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.store import one_per_cell
 from benchmark.system.settings import isolated

@@ -199,6 +199,9 @@ def serve(
 
     if limited := conditions.timeout_seconds is not None:
         lead_group()
+    # glibc gives each freed block that is larger than all before back to the system, and pays for
+    # its pages anew: a block of nearly the largest size (32 MiB) ends that for planes of images.
+    np.empty(31 << 20, np.uint8)
     # OpenBLAS maps its buffer here; where memory has run out, it would ask for it without end.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench: Workbench | None = None

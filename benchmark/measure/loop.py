@@ -12,10 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.cells import Seconds, Task, cells_to_decode_twice, longest_first
+from benchmark.measure.cells import (
+    Seconds,
+    Task,
+    cells_to_decode_twice,
+    count_values,
+    longest_first,
+    unscored,
+)
 from benchmark.measure.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.measure.local import Finished, Started, carry_out
-from benchmark.measure.matrix import Matrix, measured_before, open_matrix, open_stored
 from benchmark.measure.record import (
     Failure,
     Outcome,
@@ -27,7 +33,7 @@ from benchmark.measure.record import (
 )
 from benchmark.measure.remaining import Pace
 from benchmark.measure.request import Request
-from benchmark.measure.unscored import count_values, unscored
+from benchmark.measure.select import Matrix, measured_before, open_matrix, open_stored
 from benchmark.measure.workbench import Conditions, Measured
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking

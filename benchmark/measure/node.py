@@ -73,8 +73,8 @@ def _lacks(spec: CodecSpec, planned: CodecInfo | None) -> str:
     if not (planned and here and again) or here.fingerprint != again.fingerprint:
         return ""  # of one that cannot see what it runs, and says another each time
     builds = [(of.fingerprint, of.revision, of.device) for of in (here, planned)]
-    told = (f"{of.version} ({of.fingerprint[:8]}, {of.device})" for of in (here, planned))
-    differ = f"its build differs from that of the plan: {' instead of '.join(told)}"
+    names = (f"{of.version} ({of.fingerprint[:8]}, {of.device})" for of in (here, planned))
+    differ = f"its build differs from that of the plan: {' instead of '.join(names)}"
     return "" if builds[0] == builds[1] else differ
 
 

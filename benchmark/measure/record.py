@@ -17,8 +17,7 @@ from benchmark.datasets.dataset import Refused
 from benchmark.measure.cells import Cell
 from benchmark.measure.execute import Failed
 from benchmark.measure.local import Finished
-from benchmark.measure.matrix import Matrix
-from benchmark.measure.select import Skipped
+from benchmark.measure.select import Matrix, Skipped
 from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.features import FeatureFolder, features_budget_bytes

@@ -68,12 +68,12 @@ class Pace:
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self._tasks = {id(task): _kind_and_sums(task, seconds(task)) for task in tasks}
+        self._tasks = {task.key: _kind_and_sums(task, seconds(task)) for task in tasks}
         self._waiting: dict[Kind, Sums] = defaultdict(lambda: NONE)
         for kind, sums in self._tasks.values():
             self._waiting[kind] = self._waiting[kind].plus(sums)
         self._ended: dict[Kind, Sums] = defaultdict(lambda: NONE)
-        self._running: dict[int, tuple[float, bool]] = {}  # since when, and if a worker's first
+        self._running: dict[str, tuple[float, bool]] = {}  # since when, and if a worker's first
         self._workers = 0  # that were seen at work
         self._cold = True  # until a cell has ended
         self._left: float | None = None
@@ -81,7 +81,7 @@ class Pace:
 
     def take(self, event: Started | Finished) -> None:
         """Take an engine's report."""
-        number = id(event.task)
+        number = event.task.key
         kind, sums = self._tasks[number]
         since, first = self._running.pop(number, (None, True))
         if since is None:

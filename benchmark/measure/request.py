@@ -1,15 +1,27 @@
 """A request: everything that a run takes, each option with its default and help."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from benchmark.errors import BadOption, Unavailable, UsageError
 from benchmark.option import MANNER, MEASURED, ORIGIN, TARGET, option
 from benchmark.registry import USUAL_METRICS
-from benchmark.spec import split_unescaped
+from benchmark.spec import (
+    CodecSpec,
+    codec_class,
+    load_codec,
+    parameters_of,
+    parse_codec,
+    plain_codec,
+    resolve,
+    split_unescaped,
+)
 
 VTM_VARIABLE = "VTM_DIR"
+Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +166,85 @@ class Request:
 
         use_weights_folder(self.weights_dir)
         use_program_folder(VTM_VARIABLE, self.vtm_dir)
+
+
+def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Parse settings given as `codec.setting=1,2,3`, one or several, separated by commas.
+
+    Raises `UsageError` for other texts.
+
+    >>> parse_points(["jpeg.quality=10,30,webp.quality=50", "ours:beta=3.84.q=2"])
+    {('jpeg', 'quality'): (10, 30), ('webp', 'quality'): (50,), ('ours:beta=3.84', 'q'): (2,)}
+    """
+    points: dict[tuple[str, str], tuple[float, ...]] = {}
+    for text in texts:
+        key = "", ""
+        for part in text.split(","):
+            left, equals, right = part.rpartition("=")
+            if equals:
+                codec, _, setting = left.rpartition(".")
+                key = plain_codec(codec.strip()), setting
+            try:
+                value = finite_number(right)
+            except ValueError:
+                key = "", ""
+            if not all(key):
+                raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+            points[key] = (*points.get(key, ()), value)
+    return points
+
+
+def with_settings_as_points(
+    codecs: Sequence[str], points: Points
+) -> tuple[list[str], dict[tuple[str, str], tuple[float, ...]]]:
+    """Return codecs and points with the settings that codecs name as points: `jpeg:quality=30`.
+
+    >>> with_settings_as_points(["webp", "jpeg:quality=30", "jpeg:quality=50"], {})
+    (['webp', 'jpeg'], {('jpeg', 'quality'): (30, 50)})
+    """
+    texts: dict[str, None] = {}
+    result = dict(points)
+    for text in codecs:
+        spec = parse_codec(text.strip())
+        try:
+            plain, settings = without_settings(spec)
+            variants = resolve(plain) if settings else []
+        except (Unavailable, BadOption):  # reported where the codec is chosen
+            plain, settings, variants = spec, {}, []
+        for name, value in settings.items():
+            try:
+                number = finite_number(value)
+            except ValueError:
+                raise BadOption(f"{text}: {name}={value!r} is no number") from None
+            for variant in variants:
+                key = variant.text, name
+                result[key] = (*result.get(key, ()), number)
+        texts[plain.text if settings else text] = None
+    return list(texts), result
+
+
+def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
+    """Return a spec without the options that are settings of the codec's sweep, and these.
+
+    >>> spec, settings = without_settings(parse_codec("jpeg:optimize=1:quality=30"))
+    >>> spec.text, settings
+    ('jpeg:optimize=1', {'quality': '30'})
+    """
+    parameters = parameters_of(spec, codec_class(spec))
+    rest = {key: text for key, text in spec.options if key not in parameters}
+    if not rest:
+        return spec, {}
+    plain = spec._replace(options=tuple(pair for pair in spec.options if pair[0] in parameters))
+    names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
+    return (plain, rest) if rest.keys() <= names else (spec, {})
+
+
+def finite_number(text: str) -> float:
+    """Return the finite number of a text, an integer where it is whole; `ValueError` for none."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return int(value) if value.is_integer() else value
 
 
 def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -1,16 +1,42 @@
-"""Select what can run here of the codecs asked for: contenders, and skipped ones with reasons."""
+"""Select what a request measures: contenders, the dataset's images, cells and those to do.
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+Codecs that cannot run here are skipped, with reasons, or refused.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.codec import Between, Codec, OneOf, Setting
-from benchmark.errors import BadOption, BadPack, Reason, Unavailable, UnknownName, UsageError
+import pyarrow as pa
+
+from benchmark.codec import Between, Codec, DeclaresSizes, OneOf, Setting, TakesDataset
+from benchmark.datasets.dataset import (
+    Dataset,
+    Refused,
+    Source,
+    open_dataset,
+    probe,
+    without_duplicates,
+)
+from benchmark.errors import (
+    BadOption,
+    BadPack,
+    DamagedResults,
+    Reason,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
 from benchmark.facts import needs_options
-from benchmark.measure.cells import Contender
-from benchmark.registry import ALIASES, CODECS
-from benchmark.rows.packs.pack import Pack, Recorded, shipped_packs, with_variant
+from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
+from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
+from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
+from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
+from benchmark.rows.runs import folder_store_name
+from benchmark.rows.shard import SHIPPED
+from benchmark.rows.store import Store, stores_below
 from benchmark.spec import (
     SEED,
     CodecSpec,
@@ -19,16 +45,15 @@ from benchmark.spec import (
     drawings,
     load_codec,
     names_code,
-    parameters_of,
     parse_codec,
-    plain_codec,
     resolve,
 )
+from benchmark.system.bundled import begin_with_bundled
+from benchmark.system.machine import cores
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
-
-Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
+ONCE = "its pictures were coded elsewhere, once: --generations needs an encoder here"
 
 
 class Skipped(NamedTuple):
@@ -56,32 +81,6 @@ def every_codec() -> list[str]:
     return [*(name for name in CODECS if not needs_options(name)), *ALIASES]
 
 
-def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Parse settings given as `codec.setting=1,2,3`, one or several, separated by commas.
-
-    Raises `UsageError` for other texts.
-
-    >>> parse_points(["jpeg.quality=10,30,webp.quality=50", "ours:beta=3.84.q=2"])
-    {('jpeg', 'quality'): (10, 30), ('webp', 'quality'): (50,), ('ours:beta=3.84', 'q'): (2,)}
-    """
-    points: dict[tuple[str, str], tuple[float, ...]] = {}
-    for text in texts:
-        key = "", ""
-        for part in text.split(","):
-            left, equals, right = part.rpartition("=")
-            if equals:
-                codec, _, setting = left.rpartition(".")
-                key = plain_codec(codec.strip()), setting
-            try:
-                value = _number(right)
-            except ValueError:
-                key = "", ""
-            if not all(key):
-                raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
-            points[key] = (*points.get(key, ()), value)
-    return points
-
-
 def select(
     codecs: Sequence[str],
     points: Points,
@@ -89,100 +88,67 @@ def select(
     recorded: bool = True,
     skip_missing: bool = False,
     draws: int | None = None,
-    contender: Callable[[CodecSpec], Contender] | None = None,
 ) -> Selection:
     """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
 
     Of codec variants that `packs` have, the streams come from there; where a codec cannot encode
     here, from a pack that the project ships, if `recorded` streams are of use. With `draws`, every
-    codec that draws becomes as many variants (`drawings`). contender: of a variant, without looking
-    what runs here. Raises `Unavailable` where a codec asked for by name lacks something, unless
-    `skip_missing`; `UsageError` for the rest.
+    codec that draws becomes as many variants (`drawings`). Raises `Unavailable` where a codec asked
+    for by name lacks something, unless `skip_missing`; `UsageError` for the rest.
     """
-    made = contender or partial(_contender, packs=packs, recorded=recorded)
+    everything = tuple(codecs) == ALL
     skipped: list[Skipped] = []
-    if everything := tuple(codecs) == ALL:
+    if everything:
         in_packs = [spec for pack in packs for spec in pack.infos]
         texts = [*every_codec(), *(spec.text for spec in in_packs if not names_code(spec))]
         skipped += [Skipped(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
     else:
         texts, points = with_settings_as_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
-    used: set[tuple[str, str]] = set()
     for text in texts:
         try:
             for spec in variants_of(text, draws):
-                contenders[spec] = at_points(made(spec), points, used)
+                contenders[spec] = at_points(_contender(spec, packs, recorded), points)
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
                 raise cannot_run(text, str(missing), len(codecs)) from missing
             skipped.append(Skipped(text.strip(), str(missing), missing.reason or Reason("")))
+    selection = Selection(tuple(contenders.values()), tuple(skipped))
     _refuse_equal_labels(contenders)
-    draw = any(len(drawings(spec._replace(options=()), 2)) > 1 for spec in contenders)
-    if draws is not None and not (skipped or draw):
+    _refuse_useless(selection, packs, draws)
+    _refuse_unused(selection, points)
+    return selection
+
+
+def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
+    """Raise `UsageError` for packs and draws that no contender takes, if none was skipped."""
+    if selection.skipped:
+        return
+    specs = [contender.spec for contender in selection.contenders]
+    if draws is not None and all(len(drawings(s._replace(options=()), 2)) == 1 for s in specs):
         lacks = f"by their option {SEED}: no codec of --codecs has it"
         raise UsageError(f"--draws {draws} repeats decoders that draw, {lacks}")
-    taken = {contender.pack.path for contender in contenders.values() if contender.pack}
+    taken = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
-        if not skipped and pack.path not in taken:
+        if pack.path not in taken:
             known = ", ".join(spec.text for spec in pack.infos)
             none = f"no codec of --codecs takes a stream from {pack.path}"
             raise UsageError(f"{none}: it has {known}")
-    known_here = [skip.codec for skip in skipped if skip.why != BY_NAME]  # others may name anything
-    left_out = {name for text in known_here for name in (text, parse_codec(text).name)}
-    for codec, setting in sorted(set(points) - used):
-        of_codec = [c for c in contenders.values() if codec in (c.spec.name, c.spec.text)]
-        if not of_codec and codec not in left_out:
-            raise UnknownName("codec among --codecs", codec, {spec.name for spec in contenders})
-        if codec not in left_out:
-            names = {point.name for contender in of_codec for point in contender.sweep}
-            raise UnknownName(f"setting of {codec}", setting, names)
-    return Selection(tuple(contenders.values()), tuple(skipped))
 
 
-def with_settings_as_points(
-    codecs: Sequence[str], points: Points
-) -> tuple[list[str], dict[tuple[str, str], tuple[float, ...]]]:
-    """Return codecs and points with the settings that codecs name as points: `jpeg:quality=30`.
-
-    >>> with_settings_as_points(["webp", "jpeg:quality=30", "jpeg:quality=50"], {})
-    (['webp', 'jpeg'], {('jpeg', 'quality'): (30, 50)})
-    """
-    texts: dict[str, None] = {}
-    result = dict(points)
-    for text in codecs:
-        spec = parse_codec(text.strip())
-        try:
-            plain, settings = without_settings(spec)
-            variants = resolve(plain) if settings else []
-        except (Unavailable, BadOption):  # reported where the codec is chosen
-            plain, settings, variants = spec, {}, []
-        for name, value in settings.items():
-            try:
-                number = _number(value)
-            except ValueError:
-                raise BadOption(f"{text}: {name}={value!r} is no number") from None
-            for variant in variants:
-                key = variant.text, name
-                result[key] = (*result.get(key, ()), number)
-        texts[plain.text if settings else text] = None
-    return list(texts), result
-
-
-def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
-    """Return a spec without the options that are settings of the codec's sweep, and these.
-
-    >>> spec, settings = without_settings(parse_codec("jpeg:optimize=1:quality=30"))
-    >>> spec.text, settings
-    ('jpeg:optimize=1', {'quality': '30'})
-    """
-    parameters = parameters_of(spec, codec_class(spec))
-    rest = {key: text for key, text in spec.options if key not in parameters}
-    if not rest:
-        return spec, {}
-    plain = spec._replace(options=tuple(pair for pair in spec.options if pair[0] in parameters))
-    names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
-    return (plain, rest) if rest.keys() <= names else (spec, {})
+def _refuse_unused(selection: Selection, points: Points) -> None:
+    """Raise `UnknownName` for points of no contender, unless their codec was skipped."""
+    skipped = [skip.codec for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
+    left_out = {name for text in skipped for name in (text, parse_codec(text).name)}
+    for codec, setting in sorted(points):
+        of_codec = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
+        names = {point.name for contender in of_codec for point in contender.sweep}
+        if codec in left_out or setting in names:
+            continue
+        if not of_codec:
+            specs = {contender.spec.name for contender in selection.contenders}
+            raise UnknownName("codec among --codecs", codec, specs)
+        raise UnknownName(f"setting of {codec}", setting, names)
 
 
 def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
@@ -232,22 +198,137 @@ def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
     return accepts if isinstance(accepts, (Between, OneOf)) else None
 
 
-def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
-    """Return a contender at its points, its spec's before its name's; add these to `used`."""
+def at_points(contender: Contender, points: Points) -> Contender:
+    """Return a contender at its points, those of its spec before those of its name."""
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
-        keys = [key for key in ((spec.name, name), (spec.text, name)) if key in points]
-        used.update(keys)
-        if keys:
-            sweep = tuple(Setting(name, value) for value in points[keys[-1]])
+        values = points.get((spec.text, name), points.get((spec.name, name)))
+        if values is not None:
+            sweep = tuple(Setting(name, value) for value in values)
             for setting in sweep:
                 if accepts is not None and setting not in accepts:
                     raise BadOption(f"{spec.text} takes {accepts}, not {setting}")
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
-    return int(value) if value.is_integer() else value
+class Sources(NamedTuple):
+    """The images of a request's dataset, and those of them that cannot be measured."""
+
+    dataset: Dataset
+    images: tuple[Source, ...]
+    refused: tuple[Refused, ...]
+
+
+class Matrix(NamedTuple):
+    """All cells of a request, and those that the store does not have yet."""
+
+    sources: Sources
+    selection: Selection
+    store: Store
+    table: pa.Table  # of the store, read once
+    cells: tuple[Cell, ...]
+    to_do: tuple[Cell, ...]
+
+
+def open_sources(request: Request) -> Sources:
+    """Open the dataset and look at its images; for its rows, use `open_stored`."""
+    dataset: Dataset = open_dataset(request.dataset, request.data_dir)
+    images = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
+    kept = tuple(image for image in images if isinstance(image, Source))
+    return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Refused)))
+
+
+def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[str, Source] | str:
+    """Return a dataset's photographs by sha256, or why they are missing; named: by the user."""
+    absent = "The original is not here"
+    is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
+    name = dataset if is_place else dataset.partition(":")[0]
+    if name not in DATASETS and not is_place:
+        finds = "`bench report --page --dataset path/to/it` finds it"
+        return f"{absent}: {name} was a folder that no name leads back to; {finds}."
+    try:
+        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
+    except Unavailable as missing:
+        return f"{absent}: {missing}."
+    return {image.sha256: image for image in opened.images}
+
+
+def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
+    """Return the sources with the name that the dataset, if a folder, has among results by name."""
+    dataset = sources.dataset
+    if not dataset.folder_title:
+        return sources
+    images = [image.sha256 for image in sources.images]
+    name = folder_store_name(dataset.folder_title, images, stores, dataset.sizes_of_files())
+    return sources._replace(dataset=replace(dataset, name=name))
+
+
+def open_stored(request: Request) -> tuple[Sources, Store]:
+    """Open the dataset as `open_sources` does, and the store of its rows in the results folder."""
+    sources = open_sources(request)
+    begin_with_bundled(request.results)
+    if sources.dataset.folder_title:
+        sources = with_stored_name(sources, stores_below(request.results))
+    return sources, Store(request.results / sources.dataset.store_name)
+
+
+def measured_before(request: Request) -> bool:
+    """Return whether the results folder may have finished cells: own rows of the dataset's name."""
+    shards = (request.results / request.dataset.partition(":")[0] / "per_image").glob("*.parquet")
+    return any(not path.name.startswith(SHIPPED) for path in shards)
+
+
+def open_matrix(request: Request) -> Matrix:
+    """Plan the cells of a request and find those that its results folder does not have yet."""
+    if request.timing and request.packs:
+        raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
+    Part.of(request.part)  # a text that is none is refused before anything is opened
+    packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
+    points = parse_points(request.points)
+    recorded = not request.timing
+    selection = select(request.codecs, points, packs, recorded, request.skip_missing, request.draws)
+    sources, store = open_stored(request)
+    selection = _for_images(selection, sources.images, request)
+    return matrix_of(request, sources, selection, store)
+
+
+def matrix_of(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
+    """Return the cells of a selection, and those that the store lacks as it is now."""
+    generations = request.generations or 1
+    part = Part.of(request.part)
+    cells = plan(selection.contenders, sources.dataset.name, sources.images, generations, part)
+    stored = store.read()
+    done = stored.done(request.timing) & {key for cell in cells for key in cell.keys}
+    if request.keep and (lost := stored.without_stream(store, done, request.timing)):
+        done -= lost
+        warnings.warn(
+            f"{len(lost)} cells of {store.folder} have lost their streams (missing, or not of the "
+            "recorded size) and are to do again; `bench run --no-keep` counts them as done",
+            DamagedResults,
+            stacklevel=2,
+        )
+    to_do = tuple(cell for cell in cells if not done or not done.issuperset(cell.keys))
+    return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
+
+
+def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
+    """Skip codecs whose pack lacks images; `Unavailable` for one asked for by name, or for all."""
+    kept: list[Contender] = []
+    skipped = list(selection.skipped)
+    for contender in selection.contenders:
+        spec = contender.spec
+        if issubclass(codec_class(spec), TakesDataset):
+            load_codec(spec).require_distinct([image.file.name for image in images])
+        once = request.generations and (
+            contender.pack or issubclass(codec_class(spec), DeclaresSizes)
+        )
+        if reason := ONCE if once else lacking(contender, images):
+            skipped.append(Skipped(spec.text, reason))
+        if not reason or (not once and plan([contender], "", images)):
+            kept.append(contender)
+        elif request.codecs != ALL and not request.skip_missing:
+            raise cannot_run(spec.text, reason, len(request.codecs))
+    if not kept and skipped:
+        reasons = "; ".join(f"{codec}: {why}" for codec, why, _ in skipped)
+        raise Unavailable(f"none of the codecs can run here: {reasons}")
+    return Selection(tuple(kept), tuple(skipped))

@@ -13,6 +13,7 @@ from benchmark.codec import CODING, Codec, DeclaresSizes, Pixels, Setting, offer
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
 from benchmark.measure.cells import Cell, Rescore, Task
+from benchmark.measure.decode_again import reconstruct
 from benchmark.measure.execute import (
     Enter,
     Failed,
@@ -23,7 +24,6 @@ from benchmark.measure.execute import (
     ignore_stages,
     work_of,
 )
-from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.registry import scored_by_image

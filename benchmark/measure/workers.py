@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import BenchError, UsageError
 from benchmark.measure.execute import Failed, Stage
+from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.private_folder import mark_as_own, sweep
 from benchmark.system.processes import end_tree, terminal_blocked, work_for
 from benchmark.system.programs import ending, require_posix
-from benchmark.system.settings import worker_environment
+from benchmark.system.settings import ONE_THREAD, worker_environment
 
 if sys.platform == "win32":
     from multiprocessing.context import SpawnContext as WorkerContext
@@ -33,19 +34,26 @@ ENDING_SECONDS = 2.0  # between a request to end and the end
 LOADING_SECONDS = 60.0
 
 
+def loaded_first() -> list[str]:
+    """Return the modules that the server of workers imports."""
+    metrics = (*METRICS.values(), *FEATURE_SPACES.values())
+    targets = dict.fromkeys(metric.target.partition(":")[0] for metric in metrics)
+    return ["benchmark.datasets.image", "benchmark.measure.workbench", *targets]
+
+
 @cache
 def worker_context() -> WorkerContext:
     """Return the context that starts workers; the first call begins to load what they need.
 
-    A server process imports that once (`preload`) and forks workers off itself. Temporary folders
+    A server process imports that once and forks workers off itself. Temporary folders
     of processes that were killed earlier are removed. Raises `UsageError` where $TMPDIR has too
     long a path, `Unavailable` on Windows.
     """
     require_posix()
     context = WorkerContext()
-    context.set_forkserver_preload([f"{__package__}.preload"])
+    context.set_forkserver_preload(loaded_first())
     mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
-    with _without_current_folder():
+    with _environment_of_server():
         resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
         with terminal_blocked():  # the server ends with this process, not with the terminal
             _start_server()
@@ -54,16 +62,18 @@ def worker_context() -> WorkerContext:
 
 
 @contextmanager
-def _without_current_folder() -> Iterator[None]:
-    """Have new interpreters import nothing from the current folder, where a random.py may be."""
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
+def _environment_of_server() -> Iterator[None]:
+    """Have new interpreters compute in one thread, and import nothing from the current folder."""
+    chosen = {**ONE_THREAD, SAFE_PATH: "1"}  # where a random.py may be
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
     try:
         yield
     finally:
-        del os.environ[SAFE_PATH]
-        if before is not None:
-            os.environ[SAFE_PATH] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def _start_server() -> None:

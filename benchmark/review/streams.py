@@ -17,7 +17,7 @@ from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
 from benchmark.measure.cells import plan
-from benchmark.measure.decoders import Decoder, decode_all
+from benchmark.measure.decode_again import Decoder, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request

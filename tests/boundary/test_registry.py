@@ -7,7 +7,8 @@ from baselines.compressai import weights
 from benchmark import registry
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
-from benchmark.measure.select import every_codec, parse_points, select
+from benchmark.measure.request import parse_points
+from benchmark.measure.select import every_codec, select
 from benchmark.registry import ALIASES, DISTRIBUTION_METRICS, METRICS, dataset_opener, metric_class
 from benchmark.rows.schema import metric_names
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve

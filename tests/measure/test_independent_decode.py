@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.measure.decoders import decode_all
+from benchmark.measure.decode_again import decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.independent_decode import (
     AuditOptions,
@@ -15,9 +15,9 @@ from benchmark.measure.independent_decode import (
     kept_streams,
     verify_kept,
 )
-from benchmark.measure.matrix import open_matrix
 from benchmark.measure.record import Recorder
 from benchmark.measure.request import Request
+from benchmark.measure.select import open_matrix
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store

@@ -6,11 +6,12 @@ seconds; "start", number of the task, second; "end", number, second, seconds of 
 """
 
 import csv
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from benchmark.codec import Setting
+from benchmark.codec import CodecInfo, Setting
 from benchmark.commands import output
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.cells import Cell
@@ -28,9 +29,13 @@ STARTED = {"first_run": 17, "slow_and_fast_codecs": 52, "slow_user_codec": 10}
 AT_THE_END = 3.0  # seconds that more or less are no mistake
 
 
+INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
+NUMBERS = count()  # of images
+
+
 def cell(codec, setting, pixels):
-    source = Source(ImageFile("a.png", Path("a.png")), "0" * 64, pixels, 1, False)
-    return Cell(CodecSpec(codec, ()), None, Setting("quality", setting), "sample", source)
+    source = Source(ImageFile("a.png", Path("a.png")), f"{next(NUMBERS):064}", pixels, 1, False)
+    return Cell(CodecSpec(codec, ()), INFO, Setting("quality", setting), "sample", source)
 
 
 def coded(task, seconds):
@@ -53,13 +58,13 @@ def replayed(path):
             if kind == "task":
                 codec, setting, pixels, seconds = fields
                 tasks.append(cell(codec, float(setting), int(pixels)))
-                expected[id(tasks[-1])] = float(seconds) if seconds else None
+                expected[tasks[-1].key] = float(seconds) if seconds else None
             elif kind == "start":
                 events.append((float(fields[1]), Started(tasks[int(fields[0])])))
             elif kind == "end":
                 events.append((float(fields[1]), coded(tasks[int(fields[0])], float(fields[2]))))
     clock = Clock()
-    pace = Pace(tasks, lambda task: expected[id(task)], clock)
+    pace = Pace(tasks, lambda task: expected[task.key], clock)
     end, result = events[-1][0], []
     for second in range(int(end)):
         while events and events[0][0] <= second:

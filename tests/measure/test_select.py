@@ -6,7 +6,8 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.errors import BadOption
-from benchmark.measure.select import parse_points, select
+from benchmark.measure.request import parse_points
+from benchmark.measure.select import select
 from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES

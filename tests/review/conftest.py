@@ -6,8 +6,8 @@ import pytest
 
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.cells import plan
-from benchmark.measure.request import Request
-from benchmark.measure.select import parse_points, select
+from benchmark.measure.request import Request, parse_points
+from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.review.review import ReviewRequest, review
 from benchmark.rows.codecs import NamedCodecs

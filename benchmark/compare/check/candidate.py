@@ -14,7 +14,7 @@ from benchmark.compare.check.pairing import NotComparable, RowSet, settings_of, 
 from benchmark.compare.check.request import CheckRequest
 from benchmark.compare.check.row_sets import read_rows
 from benchmark.errors import UnknownName, UsageError
-from benchmark.measure.matrix import open_matrix, open_sources, with_stored_name
+from benchmark.measure.select import open_matrix, open_sources, with_stored_name
 from benchmark.registry import (
     CODECS,
     DATASETS,
@@ -26,9 +26,9 @@ from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, 
 from benchmark.system.settings import isolated, use_device
 
 if TYPE_CHECKING:
-    from benchmark.measure.matrix import Matrix, Sources
     from benchmark.measure.record import Outcome
     from benchmark.measure.request import Request
+    from benchmark.measure.select import Matrix, Sources
 
     Measures = Callable[[Request, Matrix, Sequence[str]], Outcome]
 

@@ -11,9 +11,9 @@ from benchmark.errors import BenchError
 from benchmark.measure.cells import Rescore
 from benchmark.measure.execute import Failed
 from benchmark.measure.local import Finished, carry_out
-from benchmark.measure.matrix import open_sources
 from benchmark.measure.record import Progress
 from benchmark.measure.request import Request
+from benchmark.measure.select import open_sources
 from benchmark.measure.workbench import Conditions
 from benchmark.registry import DATASETS, metric_named
 from benchmark.rows.packs.contents import row_of

@@ -11,7 +11,7 @@ from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
-from benchmark.measure.matrix import sources_of
+from benchmark.measure.select import sources_of
 from benchmark.measure.workers import worker_context
 from benchmark.registry import is_brought
 from benchmark.rows.codecs import EVERY, NamedCodecs

@@ -12,8 +12,8 @@ from benchmark.compare.interval import change_interval
 from benchmark.compare.panel import Panel, measured_panel, records
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.measure.matrix import open_stored
 from benchmark.measure.request import Request
+from benchmark.measure.select import open_stored
 from benchmark.metrics.measure import Measure
 from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.reduce import summarise_with_distributions

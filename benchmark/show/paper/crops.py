@@ -14,8 +14,8 @@ from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of
-from benchmark.measure.matrix import sources_of
-from benchmark.measure.reconstruct import reconstruct_all
+from benchmark.measure.decode_again import reconstruct_all
+from benchmark.measure.select import sources_of
 from benchmark.metrics.measure import Measure
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run

@@ -14,7 +14,7 @@ from benchmark.codec import Setting
 from benchmark.compare.match import FARTHEST
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of
-from benchmark.measure.select import parse_points
+from benchmark.measure.request import parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.editions import edition_rows

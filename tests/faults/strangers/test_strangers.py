@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import BadPack, BenchError, DamagedResults, UnknownName, UsageError
-from benchmark.measure.matrix import open_matrix
 from benchmark.measure.request import Request
-from benchmark.measure.select import select
+from benchmark.measure.select import open_matrix, select
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.packs.contents import import_pack

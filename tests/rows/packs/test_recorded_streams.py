@@ -12,9 +12,8 @@ from benchmark.datasets.dataset import ImageFile
 from benchmark.errors import ImageRefused, Unavailable, UsageError
 from benchmark.measure.cells import Contender, lacking, plan
 from benchmark.measure.local import Finished, carry_out
-from benchmark.measure.matrix import open_matrix
 from benchmark.measure.request import Request
-from benchmark.measure.select import ALL, select
+from benchmark.measure.select import ALL, open_matrix, select
 from benchmark.rows.packs.pack import Recorded, open_pack
 from benchmark.spec import load_codec
 from support.files.noise import effect_noise
