@@ -1,4 +1,4 @@
-"""Measure on a GPU what a CPU cannot show, and write the table of docs/gpu.md.
+"""Measure on a GPU what a CPU cannot show; write the table of docs/experiments/gpu.md.
 
     tools/on_gpu.sh                                   every part
     tools/on_gpu.sh --only coding,metrics             these parts
@@ -59,7 +59,7 @@ from benchmark.system.machine import commit, machine
 from benchmark.system.settings import isolated, use_device
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "gpu.md"
+PAGE = ROOT / "docs" / "experiments" / "gpu.md"
 MARKS = "<!-- measured -->", "<!-- end -->"  # of the page's part that is written here
 PACKAGES = ("torch", "compressai", "pytorch-fid", "numpy", "constriction")
 SIZES = ("micro", "mini", "small", "full")
@@ -249,7 +249,7 @@ def _metric(conditions: Conditions, name: str) -> Result:
             largest = max(largest, difference if np.isfinite(difference) else np.inf)
     except (Unavailable, NotMeasurable) as reason:
         return Result(f"absent: {reason}", absent=True)
-    return Result(f"largest relative difference {largest:.1e}", passed=largest <= TOLERANCE)
+    return Result(f"{largest:.1e}", passed=largest <= TOLERANCE)
 
 
 def exchange(conditions: Conditions) -> Cells:
@@ -468,7 +468,7 @@ def _trained(conditions: Conditions, size: str, precision: str) -> Result:
     rate = _repeated(learner.update, conditions.device, 0 if conditions.small else 5)
     memory = f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if gpu else ""
     crops = f"{stage.batch} x {stage.crop_px} px"
-    return Result(f"{learner.precision}: {rate:.2f} steps of {crops} per second{memory}")
+    return Result(f"{rate:.2f} steps of {crops} per second{memory}")
 
 
 PARTS = {
@@ -522,18 +522,19 @@ def table(record: Mapping[str, Any]) -> list[str]:
     lines = [
         *(MARKS[0], f"{described['device']}; {described['machine']}; {versions};"),
         *(f"commit {described['commit'][:12]}; images: {described['images']}.", ""),
-        *("| part | case | measured | claim |", "|---|---|---|---|"),
+        *("| part | measured |", "|---|---|"),
     ]
-    claims = {True: "holds", False: "**does not hold**", None: ""}
     for part, results in record["parts"].items():
         absent = [key for key, row in results.items() if row.get("absent")]
-        for key, row in results.items():
-            if key not in absent:
-                shown = f"failed: {row['failed']}" if "failed" in row else row["shown"]
-                lines.append(f"| {part} | {key} | {shown} | {claims[row.get('passed')]} |")
-        if absent:
-            lines.append(f"| {part} | {', '.join(absent)} | absent | |")
+        cells = [_cell(key, row) for key, row in results.items() if key not in absent]
+        cells += [f"absent: {', '.join(absent)}"] if absent else []
+        lines.append(f"| {part} | {'; '.join(cells)} |")
     return [*lines, MARKS[1]]
+
+
+def _cell(key: str, row: Mapping[str, Any]) -> str:
+    shown = f"failed: {row['failed']}" if "failed" in row else row["shown"]
+    return f"{key}: {shown}{' **does not hold**' if row.get('passed') is False else ''}"
 
 
 def main() -> int:
