@@ -9,8 +9,8 @@ Compression with Implicit Local Likelihood Models" (ICML 2023). Network and entr
 of its authors' package, neuralcompression, which codes with CompressAI's range coder; the sweep
 holds the qualities whose weight files are present. Images are padded by reflection to multiples of
 64 and decoded pictures rounded as the authors' evaluation does it, for images of any size. The
-package is installed alone (`INSTALL`): coding needs none of its requirements, of which several
-cannot be met beside this project's.
+package is installed with one of its requirements (`INSTALL`): coding needs no other, of which
+several cannot be met beside this project's.
 
 What chooses the entropy coder's tables is computed in floating point, on the CPU in encoder and
 decoder alike: a stream decodes with the same versions, number of threads and kind of processor, and
@@ -19,13 +19,10 @@ what it decoded once more, and refuses a stream that does not come out again. Th
 except where it turns a symbol into another that is coded with as many bits.
 """
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +36,7 @@ from baselines.compressai.weights import (
     present,
 )
 from benchmark.codec import CodecInfo, Pixels, require_options
-from benchmark.errors import CorruptStream, Unavailable, UsageError
+from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
 from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.registry import require_release
 from benchmark.system.digest import file_sha256, require_recorded
@@ -56,14 +53,13 @@ MOST_SYMBOL = 1 << 24  # float32 has no odd number beyond; nor does CompressAI e
 # rate is e times as large (MS-SSIM: by 2.9 dB).
 PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
 RELEASE = "0.3.1"
-INSTALL = f"pip install --no-deps neuralcompression=={RELEASE}"
+INSTALL = f"pip install fvcore && pip install --no-deps neuralcompression=={RELEASE}"
 ADDRESS = "https://dl.fbaipublicfiles.com/NeuralCompression/2023-muckley-msillm"
 # Rates that qualities 1 to 6 were trained for, in bits per pixel, as file names have them.
 TARGETS = {1: "0.035", 2: "0.07", 3: "0.14", 4: "0.3", 5: "0.45", 6: "0.9"}
 STEMS = {"published": "msillm", "no-gan": "noganms"}  # first part of file names, by `weights`
 WEIGHTS = (*STEMS, "random")  # what the option may be
 RANDOM_SEED = 0
-COUNTER = "neuralcompression.functional._count_flops"  # the only module that imports fvcore
 KEPT_NETWORKS = len(TARGETS)  # 0.7 GB each: all qualities of a run, since each image asks for all
 
 
@@ -88,7 +84,7 @@ class MSILLM(ZooCodec):
 
     def __init__(self, *, weights: str = "published") -> None:
         require_options(self.name, weights=(weights, WEIGHTS))
-        require_release("msillm", "neuralcompression", RELEASE, INSTALL)
+        require_package()
         self._weights, self._device = weights, chosen_device()
         super().__init__(find_sources(weights, self._device), network)
 
@@ -216,7 +212,7 @@ def network(source: NetworkSource) -> Any:
     """
     import torch
 
-    with _importable():
+    with importable():
         from neuralcompression.models import HiFiCAutoencoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED + source.quality)
@@ -236,6 +232,14 @@ def network(source: NetworkSource) -> Any:
     return made
 
 
+def require_package() -> None:
+    """Raise `Unavailable` where neuralcompression is absent, or fvcore, which it imports."""
+    require_release("msillm", "neuralcompression", RELEASE, INSTALL)
+    if find_spec("fvcore") is None:
+        reason = Reason("package", "fvcore", INSTALL)
+        raise Unavailable(f"msillm needs the Python package fvcore: run `{INSTALL}`", reason)
+
+
 def _file_name(weights: str, quality: int) -> str:
     """Return the name under which a network is published.
 
@@ -243,14 +247,3 @@ def _file_name(weights: str, quality: int) -> str:
     'noganms_target_0.035bpp.ckpt'
     """
     return f"{STEMS[weights]}_target_{TARGETS[quality]}bpp.ckpt"
-
-
-@contextmanager
-def _importable() -> Iterator[None]:
-    """Prepare the import of neuralcompression where fvcore, which it counts with, is absent."""
-    with importable():
-        if find_spec("fvcore") is None and COUNTER not in sys.modules:
-            stand_in = ModuleType(COUNTER)
-            stand_in.count_flops = None  # type: ignore[attr-defined]
-            sys.modules[COUNTER] = stand_in
-        yield

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
@@ -222,9 +223,11 @@ class Learner:
         named = dict(self.network.named_parameters())
         means, weights = list(self._mean.values()), [named[name].data for name in self._mean]
         decay = min(self._recipe.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(means, weights, 1 - decay)
+        move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        move(means, weights, self.step)
         if self.step + 1 == self.stage.steps:
-            torch._foreach_copy_(weights, means)
+            for weight, mean in zip(weights, means, strict=True):
+                weight.copy_(mean)
 
     @contextmanager
     def with_mean(self) -> Iterator[None]:
@@ -274,14 +277,12 @@ class Learner:
 
 def _compiled(network: nn.Module, folder: Path | None) -> Any:
     """Return the network compiled, by what the run's folder keeps of an earlier call."""
-    from torch._dynamo import config as graphs
-    from torch._inductor import config
-
     if folder is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.absolute() / "compiled"))
     # A block is compiled for each size, again in the stage in float32; torch stops at eight.
-    graphs.recompile_limit = max(graphs.recompile_limit, 64)
-    # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
-    if hasattr(config.triton, "mix_order_reduction"):
-        config.triton.mix_order_reduction = False
-    return torch.compile(network)
+    # With `mix_order_reduction`, torch 2.11 fails an assertion of its own on networks of this kind
+    # on a GPU.
+    options = {"triton.mix_order_reduction": False}
+    return torch.compile(  # type: ignore[call-overload]  # of which torch declares too few
+        network, options=options, recompile_limit=64
+    )

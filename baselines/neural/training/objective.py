@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.neural.inference import has_bfloat16
 from baselines.neural.network import Network
@@ -234,6 +234,6 @@ class StageObjective:
             self._adversary.load_state(state)
 
 
-def uncompiled(network: Wrapped) -> Wrapped:
+def uncompiled(network: nn.Module) -> Any:
     """Return the network behind `torch.compile`, for passes whose shapes would compile it anew."""
-    return getattr(network, "_orig_mod", network)
+    return network if isinstance(network, Network) else next(network.children())

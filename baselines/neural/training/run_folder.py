@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import folders_to_synchronise, replacing, synchronise, write_file
@@ -77,8 +76,7 @@ class StateWriter:
         This waits for the writing of the state before.
         """
         self.finish()
-        copy = tree_map_only(Tensor, copied, state)
-        self._last = self._thread.submit(save_state, self._run, copy, STATE, milestone)
+        self._last = self._thread.submit(save_state, self._run, copied(state), STATE, milestone)
 
     def finish(self) -> None:
         """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
@@ -87,9 +85,13 @@ class StateWriter:
             last.result()
 
 
-def copied(tensor: Tensor) -> Tensor:
-    """Return a copy on the CPU."""
-    return tensor.detach().to("cpu", copy=True)
+def copied(state: Any) -> Any:
+    """Return a state, of dicts, lists and tuples, with a copy of each tensor on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, Mapping):
+        return {name: copied(part) for name, part in state.items()}
+    return type(state)(map(copied, state)) if isinstance(state, list | tuple) else state
 
 
 def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.training.learner import Learner
@@ -28,7 +28,6 @@ from benchmark.errors import UsageError
 
 LEAST_PX = 64  # of a crop that any network takes
 FIRST_STEPS, TIMED_STEPS = 5, 5  # the first ones also allocate, compile and are recorded
-aten = torch.ops.aten
 
 
 class StageTrial(NamedTuple):
@@ -119,6 +118,15 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     return StageTrial(stage.kind, stage.steps, memory.most, flops.get_total_flops() / 4, None)
 
 
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield what is in lists, tuples and dicts, at any depth."""
+    if isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
 class _SameCrops(NamedTuple):
     pixels: Tensor
 
@@ -131,28 +139,29 @@ class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, modules: set[nn.Module]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._known: set[int] = set()
+        self._known: set[StorageWeakRef] = set()
         tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
         self.most = self._now = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it allocates."""
-        kind, kwargs = func.overloadpacket, kwargs or {}
+        name, kwargs = func.name(), kwargs or {}
         # What an objective draws on the CPU stays real: it decides what is run.
-        fake = any(isinstance(value, FakeTensor) for value in tree_leaves((args, kwargs)))
-        if kind is aten.lift_fresh and not fake:
+        fake = any(isinstance(value, FakeTensor) for value in _leaves((args, kwargs)))
+        if name == "aten::lift_fresh" and not fake:
             return args[0]
-        if kind is aten._local_scalar_dense and not fake:
+        if name == "aten::_local_scalar_dense" and not fake:  # of `item`
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        for value in tree_leaves(result):
+        for value in _leaves(result):
             if isinstance(value, FakeTensor):
                 self._count(value.untyped_storage())
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+        key: Any = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        size = storage.nbytes()
         if key in self._known:
             return
         self._known.add(key)

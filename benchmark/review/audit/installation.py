@@ -1,11 +1,11 @@
 """Examine this machine: what runs on it, and what is missing for the rest. No printing."""
 
-import ast
 import os
 import platform
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -81,12 +81,10 @@ def _entries(
 
 
 def _title(target: str, of_module: bool = False) -> str:
-    """Return the first sentence of the docstring of `module:object`, without importing it."""
-    module, _, name = target.partition(":")
-    tree = ast.parse(Path(ROOT, *module.split(".")).with_suffix(".py").read_bytes())
-    named = (node for node in tree.body if getattr(node, "name", "") == name)
-    node = tree if of_module else next(named)
-    text = ast.get_docstring(node) or ""  # type: ignore[arg-type]
+    """Return the first sentence of the docstring of `module:object`, or of the module."""
+    path, _, name = target.partition(":")
+    module = import_module(path)
+    text = (module if of_module else getattr(module, name)).__doc__ or ""
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
 
 
