@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +32,18 @@ NOUNS = {
     "worker",
     "compressai",
 }  # also formats and packages
+
+
+# Private parts of other packages that have no public like, by the name that is used.
+UNAVOIDABLE = {
+    "torch._subclasses.fake_tensor": "sizes without memory; torch documents it under this name",
+    "torch.utils._python_dispatch": "what each operation allocates; documented likewise",
+    "_int_mm": "torch's only product of int8 matrices that sums in 32 bits",
+    "_exit": "os._exit, documented: the end of a process that was forked",
+}
+NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}  # documented
+# They import and parse files of users, as the documentation of importlib shows it.
+OF_USERS = {"benchmark/plugins.py", "baselines/named_files.py"}
 
 
 def name_of(source: Path) -> str:
@@ -151,6 +164,61 @@ def test_no_sentence_of_our_own_is_parsed():
         for source in SOURCES
         for number, line in enumerate(source.read_text().splitlines(), 1)
         if parsed.search(line)
+    ]
+    assert not wrong
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def private_imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the private modules and names that a file imports from other packages."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in getattr(node, "names", ())]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module]
+        elif isinstance(node, ast.Import):
+            modules, names = names, []
+        else:
+            continue
+        if modules[0].partition(".")[0] not in ("benchmark", "baselines", "rdrbench"):
+            yield from (name for name in modules if any(map(is_private, name.split("."))))
+            yield from filter(is_private, names)
+
+
+def own_names(tree: ast.Module) -> set[str]:
+    """Return the private names that a file defines."""
+    defined = (name for node in ast.walk(tree) for name in defined_names(node))
+    return {name for name in defined if is_private(name)}
+
+
+def test_no_private_part_of_another_package_is_used():
+    own = {name for source in SOURCES for name in own_names(tree_of(source))}
+    wrong = []
+    for source in SOURCES:
+        used = {*private_imports(tree_of(source))}
+        used |= {
+            node.attr
+            for node in ast.walk(tree_of(source))
+            if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own
+        }
+        wrong += [f"{name_of(source)}: {name}" for name in used - NAMED_TUPLE - UNAVOIDABLE.keys()]
+    assert not wrong
+
+
+def test_no_module_is_invented_and_no_source_parsed_but_for_files_of_users():
+    trick = re.compile(
+        r"^\s*import ast\b|from ast import|meta_path|path_hooks|ModuleType\("
+        r"|sys\.modules(?:\[[^]]*\] = |\.(?:update|setdefault|pop)|\s*\|=)|del sys\.modules"
+        r"|= sys\.modules\["
+    )
+    wrong = [
+        f"{name_of(source)}:{number}: {line.strip()}"
+        for source in SOURCES
+        if name_of(source) not in OF_USERS
+        for number, line in enumerate(source.read_text().splitlines(), 1)
+        if trick.search(line)
     ]
     assert not wrong
 

@@ -43,9 +43,7 @@ def test_without_the_package_or_with_another_release_it_is_unavailable(monkeypat
 
     for version in (absent, lambda _: "0.4.0"):
         monkeypatch.setattr("importlib.metadata.version", version)
-        with pytest.raises(
-            Unavailable, match="run `pip install fvcore && pip"
-        ):
+        with pytest.raises(Unavailable, match="run `pip install fvcore && pip"):
             MSILLM(weights="random")
 
 
