@@ -47,7 +47,8 @@ def _verb(name: str, more: str, text: str) -> None:
                 require_inside(request.results, folder / name)
             for path in write_figure(name, made, folder, command_line(context)):
                 print(path)
-        print(*made.sentences, sep="\n", end="\n" * bool(made.sentences))
+        for sentence in made.sentences:
+            print(sentence)
 
     verb.__doc__ = text
     figures.verb(name)(verb)

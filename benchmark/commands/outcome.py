@@ -115,7 +115,7 @@ def print_outcome(
     )
     if ranked:
         results = store.folder.parent
-        option = f" --results {results}" * (str(results) != "results")
+        option = "" if str(results) == "results" else f" --results {results}"
         print(f"figures and tables: bench report --dataset {dataset.name}{option}")
 
 

@@ -259,7 +259,9 @@ def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
     """Yield a line for each source, rule and doubt."""
     lines: dict[str, None] = {}
     for p in points:
-        where = f"{p.source}: {p.reference}" + f", doi:{p.doi}" * bool(p.doi)
+        where = f"{p.source}: {p.reference}"
+        if p.doi:
+            where += f", doi:{p.doi}"
         of_values = p.rule and f"rule: {p.rule}", p.doubt and f"doubt: {p.doubt}"
         lines |= dict.fromkeys((where, *of_values))
     yield from filter(None, lines)

@@ -106,8 +106,10 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
-    dropped = counted(summary.dropped, "image") + " that not every point has left out"
-    print(f"\n{stored.name}: {images}, {codecs}" + f"; {dropped}" * bool(summary.dropped))
+    line = f"\n{stored.name}: {images}, {codecs}"
+    if summary.dropped:
+        line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
+    print(line)
     print_ranking(report.ranking, summary, report.measures, table)
     if report.attribution is not None:
         output.print_table(report.attribution)

@@ -99,28 +99,6 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
 
 
-def codecs_table(summary: Summary) -> Table:
-    """Return a row for each codec variant: its version, caveats, network, devices and call."""
-    editions = {point.label: point.edition for point in summary.points}
-
-    def cell(place: int, edition: Edition) -> str:
-        return training_cells(edition)[place]
-
-    columns = [
-        Column("codec", "label"),
-        Column(
-            "version or checkpoint",
-            lambda e: f"{e.version}; recorded elsewhere" if e.recorded else e.version,
-        ),
-        Column("caveat", lambda edition: "; ".join(edition.caveats)),
-        *(Column(name, partial(cell, place)) for place, name in enumerate(NETWORK_HEADERS)),
-        Column("device", lambda edition: ", ".join(edition.devices)),
-        Column("call", "command"),
-        Column("what is timed", "timed"),
-    ]
-    return Table.of(columns, editions.values(), chosen_notes(editions)).filled(always=3)
-
-
 def training_cells(edition: Edition) -> tuple[str, str, str, str]:
     """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
     kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)

@@ -26,7 +26,6 @@ from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import Limit, limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
-from benchmark.show.report.details import page_sections
 from benchmark.show.report.report import PAGE, PICTURES, Report
 from benchmark.show.report.request import ReportRequest
 from benchmark.system.atomic import write_files
@@ -95,7 +94,7 @@ def write_page(
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
-        sections=page_sections(summary, report.ranking, report.deltas, report.means, report.gaps),
+        sections=report.sections,
         facts=_facts(summary, stored.runs),
         neighbours=[
             label

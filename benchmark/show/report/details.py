@@ -1,7 +1,7 @@
 """Texts of a report: the short one, its details, and the sections that a page shows of it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,7 +15,6 @@ from benchmark.show.figures.texts import Drawing
 from benchmark.show.means import (
     NETWORK_HEADERS,
     chosen_notes,
-    codecs_table,
     draws_table,
     training_cells,
 )
@@ -48,7 +47,12 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     Column("encode, most memory (MB)", _scaled("encode_peak_bytes", 1e-6), ".0f"),
     Column("decode, most memory (MB)", _scaled("decode_peak_bytes", 1e-6), ".0f"),
     Column("real / estimated bits", REAL_TO_ESTIMATED, ".4f"),
+    Column("device", lambda codec: ", ".join(codec["devices"])),
+    Column("call", "command"),
 )
+# Of these, a page has
+PAGE_CODECS = ("codec", "version", "origin", "caveat", *NETWORK_HEADERS, "device", "call", "timed")
+IN_RECORD = ("device", "call")  # and not in the text
 
 
 def source_sentences(facts: SourceFacts | None) -> list[str]:
@@ -104,7 +108,7 @@ def details_record(
         "anchor": anchor,
         "protocols": dict(summary.protocols_in_use),
         "sources": sources and {**sources._asdict(), "sentences": source_sentences(sources)},
-        "codecs": [_codec(summary, label) for label in summary.labels],
+        "codecs": codec_records(summary),
         "builds": list(mixed_sentences(summary)),
         "figures": {
             name: {"caption": drawing.caption, "details": list(drawing.details)}
@@ -115,6 +119,19 @@ def details_record(
         "runs": len(stored.runs),
         "last_run": {name: last[name] for name in LAST_RUN if name in last},
     }
+
+
+def codec_records(summary: Summary) -> list[dict[str, Any]]:
+    """Return what is known of each codec variant: version, origin, costs, training, call."""
+    return [_codec(summary, label) for label in summary.labels]
+
+
+def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
+    """Return a row for each of `codec_records`, of the columns of these names that have values."""
+    columns = [column for column in CODEC_COLUMNS if column.name in names]
+    notes = chosen_notes(codec["codec"] for codec in codecs)
+    table = Table.of(columns, codecs, notes, absent="").filled()
+    return table._replace(words=len(table.headers))
 
 
 def _codec(summary: Summary, label: str) -> dict[str, Any]:
@@ -147,9 +164,7 @@ def details_text(
     intro = f"{counted(record['images'], 'image')}. {bpp}."
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; left out: {dropped}."
-    codecs = record["codecs"]
-    notes = chosen_notes(codec["codec"] for codec in codecs)
-    table = Table.of(CODEC_COLUMNS, codecs, notes, absent="").filled()
+    shown = {column.name for column in CODEC_COLUMNS} - {*IN_RECORD}
     figures = [
         section(name, name, " ".join([figure["caption"], *figure["details"]]))
         for name, figure in record["figures"].items()
@@ -163,7 +178,7 @@ def details_text(
             "Protocols",
             ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items()),
         ),
-        section("codecs", "Codecs", table._replace(words=len(table.headers)), record["builds"]),
+        section("codecs", "Codecs", codecs_table(record["codecs"], shown), record["builds"]),
     ]
     if figures:
         parts.append(section("figures", "Figures", *figures))
@@ -243,7 +258,7 @@ def page_sections(
         section("ranking", "Ranking", ranking_heading(ranking), ranking_table(ranking)),
         section("bd_rates", "BD-rates", *rates),
         section("means", "All points", means),
-        section("codecs", "Codecs", codecs_table(summary)),
+        section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
         section("missing", "Failed and left out", *missing),
     )
     return {of.heading.kind: of for of in known}

@@ -46,12 +46,14 @@ from benchmark.show.means import means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
+    page_sections,
     report_text,
     source_sentences,
 )
 from benchmark.show.report.gaps import Gap, counts_of, left_out
 from benchmark.show.report.request import ReportRequest
 from benchmark.show.report.tables import attribution_files
+from benchmark.show.sections import Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.atomic import replacing, require_inside, write_file
 from benchmark.system.digest import file_sha256
@@ -172,7 +174,7 @@ class Report:
     stored: DatasetResults
     measures: Sequence[Measure]  # those asked for
     measured: Sequence[Measure]  # those that have values
-    means: Table
+    sections: Mapping[str, Section]  # that a page shows, by kind
     deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
     overlays: Mapping[str, Overlay]  # published curves by metric column
     ranking: Ranking
@@ -283,7 +285,8 @@ def _write(
     kept = report_set.replace(files, command)
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
-        stored, measures, measured, means, deltas, over, ranking, attributed,
+        stored, measures, measured, page_sections(summary, ranking, deltas, means, gaps),
+        deltas, over, ranking, attributed,
         [folder / name for name in ("report.md", *attribution)], len(drawings), gaps,
         [*about_sources, *of_published, *changed], anchor, earlier_page,
     )  # fmt: skip

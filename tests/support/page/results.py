@@ -24,10 +24,11 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.stored import read_results
 from benchmark.rows.summarise import summarise
 from benchmark.show.bd_tables import compare_all
-from benchmark.show.means import codecs_table, means_table
+from benchmark.show.means import means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import page_request, write_page
+from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
 from benchmark.show.report.gaps import left_out
 from benchmark.show.report.report import Report, ReportSet
 from benchmark.show.sections import section
@@ -95,8 +96,9 @@ def make_page(
     means = means_table(stored.summary, measures)
     ranking = rank_by_bd_rate(stored.summary, measures, "jpeg")
     gaps = left_out(stored.summary, measures, stored.runs)
+    sections = page_sections(stored.summary, ranking, deltas, means, gaps)
     report = Report(
-        stored, measures, measures, means, deltas, over, ranking, gaps=gaps, anchor="jpeg"
+        stored, measures, measures, sections, deltas, over, ranking, gaps=gaps, anchor="jpeg"
     )
     wanted = page_request(images, results, None, dataset)
     quiet = nullcontext(lambda state: None)
@@ -117,6 +119,7 @@ def make_page_of_sets(path: Path) -> list[float]:
         rows = rows.append_column(name, column)
     summary = summarise(rows, {"coding": CODING, fid.column: "fid256/x"})
     [point] = summary.points
+    codecs = codecs_table(codec_records(summary), PAGE_CODECS)
     means = Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2)
     content = Content(
         dataset="sets",
@@ -131,7 +134,7 @@ def make_page_of_sets(path: Path) -> list[float]:
             "ranking": section("ranking", "Ranking"),
             "bd_rates": section("bd_rates", "BD-rates", "No BD-rates."),
             "means": section("means", "All points", means),
-            "codecs": section("codecs", "Codecs", codecs_table(summary)),
+            "codecs": section("codecs", "Codecs", codecs),
             "missing": section("missing", "Failed and left out", "Nothing failed or is left out."),
         },
         facts=(),
