@@ -221,7 +221,7 @@ def bd(
       bench bd vtm.csv mine.json
       bench bd VTM:CompressAI mine.csv --metrics psnr
     """
-    from benchmark.commands.compare_tables import bd_records, bd_table
+    from benchmark.commands.compare_tables import form_records, form_table
     from benchmark.compare.curves import curve_of
     from benchmark.compare.published.registry import read_curve
     from benchmark.metrics.measure import Measure
@@ -235,7 +235,7 @@ def bd(
         columns = measure.column, measure.published
         series = [curve.series.get(columns[0]) or curve.series.get(columns[1]) for curve in curves]
         if all(series):
-            records += bd_records(
+            records += form_records(
                 measure, *(curve_of(*known, measure) for known in series if known)
             )
         elif metrics:
@@ -247,4 +247,4 @@ def bd(
         output.print_json({"anchor": first, "test": second, "rows": records})
     else:
         print(f"{second} against {first}")
-        output.print_table(bd_table(records))
+        output.print_table(form_table(records))

@@ -239,7 +239,7 @@ def _remarks(stored: DatasetResults, labels: Iterable[str]) -> tuple[str, ...]:
     return (*gone, *chosen_notes(labels))
 
 
-def bd_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[str, Any]]:
+def form_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[str, Any]]:
     """Yield BD-rate and BD-metric of a curve by each form of interpolation, as JSON values."""
     for form in FORMS:
         rate = bd_rate(anchor, test, any_overlap=True, form=form)
@@ -259,7 +259,7 @@ def bd_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[st
         }
 
 
-def bd_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a row for each record of `bd_records`."""
+def form_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a row for each record of `form_records`."""
     notes = dict.fromkeys(record["note"] for record in records if record["note"])
     return Table.of(FORM_COLUMNS, records, notes)
