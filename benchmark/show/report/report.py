@@ -218,10 +218,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     labels = {label for stored in result for label in stored.summary.labels}
     published = chosen_points(request.results, request.published) if request.published else ()
     look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
-    if request.anchor:
-        anchor = find_label(request.anchor, labels)
-    else:
-        anchor = default_anchor([stored.summary for stored in result], measures)
+    named = find_label(request.anchor, labels) if request.anchor else ""
+    anchor = named or default_anchor([stored.summary for stored in result], measures)
     for report_set in sets:
         report_set.require_writable(ALWAYS | {PAGE} if request.page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
@@ -246,8 +244,7 @@ def _write(
         attributed, attribution = attribution_files(request.attribute, stored)
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
-    codecs, short = named_in(request.codecs), names_of(summary)
-    most = request.up_to_bpp
+    codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
     drawings = _draw(stored, panels, over, anchor, codecs, most)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, measured, anchor, comparisons)
