@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import benchmark
+import rdrbench
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.store import Store
@@ -36,13 +38,11 @@ def stored(tmp_path):
 
 
 def test_importing_loads_few_modules_and_nothing_heavy():
-    code = (
-        "import sys; before = set(sys.modules); import benchmark; print(*{*sys.modules} - before)"
-    )
+    code = "import sys; before = set(sys.modules); import rdrbench; print(*{*sys.modules} - before)"
     command = [sys.executable, "-c", code]
     reported = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     modules = set(reported.split())
-    assert {"benchmark"} <= modules
+    assert {"benchmark", "rdrbench"} <= modules
     assert len(modules) < 60  # 29 with Python 3.11, all but one of its own
     assert not modules & set(HEAVY)
 
@@ -54,6 +54,17 @@ def test_everything_offered_is_there_and_listed():
         assert getattr(benchmark, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
         _ = benchmark.nonesuch
+
+
+def test_the_projects_own_name_offers_the_same_and_its_version():
+    assert {name: getattr(rdrbench, name) for name in rdrbench.__all__} == {
+        name: getattr(benchmark, name) for name in benchmark.__all__
+    }
+    assert rdrbench.__version__ == version("rdrbench")
+    assert set(dir(rdrbench)) == {*benchmark.__all__, "__version__"}
+    for name in ("nonesuch", "registry"):
+        with pytest.raises(AttributeError, match=f"'rdrbench' has no attribute '{name}'"):
+            getattr(rdrbench, name)
 
 
 def test_a_run_says_nothing_and_measures_a_cell_once(tmp_path, capfd):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def bench(
         text=True,
         check=False,
     )
+
+
+@pytest.mark.slow
+def test_a_script_elsewhere_is_checked_with_the_types_of_the_wheel(installed, tmp_path):
+    venv.create(tmp_path / "env")
+    [packages] = (tmp_path / "env").glob("lib/python*/site-packages")
+    (packages / "wheel.pth").write_text(f"{installed}\n")
+    (tmp_path / "script.py").write_text("import rdrbench\n\nrdrbench.run(7)\n")
+    python = tmp_path / "env" / "bin" / "python"
+    words = ("-m", "mypy", "--python-executable", python, "--cache-dir", tmp_path, "script.py")
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert 'script.py:3: error: Argument 1 to "run" has incompatible type "int"' in done.stdout
+    assert "Found 1 error in 1 file" in done.stdout
 
 
 def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
