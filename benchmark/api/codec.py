@@ -127,8 +127,8 @@ def decoded(
     **setting : float
         The setting by its name, ``quality=30``; none for a codec with results at one setting.
     """
+    from benchmark.measure.cells import Failed
     from benchmark.measure.decode_again import reconstruct_all
-    from benchmark.measure.execute import Failed
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.packs.contents import dataset_contents, packs_beside
     from benchmark.show.report.chosen_pictures import PictureChoice, choose_pictures

@@ -40,9 +40,14 @@ def run(
         that were asked for (``rows``, a pyarrow table); of a ``target``, what was ``reached``.
         `load` makes a data frame of it.
     """
-    from benchmark.compare.target import run_to_target
     from benchmark.measure.loop import run as measure
-    from benchmark.measure.loop import silent
+    from benchmark.measure.record import silent
+
+    progress = progress or silent
 
     request = Request.of(codecs=codecs, dataset=dataset, **options)
-    return (run_to_target if request.target else measure)(request, progress=progress or silent)
+    if request.target:
+        from benchmark.compare.target import run_to_target
+
+        return run_to_target(request, progress=progress)
+    return measure(request, progress=progress)

@@ -99,7 +99,7 @@ def audit_pack(
       bench audit pack results/packs/vtm-23.13.tar
       bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
-    from benchmark.measure.workbench import Conditions
+    from benchmark.measure.cells import Conditions
     from benchmark.measure.workers import worker_context
     from benchmark.review.audit import pack_audit
     from benchmark.rows.codecs import NamedCodecs

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
-from benchmark.compare.target import run_to_target
 from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
@@ -51,6 +50,8 @@ def run_with_progress(
 
     progress = partial(show_progress, quiet=quiet)
     if request.target:
+        from benchmark.compare.target import run_to_target
+
         outcome = run_to_target(request, progress=progress, announce=announce)
     else:
         outcome = run(request, matrix=matrix, progress=progress, announce=announce)

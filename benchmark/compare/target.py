@@ -17,8 +17,8 @@ from benchmark.codec import Between, OneOf, Setting
 from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Cell, Contender, plan
-from benchmark.measure.loop import Announces, run, silent
-from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress
+from benchmark.measure.loop import Announces, run
+from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, silent
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, matrix_of, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named

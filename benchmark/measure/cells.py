@@ -1,27 +1,27 @@
-"""Cells to measure and stored rows to score again, which a run consists of, in order."""
+"""Cells to measure, stored rows to score again, and what comes of them: rows, or failures."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import compress
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from benchmark.codec import CODING, Between, BoolArray, CodecInfo, OneOf, Setting
+from benchmark.codec import CODING, Between, CodecInfo, OneOf, Setting
 from benchmark.datasets.dataset import Source
-from benchmark.errors import UsageError
-from benchmark.metrics.availability import lasting
-from benchmark.registry import FEATURE_SPACES, metric_named
-from benchmark.rows.codecs import EVERY
-from benchmark.rows.features import FeatureFolder
+from benchmark.errors import BenchError, MemoryKind, UsageError, memory_exhausted
+from benchmark.plugins import author_frame, is_of_package, one_line
+from benchmark.registry import scored_by_image
 from benchmark.rows.packs.pack import Pack
-from benchmark.rows.schema import cell_key, equals, metric_columns
-from benchmark.rows.store import Store, one_per_cell
+from benchmark.rows.runs import new_run_id
+from benchmark.rows.schema import cell_key, info_columns, metric_names
 from benchmark.spec import CodecSpec
+from benchmark.system.machine import cores, machine
 from benchmark.system.text import listed
+
+if TYPE_CHECKING:
+    from benchmark.measure.request import Request
+    from benchmark.rows.features import ImageFeatures
 
 
 class Part(NamedTuple):
@@ -152,6 +152,140 @@ Task = Cell | Rescore
 Seconds = Callable[[Task], float | None]  # that coding takes, None for unknown
 
 
+Row = dict[str, Any]
+Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
+Enter = Callable[[Stage], None]  # called before each stage that an author's code may never end
+
+
+def ignore_stages(stage: Stage) -> None:
+    """Ignore stage changes."""
+
+
+class Failed(NamedTuple):
+    """Stage and reason of a failure: there is nothing to score."""
+
+    stage: Stage
+    reason: str  # a line, with the place in the author's code if known
+    lacked: MemoryKind | None = None  # whose memory was too small, if that was the cause
+    traceback: str = ""  # of the exception, if any; a text, which crosses to other processes
+
+
+def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
+    """Return the failure of an author's code; the reason begins with the line of its own file."""
+    from traceback import format_exception
+
+    kind = author if isinstance(author, type) else type(author)
+    explained = isinstance(error, BenchError) and is_of_package(kind)
+    frame = "" if explained else author_frame(error, kind)
+    reason = f"{frame}: {one_line(error)}" if frame else one_line(error)
+    return Failed(stage, reason, memory_exhausted(error), "".join(format_exception(error)))
+
+
+class Measured(NamedTuple):
+    """A finished cell: its row, its stream if it is to be kept, and new features."""
+
+    row: Row
+    stream: bytes | None
+    features: tuple["ImageFeatures", ...] = ()
+    failed: tuple[Failed, ...] = ()  # why the row has failed, or metrics of it are null
+    decoded_twice: bool = False  # by two instances, to the same pixels
+    further: tuple["Measured", ...] = ()  # of later generations, in order
+
+    @property
+    def all_failed(self) -> tuple[Failed, ...]:
+        """The failures of all generations."""
+        return (
+            *self.failed,
+            *(failed for generation in self.further for failed in generation.failed),
+        )
+
+    @property
+    def coding_seconds(self) -> float | None:
+        """Seconds of both calls that were made here; None without a stream."""
+        if (decoding := self.row.get("decode_seconds")) is None:
+            return None
+        recorded = self.row.get("recorded")
+        return float(decoding + (0 if recorded else self.row.get("encode_seconds") or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Facts that are the same for all cells of a run and stored with each row."""
+
+    run: str
+    metrics: tuple[str, ...]  # image metrics and feature spaces
+    device: str  # of metrics: cpu or cuda
+    flatten: bool
+    timing: bool
+    jobs: int
+    threads: int
+    machine: str
+    folder: Path  # of the store
+    timeout_seconds: float | None = None  # of each stage of a cell
+    decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
+
+    @classmethod
+    def of(
+        cls, request: "Request", folder: Path, device: str = "cpu", jobs: int | None = None
+    ) -> "Conditions":
+        """Return the conditions of a new run into the store at `folder`; timed, of a single job."""
+        return cls(
+            run=new_run_id(folder),
+            metrics=scored_by_image(metric_names(request.metrics)),
+            device=device,
+            flatten=request.flatten,
+            timing=request.timing,
+            jobs=1 if request.timing else jobs or cores(),
+            threads=1,
+            machine=machine(),
+            folder=folder,
+            timeout_seconds=request.timeout_seconds,
+        )
+
+
+def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measured | Failed:
+    """Return the outcome of a task that failed: of a cell, a failed row."""
+    if not isinstance(task, Cell):
+        return failed
+    return failed_row(task, conditions, failed)
+
+
+def failed_row(cell: Cell, conditions: Conditions, failed: Failed, number: int = 1) -> Measured:
+    """Return the failed row of a cell's generation."""
+    why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
+    return Measured({**origin_of(cell, conditions, number), **why}, None, failed=(failed,))
+
+
+def origin_of(cell: Cell, conditions: Conditions, number: int = 1) -> Row:
+    """Return the columns of a generation's row that are known before it is coded."""
+    source = cell.source
+    return {
+        "cell": cell.key_of(number),
+        "generation": number if number > 1 else None,
+        "run": conditions.run,
+        "codec": cell.codec.name,
+        "variant": cell.codec.variant,
+        "setting_name": cell.setting.name,
+        "setting_value": float(cell.setting.value),
+        "dataset": cell.dataset,
+        "image": source.file.name,
+        "image_sha256": source.sha256,
+        "width_px": source.width_px,
+        "height_px": source.height_px,
+        "source_lossy": source.lossy,
+        **{name: getattr(conditions, name) for name in ("timing", "jobs", "threads", "machine")},
+        **info_columns(cell.info),
+        "coding_protocol": CODING,
+        "finished_utc": now_utc(),
+        "recorded": cell.pack is not None,
+    }
+
+
+def now_utc() -> str:
+    """Return the time as rows have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def plan(
     contenders: Sequence[Contender],
     dataset: str,
@@ -214,74 +348,3 @@ def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
         chosen.setdefault(cell.codec, cell)
     return frozenset(cell.key for cell in chosen.values())
-
-
-def unscored(
-    table: pa.Table,
-    sources: Sequence[Source],
-    metrics: Sequence[str],
-    folder: Path,
-    again: bool,
-    may_run: Callable[[Mapping[str, Any]], bool] = EVERY.selects_to_run,
-) -> list[Rescore]:
-    """Return tasks for rows of these sources that lack a metric under its present protocol.
-
-    With `again`, also those whose value is null for a reason that may be gone. Of a feature space,
-    rows whose features were dropped lack it too. Failed rows, bundled rows without streams and rows
-    whose codec may not run are left out. Rows of an image are together. folder: of the store.
-    """
-    store = Store(folder)
-    by_pixels = {source.sha256: source for source in sources}
-    table = one_per_cell(table)
-    ours = pc.is_in(table["image_sha256"], value_set=pa.array(list(by_pixels), pa.string()))
-    table = table.filter(pc.and_(pc.equal(table["status"], "ok"), ours))
-    masks = [_lacking(table, name, again, folder) for name in metrics]
-    lacking = np.array(masks, np.bool_).reshape(len(metrics), table.num_rows)
-    chosen = np.flatnonzero(lacking.any(axis=0))
-    tasks = []
-    for at, row in zip(chosen, table.take(pa.array(chosen)).to_pylist(), strict=True):
-        if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"])):
-            names = tuple(compress(metrics, lacking[:, at]))
-            tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
-    return sorted(tasks, key=lambda task: str(task.row["image"]))
-
-
-def count_values(table: pa.Table, cells: Collection[str], metrics: Sequence[str]) -> list[int]:
-    """Return of each of these cells how many of the metrics it has by their present protocols."""
-    rows = one_per_cell(table)
-    rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
-    counts = np.zeros(rows.num_rows, np.int64)
-    for kind in map(metric_named, metrics):
-        value, protocol, _ = metric_columns(kind.column)
-        if protocol in rows.column_names:  # else a user's metric that was never measured here
-            measured = ~np.asarray(pc.is_null(rows[value]))
-            counts += equals(rows[protocol], kind.protocol) & measured
-    return [int(count) for count in counts]
-
-
-def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> BoolArray:
-    kind = metric_named(name)
-    value, protocol, reason = metric_columns(kind.column)
-    if protocol not in table.column_names:  # a user's metric that was never measured here
-        return np.ones(table.num_rows, np.bool_)
-    lacks = ~equals(table[protocol], kind.protocol)
-    if again:
-        texts = pc.unique(table[reason]).drop_null().to_pylist()
-        forever = pa.array([text for text in texts if lasting(text)], pa.string())
-        null = pc.and_not(pc.is_null(table[value]), pc.is_in(table[reason], value_set=forever))
-        lacks |= np.asarray(null)
-    if name in FEATURE_SPACES:
-        names = (value, "stream_sha256", "image_sha256", "decoded_sha256")
-        kept, store = FeatureFolder(folder), Store(folder)
-        lacks |= np.array(
-            [
-                count is not None
-                and store.has_stream(stream)  # else nothing can bring them back
-                and not all(sha256 and kept.has(kind.protocol, sha256) for sha256 in pair)
-                for count, stream, *pair in zip(
-                    *(table[key].to_pylist() for key in names), strict=True
-                )
-            ],
-            np.bool_,
-        )
-    return lacks

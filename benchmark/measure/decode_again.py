@@ -4,19 +4,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BenchError, Unavailable
-from benchmark.measure.execute import Failed, decode_again, failed_by
+from benchmark.measure.cells import Failed, failed_by
+from benchmark.measure.execute import decode_again
 from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
-from benchmark.rows.packs.contents import DatasetContents
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.processes import lead_group
 from benchmark.system.settings import DEVICE, Device
+
+if TYPE_CHECKING:
+    from benchmark.rows.packs.contents import DatasetContents
 
 NOT_KEPT = Failed("load", "its stream was not kept")
 StoredRow = Mapping[str, Any]
@@ -136,7 +139,7 @@ def as_scored(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
 
 
 def reconstruct_all(
-    rows: Sequence[StoredRow], contents: DatasetContents, device: Device, jobs: int
+    rows: Sequence[StoredRow], contents: "DatasetContents", device: Device, jobs: int
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
     """Reconstruct the pixels of rows in fresh processes; yield places in `rows` and pixels.
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,9 +33,8 @@ from benchmark.codec import (
     offers,
 )
 from benchmark.datasets.dataset import Source
-from benchmark.errors import BenchError, MemoryKind, memory_exhausted
 from benchmark.facts import Facts, Work
-from benchmark.plugins import author_frame, is_of_package, one_line
+from benchmark.measure.cells import Enter, Failed, failed_by, ignore_stages
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.programs import most_of_programs
@@ -43,13 +42,6 @@ from benchmark.system.programs import most_of_programs
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 FORGET_PEAK = b"5"  # man 5 proc
 MOST_RESIDENT = re.compile(rb"VmHWM:\s*(\d+) kB")
-
-Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
-Enter = Callable[[Stage], None]  # called before each stage that an author's code may never end
-
-
-def ignore_stages(stage: Stage) -> None:
-    """Ignore stage changes."""
 
 
 class Coded(NamedTuple):
@@ -79,26 +71,6 @@ class Coded(NamedTuple):
             "stream_sha256": None if stream is None else sha256(stream).hexdigest(),
             "decoded_sha256": pixels_sha256(decoded),
         }
-
-
-class Failed(NamedTuple):
-    """Stage and reason of a failure: there is nothing to score."""
-
-    stage: Stage
-    reason: str  # a line, with the place in the author's code if known
-    lacked: MemoryKind | None = None  # whose memory was too small, if that was the cause
-    traceback: str = ""  # of the exception, if any; a text, which crosses to other processes
-
-
-def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
-    """Return the failure of an author's code; the reason begins with the line of its own file."""
-    from traceback import format_exception
-
-    kind = author if isinstance(author, type) else type(author)
-    explained = isinstance(error, BenchError) and is_of_package(kind)
-    frame = "" if explained else author_frame(error, kind)
-    reason = f"{frame}: {one_line(error)}" if frame else one_line(error)
-    return Failed(stage, reason, memory_exhausted(error), "".join(format_exception(error)))
 
 
 def execute(

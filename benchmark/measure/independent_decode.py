@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from benchmark.codec import Pixels
 from benchmark.errors import StoreError
+from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import Decoder, decode_all
-from benchmark.measure.execute import Failed
 from benchmark.measure.record import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.schema import replaced

@@ -10,21 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from traceback import format_exc
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.measure.cells import Task
-from benchmark.measure.execute import Failed, Stage, failed_by
-from benchmark.measure.workbench import (
+from benchmark.measure.cells import (
     Conditions,
+    Failed,
     Measured,
-    Workbench,
+    Stage,
+    Task,
+    failed_by,
     failed_outcome,
 )
 from benchmark.measure.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
 from benchmark.system.machine import Gpu, gpus
 from benchmark.system.processes import lead_group
+
+if TYPE_CHECKING:
+    from benchmark.measure.workbench import Workbench
 
 # Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
 USUAL_WORKERS, MOST_WORKERS = 2, 4
@@ -184,7 +188,7 @@ class _Worker:
 
 
 def serve(
-    connection: Connection, conditions: Conditions, kind: type[Workbench] = Workbench
+    connection: Connection, conditions: Conditions, kind: "type[Workbench] | None" = None
 ) -> None:
     """Serve tasks in a worker process until the end of the pipe.
 
@@ -192,6 +196,8 @@ def serve(
     are limited, the process reports them to the driver and leads a process group. kind: of the
     workbench.
     """
+
+    from benchmark.measure.workbench import Workbench  # of workers alone, with all that codes
 
     def enter(stage: Stage) -> None:
         if limited:
@@ -204,12 +210,12 @@ def serve(
     np.empty(31 << 20, np.uint8)
     # OpenBLAS maps its buffer here; where memory has run out, it would ask for it without end.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
-    bench: Workbench | None = None
+    bench = None
     while True:
         task: Task = connection.recv()
         reply: Measured | Failed | str
         try:
-            bench = bench or kind(conditions)
+            bench = bench or (kind or Workbench)(conditions)
             reply = bench.carry_out(task, enter)
         except Exception:
             reply = format_exc()

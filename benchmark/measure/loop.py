@@ -11,14 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.codec import CODING
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.cells import (
+    Conditions,
+    Measured,
     Seconds,
     Task,
     cells_to_decode_twice,
-    count_values,
     longest_first,
-    unscored,
 )
 from benchmark.measure.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.measure.local import Finished, Started, carry_out
@@ -30,15 +31,14 @@ from benchmark.measure.record import (
     Rescored,
     RunNotes,
     ShowsProgress,
+    silent,
 )
 from benchmark.measure.remaining import Pace
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, measured_before, open_matrix, open_stored
-from benchmark.measure.workbench import Conditions, Measured
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
-from benchmark.metrics.measure import protocols
-from benchmark.registry import scored_by_image
+from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record
 from benchmark.rows.schema import metric_names
@@ -54,12 +54,6 @@ Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | No
 # of workers; None on a cluster.
 Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
 LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
-
-
-@contextmanager
-def silent(what: str, total: int) -> Iterator[Callable[[Progress], None]]:
-    """Show no progress."""
-    yield lambda progress: None
 
 
 @isolated
@@ -119,6 +113,8 @@ def rescore(
     may not run (`NamedCodecs`) and their numbers of rows, which stay as they are. Raises
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
+    from benchmark.measure.score import count_values, unscored
+
     named = NamedCodecs(",".join(request.codecs))
     request.use_folders()
     asked = metric_names(request.metrics)
@@ -181,14 +177,7 @@ def _measure(
     store, to_do = matrix.store, matrix.to_do
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(to_do))
     store.set_aside()
-    done = {cell.key for cell in matrix.cells} - {cell.key for cell in to_do}
-    # A row of the cell's key may still name another codec, if a stranger wrote it.
-    asked = {contender.spec for contender in matrix.selection.contenders}
-    tasks = unscored(
-        matrix.table, matrix.sources.images, computable(conditions.metrics, absent), store.folder,
-        again=False, may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
-    ) if done else []  # fmt: skip
-    to_score = [task for task in tasks if task.row["cell"] in done]
+    to_score = _to_score(matrix, conditions.metrics, absent)
     if to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
     seconds = CostModel(matrix.table).seconds
@@ -209,6 +198,26 @@ def _measure(
         tuple(backend.remarks),
         absent,
     )
+
+
+def _to_score(matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str]) -> Sequence[Task]:
+    """Return the rows of finished cells that lack a metric which can be computed here."""
+    done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
+    if not done:
+        return ()
+    from benchmark.measure.score import unscored
+
+    # A row of the cell's key may still name another codec, if a stranger wrote it.
+    asked = {contender.spec for contender in matrix.selection.contenders}
+    tasks = unscored(
+        matrix.table,
+        matrix.sources.images,
+        computable(metrics, absent),
+        matrix.store.folder,
+        again=False,
+        may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
+    )
+    return [task for task in tasks if task.key in done]
 
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
@@ -235,7 +244,10 @@ def _record(
             for contender in contenders
             if (pack := contender.pack) is not None
         },
-        protocols=protocols(conditions.metrics),
+        protocols={
+            "coding": CODING,
+            **{kind.column: kind.protocol for kind in map(metric_named, conditions.metrics)},
+        },
         **backend.facts,
     )
 

@@ -16,10 +16,18 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from benchmark.codec import CodecInfo
-from benchmark.measure.cells import Cell, Task
-from benchmark.measure.execute import Enter, Failed, ignore_stages
+from benchmark.measure.cells import (
+    Cell,
+    Conditions,
+    Enter,
+    Failed,
+    Measured,
+    Task,
+    failed_outcome,
+    ignore_stages,
+)
 from benchmark.measure.local import WorkerError, serve
-from benchmark.measure.workbench import Conditions, Measured, Workbench, failed_outcome
+from benchmark.measure.workbench import Workbench
 from benchmark.measure.workers import Lost, WorkerProcess
 from benchmark.plugins import one_line, use_contents
 from benchmark.rows.store import Store

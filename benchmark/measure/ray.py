@@ -22,11 +22,17 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from benchmark.errors import BenchError, Unavailable, UsageError
-from benchmark.measure.cells import Cell, Seconds, Task
-from benchmark.measure.execute import Failed, failed_by
+from benchmark.measure.cells import (
+    Cell,
+    Conditions,
+    Failed,
+    Seconds,
+    Task,
+    failed_by,
+    failed_outcome,
+)
 from benchmark.measure.local import Finished, WorkerError
 from benchmark.measure.node import Reply, Run, end_at_once, measure, watch_head
-from benchmark.measure.workbench import Conditions, failed_outcome
 from benchmark.measure.workers import ENDING_SECONDS, TICK_SECONDS
 from benchmark.plugins import file_of
 from benchmark.registry import names_file

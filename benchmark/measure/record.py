@@ -1,30 +1,30 @@
 """The record of a run: rows and streams, stored as they come; the outcome that is returned."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from time import monotonic
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.datasets.dataset import Refused
-from benchmark.measure.cells import Cell
-from benchmark.measure.execute import Failed
+from benchmark.measure.cells import Cell, Failed, Measured
 from benchmark.measure.local import Finished
 from benchmark.measure.select import Matrix, Skipped
-from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_named, scored_by_image
-from benchmark.rows.features import FeatureFolder, features_budget_bytes
 from benchmark.rows.runs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
+
+if TYPE_CHECKING:
+    from benchmark.rows.features import FeatureFolder
 
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
@@ -67,6 +67,12 @@ class Progress(NamedTuple):
 # Called with what is done ("measuring") and the number of tasks; what it yields is called about
 # once a second.
 ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Callable[[Progress], None]]:
+    """Show no progress."""
+    yield lambda progress: None
 
 
 class Reached(NamedTuple):
@@ -204,6 +210,8 @@ class Recorder:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))
         for features in measured.features:
+            from benchmark.rows.features import FeatureFolder
+
             self._features = self._features or FeatureFolder(self._store.folder)
             self._features.keep(features)  # at once: workers need not compute what is kept
         if not self._rows:
@@ -231,4 +239,6 @@ class Recorder:
             self._notes.write()
         self._store.compact()
         if self._features is not None:
+            from benchmark.rows.features import features_budget_bytes
+
             self._features.prune(features_budget_bytes())

@@ -13,8 +13,7 @@ from operator import add
 from time import monotonic
 from typing import NamedTuple
 
-from benchmark.measure.cells import Seconds, Task
-from benchmark.measure.execute import Failed
+from benchmark.measure.cells import Failed, Seconds, Task
 from benchmark.measure.local import Finished, Started
 
 USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, until a cell is known to take less

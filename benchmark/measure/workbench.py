@@ -1,105 +1,44 @@
 """Measure a cell: read, encode, decode, score; and what a worker keeps between cells."""
 
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import CODING, Codec, DeclaresSizes, Pixels, Setting, offers
+from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting, offers
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
-from benchmark.measure.cells import Cell, Rescore, Task
-from benchmark.measure.decode_again import reconstruct
-from benchmark.measure.execute import (
+from benchmark.measure.cells import (
+    Cell,
+    Conditions,
     Enter,
     Failed,
+    Measured,
+    Rescore,
+    Row,
+    Task,
+    failed_by,
+    failed_outcome,
+    failed_row,
+    ignore_stages,
+    now_utc,
+    origin_of,
+)
+from benchmark.measure.decode_again import reconstruct
+from benchmark.measure.execute import (
     differs_again,
     execute_within_memory,
-    failed_by,
     give_memory_back,
-    ignore_stages,
     work_of,
 )
-from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer, Scores
-from benchmark.registry import scored_by_image
-from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.features import FeatureFolder
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
-from benchmark.rows.runs import new_run_id
-from benchmark.rows.schema import info_columns, metric_names
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.machine import cores, machine
-
-Row = dict[str, Any]
 
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
-
-
-class Measured(NamedTuple):
-    """A finished cell: its row, its stream if it is to be kept, and new features."""
-
-    row: Row
-    stream: bytes | None
-    features: tuple[ImageFeatures, ...] = ()
-    failed: tuple[Failed, ...] = ()  # why the row has failed, or metrics of it are null
-    decoded_twice: bool = False  # by two instances, to the same pixels
-    further: tuple["Measured", ...] = ()  # of later generations, in order
-
-    @property
-    def all_failed(self) -> tuple[Failed, ...]:
-        """The failures of all generations."""
-        return (
-            *self.failed,
-            *(failed for generation in self.further for failed in generation.failed),
-        )
-
-    @property
-    def coding_seconds(self) -> float | None:
-        """Seconds of both calls that were made here; None without a stream."""
-        if (decoding := self.row.get("decode_seconds")) is None:
-            return None
-        recorded = self.row.get("recorded")
-        return float(decoding + (0 if recorded else self.row.get("encode_seconds") or 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Facts that are the same for all cells of a run and stored with each row."""
-
-    run: str
-    metrics: tuple[str, ...]  # image metrics and feature spaces
-    device: str  # of metrics: cpu or cuda
-    flatten: bool
-    timing: bool
-    jobs: int
-    threads: int
-    machine: str
-    folder: Path  # of the store
-    timeout_seconds: float | None = None  # of each stage of a cell
-    decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
-
-    @classmethod
-    def of(
-        cls, request: Request, folder: Path, device: str = "cpu", jobs: int | None = None
-    ) -> "Conditions":
-        """Return the conditions of a new run into the store at `folder`; timed, of a single job."""
-        return cls(
-            run=new_run_id(folder),
-            metrics=scored_by_image(metric_names(request.metrics)),
-            device=device,
-            flatten=request.flatten,
-            timing=request.timing,
-            jobs=1 if request.timing else jobs or cores(),
-            threads=1,
-            machine=machine(),
-            folder=folder,
-            timeout_seconds=request.timeout_seconds,
-        )
 
 
 class Workbench:
@@ -154,7 +93,7 @@ class Workbench:
             outcome = self._generation(cell, number, encoder, decoder, decoded, enter)
             if isinstance(outcome, Failed):
                 failed = outcome._replace(reason=f"generation {number}: {outcome.reason}")
-                further.append(_failed_row(cell, self._conditions, failed, number))
+                further.append(failed_row(cell, self._conditions, failed, number))
                 break
             further.append(outcome[0])
             decoded = outcome[1]
@@ -176,14 +115,14 @@ class Workbench:
         )
         if isinstance(outcome, Failed):
             return outcome
-        row = _origin(cell, conditions, number)
+        row = origin_of(cell, conditions, number)
         if twice := number == 1 and row["cell"] in conditions.decode_twice:
             second = partial(load_codec, cell.codec)
             failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
             if failed is not None:
                 return failed
         enter("score")
-        row |= outcome.columns(cell.source) | {"finished_utc": _now()}
+        row |= outcome.columns(cell.source) | {"finished_utc": now_utc()}
         row |= work_of(cell.codec, decoder)._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
@@ -209,7 +148,7 @@ class Workbench:
             self._pixels(task.source)
             enter("score")
             scored = self._score(task.source, row, decoded, task.metrics, task.folder)
-        filled = {**row, **scored.columns, "finished_utc": _now()}
+        filled = {**row, **scored.columns, "finished_utc": now_utc()}
         return Measured(filled, None, scored.features, scored.failed)
 
     def _forget(self) -> bool:
@@ -259,46 +198,6 @@ class Workbench:
             stream = encoder.encode(_warm_up_picture(), cell.setting)
             enter("decode")
             decoder.decode(stream)
-
-
-def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measured | Failed:
-    """Return the outcome of a task that failed: of a cell, a failed row."""
-    if not isinstance(task, Cell):
-        return failed
-    return _failed_row(task, conditions, failed)
-
-
-def _failed_row(cell: Cell, conditions: Conditions, failed: Failed, number: int = 1) -> Measured:
-    why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
-    return Measured({**_origin(cell, conditions, number), **why}, None, failed=(failed,))
-
-
-def _origin(cell: Cell, conditions: Conditions, number: int = 1) -> Row:
-    source = cell.source
-    return {
-        "cell": cell.key_of(number),
-        "generation": number if number > 1 else None,
-        "run": conditions.run,
-        "codec": cell.codec.name,
-        "variant": cell.codec.variant,
-        "setting_name": cell.setting.name,
-        "setting_value": float(cell.setting.value),
-        "dataset": cell.dataset,
-        "image": source.file.name,
-        "image_sha256": source.sha256,
-        "width_px": source.width_px,
-        "height_px": source.height_px,
-        "source_lossy": source.lossy,
-        **{name: getattr(conditions, name) for name in ("timing", "jobs", "threads", "machine")},
-        **info_columns(cell.info),
-        "coding_protocol": CODING,
-        "finished_utc": _now(),
-        "recorded": cell.pack is not None,
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _warm_up_picture() -> Pixels:

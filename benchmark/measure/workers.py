@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from benchmark.errors import BenchError, UsageError
-from benchmark.measure.execute import Failed, Stage
+from benchmark.measure.cells import Failed, Stage
 from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.private_folder import mark_as_own, sweep
 from benchmark.system.processes import end_tree, terminal_blocked, work_for

@@ -9,9 +9,9 @@ from typing import Any
 
 from benchmark.compare.published.registry import read_points, read_published
 from benchmark.errors import BenchError, Unavailable
+from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
-from benchmark.measure.workbench import Conditions
 from benchmark.option import COMPARED, MANNER, option
 from benchmark.review import field, measured
 from benchmark.review.audit.pack_audit import open_photographs

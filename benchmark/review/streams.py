@@ -16,14 +16,13 @@ from benchmark.codec import bits_per_pixel
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
-from benchmark.measure.cells import plan
+from benchmark.measure.cells import Conditions, Failed, plan
 from benchmark.measure.decode_again import Decoder, decode_all
-from benchmark.measure.execute import Failed
 from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.measure.workbench import Workbench
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, values_sent
 from benchmark.review.supplement import LeftOutFile, Supplement

@@ -18,7 +18,8 @@ from baselines.raw import Raw
 from baselines.video import AVIF, X265, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
-from benchmark.measure.execute import Coded, Failed, execute
+from benchmark.measure.cells import Failed
+from benchmark.measure.execute import Coded, execute
 from benchmark.spec import load_codec, parse_codec
 from conftest import SHARED
 from support.files.boxes import boxes

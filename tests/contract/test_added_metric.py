@@ -17,9 +17,9 @@ from benchmark.compare.tradeoff import tradeoffs
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
-from benchmark.measure.cells import plan
+from benchmark.measure.cells import Conditions, plan
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.measure.workbench import Workbench
 from benchmark.metrics.measure import Measure
 from benchmark.rows.features import FeatureFolder, Reductions
 from benchmark.rows.reduce import attribution, summarise_with_distributions

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream
-from benchmark.measure.execute import failed_by
+from benchmark.measure.cells import failed_by
 from benchmark.measure.record import RunNotes
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.measure.execute import Coded, Failed, execute
+from benchmark.measure.cells import Failed
+from benchmark.measure.execute import Coded, execute
 from support.codecs import fakes
 
 STEP = Setting("step", 16)

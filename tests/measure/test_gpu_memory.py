@@ -7,7 +7,8 @@ from PIL import Image
 from baselines.crdr import CRDR
 from benchmark.codec import CodesInTiles, Setting
 from benchmark.errors import OutOfDeviceMemory
-from benchmark.measure.execute import Coded, Failed, execute_within_memory
+from benchmark.measure.cells import Failed
+from benchmark.measure.execute import Coded, execute_within_memory
 from benchmark.measure.workbench import IN_TILES, Workbench
 from support.codecs import fake_on_cluster as fakes
 from support.codecs.files import CODECS, cells, conditions, sources_in

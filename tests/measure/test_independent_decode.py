@@ -6,8 +6,8 @@ import json
 import pytest
 
 from benchmark.codec import Setting
+from benchmark.measure.cells import Conditions, Failed
 from benchmark.measure.decode_again import decode_all
-from benchmark.measure.execute import Failed
 from benchmark.measure.independent_decode import (
     AuditOptions,
     Findings,
@@ -18,7 +18,7 @@ from benchmark.measure.independent_decode import (
 from benchmark.measure.record import Recorder
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
-from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec

@@ -9,8 +9,7 @@ import pytest
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
-from benchmark.measure.cells import Cell, Rescore
-from benchmark.measure.execute import Failed
+from benchmark.measure.cells import Cell, Failed, Rescore
 from benchmark.measure.node import NodeBench, Run, carry_out_here, process_of
 from benchmark.measure.ray import gpu_workers, packed, parcels, variables
 from benchmark.measure.workbench import Workbench

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 import benchmark
+from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
-from benchmark.measure.execute import Failed
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256

@@ -14,12 +14,10 @@ import pytest
 from benchmark.codec import CodecInfo, Setting
 from benchmark.commands import output
 from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.measure.cells import Cell
-from benchmark.measure.execute import Failed
+from benchmark.measure.cells import Cell, Failed, Measured
 from benchmark.measure.local import Finished, Started
 from benchmark.measure.record import Progress
 from benchmark.measure.remaining import Pace
-from benchmark.measure.workbench import Measured
 from benchmark.spec import CodecSpec
 
 RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import pytest
 
 from benchmark.errors import UsageError
+from benchmark.measure.cells import Measured
 from benchmark.measure.local import Finished
 from benchmark.measure.loop import rescore, run, run_tasks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
-from benchmark.measure.workbench import Measured
 from benchmark.rows.store import Store
 from support.codecs.files import FAKES, conditions
 

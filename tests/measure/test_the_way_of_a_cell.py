@@ -1,70 +1,101 @@
-"""The ways of a cell and of a report through the code: how many files they enter."""
+"""The ways of a cell and of a report through the code: how many files they enter.
 
+Counted in processes of their own: every file of the project that is imported or whose functions are
+called, but for the first lines of folders. A newcomer reads these to follow a cell or a report.
+"""
+
+import json
+import subprocess
 import sys
-from pathlib import Path
 
-from benchmark.measure.loop import run
-from benchmark.measure.request import Request
-from benchmark.show.report.report import write_reports
-from benchmark.show.report.request import ReportRequest
+import pytest
+
 from conftest import ROOT
 
-# That a newcomer reads to follow a cell or a report; files, digests, settings are left out
-MOST_FILES = 28
-MOST_OF_A_REPORT = 26
+MOST_OF_A_CELL = 46
+MOST_OF_A_WORKER = 16  # after what its server has loaded
+MOST_OF_A_REPORT = 98  # the order of systems asks the class of every contender
+COUNT = """
+import json, sys, threading
+def note(frame, event, argument):
+    if event == "call":
+        files.add(frame.f_code.co_filename)
+files = set()
+{before}
+threading.setprofile(note)
+sys.setprofile(note)
+{way}
+sys.setprofile(None)
+print(json.dumps(sorted(files)))
+"""
+RUN = """
+import benchmark
+asked = {{"points": ["jpeg.quality=10,20,30,40"], "metrics": "psnr", "results": {results!r}}}
+outcome = benchmark.run("jpeg", "sample", limit=1, jobs=1, **asked)
+assert outcome.rows["status"].to_pylist() == ["ok"] * 4
+"""
+WORKER = """
+bench = Workbench(conditions)
+assert bench.carry_out(cell).row["status"] == "ok"
+"""
+LOADED = """
+from importlib import import_module
+from pathlib import Path
+from benchmark.measure.request import Request
+from benchmark.measure.cells import Conditions
+from benchmark.measure.select import open_matrix
+from benchmark.measure.workers import loaded_first
+for name in loaded_first():
+    import_module(name)
+from benchmark.measure.workbench import Workbench
+request = Request(codecs=("jpeg",), limit=1, metrics=("psnr",), results=Path({results!r}))
+matrix = open_matrix(request)
+cell, conditions = matrix.cells[0], Conditions.of(request, matrix.store.folder)
+"""
+REPORT = """
+from benchmark.show.report.report import write_reports
+from benchmark.show.report.request import ReportRequest
+from pathlib import Path
+(report,) = write_reports(ReportRequest(results=Path({results!r}), metrics="psnr"))
+assert report.files
+"""
 
 
-class FilesEntered:
-    """Context manager that collects the files whose functions are called here; not imports."""
+@pytest.fixture
+def entered(tmp_path):
+    """Return the files that a way enters, after what comes before it."""
 
-    def __init__(self):
-        self.files = set()
+    def count(way, before=""):
+        parts = (part.format(results=str(tmp_path)) for part in (way, before))
+        script = COUNT.format(**dict(zip(("way", "before"), parts, strict=True)))
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        ours = (f"{ROOT}/benchmark/", f"{ROOT}/baselines/")
+        paths = [path for path in json.loads(done.stdout) if path.startswith(ours)]
+        folders = (f"{ROOT}/benchmark/__init__.py", "/__init__.py")
+        kept = [p for p in paths if p == folders[0] or not p.endswith(folders[1])]
+        return [path.removeprefix(f"{ROOT}/") for path in kept]
 
-    def __enter__(self):
-        sys.settrace(self._note)  # called when a function is, and for none of its lines
-        return self
-
-    def __exit__(self, *_):
-        sys.settrace(None)
-
-    def _note(self, frame, *_):
-        if frame.f_code.co_name != "<module>":
-            self.files.add(frame.f_code.co_filename)
-
-
-def test_the_way_of_a_cell_enters_few_files(tmp_path):
-    for quality in (10, 20):  # the first imports and opens what the second finds
-        request = Request(
-            codecs=("jpeg",), points=(f"jpeg.quality={quality}",), dataset="sample", limit=1,
-            jobs=1, metrics=("psnr",), results=tmp_path,
-        )  # fmt: skip
-        with FilesEntered() as entered:
-            outcome = run(request)
-    assert outcome.rows["status"].to_pylist() == ["ok"]
-    way = files_of(entered)
-    assert "baselines/jpeg.py" in way
-    assert len(way) <= MOST_FILES, "\n".join(way)
+    return count
 
 
-def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
-    run(
-        Request(
-            codecs=("jpeg", "webp"), dataset="sample", limit=2, jobs=1, metrics=("psnr",),
-            results=tmp_path,
-        )
-    )  # fmt: skip
-    request = ReportRequest(results=tmp_path, metrics="psnr")
-    list(write_reports(request))  # the first imports what the second finds
-    with FilesEntered() as entered:
-        (report,) = write_reports(request)
-    assert report.files
-    way = files_of(entered)
+def test_the_way_of_a_cell_enters_few_files(entered):
+    way = entered(RUN)
+    assert {"baselines/jpeg.py", "benchmark/measure/loop.py", "benchmark/rows/store.py"} < {*way}
+    assert len(way) <= MOST_OF_A_CELL, "\n".join(way)
+
+
+def test_the_way_of_a_cell_through_a_worker_enters_few_files(entered):
+    way = entered(WORKER, LOADED)
+    assert {"baselines/jpeg.py", "benchmark/measure/execute.py", "benchmark/metrics/psnr.py"} < {
+        *way
+    }
+    assert len(way) <= MOST_OF_A_WORKER, "\n".join(way)
+
+
+def test_the_way_of_a_report_enters_no_more_files_than_it_did(entered):
+    entered(RUN)
+    way = entered(REPORT)
     assert "benchmark/show/report/report.py" in way
     assert len(way) <= MOST_OF_A_REPORT, "\n".join(way)
-
-
-def files_of(entered):
-    inside = (path for path in map(Path, entered.files) if path.is_relative_to(ROOT))
-    files = {path.relative_to(ROOT).as_posix() for path in inside}
-    ours = {file for file in files if file.startswith(("benchmark/", "baselines/"))}
-    return sorted(one for one in ours if not one.startswith("benchmark/system/"))

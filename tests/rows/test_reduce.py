@@ -15,9 +15,9 @@ import pytest
 from benchmark import registry
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
-from benchmark.measure.cells import Rescore, plan, unscored
+from benchmark.measure.cells import Conditions, Rescore, plan
+from benchmark.measure.score import unscored
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Conditions
 from benchmark.metrics.measure import protocol_of
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reduce import with_distribution_metrics

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
+from benchmark.measure.cells import Measured
 from benchmark.measure.record import Recorder
-from benchmark.measure.workbench import Measured
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.registry import metric_class
 from benchmark.rows import shard_folder

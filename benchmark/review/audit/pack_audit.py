@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError
-from benchmark.measure.cells import Rescore
-from benchmark.measure.execute import Failed
+from benchmark.measure.cells import Conditions, Failed, Rescore
 from benchmark.measure.local import Finished, carry_out
 from benchmark.measure.record import Progress
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources
-from benchmark.measure.workbench import Conditions
 from benchmark.registry import DATASETS, metric_named
 from benchmark.rows.packs.contents import row_of
 from benchmark.rows.packs.pack import Pack

@@ -17,8 +17,8 @@ from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, ImageRefused
 from benchmark.facts import facts_of
+from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
-from benchmark.measure.execute import Failed
 from benchmark.measure.record import Progress
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_not_run

@@ -20,8 +20,8 @@ from benchmark.codec import Pixels
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, StoreError, UsageError
+from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
-from benchmark.measure.execute import Failed
 from benchmark.measure.record import Failure, Progress
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.packs.contents import DatasetContents

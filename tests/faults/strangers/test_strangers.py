@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import BadPack, BenchError, DamagedResults, UnknownName, UsageError
+from benchmark.measure.cells import Conditions
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix, select
-from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.packs.contents import import_pack
 from benchmark.rows.packs.export_pack import export_pack

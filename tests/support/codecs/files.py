@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from benchmark.datasets.dataset import ImageFile, Source, probe
-from benchmark.measure.cells import Cell, plan
+from benchmark.measure.cells import Cell, Conditions, plan
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Conditions
 
 HERE = Path(__file__).parent
 FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"

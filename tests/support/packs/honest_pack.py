@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from benchmark.measure.cells import Conditions
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Conditions
 from benchmark.rows.packs.pack import open_pack
 from benchmark.spec import parse_codec
 
