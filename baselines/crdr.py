@@ -86,7 +86,7 @@ class CRDR(KnowsIdealBits):
         micro = size == "micro"
         searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
         return Facts(
-            f"CRDR{' micro' * micro} β={beta}", kind="own", group="This method",
+            f"CRDR micro β={beta}" if micro else f"CRDR β={beta}", kind="own", group="This method",
             colour="#D55E00" if beta == "3.84" and not micro else "",
             marker=MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
             trained_on=("psnr_db", "lpips_alex"),

@@ -189,7 +189,7 @@ class PqMim(RatePointsCodec):
         super().__init__(checkpoint=checkpoint)
 
     def _file(self, level: int) -> str:
-        return f"pqmim{'-perceptual' * self._perceptual}-{level}.safetensors"
+        return f"{'pqmim-perceptual' if self._perceptual else 'pqmim'}-{level}.safetensors"
 
     def _caveat(self) -> str:
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))

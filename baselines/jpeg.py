@@ -71,7 +71,7 @@ class JPEG(JPEGCodec):
             "libjpeg-turbo"
         )
         return Facts(
-            "JPEG" + " (optimised)" * optimised, kind="standard", group="Programs",
+            "JPEG (optimised)" if optimised else "JPEG", kind="standard", group="Programs",
             colour="#000000", marker="P" if optimised else "s", titled=("optimize",),
             chroma=":".join(options.get("subsampling", "420")),
             memory=Memory(15, 0, torch=False),

@@ -194,8 +194,8 @@ class Between:
     def __str__(self) -> str:
         if self.lowest == -math.inf and self.highest == math.inf:
             return f"any {self.name}"
-        whole = "whole " * self.whole
-        return f"a {whole}{self.name} from {self.lowest:g} to {self.highest:g}"
+        kind = "a whole" if self.whole else "a"
+        return f"{kind} {self.name} from {self.lowest:g} to {self.highest:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ def is_default(edition: Edition) -> bool:
 
 def build_words(edition: Edition) -> str:
     """Return a short version of an edition's build, and whether its rows are bundled."""
-    return short_version(edition.version) + ", bundled" * edition.bundled
+    version = short_version(edition.version)
+    return f"{version}, bundled" if edition.bundled else version
 
 
 def beta_of(edition: Edition) -> float | None:

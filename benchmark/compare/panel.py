@@ -48,9 +48,10 @@ class SystemCurve(NamedTuple):
     @property
     def name(self) -> str:
         """Name in legends, without caveats."""
-        mine = not self.measured and self.system.keeps_published
-        beside = self.build or "published" * mine
-        return f"{self.system.name} ({beside})" if beside else self.system.name
+        if self.build:
+            return f"{self.system.name} ({self.build})"
+        beside_own = self.system.keeps_published and not self.measured
+        return f"{self.system.name} (published)" if beside_own else self.system.name
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -142,7 +143,8 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
                 ends = point_interval(point, measure) if measure.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
-        result += [SystemCurve(System(names[label], label), tuple(points), edition)] * bool(points)
+        if points:
+            result.append(SystemCurve(System(names[label], label), tuple(points), edition))
     return Panel(measure, tuple(result), tuple(excluded(summary, measure)))
 
 

@@ -102,7 +102,8 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     for what, (names, commands) in kinds.items():
         after = ", ".join(filter(None, commands))
         after += f", then {then}" if after and then else ""
-        result.append(f"{', '.join(names)}: {what}" + f" ({after})" * bool(after))
+        line = f"{', '.join(names)}: {what}"
+        result.append(f"{line} ({after})" if after else line)
     return result
 
 

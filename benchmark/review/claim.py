@@ -158,9 +158,9 @@ def labels_of(rows: Sequence[Row]) -> dict[str, str]:
     names: dict[str, str] = {}
     for codec, variant in specs:
         spec, label = CodecSpec.of(codec, variant), label_of(codec, variant)
-        only = [codec] * (sum(other == codec for other, _ in specs) == 1)
+        only = codec if sum(other == codec for other, _ in specs) == 1 else ""
         own = dict(spec.options).get("name", "")
-        for name in (label, spec.text, facts_of(spec).title, own, *only):
+        for name in (label, spec.text, facts_of(spec).title, own, only):
             names.setdefault(name.lower(), label)
     names.pop("", None)
     return names

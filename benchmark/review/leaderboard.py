@@ -235,6 +235,6 @@ def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:
         "publicationYear": year,
         "types": {"resourceTypeGeneral": "Dataset"},
         "version": version,
-        "relatedIdentifiers": [related] * bool(stated.doi),
+        "relatedIdentifiers": [related] if stated.doi else [],
     }
     return "@misc{" + ",\n".join([key, *lines]) + "\n}", datacite

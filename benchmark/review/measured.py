@@ -191,8 +191,11 @@ def images(of: Reviewed) -> Answer:
     failed: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in (*of.rows, *(row for row in of.declared if row["status"] != "ok")):
         key = point_of(row)
-        groups[key] |= {row["image_sha256"]} if row["status"] == "ok" else set()
-        failed[key] += [f"{row['image']}: {row.get('reason')}"] * (row["status"] != "ok")
+        of_point = groups[key]  # there even if every cell failed
+        if row["status"] == "ok":
+            of_point.add(row["image_sha256"])
+        else:
+            failed[key].append(f"{row['image']}: {row.get('reason')}")
     rows, lacking, unknown = [], 0, set()
     for (dataset, label, setting), images in sorted(groups.items()):
         known = [{s.sha256: s.file.name for s in sources} for sources in of.photographs.values()]
@@ -207,7 +210,8 @@ def images(of: Reviewed) -> Answer:
         lacking += wrong
         whys = "; ".join(failed[dataset, label, setting][:2])
         cells = str(len(images)), str(whole or NOTHING), str(strange or NOTHING)
-        names = ", ".join(absent[:12]) + " ..." * (len(absent) > 12)
+        names = ", ".join(absent[:12])
+        names += " ..." if len(absent) > 12 else ""
         rows.append((dataset, label, setting, names, whys, *cells))
     question = "Are all images there?"
     headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")

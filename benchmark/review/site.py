@@ -144,9 +144,11 @@ def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: 
         for submission in known
         if submission.wrong
     )
-    refused = f'<section id="refused"><h2>Not read</h2><ul>{wrong}</ul></section>' * bool(wrong)
+    not_read = f'<section id="refused"><h2>Not read</h2><ul>{wrong}</ul></section>' if wrong else ""
     nav = f'<nav aria-label="Datasets">{links}</nav>'
-    return sheet_html("Leaderboard", RANKS, f"{nav}\n<main>{sections}{refused}</main>", ["site.js"])
+    return sheet_html(
+        "Leaderboard", RANKS, f"{nav}\n<main>{sections}{not_read}</main>", ["site.js"]
+    )
 
 
 def _section(board: Board, publisher: str) -> str:
@@ -173,7 +175,7 @@ def _section(board: Board, publisher: str) -> str:
     about = f"{audited}, {len(groups[1])} declared"
     about += f"; BD-rates (%) against {board.anchor}, with 95 % intervals" if board.anchor else ""
     name = escape(board.dataset)
-    page = f' <a href="{name}/{PAGE}">Curves and pictures</a>' * board.page
+    page = f' <a href="{name}/{PAGE}">Curves and pictures</a>' if board.page else ""
     choice = '<fieldset class="segments"><legend>Class of cost</legend></fieldset>'
     return (
         f'<section id="{name}" class="board"><h2>{escape(title)}</h2>'

@@ -91,8 +91,10 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
             result.append(Sent({**row, "attested": None}, read))
     kept = [sent._replace(row=row) for sent in result if (row := _possible(sent.row))]
     wrong = len(result) - len(kept)
+    if not wrong:
+        return kept, []
     why = "of no size, no bytes or no setting that there can be"
-    return kept, [LeftOutFile(counted(wrong, "row"), why)] * bool(wrong)
+    return kept, [LeftOutFile(counted(wrong, "row"), why)]
 
 
 def _possible(row: Row) -> Row:

@@ -169,7 +169,8 @@ def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Au
     states = {**dict(zip(BROKEN, BROKEN, strict=True)), "not run": "not run: no decoder here"}
     states["other"] = "with other pixels"
     reasons = [f"{counted(counts[s], 'stream')} {what}" for s, what in states.items() if counts[s]]
-    reasons += [f"{counted(once, 'stream')} with other pixels the second time"] * bool(once)
+    if once:
+        reasons.append(f"{counted(once, 'stream')} with other pixels the second time")
     reasons += [f"{counted(len(wrong), 'value')} differ: {first}" for first in wrong[:1]]
     if not reasons and lacking:
         why = missing or "their photographs are not those of the dataset"

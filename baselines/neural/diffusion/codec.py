@@ -28,6 +28,7 @@ from benchmark.errors import BadOption, Unavailable
 from benchmark.facts import Typical, facts_of
 from benchmark.spec import parse_codec
 from benchmark.system.settings import chosen_device
+from benchmark.system.text import counted
 from benchmark.system.weights import PublishedFile
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ class DrawingCodec:
         return CodecInfo(
             version=f"{info.version}; checkpoint {card.sha256[:8]}: {card.training}; "
             f"torch {version('torch')}",
-            command=f"{info.command}; then {self.method}, drawn by the receiver in {self._steps} "
-            f"step{'s' * (self._steps > 1)}{late}{seeded}, schedule "
+            command=f"{info.command}; then {self.method}, drawn by the receiver in "
+            f"{counted(self._steps, 'step')}{late}{seeded}, schedule "
             f"{card.config.noise_scale:g} of the {card.config.domain}",
             licence=f"{info.licence} AND {self.licence}",
             fingerprint=sha256(f"{card.sha256}{info.fingerprint}".encode()).hexdigest(),

@@ -173,6 +173,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         if "validation" in entry and step_of(entry) <= (index, step):
             measured |= estimates(ValidationPoint(**point) for point in entry["validation"])
     optimisers = dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])
+    averaged = [f"mean of weights, {recipe.ema:g}"] if recipe.ema > 0 else []
     card = Card(
         architecture=subject.architecture,
         config=config,
@@ -184,7 +185,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         measured=measured,
         precision_steps=state["precision_steps"],
         deterministic_steps=state.get("deterministic_steps", 0),
-        optimiser=", ".join(optimisers) + (f", mean of weights, {recipe.ema:g}" * (recipe.ema > 0)),
+        optimiser=", ".join([*optimisers, *averaged]),
         seed=recipe.seed,
         device=state.get("device", UNKNOWN),
         caveat=caveat,

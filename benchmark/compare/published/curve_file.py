@@ -142,7 +142,8 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
         if column != RATE:
             pairs = tuple(rates[at] for at in order), tuple(linear[at] for at in order)
             series["ms_ssim" if in_db else column] = pairs
-        decibels += ["ms_ssim"] * in_db
+        if in_db:
+            decibels.append("ms_ssim")
     return NamedCurve(name, series, tuple(decibels))
 
 

@@ -140,11 +140,14 @@ def left_out(
             refused.setdefault((column, curve.protocols[0]), {})[curve.name] = None
     methods = {c.method for of_column in overlaid.values() for curves in of_column for c in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
-    return [
+    sentences = [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
         "that of the measured rows (--mix-protocols draws them)"
         for (column, protocol), names in refused.items()
-    ] + [f"nothing published on {dataset} in these metrics: {', '.join(absent)}"] * bool(absent)
+    ]
+    if absent:
+        sentences.append(f"nothing published on {dataset} in these metrics: {', '.join(absent)}")
+    return sentences
 
 
 def check_same_images(dataset: str, images: int, average: str) -> None:

@@ -155,7 +155,14 @@ def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
     A doubtful point's origin says so.
     """
     counts = Counter(
-        (p.system, p.variant, p.dataset, p.metric, p.protocol, p.how + ", doubtful" * bool(p.doubt))
+        (
+            p.system,
+            p.variant,
+            p.dataset,
+            p.metric,
+            p.protocol,
+            f"{p.how}, doubtful" if p.doubt else p.how,
+        )
         for p in points
     )
     ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
