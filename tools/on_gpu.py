@@ -319,7 +319,7 @@ def _measured(
     if done.failures:
         raise RuntimeError(f"{done.failures[0].cell}: {done.failures[0].reason}")
     columns = ("image", "setting_value", "stream_sha256", "decoded_sha256", "psnr_db", "ms_ssim")
-    rows = sorted([row[name] for name in columns] for row in done.rows.to_pylist())
+    rows = sorted([row[name] for name in columns] for row in done.rows.rows(named=True))
     write_file(folder / "compared.json", json.dumps(rows))
     return folder
 

@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 
-from benchmark.rows.features import Reductions
+from benchmark.rows.reductions import Reductions
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
 from benchmark.system.atomic import write_file
@@ -33,26 +33,26 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
     measured = Store(source / dataset).table()
     labels = [
         {codec, label_of(codec, variant)}
-        for codec, variant in zip(
-            measured["codec"].to_pylist(), measured["variant"].to_pylist(), strict=True
-        )
+        for codec, variant in measured.select("codec", "variant").rows()
     ]
     for codec in codecs:
         if not any(codec in both for both in labels):
             raise SystemExit(f"{source / dataset} has no rows of {codec}")
-    rows = measured.filter(pa.array([bool(both & set(codecs)) for both in labels]))
-    if set(rows["status"].to_pylist()) != {"ok"}:
+    rows = measured.filter(
+        pl.Series([bool(both & set(codecs)) for both in labels], dtype=pl.Boolean)
+    )
+    if {*rows["status"]} != {"ok"}:
         raise SystemExit("some of the rows are failures: measure them again")
     target = Store(into / dataset)
     path = target.ship(name, rows)
     if any((source / dataset / "sets").glob("*.parquet")):
         Reductions(target.folder).ship(name, Reductions(source / dataset))
     runs = target.folder / "runs"
-    for run in sorted(set(rows["run"].to_pylist())):
+    for run in sorted({*rows["run"]}):
         record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())
         text = json.dumps(without_folders(record), indent=1, sort_keys=True)
         write_file(runs / f"{run}.json", text)
-    sys.stdout.write(f"{path}: {rows.num_rows} rows\n")
+    sys.stdout.write(f"{path}: {rows.height} rows\n")
 
 
 def without_folders(record: Any) -> Any:

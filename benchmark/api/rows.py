@@ -5,20 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import CODING
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
-from benchmark.rows.comparable import Average, ComparableRows
+from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.reduce import summarise_with_distributions
-from benchmark.rows.schema import equals, marked, metric_columns, own_columns, schema_of
+from benchmark.rows.schema import columns_of, metric_columns, own_columns
+from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import present
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import label_of, short_names
+from benchmark.rows.valid import BUNDLED, OK
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
@@ -77,25 +79,23 @@ def load(
         store = Store(folder)
         table = store.table()
         rows = ComparableRows(table, CODING)  # bundled rows that no mean is over are left out
-        kept = ~marked(table["bundled"]) | ~equals(table["coding_protocol"], CODING)
-        kept[rows.index[rows.shown]] = True
-        table = table.filter(pa.array(kept))
+        over = pl.int_range(pl.len()).is_in(rows.index[rows.shown].tolist())
+        table = table.filter(over | ~BUNDLED | ~col("coding_protocol").eq_missing(CODING))
         if not all_rows:
             table, gone = present(table, store)
     else:
         folder, table = source.matrix.store.folder, source.rows
-    table = table.sort_by([(name, "ascending") for name in ORDER])
-    kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    names = table.column_names if details else [*FIRST, *_metrics(table), *LAST]
-    frame: pd.DataFrame = table.select(names).to_pandas(types_mapper=kinds.get)
-    pairs = [*zip(table["codec"].to_pylist(), table["variant"].to_pylist(), strict=True)]
+    table = table.sort(ORDER, nulls_last=True, maintain_order=True)
+    names = table.columns if details else [*FIRST, *_metrics(table), *LAST]
+    frame = _frame(table.select(names))
+    pairs = table.select("codec", "variant").rows()
     labels = {pair: label_of(*pair) for pair in sorted(set(pairs))}
     shown = short_names(list(dict.fromkeys(labels.values())))
     frame.insert(names.index("variant") + 1, LABEL, [shown[labels[pair]] for pair in pairs])
-    fields = [field for field in schema_of(table.column_names) if field.name in frame]
-    meanings = {field.name: field.metadata[b"meaning"].decode() for field in fields}
+    columns = [column for column in columns_of(table.columns) if column.name in frame]
+    meanings = {column.name: column.meaning for column in columns}
     frame.attrs = {
-        "units": {f.name: unit(f.name, f.metadata[b"unit"].decode()) for f in fields},
+        "units": {column.name: unit(column.name, column.unit) for column in columns},
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
@@ -116,8 +116,9 @@ def protocols(source: Source) -> pd.DataFrame:
     present = present_protocols(METRICS)
     records = []
     for metric in _metrics(table):
-        counts = table[metric_columns(metric)[1]].to_pandas().value_counts()
-        for protocol, count in counts.items():
+        protocol = metric_columns(metric)[1]
+        counts = table.drop_nulls(protocol).group_by(protocol, maintain_order=True).len()
+        for protocol, count in counts.sort("len", descending=True, maintain_order=True).rows():
             records.append((metric, protocol, count, present.get(metric, protocol) == protocol))
     return pd.DataFrame(records, columns=["metric", "protocol", "rows", "present"])
 
@@ -129,16 +130,14 @@ def missing(source: Source) -> pd.DataFrame:
     ``image``, ``metric`` (its column) and ``reason``, which names what installs or computes it.
     """
     table, _ = whole_rows(source)
-    table = table.filter(pc.equal(table["status"], "ok"))
+    table = table.filter(OK)
     parts = [pd.DataFrame(columns=[*ORDER, "metric", "reason"])]
     for metric in _metrics(table, asked=True):
         value, _, reason = metric_columns(metric)
-        without = table.filter(table[value].is_null())
-        if without.num_rows:
-            part = without.select([*ORDER, reason]).to_pandas()
-            part = part.rename(columns={reason: "reason"}).fillna({"reason": "not computed"})
-            part.insert(len(ORDER), "metric", metric)
-            parts.append(part)
+        without = table.filter(col(value).is_null())
+        if without.height:
+            reasons = col(reason).fill_null("not computed").alias("reason")
+            parts.append(_frame(without.select(*ORDER, pl.lit(metric).alias("metric"), reasons)))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
@@ -150,7 +149,7 @@ def summarised(
     return summarise_with_distributions(table, folder, names, average, common, allow_few)
 
 
-def whole_rows(source: Source) -> tuple[pa.Table, Path]:
+def whole_rows(source: Source) -> tuple[pl.DataFrame, Path]:
     """Return the rows of a frame with all their columns, and the folder of their store.
 
     Columns that the frame lacks are read from its folder; those that it has count.
@@ -163,21 +162,17 @@ def whole_rows(source: Source) -> tuple[pa.Table, Path]:
     if not len(frame):
         raise UsageError("the frame has no rows")
     folder = Path(frame.attrs["folder"])
-    if not set(schema_of(frame.columns).names) <= set(frame.columns):
-        table = Store(folder).table()
-        keys = pa.Table.from_pandas(frame[list(KEY)], preserve_index=False)
-        at = pc.index_in(_keys(keys), value_set=_keys(table))
-        if at.null_count:
+    if not {column.name for column in columns_of(frame.columns)} <= {*frame.columns}:
+        stored = Store(folder).table().with_columns(BUNDLED.alias("bundled"))
+        keys = _table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))
+        table = keys.join(stored, on=KEY, how="left", maintain_order="left")
+        if table["status"].null_count():
             raise UsageError(f"the frame has rows that {folder} does not hold: `load` it again")
-        table = table.take(at)
-        for place, field in enumerate(table.schema):
-            if field.name in frame:
-                own = pa.Array.from_pandas(frame[field.name], type=field.type)
-                table = table.set_column(place, field, own)
+        known = [name for name in table.columns if name in frame]
+        table = table.with_columns(_table(frame[known])).select(stored.columns)
     else:
-        schema = schema_of(frame.columns)
-        table = pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False)
-    datasets = sorted({name.partition(":")[0] for name in pc.unique(table["dataset"]).to_pylist()})
+        table = _table(frame[[column.name for column in columns_of(frame.columns)]])
+    datasets = sorted({name.partition(":")[0] for name in table["dataset"].unique()})
     if len(datasets) > 1:
         raise UsageError(f"the frame has rows of {' and '.join(datasets)}: select one dataset")
     return table, folder
@@ -199,13 +194,23 @@ def unit(column: str, stored: str = "") -> str:
     return stored if stored in ("px", "bytes") else ""
 
 
-def _keys(table: pa.Table) -> pa.Array:
-    bundled = table["bundled"].fill_null(False).cast(pa.string())
-    cell = table["cell"].cast(pa.string())
-    return pc.binary_join_element_wise(cell, bundled, " ").combine_chunks()
+def _frame(table: pl.DataFrame) -> pd.DataFrame:
+    """Return a table as a frame of pandas, whole numbers and booleans in its nullable types."""
+    kinds = {pl.Int64: "Int64", pl.Boolean: "boolean", pl.Float64: "float64", pl.String: "str"}
+    columns = {of.name: pd.Series(of.to_list(), dtype=kinds[of.dtype.base_type()]) for of in table}
+    return pd.DataFrame(columns)
 
 
-def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
+def _table(frame: pd.DataFrame) -> pl.DataFrame:
+    """Return a frame of pandas as a table; what pandas takes for missing is null."""
+    schema = schema_of(frame.columns)
+    return pl.DataFrame(
+        pl.Series(name, [None if pd.isna(x) else x for x in frame[name]], schema[name])
+        for name in frame.columns
+    )
+
+
+def _metrics(table: pl.DataFrame, asked: bool = False) -> list[str]:
     """Return the columns of the usual image metrics, and of those that any row has a value of.
 
     asked: or a reason why it has none.
@@ -214,8 +219,8 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
 
     def has(column: str) -> bool:
         value, _, reason = metric_columns(column)
-        nulls = [table[name].null_count for name in (value, *[reason] * asked)]
-        return column in usual or min(nulls) < table.num_rows
+        nulls = [table[name].null_count() for name in (value, *[reason] * asked)]
+        return column in usual or min(nulls) < table.height
 
     known = [metric_named(name).column for name in METRICS]
-    return list(filter(has, (*known, *own_columns(table.column_names))))
+    return list(filter(has, (*known, *own_columns(table.columns))))

@@ -37,7 +37,7 @@ def run(
     -------
     Outcome
         ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
-        that were asked for (``rows``, a pyarrow table); of a ``target``, what was ``reached``.
+        that were asked for (``rows``, a polars frame); of a ``target``, what was ``reached``.
         `load` makes a data frame of it.
     """
     from benchmark.measure.loop import run as measure

@@ -11,9 +11,8 @@ from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
-from benchmark.rows.comparable import Average
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import find_label
 from benchmark.show.bd_tables import bd_records
 

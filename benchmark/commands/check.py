@@ -171,7 +171,7 @@ def save(
     ]
     folder = save_baseline(results, name, parts)
     for part in parts:
-        print(f"{part.dataset}: {part.table.num_rows} rows of {', '.join(part.codecs)}")
+        print(f"{part.dataset}: {part.table.height} rows of {', '.join(part.codecs)}")
     print(folder)
 
 

@@ -181,7 +181,7 @@ def match(
     from benchmark.commands.compare_tables import match_table
     from benchmark.compare.match import matches, parse_tolerance
     from benchmark.metrics.measure import Measure
-    from benchmark.rows.editions import image_numbers
+    from benchmark.rows.comparable import image_numbers
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import read_one
 
@@ -194,7 +194,7 @@ def match(
     facts = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
     table = match_table(matched, Measure.named(metric), allowed, stored)
     output.print_comparison(as_json, {**facts, "matches": records}, table, csv_file, records)
-    images = stored.table["image"].to_pylist()
+    images = stored.table["image"].to_list()
     names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
     output.write_csv(pairs_file, [pair for of in matched for pair in of.pair_records(names)])
 

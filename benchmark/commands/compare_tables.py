@@ -14,7 +14,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.rows.stored import DatasetResults
-from benchmark.rows.summarise import TIMED, Summary
+from benchmark.rows.summary import TIMED, Summary
 from benchmark.show.means import chosen_notes
 from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.table import NOTHING, Column, Table, decimals

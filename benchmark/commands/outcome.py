@@ -21,7 +21,7 @@ from benchmark.system.weights import SEARCHED
 
 if TYPE_CHECKING:  # what a run without a table does not need
     from benchmark.compare.bd import Ranking
-    from benchmark.rows.summarise import Summary
+    from benchmark.rows.summary import Summary
 
 
 def run_with_progress(
@@ -88,7 +88,7 @@ def print_outcome(
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
 
-    ranked = outcome.rows.num_rows and table is not False
+    ranked = outcome.rows.height and table is not False
     if ranked:
         from benchmark.compare.interval import draw_spreads
         from benchmark.show.means import draws_table
@@ -210,7 +210,7 @@ def _summarised(
     summary = ranked = summarise_with_distributions(
         outcome.rows, folder, names, allow_few=allow_few
     )
-    if anchored.num_rows > outcome.rows.num_rows:
+    if anchored.height > outcome.rows.height:
         ranked = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     return summary, rank_by_bd_rate(ranked, measures, default_anchor([ranked], measures))
 
@@ -222,7 +222,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     matrix = outcome.matrix
     measures = [*map(Measure.named, outcome.metrics)]
     summary = ranking = None
-    if outcome.rows.num_rows:
+    if outcome.rows.height:
         summary, ranking = _summarised(outcome, measures, allow_few)
     spreads = draw_spreads(summary, measures) if summary else []
     return {

@@ -7,13 +7,12 @@ distortion, and in a metric that no codec was trained on.
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import reduce
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
@@ -21,7 +20,7 @@ from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curves, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_named
-from benchmark.rows.summarise import SECONDS, Point, Summary
+from benchmark.rows.summary import SECONDS, Point, Summary
 from benchmark.rows.systems import System, default_anchors, kind, trained_on
 from benchmark.spec import parse_codec
 
@@ -290,21 +289,19 @@ def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) ->
     return next(iter([*standard, *with_curve, *labels]), default_anchors()[-1])
 
 
-def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
+def with_anchor(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """Return rows and, if they have none of `default_anchors`, its rows over the same images.
 
     stored: all rows of the dataset.
     """
-    if not rows.num_rows or any(pc.any(_rows_of(rows, text)).as_py() for text in default_anchors()):
+    of_anchors = pl.any_horizontal(map(_is_of, default_anchors()))
+    if not rows.height or rows.select(of_anchors.any()).item():
         return rows
-    of_anchors = reduce(pc.or_, (_rows_of(stored, text) for text in default_anchors()))
-    same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
-    kept = stored.filter(pc.and_(of_anchors, same))
-    return pa.concat_tables([rows, kept], promote_options="default")
+    same = col("image_sha256").is_in(rows["image_sha256"].unique().implode(), nulls_equal=True)
+    return pl.concat([rows, stored.filter(of_anchors & same)], how="diagonal")
 
 
-def _rows_of(table: pa.Table, text: str) -> Any:
-    """Mark the rows of a codec variant, shape (rows,)."""
+def _is_of(text: str) -> pl.Expr:
+    """Mark the rows of a codec variant."""
     spec = parse_codec(text)
-    codec, variant = pc.equal(table["codec"], spec.name), pc.equal(table["variant"], spec.variant)
-    return pc.and_(codec, variant)
+    return (col("codec") == spec.name) & (col("variant") == spec.variant)

@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import why_not
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Build, Edition, Point, Summary
+from benchmark.rows.summary import Build, Edition, Point, Summary
 from benchmark.rows.systems import EFFORT, OWN, SIZE, short_version
 
 RECORDED = "recorded (a pack, or bundled rows)"

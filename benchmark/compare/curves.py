@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Point, Summary
+from benchmark.rows.summary import Point, Summary
 
 Form = Literal["akima", "cubic"]
 

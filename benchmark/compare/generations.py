@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import pyarrow as pa
+import polars as pl
 
 from benchmark.codec import Setting
 from benchmark.rows.systems import label_of
@@ -25,11 +25,11 @@ class GenerationCurve(NamedTuple):
     means: Mapping[str, tuple[float, ...]]  # by metric column; those with a value in every row
 
 
-def generation_curves(table: pa.Table, columns: Sequence[str]) -> list[GenerationCurve]:
+def generation_curves(table: pl.DataFrame, columns: Sequence[str]) -> list[GenerationCurve]:
     """Return the curves of rows (the first generation's too); of several builds, the newest."""
     builds: dict[tuple[Any, ...], dict[str, dict[int, Any]]]
     builds = defaultdict(lambda: defaultdict(dict))
-    for row in table.select([*COLUMNS, *columns]).to_pylist():
+    for row in table.select([*COLUMNS, *columns]).rows(named=True):
         if row["status"] == "ok":
             build = tuple(row[name] for name in BUILD)
             builds[build][row["image_sha256"]][row["generation"] or 1] = row

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Setting
 from benchmark.compare.curves import LEAST_POINTS, integral, interpolated, qualities
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Point, Summary
+from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
 
 CONFIDENCE = 0.95

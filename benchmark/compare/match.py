@@ -23,7 +23,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.rows.codecs import Side, caveats
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summarise import TIMED, Point, Summary
+from benchmark.rows.summary import TIMED, Point, Summary
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]

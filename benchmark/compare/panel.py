@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.curves import Curve, Excluded, curve_of, curves, excluded
 from benchmark.compare.interval import Interval, point_interval
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Edition, Summary
+from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import System, short_names
 
 UNRECORDED = ("reference", "interval")  # fields of points that records leave out

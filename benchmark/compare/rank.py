@@ -22,7 +22,7 @@ from benchmark.facts import facts_of
 from benchmark.measure.estimate import interpolated as typical_at
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summarise import SECONDS, Point, Summary
+from benchmark.rows.summary import SECONDS, Point, Summary
 
 RATE = "bpp"
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import Between, OneOf, Setting
 from benchmark.compare.rank import RATE, Target, parse_target
@@ -22,7 +22,7 @@ from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, s
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, matrix_of, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.store import one_per_cell
+from benchmark.rows.valid import one_per_cell
 from benchmark.system.settings import isolated
 
 OF_RATE, OF_METRIC = 0.01, 0.002  # tolerances, as shares of the target
@@ -189,7 +189,7 @@ def run_to_target(
     done = run(request, matrix=every._replace(to_do=()), progress=progress)
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
     kept = _keys(_at(first, request, nearest).cells)
-    rows = done.rows.filter(pc.is_in(done.rows["cell"], value_set=kept))
+    rows = done.rows.filter(col("cell").is_in(kept))
     reached = tuple(search.reached() for search in searches)
     return replace(
         done, rows=rows, measured=measured, failures=(*failures, *done.failures), reached=reached
@@ -209,30 +209,28 @@ def _at(
     return matrix_of(request, matrix.sources, selection, matrix.store)
 
 
-def _stored_values(rows: pa.Table, contender: Contender) -> list[float]:
+def _stored_values(rows: pl.DataFrame, contender: Contender) -> list[float]:
     name, spec = contender.sweep[0].name, contender.spec
     parts = {"codec": spec.name, "variant": spec.variant, "setting_name": name}
-    for column, text in parts.items():
-        rows = rows.filter(pc.equal(rows[column], text))
-    return sorted(pc.unique(rows["setting_value"]).to_pylist())
+    return sorted(rows.filter(**parts)["setting_value"].unique())
 
 
 def _means(
-    matrix: Matrix, table: pa.Table, search: Search, values: Iterable[float]
+    matrix: Matrix, table: pl.DataFrame, search: Search, values: Iterable[float]
 ) -> dict[float, float]:
     """Return the mean of each value; NaN where an image has no row without failure."""
     name = search.target.name
     column = name if name == RATE else metric_named(name).column
     valid, result = one_per_cell(table), {}
-    valid = valid.filter(pc.equal(valid["status"], "ok"))
+    valid = valid.filter(col("status") == "ok")
     for value in values:
         at = search.contender._replace(sweep=(search.setting(value),))
         cells = plan([at], matrix.sources.dataset.name, matrix.sources.images)
-        rows = valid.filter(pc.is_in(valid["cell"], value_set=_keys(cells)))
-        whole = rows.num_rows == len(cells) > 0
+        rows = valid.filter(col("cell").is_in(_keys(cells)))
+        whole = rows.height == len(cells) > 0
         result[float(value)] = float(np.mean(rows[column].to_numpy())) if whole else math.nan
     return result
 
 
-def _keys(cells: Iterable[Cell]) -> pa.Array:
-    return pa.array([cell.key for cell in cells], pa.string())
+def _keys(cells: Iterable[Cell]) -> list[str]:
+    return [cell.key for cell in cells]

@@ -19,7 +19,7 @@ from benchmark.codec import Float64Array
 from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.metrics.measure import Measure, require_image_values
-from benchmark.rows.summarise import Point
+from benchmark.rows.summary import Point
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
 MATCHES: tuple[Match, ...] = get_args(Match)

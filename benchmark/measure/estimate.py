@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.facts import Typical, facts_of
 from benchmark.measure.cells import Cell, Task
@@ -42,7 +42,7 @@ class CostModel:
     Of a codec never measured, the typical time. What a pack has recorded takes no time.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pl.DataFrame) -> None:
         self._sums: dict[Kind, dict[float, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
         for row in _sums(table):
             codec, place = row["codec"], (row["device"], row["setting_name"])
@@ -134,15 +134,15 @@ def _typical(cell: Cell) -> Curve:
     return ()
 
 
-def _sums(table: pa.Table) -> list[dict[str, Any]]:
+def _sums(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
-    seconds = pc.add(table["encode_seconds"], table["decode_seconds"])
-    pixels = pc.multiply(table["width_px"], table["height_px"])
-    coded_here = pc.invert(pc.fill_null(table["recorded"], False))
-    timed = table.select(keys).append_column("seconds", seconds)
-    timed = timed.append_column("pixels", pixels).filter(pc.and_(pc.is_valid(seconds), coded_here))
-    sums = timed.group_by(keys).aggregate([("seconds", "sum"), ("pixels", "sum")])
-    return list(sums.to_pylist())
+    seconds = col("encode_seconds") + col("decode_seconds")
+    timed = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
+    pixels = col("width_px") * col("height_px")
+    sums = timed.group_by(keys, maintain_order=True).agg(
+        seconds_sum=seconds.sum(), pixels_sum=pixels.sum()
+    )
+    return sums.rows(named=True)
 
 
 class Scoring(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import Pixels
 from benchmark.errors import StoreError
@@ -16,8 +16,8 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import Decoder, decode_all
 from benchmark.measure.record import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
-from benchmark.rows.schema import replaced
-from benchmark.rows.store import Store, one_per_cell
+from benchmark.rows.store import Store
+from benchmark.rows.valid import one_per_cell
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 
@@ -58,7 +58,7 @@ class Kept(NamedTuple):
     """The rows of a store and their kept streams, to be decoded again."""
 
     store: Store
-    table: pa.Table  # that the rows are of, each at its place `at`
+    table: pl.DataFrame  # that the rows are of, each at its place `at`
     rows: Mapping[CodecSpec, Mapping[str, list[Row]]]  # by codec variant and stream
     not_kept: int  # rows without failure whose stream was not kept
     declared: int  # rows that never had a stream
@@ -87,12 +87,12 @@ def kept_streams(
 ) -> Kept:
     """Collect a store's sound rows of `wanted` variants; of `cells`, those not verified as is."""
     table = one_per_cell(store.table())
-    table = table.filter(pc.equal(table["status"], "ok"))
+    table = table.filter(col("status") == "ok")
     if cells is not None:
-        table = table.filter(pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))
+        table = table.filter(col("cell").is_in([*cells]))
     result: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     not_kept = declared = 0
-    for at, row in enumerate(table.select(COLUMNS).to_pylist()):
+    for at, row in enumerate(table.select(COLUMNS).rows(named=True)):
         spec = CodecSpec.of(row["codec"], row["variant"])
         digest = row["stream_sha256"]
         if not wanted(spec):
@@ -149,9 +149,7 @@ def verify_kept(
     places: list[int] = []
 
     def store_verified() -> None:
-        rows = kept.table.take(pa.array(places, pa.int64()))
-        yes = pa.chunked_array([[True] * rows.num_rows], pa.bool_())
-        kept.store.add(replaced(rows, "attested", yes))
+        kept.store.add(kept.table[places].with_columns(attested=pl.lit(True)))
         places.clear()
 
     try:

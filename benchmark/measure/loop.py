@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import CODING
 from benchmark.errors import Unavailable, UsageError
@@ -42,7 +42,8 @@ from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record
 from benchmark.rows.schema import metric_names
-from benchmark.rows.store import Store, one_per_cell
+from benchmark.rows.store import Store
+from benchmark.rows.valid import one_per_cell
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory, cores
 from benchmark.system.settings import Device, isolated, use_device
@@ -123,12 +124,12 @@ def rescore(
     sources, store = open_stored(request)
     images, table = sources.images, store.table()
     sides = {(image.height_px, image.width_px) for image in images}
-    codecs = pc.unique(table["codec"]).to_pylist()
+    codecs = table["codec"].unique().sort().to_list()
     needs = [Need(codec, *of_image) for codec in codecs for of_image in sides]
     workers = _workers(request, needs, asked, absent)
     device = use_device(request.device)
     conditions = Conditions.of(request, store.folder, device, workers.workers)
-    if not table.num_rows:
+    if not table.height:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     folder, may_run = store.folder, named.selects_to_run
     find = partial(unscored, table, images, folder=folder, again=True, may_run=may_run)
@@ -148,7 +149,7 @@ def rescore(
     cells = [task.row["cell"] for task in tasks]
     before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
-    return Rescored(table.num_rows, len(tasks), lack, tuple(failures), filled, absent)
+    return Rescored(table.height, len(tasks), lack, tuple(failures), filled, absent)
 
 
 def _workers(
@@ -220,10 +221,8 @@ def _to_score(matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str])
     return [task for task in tasks if task.key in done]
 
 
-def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
-    keys = pa.array([cell.key for cell in matrix.cells], pa.string())
-    asked = pc.is_in(table["cell"], value_set=keys)
-    return one_per_cell(table if pc.all(asked).as_py() else table.filter(asked))
+def _rows(table: pl.DataFrame, matrix: Matrix) -> pl.DataFrame:
+    return one_per_cell(table.filter(col("cell").is_in([cell.key for cell in matrix.cells])))
 
 
 def _record(

@@ -9,8 +9,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from benchmark.codec import Setting
 from benchmark.datasets.dataset import Refused
@@ -97,7 +96,7 @@ class Outcome:
     """The result of `benchmark.measure.loop.run`."""
 
     matrix: Matrix
-    rows: pa.Table  # of the cells that were asked for, columns of `rows.schema.table_schema`
+    rows: pl.DataFrame  # of the cells that were asked for, all columns of `rows.schema`
     metrics: tuple[str, ...]  # that were asked for
     measured: int  # cells coded by this run; the others were done before
     rescored: int  # rows done before that lacked a metric
@@ -133,10 +132,10 @@ class Outcome:
         result = []
         for name in scored_by_image(self.metrics):
             value, _, reason = metric_columns(metric_named(name).column)
-            if reason not in self.rows.column_names:  # a user's metric, and every cell failed
+            if reason not in self.rows.columns:  # a user's metric, and every cell failed
                 continue
-            for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
-                result.append(WithoutValue(value, entry["counts"], entry["values"]))
+            counts = self.rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()
+            result += [WithoutValue(value, count, why) for why, count in counts.rows()]
         return result
 
 

@@ -248,7 +248,7 @@ def finite_number(text: str) -> float:
 
 
 def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
-    from benchmark.rows.schema import metric_names  # which needs pyarrow
+    from benchmark.rows.schema import metric_names
 
     return metric_names(asked) if asked else ()
 

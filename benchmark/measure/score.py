@@ -10,11 +10,9 @@ from contextlib import suppress
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Pixels
 from benchmark.datasets.dataset import Source
@@ -27,8 +25,12 @@ from benchmark.metrics.metric import ImageMetric
 from benchmark.registry import FEATURE_SPACES, is_brought, metric_class, metric_named
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder, ImageFeatures
-from benchmark.rows.schema import equals, metric_columns
-from benchmark.rows.store import Store, one_per_cell
+from benchmark.rows.schema import metric_columns
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from benchmark.rows.store import Store
 
 Computed = TypeVar("Computed")
 IsKept = Callable[[str, str], bool]  # of a space's protocol and the sha256 of an image's pixels
@@ -197,7 +199,7 @@ class _OutOfMemory(Exception):  # noqa: N818 - reads as what happened
 
 
 def unscored(
-    table: pa.Table,
+    table: "pl.DataFrame",
     sources: Sequence[Source],
     metrics: Sequence[str],
     folder: Path,
@@ -210,58 +212,61 @@ def unscored(
     rows whose features were dropped lack it too. Failed rows, bundled rows without streams and rows
     whose codec may not run are left out. Rows of an image are together. folder: of the store.
     """
+    from benchmark.rows.store import Store  # brings polars, which measuring does without
+    from benchmark.rows.valid import one_per_cell
+
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
     table = one_per_cell(table)
-    ours = pc.is_in(table["image_sha256"], value_set=pa.array(list(by_pixels), pa.string()))
-    table = table.filter(pc.and_(pc.equal(table["status"], "ok"), ours))
-    masks = [_lacking(table, name, again, folder) for name in metrics]
-    lacking = np.array(masks, np.bool_).reshape(len(metrics), table.num_rows)
+    table = table.filter((table["status"] == "ok") & table["image_sha256"].is_in([*by_pixels]))
+    masks = [_lacking(table, name, again, store) for name in metrics]
+    lacking = np.array(masks, np.bool_).reshape(len(metrics), table.height)
     chosen = np.flatnonzero(lacking.any(axis=0))
     tasks = []
-    for at, row in zip(chosen, table.take(pa.array(chosen)).to_pylist(), strict=True):
+    for at, row in zip(chosen, table[chosen].rows(named=True), strict=True):
         if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"])):
             names = tuple(compress(metrics, lacking[:, at]))
             tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 
-def count_values(table: pa.Table, cells: Collection[str], metrics: Sequence[str]) -> list[int]:
+def count_values(
+    table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str]
+) -> list[int]:
     """Return of each of these cells how many of the metrics it has by their present protocols."""
+    from benchmark.rows.valid import one_per_cell
+
     rows = one_per_cell(table)
-    rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
-    counts = np.zeros(rows.num_rows, np.int64)
+    rows = rows.filter(rows["cell"].is_in([*cells]))
+    counts = np.zeros(rows.height, np.int64)
     for kind in map(metric_named, metrics):
         value, protocol, _ = metric_columns(kind.column)
-        if protocol in rows.column_names:  # else a user's metric that was never measured here
-            measured = ~np.asarray(pc.is_null(rows[value]))
-            counts += equals(rows[protocol], kind.protocol) & measured
+        if protocol in rows.columns:  # else a user's metric that was never measured here
+            by_rule = (rows[protocol] == kind.protocol).fill_null(False)
+            counts += (by_rule & rows[value].is_not_null()).to_numpy()
     return [int(count) for count in counts]
 
 
-def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> BoolArray:
+def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> BoolArray:
     kind = metric_named(name)
     value, protocol, reason = metric_columns(kind.column)
-    if protocol not in table.column_names:  # a user's metric that was never measured here
-        return np.ones(table.num_rows, np.bool_)
-    lacks = ~equals(table[protocol], kind.protocol)
+    if protocol not in table.columns:  # a user's metric that was never measured here
+        return np.ones(table.height, np.bool_)
+    lacks = (table[protocol] != kind.protocol).fill_null(True)
     if again:
-        texts = pc.unique(table[reason]).drop_null().to_pylist()
-        forever = pa.array([text for text in texts if lasting(text)], pa.string())
-        null = pc.and_not(pc.is_null(table[value]), pc.is_in(table[reason], value_set=forever))
-        lacks |= np.asarray(null)
+        forever = [*filter(lasting, table[reason].drop_nulls().unique())]
+        lacks |= table[value].is_null() & ~table[reason].is_in(forever).fill_null(False)
+    marked: BoolArray = lacks.to_numpy()
     if name in FEATURE_SPACES:
         names = (value, "stream_sha256", "image_sha256", "decoded_sha256")
-        kept, store = FeatureFolder(folder), Store(folder)
-        lacks |= np.array(
+        kept = FeatureFolder(store.folder)
+        marked = marked | np.array(
             [
                 count is not None
                 and store.has_stream(stream)  # else nothing can bring them back
                 and not all(sha256 and kept.has(kind.protocol, sha256) for sha256 in pair)
-                for count, stream, *pair in zip(
-                    *(table[key].to_pylist() for key in names), strict=True
-                )
+                for count, stream, *pair in table.select(names).rows()
             ],
             np.bool_,
         )
-    return lacks
+    return marked

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
+import polars as pl
 
 from benchmark.codec import Between, Codec, DeclaresSizes, OneOf, Setting, TakesDataset
 from benchmark.datasets.dataset import (
@@ -225,7 +225,7 @@ class Matrix(NamedTuple):
     sources: Sources
     selection: Selection
     store: Store
-    table: pa.Table  # of the store, read once
+    table: pl.DataFrame  # of the store, read once
     cells: tuple[Cell, ...]
     to_do: tuple[Cell, ...]
 

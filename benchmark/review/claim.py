@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import pyarrow as pa
-
 from benchmark.compare.bd import compare
 from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curve_of, mean_curve
 from benchmark.compare.interval import Interval
@@ -18,10 +16,10 @@ from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from benchmark.review.streams import Row, label_of_row
-from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.schema import alike, schema_of
+from benchmark.rows.means import summarise
+from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summarise import Summary, summarise_rows
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of
 from benchmark.spec import CodecSpec
 
@@ -142,11 +140,7 @@ def _of_label(label: str, rows: Sequence[Row]) -> list[Row]:
 
 def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
     """Return the means of rows over the images that all points have."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.Table.from_pylist(list(rows), schema=schema_of(names))
-    (table,) = alike([table])
-    rules = protocols(metrics)
-    return summarise_rows(ComparableRows(table, rules["coding"]), rules, common=True)
+    return summarise(table_of(rows), protocols(metrics), common=True)
 
 
 def labels_of(rows: Sequence[Row]) -> dict[str, str]:
@@ -174,7 +168,7 @@ def name_among(asked: str, names: Mapping[str, str]) -> str:
 def _anchor_rows(asked: str, evidence: Evidence) -> tuple[str, list[Row], str]:
     """Return the anchor's label, rows and origin: of what was sent, else of the results here."""
     folder = stores_below(evidence.results).get(evidence.dataset.partition(":")[0])
-    stored = Store(folder).table().to_pylist() if folder else []
+    stored = Store(folder).table().rows(named=True) if folder else []
     for rows, origin in ((evidence.rows, SENT), (stored, f"{evidence.results}")):
         if label := name_among(asked, labels_of(rows)):
             return label, _of_label(label, rows), origin

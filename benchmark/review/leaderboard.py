@@ -21,7 +21,7 @@ from benchmark.rows.packs.pack import Pack
 from benchmark.rows.runs import new_run_id, run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summarise import TIMED, Summary
+from benchmark.rows.summary import TIMED, Summary
 from benchmark.show.table import escape_latex
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
@@ -90,7 +90,7 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[
     run = new_run_id(audited)
     for dataset, folder in stores_below(results).items():
         own = Store(folder)
-        for row in own.table().to_pylist():
+        for row in own.table().rows(named=True):
             if row["attested"] and row["status"] == "ok" and own.has_stream(row["stream_sha256"]):
                 accepted[dataset].append((row, own.stream(row["stream_sha256"])))
             elif row["status"] == "ok":

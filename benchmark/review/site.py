@@ -101,7 +101,7 @@ def build_site(
             measures = [Measure.named(metric) for metric in request.metrics]
             entries: list[Entry] = []
             below = [row for of in declared[dataset].rows.values() for row in of]
-            rows = Store(audited / dataset).table().to_pylist() if dataset in stored else below
+            rows = Store(audited / dataset).table().rows(named=True) if dataset in stored else below
             anchor = name_among(asked.anchor, labels_of(rows))  # empty where there is none
             if dataset in stored:
                 page = page_request(asked.page_images, audited, request.data_dir, dataset)

@@ -27,9 +27,9 @@ from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, values_sent
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.editions import edition_rows
+from benchmark.rows.comparable import newest
 from benchmark.rows.packs.contents import row_of
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
 from benchmark.spec import CodecSpec
@@ -83,7 +83,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     for folder in supplement.results:
         store = Store(folder)
         table = store.table()
-        for row in table.take(edition_rows(table, newest_only=True).index).to_pylist():
+        for row in newest(table).rows(named=True):
             if row["bundled"]:
                 continue
             has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])
@@ -99,7 +99,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
 
 def _possible(row: Row) -> Row:
     """Return a row of all columns, with the rate of its bytes; empty where that cannot be."""
-    row = {**dict.fromkeys(table_schema().names), **row}
+    row = {**dict.fromkeys(column.name for column in table_columns()), **row}
     sizes = [row[name] for name in ("width_px", "height_px", "num_bytes")]
     if row["status"] == "failed":
         return row

@@ -6,13 +6,14 @@ and also as `base` of another codec: such a variant runs where `--codecs` names 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
 from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ALL = "all"
 
@@ -50,15 +51,14 @@ class NamedCodecs:
         spec = CodecSpec.of(row["codec"], row["variant"])
         return self.select(spec) and self.may_run(spec)
 
-    def not_run(self, rows: pa.Table) -> dict[str, int]:
+    def not_run(self, rows: "pl.DataFrame") -> dict[str, int]:
         """Return the number of rows of each selected variant that may not run, by its spec."""
         counts: dict[str, int] = {}
-        variants = rows.group_by(["codec", "variant"]).aggregate([([], "count_all")])
-        for row in variants.to_pylist():
+        for codec, variant, count in rows.group_by("codec", "variant").len().rows():
             with suppress(BadOption):  # it cannot be loaded either
-                spec = CodecSpec.of(row["codec"], row["variant"])
+                spec = CodecSpec.of(codec, variant)
                 if self.select(spec) and not self.may_run(spec):
-                    counts[spec.text] = row["count_all"]
+                    counts[spec.text] = count
         return dict(sorted(counts.items()))
 
 

@@ -9,25 +9,22 @@ stays, and the conflict is reported each time.
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.registry import names_file
-from benchmark.rows.features import Reductions
+from benchmark.rows.reductions import Reductions
 from benchmark.rows.runs import NAME
-from benchmark.rows.schema import alike
-from benchmark.rows.shard import SHIPPED, record_of
+from benchmark.rows.shard import SHIPPED, alike, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content
-from benchmark.rows.versions import agree, merge_versions
+from benchmark.rows.valid import OK, VARIANT, agreeing, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
@@ -120,11 +117,11 @@ class _Merge:
                 target.add(lacking)
                 reductions += len(lacking)
             new = self._new_rows([self._target, *map(Store, sources)])
-        if new.num_rows:
+        if new.height:
             self._target.add(new)
             self._target.compact()
         return Merged(
-            self._folder.name, new.num_rows, streams, runs, features, reductions,
+            self._folder.name, new.height, streams, runs, features, reductions,
             tuple(self._conflicts), tuple(self._damaged),
         )  # fmt: skip
 
@@ -142,37 +139,35 @@ class _Merge:
             elif text not in self._damaged:
                 self._damaged.append(text)
 
-    def _new_rows(self, stores: Sequence[Store]) -> pa.Table:
+    def _new_rows(self, stores: Sequence[Store]) -> pl.DataFrame:
         """Return the rows that the first store lacks; note the conflicts among all stores."""
         target, *sources = stores
         own = [target.versions(), *(self._sound_rows(store) for store in sources)]
         every = alike([*own, *(store.versions(shipped=True) for store in stores)])
-        placed = [
-            table.append_column(PLACE, pa.array([at % len(stores)] * table.num_rows, pa.int64()))
+        placed = (
+            table.with_columns(pl.lit(at % len(stores)).alias(PLACE))
             for at, table in enumerate(every)
-        ]
-        disputed = _disputed(pa.concat_tables(placed))
+        )
+        disputed = _disputed(pl.concat(placed))
         self._conflicts += sorted(_sentence(rows, stores) for rows in disputed.values())
         accepted = (_accepted(table, disputed) for table in every[1 : len(stores)])
         valid = merge_versions(every[0])
-        return _changed(merge_versions(pa.concat_tables([every[0], *accepted])), valid)
+        return _changed(merge_versions(pl.concat([every[0], *accepted])), valid)
 
-    def _sound_rows(self, store: Store) -> pa.Table:
+    def _sound_rows(self, store: Store) -> pl.DataFrame:
         """Return the rows whose run, hashes and codec variant are of the form that bench writes."""
         table = store.versions()
-        masks = [pc.is_valid(table["run"])]
-        for name, pattern in FORMS.items():
-            masks.append(pc.fill_null(pc.match_substring_regex(table[name], pattern), True))
-        for row in table.group_by(["codec", "variant"]).aggregate([]).to_pylist():
+        masks = [col("run").is_not_null()]
+        masks += [col(n).str.contains(form).fill_null(True) for n, form in FORMS.items()]
+        for codec, variant in table.select(VARIANT).unique().rows():
             try:
-                known = row["codec"] and CodecSpec.of(row["codec"], row["variant"])
+                known = codec and CodecSpec.of(codec, variant)
             except BadOption:
                 known = None
             if not known:
-                same = pc.and_(*(pc.equal(table[name], text) for name, text in row.items()))
-                masks.append(pc.invert(same))
-        sound = table.filter(reduce(pc.and_, masks))
-        if wrong := table.num_rows - sound.num_rows:
+                masks.append((col("codec") != codec) | (col("variant") != variant))
+        sound = table.filter(*masks)
+        if wrong := table.height - sound.height:
             rows = counted(wrong, "row is", "rows are")
             what = "a codec, run or sha256 that bench does not write"
             self._damaged.append(f"{store.folder}: {rows} left out, with {what}")
@@ -216,47 +211,36 @@ class _Merge:
             return None
 
 
-def _disputed(table: pa.Table) -> dict[str, list[Row]]:
+def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
     """Return the rows of cells whose rows do not agree, by cell; the valid row comes first."""
-    ok = table.filter(pc.equal(table["status"], "ok"))
-    distinct = ok.group_by("cell").aggregate([(name, "count_distinct") for name in RESULT])
-    bytes_, stream, decoded = (pc.greater(distinct[f"{name}_count_distinct"], 1) for name in RESULT)
-    cells = distinct["cell"].filter(pc.or_(pc.or_(bytes_, stream), decoded))
-    by_cell: dict[str, list[Row]] = {}
-    for row in sorted(ok.filter(_among(ok, cells)).to_pylist(), key=lambda row: int(row[PLACE])):
-        by_cell.setdefault(row["cell"], []).append(row)
-    for cell, rows in [*by_cell.items()]:
-        first = [row for row in rows if row[PLACE] == rows[0][PLACE]]
-        (valid,) = merge_versions(pa.Table.from_pylist(first, schema=ok.schema)).to_pylist()
-        by_cell[cell] = [valid, *rows]
-        versions = pa.Table.from_pylist(by_cell[cell], schema=ok.schema)
-        places = np.arange(versions.num_rows)
-        if agree(versions, np.zeros_like(places), places).all():
-            del by_cell[cell]
-    return by_cell
+    ok = table.filter(OK)
+    several = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT)
+    cells = ok.group_by("cell").agg(several=several).filter("several")["cell"]
+    differing = ok.filter(col("cell").is_in(cells.implode())).sort(PLACE, maintain_order=True)
+    disputed: dict[str, list[Row]] = {}
+    for (cell,), rows in differing.group_by("cell", maintain_order=True):
+        first = rows.filter(col(PLACE) == rows[PLACE][0])
+        valid = merge_versions(first)
+        if not agreeing(rows, valid[[0] * rows.height]).all():
+            disputed[str(cell)] = [*valid.rows(named=True), *rows.rows(named=True)]
+    return disputed
 
 
-def _accepted(table: pa.Table, disputed: Mapping[str, Sequence[Row]]) -> pa.Table:
-    doubtful = _among(table, pa.array(list(disputed), pa.string()))
-    agreeing = []
-    for row in table.filter(doubtful).to_pylist():
+def _accepted(table: pl.DataFrame, disputed: Mapping[str, Sequence[Row]]) -> pl.DataFrame:
+    """Leave out the rows of disputed cells that differ from the valid row in what both state."""
+    doubtful = col("cell").is_in([*disputed])
+    agreed = []
+    for row in table.filter(doubtful).rows(named=True):
         valid = disputed[row["cell"]][0]
         pairs = [{row[name], valid[name]} for name in RESULT]
         if row["status"] != "ok" or all(None in pair or len(pair) == 1 for pair in pairs):
-            agreeing.append(row)
-    certain = table.filter(pc.invert(doubtful))
-    return pa.concat_tables([certain, pa.Table.from_pylist(agreeing, schema=table.schema)])
+            agreed.append(row)
+    return pl.concat([table.filter(~doubtful), pl.DataFrame(agreed, table.schema, orient="row")])
 
 
-def _changed(rows: pa.Table, before: pa.Table) -> pa.Table:
+def _changed(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """Return the rows, one per cell, that are not in an earlier table as they are."""
-    known, rows = before.sort_by("cell"), rows.sort_by("cell")
-    same = _among(rows, known["cell"])
-    for old, new in zip(known.columns, rows.filter(same).columns, strict=True):
-        equal = pc.coalesce(pc.equal(old, new), pc.and_(pc.is_null(old), pc.is_null(new)))
-        changed = known["cell"].filter(pc.invert(equal))
-        same = pc.and_not(same, _among(rows, changed))
-    return rows.filter(pc.invert(same))
+    return rows.join(before, on=rows.columns, how="anti", nulls_equal=True)
 
 
 def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
@@ -271,7 +255,3 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
         key = tuple(version[name] for name in RESULT)
         different.setdefault(key, f"{what}, decoded to {decoded}, in {where}")
     return f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stays"
-
-
-def _among(table: pa.Table, cells: "pa.Array | pa.ChunkedArray") -> pa.ChunkedArray:
-    return pc.is_in(table["cell"], value_set=cells)

@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from benchmark.codec import CODING, Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.measure import Measure, protocol_of, protocols, require_image_values
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
-from benchmark.rows.comparable import Average, ComparableRows
-from benchmark.rows.features import FeatureFolder, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.features import FeatureFolder
+from benchmark.rows.means import summarise_rows
+from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.summarise import Summary, summarise_rows
+from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import label_of
 
 
 def with_distribution_metrics(
-    table: pa.Table,
+    table: pl.DataFrame,
     folder: Path,
     names: Sequence[str],
     common: bool = False,
@@ -52,7 +54,7 @@ def with_distribution_metrics(
 
 
 def summarise_with_distributions(
-    table: pa.Table,
+    table: pl.DataFrame,
     folder: Path,
     names: Sequence[str],
     average: Average = "per_image",
@@ -76,7 +78,7 @@ class ImageInfluence(NamedTuple):
     without: float  # the value without the image, to first order
 
 
-def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInfluence]:
+def attribution(table: pl.DataFrame, column: str, protocol: str) -> list[ImageInfluence]:
     """Return the influence of every image of every point, the largest of a point first.
 
     column: of a metric of single images, or one that `with_distribution_metrics` has filled.
@@ -91,7 +93,7 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     values = np.where(has, rows.numbers(value_column), np.nan)
     finite = np.flatnonzero(np.isfinite(values))
     names = ("codec", "variant", "setting_name", "setting_value", "image")
-    texts = table.select(names).take(pa.array(rows.index)).to_pylist()
+    texts = rows.chosen(*names).rows(named=True)
     parts = []
     for places in np.split(finite, np.flatnonzero(np.diff(rows.point[finite])) + 1):
         images = len(places)
@@ -118,15 +120,15 @@ class _Reducer:
         hashes = zip(*(_texts(rows, name) for name in names), strict=True)
         self._pairs = [Pair(source, other or own) for source, own, other in hashes]
 
-    def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pa.Table:
+    def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pl.DataFrame:
         """Append value, protocol id and reason of a metric; `points` has the places of rows."""
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_named(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
         counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
         why = _texts(rows, count_reason)
-        values: list[float | None] = [None] * rows.table.num_rows
-        reasons: list[str | None] = [None] * rows.table.num_rows
+        values: list[float | None] = [None] * rows.table.height
+        reasons: list[str | None] = [None] * rows.table.height
         new: list[Reduction] = []
         for point in points:
             for at in point[~counted[point]].tolist():
@@ -158,11 +160,12 @@ class _Reducer:
                 values[row_of[pair]] = reduced.value + of_image
         self._reductions.add(new)
         ids = [None if value is None else protocol for value in values]
-        columns = (values, pa.float64()), (ids, pa.string()), (reasons, pa.string())
-        table = rows.table
-        for column, (of_rows, kind) in zip(metric_columns(metric.column), columns, strict=True):
-            table = table.append_column(column, pa.array(of_rows, kind))
-        return table
+        value_column, id_column, reason_column = metric_columns(metric.column)
+        return rows.table.with_columns(
+            pl.Series(value_column, values, pl.Float64),
+            pl.Series(id_column, ids, pl.String),
+            pl.Series(reason_column, reasons, pl.String),
+        )
 
     def _reduce(self, metric: DistributionMetric, space: str, pairs: Sequence[Pair]) -> Reduced:
         read = [[self._features.read(space, pixels) for pixels in pair] for pair in pairs]
@@ -185,4 +188,4 @@ class _Reducer:
 
 def _texts(rows: ComparableRows, column: str) -> list[str]:
     """Return a column of the chosen rows as texts; empty for null."""
-    return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]
+    return [text or "" for text in rows.chosen(column).to_series()]

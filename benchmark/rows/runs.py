@@ -11,12 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from benchmark.rows.store import Store
 from benchmark.system.machine import commit, machine
 
 PACKAGES = (
     "rdrbench", "numpy", "pillow", "pillow-simd", "imagecodecs", "imageio-ffmpeg", "torch",
-    "compressai", "lpips", "pyarrow", "scikit-image", "scipy",
+    "compressai", "lpips", "polars", "scikit-image", "scipy",
 )  # fmt: skip
 RUN_TIME = "%Y%m%dT%H%M%S"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run or dataset: no path to elsewhere
@@ -73,6 +72,8 @@ def folder_store_name(
     the largest share of common images is taken; of none, digits of a sha256 of `files` complete the
     title.
     """
+    from benchmark.rows.store import Store  # brings polars, which measuring does without
+
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
     known = {name: Store(stores[name]).images() for name in sorted(stores) if own.fullmatch(name)}

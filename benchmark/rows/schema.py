@@ -2,17 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from itertools import chain
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Any, NamedTuple
 
 from benchmark import plugins
-from benchmark.codec import BoolArray, CodecInfo, Setting
+from benchmark.codec import CodecInfo, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import (
     DISTRIBUTION_METRICS,
@@ -23,64 +19,72 @@ from benchmark.registry import (
 )
 from benchmark.spec import CodecSpec
 
-TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-TIME, TIME_FORMAT = pa.timestamp("ms"), "%Y-%m-%dT%H:%M:%S+00:00"  # of lean tables
-CHUNK_ROWS = 1 << 16  # of columns of nulls
 
-CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
-    ("cell", TEXT, "", "sha256 of everything that decides the stream; a row's identity"),
-    ("run", TEXT, "", "runs/<run>.json holds commit, machine, versions"),
-    ("codec", TEXT, "", "name in the registry, or path.py:Class"),
-    ("variant", TEXT, "", "options that differ from the defaults: subsampling=444"),
-    ("setting_name", TEXT, "", "name of the rate control: quality"),
-    ("setting_value", REAL, "", "its value"),
-    ("dataset", TEXT, "", "name of the dataset the image was taken from"),
-    ("image", TEXT, "", "name within the dataset"),
-    ("image_sha256", TEXT, "", "of the source's pixels"),
-    ("width_px", WHOLE, "px", "of the source"),
-    ("height_px", WHOLE, "px", "of the source"),
-    ("source_lossy", YES_NO, "", "the source's file is itself lossily coded"),
-    ("status", TEXT, "", "ok or failed"),
-    ("stage", TEXT, "", "where it failed: load, encode, decode, verify, worker"),
-    ("reason", TEXT, "", "why it failed"),
-    ("num_bytes", WHOLE, "bytes", "of the whole stream, header included"),
-    ("container_bytes", WHOLE, "bytes", "of num_bytes, the file format's; null where unknown"),
-    ("bytes_origin", TEXT, "", "measured, or declared by a list"),
-    ("bpp", REAL, "bit/px", "8 num_bytes / (width_px height_px)"),
-    ("stream_sha256", TEXT, "", "of the stream; its name under streams/"),
-    ("decoded_sha256", TEXT, "", "of the decoded pixels"),
-    ("encode_seconds", REAL, "s", "wall clock of the one call"),
-    ("decode_seconds", REAL, "s", "wall clock of the one call"),
-    ("encode_inside_seconds", REAL, "s", "of a worker's own clock; null: coded in this process"),
-    ("decode_inside_seconds", REAL, "s", "of a worker's own clock; null: coded in this process"),
-    ("encode_peak_bytes", WHOLE, "bytes", "most memory of the call: of the process with all it "
-     "has loaded, on cuda of the GPU; null where it cannot be measured"),
-    ("decode_peak_bytes", WHOLE, "bytes", "the same"),
-    ("estimated_bits", REAL, "bit", "of the stream, by the codec's own probabilities"),
-    ("parameters", WHOLE, "", "of the codec's networks, as declared"),
-    ("encode_kmac", REAL, "kMAC/px", "multiply-accumulates of the encoder, as declared"),
-    ("decode_kmac", REAL, "kMAC/px", "multiply-accumulates of the decoder, as declared"),
-    ("generation", WHOLE, "", "times that the picture was coded; null: once"),
-    ("timing", YES_NO, "", "measured alone, by bench run --timing"),
-    ("jobs", WHOLE, "", "cells measured at the same time"),
-    ("threads", WHOLE, "", "threads of every numeric library"),
-    ("machine", TEXT, "", "processor and core count"),
-    ("device", TEXT, "", "where the codec ran: cpu or cuda"),
-    ("codec_version", TEXT, "", "CodecInfo.version"),
-    ("command", TEXT, "", "CodecInfo.command"),
-    ("timed", TEXT, "", "CodecInfo.timed: what the seconds contain"),
-    ("fingerprint", TEXT, "", "CodecInfo.fingerprint"),
-    ("revision", WHOLE, "", "CodecInfo.revision of the adapter"),
-    ("caveat", TEXT, "", "what has to be said of the codec: random weights"),
-    ("chroma", TEXT, "", "CodecInfo.chroma: 4:2:0 or 4:4:4; null: not stated"),
-    ("tuned_for", TEXT, "", "CodecInfo.tuned_for: the metric optimised; null: not stated"),
-    ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
-    ("finished_utc", TEXT, "", "ISO 8601"),
-    ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),
-    ("bundled", YES_NO, "", "came with the project or a pack; set where rows are read"),
-    ("build", TEXT, "", "a build with equal streams; set where rows are read"),
-    ("features_of", TEXT, "", "pixels of the row that gave the features; set where rows are read"),
-    ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
+class Column(NamedTuple):
+    """A column of the table; null stands for no value in any of them."""
+
+    name: str
+    kind: type  # str, int (64 bits), float (64 bits) or bool
+    meaning: str
+    unit: str = ""
+
+
+CELL_COLUMNS = (
+    Column("cell", str, "sha256 of everything that decides the stream; a row's identity"),
+    Column("run", str, "runs/<run>.json holds commit, machine, versions"),
+    Column("codec", str, "name in the registry, or path.py:Class"),
+    Column("variant", str, "options that differ from the defaults: subsampling=444"),
+    Column("setting_name", str, "name of the rate control: quality"),
+    Column("setting_value", float, "its value"),
+    Column("dataset", str, "name of the dataset the image was taken from"),
+    Column("image", str, "name within the dataset"),
+    Column("image_sha256", str, "of the source's pixels"),
+    Column("width_px", int, "of the source", "px"),
+    Column("height_px", int, "of the source", "px"),
+    Column("source_lossy", bool, "the source's file is itself lossily coded"),
+    Column("status", str, "ok or failed"),
+    Column("stage", str, "where it failed: load, encode, decode, verify, worker"),
+    Column("reason", str, "why it failed"),
+    Column("num_bytes", int, "of the whole stream, header included", "bytes"),
+    Column("container_bytes", int, "of num_bytes, the file format's; null where unknown", "bytes"),
+    Column("bytes_origin", str, "measured, or declared by a list"),
+    Column("bpp", float, "8 num_bytes / (width_px height_px)", "bit/px"),
+    Column("stream_sha256", str, "of the stream; its name under streams/"),
+    Column("decoded_sha256", str, "of the decoded pixels"),
+    Column("encode_seconds", float, "wall clock of the one call", "s"),
+    Column("decode_seconds", float, "wall clock of the one call", "s"),
+    Column("encode_inside_seconds", float, "of a worker's own clock; null: coded in "
+           "this process", "s"),
+    Column("decode_inside_seconds", float, "of a worker's own clock; null: coded in "
+           "this process", "s"),
+    Column("encode_peak_bytes", int, "most memory of the call: of the process "
+           "with all it has loaded, on cuda of the GPU; null where it cannot be measured", "bytes"),
+    Column("decode_peak_bytes", int, "the same", "bytes"),
+    Column("estimated_bits", float, "of the stream, by the codec's own probabilities", "bit"),
+    Column("parameters", int, "of the codec's networks, as declared"),
+    Column("encode_kmac", float, "multiply-accumulates of the encoder, as declared", "kMAC/px"),
+    Column("decode_kmac", float, "multiply-accumulates of the decoder, as declared", "kMAC/px"),
+    Column("generation", int, "times that the picture was coded; null: once"),
+    Column("timing", bool, "measured alone, by bench run --timing"),
+    Column("jobs", int, "cells measured at the same time"),
+    Column("threads", int, "threads of every numeric library"),
+    Column("machine", str, "processor and core count"),
+    Column("device", str, "where the codec ran: cpu or cuda"),
+    Column("codec_version", str, "CodecInfo.version"),
+    Column("command", str, "CodecInfo.command"),
+    Column("timed", str, "CodecInfo.timed: what the seconds contain"),
+    Column("fingerprint", str, "CodecInfo.fingerprint"),
+    Column("revision", int, "CodecInfo.revision of the adapter"),
+    Column("caveat", str, "what has to be said of the codec: random weights"),
+    Column("chroma", str, "CodecInfo.chroma: 4:2:0 or 4:4:4; null: not stated"),
+    Column("tuned_for", str, "CodecInfo.tuned_for: the metric optimised; null: not stated"),
+    Column("coding_protocol", str, "protocol id of coding and bpp"),
+    Column("finished_utc", str, "ISO 8601"),
+    Column("recorded", bool, "of a pack, or bundled with the project: seconds count in no mean"),
+    Column("bundled", bool, "came with the project or a pack; set where rows are read"),
+    Column("build", str, "a build with equal streams; set where rows are read"),
+    Column("features_of", str, "pixels of the row that gave the features; set where rows are read"),
+    Column("attested", bool, "a fresh process decoded the stream to the same pixels; else null"),
 )  # fmt: skip
 
 
@@ -136,94 +140,48 @@ def _start_of_key(codec: CodecSpec, fingerprint: str, revision: int, setting: Se
     return json.dumps(parts)[:-1]
 
 
-def table_schema() -> pa.Schema:
-    """Return the schema of all columns, with units and meanings as field metadata."""
-    return _table_schema(tuple(METRICS), tuple(FEATURE_SPACES))
+def table_columns() -> tuple[Column, ...]:
+    """Return all columns of the table."""
+    return _table_columns(tuple(METRICS), tuple(FEATURE_SPACES))
 
 
 @cache
-def _table_schema(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> pa.Schema:
-    fields = [_field(*column) for column in CELL_COLUMNS]
+def _table_columns(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> tuple[Column, ...]:
+    columns = [*CELL_COLUMNS]
     for name in metrics:
         metric = metric_named(name)
-        fields += _metric_fields(metric.column, metric.label, f"{metric.better} is better")
+        columns += _metric_columns(metric.column, f"{metric.better} is better", metric.label)
     for name in feature_spaces:
         meaning = f"patches whose {name} features are kept"
-        fields += _metric_fields(metric_named(name).column, "", meaning, WHOLE)
-    return pa.schema(fields)
+        columns += _metric_columns(metric_named(name).column, meaning, kind=int)
+    return tuple(columns)
 
 
-def _metric_fields(column: str, unit: str, meaning: str, kind: Any = REAL) -> list[pa.Field]:
+def _metric_columns(column: str, meaning: str, unit: str = "", kind: type = float) -> list[Column]:
     value, protocol, reason = metric_columns(column)
-    of = f"the features behind {value}" if kind == WHOLE else value
+    of = f"the features behind {value}" if kind is int else value
     return [
-        _field(value, kind, unit, f"{meaning}; null has a reason"),
-        _field(protocol, TEXT, "", f"protocol id of {of}"),
-        _field(reason, TEXT, "", f"why {value} is null"),
+        Column(value, kind, f"{meaning}; null has a reason", unit),
+        Column(protocol, str, f"protocol id of {of}"),
+        Column(reason, str, f"why {value} is null"),
     ]
 
 
 def own_columns(names: Iterable[str]) -> list[str]:
-    """Return the columns that the schema lacks and that have a protocol and reason, in order."""
-    all_names, known = dict.fromkeys(names), set(table_schema().names)
+    """Return the columns that the table lacks and that have a protocol and reason, in order."""
+    all_names, known = dict.fromkeys(names), {*_names()}
     has_all = (name for name in all_names if {*metric_columns(name)} <= all_names.keys())
     return [name for name in has_all if name not in known]
 
 
-def schema_of(names: Iterable[str]) -> pa.Schema:
-    """Return the schema of a table with these columns: all of the schema, then users' metrics."""
-    own = own_columns(names)
-    fields = [
-        field for column in own for field in _metric_fields(column, "", "a metric of a user's file")
-    ]
-    return pa.schema([*table_schema(), *fields])
+def _names() -> list[str]:
+    return [column.name for column in table_columns()]
 
 
-def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """Return tables with the same columns: those of users' metrics that one lacks are null."""
-    schema = schema_of(name for table in tables for name in table.column_names)
-    return [plain(table, schema) for table in tables]
-
-
-def plain(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
-    """Return all columns of a schema, by default `schema_of` the table's; lacking ones are null."""
-    schema = schema or schema_of(table.column_names)
-    whole = filled_up(table, schema)
-    columns = [of_type(whole[field.name], field.type) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def filled_up(table: pa.Table, schema: pa.Schema, rows: int | None = None) -> pa.Table:
-    """Return the columns of a schema as the table has them; lacking ones are null.
-
-    rows: their number, of a table that may have no column.
-    """
-    known, null = {*table.column_names}, nulls(len(table) if rows is None else rows)
-    columns = [table[f.name] if f.name in known else null(f.type) for f in schema]
-    return pa.Table.from_arrays(columns, schema.names)
-
-
-def of_type(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Return a column in a type of the schema."""
-    return pc.strftime(values, TIME_FORMAT) if values.type == TIME else values.cast(kind)
-
-
-def nulls(rows: int) -> Callable[[pa.DataType], pa.ChunkedArray]:
-    """Return a function that makes a column of nulls, once for all columns of a type.
-
-    Its chunks share their memory.
-    """
-
-    def column(kind: pa.DataType) -> pa.ChunkedArray:
-        chunk, rest = pa.nulls(min(rows, CHUNK_ROWS), kind), rows % CHUNK_ROWS
-        chunks = [chunk] * (rows // CHUNK_ROWS) + [chunk.slice(0, rest)] * (rest > 0)
-        return pa.chunked_array(chunks, kind)
-
-    return cache(column)
-
-
-def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:
-    return pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
+def columns_of(names: Iterable[str]) -> tuple[Column, ...]:
+    """Return all columns of the table, then those of users' metrics among the names."""
+    own = (_metric_columns(name, "a metric of a user's file") for name in own_columns(names))
+    return (*table_columns(), *chain(*own))
 
 
 def metric_columns(column: str) -> tuple[str, str, str]:
@@ -254,7 +212,7 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
 def _refuse_taken_columns(names: Iterable[str]) -> None:
     """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
     of_sets = (metric_columns(metric_named(name).column) for name in DISTRIBUTION_METRICS)
-    taken = dict.fromkeys([*table_schema().names, *chain(*of_sets)], "the harness")
+    taken = dict.fromkeys([*_names(), *chain(*of_sets)], "the harness")
     for name in names:
         own = metric_columns(metric_named(name).column)
         for column in filter(taken.__contains__, own):
@@ -262,39 +220,3 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
             remedy = "give the metric another `column`"
             raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
         taken |= dict.fromkeys(own, name)
-
-
-def replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
-    """Return the table with other values of a column, whose type stays."""
-    at = table.schema.get_field_index(column)
-    return table.set_column(at, table.schema.field(at), values)
-
-
-def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
-    """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
-    if (only := only_text(column)) is not None:
-        return np.full(len(column), only == text)
-    return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)
-
-
-def marked(column: pa.ChunkedArray) -> BoolArray:
-    """Mark the rows of a column of booleans that are true, bool of shape (rows,); null is not."""
-    return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
-
-
-def only_text(column: pa.ChunkedArray) -> Any:
-    """Return the text that all rows of a column of dictionaries have, None where they differ."""
-    if not pa.types.is_dictionary(column.type) or column.null_count:
-        return None
-    known = [chunk.dictionary for chunk in column.chunks]
-    texts = {values[0].as_py() if len(values) == 1 else None for values in known}
-    return texts.pop() if len(texts) == 1 else None
-
-
-def bundled_beside_own(table: pa.Table) -> BoolArray:
-    """Mark the bundled rows of cells that have another row, measured here; shape (rows,)."""
-    bundled = marked(table["bundled"])
-    if not bundled.any() or bundled.all():
-        return np.zeros(len(bundled), np.bool_)
-    here = table["cell"].filter(pa.array(~bundled)).drop_null()
-    return np.asarray(bundled & pc.is_in(table["cell"], value_set=here).to_numpy(), np.bool_)

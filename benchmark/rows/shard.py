@@ -13,42 +13,33 @@ the memory that a file may take is bounded; real shards take up to seven times t
 import errno
 import hashlib
 import math
-import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
+import polars as pl
+import polars.selectors as cs
+from polars import col
 
-from benchmark.codec import BoolArray
-from benchmark.rows.schema import CELL_COLUMNS, REAL, nulls, schema_of, table_schema
+from benchmark.rows.footer import read_footer
+from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
-Keys = NDArray[np.uint32]
-BUILD = ("fingerprint", "revision")  # columns
-KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
-MIXING = np.uint64(0x9E3779B97F4A7C15)  # of which a product's upper half has bits of all bytes
-ALIKE = (1 << 20) - 1
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
 LARGEST_WHOLE = 1 << 53  # integers up to which float64, with which rows are averaged, is exact
 FREE_BYTES = 64 << 20  # of memory for a table, however small its file
 TIMES_PACKED = 100  # further bytes of memory for each byte of the file
-VALUE_BYTES = 8  # of a number, the widest type of fixed width
+VALUE_BYTES = 8  # of a number
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
-# Texts that no two rows share
-UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "features_of", "finished_utc")
 NEVER_NULL = (
     "cell", "status", "codec", "variant", "setting_name", "setting_value", "image",
 )  # fmt: skip
-IS_NAME = re.compile(r"[^./]")
 MEASURED = ("width_px", "height_px", "num_bytes", "bpp")  # of every row that did not fail
-QUANTITIES = {name for name, kind, *_ in CELL_COLUMNS if kind == REAL} - {"setting_value"}
+QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - {"setting_value"}
 LARGEST_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
 LEAST = {"width_px": 1, "height_px": 1, "num_bytes": 0}
 
@@ -61,7 +52,49 @@ class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
         self.damaged = damaged  # it is not as it was written
 
 
-def write_shard(folder: Path, table: pa.Table, bundled: str = "") -> Path:
+# Tables of rows
+
+
+def schema_of(names: Iterable[str] = ()) -> pl.Schema:
+    """Return the types of all columns of the table, and of users' metrics among the names."""
+    return _schema(columns_of(names))
+
+
+@lru_cache(8)
+def _schema(columns: tuple[Column, ...]) -> pl.Schema:
+    return pl.Schema({column.name: column.kind for column in columns})
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows as a table with all columns; those that a row lacks are null."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    schema = schema_of(names)
+    if strange := [name for name in names if name not in schema]:
+        raise ValueError(f"rows have no column {strange[0]!r}")
+    columns = ((name, [row.get(name) for row in rows], kind) for name, kind in schema.items())
+    return pl.DataFrame([pl.Series(*column) for column in columns])
+
+
+def whole(table: pl.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
+    """Return a table with all columns, in order; those that it lacks are null.
+
+    names: of users' metrics that it may lack too.
+    """
+    schema = schema_of([*table.columns, *names])
+    missing = {n: pl.lit(None, kind) for n, kind in schema.items() if n not in table.columns}
+    return table.with_columns(**missing).select(schema.names())
+
+
+def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Return tables with all columns, those of users' metrics that any of them has among them."""
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    return [whole(table, names) for table in tables]
+
+
+# Files
+
+
+def write_shard(folder: Path, table: pl.DataFrame, bundled: str = "") -> Path:
     """Write rows as one shard, which is on the disk on return, and return its path.
 
     A shard of the same content is the same file. bundled: the name of one that is bundled with the
@@ -80,12 +113,14 @@ def record_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.sha256")
 
 
-def to_parquet(table: pa.Table) -> memoryview:
-    """Return a table as the bytes of a parquet file."""
-    sink = pa.BufferOutputStream()
-    alike = [name for name in table.column_names if name not in UNLIKE]
-    pq.write_table(table, sink, compression="zstd", use_dictionary=alike)
-    return memoryview(sink.getvalue())
+def to_parquet(table: pl.DataFrame) -> bytes:
+    """Return a table as the bytes of a parquet file, with units and meanings as its metadata."""
+    sink = BytesIO()
+    known = {column.name: column for column in columns_of(table.columns)}
+    of = [known[name] for name in table.columns if name in known]
+    texts = {column.name: " ".join(filter(None, (column.unit, column.meaning))) for column in of}
+    table.rechunk().write_parquet(sink, metadata=texts)
+    return sink.getvalue()
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -98,94 +133,41 @@ def recorded_sha256(path: Path) -> str | None:
     return None
 
 
-def read_shard(
-    path: Path, columns: list[str] | None, shared: Sequence[str], known_whole: bool = False
-) -> pa.Table:
+def read_shard(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Read rows as `read_parquet` does; raise `BadShard` for what this version never writes."""
-    table = read_parquet(path, columns, shared, known_whole)
-    names = table.schema.names
-    known = _types()
-    if not known.keys() >= {*names}:  # a user's metrics
-        known = {field.name: field.type for field in schema_of(names)}
-    for field, values in zip(table.schema, table.columns, strict=True):
-        name, kind = field.name, field.type
-        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    table = read_parquet(path, columns)
+    known = schema_of(table.columns)
+    for name, kind in table.schema.items():
         if name not in known:
             raise BadShard(f"it has the column {name!r}, unknown to this version")
-        if plain != known[name]:
-            raise BadShard(f"its column {name!r} is of {plain}, not {known[name]}")
-        _refuse_values(name, values)
-    if "image" in names and not all(map(IS_NAME.search, pc.unique(table["image"]).to_pylist())):
-        raise BadShard("it has images without a name")
-    if "status" in names:
-        foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
-        if foreign:
-            raise BadShard(f"it has rows of the status {min(foreign)!r}")
-        lacking = [name for name in MEASURED if name in names and table[name].null_count]
-        measured = pc.equal(table["status"], "ok") if lacking else None
-        for name in lacking:
-            if table[name].filter(measured).null_count:
-                raise BadShard(f"it has measured rows without a value of {name!r}")
+        if kind != known[name]:
+            raise BadShard(f"its column {name!r} is of {kind}, not {known[name]}")
+    _refuse_values(table)
     return table
 
 
-def _refuse_values(name: str, values: pa.ChunkedArray) -> None:
-    """Raise `BadShard` for values that no run writes into a column."""
-    if name in NEVER_NULL and values.null_count:
-        raise BadShard(f"it has rows without a value of {name!r}")
-    if values.null_count == len(values):
-        return
-    if pa.types.is_integer(values.type):
-        lowest, highest = pc.min_max(values).as_py().values()
-        least = LEAST.get(name, -LARGEST_WHOLE)
-        if lowest is not None and not least <= lowest <= highest <= LARGEST_WHOLE:
-            raise BadShard(f"it has numbers of {name!r} beyond 2^53 or below {least}")
-    if pa.types.is_floating(values.type):
-        own = name in QUANTITIES or name == "setting_value"
-        sound = pc.less_equal(pc.abs(values), LARGEST_REAL)
-        sound = sound if own else pc.or_(sound, pc.equal(values, math.inf))
-        if name in QUANTITIES:
-            above = pc.greater_equal(values, 1 / LARGEST_REAL)
-            sound = pc.and_(sound, pc.or_(above, pc.equal(values, 0)))
-        if pc.all(sound).as_py() is False:
-            raise BadShard(f"it has values of {name!r} that are no numbers of a measurement")
-
-
-def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return facts about a file that change with its bytes; empty where there is none."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return ()
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-
-
-def read_parquet(
-    path: Path, columns: list[str] | None, shared: Sequence[str] = (), known_whole: bool = False
-) -> pa.Table:
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Read a parquet file, after its bytes were compared with their sha256.
 
-    known_whole: they were, a moment ago, and `stamp_of` is the same.
-
-    columns: names, None for all; an older shard may lack some. shared: names of columns of text
-    that become dictionaries, which is four times as fast where rows share them. Raises `BadShard`,
-    and `OSError` where the file cannot be opened.
+    columns: names, None for all; an older shard may lack some. Raises `BadShard`, and `OSError`
+    where the file cannot be opened.
     """
-    content = _in_arrow(_verified(path, known_whole))
-    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
+    content = _verified(path)
     try:
-        return _read_within(content, columns, {*shared})
+        return _read_within(content, columns)
     except MemoryError:
         raise
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # what Arrow raises
+    # What polars raises, also where its code in Rust gives up, and what a footer that is none does.
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException,
+            ValueError, RecursionError) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
 
 
-def _verified(path: Path, known_whole: bool) -> bytes:
+def _verified(path: Path) -> bytes:
     try:
         content = read_regular(path, LARGEST_BYTES)
-        recorded = None if known_whole else recorded_sha256(path)
+        recorded = recorded_sha256(path)
     except OSError as error:
         if error.errno == errno.EIO:
             raise BadShard("the disk cannot read it", damaged=True) from error
@@ -195,134 +177,69 @@ def _verified(path: Path, known_whole: bool) -> bytes:
     return content
 
 
-def _in_arrow(content: bytes) -> pa.Buffer:
-    """Return bytes in memory of Arrow's own, which its threads may release at any time.
+def _read_within(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
+    """Read columns within bounds of memory.
 
-    Releasing memory of Python's while the interpreter ends would abort the process.
+    What the file says of its size is added up before any row is read, and texts, which rows may
+    share, once they were. Not bounded is a page that unpacks to more than its row group says.
     """
-    buffer = pa.allocate_buffer(len(content))
-    memoryview(buffer).cast("B")[:] = content
-    return buffer
-
-
-def _read_within(source: pa.Buffer, columns: list[str] | None, shared: set[str]) -> pa.Table:
-    """Read columns within bounds of memory; `shared` ones become dictionaries.
-
-    The sizes that the file states are added up before any row is read, and texts in dictionaries
-    are unfolded once they were counted. Not bounded is a page that unpacks to more than its row
-    group claims. Columns without any value are not read, but made.
-    """
-    folded = shared
-    try:
-        file = pq.ParquetFile(pa.BufferReader(source), read_dictionary=[*folded])
-    except KeyError:  # an older shard lacks some
-        folded = set()
-        file = pq.ParquetFile(pa.BufferReader(source))
-    metadata = file.metadata
-    fields = metadata.schema.to_arrow_schema()
-    schema = pa.schema([field for field in fields if columns is None or field.name in columns])
-    if len(set(schema.names)) < len(schema):
+    footer, size = read_footer(content), len(content)
+    if len({*footer.names}) < len(footer.names):
         raise BadShard("it has several columns of one name")
-    most = FREE_BYTES + TIMES_PACKED * source.size
+    most = FREE_BYTES + TIMES_PACKED * size
 
     def refuse(what: str, num_bytes: int) -> None:
         if num_bytes > most:
             raise BadShard(
-                f"unpacked, it {what} {num_bytes:,} bytes of memory, and its {source.size:,} bytes "
+                f"unpacked, it {what} {num_bytes:,} bytes of memory, and its {size:,} bytes "
                 f"may take {most:,}"
             )
 
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
-    unpacked = sum(max(0, group.total_byte_size) for group in groups)
-    entries = sum(max(chunk.num_values, 0) for chunk in chunks)  # elements of lists are more
-    claimed = VALUE_BYTES * max(entries, metadata.num_rows * metadata.num_columns) + unpacked
+    values = max(footer.values, footer.rows * len(footer.names))
+    claimed = VALUE_BYTES * values + footer.unpacked_bytes
     refuse("claims", claimed)
-    # Even if each row had every text of the file, they may fit: nothing has to be counted.
-    count = claimed + metadata.num_rows * unpacked > most
-    wanted = shared | {
-        chunk.path_in_schema
-        for chunk in chunks
-        if count and any("DICTIONARY" in encoding for encoding in chunk.encodings)
-    }
-    texts = {field.name for field in schema if field.name in wanted and field.type == pa.string()}
-    known = {chunk.path_in_schema for chunk in chunks if _has_values(chunk)}
-    empty = {chunk.path_in_schema for chunk in chunks} - known
-    if folded != texts:
-        file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=[*texts])
-    read = file.read([name for name in schema.names if name not in empty])
-    null, of_text = nulls(metadata.num_rows), pa.dictionary(pa.int32(), pa.string())
-    columns = [
-        null(of_text if field.name in texts else field.type)
-        if field.name in empty
-        else read[field.name]
-        for field in schema
-    ]
-    # A table without columns keeps its number of rows.
-    table = pa.Table.from_arrays(columns, schema.names) if columns else read
-    if count:
-        unfolded = sum(
-            pc.sum(pc.binary_length(part.dictionary).take(part.indices)).as_py() or 0
-            for name in texts
-            for part in table[name].chunks
-        )
-        refuse("reaches", table.nbytes + unfolded)
-    for name in texts - shared:
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, schema.field(name), table[name].cast(pa.string()))
+    wanted = [name for name in footer.names if columns is None or name in columns]
+    table = pl.read_parquet(content, columns=wanted)
+    texts = table.select(cs.string().str.len_bytes().sum())
+    refuse("reaches", claimed + sum(of.item() for of in texts))
     return table
 
 
-def _has_values(chunk: "pq.ColumnChunkMetaData") -> bool:
-    """Return False if a column has null alone, by its statistics."""
-    facts = chunk.statistics
-    return facts is None or not facts.has_null_count or facts.null_count < chunk.num_values
+def _refuse_values(table: pl.DataFrame) -> None:
+    """Raise `BadShard` for values that no run writes."""
+    null = next((n for n in NEVER_NULL if n in table.columns and table[n].null_count()), None)
+    if null:
+        raise BadShard(f"it has rows without a value of {null!r}")
+    checks: dict[str, pl.Expr] = {}
+    for column in table:
+        if column.null_count() < len(column):
+            checks |= _of_numbers(column.name, column.dtype)
+    if "image" in table.columns:
+        checks["it has images without a name"] = ~col("image").str.contains("[^./]")
+    if "status" in table.columns:
+        for name in MEASURED:
+            if name in table.columns:
+                lacks = (col("status") == "ok") & col(name).is_null()
+                checks[f"it has measured rows without a value of {name!r}"] = lacks
+    wrong = table.select(**{why: marked.any() for why, marked in checks.items()})
+    if found := [column.name for column in wrong if column.any()]:
+        raise BadShard(found[0])
+    if "status" in table.columns and (other := {*table["status"].unique()} - {"ok", "failed"}):
+        raise BadShard(f"it has rows of the status {min(other)!r}")
 
 
-@cache
-def _types() -> dict[str, pa.DataType]:
-    return {field.name: field.type for field in table_schema()}
-
-
-def key_starts(column: pa.ChunkedArray) -> Keys:
-    """Return a number of the first eight bytes of each text, shape (rows,); 0 for shorter ones."""
-    starts = np.zeros(len(column), np.uint32)
-    start = 0
-    for chunk in column.chunks:
-        _, offsets, data = chunk.buffers()
-        ends = np.frombuffer(offsets or b"", np.int32)[chunk.offset :][: len(chunk) + 1]
-        lengths, text = np.diff(ends), np.frombuffer(data or b"", np.uint8)
-        if len(lengths) and (lengths == max(lengths[0], KEY_BYTES)).all():
-            whole = text[ends[0] : ends[-1]].reshape(len(lengths), -1)
-            long, first = np.arange(len(lengths)), whole[:, :KEY_BYTES].copy()
-        else:
-            long = np.flatnonzero(lengths >= KEY_BYTES)
-            first = text[ends[long, None] + np.arange(KEY_BYTES)]
-        number = first.view(np.uint64).ravel() * MIXING >> np.uint64(32)
-        starts[start + long] = number
-        start += len(chunk)
-    return starts
-
-
-def may_repeat(starts: Sequence[Keys]) -> list[BoolArray]:
-    """Mark the numbers of arrays that are in any of them once more, shapes as theirs.
-
-    Keys of cells are hexadecimal digests, whose repetitions are sought by `key_starts`.
-    """
-    keys = np.sort(np.concatenate([*starts, np.empty(0, np.uint32)]))
-    twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
-    del keys
-    alike = np.zeros(ALIKE + 1, np.bool_)  # by some bits: few others have to be compared
-    alike[twice & ALIKE] = True
-    marks = []
-    for of in starts:
-        mark = alike[of & ALIKE]
-        mark[mark] = np.isin(of[mark], twice)
-        marks.append(mark)
-    return marks
-
-
-def several_builds(table: pa.Table) -> bool:
-    """Return whether any codec variant has rows of several builds."""
-    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
-    return bool(kinds.num_rows > kinds.group_by(["codec", "variant"]).aggregate([]).num_rows)
+def _of_numbers(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
+    """Return an expression that marks numbers which no run writes, by what is to be said of it."""
+    values = col(name)
+    if kind == pl.Int64:
+        least = LEAST.get(name, -LARGEST_WHOLE)
+        beyond = ~values.is_between(least, LARGEST_WHOLE)
+        return {f"it has numbers of {name!r} beyond 2^53 or below {least}": beyond}
+    if kind == pl.Float64:
+        wrong = values.abs() > LARGEST_REAL  # NaN too, which polars has above all others
+        if name in QUANTITIES:
+            wrong |= (values < 1 / LARGEST_REAL) & (values != 0)
+        elif name != "setting_value":
+            wrong &= values != math.inf
+        return {f"it has values of {name!r} that are no numbers of a measurement": wrong}
+    return {}

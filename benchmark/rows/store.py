@@ -8,55 +8,49 @@
                      /README.md             how to read the rows
 
 A cell's row is never edited: a later version of it is another row, and `Store.table` returns the
-valid one (`rows.versions`). What is stored survives a loss of power: streams are on the disk before
+valid one (`rows.valid`). What is stored survives a loss of power: streams are on the disk before
 the shard that names them, and that when `append` returns. A damaged shard is left out, with a
 warning: its rows count as to do.
 """
 
 import json
+import os
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import polars as pl
+import polars.selectors as cs
+from polars import col
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
-from benchmark.rows.schema import (
-    bundled_beside_own,
-    filled_up,
-    plain,
+from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns
+from benchmark.rows.shard import (
+    SHIPPED,
+    BadShard,
+    read_shard,
     schema_of,
-    table_schema,
+    table_of,
+    whole,
+    write_shard,
 )
-from benchmark.rows.shard_folder import (
-    Lean,
-    NotLean,
-    ShardFolder,
-    joined,
-    measured,
-    system_allocator,
-    with_true,
-)
-from benchmark.rows.streams import StreamFolder
-from benchmark.rows.versions import (
-    merge_versions,
-    share_values,
-    with_equal_builds,
-)
-from benchmark.system.atomic import require_inside, write_results
+from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
+from benchmark.rows.valid import OK, merge_versions, valid_rows
+from benchmark.system.atomic import lock, require_inside, write_results
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
-from benchmark.system.machine import give_back_memory
 
 Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
+ONCE = col("generation").is_null()  # marks rows of pictures that were not coded again
+NOT_OF_MEANS = ("bpp", "jobs", "threads", "generation")
+DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # only compared in means
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
     "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
@@ -129,13 +123,13 @@ class RunRecords:
 class Stored(NamedTuple):
     """All rows of a store at one time."""
 
-    # One row per cell, or two (`versions.merge_versions`), of pictures that were coded once
-    table: pa.Table
-    own: pa.Table  # columns `OWN` of every version measured here or imported, no bundled one
+    # One row per cell, or two (`valid.merge_versions`), of pictures that were coded once
+    table: pl.DataFrame
+    own: pl.DataFrame  # columns `OWN` of every version measured here or imported, no bundled one
 
     def done(self, timed: bool = False) -> set[str]:
         """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
-        return set(_finished(self.own, timed)["cell"].to_pylist())
+        return {*_finished(self.own, timed)["cell"]}
 
     def without_stream(
         self, store: "Store", cells: Collection[str], timed: bool = False
@@ -145,109 +139,153 @@ class Stored(NamedTuple):
         A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
         was declared by a list. Contents are not read: `bench doctor` does that.
         """
-        rows = _finished(self.own, timed)
-        rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
+        rows = _finished(self.own, timed).filter(col("cell").is_in([*cells]))
         lost: set[str] = set()
         whole: set[str] = set()
         kept = cache(store.keeps_streams)
-        for row in rows.to_pylist():
+        for row in rows.iter_rows(named=True):
             digest = row["stream_sha256"]
             has = digest is None or store.has_stream(digest, row["num_bytes"])
             (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
         return lost - whole
 
 
-class Store(ShardFolder, StreamFolder, RunRecords):
+class Store(StreamFolder, RunRecords):
     """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._shards = folder, folder / "per_image"
+        self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent; their streams have to be kept before."""
-        schema = schema_of(name for row in rows for name in row)
-        self.add(pa.Table.from_pylist(list(rows), schema=schema))
+        self.add(table_of(rows))
 
-    def add(self, rows: pa.Table) -> None:
+    def add(self, rows: pl.DataFrame) -> None:
         """Add a table, with the columns that `versions` returns, as one shard."""
-        if rows.num_rows:
+        if rows.height:
             self._write_shard(rows)
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
-        columns = [self._read(["image_sha256"], shipped)[0] for shipped in (False, True)]
-        return {digest for column in columns for digest in pc.unique(column).to_pylist()}
+        parts = (self._read(shipped, ["cell", "image_sha256"]) for shipped in (False, True))
+        return {digest for part in parts for digest in part["image_sha256"].unique()}
 
-    def table(self) -> pa.Table:
-        """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
+    def table(self) -> pl.DataFrame:
+        """Return the best version of each cell, bundled ones among them; see `rows.valid`."""
         return self.read().table
 
-    def means_table(self) -> pa.Table:
+    def means_table(self) -> pl.DataFrame:
         """Return `table` for means, in as little memory as these take.
 
-        Texts are dictionaries, times of the form that rows are written with are timestamps, and
-        whole numbers have 32 bits where these do. Digests and rates that decide nothing are null:
-        those of rows alone in their cell, where no codec variant has several builds.
+        Texts are categories, and digests numbers that are equal where the digests are. Columns
+        that means are not made of are absent, as are metrics without any value or reason.
         """
-        with system_allocator():
-            try:
-                single, several = self._split()
-                kept = {*measured(single).column_names, *measured(several).column_names}
-                names, schema = [n for n in single.column_names if n in kept], single.schema
-                table = single.select(names)
-                if several.num_rows:
-                    merged = Lean()(merge_versions(several.select(names), borrow=True))
-                    table = pa.concat_tables([table, merged]).unify_dictionaries()
-            except NotLean:
-                return self.table()
-            del single, several
-            give_back_memory()
-            return filled_up(table, schema)
+        with self._lock(shared=True):
+            own = [_lean(rows) for _, rows in self._tables(self._paths())]
+            shipped = [_lean(rows) for _, rows in self._tables(self._paths(shipped=True))]
+        return valid_rows(joined([*own, *map(_bundled, shipped)]))
 
     def read(self) -> Stored:
         """Read all rows once, for their table and for which cells are done."""
-        with system_allocator():
-            own, shipped = self._read(None), self._read(None, shipped=True)
-            several = own["generation"].null_count < own.num_rows
-            once = own.filter(own["generation"].is_null()) if several else own
-            table = measured(joined(None, [once, with_true(shipped, "bundled")]))
-            own = own.select(OWN)
-            del once, shipped  # a million rows take gigabytes
-            table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
-            return Stored(plain(table), own)
+        own, shipped = self._read(), self._read(shipped=True)
+        rows = joined([own.filter(ONCE), _bundled(shipped)])
+        return Stored(whole(valid_rows(rows)), own.select(OWN))
 
     def done(self) -> set[str]:
         """Return the keys of the cells with a row without failure, measured here or imported."""
-        return set(_finished(self._read(["cell", "status"]), False)["cell"].to_pylist())
+        return {*_finished(self._read(columns=["cell", "status"]), False)["cell"]}
 
-    def generations(self) -> pa.Table:
+    def generations(self) -> pl.DataFrame:
         """Return the best version of each row of a picture coded more than once."""
-        own = self._read(None)
-        return plain(merge_versions(own.filter(own["generation"].is_valid())))
+        return whole(merge_versions(self._read().filter(~ONCE)))
 
-    def versions(self, shipped: bool = False) -> pa.Table:
+    def versions(self, shipped: bool = False) -> pl.DataFrame:
         """Return every row of every cell: those measured here, or the bundled ones."""
-        return plain(self._read(None, shipped))
+        return whole(self._read(shipped))
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
         with self._lock() as locked:
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
-            if not locked or len(small) < 2:
-                return
-            with system_allocator():
+            if locked and len(small) > 1:
                 self._merge(small)
-            give_back_memory()
+
+    def ship(self, name: str, rows: pl.DataFrame) -> Path:
+        """Write rows to be bundled with the project as the shard `shipped-<name>`."""
+        rows = whole(rows.with_columns(recorded=pl.lit(True))).select(schema_of().names())
+        return self._write_shard(rows, name)
+
+    def set_aside(self) -> list[Path]:
+        """Move the damaged shards among those read before away; return their new paths.
+
+        Bundled ones stay, and so do all in a folder that may only be read or that others read.
+        """
+        moved = []
+        with self._lock() as locked, suppress(OSError):
+            for path in sorted(self._damaged if locked else ()):
+                if not path.name.startswith(SHIPPED):
+                    moved.append(set_aside(path, self.folder))
+        return moved
+
+    def _paths(self, shipped: bool = False) -> list[Path]:
+        paths = sorted(self._shards.glob("*.parquet"))
+        return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
+
+    def _read(self, shipped: bool = False, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return every row measured here, or else bundled; of these columns, None for all."""
+        # Locked, so that no shard is put away between listing and reading.
+        with self._lock(shared=True):
+            tables = [rows for _, rows in self._tables(self._paths(shipped), columns)]
+        return joined(tables).select(columns or pl.all())
+
+    def _tables(
+        self, paths: Iterable[Path], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[Path, pl.DataFrame]]:
+        """Read shards one after another; warn of those that cannot be used."""
+        for path in paths:
+            try:
+                rows = read_shard(path, columns)
+            except OSError as error:
+                raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
+            except BadShard as bad:
+                self._warn(path, bad)
+                continue
+            yield path, rows
+
+    def _warn(self, path: Path, bad: BadShard) -> None:
+        if bad.damaged:
+            self._damaged.add(path)
+        remedy = "its rows count as to do; use the version that wrote it, or remove it"
+        if path.name.startswith(SHIPPED):
+            remedy = "get the bundled file again"
+        elif bad.damaged:
+            remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
+        sentence = f"{path} is left out: {bad}; {remedy}"
+        warnings.warn(DamagedResults(sentence, path), stacklevel=2)
 
     def _merge(self, paths: Iterable[Path]) -> None:
-        tables = dict(self._tables(None, paths))
+        tables = dict(self._tables(paths))
         if len(tables) > 1:
-            valid = merge_versions(joined(None, [*tables.values()]))
-            merged = self._write_shard(plain(valid))
+            merged = self._write_shard(whole(merge_versions(joined([*tables.values()]))))
             for path in tables.keys() - {merged}:  # it may have come out as one of them
                 path.unlink()
 
-    def ship(self, name: str, rows: pa.Table) -> Path:
-        """Write rows to be bundled with the project as the shard `shipped-<name>`."""
-        table = with_true(rows, "recorded").select(table_schema().names).cast(table_schema())
-        return self._write_shard(table, name)
+    def _write_shard(self, table: pl.DataFrame, bundled: str = "") -> Path:
+        require_inside(self.folder, self._shards / "any")
+        return write_shard(self._shards, table.drop(WHERE_READ, strict=False), bundled)
+
+    @contextmanager
+    def _lock(self, shared: bool = False) -> Iterator[bool]:
+        """Lock the shards; yields False where another has the lock or there is none."""
+        with ExitStack() as closed:
+            try:
+                handle = os.open(self._shards, os.O_RDONLY)
+                closed.callback(os.close, handle)
+                locked = lock(handle, shared=shared)
+            except OSError:  # nothing stored yet, or taken
+                locked = False
+            yield locked
 
 
 def stores_below(results: Path) -> dict[str, Path]:
@@ -260,23 +298,50 @@ def stores_below(results: Path) -> dict[str, Path]:
     return {folder.name: folder for folder in folders if not names_file(folder.name)}
 
 
-def _finished(table: pa.Table, timed: bool) -> pa.Table:
-    ok = pc.equal(table["status"], "ok")
-    return table.filter(pc.and_(ok, table["timing"]) if timed else ok)
+def joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Concatenate tables, with all columns but those of metrics that no row knows anything of.
+
+    PSNR's are always there: by it rows are compared.
+    """
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    parts = [table.select(of for of in table if of.null_count() < table.height) for table in tables]
+    rows = pl.concat(parts, how="diagonal") if parts else pl.DataFrame()
+    schema = schema_of(names)
+    known = dict.fromkeys(column.name for column in CELL_COLUMNS)
+    for name in schema:
+        of_metric = metric_columns(name)
+        there = name == "psnr_db" or any(column in rows.columns for column in of_metric)
+        if name not in known and of_metric[1] in schema and there:
+            known |= dict.fromkeys(of_metric)
+    missing = {n: pl.lit(None, schema[n]) for n in known if n not in rows.columns}
+    return rows.with_columns(**missing).select([*known])
+
+
+def _bundled(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(bundled=pl.lit(True))
+
+
+def _lean(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a shard's rows for means: of pictures that were coded once, in narrow types."""
+    if "generation" in rows.columns:
+        rows = rows.filter(ONCE)
+    texts = cs.string() - cs.by_name(*DIGESTS, "finished_utc", require_all=False)
+    digests = cs.by_name(*DIGESTS, require_all=False)
+    hashed = pl.when(digests.is_not_null()).then(digests.hash())
+    rows = rows.drop(NOT_OF_MEANS, strict=False)
+    return rows.with_columns(texts.cast(pl.Categorical), hashed)
+
+
+def _finished(table: pl.DataFrame, timed: bool) -> pl.DataFrame:
+    return table.filter(OK & col("timing") if timed else OK)
 
 
 def _row_count(path: Path) -> int:
     try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException):
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return 0  # reading it will say what is wrong with it
 
 
 def _json(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, indent=1, sort_keys=True, default=str).encode()
-
-
-def one_per_cell(table: pa.Table) -> pa.Table:
-    """Leave out bundled rows beside another row of their cell, which was measured here."""
-    beside = bundled_beside_own(table)
-    return table.filter(pa.array(~beside)) if beside.any() else table

@@ -10,22 +10,22 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
-from benchmark.rows.comparable import Average, ComparableRows
-from benchmark.rows.editions import group_codes
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.means import summarise_rows
 from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summarise import Summary, summarise_rows
+from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import known_names, label_of
+from benchmark.rows.valid import VARIANT
 from benchmark.spec import CodecSpec, plain_codec, split_unescaped
 from benchmark.system.machine import cores
 
@@ -38,7 +38,7 @@ class DatasetResults(NamedTuple):
     name: str  # as the user calls it
     folder: Path  # of the report
     summary: Summary
-    table: pa.Table  # the rows that were summarised, with columns of distribution metrics
+    table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
 
@@ -131,17 +131,17 @@ def read_results(
     store = Store(folder)
     of_sets = not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     rows = store.table() if whole or of_sets else store.means_table()
-    if verified_only and rows.num_rows:
+    if verified_only and rows.height:
         rows = verified_rows(rows)
-        if rows.num_rows == 0:
+        if rows.height == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
     table, gone = rows_of_codecs(rows, codecs, subset), tuple[str, ...]()
     if not all_rows:
         table, gone = present(table, store, asked if asked != name else "", data_dir)
     if images:
-        kept = named_images(pc.unique(table["image"]).to_pylist(), images)
-        table = table.filter(pc.is_in(table["image"], value_set=pa.array([*kept], pa.string())))
-    if table.num_rows == 0:
+        kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
+        table = table.filter(col("image").is_in([*kept]))
+    if table.height == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
     if of_sets:
         from benchmark.rows.reduce import with_distribution_metrics
@@ -173,27 +173,25 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     return kept
 
 
-def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
+def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.DataFrame:
     """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
 
     codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
     """
     if subset:
-        table = table.filter(pc.starts_with(table["image"].cast(pa.string()), f"{subset}/"))
+        table = table.filter(col("image").cast(pl.String).str.starts_with(f"{subset}/"))
     if not (asked := named_in(codecs)):
         return table
-    columns = ["codec", "variant"]
-    kind = group_codes(table, columns)
-    _, first = np.unique(kind, return_index=True)
-    pairs = [tuple(row.values()) for row in table.select(columns).take(first).to_pylist()]
+    pairs = sorted(table.select(VARIANT).unique().rows())
     names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
     spellings = {text: {text, plain_codec(text)} for text in asked}
     for text, own in spellings.items():
         if not any(own & known for known in names):
             raise UnknownName("codec with results", text, known_names(pairs))
     wanted = set().union(*spellings.values())
-    kept = np.array([not own.isdisjoint(wanted) for own in names], np.bool_)
-    return table.filter(pa.array(kept[kind]))
+    kept = [pair for pair, own in zip(pairs, names, strict=True) if not own.isdisjoint(wanted)]
+    of_kept = ((col("codec") == codec) & (col("variant") == variant) for codec, variant in kept)
+    return table.filter(pl.any_horizontal(of_kept))
 
 
 class Size(NamedTuple):
@@ -223,10 +221,10 @@ class SourceFacts(NamedTuple):
         return self.largest.pixels / max(self.smallest.pixels, 1)
 
 
-def source_facts(table: pa.Table) -> SourceFacts | None:
+def source_facts(table: pl.DataFrame) -> SourceFacts | None:
     """Return the facts about the photographs of a table of rows; None for no rows."""
     names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
-    rows = table.select(names).group_by(names, use_threads=False).aggregate([]).to_pylist()
+    rows = table.select(names).unique(maintain_order=True).rows(named=True)
     photographs = {row["image_sha256"]: row for row in reversed(rows)}.values()
     if not photographs:
         return None
@@ -237,16 +235,16 @@ def source_facts(table: pa.Table) -> SourceFacts | None:
 
 
 def present(
-    table: pa.Table, store: Store, place: str = "", data_dir: Path | None = None
-) -> tuple[pa.Table, tuple[str, ...]]:
+    table: pl.DataFrame, store: Store, place: str = "", data_dir: Path | None = None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return the rows of photographs that their dataset has today, and the names of the others.
 
     place: folder or `path.py:function` that the user named for the dataset, if any. data_dir: as
     `open_dataset` has it. All rows stay where no dataset is known that has at least half of their
     photographs, or, if it has fewer, half of its own.
     """
-    pairs = table.group_by(["image", "image_sha256"], use_threads=False).aggregate([]).to_pylist()
-    names = {pair["image_sha256"]: pair["image"] for pair in pairs if pair["image_sha256"]}
+    pairs = table.select("image_sha256", "image").unique(maintain_order=True).rows()
+    names = {sha256: name for sha256, name in pairs if sha256}
     own = set(names.values())
     for files in _places(store, place, data_dir, own) if pairs else ():
         here = names.keys() & pixels_of([file for file in files if file.name in own])
@@ -255,8 +253,8 @@ def present(
         if 2 * len(here) >= min(len(names), len(files)) and here:
             gone = tuple(sorted(name for sha256, name in names.items() if sha256 not in here))
             if gone:
-                keep = pa.array([*here, None], pa.string())
-                table = table.filter(pc.is_in(table["image_sha256"], value_set=keep))
+                sha256 = col("image_sha256")
+                table = table.filter(sha256.is_in([*here]) | sha256.is_null())
             return table, gone
     return table, ()
 

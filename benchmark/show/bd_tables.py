@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, NoDelta, bd_rate
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.show.means import chosen_notes
 from benchmark.show.phrases import grouped, listed, metric_names
 from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records

@@ -7,8 +7,7 @@ from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
-from benchmark.rows.comparable import Mean
-from benchmark.rows.summarise import REAL_TO_ESTIMATED, SECONDS, Edition, Point, Summary
+from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
 from benchmark.rows.systems import chosen_on, shared_label, training
 from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals
 

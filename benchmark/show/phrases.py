@@ -6,7 +6,7 @@ from benchmark.compare.builds import build_words
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Edition, Summary
+from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import SIZE, short_version
 
 MOST_WORDS = 60  # of a caption

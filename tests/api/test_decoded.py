@@ -23,7 +23,7 @@ def place(tmp_path, photo):
 
 
 def test_it_has_the_pixels_that_were_scored(place):
-    row = Store(place).table().to_pylist()[0]
+    row = Store(place).table().rows(named=True)[0]
     pixels = benchmark.decoded(place, "webp", "cup", quality=row["setting_value"])
     assert pixels.dtype == np.uint8
     truth = benchmark.open_codec("webp").decode(Store(place).stream(row["stream_sha256"]))
@@ -40,7 +40,7 @@ def test_what_is_not_one_stored_picture_is_refused(place):
 
 
 def test_a_stream_that_is_damaged_or_absent_is_told(place):
-    row = Store(place).table().to_pylist()[0]
+    row = Store(place).table().rows(named=True)[0]
     (stream,) = (place / "streams").rglob(row["stream_sha256"] + "*")
     stream.write_bytes(b"short")
     with pytest.raises(CorruptStream, match="is damaged"):

@@ -29,7 +29,7 @@ OPJ_COMPRESS = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39
 def bundled(dataset: str) -> list[dict[str, Any]]:
     """Return the bundled rows of JPEG 2000."""
     rows = Store(ROOT / "results" / dataset).versions(shipped=True)
-    return [row for row in rows.to_pylist() if row["codec"] == "jpeg2000"]
+    return [row for row in rows.rows(named=True) if row["codec"] == "jpeg2000"]
 
 
 def codestream_segments(data: bytes) -> dict[bytes, bytes]:

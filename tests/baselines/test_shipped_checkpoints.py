@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from baselines.compressai.codec import CompressAI
@@ -38,7 +38,7 @@ def shipped(dataset, codec):
     return [
         row
         for shard in (RESULTS / dataset / "per_image").glob(f"{STORED_ROWS}-*.parquet")
-        for row in pq.read_table(shard).to_pylist()
+        for row in pl.read_parquet(shard).rows(named=True)
         if row["codec"] == codec
         and (codec != "ours" or row["fingerprint"] == fingerprints[SIZE in row["variant"]])
     ]

@@ -256,7 +256,7 @@ def test_help_imports_nothing_heavy(tmp_path, command):
 
 
 def test_list_loads_no_network_and_draws_nothing(tmp_path):
-    heavy = set(HEAVY) - {"numpy", "pyarrow", "imagecodecs"}
+    heavy = set(HEAVY) - {"numpy", "imagecodecs"}
     assert "jpeg" in bench_without(tuple(heavy), tmp_path, "list").split()
 
 

@@ -17,7 +17,7 @@ from benchmark.compare.interval import (
 )
 from benchmark.metrics.frechet import frechet
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from support.rows.measured import row, sweep, table
 
 PSNR = Measure.named("psnr")

@@ -17,8 +17,8 @@ from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.realism_sweep import measured_sweep
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from benchmark.show.phrases import mixed_sentences
 from support.rows.measured import row, sweep, table
 

@@ -30,7 +30,7 @@ from benchmark.compare.curves import (
 )
 from benchmark.compare.panel import CurvePoint, SystemCurve
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
 from support.rows.measured import PROTOCOLS, row, sweep, table
 

@@ -20,7 +20,8 @@ from benchmark.compare.interval import (
     studentised,
 )
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Edition, Point, summarise
+from benchmark.rows.means import summarise
+from benchmark.rows.summary import Edition, Point
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")

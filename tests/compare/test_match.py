@@ -24,7 +24,8 @@ from benchmark.compare.match import (
 from benchmark.compare.match import parse_tolerance as parsed
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import TIMED, summarise
+from benchmark.rows.means import summarise
+from benchmark.rows.summary import TIMED
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from benchmark.compare.interval import bootstrap_interval, image_draws
 from benchmark.compare.rank import Target, _of_set, parse_target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from support.bench.verbs import app
 from support.rows.measured import failed, row, table
 

@@ -13,7 +13,7 @@ from benchmark.compare.bd import (
 )
 from benchmark.compare.curves import Delta
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import plainness
 from benchmark.show.bd_tables import headline, ranking_table
 from support.rows.measured import failed, row, sweep, table
@@ -144,7 +144,7 @@ def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
     stored = table([*sweep("jpeg", variant="optimize=1"), *sweep("webp"), *sweep("avif")])
     webp = table([record for record in sweep("webp") if record["image"] != "a"])
     both = with_anchor(webp, stored)
-    result = {(record["codec"], record["image"]) for record in both.to_pylist()}
+    result = {(record["codec"], record["image"]) for record in both.rows(named=True)}
     assert result == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
     assert with_anchor(both, stored) is both
     (first, _) = rank_by_bd_rate(summarise(both), [PSNR], "jpeg:optimize=1").ranks

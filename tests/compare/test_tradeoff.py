@@ -12,7 +12,7 @@ from benchmark.codec import Setting
 from benchmark.compare.interval import DRAWS, image_draws
 from benchmark.compare.tradeoff import tradeoffs
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Edition, Point
+from benchmark.rows.summary import Edition, Point
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 FD = Measure("fd", "FD", "lower")

@@ -21,8 +21,9 @@ from benchmark.measure.cells import Conditions, plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.metrics.measure import Measure
-from benchmark.rows.features import FeatureFolder, Reductions
+from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reduce import attribution, summarise_with_distributions
+from benchmark.rows.reductions import Reductions
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
 from support.added.fake_realism import Colours
@@ -76,7 +77,7 @@ def by_hand(store, sources):
     jpeg = load_codec(parse_codec("jpeg"))
     originals = {source.file.name: read_image(source.file.path).pixels for source in sources}
     streams, result = {path.name: path for path in store.streams()}, {}
-    for row in store.table().to_pylist():
+    for row in store.table().rows(named=True):
         pair = originals[row["image"]], jpeg.decode(streams[row["stream_sha256"]].read_bytes())
         result.setdefault(row["setting_value"], []).append(pair)
     colours = Colours("cpu")
@@ -89,7 +90,7 @@ def by_hand(store, sources):
 
 
 def test_rows_and_means_have_the_added_metrics(store, sources):
-    assert set(store.table()["mae_protocol"].to_pylist()) == {"mae-rgb8/1"}
+    assert set(store.table()["mae_protocol"].to_list()) == {"mae-rgb8/1"}
     summary = summarise_with_distributions(store.table(), store.folder, NAMES)
     expected = by_hand(store, sources)
     assert len(summary.points) == 4

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from faults.arena import Arena
 from support.bench.command import bench
@@ -182,17 +182,17 @@ ODD = (
 )
 TEXTS = st.sampled_from(ODD) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 VALUES = {
-    "string": TEXTS,
-    "double": st.floats(),
-    "int64": st.integers(-(2**63), 2**63 - 1),
-    "bool": st.booleans(),
+    str: TEXTS,
+    float: st.floats(),
+    int: st.integers(-(2**63), 2**63 - 1),
+    bool: st.booleans(),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
-COLUMNS = {field.name: str(field.type) for field in table_schema()}
+COLUMNS = {column.name: column.kind for column in table_columns()}
 # The columns that say what a cell is and how it ended, and a few measured ones.
 LIKELY = ("codec", "variant", "setting_name", "setting_value", "image", "run", "status", "caveat",
           "reason", "stream_sha256", "image_sha256", "num_bytes", "bpp", "psnr_db", "width_px",
@@ -220,7 +220,7 @@ def test_an_attack_by_results_breaks_no_promise(seed, place, sound, record_prope
     shutil.copytree(sound / "results", arena.work / "theirs", symlinks=True)
     (folder,) = (path.parent for path in arena.work.glob("theirs/*/per_image"))
     theirs = Store(folder)
-    rows = theirs.versions().to_pylist()
+    rows = theirs.versions().rows(named=True)
     for path in theirs.folder.glob("per_image/*.parquet"):
         path.unlink()
     deeds, commands = [], [COMMANDS[0]]

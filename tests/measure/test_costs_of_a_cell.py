@@ -7,8 +7,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 import pytest
 
 from baselines.neural.checkpoint.card import load_card
@@ -18,9 +17,10 @@ from benchmark.codec import Setting
 from benchmark.facts import Facts, Work, facts_of
 from benchmark.measure.execute import CLEAR, execute, work_of
 from benchmark.metrics.measure import Measure
-from benchmark.rows.schema import table_schema
+from benchmark.rows.means import summarise
+from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import REAL_TO_ESTIMATED, summarise
+from benchmark.rows.summary import REAL_TO_ESTIMATED
 from benchmark.show.means import means_table
 from benchmark.show.report.details import estimate_sentences
 from benchmark.spec import CodecSpec, parse_codec, resolve
@@ -135,7 +135,7 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
 
 def test_estimated_and_real_bits_meet_in_the_table_and_in_a_sentence():
     rows = [row | {"estimated_bits": 8 * row["num_bytes"] / 1.02} for row in sweep("elic")]
-    table = pa.Table.from_pylist([*rows, *sweep("jpeg")], table_schema())
+    table = table_of([*rows, *sweep("jpeg")])
     summary = summarise(table)
     ratios = [p.means[REAL_TO_ESTIMATED].value for p in summary.points if p.label == "elic"]
     assert ratios == pytest.approx([1.02] * len(ratios))
@@ -144,14 +144,13 @@ def test_estimated_and_real_bits_meet_in_the_table_and_in_a_sentence():
     assert {row[0]: row[at] for row in shown.rows} == {"elic": "1.0200", "jpeg": "–"}
     (sentence,) = estimate_sentences(summary)
     assert sentence == "real bits against the codec's own estimate: elic +2.00 %"
-    without = summarise(pa.Table.from_pylist(sweep("jpeg"), table_schema()))
+    without = summarise(table_of(sweep("jpeg")))
     assert REAL_TO_ESTIMATED not in without.points[0].means
     assert estimate_sentences(without) == []
 
 
 def test_rows_of_before_have_none_of_these_columns_and_load():
     table = Store(BUNDLED_RESULTS / "kodak").table()
-    since = pa.array(["dirac", "elic", "hfd", "ivr"])
-    table = table.filter(pc.invert(pc.is_in(table["codec"], since)))
+    table = table.filter(~pl.col("codec").is_in(["dirac", "elic", "hfd", "ivr"]))
     for name in ("encode_peak_bytes", "estimated_bits", "parameters", "generation"):
-        assert table[name].null_count == table.num_rows > 0
+        assert table[name].null_count() == table.height > 0

@@ -43,7 +43,7 @@ def outcome(tmp_path_factory):
 
 def test_every_seed_is_measured_from_the_same_bytes(outcome):
     assert not outcome.failures
-    rows = [row for row in outcome.rows.to_pylist() if row["codec"] == DRAWS]
+    rows = [row for row in outcome.rows.rows(named=True) if row["codec"] == DRAWS]
     streams, pictures = {}, {}
     for row in rows:
         place = row["image"], row["setting_value"]
@@ -62,7 +62,7 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
     for spread in spreads:
         rows = [
             (row["variant"], row["psnr_db"])
-            for row in outcome.rows.to_pylist()
+            for row in outcome.rows.rows(named=True)
             if row["codec"] == DRAWS and row["setting_value"] == spread.setting.value
         ]
         means = [

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -11,6 +10,7 @@ from benchmark.api.run import run
 from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.errors import Unavailable
 from benchmark.metrics.measure import Measure
+from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.show.figures.generations import draw_generations
 from benchmark.show.figures.style import styles
@@ -47,7 +47,7 @@ def test_each_generation_codes_what_the_one_before_decoded_and_a_finished_run_re
     outcome = measured(folder, 3)
     assert (outcome.measured, outcome.failures) == (4, ())
     store = Store(outcome.matrix.store.folder)
-    later = sorted(store.generations().to_pylist(), key=lambda row: row["generation"])
+    later = sorted(store.generations().rows(named=True), key=lambda row: row["generation"])
     # Every generation is darker by the setting, 1 or 2 levels, than the one before
     assert [(row["generation"], row["psnr_db"]) for row in later] == [
         (number, pytest.approx(psnr(number * row["setting_value"])))
@@ -63,8 +63,8 @@ def test_rows_of_later_generations_are_in_no_mean(folder):
     measured(folder, 3)
     (store,) = (folder / "results").iterdir()
     rows = Store(store).table()
-    assert rows.num_rows == 4
-    assert rows["generation"].null_count == 4
+    assert rows.height == 4
+    assert rows["generation"].null_count() == 4
 
 
 def test_a_generation_that_fails_is_a_row_and_ends_the_chain(folder):
@@ -72,7 +72,7 @@ def test_a_generation_that_fails_is_a_row_and_ends_the_chain(folder):
     assert len(outcome.failures) == 4
     assert all("generation 3: " in failure.reason for failure in outcome.failures)
     (store,) = (folder / "failing").iterdir()
-    assert {row["generation"] for row in Store(store).generations().to_pylist()} == {2, 3}
+    assert {row["generation"] for row in Store(store).generations().rows(named=True)} == {2, 3}
 
 
 def test_pictures_that_were_coded_elsewhere_have_one_generation(folder):
@@ -84,13 +84,10 @@ def test_a_curve_is_of_images_with_every_generation_and_the_figure_has_its_numbe
     measured(folder, 3)
     (folder_of_store,) = (folder / "results").iterdir()
     store = Store(folder_of_store)
-    rows = [*store.table().to_pylist(), *store.generations().to_pylist()]
+    rows = [*store.table().rows(named=True), *store.generations().rows(named=True)]
     kept = [row for row in rows if (row["generation"] or 1) <= 3]
     without = [row for row in kept if (row["image"], row["generation"]) != ("b.png", 2)]
-    whole, part = (
-        generation_curves(pa.Table.from_pylist(some, store.table().schema), ["psnr_db"])
-        for some in (kept, without)
-    )
+    whole, part = (generation_curves(table_of(some), ["psnr_db"]) for some in (kept, without))
     for curves, images in ((whole, 2), (part, 1)):
         assert {curve.setting.value: curve.images for curve in curves} == {1: images, 2: images}
         for curve in curves:

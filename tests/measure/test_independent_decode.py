@@ -3,6 +3,7 @@
 import csv
 import json
 
+import polars as pl
 import pytest
 
 from benchmark.codec import Setting
@@ -49,13 +50,13 @@ def measured(images, results, codec):
     for cell in matrix.cells:
         recorder.add(bench.carry_out(cell))
     recorder.close()
-    assert matrix.store.table()["status"].to_pylist() == ["ok"] * 6
+    assert matrix.store.table()["status"].to_list() == ["ok"] * 6
     return matrix.store
 
 
 def audited(store, device="cpu", **more):
     findings = Findings()
-    rows = store.table().to_pylist()
+    rows = store.table().rows(named=True)
     texts = {CodecSpec.of(row["codec"], row["variant"]).text for row in rows}
     terms = AuditOptions(device, "here", 2, codecs=NamedCodecs(",".join(texts)), **more)
     identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
@@ -76,8 +77,7 @@ def forged(store, folder, **columns):
     """Copy a store; each of these columns has one value in all rows."""
     rows, other = store.table(), Store(folder)
     for name, value in columns.items():
-        at = rows.schema.get_field_index(name)
-        rows = rows.set_column(at, rows.schema.field(at), [[value] * rows.num_rows])
+        rows = rows.with_columns(pl.lit(value).alias(name))
     other.add(rows)
     for path in store.streams():
         other.keep(path.read_bytes())
@@ -137,7 +137,7 @@ def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_pa
     done = run(images, tmp_path / "r", "Whispers", "--verify")
     assert done.returncode == 1
     assert len(json.loads(done.stdout)["failed"]) == 6
-    assert store.table()["attested"].to_pylist() == [None] * 6
+    assert store.table()["attested"].to_list() == [None] * 6
 
 
 def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
@@ -161,17 +161,17 @@ def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(store, tmp_path):
 
 def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store, images, tmp_path):
     results = tmp_path / "r"
-    assert store.table()["attested"].to_pylist() == [None] * 6
+    assert store.table()["attested"].to_list() == [None] * 6
     assert run(images, results, "Honest", "--verify").returncode == 0
-    assert store.table()["attested"].to_pylist() == [True] * 6
-    left = kept_streams(store, store.table()["cell"].to_pylist())
+    assert store.table()["attested"].to_list() == [True] * 6
+    left = kept_streams(store, store.table()["cell"].to_list())
     assert left.streams == 0
     more = bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=50", "--dataset", images,
         "--metrics", "psnr", "--results", results, "--no-table", "--verify",
     )  # fmt: skip
     assert more.returncode == 0
-    assert store.table()["attested"].to_pylist() == [True] * 8
+    assert store.table()["attested"].to_list() == [True] * 8
 
 
 def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path):
@@ -179,7 +179,7 @@ def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path
     refused = bench("report", "--results", results, "--verified-only")
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr
-    kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
+    kept = kept_streams(store, store.table()["cell"].to_list()[:3])
     assert verify_kept(kept, HERE, lambda progress: None) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")

@@ -128,7 +128,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     monkeypatch.setattr("benchmark.measure.loop.cores", lambda: 4)
     done = bench("run", *words, *second)
     assert "bench: 1 of 4 cores are used: a worker takes about" in done.stderr
-    jobs = Store(next(results.iterdir())).table()["jobs"].to_pylist()
+    jobs = Store(next(results.iterdir())).table()["jobs"].to_list()
     assert sorted(jobs) == [1, 3]
 
 

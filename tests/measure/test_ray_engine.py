@@ -189,7 +189,7 @@ def command(cluster, images, results, *more):
 
 
 def stored(results):
-    rows = [row for folder in results.glob("*") for row in Store(folder).table().to_pylist()]
+    rows = [row for folder in results.glob("*") for row in Store(folder).table().rows(named=True)]
     return {row["cell"]: row for row in rows}
 
 
@@ -214,7 +214,7 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     assert 0 <= again <= 3, "only what was in progress, or on its way, when the driver died"
     (folder,) = results.iterdir()
     store = Store(folder)
-    record = store.record(next(iter(set(store.table()["run"].to_pylist()))))
+    record = store.record(next(iter(set(store.table()["run"].to_list()))))
     assert record["engine"] == "ray"
     assert sum(node["cpus"] for node in record["nodes"]) >= 2
     monkeypatch.undo()

@@ -40,7 +40,7 @@ def on_gpu(row, contents, monkeypatch):
 
 
 def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(contents, monkeypatch):
-    rows = contents.table.to_pylist()
+    rows = contents.table.rows(named=True)
     both = [*rows, *(on_gpu(row, contents, monkeypatch) for row in rows)]
     assert both[0]["decoded_sha256"] != both[len(rows)]["decoded_sha256"]
     result = reconstructed(both, contents, "cuda")
@@ -51,7 +51,7 @@ def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(conte
 
 
 def test_a_stream_that_was_not_kept_does_not_end_the_others(contents):
-    first, *others = contents.table.to_pylist()
+    first, *others = contents.table.rows(named=True)
     contents.store._path(first["stream_sha256"]).unlink()
     result = reconstructed([first, *others], contents, "cpu")
     assert result[0] == Failed("load", "its stream was not kept")

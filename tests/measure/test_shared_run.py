@@ -32,12 +32,14 @@ def test_a_run_gives_the_rows_that_it_stored_and_a_second_one_measures_nothing(r
     store = first.matrix.store
     assert first.rows.equals(store.table())
     assert [len(list(store.folder.glob(f"{part}/*"))) for part in ("per_image", "runs")] == [1, 1]
-    assert {row["cell"] for row in first.rows.to_pylist()} == {cell.key for cell in first.cells}
+    assert {row["cell"] for row in first.rows.rows(named=True)} == {
+        cell.key for cell in first.cells
+    }
     second = run(request_of())
     assert (second.measured, second.rescored) == (0, 0)
     assert second.rows.equals(first.rows)
     other = run(request_of(points=(f"{FAKES}:Honest.step=2",), limit=1))
-    assert (other.measured, other.rows.num_rows) == (1, 1), "rows of what was asked for alone"
+    assert (other.measured, other.rows.height) == (1, 1), "rows of what was asked for alone"
     assert capsys.readouterr() == ("", ""), "it prints nothing"
 
 
@@ -45,7 +47,7 @@ def test_a_metric_that_finished_rows_lack_is_computed_from_their_streams(request
     run(request_of())
     again = run(request_of(metrics=("psnr", "psnr_y")))
     assert (again.measured, again.rescored) == (0, 6)
-    assert again.rows["psnr_y_db"].null_count == 0
+    assert again.rows["psnr_y_db"].null_count() == 0
     done = rescore(request_of(metrics=("psnr", "psnr_y")))
     assert (done.rows, done.tried, done.still_null, done.failures) == (6, 0, 0, ())
 

@@ -32,7 +32,7 @@ RUN = """
 import benchmark
 asked = {{"points": ["jpeg.quality=10,20,30,40"], "metrics": "psnr", "results": {results!r}}}
 outcome = benchmark.run("jpeg", "sample", limit=1, jobs=1, **asked)
-assert outcome.rows["status"].to_pylist() == ["ok"] * 4
+assert outcome.rows["status"].to_list() == ["ok"] * 4
 """
 WORKER = """
 bench = Workbench(conditions)

@@ -50,7 +50,7 @@ def run(*words, metrics=f"psnr,{NAME}", results="r"):
 
 def rows(results="r"):
     (store,) = (Store(path.parent) for path in Path(results).glob("*/per_image"))
-    return store.table().to_pylist()
+    return store.table().rows(named=True)
 
 
 def edited(old, new):

@@ -7,10 +7,10 @@ import benchmark
 from benchmark.compare.curves import curves
 from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_class
+from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
-from benchmark.rows.versions import ROUNDING_DB, SYMBOL_DB, agree
+from benchmark.rows.valid import ROUNDING_DB, SYMBOL_DB, agreeing
 from benchmark.show.report.gaps import DIFFERING, counts_of, left_out
 from support.rows.measured import failed, row, sweep, table
 
@@ -33,15 +33,16 @@ PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
 )
 def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, same):
     record = row("ours", 2, "a", psnr_db=30.0, stream_sha256="s", decoded_sha256="d", num_bytes=100)
-    pair = table([record, record | change])
-    assert agree(pair, np.array([0]), np.array([1])).tolist() == [same]
-    assert agree(pair, np.array([1]), np.array([0])).tolist() == [same]
+    one, other = table([record]), table([record | change])
+    assert agreeing(one, other).to_list() == [same]
+    assert agreeing(other, one).to_list() == [same]
 
 
 def test_lossless_and_failed_rows_agree_with_their_like():
     endless = row("raw", 1, "a", psnr_db=np.inf, decoded_sha256="d")
-    pair = table([endless, endless, failed("raw", 1, "a", "encode", "no")])
-    assert agree(pair, np.array([0, 2, 0]), np.array([1, 2, 2])).tolist() == [True, True, False]
+    broken = failed("raw", 1, "a", "encode", "no")
+    ones, others = table([endless, broken, endless]), table([endless, broken, broken])
+    assert agreeing(ones, others).to_list() == [True, True, False]
 
 
 def hashed(rows, pixels="d"):
@@ -77,8 +78,8 @@ def test_rows_of_another_processor_are_one_curve_with_the_bundled_ones(store):
     )
     store.append([record | {"lpips_alex": None, "lpips_alex_protocol": None} for record in mine])
     rows = store.table()
-    assert rows.num_rows == 18
-    assert sum(not one for one in rows["bundled"].to_pylist()) == 12
+    assert rows.height == 18
+    assert sum(not one for one in rows["bundled"].to_list()) == 12
     summary = summarise(rows)
     assert (summary.labels, summary.left_out, summary.replaced) == (("ours:beta=0",), (), ())
     for measure in (PSNR, LPIPS):  # the bundled rows have LPIPS of streams that agree
@@ -138,8 +139,8 @@ def test_features_of_a_bundled_row_that_agrees_count_under_their_own_pixels(tmp_
     store = Store(tmp_path / "set")
     store.ship("rows", table(hashed(sweep("ours", variant="beta=0", **features))))
     store.append(rounded(sweep("ours", variant="beta=0")))
-    for one in store.table().to_pylist():
+    for one in store.table().rows(named=True):
         assert one["decoded_sha256"].startswith("e")
         assert (one[count], one["features_of"]) == (9, f"d{one['decoded_sha256'][1:]}")
     store.compact()
-    assert store.versions()[count].null_count == 18  # on the disk each row has its own alone
+    assert store.versions()[count].null_count() == 18  # on the disk each row has its own alone

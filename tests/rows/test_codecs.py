@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.codec import CodecInfo
 from benchmark.rows.codecs import CodingFacts, NamedCodecs, Side, caveats, why_not_run
-from benchmark.rows.editions import edition_rows
+from benchmark.rows.comparable import newest
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
 from benchmark.rows.systems import coding_facts
@@ -20,10 +20,9 @@ CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
     table = Store(ROOT / "results" / "kodak").table()
-    newest = table.take(edition_rows(table, newest_only=True).index)
     columns = ["codec", "variant", "command", "chroma", "tuned_for"]
     compared = set()
-    for row in newest.group_by(columns).aggregate([]).to_pylist():
+    for row in newest(table).select(columns).unique().rows(named=True):
         named = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
         if named:
             facts = coding_facts(

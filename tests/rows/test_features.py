@@ -4,22 +4,13 @@ import os
 from io import BytesIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.features import (
-    MOST_SHARDS,
-    FeatureFolder,
-    ImageFeatures,
-    Pair,
-    Reduction,
-    Reductions,
-    features_budget_bytes,
-    reduction_key,
-)
+from benchmark.rows.features import FeatureFolder, ImageFeatures, features_budget_bytes
+from benchmark.rows.reductions import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
 from support.metrics.cases import MakesFolder
 
 
@@ -121,7 +112,7 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
     mine.add(known)
     path = bundled.ship("field", mine)
     assert path.name == "shipped-field.parquet"
-    assert pq.read_table(path)["key"].to_pylist() == sorted(entry.key for entry in known)
+    assert pl.read_parquet(path)["key"].to_list() == sorted(entry.key for entry in known)
     again = Reductions(tmp_path / "bundled")
     assert again.get("x").influence is None
     assert again.get(known[3].key).influence.tolist() == [0.5, -0.5]
@@ -155,7 +146,7 @@ def test_a_size_that_is_no_number_of_gib_is_refused(monkeypatch, text):
 def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):
     Reductions(tmp_path).add([reduction(1)])
     foreign = tmp_path / "sets" / f"{'0' * 32}.parquet"
-    pq.write_table(pa.table({"key": ["a"]}), foreign)
+    pl.DataFrame({"key": ["a"]}).write_parquet(foreign)
     with pytest.warns(DamagedResults) as caught:
         kept = Reductions(tmp_path)
     assert (caught[0].message.file, kept.get(reduction(1).key).value) == (foreign, 1.0)

@@ -12,15 +12,9 @@ from typer.testing import CliRunner
 
 from benchmark.errors import DamagedResults, UsageError
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.features import (
-    FeatureFolder,
-    ImageFeatures,
-    Pair,
-    Reduction,
-    Reductions,
-    reduction_key,
-)
+from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.merge import merge_folders
+from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from support.bench.verbs import app
@@ -56,7 +50,7 @@ def merged(into, *folders):
 
 
 def rows(results, dataset="kodak"):
-    result = Store(results / dataset).table().to_pylist()
+    result = Store(results / dataset).table().rows(named=True)
     return sorted(result, key=lambda record: record["cell"])
 
 
@@ -314,7 +308,7 @@ def test_rows_that_came_with_the_project_stay_what_they_are(three, tmp_path):
     store.ship("checkpoints", Store(second / "kodak").table())
     merged(tmp_path / "into", first)
     into = Store(tmp_path / "into" / "kodak")
-    assert into.versions(shipped=True).num_rows == 3
+    assert into.versions(shipped=True).height == 3
     assert len(into.read().done()) == 4, "they never count as done"
 
 

@@ -7,9 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from benchmark import registry
@@ -20,10 +18,10 @@ from benchmark.measure.score import unscored
 from benchmark.measure.select import select
 from benchmark.metrics.measure import protocol_of
 from benchmark.rows.features import FeatureFolder
+from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
-from benchmark.rows.summarise import summarise
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
 from support.added.metrics import line_of
 from support.files.noise import effect_noise
@@ -105,7 +103,7 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
         assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
-    rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
+    rows = table.filter(setting_value=64.0).rows(named=True)
     result = {row["image"]: row["shift"] for row in rows}
     by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
     assert [result[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
@@ -196,7 +194,7 @@ def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
 
 def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
     store = measure(tmp_path, sources, names=("psnr", "no_colours"))
-    rows = store.table().to_pylist()
+    rows = store.table().rows(named=True)
     assert {row["no_colours_patches"] for row in rows} == {None}
     assert {row["no_colours_patches_reason"] for row in rows} == {
         "no weight file for colours: fetch it"
@@ -227,7 +225,7 @@ def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sou
     store = measure(tmp_path, sources)
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
     table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
-    result = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
+    result = table.filter(setting_value=64.0)["shift"].drop_nulls().to_list()
     honest = expected(sources[:2], 64)
     assert sorted(result) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
 
@@ -263,7 +261,7 @@ def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sou
 
 
 def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
-    from benchmark.rows.features import Reductions
+    from benchmark.rows.reductions import Reductions
 
     measured = measure(tmp_path / "there", sources)
     whole = values(measured, "shift")
@@ -278,7 +276,7 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
     """A file of reduced values as another program would write it, and no features to fall back."""
     store = measure(tmp_path, sources)
     shutil.rmtree(store.folder / "features")
-    rows = [row for row in store.table().to_pylist() if row["setting_value"] == 64.0]
+    rows = [row for row in store.table().rows(named=True) if row["setting_value"] == 64.0]
     pairs = sorted((row["image_sha256"], row["decoded_sha256"]) for row in rows)
     key = sha256(json.dumps([protocol_of("shift"), pairs]).encode()).hexdigest()
     record = {
@@ -286,9 +284,9 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
         "influence": [1.0, 2.0, 3.0, 4.0],
     }  # fmt: skip
     (store.folder / "sets").mkdir()
-    pq.write_table(pa.Table.from_pylist([record]), store.folder / "sets" / "by-hand.parquet")
+    pl.DataFrame([record]).write_parquet(store.folder / "sets" / "by-hand.parquet")
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
-    result = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
+    result = {row["image_sha256"]: row["shift"] for row in table.rows(named=True) if row["shift"]}
     assert result == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
 
 
@@ -306,9 +304,9 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     store = measure(tmp_path, sources)
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Immense))
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
-    assert table["shift"].null_count == table.num_rows
+    assert table["shift"].null_count() == table.height
     reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
-    assert all(text.startswith(reason) for text in table["shift_reason"].to_pylist())
+    assert all(text.startswith(reason) for text in table["shift_reason"].to_list())
     monkeypatch.setattr(Immense, "reduce", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         with_distribution_metrics(store.table(), store.folder, ["shift"])

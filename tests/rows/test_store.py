@@ -5,9 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
@@ -15,12 +13,12 @@ from benchmark.measure.cells import Measured
 from benchmark.measure.record import Recorder
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.registry import metric_class
-from benchmark.rows import shard_folder
-from benchmark.rows.features import FeatureFolder, ImageFeatures, Reduction, Reductions
+from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.reductions import Reduction, Reductions
 from benchmark.rows.runs import folder_store_name
-from benchmark.rows.schema import plain, table_schema
-from benchmark.rows.shard import to_parquet
-from benchmark.rows.store import Store, one_per_cell, stores_below
+from benchmark.rows.shard import schema_of, to_parquet
+from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, stores_below
+from benchmark.rows.valid import one_per_cell
 from support.rows import measured
 
 ROOT = Path(__file__).parents[2]
@@ -47,12 +45,14 @@ def store(tmp_path):
 def test_what_is_appended_is_read_back_with_types_and_units(store):
     store.append([row(num_bytes=12, bpp=0.5, psnr_db=30.25, setting_value=10.0)])
     table = store.table()
-    assert table.select(["cell", "num_bytes", "bpp", "psnr_db"]).to_pylist() == [
+    assert table.select(["cell", "num_bytes", "bpp", "psnr_db"]).rows(named=True) == [
         {"cell": "a", "num_bytes": 12, "bpp": 0.5, "psnr_db": 30.25}
     ]
-    assert table.schema.equals(table_schema())
+    assert table.schema == schema_of()
     (shard,) = (store.folder / "per_image").glob("*.parquet")
-    assert pq.read_schema(shard).field("encode_seconds").metadata[b"unit"] == b"s"
+    meanings = pl.read_parquet_metadata(shard)
+    assert meanings["encode_seconds"] == "s wall clock of the one call"
+    assert meanings["image"] == "name within the dataset"
 
 
 def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store):
@@ -78,7 +78,7 @@ def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store)
 
 
 def test_an_empty_store_has_no_rows_and_nothing_done(store):
-    assert store.table().num_rows == 0
+    assert store.table().height == 0
     assert store.read().done() == set()
 
 
@@ -93,7 +93,7 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     rows = [row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)]
     shipped = store.ship("checkpoints", measured.table(rows))
     assert store.read().done() == set(), "nothing was measured here"
-    assert {record["cell"]: record["recorded"] for record in store.table().to_pylist()} == {
+    assert {record["cell"]: record["recorded"] for record in store.table().rows(named=True)} == {
         "a": True,
         "b": True,
         "v": True,
@@ -105,7 +105,8 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     assert shipped.read_bytes() == content
     assert store.read().done() == {"a", "c"}
     shown = {
-        record["cell"]: (record["bpp"], record["bundled"]) for record in store.table().to_pylist()
+        record["cell"]: (record["bpp"], record["bundled"])
+        for record in store.table().rows(named=True)
     }
     assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None), "v": (4.0, True)}
 
@@ -119,7 +120,7 @@ def test_bundled_rows_stay_beside_rows_that_came_out_otherwise_here(store, chang
     store.ship("checkpoints", measured.table(bundled))
     failed = {"status": "failed", "stream_sha256": None, "decoded_sha256": None}
     store.append([row("a", **same, variant="w") | (change or failed)])
-    rows = [(record["cell"], bool(record["bundled"])) for record in store.table().to_pylist()]
+    rows = [(record["cell"], bool(record["bundled"])) for record in store.table().rows(named=True)]
     assert sorted(rows) == [("a", False), ("a", True), ("b", True), ("c", True), ("g", True)]
     assert store.read().done() == ({"a"} if change else set())
 
@@ -140,7 +141,7 @@ def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store)
             record["lpips_alex_protocol"],
             record["lpips_alex_reason"],
         )
-        for record in store.table().to_pylist()
+        for record in store.table().rows(named=True)
     }
     without = (None, None, "no weights")
     assert result == {
@@ -149,7 +150,7 @@ def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store)
         "c": without,
         "d": without,
     }
-    assert store.versions().filter(pc.is_valid(store.versions()["lpips_alex"])).num_rows == 0
+    assert store.versions()["lpips_alex"].count() == 0
 
 
 PSNR = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
@@ -185,7 +186,7 @@ DAY_2 = {"finished_utc": "2026-01-02"}
 def test_the_best_version_of_a_row_is_valid(store, rows, valid):
     for one in rows:
         store.append([one])
-    (merged,) = store.table().to_pylist()
+    (merged,) = store.table().rows(named=True)
     assert {name: merged[name] for name in valid} == valid
 
 
@@ -193,28 +194,23 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
     store.append([row("old", num_bytes=1, **PSNR)])
     (shard,) = (store.folder / "per_image").glob("*.parquet")
     lacking = ["recorded", "reason", "psnr_db_protocol"]
-    pq.write_table(pq.ParquetFile(shard).read().drop(lacking), older(shard))
-    assert store.table()["recorded"].to_pylist() == [None]
+    pl.read_parquet(shard).drop(lacking).write_parquet(older(shard))
+    assert store.table()["recorded"].to_list() == [None]
     store.append([row("new", recorded=True, **PSNR)])
     assert store.read().done() == {"old", "new"}
     for _ in range(2):
         rows = {
-            r["cell"]: (r["recorded"], r["psnr_db_protocol"]) for r in store.table().to_pylist()
+            r["cell"]: (r["recorded"], r["psnr_db_protocol"])
+            for r in store.table().rows(named=True)
         }
         assert rows == {"old": (None, None), "new": (True, "psnr-rgb8/1")}
         store.compact()
 
 
-@pytest.mark.parametrize("small", [0, 1 << 17])
 @pytest.mark.parametrize("builds", [1, 2])
-def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothing(
-    store, monkeypatch, builds, small
-):
+def test_means_are_over_the_rows_of_the_table_in_narrow_types(store, builds):
     """Cells of one row, of two that agree or not, bundled, of another generation; two shards."""
-    monkeypatch.setattr(shard_folder, "SMALL_BYTES", small)
-    monkeypatch.setattr(shard_folder, "LEAN_ROWS", 2)
     codes = {"codec": "jpeg", "variant": "", "fingerprint": "f", "revision": 1}
-    codes |= {"finished_utc": "2026-01-01T00:00:00.000+00:00"}
     cells = [f"{number:064x}"[::-1] for number in range(1, 7)]
     rows = [row(cell, **codes, stream_sha256=cell, image=f"{cell[0]}.png") for cell in cells]
     rows[0] |= {"fingerprint": "f" if builds == 1 else "g"}
@@ -222,49 +218,31 @@ def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothin
     store.ship("elsewhere", measured.table(bundled))
     store.append(rows[:3])
     store.append([{**rows[1], "status": "failed"}, {**rows[3], "generation": 2}, rows[5]])
-    whole, means = store.table(), store.means_table()
-    assert len(whole) == 6
-    digests = [*shard_folder.NOT_OF_MEANS] if builds == 1 else []
-    order = [("image", "ascending"), ("bundled", "ascending")]
-    wanted, result = (plain(of).drop_columns(digests).sort_by(order) for of in (whole, means))
-    assert result.equals(wanted)
-    alone = {cells[0], cells[2], cells[4]} if builds == 1 else set()
-    assert set(means["cell"].to_pylist()) - {None} == {*cells} - {cells[3]} - alone
-    assert means.num_rows == 6
-
-
-def test_a_shard_that_changes_while_means_are_read_is_left_out(store, monkeypatch):
-    monkeypatch.setattr(shard_folder, "SMALL_BYTES", 0)
-    time = {"finished_utc": "2026-01-01T00:00:00.000+00:00"}
-    store.append([row("a" * 64, **time), row("b" * 64, **time)])
-    (path,) = store.folder.glob("per_image/*.parquet")
-    whole, find = path.read_bytes(), shard_folder.may_repeat
-
-    def change_first(starts):
-        path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
-        return find(starts)
-
-    assert store.means_table().num_rows == 2
-    monkeypatch.setattr(shard_folder, "may_repeat", change_first)
-    with pytest.warns(DamagedResults, match="do not match their recorded sha256"):
-        assert store.means_table().num_rows == 0
+    table, means = store.table(), store.means_table()
+    assert len(table) == 6
+    kept = [name for name in means.columns if name not in (*NOT_OF_MEANS, *DIGESTS)]
+    order = ["image", "bundled"]
+    texts = means.select(kept).cast({pl.Categorical: pl.String})
+    assert texts.sort(order).equals(table.select(kept).sort(order))
+    for name in DIGESTS:  # equal numbers where the digests are equal, null where they are
+        pairs = pl.DataFrame({"text": table.sort(order)[name], "number": means.sort(order)[name]})
+        assert (pairs["text"].is_null() == pairs["number"].is_null()).all()
+        kinds = pairs.unique().drop_nulls()
+        assert kinds["text"].n_unique() == kinds["number"].n_unique() == len(kinds)
 
 
 def test_compaction_leaves_one_shard_and_the_same_table(store):
     for cell in "cab":
         store.append([row(cell, num_bytes=ord(cell))])
     store.append([row("a", "failed")])
-    before = sorted(store.table().to_pylist(), key=lambda r: r["cell"])
+    before = sorted(store.table().rows(named=True), key=lambda r: r["cell"])
     store.compact()
-    assert sorted(store.table().to_pylist(), key=lambda r: r["cell"]) == before
+    assert sorted(store.table().rows(named=True), key=lambda r: r["cell"]) == before
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
 
 
-@pytest.mark.skipif(
-    int(pa.__version__.partition(".")[0]) > 25, reason="pyarrow 26 gives equal rows other bytes"
-)
 def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
-    store.append([row("a", finished_utc="2026-01-02"), row("b")])
+    store.append([row("b"), row("a", finished_utc="2026-01-02")])
     (first,) = store.folder.glob("per_image/*.parquet")
     store.append([row("a")])
     store.compact()
@@ -293,7 +271,7 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
         store.compact()
     assert shard.with_name(names[0]).read_bytes() == content
     with pytest.warns(DamagedResults) as caught:
-        assert store.table().num_rows == 1
+        assert store.table().height == 1
     reported = sorted(str(warning.message).rpartition("; ")[2] for warning in caught)
     moves = "its rows count as to do, and `bench run` moves it to damaged/"
     assert reported == ["get the bundled file again", moves, moves]
@@ -309,14 +287,11 @@ def test_a_picture_coded_again_is_in_a_table_of_its_own_and_images_count_with_bu
     store.ship("x", measured.table([row("c", image_sha256="3" * 64)]))
     store.append([row("a", image_sha256="1" * 64), row("b", generation=2, image_sha256="2" * 64)])
     store.append([row("b", "failed", generation=2), row("d", generation=3)])
-    assert sorted(store.table()["cell"].to_pylist()) == ["a", "c"]
-    assert sorted(store.generations()["cell"].to_pylist()) == ["b", "d"]
+    assert sorted(store.table()["cell"].to_list()) == ["a", "c"]
+    assert sorted(store.generations()["cell"].to_list()) == ["b", "d"]
     assert store.images() == {None, *(digit * 64 for digit in "123")}
     table = store.table()
     assert one_per_cell(table) is table
-    bundled = pa.array([None, True, True, True])
-    both = pa.table({"cell": ["a", "a", "b", "c"], "bundled": bundled})
-    assert one_per_cell(both).to_pylist() == both.take([0, 2, 3]).to_pylist()
 
 
 def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
@@ -334,7 +309,7 @@ def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_l
         store.compact()
     monkeypatch.undo()
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 3
-    assert sorted(r["num_bytes"] for r in store.table().to_pylist()) == [1, 2]
+    assert sorted(r["num_bytes"] for r in store.table().rows(named=True)) == [1, 2]
 
 
 def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
@@ -480,8 +455,8 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
     message = (store.folder / "README.md").read_text()
     assert "`benchmark.load`" in message
     assert message.count("\n") == 1
-    assert pq.read_table(store.folder / "per_image").num_rows == 3  # what the line warns of
-    assert store.table().num_rows == 2
+    assert pl.read_parquet(store.folder / "per_image").height == 3  # what the line warns of
+    assert store.table().height == 2
     for bundled in ("kodak", "sample"):
         assert (ROOT / "results" / bundled / "README.md").read_text() == message
 
@@ -489,12 +464,10 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
 def test_a_shard_with_a_value_that_no_run_writes_is_left_out(store):
     store.append([row("a")])
     (shard,) = store.folder.glob("per_image/*.parquet")
-    table = pq.ParquetFile(shard).read()
-    at = table.schema.get_field_index("width_px")
-    odd = table.set_column(at, table.schema.field(at), pa.array([-(1 << 63)]))
+    odd = pl.read_parquet(shard).with_columns(width_px=pl.lit(-(1 << 63)))
     shard.with_name("foreign.parquet").write_bytes(to_parquet(odd))
     with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond 2\^53"):
-        assert store.table().num_rows == 1
+        assert store.table().height == 1
 
 
 def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_images(tmp_path):

@@ -1,11 +1,10 @@
 """Results as they are read from a folder: which datasets it has, which rows, which means."""
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.schema import table_schema
+from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
     Size,
@@ -24,7 +23,7 @@ RUN = "20250101T000000-aa"
 def stored(results, name, rows):
     store = Store(results / name)
     store.begin(RUN, {"machine": "a"})
-    store.append(pa.Table.from_pylist(rows, schema=table_schema()).to_pylist())
+    store.append(table_of(rows).rows(named=True))
     return store.folder
 
 
@@ -79,7 +78,7 @@ def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
     assert [found.summary.points[0].images for found in (whole, part)] == [3, 2]
     assert whole.folder == results / "set" / "report"
     assert part.folder == results / "set" / "report-mobile"
-    assert sorted(set(part.table["image"].to_pylist())) == ["mobile/a", "mobile/b"]
+    assert sorted(set(part.table["image"].to_list())) == ["mobile/a", "mobile/b"]
     assert [record["machine"] for record in whole.runs] == ["a"]
     with pytest.raises(UsageError, match="has no rows of set:desktop: measure some"):
         read_results(results, "set:desktop", "all", ["psnr"])
@@ -130,7 +129,7 @@ def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
     with pytest.raises(UnknownName, match="No image with rows 'kodim03'"):
         named_images(names, ["other", "kodim03"])
     result = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
-    assert set(result.table["image"].to_pylist()) == {"mobile/a", "professional/c"}
+    assert set(result.table["image"].to_list()) == {"mobile/a", "professional/c"}
 
 
 def test_facts_about_sources_count_each_photograph_once():

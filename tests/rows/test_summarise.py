@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 import pytest
 
 from benchmark.codec import Setting
@@ -14,8 +14,9 @@ from benchmark.errors import UnknownName
 from benchmark.metrics.measure import protocols
 from benchmark.metrics.psnr import psnr
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.summarise import SECONDS, TIMED, Build, summarise
+from benchmark.rows.summary import SECONDS, TIMED, Build
 from benchmark.rows.systems import find_label, label_of
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
@@ -274,9 +275,10 @@ def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_mu
 def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():
     rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
     whole = ComparableRows(table(rows), PROTOCOLS["coding"])
-    (last,) = whole.latest
-    assert rows[whole.index[last]]["run"] == "2"
-    assert whole.changed(ok=np.arange(2) != last).latest.tolist() == [1 - last]
+    assert rows[whole.index[whole.recency.argmax()]]["run"] == "2"
+    for status, run in (("ok", "2"), ("failed", "1")):
+        (point,) = summarise(table([rows[0], rows[1] | {"status": status}])).points
+        assert point.edition.run == run
     assert np.isnan(whole.numbers("mine")).all()
     assert find_label("jpeg:optimize=1", ["jpeg:optimize=1", "jpeg"]) == "jpeg:optimize=1"
     with pytest.raises(UnknownName, match="No codec with results 'webp'"):
@@ -345,10 +347,9 @@ def test_no_rows_give_no_points():
 def test_a_metric_of_a_set_over_few_images_is_marked(images, few):
     protocol = protocols(["fd_alex"])
     rows = table([row("jpeg", 5, f"{number}") for number in range(max(images, 1))])
-    given = (1.0, pa.float64()), (protocol["fd_alex"], pa.string()), (None, pa.string())
+    given = (1.0, pl.Float64), (protocol["fd_alex"], pl.String), (None, pl.String)
     for name, (value, kind) in zip(metric_columns("fd_alex"), given, strict=True):
-        of_rows = pa.array([value if images else None] * len(rows), kind)
-        rows = rows.append_column(name, of_rows)
+        rows = rows.with_columns(pl.lit(value if images else None, kind).alias(name))
     (record,) = summarise(rows, protocol).for_machines()
     assert (record["fd_alex_images"], record["fd_alex_few"]) == (images, few)
 
@@ -375,16 +376,11 @@ def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(varia
 WITHOUT_HEAVY_PACKAGES = """
 import sys
 
-class Refuse:
-    def find_spec(name, path=None, target=None):
-        if name in ("pandas", "torch", "scipy", "matplotlib", "seaborn"):
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Refuse)
+sys.modules |= dict.fromkeys(("pandas", "torch", "scipy", "matplotlib", "seaborn"))
 sys.path[:0] = sys.argv[1:]
 from support.rows.measured import sweep, table
 from benchmark.commands.outcome import print_points
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.metrics.measure import Measure
 print_points(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
 """

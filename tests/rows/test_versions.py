@@ -3,14 +3,15 @@
 import random
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 import pytest
 
 from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.editions import codes, edition_rows, group_codes, last_of_groups, recency
-from benchmark.rows.schema import bundled_beside_own, equals, metric_columns, table_schema
-from benchmark.rows.versions import merge_versions, share_values, with_equal_builds
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.schema import metric_columns, table_columns
+from benchmark.rows.shard import table_of
+from benchmark.rows.valid import merge_versions, one_per_cell, share_values, with_equal_builds
 from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
@@ -93,8 +94,7 @@ def standing(rows, versions):
 
 
 def some_row(chance, cells):
-    schema = table_schema()
-    row = dict.fromkeys(schema.names)
+    row = dict.fromkeys(column.name for column in table_columns())
     row |= {
         "cell": f"cell{chance.randrange(cells)}",
         "status": chance.choice(["ok", "ok", "failed"]),
@@ -119,16 +119,15 @@ def some_row(chance, cells):
 
 
 @pytest.mark.parametrize("cells", [1, 7, 60, 1000])
-@pytest.mark.parametrize("coded", [False, True], ids=["texts", "dictionaries"])
-def test_the_row_that_stands_is_the_one_that_the_rules_name(cells, coded):
+@pytest.mark.parametrize("lean", [False, True], ids=["texts", "categories"])
+def test_the_row_that_stands_is_the_one_that_the_rules_name(cells, lean):
     chance = random.Random(cells)
     rows = [some_row(chance, cells) for _ in range(120)]
-    table = pa.Table.from_pylist(rows, schema=table_schema())
-    if coded:
-        for name in ("status", "machine", "psnr_db_protocol"):
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, name, table[name].dictionary_encode())
-    result = merge_versions(table).cast(table_schema()).to_pylist()
+    table = table_of(rows)
+    if lean:
+        categories = ("status", "machine", "psnr_db_protocol")
+        table = table.with_columns(pl.col(categories).cast(pl.Categorical))
+    result = merge_versions(table).rows(named=True)
 
     def key(row):
         return row["cell"], bool(row["bundled"])
@@ -143,8 +142,8 @@ def test_own_rows_that_differ_set_no_bundled_row_apart_that_agrees_with_the_vali
         row | {"num_bytes": 9, "finished_utc": "2026-01-02"},
         row | {"num_bytes": 9, "bundled": True},
     ]
-    merged = merge_versions(pa.Table.from_pylist(rows, schema=table_schema()))
-    assert merged["num_bytes"].to_pylist() == [9]
+    merged = merge_versions(table_of(rows))
+    assert merged["num_bytes"].to_list() == [9]
 
 
 def test_what_is_verified_of_one_stream_says_nothing_of_another():
@@ -152,65 +151,23 @@ def test_what_is_verified_of_one_stream_says_nothing_of_another():
     first = {**row, "attested": True, "finished_utc": "2026-01-01"}
     for change in ({"stream_sha256": "t"}, {"decoded_sha256": "e"}, {}):
         later = {**row, **change, "finished_utc": "2026-01-02"}
-        table = pa.Table.from_pylist([first, later], schema=table_schema())
-        (merged,) = merge_versions(table).to_pylist()
+        table = table_of([first, later])
+        (merged,) = merge_versions(table).rows(named=True)
         assert merged["finished_utc"] == "2026-01-02"
         assert merged["attested"] is (None if change else True)
 
 
-def null_last(value):
-    return value is None, value or 0
+def test_no_rows_are_comparable():
+    rows = ComparableRows(measured.table([]))
+    assert (rows.index.tolist(), rows.points, rows.left_out) == ([], 0, ())
 
 
-@pytest.mark.parametrize("values", [["b", None, "a", "b", ""], [3, 1, None, 1], [2.5, -1.0], []])
-@pytest.mark.parametrize("chunks", [1, 2])
-def test_a_code_is_the_index_of_the_value_among_the_sorted_ones(values, chunks):
-    kind = (
-        pa.array([value for value in values if value is not None]).type if values else pa.string()
-    )
-    column = pa.chunked_array([values[at::chunks] for at in range(chunks)], kind)
-    numbers, distinct = codes(column)
-    assert [distinct[number] for number in numbers.tolist()] == column.to_pylist()
-    filled = [one for one in distinct if one is not None]
-    assert filled == sorted(set(filled))
-    assert None not in distinct[:-1]
-
-
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("sparse", [1, 10**6])
-def test_groups_are_numbered_as_the_sorted_tuples_of_their_values(seed, sparse):
-    chance = random.Random(seed)
-    rows = [
-        {"text": chance.choice(["a", "b", None]), "number": chance.choice([1, 2, None])}
-        for _ in range(chance.randrange(1, 40))
-    ]
-    within = [sparse * chance.randrange(3) for _ in rows]
-    table = pa.Table.from_pylist(rows, schema=pa.schema({"text": "string", "number": "int64"}))
-    result = group_codes(table, ("text", "number"), np.array(within, np.int64))
-    keys = [
-        (outer, null_last(row["text"]), null_last(row["number"]))
-        for outer, row in zip(within, rows, strict=True)
-    ]
-    distinct = sorted(set(keys), key=lambda key: (key[0], str(key[1]), key[2]))
-    assert result.tolist() == [distinct.index(key) for key in keys]
-
-
-def test_no_rows_make_no_groups():
-    table = pa.table({"text": pa.array([], pa.string())})
-    assert group_codes(table, ("text",)).tolist() == []
-    assert last_of_groups(np.array([], np.int64)).tolist() == []
-    assert edition_rows(measured.table([])).index.tolist() == []
-
-
-def test_null_equals_no_text():
-    assert equals(pa.chunked_array([["a", None, "b"]]), "a").tolist() == [True, False, False]
-
-
-def test_a_bundled_row_is_beside_an_own_one_of_its_cell_alone():
-    cells = pa.table({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
-    assert bundled_beside_own(cells).tolist() == [True, False, False, False]
-    for same in (True, False):
-        assert not bundled_beside_own(cells.set_column(1, "bundled", pa.array([same] * 4))).any()
+def test_a_bundled_row_beside_an_own_one_of_its_cell_is_left_out():
+    cells = pl.DataFrame({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
+    assert one_per_cell(cells).rows() == cells[[1, 2, 3]].rows()
+    for same in (True, False, None):
+        alone = cells.with_columns(bundled=pl.lit(same, pl.Boolean))
+        assert one_per_cell(alone) is alone
 
 
 def several_builds(chance):
@@ -286,10 +243,10 @@ def test_equal_streams_share_what_the_rules_name(seed):
     several = len({(row["codec"], row["fingerprint"]) for row in rows}) > len(
         {row["codec"] for row in rows}
     )
-    expected = shared_by_hand(table.to_pylist()) if several else {}
-    result = share_values(table).cast(table_schema())
-    assert result.num_rows == len(rows)
-    for row in result.to_pylist():
+    expected = shared_by_hand(table.rows(named=True)) if several else {}
+    result = share_values(table)
+    assert result.height == len(rows)
+    for row in result.rows(named=True):
         assert row == expected.get(row["cell"], row)
 
 
@@ -307,7 +264,7 @@ def test_builds_that_share_cells_and_agree_in_all_of_them_have_one_name(seed):
     if seed % 2:  # then streams hardly ever differ
         rows = [row | {"stream_sha256": "s", "decoded_sha256": "d"} for row in rows]
         rows[0]["stream_sha256"] = "t"
-    result = with_equal_builds(measured.table(rows)).to_pylist()
+    result = with_equal_builds(measured.table(rows)).rows(named=True)
     known = [row for row in rows if row["status"] == "ok" and row["stream_sha256"]]
     for codec in "xy":
         of = [[row for row in known if (row["codec"], row["fingerprint"]) == (codec, build)]
@@ -346,7 +303,7 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
             "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
         }
     table = measured.table(rows)
-    result = edition_rows(table, protocol)
+    result = ComparableRows(table, protocol)
     mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == protocol]
 
     def edition(at):
@@ -370,14 +327,16 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
         by_place[place(at)] = at
     expected = [by_place[one] for one in sorted(by_place)]
     assert result.index.tolist() == expected
-    assert result.age[result.point].tolist() == [place(at)[2] for at in expected]
-    for numbers, depth in ((result.edition[result.point], 3), (result.point, 4)):
+    ages = result.of_points["age"].to_numpy()[result.point]
+    assert ages.tolist() == [place(at)[2] for at in expected]
+    for numbers, depth in ((result.edition, 3), (result.point, 4)):
         kinds = sorted({place(at)[:depth] for at in expected})
         assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
     order = sorted(range(len(expected)), key=lambda at: lateness(expected[at]))
-    assert np.argsort(recency(table)[result.index]).tolist() == order
+    assert np.argsort(result.recency).tolist() == order
     others = [at for at in range(len(rows)) if at not in mine]
     assert result.other.tolist() == others
-    newest = edition_rows(table, protocol, newest_only=True)
-    assert newest.index.tolist() == [at for at in expected if not place(at)[2]]
-    assert newest.other.tolist() == sorted([*others, *(at for at in mine if place(at)[2])])
+    latest_alone = ComparableRows(table, protocol, newest_only=True)
+    assert latest_alone.index.tolist() == [at for at in expected if not place(at)[2]]
+    of_older = (at for at in mine if place(at)[2])
+    assert latest_alone.other.tolist() == sorted([*others, *of_older])

@@ -19,7 +19,7 @@ from time import perf_counter, process_time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import pyarrow as pa
+import polars as pl
 
 from benchmark.rows.store import Store
 from benchmark.system.settings import POOLS
@@ -96,9 +96,9 @@ def run_bench(kodak: Path, results: Path, *arguments: str | Path) -> Clocked:
     return ended._replace(result=Store(stored).table())
 
 
-def mean(table: pa.Table, column: str) -> float:
+def mean(table: pl.DataFrame, column: str) -> float:
     """Over all rows; fails where a row has no value."""
-    values = table[column].to_pylist()
+    values = table[column].to_list()
     return float(sum(values) / len(values))
 
 

@@ -85,7 +85,7 @@ def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
 
     (stored,) = results.iterdir()
     shares = []
-    for row in ours.result.to_pylist():
+    for row in ours.result.rows(named=True):
         data = Store(stored).stream(row["stream_sha256"])
         strings = unpack(data, num_strings=2).strings
         shares.append(

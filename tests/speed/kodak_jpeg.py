@@ -64,7 +64,7 @@ def main() -> int:
     worst = 0.0
     for place, quality in enumerate(QUALITIES):
         rows = ours.result.filter(
-            [value == quality for value in ours.result["setting_value"].to_pylist()]
+            [value == quality for value in ours.result["setting_value"].to_list()]
         )
         line = f"{quality:7d}"
         for name, column in COLUMNS.items():

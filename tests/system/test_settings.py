@@ -24,12 +24,11 @@ from support.processes import ran
 # A plain script, without a guard against being imported by workers.
 SCRIPT = """
 import os, sys
-import pyarrow as pa
 import torch
 import benchmark
 
 def process():
-    return dict(os.environ), torch.get_num_threads(), pa.default_memory_pool().backend_name
+    return dict(os.environ), torch.get_num_threads()
 
 results, weights, photographs = sys.argv[1:]
 before = process()
@@ -38,7 +37,7 @@ done = benchmark.run(
     weights_dir=weights, results=results,
 )
 assert done.measured and not done.failures, done.failures
-row = done.rows.to_pylist()[0]
+row = done.rows.rows(named=True)[0]
 folder = f"{results}/{row['dataset']}"
 setting = {row["setting_name"]: row["setting_value"]}
 pixels = benchmark.decoded(folder, row["codec"], row["image"], device="cpu", **setting)
@@ -66,7 +65,7 @@ def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
     outcome = benchmark.run(
         f"{FAKES}:Drifts", "sample", metrics="psnr", limit=1, jobs=1, device="cpu", results=tmp_path
     )
-    assert set(outcome.rows["device"].to_pylist()) == {"cpu"}
+    assert set(outcome.rows["device"].to_list()) == {"cpu"}
     assert os.environ["BENCH_DEVICE"] == "cuda"
 
 

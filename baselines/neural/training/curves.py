@@ -2,28 +2,27 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import csv
+import polars as pl
 
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
 from benchmark.system.atomic import write_files
 
 LOSSES, VALIDATION, CSV = "losses.parquet", "validation.parquet", "losses.csv"
-INTEGER, REAL = pa.int64(), pa.float64()
-# Columns: name, type, unit, meaning.
-POSITION = (
+INTEGER, REAL = pl.Int64, pl.Float64
+Column = tuple[str, type[pl.DataType], str, str]  # name, type, unit, meaning
+POSITION: tuple[Column, ...] = (
     ("stage", INTEGER, "", "of the recipe, counted from 1"),
     ("step", INTEGER, "", "within the stage, counted from 1"),
     ("run_step", INTEGER, "", "all stages together"),
     ("crops", INTEGER, "", "seen since the beginning"),
 )
 # Means over the steps since the row before; null where a step that was left out made it no number.
-REPORTED = (
+REPORTED: tuple[Column, ...] = (
     ("loss", REAL, "", "what was minimised"),
     ("mse", REAL, "1", "mean squared error of values in 0..1, before rounding to 8 bits"),
     ("bpp", REAL, "bit/px", "estimated, of crops with noise in place of rounding"),
@@ -37,7 +36,7 @@ REPORTED = (
     ("crops_per_second", REAL, "1/s", ""),
     ("validation_loss", REAL, "", "log_loss at the whole q, beta 0, of whole photographs"),
 )
-VALIDATED = (
+VALIDATED: tuple[Column, ...] = (
     ("q", REAL, "", "rate"),
     ("beta", REAL, "", "realism"),
     ("bpp", REAL, "bit/px", "estimated, of rounded latents"),
@@ -45,7 +44,14 @@ VALIDATED = (
 )
 
 
-def curves(entries: Iterable[Mapping[str, Any]], recipe: Recipe) -> tuple[pa.Table, pa.Table]:
+class Table(NamedTuple):
+    """Rows, and the unit and meaning of each column by its name."""
+
+    rows: pl.DataFrame
+    meanings: dict[str, str]
+
+
+def curves(entries: Iterable[Mapping[str, Any]], recipe: Recipe) -> tuple[Table, Table]:
     """Return a table of reports, with columns for all numbers, and one of validations."""
     losses, validation = [], []
     others: set[str] = set()
@@ -62,7 +68,9 @@ def curves(entries: Iterable[Mapping[str, Any]], recipe: Recipe) -> tuple[pa.Tab
         others |= numbers.keys()
         validation += [position | _finite(point) for point in entry.get("validation") or ()]
     known = (*POSITION, *REPORTED)
-    more = [(name, REAL, "", "") for name in sorted(others - {name for name, *_ in known})]
+    more: list[Column] = [
+        (name, REAL, "", "") for name in sorted(others - {name for name, *_ in known})
+    ]
     return _table(losses, (*known, *more)), _table(validation, (*POSITION, *VALIDATED))
 
 
@@ -71,12 +79,12 @@ def write_curves(run: Path, recipe: Recipe, names: Sequence[str] = (LOSSES, VALI
     entries = Journal(run / JOURNAL).entries()
     files = {}
     for name, table in zip(names, curves(entries, recipe) if entries else (), strict=False):
-        sink = pa.BufferOutputStream()
+        sink = BytesIO()
         if name == CSV:
-            csv.write_csv(table, sink)
+            table.rows.write_csv(sink)
         else:
-            pq.write_table(table, sink, compression="zstd")
-        files[name] = sink.getvalue().to_pybytes()
+            table.rows.write_parquet(sink, metadata=table.meanings)
+        files[name] = sink.getvalue()
     if files:
         write_files(run, files, what="loss curves")
 
@@ -88,9 +96,7 @@ def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[Any], columns: Iterable[tuple[str, pa.DataType, str, str]]) -> pa.Table:
-    fields = [
-        pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
-        for name, kind, unit, meaning in columns
-    ]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+def _table(rows: list[Any], columns: Sequence[Column]) -> Table:
+    series = [pl.Series(n, [row.get(n) for row in rows], kind) for n, kind, *_ in columns]
+    meanings = {name: " ".join(filter(None, texts)) for name, _, *texts in columns}
+    return Table(pl.DataFrame(series), meanings)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.compare.check import pairing
 from benchmark.compare.check.check import USUAL
@@ -22,6 +22,7 @@ from benchmark.registry import (
     metric_named,
     scored_by_image,
 )
+from benchmark.rows.shard import alike
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
 
@@ -63,8 +64,8 @@ def measure_candidate(
     counterparts = _counterparts(asked, pairing.specs_in(reference.rows))
     rows = pairing.rows_of(reference.rows, counterparts.values())
     if request.limit is not None:
-        here = pa.array([source.sha256 for source in sources.images], pa.string())
-        rows = rows.filter(pc.is_in(rows["image_sha256"], value_set=here))
+        here = [source.sha256 for source in sources.images]
+        rows = rows.filter(col("image_sha256").is_in(here))
     reference = reference._replace(rows=rows)
     _refuse_other_images(reference, sources, asked.common)
 
@@ -88,10 +89,10 @@ def measure_candidate(
     if request.points:
         settings = {cell.setting for outcome in outcomes for cell in outcome.cells}
         at = [setting in settings for setting in settings_of(rows)]
-        reference = reference._replace(rows=rows.filter(pa.array(at, pa.bool_())))
+        reference = reference._replace(rows=rows.filter(pl.Series(at, dtype=pl.Boolean)))
     folder = outcomes[0].matrix.store.folder
     # The results folder may have rows of other checkpoints too, which these are not.
-    new = pa.concat_tables([outcome.rows for outcome in outcomes])
+    new = pl.concat(alike([outcome.rows for outcome in outcomes]))
     return reference, RowSet(str(folder), folder, new)
 
 
@@ -153,7 +154,7 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
 def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) -> None:
     """Raise `NotComparable` for other images, before hours are spent on them."""
     rows = reference.rows
-    names = dict(zip(rows["image_sha256"].to_pylist(), rows["image"].to_pylist(), strict=True))
+    names = dict(zip(rows["image_sha256"], rows["image"], strict=True))
     here = {source.sha256: source.file.name for source in sources.images}
     if not names.keys() & here.keys():
         raise NotComparable(
@@ -169,6 +170,6 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
         raise pairing.differ("images", places, only, "; ".join(["", *refused, HINT]))
 
 
-def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
+def _with_values(rows: pl.DataFrame, metrics: Sequence[str]) -> tuple[str, ...]:
     columns = {name: metric_named(*scored_by_image([name])).column for name in metrics}
-    return tuple(name for name in metrics if rows[columns[name]].null_count < rows.num_rows)
+    return tuple(name for name in metrics if rows[columns[name]].null_count() < rows.height)

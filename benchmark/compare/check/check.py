@@ -304,7 +304,7 @@ def judged_by_default() -> tuple[str, ...]:
 def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCodec:
     before, after = pair.reference, pair.test
     key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
-    identical = before.rows.select(key).join(after.rows.select(key), key, join_type="inner")
+    identical = before.rows.select(key).join(after.rows.select(key), key)
     sides = []
     for side, rows in ((after, new), (before, reference)):
         edition = side.summary.points[0].edition
@@ -317,7 +317,7 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
         before.version,
         len(pair.images),
         tuple(map(str, pair.settings)),
-        identical.num_rows,
+        identical.height,
         pair.label,
         len(pair.equal),
         after.summary.protocols,

@@ -14,7 +14,6 @@ from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
@@ -24,7 +23,7 @@ from benchmark.metrics.availability import absence
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.summarise import Point, Summary
+from benchmark.rows.summary import Point, Summary
 
 Kind = Literal["BD-rate", "BD-metric", "ratio"]
 
@@ -137,8 +136,7 @@ def _why_no_times(sides: Sequence[ComparableRows]) -> str:
             return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"
         if not all((rows.numbers(column) > 0).all() for column in TIMES):
             return f"rows of {whose} have no seconds"
-        chosen = rows.table.select(["machine", "device"]).take(pa.array(rows.index))
-        machines |= set(zip(*chosen.to_pydict().values(), strict=True))
+        machines |= set(rows.chosen("machine", "device").rows())
     return "they were timed on different machines" if len(machines) > 1 else ""
 
 

@@ -3,20 +3,21 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from benchmark.codec import CODING, Setting
 from benchmark.errors import BenchError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.summarise import Summary, summarise
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of
+from benchmark.rows.valid import IMAGE
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
 
@@ -33,7 +34,7 @@ class RowSet(NamedTuple):
 
     name: str  # "results/kodak"
     folder: Path  # of the store, for distribution metrics
-    rows: pa.Table  # columns of `schema.table_schema`, one row per cell
+    rows: pl.DataFrame  # all columns of `rows.schema`, one row per cell
 
 
 class PairedRows(NamedTuple):
@@ -41,7 +42,7 @@ class PairedRows(NamedTuple):
 
     label: str
     version: str
-    rows: pa.Table  # one per cell of the pair
+    rows: pl.DataFrame  # one per cell of the pair
     summary: Summary
 
 
@@ -117,33 +118,30 @@ def without_weights(spec: CodecSpec) -> CodecSpec:
     return spec._replace(options=tuple(option for option in spec.options if option[0] != WEIGHTS))
 
 
-def specs_in(rows: pa.Table) -> list[CodecSpec]:
+def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:
     """Return the specs of the codec variants that rows have, sorted."""
-    kinds = rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    return sorted(CodecSpec.of(kind["codec"], kind["variant"] or "") for kind in kinds)
+    kinds = rows.select("codec", "variant").unique().rows()
+    return sorted(CodecSpec.of(codec, variant or "") for codec, variant in kinds)
 
 
-def rows_of(rows: pa.Table, specs: Collection[CodecSpec]) -> pa.Table:
+def rows_of(rows: pl.DataFrame, specs: Collection[CodecSpec]) -> pl.DataFrame:
     """Return the rows of these codec variants."""
-    pairs = _columns(rows, "codec", "variant")
-    return rows.filter(pa.array([CodecSpec.of(*pair) in specs for pair in pairs], pa.bool_()))
+    pairs = rows.select("codec", "variant").rows()
+    chosen = [CodecSpec.of(*pair) in specs for pair in pairs]
+    return rows.filter(pl.Series(chosen, dtype=pl.Boolean))
 
 
-def settings_of(rows: pa.Table) -> list[Setting]:
+def settings_of(rows: pl.DataFrame) -> list[Setting]:
     """Return the setting of each row."""
-    return [Setting(*pair) for pair in _columns(rows, "setting_name", "setting_value")]
+    return [Setting(*pair) for pair in rows.select("setting_name", "setting_value").rows()]
 
 
-def points_of(codec: str, rows: pa.Table) -> tuple[str, ...]:
+def points_of(codec: str, rows: pl.DataFrame) -> tuple[str, ...]:
     """Return the settings of rows as `--points` takes them."""
     values: dict[str, list[str]] = {}
     for name, value in sorted(set(settings_of(rows))):
         values.setdefault(name, []).append(f"{value:.17g}")
     return tuple(f"{codec}.{name}={','.join(of_name)}" for name, of_name in values.items())
-
-
-def _columns(rows: pa.Table, *names: str) -> list[tuple[Any, ...]]:
-    return [*zip(*(rows[name].to_pylist() for name in names), strict=True)]
 
 
 def _variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
@@ -173,10 +171,10 @@ def _labels(variants: Mapping[str, CodecSpec]) -> str:
 
 def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
     table = rows_of(side.rows, [spec])
-    protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
+    protocols = sorted({*table["coding_protocol"].drop_nulls()})
     protocol = CODING if CODING in protocols else "".join(protocols[-1:])
     rows = ComparableRows(table, protocol, newest_only=True)
-    if failed := table.take(pa.array(rows.index[rows.failed])).to_pylist():
+    if failed := rows.chosen(marked=rows.failed).rows(named=True):
         failures = [
             f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}: {row['stage']}: "
             f"{row['reason']}"
@@ -186,14 +184,13 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
         raise NotComparable(f"{count}: {listed(failures)}")
     keys, settings = image_keys(table), settings_of(table)
     cells = {(settings[at], keys[at]): place for place, at in enumerate(rows.index.tolist())}
-    names = dict(zip(keys, table["image"].to_pylist(), strict=True))
+    names = dict(zip(keys, table["image"], strict=True))
     return _Variant(side.name, _label(spec), side.folder, rows, cells, names)
 
 
-def image_keys(rows: pa.Table) -> list[str]:
+def image_keys(rows: pl.DataFrame) -> list[str]:
     """Return the sha256 of each row's source, or the image's name where it is not known."""
-    keys: list[str] = pc.coalesce(rows["image_sha256"], rows["image"]).to_pylist()
-    return keys
+    return rows.select(IMAGE).to_series().to_list()
 
 
 def _pair(
@@ -210,7 +207,7 @@ def _pair(
     paired = []
     for side in sides:
         places = sorted(side.cells[setting, image] for setting in settings for image in images)
-        rows = side.rows.table.take(pa.array(side.rows.index[places]))
+        rows = side.rows.table[side.rows.index[places]]
         if of_sets:
             filled = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few)
             rows = filled.table
@@ -218,7 +215,7 @@ def _pair(
         paired.append(PairedRows(side.label, summary.points[0].edition.version, rows, summary))
     first, second = (
         dict(zip(zip(image_keys(rows), settings_of(rows), strict=True),
-                 _columns(rows, "decoded_sha256", "num_bytes"), strict=True))
+                 rows.select("decoded_sha256", "num_bytes").rows(), strict=True))
         for rows in (side.rows for side in paired)
     )  # fmt: skip
     # Images with other pixels or bytes at any setting, or unknown ones
@@ -257,10 +254,10 @@ def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict
 
 
 def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
-    if protocol not in rows.table.column_names:  # a user's metric that these rows lack
+    if protocol not in rows.table.columns:  # a user's metric that these rows lack
         return set()
-    chosen = rows.table.take(pa.array(rows.index))
-    return set(chosen[protocol].filter(pc.is_valid(chosen[value])).unique().to_pylist()) - {None}
+    chosen = rows.chosen(value, protocol) if value != protocol else rows.chosen(value)
+    return {*chosen.filter(pl.col(value).is_not_null())[protocol].drop_nulls()}
 
 
 def _shared(

@@ -18,21 +18,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import CODING
 from benchmark.compare.check.pairing import RowSet, specs_in
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import CODECS, is_brought, means_folder
-from benchmark.rows.editions import edition_rows
-from benchmark.rows.schema import equals, marked
+from benchmark.rows.comparable import ComparableRows, newest
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.rows.stored import name_of_folder, rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
+from benchmark.rows.valid import BUNDLED
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -59,7 +58,7 @@ class KeptRows(NamedTuple):
 
     dataset: str
     folder: Path
-    table: pa.Table
+    table: pl.DataFrame
     codecs: frozenset[str]  # their labels
 
 
@@ -70,11 +69,10 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
     """
     name, _, subset = dataset.partition(":")
     table = rows_of_codecs(Store(folder).table(), codecs, subset)
-    if not table.num_rows:
+    if not table.height:
         raise UsageError(f"{folder} has no rows of {dataset}")
     labels = frozenset(label_of(spec.name, spec.variant) for spec in specs_in(table))
-    newest = table.take(edition_rows(table, newest_only=True).index)
-    return KeptRows(name, folder, newest, labels)
+    return KeptRows(name, folder, newest(table), labels)
 
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
@@ -92,7 +90,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
         datetime.now(UTC).isoformat(timespec="seconds"),
         commit(),
         str(results),
-        {part.dataset: part.table.num_rows for part in parts},
+        {part.dataset: part.table.height for part in parts},
         tuple(sorted({codec for part in parts for codec in part.codecs})),
     )
     require_inside(results, folder)
@@ -100,7 +98,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
         with replacing(folder) as draft:
             for part in parts:
                 write_shard(draft / part.dataset / "per_image", part.table)
-                runs = [f"runs/{run}.json" for run in part.table["run"].unique().to_pylist()]
+                runs = [f"runs/{run}.json" for run in part.table["run"].unique(maintain_order=True)]
                 kept = (path for run in runs if (path := part.folder / run).exists())
                 for path in (*kept, *part.folder.glob("sets/*.parquet")):
                     target = draft / part.dataset / path.relative_to(part.folder)
@@ -147,14 +145,14 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
             rows = Store(folder).table()
         except DamagedResults as damaged:
             raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
-    older = np.zeros(rows.num_rows, np.bool_)
-    older[edition_rows(rows, newest_only=True).other] = True
-    older &= marked(rows["bundled"]) & equals(rows["coding_protocol"], CODING)
-    rows = rows.filter(pa.array(~older))
-    if not rows.num_rows:
+    other = ComparableRows(rows, newest_only=True).other
+    older = pl.int_range(pl.len()).is_in(other.tolist())
+    older &= BUNDLED & (col("coding_protocol") == CODING).fill_null(False)
+    rows = rows.filter(~older)
+    if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
     if subset := dataset.partition(":")[2]:
-        rows = rows.filter(pc.starts_with(rows["image"], f"{subset}/"))
+        rows = rows.filter(col("image").str.starts_with(f"{subset}/"))
     return RowSet(str(folder), folder, rows)
 
 

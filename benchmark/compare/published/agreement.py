@@ -25,7 +25,7 @@ from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import SYSTEMS
 from benchmark.spec import parse_codec
 

@@ -16,7 +16,7 @@ from benchmark.compare.published.points import (
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS, System, default_anchors
 
 LABELS = {system.label for system in SYSTEMS}

@@ -12,7 +12,7 @@ from benchmark.compare.curves import interpolated
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
 
 MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation

@@ -11,23 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from benchmark.compare.check import pairing
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.editions import edition_rows
+from benchmark.rows.comparable import newest
 from benchmark.rows.merge import PARTS
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.shard import BUILD, BadShard, read_parquet, read_shard, recorded_sha256
+from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.store import Store
 from benchmark.rows.streams import DAMAGED
-from benchmark.rows.summarise import Summary
-from benchmark.rows.versions import agree
+from benchmark.rows.summary import Summary
+from benchmark.rows.valid import BUILD, OK, agreeing
 from benchmark.spec import CodecSpec
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
@@ -97,7 +95,7 @@ def _verify(folder: Path) -> Verified:
 def _check_shard(path: Path) -> Finding | None:
     of_rows = path.parent.name == "per_image"
     try:
-        read_shard(path, None, ()) if of_rows else read_parquet(path, None)
+        read_shard(path) if of_rows else read_parquet(path)
         unverified = recorded_sha256(path) is None
     except (BadShard, OSError) as error:
         remedy = f"{MEASURE}, and sets it aside" if of_rows else "delete it"
@@ -136,7 +134,7 @@ def _lost(store: Store) -> Iterator[Finding]:
     if lost:
         what = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
         yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
-    for run in sorted({*stored.table["run"].to_pylist()} - {None}):
+    for run in sorted({*stored.table["run"].drop_nulls()}):
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")
             what = "rows name this run, and its record is not there"
@@ -165,14 +163,14 @@ class VariantAgain:
         return self.rows - self.measured_again
 
 
-def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
+def rows_to_measure(table: pl.DataFrame, codecs: NamedCodecs) -> pl.DataFrame:
     """Return the newest rows of a store's table that the named codecs may run, with a stream."""
-    newest = table.take(pa.array(edition_rows(table, newest_only=True).index))
-    wanted = list(map(codecs.selects_to_run, newest.select(KEY[:2]).to_pylist()))
-    return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
+    latest = newest(table).filter(OK)
+    wanted = [*map(codecs.selects_to_run, latest.select(KEY[:2]).rows(named=True))]
+    return latest.filter(pl.Series(wanted, dtype=pl.Boolean))
 
 
-def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
+def settings_of(rows: pl.DataFrame) -> dict[str, tuple[str, ...]]:
     """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
     specs = pairing.specs_in(rows)
     return {
@@ -180,18 +178,20 @@ def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
     }
 
 
-def metrics_with_values(rows: pa.Table, names: Iterable[str]) -> tuple[str, ...]:
+def metrics_with_values(rows: pl.DataFrame, names: Iterable[str]) -> tuple[str, ...]:
     """Return those of the metrics that any of the rows has a value or features of."""
 
     def is_there(name: str) -> bool:
         of_sets = name in DISTRIBUTION_METRICS
         column = f"{metric_named(name).space}_patches" if of_sets else metric_named(name).column
-        return column in rows.column_names and rows[column].null_count < rows.num_rows
+        return column in rows.columns and rows[column].null_count() < rows.height
 
     return tuple(filter(is_there, names))
 
 
-def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> list[VariantAgain]:
+def compare_rows(
+    stored: pl.DataFrame, again: pl.DataFrame, metrics: Iterable[str]
+) -> list[VariantAgain]:
     """Compare rows with those of the same codec variant, setting and image, measured again.
 
     Where the build is the same, bytes, stream, picture and values of image metrics have to be,
@@ -199,16 +199,15 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
     of another build are counted, but may differ.
     """
     columns = [metric_columns(metric_named(name).column) for name in metrics if name in METRICS]
-    rows = stored.to_pylist()
+    rows = stored.rows(named=True)
     known = {
         _key(row): (place, row)
-        for place, row in enumerate(again.to_pylist(), len(rows))
+        for place, row in enumerate(again.rows(named=True))
         if row["status"] == "ok"
     }
-    pairs = [(at, known[_key(row)][0]) for at, row in enumerate(rows) if _key(row) in known]
-    both = pa.concat_tables([stored, again], promote_options="default")
-    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
-    alike = dict(zip(first.tolist(), agree(both, first, second).tolist(), strict=True))
+    pairs = {at: known[_key(row)][0] for at, row in enumerate(rows) if _key(row) in known}
+    agree = agreeing(stored[[*pairs]], again[[*pairs.values()]])
+    alike = dict(zip(pairs, agree, strict=True))
     variants: dict[str, VariantAgain] = {}
     for at, row in enumerate(rows):
         spec = CodecSpec.of(row["codec"], row["variant"]).text

@@ -15,7 +15,7 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.review.explain.curve_rules import Images, Reference, Scale, colour_errors, places
-from benchmark.rows.editions import image_numbers
+from benchmark.rows.comparable import image_numbers
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, read_one
 from benchmark.system.bundled import BUNDLED
@@ -87,8 +87,8 @@ def _images(
 ) -> Images | None:
     """Return the values of single images behind a stored curve; None where some are lacking."""
     points = [point for point in stored.summary.points if point.label == label]
-    columns = (stored.table[name].to_pylist() for name in ("image", "width_px", "height_px"))
-    rows = dict(zip(image_numbers(stored.table).tolist(), zip(*columns, strict=True), strict=True))
+    facts = stored.table.select("image", "width_px", "height_px").rows()
+    rows = dict(zip(image_numbers(stored.table).tolist(), facts, strict=True))
     ids = points[0].image_ids.tolist()
     order = sorted(range(len(ids)), key=lambda at: rows[ids[at]])
     names, widths, heights = zip(*(rows[ids[at]] for at in order), strict=True)

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
+import polars as pl
+from polars import col
 
 from benchmark.codec import bits_per_pixel
 from benchmark.errors import BadPack
@@ -13,12 +14,14 @@ from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.packs.export_pack import LEFT_OUT
 from benchmark.rows.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
 from benchmark.rows.runs import NAME, new_run_id, run_record
-from benchmark.rows.schema import cell_key, info_columns, table_schema
+from benchmark.rows.schema import cell_key, info_columns, table_columns
+from benchmark.rows.shard import alike, table_of
 from benchmark.rows.store import Store
-from benchmark.rows.versions import merge_versions
+from benchmark.rows.valid import merge_versions
 
 Row = dict[str, Any]
 
+MOST_WHOLE = 1 << 63
 EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its own rows are valid
 
 
@@ -33,7 +36,7 @@ class Imported(NamedTuple):
 class DatasetContents(NamedTuple):
     """The rows of a dataset, as `Store.table` returns them, and where their streams are."""
 
-    table: pa.Table  # columns of `schema.table_schema`
+    table: pl.DataFrame  # all columns of `rows.schema`
     store: Store
     from_packs: Mapping[str, tuple[Pack, RecordedStream]]  # by cell: what the store has not
     codecs: NamedCodecs = EVERY  # that the command names
@@ -59,7 +62,7 @@ def dataset_contents(
     dataset: str,
     packs: Sequence[Pack],
     codecs: NamedCodecs = EVERY,
-    known: pa.Table | None = None,
+    known: pl.DataFrame | None = None,
 ) -> DatasetContents:
     """Read all rows of a dataset's store and of packs; codecs: those that the command names.
 
@@ -67,15 +70,17 @@ def dataset_contents(
     packs, and no others are read.
     """
     store = Store(results / dataset)
-    stored = store.read() if known is None else None
-    table = known if stored is None else stored.table
     streams = [
         (pack, stream)
         for pack in packs
         for stream in pack.streams.values()
         if _dataset(stream) == dataset
     ]
-    done = (stored or store).done() if streams else set()
+    if known is None:
+        stored = store.read()
+        table, done = stored.table, stored.done()
+    else:
+        table, done = known, store.done() if streams else set[str]()
     from_packs: dict[str, tuple[Pack, RecordedStream]] = {}
     rows = []
     for pack, stream in streams:
@@ -84,8 +89,7 @@ def dataset_contents(
             from_packs[row["cell"]] = pack, stream
             rows.append(row)
     if rows and known is None:
-        added = pa.Table.from_pylist(rows, schema=table_schema())
-        table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
+        table = merge_versions(pl.concat(alike([table, table_of(rows)])))
     return DatasetContents(table, store, from_packs, codecs)
 
 
@@ -109,9 +113,9 @@ def why_no_stream(recorded: bool, codecs: Iterable[str], dataset: str, options: 
     return f"the stream was not kept; {again} --results OTHER` makes it again"
 
 
-def verified_rows(table: pa.Table) -> pa.Table:
+def verified_rows(table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that an independent decode has verified."""
-    return table.filter(table["attested"].fill_null(False))
+    return table.filter(col("attested"))
 
 
 def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Imported]:
@@ -130,7 +134,7 @@ def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Importe
 
 def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
     """Return a stream of the pack as a row of the store; raise `BadPack` for a malformed value."""
-    kinds = {field.name: field.type for field in table_schema() if field.name not in LEFT_OUT}
+    kinds = {of.name: of.kind for of in table_columns() if of.name not in LEFT_OUT}
     info = pack.infos[recorded.spec]
     try:
         texts = {name: text for name, text in recorded.fields.items() if name in kinds}
@@ -174,14 +178,12 @@ def _import_dataset(
     return Imported(store.folder, len(fresh), len(rows) - len(fresh))
 
 
-def _value(text: str | None, kind: pa.DataType) -> Any:
+def _value(text: str | None, kind: type) -> Any:
     if not text:
         return None
-    if pa.types.is_integer(kind):
-        return pa.scalar(int(text), kind).as_py()
-    if pa.types.is_floating(kind):
-        return float(text)
-    return {"True": True, "False": False}[text] if pa.types.is_boolean(kind) else text
+    if kind is int and not -MOST_WHOLE <= int(text) < MOST_WHOLE:
+        raise OverflowError(f"{text} has more than 64 bits")
+    return {"True": True, "False": False}[text] if kind is bool else kind(text)
 
 
 def _dataset(recorded: RecordedStream) -> str:

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.compute as pc
+from polars import col
 
 from benchmark.codec import CodecInfo
 from benchmark.errors import StoreError, UsageError
-from benchmark.rows.editions import edition_rows
+from benchmark.rows.comparable import newest
 from benchmark.rows.packs.pack import FORMAT, INDEX, ROWS, STREAMS
-from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, info_of, table_schema
+from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, info_of, table_columns
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import replacing
@@ -55,12 +55,10 @@ def export_pack(
     left_out: list[str] = []
     finished: set[CodecSpec] = set()
     for store in stores:
-        table = store.table()
-        newest = table.take(edition_rows(table, newest_only=True).index)
-        newest = newest.filter(pc.equal(newest["status"], "ok"))
+        latest = newest(store.table()).filter(col("status") == "ok")
         runs: set[str] = set()
         bare: list[Row] = []  # bundled with the project, without their streams
-        for row in newest.to_pylist():
+        for row in latest.rows(named=True):
             if _spec(row) not in codecs:
                 continue
             finished.add(_spec(row))
@@ -154,7 +152,7 @@ def _spec(row: Row) -> CodecSpec:
 
 def _csv(rows: Sequence[Row]) -> bytes:
     text = io.StringIO()
-    names = [name for name in table_schema().names if name not in LEFT_OUT]
+    names = [column.name for column in table_columns() if column.name not in LEFT_OUT]
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: [row[name] for name in ORDER]))

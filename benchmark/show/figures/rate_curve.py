@@ -11,7 +11,7 @@ from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, SystemCurve, records
 from benchmark.errors import BenchError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, family, kind, option_count, plainness, trained_on
 from benchmark.show import phrases
 from benchmark.show.bd_tables import rate_table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import short_names
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look

@@ -11,7 +11,7 @@ from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Point, Summary
+from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import luminance, mixed
 from benchmark.show.sections import Section

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels
@@ -24,7 +24,7 @@ from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.packs.contents import DatasetContents, why_no_stream
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.show.figures.pictures import largest_square
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
 from benchmark.show.page.picks import (
@@ -71,14 +71,14 @@ class Pictures(NamedTuple):
     order: Sequence[ImageKey]  # decoded images that have a picture, the most important first
 
 
-def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
+def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
     """Return the row of every image of every point."""
     rows = ComparableRows(table, coding)
-    marked = np.flatnonzero(rows.ok & rows.shown)
-    labels, editions = rows.labels(), rows.edition[rows.point[marked]].tolist()
+    marked = rows.ok & rows.shown
+    labels, editions = rows.labels(), rows.edition[marked].tolist()
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
     result: dict[ImageKey, StoredRow] = {}
-    picked = table.select(list(COLUMNS)).take(rows.index[marked]).to_pylist()
+    picked = rows.chosen(*COLUMNS, marked=marked).rows(named=True)
     for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):
         place = labels[edition], f"{row['setting_name']}={row['setting_value']:g}", number
         if place in used:

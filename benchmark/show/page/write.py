@@ -17,7 +17,7 @@ from benchmark.registry import is_brought
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results, named_in
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import headline
 from benchmark.show.figures.rate_curve import CROP_BPP, chosen_names, renamed
 from benchmark.show.figures.style import look, styles

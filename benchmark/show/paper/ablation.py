@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.compare.interval import change_interval
 from benchmark.compare.panel import Panel, measured_panel, records
@@ -18,7 +18,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import OWN as OWN_CODEC
 from benchmark.rows.systems import label_of
 from benchmark.show import phrases
@@ -70,9 +70,8 @@ def write_ablation(
     """
     variants = Variants(dict(labels), own, trained)
     sources, store = open_stored(Request(dataset=dataset, results=results))
-    images = pa.array([image.name for image in sources.dataset.images], pa.string())
-    table = store.table()
-    table = table.filter(pc.is_in(table["image"], value_set=images))
+    images = [image.name for image in sources.dataset.images]
+    table = store.table().filter(col("image").is_in(images))
     summary = _summary(table, store.folder, variants, metrics)
     measures = [Measure.named(metric) for metric in metrics]
     measured = [measure for measure in measures if summary.values_of(measure.column)]
@@ -113,12 +112,13 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
     return PaperFigure(None, (lacking,))
 
 
-def _summary(table: pa.Table, folder: Path, variants: Variants, metrics: Sequence[str]) -> Summary:
+def _summary(
+    table: pl.DataFrame, folder: Path, variants: Variants, metrics: Sequence[str]
+) -> Summary:
     """Return means of the variants' rows, by their names in figures."""
     specs = {parse_codec(text): label for text, label in variants.labels.items()}
-    known = pa.array([spec.variant for spec in specs], pa.string())
     names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
-    kept = table.filter(pc.is_in(table["variant"], value_set=known))
+    kept = table.filter(col("variant").is_in([spec.variant for spec in specs]))
     return named(summarise_with_distributions(kept, folder, metrics), names)
 
 

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import pyarrow.compute as pc
+from polars import col
 
 from benchmark.compare.builds import beta_of, realism_grid
 from benchmark.compare.panel import Panel, measured_panel
@@ -16,7 +16,8 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
 from benchmark.metrics.measure import Measure
 from benchmark.rows import systems
-from benchmark.rows.summarise import Summary, summarise
+from benchmark.rows.means import summarise
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, OWN, PAPER_SYSTEMS, default_anchors
 from benchmark.show.figures import complexity as seconds
 from benchmark.show.figures.complexity import draw_complexity
@@ -148,9 +149,8 @@ def complexity(results: PaperResults) -> PaperFigure:
     rows = read_published(results.folder, "complexity.csv", seconds.ComplexityRow)
     blocks = seconds.published_blocks(rows)
     for dataset in results.datasets():
-        timed = results.contents(dataset).table
-        timed = timed.filter(pc.fill_null(timed["timing"], False))
-        if timed.num_rows:
+        timed = results.contents(dataset).table.filter(col("timing"))
+        if timed.height:
             summary = summarise(timed)
             names = {**systems.short_names(summary.labels), **systems.measured_names()}
             if block := seconds.measured_block(summary, dataset, names):

@@ -19,7 +19,7 @@ from benchmark.measure.select import sources_of
 from benchmark.metrics.measure import Measure
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
-from benchmark.rows.editions import edition_rows
+from benchmark.rows.comparable import newest
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import label_of, measured_names, short_names
@@ -249,10 +249,10 @@ def rows_with_streams(
     variant the fingerprint and adapter revision of its latest run. `raw` is left out. codecs: names
     or labels to keep, in their order; empty for all. Raises `UnknownName` for one without rows.
     """
-    table = contents.table.take(edition_rows(contents.table, newest_only=True).index)
+    table = newest(contents.table)
     wanted = list(codecs)
     order = wanted or [*measured_names(), *CODECS]
-    labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+    labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.rows(named=True)]
     labels = {label for label, _ in labelled}
     for name in wanted:
         if name not in labels | {row["codec"] for _, row in labelled}:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from statistics import fmean, median
 from typing import NamedTuple
 
-import pyarrow as pa
+import polars as pl
 
 from benchmark.compare.bd import Comparison, compare, default_anchor
 from benchmark.compare.curves import Delta
@@ -19,10 +19,11 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
-from benchmark.rows.schema import alike, metric_names
+from benchmark.rows.schema import metric_names
+from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
-from benchmark.rows.summarise import TIMED, Edition, Summary
+from benchmark.rows.summary import TIMED, Edition, Summary
 from benchmark.rows.systems import default_anchors, find_label, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
@@ -260,12 +261,12 @@ def _generations(request: FigureRequest) -> PaperFigure:
     )
     name, store = result.name, Store(request.results / result.name.partition(":")[0])
     rows = store.generations()
-    if not rows.num_rows:
+    if not rows.height:
         raise UsageError(f"{name} has no rows of generations: `bench run --generations 5`")
     if request.verified_only:
         raise UsageError("--verified-only leaves nothing: no row of generations is verified")
-    once = result.table.select([n for n in rows.column_names if n in result.table.column_names])
-    every = rows_of_codecs(pa.concat_tables(alike([once, rows])), ",".join(request.codecs) or "all")
+    once = result.table.select([name for name in rows.columns if name in result.table.columns])
+    every = rows_of_codecs(pl.concat(alike([once, rows])), ",".join(request.codecs) or "all")
     measures = [Measure.named(metric) for metric in request.metrics or METRICS["generations"]]
     curves = generation_curves(every, [measure.column for measure in measures])
     if not curves:

@@ -18,7 +18,7 @@ from benchmark.rows.packs.contents import (
 )
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.reduce import summarise_with_distributions
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS
 from benchmark.show.figures.style import FORMATS, Style, styles
 from benchmark.show.figures.texts import Drawing, files_of
@@ -75,7 +75,7 @@ class PaperResults:
 
     def _summary(self, dataset: str) -> Summary | None:
         table = self.contents(dataset).table
-        if not table.num_rows:
+        if not table.height:
             return None
         return summarise_with_distributions(table, self.folder / dataset, every_metric())
 

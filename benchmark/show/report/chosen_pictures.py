@@ -7,8 +7,7 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from polars import col
 
 from benchmark.codec import Setting
 from benchmark.compare.match import FARTHEST
@@ -17,7 +16,7 @@ from benchmark.facts import facts_of
 from benchmark.measure.request import parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import why_not_run
-from benchmark.rows.editions import edition_rows
+from benchmark.rows.comparable import newest
 from benchmark.rows.packs.contents import DatasetContents, why_no_stream
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
@@ -124,16 +123,18 @@ def stem(image: str) -> str:
 
 
 def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[StoredPicture]:
-    table = contents.table.take(edition_rows(contents.table, newest_only=True).index)
-    if choice.codecs == "all" and table.num_rows:
+    table = newest(contents.table)
+    if choice.codecs == "all":
         null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
-        table = table.filter(pc.invert(pc.is_in(table["codec"], pa.array(null))))
+        table = table.filter(~col("codec").is_in(null))
     table = rows_of_codecs(table, choice.codecs, name.partition(":")[2])
-    if table.num_rows == 0:
+    if table.height == 0:
         raise UsageError(
             f"{contents.store.folder} has no rows of {name}: measure some with `bench run`"
         )
-    rows = [StoredPicture(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+    rows = [
+        StoredPicture(label_of(row["codec"], row["variant"]), row) for row in table.rows(named=True)
+    ]
     return sorted(rows, key=lambda it: (it.row["image"], it.label, *it.setting, it.row["cell"]))
 
 

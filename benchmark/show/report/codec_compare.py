@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
+from polars import col
 
 from benchmark.codec import Float64Array
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.editions import image_numbers
-from benchmark.rows.summarise import TIMED, Point, Summary
+from benchmark.rows.comparable import image_numbers
+from benchmark.rows.summary import TIMED, Point, Summary
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 LIST = "batches.json"
@@ -35,18 +35,18 @@ class Batches(NamedTuple):
 
 
 def batches(
-    summary: Summary, table: pa.Table, measures: Sequence[Measure], dataset: str
+    summary: Summary, table: pl.DataFrame, measures: Sequence[Measure], dataset: str
 ) -> Batches:
     """Return the batches of every codec variant of a dataset.
 
-    table: the rows behind `summary`, with the columns of `schema.table_schema`. measures: metrics
+    table: the rows behind `summary`, with all columns of `rows.schema`. measures: metrics
     of single images. JSON has no infinity and the page makes 0 of null, so a metric that lacks a
     finite value in any row of a variant is no field of its batch.
     """
-    facts = (table[name].to_pylist() for name in ("image", "width_px", "height_px"))
-    numbered = zip(image_numbers(table).tolist(), *facts, strict=True)
+    facts = table.select("image", "width_px", "height_px").rows()
+    numbered = zip(image_numbers(table).tolist(), facts, strict=True)
     # Images that could not be read have no size.
-    images = {number: (name, *size) for number, name, *size in numbered if size[0] is not None}
+    images = {number: of for number, of in numbered if of[1] is not None}
     of_label: dict[str, list[Point]] = {}
     for point in summary.points:
         if point.images:
@@ -54,8 +54,8 @@ def batches(
     files: dict[str, str] = {}
     left_out: list[str] = []
     for label, points in of_label.items():
-        made = pc.equal(table["command"], points[0].edition.command)
-        time = pc.max(table["finished_utc"].filter(made)).as_py() or ""
+        made = table.filter(col("command") == points[0].edition.command)
+        time = str(made["finished_utc"].max() or "")
         sources = [images[n] for point in points for n in point.image_ids.tolist()]
         fields, missing = _fields(points, sources, measures, summary.protocols)
         constants = _constants(points[0], dataset, time, summary.protocols["coding"])

@@ -9,7 +9,7 @@ from benchmark.compare.bd import Ranking
 from benchmark.compare.interval import DrawSpread
 from benchmark.metrics.measure import Measure
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
-from benchmark.rows.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
+from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.means import (

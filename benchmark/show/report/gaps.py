@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.curves import excluded
 from benchmark.metrics.availability import NOT_COMPUTED
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.show.sections import Section, section
 from benchmark.system.text import counted
 

@@ -35,7 +35,7 @@ from benchmark.rows.stored import (
     report_folder,
     source_facts,
 )
-from benchmark.rows.summarise import Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label
 from benchmark.show.bd_tables import bd_overview, bd_records, compare_all
 from benchmark.show.figures.complexity import draw_complexity, measured_block

@@ -69,7 +69,7 @@ def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
     codecs = f"ours:beta=0,ours:beta=0:checkpoint={bare}"
     words = ("--dataset", "sample", "--limit", 1, "--points", "ours.q=2", "--metrics", "psnr")
     bench("run", "--codecs", codecs, *words, "--results", tmp_path / "results")
-    rows = Store(tmp_path / "results" / "sample").table().to_pylist()
+    rows = Store(tmp_path / "results" / "sample").table().rows(named=True)
     theirs, ours = sorted(rows, key=lambda row: "checkpoint" not in row["variant"])
     for column in ("stream_sha256", "decoded_sha256", "num_bytes", "psnr_db"):
         assert theirs[column] == ours[column]

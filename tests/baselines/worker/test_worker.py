@@ -172,7 +172,7 @@ def test_a_failed_picture_is_a_failed_row_and_the_others_are_measured(tmp_path, 
     )  # fmt: skip
     assert done.returncode == 1
     (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
-    rows = [row for row in Store(folder).versions().to_pylist() if row["codec"] == "worker"]
+    rows = [row for row in Store(folder).versions().rows(named=True) if row["codec"] == "worker"]
     assert {row["image"] for row in rows if row["status"] == "failed"} == {"b.png"}
     assert all("exit code 3" in row["reason"] for row in rows if row["status"] == "failed")
     measured = [row for row in rows if row["status"] == "ok"]

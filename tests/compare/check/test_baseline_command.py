@@ -27,7 +27,7 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
     Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
     bench("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "some" / "set").table()
-    assert set(rows["codec"].to_pylist()) == {"webp"}
+    assert set(rows["codec"].to_list()) == {"webp"}
     (tmp_path / "baselines" / ".half.123.part").mkdir()
     assert "half" not in bench("baseline", "list", "--results", tmp_path)
     for name in ("z", "a"):
@@ -46,7 +46,7 @@ def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
     )
     bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "one" / "set").table()
-    assert set(rows["variant"].to_pylist()) == {"optimize=1"}
+    assert set(rows["variant"].to_list()) == {"optimize=1"}
     assert [baseline.codecs for baseline in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]
 
 
@@ -61,7 +61,7 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
     part = rows_to_keep(store.folder, "set", "all")
     folder = save_baseline(tmp_path, "v1", [part])
     kept = Store(folder / "set")
-    assert (part.table.num_rows, kept.table().num_rows) == (36, 36)
+    assert (part.table.height, kept.table().height) == (36, 36)
     assert [record["machine"] for record in kept.records()] == ["jpeg", "webp"]
     assert (folder / "origin.json").read_text().startswith('{\n "name": "v1"')
     with pytest.raises(UsageError, match="nothing has no rows of nothing"):

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -20,6 +19,7 @@ from benchmark.compare.check.request import CheckRequest
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.registry import metric_class
+from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from support.bench.invoked import bench, last_line
 from support.rows.measured import row
@@ -154,7 +154,7 @@ def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     reference = tmp_path / "reference"
     shutil.copytree(stored / "jpeg", reference)
     store = Store(store_of(reference))
-    rows = store.table().to_pylist()
+    rows = store.table().rows(named=True)
     lpips = metric_class("lpips")
     store.append([
         {**row, lpips.column: row["bpp"] / 9, f"{lpips.column}_protocol": lpips.protocol,
@@ -193,7 +193,7 @@ def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
     shutil.copytree(stored / "jpeg", tmp_path / "old")
     shutil.copytree(stored / "jpeg", tmp_path / "new")
     store = Store(store_of(tmp_path / "new"))
-    row = store.table().to_pylist()[0]
+    row = store.table().rows(named=True)[0]
     store.append([
         {**row, "cell": "another", "setting_value": 95.0, "status": "failed", "stage": "encode",
          "reason": "it broke"},
@@ -363,7 +363,7 @@ def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_
 
     def record(request, matrix, judged):
         measured.append((request.metrics, judged))
-        return SimpleNamespace(matrix=matrix, rows=pa.table({}))
+        return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
     folders = {"sample": ROOT / "results" / "sample"}
     for metrics in ((), ("psnr", "vmaf")):
@@ -380,7 +380,7 @@ def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp
 
     def record(request, matrix, judged):
         codecs.extend(request.codecs)
-        return SimpleNamespace(matrix=matrix, rows=pa.table({}))
+        return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
     checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors"
     asked = CheckRequest(codec="ours", checkpoint=checkpoint)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 import pytest
 
 import benchmark.compare.check.compare
@@ -345,9 +345,8 @@ def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(w
     sides = [rows_of(curved()), rows_of(curved(bits=1.05), "new")]
     for number in with_it:
         rows = sides[number].rows
-        rows = rows.append_column("mae", pa.array([2.0] * len(rows), pa.float64()))
-        rule = pa.array([protocol] * len(rows), pa.string())
-        sides[number] = sides[number]._replace(rows=rows.append_column("mae_protocol", rule))
+        rows = rows.with_columns(mae=pl.lit(2.0), mae_protocol=pl.lit(protocol))
+        sides[number] = sides[number]._replace(rows=rows)
     (pair,), _ = pair_up(*sides, ("psnr", name))
     assert by_image(changes(pair, "psnr")) == pytest.approx(np.full(5, 5.0), abs=1e-2)
     for number, side in enumerate((pair.reference, pair.test)):

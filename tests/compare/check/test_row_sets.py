@@ -88,7 +88,7 @@ def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(t
             shard.rename(shard.with_name(f"{SHIPPED}set.parquet"))
         if measured:
             Store(folder).append([*measured])
-        return sorted(one[0] for one in read_rows(folder).rows["fingerprint"].to_pylist())
+        return sorted(one[0] for one in read_rows(folder).rows["fingerprint"].to_list())
 
     newer = of("b", finished_utc="2026-01-01T00:00:00.000+00:00")
     assert builds("alone", bundled=[of("a")]) == ["a"]
@@ -100,8 +100,8 @@ def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(t
 
 def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
     folder = results(tmp_path / "r", "kodak") / "kodak"
-    assert set(read_rows(folder, "kodak:other").rows["image"].to_pylist()) == {"other/kodak"}
-    assert read_rows(folder).rows.num_rows == 12
+    assert set(read_rows(folder, "kodak:other").rows["image"].to_list()) == {"other/kodak"}
+    assert read_rows(folder).rows.height == 12
     with pytest.raises(UsageError, match="holds no rows: name a folder like results/kodak"):
         read_rows(tmp_path)
     Store(tmp_path / "kodak").begin("20250101T000000-aa", {})

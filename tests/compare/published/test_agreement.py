@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from benchmark.compare.published.agreement import TOLERANCE_DB, Agreement, NotCompared, agreements
 from benchmark.compare.published.points import PublishedPoint
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from support.bench.verbs import app
 from support.figures.published import MS_SSIM, POINTS, PSNR
 from support.rows.measured import row, table

@@ -10,7 +10,7 @@ from benchmark.compare.published.curves import field_panel, paper_panel, too_few
 from benchmark.compare.published.points import parse
 from benchmark.compare.published.realism_sweep import at_rate, measured_sweep
 from benchmark.errors import StoreError
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.show.figures.style import styles

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.faults.ledger import tell
@@ -243,14 +243,14 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
     assert at(0, HONEST, "--limit", 2).returncode == at(-365).returncode == 0
     store = only_store(results)
     assert stable(store) == expected
-    years = {row["finished_utc"][:4] for row in store.table().to_pylist()}
+    years = {row["finished_utc"][:4] for row in store.table().rows(named=True)}
     assert len(years) == 2, "the clock of the second run was not another"
     scored = f"rescore --metrics psnr_y --codecs {HONEST}".split()
     metrics = ran(
         *words(*scored, "--dataset", images, "--results", results),
         PYTHONPATH=tmp_path, TEST_CLOCK_DAYS=-900,
     )  # fmt: skip
-    assert (metrics.returncode, store.table()["psnr_y_db"].null_count) == (0, 0)
+    assert (metrics.returncode, store.table()["psnr_y_db"].null_count()) == (0, 0)
     moved = tmp_path / "newer.py"
     moved.write_text(FAKES.read_text())
     assert at(0, f"{moved}:Honest").returncode == 0

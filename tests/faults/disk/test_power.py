@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.features import FeatureFolder, Reductions
+from benchmark.rows.features import FeatureFolder
+from benchmark.rows.reductions import Reductions
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.faults.ledger import tell
@@ -47,7 +48,7 @@ def told(module):
     write = module.Store._write_shard
     def write_and_tell(store, table):
         path = write(store, table)
-        tell("stored", table["cell"].to_pylist())
+        tell("stored", table["cell"].to_list())
         return path
     module.Store._write_shard = write_and_tell
 
@@ -89,7 +90,9 @@ def files_of(folder):
 def rows_of(results):
     """Return rows by cell of the only dataset; none without one."""
     folders = [path.parent for path in results.glob("*/per_image")]
-    return {row["cell"]: row for row in Store(folders[0]).table().to_pylist()} if folders else {}
+    return (
+        {row["cell"]: row for row in Store(folders[0]).table().rows(named=True)} if folders else {}
+    )
 
 
 def losses_after(left, stored, expected, before=None):
@@ -103,7 +106,7 @@ def losses_after(left, stored, expected, before=None):
     if not folders:
         return len(stored) + len(before or ())
     store = Store(folders[0])
-    result = {row["cell"]: row for row in store.table().to_pylist()}
+    result = {row["cell"]: row for row in store.table().rows(named=True)}
     before = before or {}
     losses = len(unreadable(store)) + len({*stored, *before} - result.keys())
     for cell, row in result.items():
@@ -221,7 +224,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.features import FeatureFolder, ImageFeatures, Reduction, Reductions
+from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.reductions import Reduction, Reductions
 from support.faults.recorded_writes import tell
 
 folder = Path(sys.argv[1])

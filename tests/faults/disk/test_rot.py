@@ -6,8 +6,7 @@ import random
 import shutil
 import warnings
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults
@@ -79,21 +78,21 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_propert
     store.add(bundled)
     (shard,) = store.folder.glob("per_image/*.parquet")
     whole = shard.read_bytes()
-    alone = bundled.slice(0, 1).set_column(0, bundled.schema.field(0), pa.array(["alone"]))
+    alone = bundled[:1].with_columns(cell=pl.lit("alone"))
     store.add(alone)
-    expected = alone.select(["cell", "psnr_db", "bpp"]).to_pylist()
+    expected = alone.select(["cell", "psnr_db", "bpp"]).rows(named=True)
     tell(record_property, "bits flipped in a shard", flips, flips)
     for seed in range(flips):
         shard.write_bytes(whole)
         flip(shard, random.Random(seed))
         with warnings.catch_warnings(record=True) as reported:
             warnings.simplefilter("always")
-            result = store.table().select(["cell", "psnr_db", "bpp"]).to_pylist()
+            result = store.table().select(["cell", "psnr_db", "bpp"]).rows(named=True)
         assert result == expected
         (sentence,) = [str(one.message) for one in reported]
         assert str(shard) in sentence
     shard.write_bytes(whole)
-    assert store.table().num_rows == bundled.num_rows + 1
+    assert store.table().height == bundled.height + 1
 
 
 def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
@@ -101,10 +100,9 @@ def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
 ):
     """One with a flipped bit, one with a column of nobody, and one whose codec is null."""
     store = store_in(results)
-    expected, rows = stable(store), store.versions().drop_columns(list(WHERE_READ))
-    codec = rows.schema.get_field_index("codec")
-    nobody = rows.append_column("beauty", pa.array([1.0] * rows.num_rows))
-    null = rows.set_column(codec, rows.schema.field(codec), pa.nulls(rows.num_rows, pa.string()))
+    expected, rows = stable(store), store.versions().drop(WHERE_READ)
+    nobody = rows.with_columns(beauty=pl.lit(1.0))
+    null = rows.with_columns(codec=pl.lit(None, pl.String))
     bad = [write_shard(store.folder / "per_image", one) for one in (rows[:1], nobody, null)]
     flip(bad[0], random.Random(0))
     verbs = {
@@ -161,7 +159,7 @@ def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results, record
     assert not open_matrix(request(images, results, keep=False)).to_do
     with pytest.warns(DamagedResults, match="2 cells of .* have lost their streams"):
         matrix = open_matrix(request(images, results))
-    digests = {row["cell"]: row["stream_sha256"] for row in store.table().to_pylist()}
+    digests = {row["cell"]: row["stream_sha256"] for row in store.table().rows(named=True)}
     assert {digests[cell.key] for cell in matrix.to_do} == {lost.name, cut.name}
     tell(record_property, "streams lost or cut", 1, 2)
     assert run_again(images, results, "--json").returncode == 0
@@ -191,7 +189,7 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
     tell(record_property, "bits flipped in a stream", 2, 1)
     assert second.returncode == 0, second.stderr
     assert stream.read_bytes() == whole
-    assert store.table()["attested"].to_pylist() == [True] * 6
+    assert store.table()["attested"].to_list() == [True] * 6
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000], ids=range(4))
@@ -219,7 +217,7 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
     store = store_in(results)
     assert [(result.wrong, result.findings) for result in verify_results(results)] == [(False, ())]
     older = store.folder / "per_image" / f"{'0' * 32}.parquet"
-    pq.write_table(pa.table({"cell": ["a"], "status": ["failed"]}), older)
+    pl.DataFrame({"cell": ["a"], "status": ["failed"]}).write_parquet(older)
     bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
     flip(bad, random.Random(3))
     flipped, lost, *_ = sorted(store.streams())
@@ -246,11 +244,10 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
 def test_doctor_names_a_run_whose_name_no_file_can_have(results):
     store = store_in(results)
     named = store.versions().slice(0, 1)
-    place = named.schema.get_field_index("run")
     run = 300 * "x"
     for path in store.folder.glob("per_image/*"):
         path.unlink()
-    write_shard(store.folder / "per_image", named.set_column(place, "run", pa.array([run])))
+    write_shard(store.folder / "per_image", named.with_columns(run=pl.lit(run)))
     ((missing,),) = (result.findings for result in verify_results(results))
     assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
 

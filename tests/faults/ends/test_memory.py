@@ -35,7 +35,7 @@ def run(codec, images, results, metrics, *more):
     done = bench(*words, "--results", results, "--jobs", 1, *more)
     assert "Traceback" not in done.stderr
     (folder,) = results.iterdir()
-    return done, Store(folder).table().to_pylist()
+    return done, Store(folder).table().rows(named=True)
 
 
 def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_is_more(
@@ -59,7 +59,7 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     words = ("--codecs", codec, "--dataset", images, "--results", results)
     bench("rescore", *words, "--metrics", "ms_ssim")
     (folder,) = results.iterdir()
-    assert not [row for row in Store(folder).table().to_pylist() if not row["ms_ssim"]]
+    assert not [row for row in Store(folder).table().rows(named=True) if not row["ms_ssim"]]
 
 
 def test_a_metric_of_a_users_file_is_null_as_well(images, tmp_path):

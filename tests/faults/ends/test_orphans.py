@@ -167,7 +167,7 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     following.wait(timeout=120)
     assert names_in(place) == {*others, "rdrbench-link"}
     assert len(used) >= 3, "the codec's, the program's, and that of multiprocessing"
-    assert Store(next((tmp_path / "results").iterdir())).table().num_rows == 0
+    assert Store(next((tmp_path / "results").iterdir())).table().height == 0
 
 
 def test_a_worker_whose_driver_is_gone_before_it_has_begun_ends_without_a_word():

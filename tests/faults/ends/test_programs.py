@@ -90,7 +90,7 @@ def bench_run(codecs, images, results, *more):
 
 def rows_of(results):
     (folder,) = results.iterdir()
-    return Store(folder).table().to_pylist()
+    return Store(folder).table().rows(named=True)
 
 
 def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(

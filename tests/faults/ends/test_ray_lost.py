@@ -74,12 +74,12 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
     assert message.splitlines()[-1].startswith(sentence), message
     assert "Traceback" not in message
     (folder,) = (tmp_path / "results").iterdir()
-    before = {row["setting_value"]: row for row in Store(folder).table().to_pylist()}
+    before = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
     opened = {**os.environ, "GATE": "open"}
     third = subprocess.run(
         command, capture_output=True, text=True, timeout=600, check=False, env=opened
     )
-    after = {row["setting_value"]: row for row in Store(folder).table().to_pylist()}
+    after = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
     assert [row["status"] for row in after.values()] == ["ok"] * 2, third.stderr
     assert after == {**after, **before}
     assert seconds < 30, "Ray itself waits for a minute"  # 6 on an idle machine

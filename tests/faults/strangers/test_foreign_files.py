@@ -18,7 +18,7 @@ from baselines.neural.training.run_folder import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.merge import merge_folders
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign_files import (
@@ -34,7 +34,7 @@ from support.processes import in_a_process
 
 
 def row(**more):
-    names = {field.name: None for field in table_schema()}
+    names = dict.fromkeys(column.name for column in table_columns())
     return names | {
         "cell": "c" * 64, "run": "20260101T000000-a", "codec": "jpeg", "variant": "",
         "setting_name": "quality", "setting_value": 30.0, "status": "ok", "image": "a.png",
@@ -109,7 +109,7 @@ def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kin
     copied = [one for one in (tmp_path / "mine").rglob("*") if one.is_file()]
     assert not any(b"secret" in one.read_bytes() for one in copied)
     if not place.startswith("per_image"):
-        assert Store(tmp_path / "mine" / "photos").table().num_rows == 1
+        assert Store(tmp_path / "mine" / "photos").table().height == 1
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import shutil
 import traceback
 import warnings
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults
@@ -49,18 +48,18 @@ def test_every_verb_says_how_it_reads_results():
 def all_at_once(sound, tmp_path_factory):
     """The rows whose hostile value is read, each a cell of its own, and ten that are left out."""
     (shard,) = sound.glob("results/*/per_image/*.parquet")
-    rows, folder = pq.read_table(shard), tmp_path_factory.mktemp("shards")
+    rows, folder = pl.read_parquet(shard), tmp_path_factory.mktemp("shards")
     read, left_out = [rows], []
     for number, (name, value) in enumerate(HOSTILE):
         row = rows.slice(number % len(rows), 1)
         row = with_value(row if name == "cell" else another_cell(row, number), name, value)
         try:
-            read_shard(write_shard(folder, row), None, ())
+            read_shard(write_shard(folder, row))
             read.append(row)
         except BadShard:
             left_out.append(row)
     assert len(left_out) > 50
-    return [pa.concat_tables(read, promote_options="default"), *left_out[:: len(left_out) // 10]]
+    return [pl.concat(read, how="diagonal"), *left_out[:: len(left_out) // 10]]
 
 
 @pytest.mark.parametrize("verb", READS)

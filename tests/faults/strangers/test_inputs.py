@@ -80,7 +80,7 @@ def bench_run(images, results, codecs, *more):
 
 def rows_of(results):
     (folder,) = results.iterdir()
-    return Store(folder).table().to_pylist()
+    return Store(folder).table().rows(named=True)
 
 
 def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, record_property):

@@ -58,7 +58,7 @@ def naming(work, kind):
     (work / "stranger.toml").write_text(worker)
     store = run(work / "mine")
     codec, variant = CODE[kind]
-    rows = store.versions().to_pylist()
+    rows = store.versions().rows(named=True)
     rows[0] |= {"codec": codec, "variant": variant, "cell": "f" * 64, "psnr_db": None}
     rows[0] |= {"psnr_protocol": None}
     for path in store.folder.glob("per_image/*.parquet"):
@@ -120,7 +120,7 @@ def test_a_row_that_says_it_is_a_cell_of_the_request_is_not_run(work):
     """Keys of cells can be computed by anyone: a stranger's row may be under yours."""
     store = run(work / "mine")
     codec, variant = CODE["command"]
-    first = store.versions().to_pylist()[0]
+    first = store.versions().rows(named=True)[0]
     store.append([first | {"codec": codec, "variant": variant, "run": "29990101T000000-0"}])
     assert bench(
         "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30,50",
@@ -132,11 +132,11 @@ def test_a_row_that_says_it_is_a_cell_of_the_request_is_not_run(work):
 def test_own_rows_are_scored_audited_and_decoded_where_their_program_is_named_again(work):
     store = run(work / "mine", COPY, "command.q=1")
     words = ("--dataset", "photos", "--metrics", "psnr_y", "--results", "mine")
-    assert store.table()["psnr_y_db"].null_count == 1
+    assert store.table()["psnr_y_db"].null_count() == 1
     bench("rescore", *words)
-    assert store.table()["psnr_y_db"].null_count == 1
+    assert store.table()["psnr_y_db"].null_count() == 1
     assert bench("rescore", *words, "--codecs", COPY).returncode == 0
-    assert store.table()["psnr_y_db"].null_count == 0
+    assert store.table()["psnr_y_db"].null_count() == 0
     assert json.loads(bench("audit", "decode", "mine", "--json").stdout)["table"] == []
     done = bench("audit", "decode", "mine", "--json", "--codecs", COPY)
     assert json.loads(done.stdout)["table"][0]["identical"] == 1
@@ -148,7 +148,7 @@ def test_a_pack_with_a_program_is_imported_and_audited_where_the_program_is_name
     exported = bench("pack", "export", "their.tar", "--codecs", COPY, "--results", "mine")
     assert exported.returncode == 0, exported.stderr
     assert bench("pack", "import", "their.tar", "--results", "here").returncode == 0
-    assert Store(work / "here" / store.folder.name).table().num_rows == 1
+    assert Store(work / "here" / store.folder.name).table().height == 1
     refused = bench("audit", "pack", "their.tar")
     assert refused.returncode == 2
     assert "command:" in refused.stderr

@@ -36,7 +36,7 @@ STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def hostile(work):
     """Results of two codecs, one with a hostile caveat, the other with a hostile name."""
     store = Store(work.parent)
-    rows = store.versions().to_pylist()
+    rows = store.versions().rows(named=True)
     for row in rows:
         row["caveat"] = CAVEAT if row["codec"] == "jpeg" else "=HYPERLINK(1)"
         row["variant"] = "" if row["codec"] == "jpeg" else f"name={NAME}"

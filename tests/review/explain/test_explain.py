@@ -5,8 +5,7 @@ from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 from PIL import Image
 from skimage import data
@@ -43,11 +42,11 @@ ONE_POINT = {  # CompressAI issues 324 (VTM 17.0) and 210 (VTM 9.1), and their e
 def rows_of(dataset, codec="vtm"):
     """Return a codec's bundled values, columns by name of shape (settings, images)."""
     for path in sorted((RESULTS / dataset / "per_image").glob("*.parquet")):
-        table = pq.read_table(path)
-        table = table.filter(pc.equal(table["codec"], codec))
-        if table.num_rows:
-            table = table.sort_by([("setting_value", "descending"), ("image", "ascending")])
-            count = len(pc.unique(table["image"]))
+        table = pl.read_parquet(path)
+        table = table.filter(codec=codec)
+        if table.height:
+            table = table.sort("setting_value", "image", descending=[True, False])
+            count = table["image"].n_unique()
             names = "psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", "num_bytes"
             names += "lpips_squeeze", "width_px", "height_px"
             return {n: table[n].to_numpy().reshape(-1, count).astype(float) for n in names}

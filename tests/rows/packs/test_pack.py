@@ -10,11 +10,11 @@ from hashlib import sha256
 import pytest
 
 from benchmark.errors import StoreError, UsageError
+from benchmark.rows.means import summarise
 from benchmark.rows.packs.contents import import_pack
 from benchmark.rows.packs.export_pack import export_pack
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.packs.honest_pack import HONEST, NOTES
@@ -57,8 +57,8 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     store = Store(tmp_path / "photos")
     ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
     assert (added, there) == (6, 0)
-    before = {row["cell"]: row for row in measured.table().to_pylist()}
-    after = {row["cell"]: row for row in store.table().to_pylist()}
+    before = {row["cell"]: row for row in measured.table().rows(named=True)}
+    after = {row["cell"]: row for row in store.table().rows(named=True)}
     assert after.keys() == before.keys()
     for cell, row in after.items():
         changed = {name for name in row if row[name] != before[cell][name]}
@@ -80,7 +80,7 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
 def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
     store = Store(tmp_path / "photos")
     store.begin("r", {})
-    for row in measured.table().to_pylist():
+    for row in measured.table().rows(named=True):
         store.keep(measured.stream(row["stream_sha256"]))
         store.append([{**row, "timing": True}])
     export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
@@ -95,7 +95,7 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
 
 def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     store = Store(tmp_path / "photos")
-    store.append(measured.table().to_pylist()[:1])
+    store.append(measured.table().rows(named=True)[:1])
     with pytest.raises(UsageError, match=r"of [01]\.png was not kept in .*photos"):
         export_pack(tmp_path / "x.tar", [store], [HONEST], ())
     with pytest.raises(UsageError, match="no finished cell of jpeg"):
@@ -157,7 +157,9 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     assert done.returncode == 0
     done = bench("pack", "import", pack, "--results", third)
     assert "6 rows added, 0 were there before" in done.stdout
-    tables = [Store(next(results.iterdir())).table().to_pylist() for results in (second, third)]
+    tables = [
+        Store(next(results.iterdir())).table().rows(named=True) for results in (second, third)
+    ]
     for rows in tables:
         assert all(row["recorded"] for row in rows)
     values = [{row["cell"]: row["psnr_db"] for row in rows} for rows in tables]

@@ -35,7 +35,7 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
     cells = plan([recorded_contender(pack_path)], "photos", sources)
     done = [one for one in carry_out(cells, conditions(jobs=2)) if isinstance(one, Finished)]
     rows = [one.outcome.row for one in done]
-    known = {row["cell"]: row for row in measured.table().to_pylist()}
+    known = {row["cell"]: row for row in measured.table().rows(named=True)}
     assert {row["cell"] for row in rows} == known.keys()
     for row in rows:
         for name in ("stream_sha256", "decoded_sha256", "psnr_db", "psnr_y_db", "fingerprint"):

@@ -2,13 +2,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from benchmark.compare.bd import compare
 from benchmark.compare.curves import Delta, excluded
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
@@ -134,9 +135,12 @@ def of_sets(images):
     values = [1000 / (record["setting_value"] + 5 * (record["codec"] == "webp")) for record in rows]
     ids = protocols([*METRICS, "fd_alex"])
     column = np.array(values)
-    result = result.append_column("fd_alex", [column])
-    result = result.append_column("fd_alex_protocol", [[ids["fd_alex"]] * len(rows)])
-    return summarise(result.append_column("fd_alex_reason", [[""] * len(rows)]), ids)
+    result = result.with_columns(
+        fd_alex=pl.Series(column),
+        fd_alex_protocol=pl.lit(ids["fd_alex"]),
+        fd_alex_reason=pl.lit(""),
+    )
+    return summarise(result, ids)
 
 
 @pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])

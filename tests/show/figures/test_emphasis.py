@@ -7,7 +7,7 @@ import pytest
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import measured_panel
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves
 from benchmark.show.figures.style import drawn_as, lightness, styles

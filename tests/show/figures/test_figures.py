@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmark.compare.panel import measured_panel
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS, short_names
 from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import draw_rate_curves

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.compare.builds import realism_grid
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.rate_curve import draw_rate_curves

@@ -7,8 +7,8 @@ import pytest
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import FORMATS, Look, drawn_as, styles
 from benchmark.show.figures.texts import file_bytes

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.compare.builds import realism_grid
 from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.rate_curve import draw_rate_curves

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-import pyarrow as pa
+import polars as pl
 import pytest
 
 from benchmark.compare.builds import realism_grid
@@ -13,9 +13,8 @@ from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.means import means_table
@@ -86,11 +85,11 @@ def test_a_new_metric_judges_realism_where_its_class_says_so():
 def test_a_new_distribution_metric_is_drawn_and_counted():
     spread = Measure.named("spread")
     whole = table(rows())
-    values = pa.array([0.9 + 0.01 * (at % 4) for at in range(whole.num_rows)])
-    ids = pa.array(["spread/x"] * whole.num_rows)
-    texts = pa.array([None] * whole.num_rows, pa.string())
-    for name, column in zip(metric_columns("spread"), (values, ids, texts), strict=True):
-        whole = whole.append_column(name, column)
+    whole = whole.with_columns(
+        spread=pl.Series([0.9 + 0.01 * (at % 4) for at in range(whole.height)]),
+        spread_protocol=pl.lit("spread/x"),
+        spread_reason=pl.lit(None, pl.String),
+    )
     summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
     drawing = draw_rate_curves([measured_panel(summary, spread)], styles(["jpeg"]), "set", summary)
     (axes,) = drawing.figure.axes

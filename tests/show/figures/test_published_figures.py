@@ -3,8 +3,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.errors import UsageError
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summarise import summarise
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import drawn_as, families
 from support.bench.verbs import app

@@ -50,7 +50,7 @@ def page_of(results, **options):
 
 def rows_of(results):
     [folder] = [path.parent for path in results.glob("*/per_image")]
-    return [record for record in Store(folder).table().to_pylist() if record["status"] == "ok"]
+    return [record for record in Store(folder).table().rows(named=True) if record["status"] == "ok"]
 
 
 def pictures_of(page):

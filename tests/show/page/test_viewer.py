@@ -35,7 +35,7 @@ def truth(results, image, codec="webp", setting=40.0):
     name, _, variant = codec.partition(":")
     [one] = [
         row
-        for row in store.table().to_pylist()
+        for row in store.table().rows(named=True)
         if (row["image"], row["codec"], row["variant"], row["setting_value"])
         == (image, name, variant, setting)
     ]

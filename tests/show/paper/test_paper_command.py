@@ -167,7 +167,9 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     source = read_image(path).pixels
     stored = {
         (row["codec"], row["setting_value"]): row
-        for row in dataset_contents(measured, "sample", packs_beside(measured)).table.to_pylist()
+        for row in dataset_contents(measured, "sample", packs_beside(measured)).table.rows(
+            named=True
+        )
         if row["image"] == PHOTOGRAPH
     }
     quality = float(rows["jpeg"]["setting"].partition("=")[2])
@@ -229,7 +231,7 @@ def test_crops_come_with_files_and_go_again_when_their_streams_do(
 
 def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, tmp_path):
     table = Store(measured / "sample").table()
-    rows = table.to_pylist()
+    rows = table.rows(named=True)
     for entry in rows:
         if entry["codec"] == "webp":
             entry["decoded_sha256"] = "0" * 64
@@ -295,15 +297,15 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
 def test_own_rows_stand_before_those_of_packs(tmp_path):
     packs = [pack for pack in packs_beside(tmp_path) if pack.name.startswith("vtm")]
     bare = dataset_contents(tmp_path, "sample", packs)
-    rows = bare.table.to_pylist()
+    rows = bare.table.rows(named=True)
     assert {row["codec"] for row in rows} == {"vtm"}
     assert len(rows) == len(bare.from_packs) == 24
     first = {**rows[0], "recorded": False, "run": "20990101T000000-aa", "num_bytes": 7}
     stream = bare.stream(rows[0])
     Store(tmp_path / "sample").append([first])
     both = dataset_contents(tmp_path, "sample", packs)
-    assert both.table.num_rows == 24
-    (mine,) = [row for row in both.table.to_pylist() if row["cell"] == first["cell"]]
+    assert both.table.height == 24
+    (mine,) = [row for row in both.table.rows(named=True) if row["cell"] == first["cell"]]
     assert mine["num_bytes"] == 7
     assert not both.has_stream(mine)  # it was not kept
     Store(tmp_path / "sample").keep(stream)

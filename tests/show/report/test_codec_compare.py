@@ -10,7 +10,7 @@ import pytest
 import benchmark
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.show.report.codec_compare import batches
 from support.bench.invoked import bench
 from support.rows.measured import row, sweep, table

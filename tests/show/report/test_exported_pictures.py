@@ -53,7 +53,7 @@ def store_of(folder):
 
 
 def rows_of(folder):
-    return store_of(folder).table().to_pylist()
+    return store_of(folder).table().rows(named=True)
 
 
 def stream_of(folder, row):

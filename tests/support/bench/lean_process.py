@@ -15,7 +15,7 @@ HEAVY = (
     "matplotlib",
     "numpy",
     "pandas",
-    "pyarrow",
+    "polars",
     "scipy",
     "seaborn",
     "skimage",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 from imagecodecs import webp_decode
 from PIL import Image
 
@@ -20,9 +20,8 @@ from benchmark.compare.bd import rank_by_bd_rate
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.measure import Measure
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
-from benchmark.rows.summarise import summarise
 from benchmark.show.bd_tables import compare_all
 from benchmark.show.means import means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
@@ -113,10 +112,11 @@ def make_page_of_sets(path: Path) -> list[float]:
     values = [12.0, 10.5, 14.0, 11.5]
     fid = Measure.named("fid256")
     rows = table([row("jpeg", 10, name, caveat="a trial") for name in ("a", "bb", "ccc", "dddd")])
-    texts = pa.array([None] * len(values), pa.string())
-    columns = (pa.array(values), pa.array(["fid256/x"] * len(values)), texts)
-    for name, column in zip(metric_columns(fid.column), columns, strict=True):
-        rows = rows.append_column(name, column)
+    rows = rows.with_columns(
+        fid256=pl.Series(values),
+        fid256_protocol=pl.lit("fid256/x"),
+        fid256_reason=pl.lit(None, pl.String),
+    )
     summary = summarise(rows, {"coding": CODING, fid.column: "fid256/x"})
     [point] = summary.points
     codecs = codecs_table(codec_records(summary), PAGE_CODECS)

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 
 from benchmark.metrics.measure import protocols
 from benchmark.registry import METRICS
-from benchmark.rows.schema import table_schema
+from benchmark.rows.shard import table_of
 
 PROTOCOLS = protocols(METRICS)
 WIDTH, HEIGHT = 100, 80
@@ -73,8 +73,8 @@ def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> d
     }  # fmt: skip
 
 
-def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=table_schema())
+def table(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    return table_of(rows)
 
 
 def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any) -> list[Any]:

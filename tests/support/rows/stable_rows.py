@@ -4,14 +4,16 @@ import hashlib
 import json
 from collections import defaultdict
 
-import pyarrow.parquet as pq
+import polars as pl
 
 PEAKS = {"encode_peak_bytes", "decode_peak_bytes"}
 VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc", *PEAKS}
 
 
 def stable(store):
-    rows = [{k: v for k, v in r.items() if k not in VOLATILE} for r in store.table().to_pylist()]
+    rows = [
+        {k: v for k, v in r.items() if k not in VOLATILE} for r in store.table().rows(named=True)
+    ]
     return sorted(rows, key=lambda row: row["cell"])
 
 
@@ -20,7 +22,7 @@ def unreadable(store):
     bad = []
     for path in store.folder.glob("per_image/*.parquet"):
         try:
-            pq.ParquetFile(path).read()
+            pl.read_parquet(path)
         except Exception:
             bad.append(path)
     for path in store.streams():
@@ -41,7 +43,7 @@ def measured_twice(store):
     until shards are compacted.
     """
     result = defaultdict(set)
-    for row in store.versions().to_pylist():
+    for row in store.versions().rows(named=True):
         if not row["recorded"]:
             result[row["cell"]].add((row["run"], row["finished_utc"]))
     return [cell for cell, versions in result.items() if len(versions) > 1]
@@ -54,7 +56,7 @@ def losses_of(store, before):
     done = store.read().done()
     without_stream = [
         row
-        for row in store.table().to_pylist()
+        for row in store.table().rows(named=True)
         if row["status"] == "ok" and not store.has_stream(row["stream_sha256"])
     ]
     lost = len(before - done) + len(unreadable(store)) + len(measured_twice(store))

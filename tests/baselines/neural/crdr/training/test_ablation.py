@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
@@ -12,7 +12,7 @@ from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summarise import summarise
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import label_of
 from benchmark.show.paper.ablation import OWN, draw_ablation, named
 from support.rows.measured import sweep, table
@@ -92,7 +92,7 @@ def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path)
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
     rest = bench(*given)
     assert rest.exit_code == 0, rest.output
-    starts = [pq.read_table(out / name / "losses.parquet")["loss"].to_pylist()
+    starts = [pl.read_parquet(out / name / "losses.parquet")["loss"].to_list()
               for name in ("common", "sgan-independent", "hrrgan-independent")]  # fmt: skip
     assert [len(losses) for losses in starts] == [1, 3, 3]
     assert starts[0] == starts[1][:1] == starts[2][:1]
@@ -103,7 +103,7 @@ def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path)
     assert cards[0]["sha256"] != cards[1]["sha256"]
     (store,) = (out / "results").iterdir()
     rows = [row for part in (store / "per_image").glob("*.parquet")
-            for row in pq.read_table(part).to_pylist()]  # fmt: skip
+            for row in pl.read_parquet(part).rows(named=True)]  # fmt: skip
     assert len(rows) == 2 * 5
     assert all("beta=3.84" in row["variant"] and row["psnr_db"] > 0 for row in rows)
     text = (out / "gan.md").read_text()

@@ -1,0 +1,164 @@
+"""Points of rate-distortion curves: means over the images of each codec variant and setting."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array, Int64Array, Setting
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import psnr_of_mean_mse
+from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.rows.codecs import NOT_STATED, CodingFacts
+from benchmark.rows.comparable import LeftOut
+from benchmark.spec import CodecSpec
+
+Average = Literal["per_image", "pooled"]
+# Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
+Tally = tuple[tuple[str, int], ...]
+OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
+SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
+# Only of rows measured alone, on one machine: that of the latest such row.
+TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
+CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
+REAL_TO_ESTIMATED = "real_to_estimated_bits"  # of each stream, by the codec's own probabilities
+COSTS = (
+    *("parameters", "encode_kmac", "decode_kmac", "encode_peak_bytes", "decode_peak_bytes"),
+    REAL_TO_ESTIMATED,
+)
+
+
+class Mean(NamedTuple):
+    """A mean over images, with the counts that belong to it."""
+
+    value: float | None  # over the finite values; None where there is none
+    bpp: float | None  # of the same images, so that a point's two coordinates belong together
+    images: int  # in this mean
+    infinite: int  # images of infinite value (identical to the source), not in the mean
+    missing: int  # images that another point has a value of and this one has not
+    reasons: Tally  # why images have no value
+
+
+class Build(NamedTuple):
+    """The identity of what made the streams of a row."""
+
+    fingerprint: str
+    revision: int
+    apart: bool = False  # bundled, and not equal to what was measured here with the same
+
+
+NO_BUILD = Build("", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A codec variant as it ran: of one build, that is one program or weight file."""
+
+    label: str
+    codec: str
+    version: str  # all versions that its rows name, the latest row's first
+    command: str
+    timed: str  # what the seconds contain
+    devices: tuple[str, ...]
+    caveats: tuple[str, ...]  # shown beside the codec in tables and figures
+    recorded: bool = False  # some rows are precomputed
+    facts: CodingFacts = NOT_STATED
+    bundled: bool = False  # all rows came with the project or in a pack
+    variant: str = ""  # options of the codec
+    build: Build = NO_BUILD
+    run: str = ""  # of the latest row
+    shown: bool = True  # of the editions of its variant, the one in figures and tables
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The codec variant."""
+        return CodecSpec.of(self.codec, self.variant)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of `variant` by name."""
+        return dict(self.spec.options)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A codec variant at one setting. Arrays have shape (images,)."""
+
+    edition: Edition
+    setting: Setting
+    bpp: float | None
+    images: int  # with a stream
+    missing: int  # images that another point has a stream of and this one has not
+    failed: int
+    failures: Tally
+    # of every metric column, of SECONDS, TIMED and CONTAINER; of COSTS if any point has a value
+    means: Mapping[str, Mean]
+    image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
+    image_bpp: Float64Array
+    # by metric column, and of TIMED; NaN where there is no value
+    image_values: Mapping[str, Float64Array]
+    image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def label(self) -> str:
+        """The name of the codec variant in tables and figures."""
+        return self.edition.label
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """All points of a dataset, in the registry's order of codecs and then by rate."""
+
+    points: tuple[Point, ...]
+    images: int  # that the points are compared on
+    dropped: int  # images that not every point has, left out because `common` was asked for
+    average: Average  # of bpp
+    protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
+    machine: str  # that the TIMED means come from; empty for none
+    left_out: tuple[LeftOut, ...]  # rows that are not comparable
+    # Points of the editions that are not shown, for variants of one build (`builds`).
+    replaced: tuple[Point, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the codec variants, in order."""
+        return tuple(dict.fromkeys(point.label for point in self.points))
+
+    @property
+    def protocols_in_use(self) -> dict[str, str]:
+        """The entries of `protocols` under which there is any value."""
+        used = [name for name in self.protocols if name == "coding" or self.values_of(name)]
+        return {name: self.protocols[name] for name in used}
+
+    def values_of(self, column: str) -> int:
+        """Count the values of a metric column in all points together."""
+        means = [point.means[column] for point in self.points]
+        return sum(mean.images + mean.infinite for mean in means)
+
+    def for_machines(self) -> list[dict[str, Any]]:
+        """Return one flat record per point, JSON values only, each mean followed by its counts."""
+        of_sets = {metric_named(name).column for name in DISTRIBUTION_METRICS}
+        records = []
+        for point in self.points:
+            record: dict[str, Any] = {
+                "codec": point.label,
+                "setting": str(point.setting),
+                "bpp": point.bpp,
+                "images": point.images,
+                "images_missing": point.missing,
+                "images_failed": point.failed,
+            }
+            for name, mean in point.means.items():
+                record |= {name: mean.value, f"{name}_images": mean.images}
+                if name not in (*SECONDS, *TIMED, CONTAINER, *COSTS):
+                    record[f"{name}_infinite"] = mean.infinite
+                if name in OF_MEAN_MSE:
+                    known = point.image_values[name]
+                    whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
+                    record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
+                if name in of_sets:
+                    record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
+            caveat, version = "; ".join(point.edition.caveats), point.edition.version
+            records.append({**record, "caveat": caveat, "version": version})
+        return records
