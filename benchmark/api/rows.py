@@ -155,7 +155,9 @@ def whole_rows(source: Source) -> tuple[pl.DataFrame, Path]:
     Columns that the frame lacks are read from its folder; those that it has count.
     """
     frame = source if isinstance(source, pd.DataFrame) else load(source, details=True)
-    lacks = [name for name in KEY if name not in frame] + ["attrs"] * ("folder" not in frame.attrs)
+    lacks = [name for name in KEY if name not in frame]
+    if "folder" not in frame.attrs:
+        lacks.append("attrs")
     if lacks:
         what = ", ".join(lacks)
         raise UsageError(f"the frame lacks {what}: select rows of `load` and keep these")

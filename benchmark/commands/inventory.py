@@ -90,7 +90,11 @@ def doctor(
     _show("machine", *machine)
     for part, known in parts.items():
         lines = (
-            (entry.name, entry.state, entry.what + f" [{entry.licence}]" * bool(entry.licence))
+            (
+                entry.name,
+                entry.state,
+                f"{entry.what} [{entry.licence}]" if entry.licence else entry.what,
+            )
             for entry in known
         )
         _show(part, *lines)

@@ -106,9 +106,14 @@ def site(
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)  # that can be compared and audited by image
     progress = partial(output.show_progress, quiet=as_json)
+
+    def tell(sentence: str) -> None:
+        if not as_json:
+            output.say([sentence])
+
     with output.interruptible("audits that were finished stay in --audits"):
         place = results, asked, request, NamedCodecs(codecs), progress
-        boards, known = build_site(*place, lambda sentence: output.say([sentence] * (not as_json)))
+        boards, known = build_site(*place, tell)
     records = [
         {
             "submission": submission.name,

@@ -64,7 +64,7 @@ class System(NamedTuple):
     def choice(self) -> str:
         """Choice of realism, as the name has it: "β=3.84"; empty where there is none."""
         last = self.name.rpartition(" ")[2]
-        return last * ("=" in last)
+        return last if "=" in last else ""
 
 
 # Systems that are only known from publications.
@@ -261,7 +261,7 @@ def _short(label: str, version: str) -> str:
         for key, value in spec.options
         if key not in facts.titled and (key, value) not in facts.implied
     ]
-    return title + f" ({', '.join(values)})" * bool(values)
+    return f"{title} ({', '.join(values)})" if values else title
 
 
 def short_version(version: str) -> str:
