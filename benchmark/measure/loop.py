@@ -1,6 +1,5 @@
 """Run a request: measure the cells that are missing, score rows that lack a metric. No printing."""
 
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -318,9 +317,6 @@ def backend_of(request: Request) -> Iterator[Backend]:
     """
     if request.engine not in ENGINES:
         raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
-    seconds = request.timeout_seconds
-    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-        raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
     if request.engine == "local":
         yield Backend(use_device(request.device), request.jobs, _local_engine)
         return

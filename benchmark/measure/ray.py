@@ -285,7 +285,10 @@ class RayEngine:
         try:
             reply: Reply = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            raise WorkerError(str(error)) from error
+            if isinstance(error, WorkerError):
+                raise WorkerError(str(error)) from error
+            why = str(error).strip().splitlines()[-1]
+            raise BenchError(f"a worker of the cluster cannot work: {why}") from error
         except self._ray.exceptions.RayError as error:
             self._tries.update(task.key for task in parcel)
             if len(parcel) == 1 and self._tries[parcel[0].key] == MOST_TRIES:
@@ -302,7 +305,7 @@ class RayEngine:
         sentence = f"node {reply.address} {what}: {lacks[0].reason}"
         self._remarks[sentence] = None
         self._refused[None if reply.refuses else codec][reply.node] = sentence
-        if self._refused[None].keys() >= self._there(parcel[0].device):
+        if reply.refuses and self._refused[None].keys() >= self._there(parcel[0].device):
             raise BenchError(f"no node can work for this run: {'; '.join(self._remarks)}")
 
     def _failed(self, parcel: Sequence[Task], failed: Failed) -> Iterator[Finished]:

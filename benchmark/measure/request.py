@@ -149,6 +149,12 @@ class Request:
         None, ORIGIN, "Folder of VTM's programs; default: $VTM_DIR, else the PATH."
     )
 
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a time limit that is none."""
+        seconds = self.timeout_seconds
+        if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+            raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
+
     @classmethod
     def of(cls, **values: Any) -> Self:
         """Return a request of values as the command line or Python has them.

@@ -181,6 +181,12 @@ def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 
 
+def test_a_worker_that_cannot_work_at_all_ends_the_run_in_a_sentence(cluster, sources, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.ray.measure", lambda *parcel: 1 / 0)
+    with pytest.raises(BenchError, match="a worker of the cluster cannot work: ZeroDivisionError"):
+        cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
+
+
 def command(cluster, images, results, *more):
     words = ["run", "--codecs", f"{CODECS}:KillsItsWorker", "--dataset", images, "--limit", "2"]
     words += ["--metrics", "psnr", *more]
