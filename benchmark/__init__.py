@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from benchmark.api.tables import bd_rate, match, rank, summary
     from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
-    from benchmark.show.paper.ablation import write_ablation
 
 # What `import benchmark` offers, by module and as text: importing it imports none of them.
 INTERFACE = {
@@ -22,11 +21,10 @@ INTERFACE = {
     "benchmark.api.rows": ("load", "missing", "protocols"),
     "benchmark.api.run": ("run",),
     "benchmark.api.tables": ("bd_rate", "match", "rank", "summary"),
-    "benchmark.show.paper.ablation": ("write_ablation",),
 }
 __all__ = [
     "bd_rate", "decoded", "load", "match", "missing", "open_codec", "open_dataset", "plot",
-    "protocols", "rank", "read_image", "run", "summary", "write_ablation",
+    "protocols", "rank", "read_image", "run", "summary",
 ]  # fmt: skip
 
 

@@ -220,6 +220,7 @@ def ablation(
         from baselines.neural.training.recipe import load_recipe
         from baselines.neural.training.session import leads
         from benchmark.commands.outcome import print_outcome
+        from benchmark.show.paper.ablation import write_ablation
 
         dataset, metrics, device = request.dataset, request.metrics, request.device
         request.use_folders()
@@ -254,7 +255,7 @@ def ablation(
             f"Each variant: the last stage of {recipe}, {last.steps} steps of {last.batch} crops "
             f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
         )
-        for path in benchmark.write_ablation(
+        for path in write_ablation(
             out, kind, labels, dataset, metrics, out / "results", own, trained
         ):
             print(path)

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import benchmark
 from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
@@ -18,6 +17,7 @@ from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
+from benchmark.show.paper.ablation import write_ablation
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperResults
@@ -279,7 +279,7 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
         if name != "other":
             labels[f"ours:{variant}"] = name.upper()
     trained = "Each variant: 700 steps on 12 photographs, from one network."
-    written = benchmark.write_ablation(
+    written = write_ablation(
         out, "gan", labels, "sample", ["psnr"], out / "results", "HRRGAN", trained
     )
     assert [path.name for path in written] == ["gan.pdf", "gan.png", "gan.md"]
