@@ -29,8 +29,8 @@ def main() -> int:
     nothing = often(sys.executable, "-c", "pass").cpu_seconds
     started = often(sys.executable, "-c", "import benchmark").cpu_seconds - nothing
     met = [
-        verdict("bench --help, s of processor", often(BENCH, "--help").cpu_seconds, 0.2),
-        verdict("import benchmark, s of processor", started, 0.04),
+        verdict("bench --help, s of processor", often(BENCH, "--help").cpu_seconds, 0.4),
+        verdict("import benchmark, s of processor", started, 0.05),
     ]
     few = max(chosen.images // 10, 1)
     with TemporaryDirectory() as name:
@@ -53,7 +53,9 @@ def main() -> int:
         words = ("--codecs", chosen.codecs, *sample, "--limit", str(chosen.limit))
         again = [BENCH, "run", *words, "--results", f"{name}/again"]
         clock(again)
-        met.append(verdict("a finished matrix again, s of processor", often(*again).cpu_seconds, 1))
+        met.append(
+            verdict("a finished matrix again, s of processor", often(*again).cpu_seconds, 1.3)
+        )
     return 0 if all(met) else 1
 
 
