@@ -1,15 +1,20 @@
 """Tables and notes of what was measured: means of points, drawings, the networks behind them."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
 from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.compare.panel import SystemCurve
+from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import FEW_IMAGES
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, protocol_of
+from benchmark.registry import metric_named
+from benchmark.rows.reduce import attribution
+from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
 from benchmark.rows.systems import chosen_on, shared_label, training
-from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals
+from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, csv_text, decimals
 
 NETWORK_HEADERS = (
     *("work (kMAC/px)", "training (10^15 MAC)"),
@@ -20,6 +25,7 @@ IDENTICAL_NOTE = f"{ENDLESS} n: n images came back identical; they are not in th
 FEW_NOTE = (
     f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
 )
+SHOWN_IMAGES = 3  # of each setting, of those that influence a metric
 DRAWS_NOTE = (
     "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
     "the mean over drawings."
@@ -96,6 +102,39 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
         Column("over images", partial(value, "over_images"), str),
     )
     return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
+
+
+def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[str, str]]:
+    """Return the largest parts, and all of them as a file `attribution_<column>.csv`.
+
+    Raises `UsageError` where no point has values of two images.
+    """
+    kind, protocol = metric_named(metric), protocol_of(metric)
+    parts = attribution(stored.table, kind.column, protocol)
+    if not parts:
+        raise UsageError(
+            f"{stored.name} has no {kind.label} of two images: `bench rescore --metrics {metric}`"
+        )
+    seen = Counter[tuple[str, str]]()
+    shown = []
+    for part in parts:
+        seen[part.label, part.setting] += 1
+        if (place := seen[part.label, part.setting]) <= SHOWN_IMAGES:
+            shown.append({**part._asdict(), "value": part.value if place == 1 else None})
+    columns = (
+        Column("codec", "label"),
+        Column("setting"),
+        Column("image"),
+        Column(kind.label, "value", ".4f"),
+        Column("without the image", "without", ".4f"),
+        Column("influence", "influence", "+.4f"),
+    )
+    note = (
+        f"The {SHOWN_IMAGES} images that move {kind.label} most at each setting ({protocol}); "
+        "values without an image are to first order."
+    )
+    text = csv_text([part._asdict() for part in parts])
+    return Table.of(columns, shown, [note], ""), {f"attribution_{kind.column}.csv": text}
 
 
 def training_cells(edition: Edition) -> tuple[str, str, str, str]:

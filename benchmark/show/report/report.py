@@ -42,7 +42,7 @@ from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, file_bytes, files_of, names_of
-from benchmark.show.means import means_table
+from benchmark.show.means import attribution_files, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -52,7 +52,6 @@ from benchmark.show.report.details import (
 )
 from benchmark.show.report.gaps import Gap, counts_of, left_out
 from benchmark.show.report.request import ReportRequest
-from benchmark.show.report.tables import attribution_files
 from benchmark.show.sections import Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.atomic import replacing, require_inside, write_file
