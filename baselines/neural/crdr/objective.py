@@ -214,7 +214,7 @@ class SingleRate(RateDistortion):
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = Adversary(stage, setup) if stage.has_gan else None
 
-    def given(self, step: int) -> Tensor | None:
+    def draws(self, step: int) -> Tensor | None:
         """Return q and lambda of each crop, (2, n), where a stage draws nothing else."""
         stage = self.stage
         if stage.kind == "realism" or stage.has_lpips or stage.has_gan or stage.targets_bpp:
@@ -226,8 +226,8 @@ class SingleRate(RateDistortion):
         """Return the loss of a step at random levels, and the discriminators' update."""
         crops, plain = batch.crops, uncompiled(network)
         plain.counts_rounded = bool(self.stage.targets_bpp)
-        if batch.given is not None:
-            q, lambdas = batch.given
+        if batch.draws is not None:
+            q, lambdas = batch.draws
             with self._setup.precision():
                 controls = Control(q, None), Control(torch.zeros_like(q), None)
                 estimate: Estimate = network(crops, network.controls_at(*controls))

@@ -100,7 +100,7 @@ class Learner:
         self._guard = setup.guard
         self._recorded: RecordedStep | None = None
         alone = device.type == "cuda" and workers.count == 1 and self.stage.optimiser == "adam"
-        if graph and alone and self.objective.given(0) is not None:
+        if graph and alone and self.objective.draws(0) is not None:
             self._guard.recorded = True
             self._recorded = RecordedStep(self._recordable, device)
         make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
@@ -150,9 +150,9 @@ class Learner:
             means, after_step, counts = self._step(pixels, None)
             left_out = not counts if self._guard.left_out is None else self._guard.left_out
         else:
-            given = self.objective.given(self.step)
-            assert given is not None
-            means, left_out = self._recorded(pixels, given)
+            draws = self.objective.draws(self.step)
+            assert draws is not None
+            means, left_out = self._recorded(pixels, draws)
             after_step, counts = [], True
         if counts:
             for update in after_step:  # of a batch's parts in turn: the last takes the step
@@ -162,16 +162,16 @@ class Learner:
         self.step += 1
         return Update(left_out, {**dict(zip(self._names, means.unbind(), strict=True)), **after})
 
-    def _recordable(self, pixels: Tensor, given: Tensor) -> tuple[Tensor, ...]:
-        means, _, _ = self._step(pixels, given)
+    def _recordable(self, pixels: Tensor, draws: Tensor) -> tuple[Tensor, ...]:
+        means, _, _ = self._step(pixels, draws)
         assert self._guard.left_out is not None
         return means, self._guard.left_out
 
-    def _step(self, pixels: Tensor, given: Tensor | None) -> tuple[Tensor, list[AfterStep], bool]:
+    def _step(self, pixels: Tensor, draws: Tensor | None) -> tuple[Tensor, list[AfterStep], bool]:
         """Update the network and its auxiliary parameters; return numbers, and what follows."""
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         self._optimiser.zero_grad()
-        numbers, after_step = self._backward(crops, given)
+        numbers, after_step = self._backward(crops, draws)
         self._names = tuple(numbers)
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
@@ -186,7 +186,7 @@ class Learner:
         return means, after_step, counts
 
     def _backward(
-        self, crops: Tensor, given: Tensor | None
+        self, crops: Tensor, draws: Tensor | None
     ) -> tuple[dict[str, Tensor], list[AfterStep]]:
         """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
         numbers: dict[str, Tensor] = {}
@@ -195,8 +195,8 @@ class Learner:
         for index, part in enumerate(parts):
             start = index * len(part)
             seen = self._numbers(self.step)[start : start + len(part)]
-            drawn = None if given is None else given[:, start : start + len(part)]
-            batch = Batch(part, self._workers.rank * self._part + start, seen, drawn)
+            own = None if draws is None else draws[:, start : start + len(part)]
+            batch = Batch(part, self._workers.rank * self._part + start, seen, own)
             loss = self.objective.loss(self._forward, batch, self.step)
             with self._gradients.during() if index + 1 == len(parts) else nullcontext():
                 (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]

@@ -125,7 +125,7 @@ class Batch(NamedTuple):
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     first: int = 0  # position of the part's first crop in the batch of all processes
     numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
-    given: Tensor | None = None  # the part's own of `StageObjective.given`, on the device
+    draws: Tensor | None = None  # the part's own of `StageObjective.draws`, on the device
 
     @property
     def places(self) -> slice:
@@ -209,7 +209,7 @@ class StageObjective:
             )
         return inner
 
-    def given(self, step: int) -> Tensor | None:
+    def draws(self, step: int) -> Tensor | None:
         """Return all that a step draws on the CPU, (k, crops of the batch), or None.
 
         With it a step can be recorded: `loss` then sees it in the batch, in place of a step.

@@ -111,7 +111,7 @@ def _joined(pictures: Iterable[Pixels], total: int) -> Tensor:
 
 
 class Choice(NamedTuple):
-    """What is random in a crop."""
+    """Random part of a crop: all that its number decides."""
 
     photograph: int
     shares: tuple[float, float]  # of its free height and width, above and left of the crop

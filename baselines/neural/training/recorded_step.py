@@ -26,9 +26,9 @@ class RecordedStep:
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Do the step with `inputs`, on any device; return a copy of its outputs."""
         if not self._done:
-            self._inputs = tuple(torch.empty_like(one, device=self._device) for one in inputs)
-        for kept, given in zip(self._inputs, inputs, strict=True):
-            kept.copy_(given, non_blocking=True)
+            self._inputs = tuple(torch.empty_like(value, device=self._device) for value in inputs)
+        for kept, value in zip(self._inputs, inputs, strict=True):
+            kept.copy_(value, non_blocking=True)
         self._done += 1
         if self._done <= FIRST_STEPS:
             return self._beside()

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from baselines.commands import training as commands
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.recorded_step import FIRST_STEPS
 from baselines.neural.training.workers import Workers
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import least_network, photographs, recipe_of
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 STEPS = FIRST_STEPS + 3
 MIXED = {
@@ -23,7 +25,8 @@ def learner_on(device, recipe, **options):
 
 
 def numbers_of(learner, steps=STEPS):
-    return [learner.update().numbers for _ in range(steps)]
+    updates = [learner.update() for _ in range(steps)]  # read later, as a run's reports are
+    return [update.numbers for update in updates]
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +44,15 @@ def test_steps_with_and_without_a_graph_are_the_processor_s(graph, expected):
         found = numbers_of(learner)
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-graph",)])
+def test_a_user_can_do_without_a_graph(options, tmp_path, monkeypatch):
+    sessions = []
+    monkeypatch.setattr(
+        commands, "train_all", lambda _runs, session, _quiet: sessions.append(session)
+    )
+    write_recipe(tmp_path / "recipe.toml", 2, 0)
+    write_photographs(tmp_path)
+    bench(*training(tmp_path, tmp_path / "run"), *options)
+    assert [session.graph for session in sessions] == [not options]
