@@ -31,6 +31,13 @@ boundary: what a codec, a metric or a dataset of yours sees of the harness.
 """
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add all decisions to the navigation."""
+    decisions = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    config.nav = [*(config.nav or []), {"Decisions": [f"decisions/{name}" for name in decisions]}]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and files that lie outside docs/."""
     made = {name: (ROOT / source).read_text() for source, name in PAGES.items()}
