@@ -14,8 +14,7 @@ from benchmark.commands.verb import takes
 from benchmark.measure.request import Request
 from benchmark.option import MEASURED, TARGET, opt
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.review.review import ReviewRequest
-from benchmark.review.site import SiteRequest
+from benchmark.review.request import ReviewRequest, SiteRequest
 from benchmark.system.text import counted
 
 RunnableCodecs = Annotated[

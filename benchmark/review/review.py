@@ -12,11 +12,11 @@ from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MANNER, option
 from benchmark.review import field, measured
 from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
+from benchmark.review.request import ReviewRequest
 from benchmark.review.streams import decode_again, reconstructed, scored_metrics, sent_rows
 from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
@@ -31,31 +31,6 @@ WORTH = (
     "A verdict is on the files that were sent, on this machine: it says that bytes, pictures and "
     "numbers belong together, not that the method is new, nor that the paper describes it."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewRequest:
-    """Choices of a review."""
-
-    dataset: str = option(
-        "",
-        COMPARED,
-        "Dataset, or folder of images, of what was sent; default: that of its rows, else kodak.",
-        completes="dataset",
-    )
-    claims: tuple[str, ...] = option(
-        (),
-        COMPARED,
-        "A claim to judge: 'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).",
-        "--claim",
-        many="repeated",
-    )
-    trained_on: str = option(
-        "", COMPARED, "Comma-separated metrics that the author says the system was trained on."
-    )
-    year: int | None = option(
-        None, MANNER, "Year of the paper, which decides the anchors; default: this year."
-    )
 
 
 @dataclass(frozen=True, slots=True)

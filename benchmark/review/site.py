@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -17,7 +16,6 @@ from benchmark.errors import UsageError
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.metrics.measure import Measure
-from benchmark.option import ANCHOR, COMPARED, DRAWING, ORIGIN, PAGE_IMAGES, TARGET, option
 from benchmark.review.claim import labels_of, name_among, summary_of
 from benchmark.review.leaderboard import (
     Entry,
@@ -27,6 +25,7 @@ from benchmark.review.leaderboard import (
     rank_value,
     sort_out,
 )
+from benchmark.review.request import SiteRequest
 from benchmark.review.streams import label_of_row
 from benchmark.review.submission import Submission, submissions
 from benchmark.rows.codecs import NamedCodecs
@@ -43,26 +42,6 @@ RANKS = (
     "Only audited entries are ranked: their streams were decoded twice, to the recorded pixels, "
     "and every shown number was measured again. Below the line are declared ones."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SiteRequest:
-    """Choices of a site."""
-
-    submissions: Path | None = option(
-        None, ORIGIN, "Folder of submissions: packs NAME.tar, each with an optional NAME.toml."
-    )
-    audits: Path | None = option(
-        None,
-        ORIGIN,
-        "Folder of earlier audits, which are taken as they are and added to; who can write there "
-        "decides what is audited. Default: every pack is audited again.",
-        refuses="folder",
-    )
-    anchor: str = option("", COMPARED, ANCHOR)
-    publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
-    page_images: str = option("14MB", DRAWING, PAGE_IMAGES)
-    out: Path = option(Path("site"), TARGET, "Folder of the site.", refuses="folder")
 
 
 class Board(NamedTuple):

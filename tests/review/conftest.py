@@ -9,7 +9,8 @@ from benchmark.measure.cells import plan
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
-from benchmark.review.review import ReviewRequest, review
+from benchmark.review.request import ReviewRequest
+from benchmark.review.review import review
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.export_pack import export_pack
 from benchmark.rows.store import Store
