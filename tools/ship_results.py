@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmark.rows.reductions import Reductions
+from benchmark.rows.reduce import Reductions
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
 from benchmark.system.atomic import write_file

@@ -13,7 +13,7 @@ MOST_SHIFTED = 63  # bits of a number
 
 
 class Footer(NamedTuple):
-    """What a parquet file says of itself; a stranger's may say anything."""
+    """Sizes of a parquet file as it states them; a stranger's may state anything."""
 
     rows: int
     names: list[str]  # of its columns

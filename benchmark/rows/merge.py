@@ -19,7 +19,7 @@ from polars import col
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.registry import names_file
-from benchmark.rows.reductions import Reductions
+from benchmark.rows.reduce import Reductions
 from benchmark.rows.runs import NAME
 from benchmark.rows.shard import SHIPPED, alike, record_of
 from benchmark.rows.store import Store

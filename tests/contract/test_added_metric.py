@@ -22,8 +22,7 @@ from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.metrics.measure import Measure
 from benchmark.rows.features import FeatureFolder
-from benchmark.rows.reduce import attribution, summarise_with_distributions
-from benchmark.rows.reductions import Reductions
+from benchmark.rows.reduce import Reductions, attribution, summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
 from support.added.fake_realism import Colours

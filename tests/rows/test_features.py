@@ -10,7 +10,7 @@ import pytest
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures, features_budget_bytes
-from benchmark.rows.reductions import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.reduce import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
 from support.metrics.cases import MakesFolder
 
 

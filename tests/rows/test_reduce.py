@@ -261,7 +261,7 @@ def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sou
 
 
 def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
-    from benchmark.rows.reductions import Reductions
+    from benchmark.rows.reduce import Reductions
 
     measured = measure(tmp_path / "there", sources)
     whole = values(measured, "shift")

@@ -12,7 +12,7 @@ import pytest
 from benchmark.errors import DamagedResults
 from benchmark.rows import shard
 from benchmark.rows.footer import read_footer
-from benchmark.rows.reductions import SCHEMA, Reductions
+from benchmark.rows.reduce import SCHEMA, Reductions
 from benchmark.rows.schema import WHERE_READ
 from benchmark.rows.shard import BadShard, read_parquet, read_shard, schema_of, to_parquet
 from benchmark.rows.store import Store

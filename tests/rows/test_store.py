@@ -14,7 +14,7 @@ from benchmark.measure.record import Recorder
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.registry import metric_class
 from benchmark.rows.features import FeatureFolder, ImageFeatures
-from benchmark.rows.reductions import Reduction, Reductions
+from benchmark.rows.reduce import Reduction, Reductions
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import schema_of, to_parquet
 from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, stores_below

@@ -16,7 +16,7 @@ import pytest
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.features import FeatureFolder
-from benchmark.rows.reductions import Reductions
+from benchmark.rows.reduce import Reductions
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.faults.ledger import tell
@@ -225,7 +225,7 @@ from pathlib import Path
 import numpy as np
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
-from benchmark.rows.reductions import Reduction, Reductions
+from benchmark.rows.reduce import Reduction, Reductions
 from support.faults.recorded_writes import tell
 
 folder = Path(sys.argv[1])

@@ -9,7 +9,7 @@ import pytest
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
-from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, RESULTS
