@@ -222,8 +222,8 @@ def _refuse_values(table: pl.DataFrame) -> None:
                 lacks = (col("status") == "ok") & col(name).is_null()
                 checks[f"it has measured rows without a value of {name!r}"] = lacks
     wrong = table.select(**{why: marked.any() for why, marked in checks.items()})
-    if found := [column.name for column in wrong if column.any()]:
-        raise BadShard(found[0])
+    if reasons := [column.name for column in wrong if column.any()]:
+        raise BadShard(reasons[0])
     if "status" in table.columns and (other := {*table["status"].unique()} - {"ok", "failed"}):
         raise BadShard(f"it has rows of the status {min(other)!r}")
 

@@ -109,13 +109,13 @@ def with_equal_builds(table: pl.DataFrame) -> pl.DataFrame:
     pair = (col("place") == before("place")) & (before("number") != col("number"))
     pairs = some.select("number", other=before("number"), equal=equal, pair=pair).filter("pair")
     equal_ones = pairs.group_by("other", "number").agg(col("equal").all()).filter("equal")
-    one = {number: number for number in builds["number"]}
+    lowest = {number: number for number in builds["number"]}
     for pair_of in equal_ones.select("other", "number").sort("other", "number").rows():
-        low, high = sorted(one[number] for number in pair_of)
-        one |= {number: low for number, of in one.items() if of == high}
-    counts = Counter(one.values())
+        low, high = sorted(lowest[number] for number in pair_of)
+        lowest |= {number: low for number, of in lowest.items() if of == high}
+    counts = Counter(lowest.values())
     names = dict(builds.select("number", BUILD_NAME).rows())
-    build = {number: names[of] for number, of in one.items() if counts[of] > 1}
+    build = {number: names[of] for number, of in lowest.items() if counts[of] > 1}
     named = col("number").replace_strict(build, default=None, return_dtype=pl.String)
     return rows.with_columns(build=named).drop("number")
 
