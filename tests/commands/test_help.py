@@ -17,7 +17,7 @@ COMMANDS_OF_HELP = dict(every_command())
 # are parsed, and those of docs/ are run by test_documentation.py.
 RUN = (
     "bench list --published --json",
-    "bench plan --codecs jpeg --dataset sample --part 1/64 --json",
+    "bench plan --codecs vtm --dataset sample --part 1/64 --json",
     "bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim",
     "bench rescore --dataset sample --metrics ssim",
     "bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv",
