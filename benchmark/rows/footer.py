@@ -32,7 +32,8 @@ def read_footer(content: bytes) -> Footer:
         groups = fields[4]
         chunks = [chunk[3] for group in groups for chunk in group[1]]
         values = sum(max(chunk[5], 0) for chunk in chunks)
-        return Footer(fields[3], _columns(fields[2]), values, sum(max(g[2], 0) for g in groups))
+        unpacked_bytes = sum(max(group[2], 0) for group in groups)
+        return Footer(max(fields[3], 0), _columns(fields[2]), values, unpacked_bytes)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError("its footer is of another form") from error
 
@@ -79,6 +80,8 @@ def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
         head, values = data[at], []
         count, kind = head >> 4, head & 15
         count, at = _number(data, at + 1) if count == 15 else (count, at + 1)
+        if count > len(data) - at:  # each takes a byte or more
+            raise ValueError("its footer has a list that is longer than the file")
         for _ in range(count):
             value, at = _value(data, at, 3 if kind in BOOLEANS else kind)
             values.append(value)

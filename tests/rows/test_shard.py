@@ -105,6 +105,22 @@ def test_a_footer_of_any_bytes_is_read_or_refused():
         read_footer(deep + (100_000).to_bytes(4, "little") + b"PAR1")
 
 
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"\x19\xf1" + b"\xff" * 8 + b"\x7f\0",  # a list of 2^63 - 1 booleans
+        b"\x29\x1c\0\x17" + b"\0" * 8 + b"\x19\x0c\0",  # a real number of rows
+        b"\x29\x1c\0\x18\x01a\x19\x0c\0",  # a text as the number of rows
+    ],
+)
+def test_a_footer_of_another_form_is_damaged(footer, tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(BadShard, match="its footer ") as refusal:
+        read_parquet(path)
+    assert refusal.value.damaged
+
+
 @pytest.mark.parametrize("row_group_size", [None, 700])
 @pytest.mark.parametrize("free", [shard.FREE_BYTES, 1 << 20])
 def test_texts_that_no_bound_rules_out_are_counted(row_group_size, free, tmp_path, monkeypatch):
