@@ -1,6 +1,6 @@
 """Variants of a codec that a trade-off, a realism sweep or a surface joins: all of one build.
 
-Of several builds (`summarise.Build`) the one with the most variants is taken, the newest of these;
+Of several builds (`summary.Build`) the one with the most variants is taken, the newest of these;
 variants of other builds, and settings without the metrics, are left out and named.
 """
 

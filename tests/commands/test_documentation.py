@@ -12,8 +12,8 @@ from support.console import Session, agree, examples
 from support.rows.bundled_results import copy_bundled_results
 from tools import field_table, results_table
 
-PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
-PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
+PAST = ROOT / "CHANGELOG.md"  # its commands are those of their day
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {PAST})
 SHOWN = "README", "reading-rows", "figures", "own-model", "published"
 LONG = "figures", "own-model"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -1,6 +1,6 @@
 """The time that is left of a run, from the cells that have ended.
 
-Recorded runs are replayed, and what is said is compared with what came: tests/plan/recorded_runs
+Recorded runs are replayed, and what is said is compared with what came: tests/measure/recorded_runs
 has real runs on two cores that other work shared: lines "task", codec, setting, pixels, expected
 seconds; "start", number of the task, second; "end", number, second, seconds of coding.
 """
