@@ -77,7 +77,7 @@ def compare(
     """Compare every codec variant but the anchor's with the anchor, in order.
 
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
-    any_overlap: as `rate_distortion.bd_rate` has it, for mean curves and images.
+    any_overlap: as `curves.bd_rate` has it, for mean curves and images.
     """
     of = curves(summary, measure)
     by_image = measure.by_image and summary.average == "per_image"

@@ -332,7 +332,7 @@ def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
 
 
 def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
-    """Return curves that end at a rate, as `rate_distortion.cut` does; all have one shape."""
+    """Return curves that end at a rate, as `curves.cut` does; all have one shape."""
     below = curve.log_rate[0] < log_rate
     rates, quality = curve.log_rate[:, below], curve.quality[:, below]
     if below.all() or not below.any():

@@ -49,7 +49,7 @@ class Dataset:
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
     # Of a folder of images, its own name. `name` is then made from its path, and replaced by that
-    # of its results (`rows.folder_name`) where rows are read or written.
+    # of its results (`rows.runs`) where rows are read or written.
     folder_title: str = ""
     unread: tuple[str, ...] = ()  # of a folder of images, its files of other suffixes
 

@@ -113,7 +113,7 @@ class WorkerProcess:
         at_work: str = "worked on this cell",
         **environment: str,
     ) -> None:
-        """Start `target(connection, *given)`, with this context's settings and these variables.
+        """Start `target(connection, *arguments)`, with this context's settings and these variables.
 
         The process ends with its parent, or at SIGTERM. limit_seconds: of a stage (`Patience`);
         with a limit, the process leads a process group. Raises `BenchError` where the server was

@@ -72,7 +72,7 @@ def folder_store_name(
     the largest share of common images is taken; of none, digits of a sha256 of `files` complete the
     title.
     """
-    from benchmark.rows.store import Store  # brings polars, which measuring does without
+    from benchmark.rows.store import Store  # brings polars, which workers do without
 
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")

@@ -212,7 +212,7 @@ class Drawing(StageObjective):
 
 
 def members(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
-    """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.Members`."""
+    """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.GENERATIVE`."""
     return [_member(name, recipe, learning_rate) for name in names]
 
 

@@ -114,12 +114,12 @@ class Claims(NamedTuple):
     better: float  # below minus the margin
 
 
-def claims(tests: MeanTests, margin: float, sample: int = 0) -> Claims:
-    """Return the uncorrected p-values of one sample; `margin` is positive."""
+def claims(tests: MeanTests, margin: float) -> Claims:
+    """Return the uncorrected p-values of the first sample; `margin` is positive."""
     return Claims(
-        float(tests.p_above(margin)[sample]),
-        float(max(tests.p_below(margin)[sample], tests.p_above(-margin)[sample])),
-        float(tests.p_below(-margin)[sample]),
+        float(tests.p_above(margin)[0]),
+        float(max(tests.p_below(margin)[0], tests.p_above(-margin)[0])),
+        float(tests.p_below(-margin)[0]),
     )
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-Data = dict[str, Any]  # as `page_results.data_of` returns it
+Data = dict[str, Any]  # as `results.data_of` returns it
 
 
 def number_of(data: Data, codec: str, setting: str) -> int:
