@@ -138,7 +138,7 @@ def _sums(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
     seconds = col("encode_seconds") + col("decode_seconds")
     timed = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
-    pixels = col("width_px") * col("height_px")
+    pixels = col("width_px").cast(pl.Float64) * col("height_px")  # without bound in rows of others
     sums = timed.group_by(keys, maintain_order=True).agg(
         seconds_sum=seconds.sum(), pixels_sum=pixels.sum()
     )

@@ -212,7 +212,7 @@ def unscored(
     rows whose features were dropped lack it too. Failed rows, bundled rows without streams and rows
     whose codec may not run are left out. Rows of an image are together. folder: of the store.
     """
-    from benchmark.rows.store import Store  # brings polars, which measuring does without
+    from benchmark.rows.store import Store  # brings polars, which coding does without
     from benchmark.rows.valid import one_per_cell
 
     store = Store(folder)

@@ -135,7 +135,7 @@ class Workbench:
         return measured, outcome.decoded
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
-        from benchmark.rows.store import Store  # brings polars, which measuring does without
+        from benchmark.rows.store import Store  # brings polars, which coding does without
 
         row, stream = task.row, Store(task.folder).stream(task.row["stream_sha256"])
         _, decoder = self._pair(task.codec)

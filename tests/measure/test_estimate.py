@@ -38,9 +38,10 @@ def cell(codec="vtm", setting=("qp", 32), pixels=1_000_000, device="cpu"):
 
 def timed(codec, setting, seconds, megapixels=1.0, **more):
     name, value = setting
+    sides = {"width_px": int(megapixels * 1e6), "height_px": 1}
     return row(
         codec, value, "x", setting_name=name, encode_seconds=seconds, decode_seconds=0.0,
-        width_px=int(megapixels * 1e6), height_px=1, **more,
+        **{**sides, **more},
     )  # fmt: skip
 
 
@@ -51,6 +52,11 @@ def seconds(rows, *what, **more):
 def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels():
     rows = [timed("vtm", ("qp", 32), 100.0, 1.0), timed("vtm", ("qp", 32), 500.0, 2.0)]
     assert seconds(rows, pixels=3_000_000) == pytest.approx(600.0, rel=1e-12)
+
+
+def test_sides_of_a_stranger_whose_product_no_integer_holds_are_no_division_by_zero():
+    rows = [timed("vtm", ("qp", 32), 100.0, width_px=1 << 53, height_px=1 << 53)]
+    assert seconds(rows) == pytest.approx(100.0 * 1e6 / 2**106, rel=1e-12)
 
 
 def test_a_machine_that_is_twice_as_fast_is_so_at_settings_that_were_not_measured():
