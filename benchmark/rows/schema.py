@@ -20,13 +20,25 @@ from benchmark.registry import (
 from benchmark.spec import CodecSpec
 
 
+class Shown(NamedTuple):
+    """Heading, format and scale of a cost in a report: its mean over a codec's settings."""
+
+    heading: str
+    form: str = ".3g"
+    factor: float = 1.0
+
+
 class Column(NamedTuple):
-    """A column of the table; null stands for no value in any of them."""
+    """A column of the table; null stands for no value in any of them.
+
+    Declared here alone; where coding gives it, `measure.execute.Coded` has a field of its name.
+    """
 
     name: str
     kind: type  # str, int (64 bits), float (64 bits) or bool
     meaning: str
     unit: str = ""
+    shown: Shown | None = None  # in reports, as a cost of the codec
 
 
 CELL_COLUMNS = (
@@ -57,13 +69,18 @@ CELL_COLUMNS = (
            "this process", "s"),
     Column("decode_inside_seconds", float, "of a worker's own clock; null: coded in "
            "this process", "s"),
-    Column("encode_peak_bytes", int, "most memory of the call: of the process "
-           "with all it has loaded, on cuda of the GPU; null where it cannot be measured", "bytes"),
-    Column("decode_peak_bytes", int, "the same", "bytes"),
+    Column("parameters", int, "of the codec's networks, as declared",
+           shown=Shown("parameters (million)", ".3g", 1e-6)),
+    Column("encode_kmac", float, "multiply-accumulates of the encoder, as declared", "kMAC/px",
+           Shown("encode (kMAC/px)")),
+    Column("decode_kmac", float, "multiply-accumulates of the decoder, as declared", "kMAC/px",
+           Shown("decode (kMAC/px)")),
+    Column("encode_peak_bytes", int, "most memory of the call: of the process with all it has "
+           "loaded, on cuda of the GPU; null where it cannot be measured", "bytes",
+           Shown("encode, most memory (MB)", ".0f", 1e-6)),
+    Column("decode_peak_bytes", int, "the same", "bytes",
+           Shown("decode, most memory (MB)", ".0f", 1e-6)),
     Column("estimated_bits", float, "of the stream, by the codec's own probabilities", "bit"),
-    Column("parameters", int, "of the codec's networks, as declared"),
-    Column("encode_kmac", float, "multiply-accumulates of the encoder, as declared", "kMAC/px"),
-    Column("decode_kmac", float, "multiply-accumulates of the decoder, as declared", "kMAC/px"),
     Column("generation", int, "times that the picture was coded; null: once"),
     Column("timing", bool, "measured alone, by bench run --timing"),
     Column("jobs", int, "cells measured at the same time"),

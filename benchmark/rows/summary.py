@@ -12,6 +12,7 @@ from benchmark.metrics.measure import psnr_of_mean_mse
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 from benchmark.rows.comparable import LeftOut
+from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.spec import CodecSpec
 
 Average = Literal["per_image", "pooled"]
@@ -23,10 +24,7 @@ SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
 REAL_TO_ESTIMATED = "real_to_estimated_bits"  # of each stream, by the codec's own probabilities
-COSTS = (
-    *("parameters", "encode_kmac", "decode_kmac", "encode_peak_bytes", "decode_peak_bytes"),
-    REAL_TO_ESTIMATED,
-)
+COSTS = (*(column.name for column in CELL_COLUMNS if column.shown), REAL_TO_ESTIMATED)
 
 
 class Mean(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 from benchmark.compare.bd import Ranking
 from benchmark.compare.interval import DrawSpread
 from benchmark.metrics.measure import Measure
+from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
@@ -41,11 +42,11 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     Column("timed"),
     Column("caveat", lambda codec: ", ".join(codec["caveats"])),
     *(Column(name, f"training.{name}") for name in NETWORK_HEADERS),
-    Column("parameters (million)", _scaled("parameters", 1e-6), ".3g"),
-    Column("encode (kMAC/px)", "encode_kmac", ".3g"),
-    Column("decode (kMAC/px)", "decode_kmac", ".3g"),
-    Column("encode, most memory (MB)", _scaled("encode_peak_bytes", 1e-6), ".0f"),
-    Column("decode, most memory (MB)", _scaled("decode_peak_bytes", 1e-6), ".0f"),
+    *(
+        Column(shown.heading, _scaled(column.name, shown.factor), shown.form)
+        for column in CELL_COLUMNS
+        if (shown := column.shown)
+    ),
     Column("real / estimated bits", REAL_TO_ESTIMATED, ".4f"),
     Column("device", lambda codec: ", ".join(codec["devices"])),
     Column("call", "command"),
