@@ -61,13 +61,17 @@ class Reply(NamedTuple):
     refuses: bool = False  # the whole run
 
 
+class NotHere(Failed):
+    """A codec lacks something on this node, which another node may have."""
+
+
 class NodeBench(Workbench):
-    """A workbench that codes only by what the driver has planned with; else it gives `Failed`."""
+    """A workbench that codes only by what the driver has planned with; else it gives `NotHere`."""
 
     def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
         """Carry out a task as `Workbench` does, unless its codec cannot run here as planned."""
         lacks = _lacks(task.codec, task.info if isinstance(task, Cell) and not task.pack else None)
-        return Failed("load", lacks) if lacks else super().carry_out(task, enter)
+        return NotHere("load", lacks) if lacks else super().carry_out(task, enter)
 
 
 @cache
@@ -113,7 +117,7 @@ def process_of(run: Run) -> WorkerProcess:
 def carry_out_here(
     run: Run, tasks: Sequence[Task], image: bytes | None, streams: Sequence[bytes] = ()
 ) -> Outcomes:
-    """Carry out tasks of an image and a codec; an outcome is `Failed` where that cannot run here.
+    """Carry out tasks of an image and a codec; an outcome is `NotHere` where that cannot run here.
 
     image: the bytes of its file. streams: of rows to score again. Raises `WorkerError` for a fault
     of the harness.
@@ -153,7 +157,7 @@ def measure(run: Run, *parcel: Any) -> Reply:
     end_with_head(context.gcs_address)
     node = context.get_node_id(), ray.util.get_node_ip_address()
     if run.code != code_sha256():
-        return Reply(*node, [Failed("load", OTHER_CODE)], refuses=True)
+        return Reply(*node, [NotHere("load", OTHER_CODE)], refuses=True)
     return Reply(*node, carry_out_here(run, *parcel))
 
 

@@ -32,7 +32,7 @@ from benchmark.measure.cells import (
     failed_outcome,
 )
 from benchmark.measure.local import Finished, WorkerError
-from benchmark.measure.node import Reply, Run, end_at_once, measure, watch_head
+from benchmark.measure.node import NotHere, Reply, Run, end_at_once, measure, watch_head
 from benchmark.measure.workers import ENDING_SECONDS, TICK_SECONDS
 from benchmark.plugins import file_of
 from benchmark.registry import names_file
@@ -296,7 +296,7 @@ class RayEngine:
             else:
                 queue.extendleft([task] for task in reversed(parcel))
             return
-        lacks = [of for of in reply.outcomes if isinstance(of, Failed) and of.stage == "load"]
+        lacks = [of for of in reply.outcomes if isinstance(of, NotHere)]
         if not lacks:
             yield from map(Finished, parcel, reply.outcomes)
             return

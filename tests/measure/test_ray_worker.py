@@ -10,7 +10,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
 from benchmark.measure.cells import Cell, Failed, Rescore
-from benchmark.measure.node import NodeBench, Run, carry_out_here, process_of
+from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here, process_of
 from benchmark.measure.ray import gpu_workers, packed, parcels, variables
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
@@ -112,7 +112,8 @@ def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(sou
     (cell, *_) = cells(f"{CODECS}:OnlyThere", [source])
     assert sent(run_of([CODECS]), cell).row["status"] == "ok"
     lacks = sent(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
-    assert lacks == Failed("load", "the program 'nonesuch' is not on the PATH: install it")
+    assert lacks == NotHere("load", "the program 'nonesuch' is not on the PATH: install it")
+    assert isinstance(lacks, NotHere)
 
 
 def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
@@ -172,6 +173,15 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, tmp_path)
     expected = Workbench(conditions()).carry_out(task)
     assert stable(again.row) == stable(expected.row)
     assert again.row["psnr_db"] > 0
+
+
+def test_a_row_without_its_stream_says_nothing_of_the_node(source):
+    (cell, *_) = cells(f"{FAKES}:Honest", [source])
+    measured = Workbench(conditions(metrics=())).carry_out(cell)
+    task = Rescore(measured.row, source, ("psnr",), NOWHERE)
+    lost = sent(run_of([FAKES]), task)
+    assert lost == Failed("load", "its stream was not kept")
+    assert not isinstance(lost, NotHere)
 
 
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source):
