@@ -28,7 +28,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "run": ("benchmark.commands.run", "Encode, decode and score images; store the rows."),
         "plan": ("benchmark.commands.run", "Count the cells of a run; estimate time and memory."),
         "list": ("benchmark.commands.inventory:list_", "List codecs, datasets and metrics."),
-        "doctor": ("benchmark.commands.inventory", "Say what can be used here, and what lacks."),
+        "doctor": ("benchmark.commands.inventory", "Say what can be used here and what cannot."),
         "fetch": ("benchmark.commands.fetch", "Download a dataset or weights, checked."),
         "rescore": ("benchmark.commands.run", "Compute the metrics that stored rows lack."),
         "worker": ("baselines.commands.worker", "Measure a codec in an environment of its own."),
