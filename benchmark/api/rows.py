@@ -1,6 +1,6 @@
 """Stored rows as a data frame, one per cell, and what is known of their metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -171,7 +171,7 @@ def whole_rows(source: Source) -> tuple[pl.DataFrame, Path]:
         if table["status"].null_count():
             raise UsageError(f"the frame has rows that {folder} does not hold: `load` it again")
         known = [name for name in table.columns if name in frame]
-        table = table.with_columns(_table(frame[known])).select(stored.columns)
+        table = table.with_columns(_table(frame[known], table.columns)).select(stored.columns)
     else:
         table = _table(frame[[column.name for column in columns_of(frame.columns)]])
     datasets = sorted({name.partition(":")[0] for name in table["dataset"].unique()})
@@ -203,9 +203,12 @@ def _frame(table: pl.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _table(frame: pd.DataFrame) -> pl.DataFrame:
-    """Return a frame of pandas as a table; what pandas takes for missing is null."""
-    schema = schema_of(frame.columns)
+def _table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
+    """Return a frame of pandas as a table; what pandas takes for missing is null.
+
+    names: of more columns, by which those of users' metrics are known.
+    """
+    schema = schema_of([*frame.columns, *names])
     return pl.DataFrame(
         pl.Series(name, [None if pd.isna(x) else x for x in frame[name]], schema[name])
         for name in frame.columns

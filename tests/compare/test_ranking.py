@@ -85,7 +85,7 @@ def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
 def test_the_second_metric_is_in_no_codecs_training_loss():
     plain = summarise(table([*sweep("jpeg"), *sweep("vtm")]))
     assert ranked_measures(plain, MEASURES) == (PSNR, LPIPS)
-    both = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_protocol="psnr_y/1")))
+    both = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_db_protocol="psnr_y/1")))
     assert ranked_measures(both, [PSNR, Measure.named("psnr_y")]) == (PSNR,)
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
     assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS

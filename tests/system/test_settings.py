@@ -24,6 +24,7 @@ from support.processes import ran
 # A plain script, without a guard against being imported by workers.
 SCRIPT = """
 import os, sys
+import polars  # which sets a variable of its allocator when it is imported
 import torch
 import benchmark
 

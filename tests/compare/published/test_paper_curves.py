@@ -238,7 +238,7 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
     assert values == pytest.approx([35.0, 34.0])
     assert [step.distortion.value for step in sweep_of(other).steps] == pytest.approx([50.0] * 3)
     method = [record | {"codec": "multirealism", "cell": record["cell"] + "m", "psnr_db": 50.0,
-                     "codec_fingerprint": "f" * 64} for record in mine]  # fmt: skip
+                     "fingerprint": "f" * 64} for record in mine]  # fmt: skip
     sweep = sweep_of(mine + method)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx([35.0, 34.0])
     assert not sweep.left_out

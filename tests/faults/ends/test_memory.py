@@ -146,7 +146,7 @@ from benchmark import cli
 def too_much(*words, **more):
     raise MemoryError
 
-cli.app = too_much
+cli.program = too_much
 with contextlib.redirect_stderr(sys.stdout):
     try:
         cli.main()

@@ -60,7 +60,7 @@ def naming(work, kind):
     codec, variant = CODE[kind]
     rows = store.versions().rows(named=True)
     rows[0] |= {"codec": codec, "variant": variant, "cell": "f" * 64, "psnr_db": None}
-    rows[0] |= {"psnr_protocol": None}
+    rows[0] |= {"psnr_db_protocol": None}
     for path in store.folder.glob("per_image/*.parquet"):
         path.unlink()
     store.append(rows)

@@ -96,7 +96,12 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     picture.write_bytes(b"of the page")
     (picture.parent / "mine.png").write_bytes(b"mine")
     reads, read = [], Store._read
-    monkeypatch.setattr(Store, "_read", lambda *of, **by: reads.append(of[1]) or read(*of, **by))
+
+    def counted(store, shipped=False, columns=None):
+        reads.append(columns)
+        return read(store, shipped, columns)
+
+    monkeypatch.setattr(Store, "_read", counted)
     message = bench_report(results, *words, "psnr")
     assert reads.count(None) == 2, "own rows and bundled ones, each read once"
     assert "the earlier report's page is written again (--no-page removes it)" in message

@@ -106,7 +106,7 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
     journal.write_text("\n".join(lines))
     entries = Journal(journal).entries()
     assert [entry["step"] for entry in entries] == [1, 2]
-    rows = curves(entries, recipe_of({}))[0].to_list()
+    rows = curves(entries, recipe_of({}))[0].rows.to_dicts()
     assert [row["loss"] for row in rows] == [1.0, None]
     assert [row["gradient"] for row in rows] == [None, 1.5]
     assert last_report(journal)["gradient"] == 1.5
