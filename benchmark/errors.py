@@ -51,9 +51,10 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], meant: str = "") -> None:
+        """meant: the likeliest name; by default the one that is nearest by its letters."""
         names = sorted(set(known))
-        near = get_close_matches(name, names, n=1)
+        near = [meant] if meant else get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"No {kind} {name!r}.{hint} Known: {', '.join(names)}.")
 

@@ -1,7 +1,10 @@
 """Registry of codecs, metrics and datasets as text: listing them imports none."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,6 +143,17 @@ DISTRIBUTION_METRICS = {
     "fd_squeeze": Metric("fd_squeeze", "FD (SqueezeNet)", "frechet/1",
         "benchmark.metrics.frechet:FDSqueeze", "lower", space="squeeze256"),
 }  # fmt: skip
+# More words for metrics, as `squeezed` has them; their names and columns are known as they are.
+METRIC_WORDS = {
+    "psnr": "psnrrgb rgbpsnr", "psnr_y": "psnrluma lumapsnr ypsnr",
+    "psnr_ycbcr": "psnryuv yuvpsnr ycbcrpsnr", "ms_ssim": "msssimrgb multiscalessim",
+    "ssim": "ssimrgb", "lpips": "lpipsalexnet", "lpips_squeeze": "lpipssqueezenet",
+    "lpips_vgg": "lpipsvgg16", "ssimulacra2": "ssimulacra ssim2", "butteraugli": "butteraugli3norm",
+    "cvvdp": "colorvideovdp jod", "psnr_hvs_m": "psnrhvs", "fid256": "fid frechetinceptiondistance",
+    "fid256_inf": "fidinf fidinfinity", "fid256_tf": "fidtf", "kid256": "kid",
+    "kid256_tf": "kidtf", "precision256": "precision", "recall256": "recall",
+    "fd_alex": "fdalexnet", "fd_squeeze": "fdsqueezenet",
+}  # fmt: skip
 DATASETS = {
     "sample": "benchmark.datasets.sample:open_sample",
     "kodak": "benchmark.datasets.kodak:open_kodak",
@@ -171,9 +185,39 @@ def metric_named(name: str) -> Metric:
         if name in table:
             return table[name]
     if not is_brought(name):
-        raise UnknownName("metric", name, (*METRICS, *DISTRIBUTION_METRICS))
+        raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
     kind = plugins.metric_class(name)
     return Metric(kind.column, kind.label, kind.protocol, name, kind.better)
+
+
+def squeezed(text: str) -> str:
+    """Return the small letters and digits of a text alone: "MS-SSIM (dB)" is "msssimdb"."""
+    return re.sub(r"[^a-z0-9]", "", text.lower().replace("∞", "inf"))
+
+
+@cache
+def _metric_words() -> dict[str, str]:
+    """Return the names of metrics by every word that stands for one; names win over columns."""
+    known = {**METRICS, **DISTRIBUTION_METRICS}
+    words = {squeezed(word): name for name, more in METRIC_WORDS.items() for word in more.split()}
+    words |= {squeezed(metric.column): name for name, metric in known.items()}
+    return words | {squeezed(name): name for name in known}
+
+
+def metric_called(word: str) -> str:
+    """Return the name of the metric that a word stands for, `word` itself for an unknown one.
+
+    >>> metric_called("fid"), metric_called("LPIPS-Alex"), metric_called("psnr_db")
+    ('fid256', 'lpips', 'psnr')
+    """
+    return word if is_brought(word) else _metric_words().get(squeezed(word), word)
+
+
+def unknown_metric(word: str, known: Iterable[str], kind: str = "metric") -> UnknownName:
+    """Return the error for a word that stands for no metric, with the likeliest of those known."""
+    names, words = [*known], _metric_words()
+    near = get_close_matches(squeezed(word), [w for w in words if words[w] in names], n=1)
+    return UnknownName(kind, word, names, words[near[0]] if near else "")
 
 
 def metric_class(name: str) -> type[Any]:

@@ -7,6 +7,7 @@ import pandas as pd
 from benchmark.api.rows import Source, load, summarised
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import UsageError
+from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
 from benchmark.option import arguments
 from benchmark.rows.schema import metric_names
@@ -64,7 +65,8 @@ def plot(
         look.check(result.labels)
         panels, _ = shown([measured_panel(result, measure)])
         if not panels:
-            raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
+            why = remedies([name], result.why_without(measure.column))
+            raise UsageError(f"no point of {measure.label} can be drawn: {why}")
         styled = styles(result.labels)
         if ax is not None:
             draw_panel(ax, panels[0], styled, look.linear_rate)

@@ -9,6 +9,8 @@ from benchmark.api.rows import Source, summarised, unit
 from benchmark.compare.bd import compare
 from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
+from benchmark.errors import UsageError
+from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.schema import metric_names
@@ -132,8 +134,11 @@ def bd_rate(
     """
     (name,) = metric_names([metric])
     result = summarised(source, (name,), common, "per_image", allow_few)
-    label = find_label(anchor, result.labels)
-    comparisons = compare(result, Measure.named(name), label, up_to_bpp, any_overlap)
+    label, measure = find_label(anchor, result.labels), Measure.named(name)
+    if not result.values_of(measure.column):
+        why = remedies([name], result.why_without(measure.column))
+        raise UsageError(f"no row has {measure.label}: {why}")
+    comparisons = compare(result, measure, label, up_to_bpp, any_overlap)
     records = bd_records(comparisons, up_to_bpp)
     names = records[0] if records else ()
     numbers = {name for name in names if name.endswith(NUMBERS) or name == "bd_metric"}

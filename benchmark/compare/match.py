@@ -19,6 +19,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.interval import Interval, draws_interval, image_draws
 from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.rows.codecs import Side, caveats
@@ -165,10 +166,7 @@ def matches(
             facts = Side(label, edition.facts, edition.caveats)
             side.append((streams_of(points, by, measures), facts))
         if not any(len(streams.bpp) for streams, _ in side):
-            raise UsageError(
-                f"{asked} has no finite {by.label} to match: `bench rescore --metrics {name}` "
-                "computes what is missing from kept streams"
-            )
+            raise UsageError(f"{asked} has no finite {by.label} to match: {remedies([name])}")
         sides.append(side)
     compared = []
     for (first, one_side), (second, other_side) in product(*sides):

@@ -107,6 +107,23 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     return result
 
 
+def remedies(names: Iterable[str], reason: str = "") -> str:
+    """Return what computes metrics of stored rows, with what they lack here, as part of a sentence.
+
+    reason: why rows have no values of them, as rows keep it; returned where no command helps.
+    """
+    kind, sentence = read_reason(reason)
+    if sentence and kind.kind not in ABSENT and NOT_COMPUTED not in sentence:
+        return sentence
+    asked = dict.fromkeys(names)
+    command = f"`bench rescore --metrics {','.join(asked)}`"
+    absent = [absence(text) for text in lacking(asked).values()]
+    if not absent:
+        return f"{command} computes it from kept streams"
+    what, first = (", ".join(filter(None, dict.fromkeys(of))) for of in zip(*absent, strict=True))
+    return f"{what}: {first}, then {command}" if first else what
+
+
 def labelled(names: Mapping[str, str]) -> dict[str, str]:
     """Return the same mapping by the labels of the metrics instead of their names."""
     return {metric_named(name).label: reason for name, reason in names.items()}

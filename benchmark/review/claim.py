@@ -11,10 +11,10 @@ from benchmark.compare.interval import Interval
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import select
 from benchmark.compare.published.registry import read_points
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure, protocols
-from benchmark.registry import METRICS
+from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.streams import Row, label_of_row
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
@@ -80,9 +80,9 @@ def parse_claim(text: str) -> Claim:
     match = _CLAIM.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"--claim {text!r} is not of the form '{FORM}'")
-    number, metric = match["percent"], match["metric"] or "psnr"
+    number, metric = match["percent"], metric_called(match["metric"] or "psnr")
     if metric not in METRICS:
-        raise UnknownName("metric of single images", metric, METRICS)
+        raise unknown_metric(metric, METRICS, "metric of single images")
     sign = 1 if match["way"] == "more" else -1
     slack = 0.5 * 10.0 ** -len(number.partition(".")[2])
     return Claim(text, match["test"], match["anchor"], sign * float(number), slack, metric)

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 from benchmark import plugins
 from benchmark.codec import CodecInfo, Setting
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.registry import (
     DISTRIBUTION_METRICS,
     FEATURE_SPACES,
     METRICS,
     is_brought,
+    metric_called,
     metric_named,
+    unknown_metric,
 )
 from benchmark.spec import CodecSpec
 
@@ -209,18 +211,21 @@ def metric_columns(column: str) -> tuple[str, str, str]:
 def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
     """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
 
-    asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
-    `UnknownName`, and `UsageError` for a file without such a metric or with a taken column.
+    asked: names or other words for metrics of the registry, or `path.py:Class`; or a
+    comma-separated text of them. Raises `UnknownName`, and `UsageError` for a file without such a
+    metric or with a taken column.
 
-    >>> metric_names("psnr, lpips,psnr")
+    >>> metric_names("psnr, lpips,psnr_db")
     ('psnr', 'lpips')
     """
     known = (*METRICS, *DISTRIBUTION_METRICS)
     texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
-    names = dict.fromkeys(name for text in texts for name in (known if text == "all" else (text,)))
+    names = dict.fromkeys(
+        name for text in texts for name in (known if text == "all" else (metric_called(text),))
+    )
     for name in names:
         if name not in known and not is_brought(name):
-            raise UnknownName("metric", name, (*known, "path.py:Class"))
+            raise unknown_metric(name, (*known, "path.py:Class"))
     if own := list(filter(is_brought, names)):
         _refuse_taken_columns(own)
     return tuple(names)

@@ -1,5 +1,6 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -133,6 +134,13 @@ class Summary:
         """Count the values of a metric column in all points together."""
         means = [point.means[column] for point in self.points]
         return sum(mean.images + mean.infinite for mean in means)
+
+    def why_without(self, column: str) -> str:
+        """Return the most frequent reason why rows have no value of a metric; empty for none."""
+        reasons = Counter[str]()
+        for point in self.points:
+            reasons.update(dict(point.means[column].reasons))
+        return next((reason for reason, _ in reasons.most_common(1)), "")
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""

@@ -262,7 +262,7 @@ def test_a_plot_has_the_means_as_its_curves(stored):
         name = short_names([codec])[codec]
         assert np.allclose(drawn[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
-    with pytest.raises(UsageError, match="no point of dists"):
+    with pytest.raises(UsageError, match="no point of DISTS"):
         benchmark.plot(frame, metric="dists")
 
 

@@ -5,6 +5,7 @@ from PIL import Image
 
 from baselines.compressai import weights
 from benchmark import registry
+from benchmark.compare.rank import Target, parse_target
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import parse_points
@@ -37,6 +38,40 @@ def test_a_misspelt_name_gets_a_suggestion():
     ):  # fmt: skip
         with pytest.raises(UnknownName, match=f"Did you mean '{near}'"):
             look_up(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("fid FID fid256 FID-256", "fid256"), ("kid kid256", "kid256"), ("fid∞", "fid256_inf"),
+        ("lpips lpips-alex LPIPS_alex lpips_alexnet", "lpips"), ("psnr PSNR psnr_db", "psnr"),
+        ("ms-ssim MS_SSIM msssim", "ms_ssim"), ("psnr-y psnr_y_db", "psnr_y"),
+    ],
+)  # fmt: skip
+def test_a_metric_is_known_by_its_name_its_column_and_the_usual_words(words, name):
+    assert metric_names(words.split()) == (name,)
+    assert {*map(parse_target, (f"{word}=2" for word in words.split()))} == {Target(name, 2.0)}
+
+
+def test_every_column_of_a_metric_names_it():
+    known = {**METRICS, **DISTRIBUTION_METRICS}
+    assert metric_names([metric.column for metric in known.values()]) == tuple(known)
+
+
+def test_every_word_for_a_metric_is_of_one_metric_and_of_no_other_name_or_column():
+    words = [word for more in registry.METRIC_WORDS.values() for word in more.split()]
+    known = {**METRICS, **DISTRIBUTION_METRICS}
+    names = {registry.squeezed(text) for name in known for text in (name, known[name].column)}
+    assert len({*words}) == len(words)
+    assert names.isdisjoint(words)
+    assert registry.METRIC_WORDS.keys() <= known.keys()
+    assert [*map(registry.squeezed, words)] == words
+
+
+@pytest.mark.parametrize(("word", "near"), [("psnr_rgb_d", "psnr"), ("fidd", "fid256")])
+def test_a_suggested_metric_is_the_one_whose_word_is_nearest(word, near):
+    with pytest.raises(UnknownName, match=f"Did you mean '{near}'"):
+        metric_names(word)
 
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():

@@ -272,7 +272,7 @@ def test_every_variant_meets_every_other_and_never_itself():
         matches(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):
         matches(summary, "jpeg", "vtm", "psnr", Tolerance(0))
-    with pytest.raises(UsageError, match="webp has no finite DISTS to match: `bench rescore"):
+    with pytest.raises(UsageError, match=r"webp has no finite DISTS to match: .*`bench rescore"):
         matches(summary, "webp", "jpeg", "dists", Tolerance(0))
     with pytest.raises(UsageError, match="of a set of images"):
         matches(summary, "jpeg", "webp", "fd_alex", Tolerance(0))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
     metric by name, which takes precedence. Percent is of the reference's; a plain number is in the
     metric's units.
 
-    >>> parse_margins("bd_rate=2%,lpips=0.002")["lpips"]
+    >>> parse_margins("bd_rate=2%,lpips_alex=0.002")["lpips"]
     Margin(value=0.002, percent=False)
     >>> parse_margins("")["bd_rate"]
     Margin(value=1.0, percent=True)
@@ -101,6 +101,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
         key, equals, amount = part.partition("=")
         if not equals:
             raise UsageError(f"--margin {part!r} is not of the form metric=1% or metric=0.01")
+        key = key if key in PERCENT else metric_called(key.strip())
         if key not in known and not is_brought(key):
             raise UnknownName("margin", key, known)
         percent = amount.endswith("%")

@@ -11,24 +11,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.errors import UsageError
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, squeezed
 from benchmark.system.foreign_files import read_regular
 from benchmark.system.text import csv_delimiter
 
 MOST_BYTES = 1 << 26
 CURVE_FILES = (".csv", ".json", ".md")  # endings by which an option knows a file
 RATE = "bpp"
-# Columns of ours, by the usual names in small letters and digits alone.
+# Names of columns beside the words for metrics (`registry.metric_called`), as `squeezed` has them.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "avgbpp", "meanbpp", "rates"),
-    "psnr_db": ("psnr", "psnrdb", "psnrrgb", "avgpsnr", "meanpsnr", "rgbpsnr", "psnrs"),
-    "ms_ssim": ("msssim", "msssimrgb", "avgmsssim", "meanmsssim", "msssimlinear"),
+    RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "rates"),
+    "psnr_db": ("psnrs",),
+    "ms_ssim": ("msssimlinear",),
     "ms_ssim_db": ("msssimdb", "msssimrgbdb", "dbmsssim"),
-    "ssim": ("ssim", "ssimrgb"),
-    "lpips_alex": ("lpips", "lpipsalex"),
-    "lpips_vgg": ("lpipsvgg",),
-    "dists": ("dists",),
-    "fid256": ("fid", "fid256"),
-    "kid256": ("kid", "kid256"),
 }
 NAMES = {name: column for column, names in COLUMNS.items() for name in names}
 CODEC = ("codec", "method", "model", "system", "name")  # columns that say whose a row is
@@ -80,9 +75,9 @@ def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
         raise UsageError(f"{path} is neither an object with lists nor a list of objects")
     results = content.get("results", content)
     columns = {
-        NAMES[plain]: [_number(path, key, value) for value in values]
+        column: [_number(path, key, value) for value in values]
         for key, values in (results.items() if isinstance(results, dict) else ())
-        if (plain := _plain(key)) in NAMES and isinstance(values, list)
+        if isinstance(values, list) and (column := _column(key))
     }
     return {str(content.get("name") or path.stem): columns}
 
@@ -112,7 +107,7 @@ def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, 
             f"{path} needs a column of rates (bpp) and one of a metric (psnr, ms_ssim, ...); "
             f"its header is {', '.join(header) or 'empty'}"
         )
-    naming = next((n for n, name in enumerate(header) if _plain(name) in CODEC), None)
+    naming = next((n for n, name in enumerate(header) if squeezed(name) in CODEC), None)
     curves: dict[str, dict[str, list[float]]] = {}
     for number, cells in enumerate(rows[1:], 2):
         row = [*cells, *[""] * (len(header) - len(cells))]
@@ -163,9 +158,9 @@ def _column(name: str) -> str:
     >>> _column("MS-SSIM [dB]"), _column("Bit-rate (bpp)"), _column("PSNR (dB)"), _column("image")
     ('ms_ssim_db', 'bpp', 'psnr_db', '')
     """
-    without_unit = _plain(re.sub(r"[(\[].*", "", name))
-    return NAMES.get(_plain(name)) or NAMES.get(without_unit, "")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    for text in (name, re.sub(r"[(\[].*", "", name)):  # with its unit, without it
+        word = squeezed(text).removeprefix("avg").removeprefix("mean")
+        known = METRICS.get(metric_called(word)) or DISTRIBUTION_METRICS.get(metric_called(word))
+        if column := NAMES.get(word, known.column if known else ""):
+            return column
+    return ""

@@ -18,6 +18,7 @@ from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of
+from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
@@ -78,7 +79,9 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
     measures = [Measure.named(name) for name in names]
     measures = [measure for measure in measures if stored.summary.values_of(measure.column)]
     if not measures:
-        raise UsageError(f"no row of {dataset} has {', '.join(names)}: `bench rescore` computes it")
+        first = Measure.named(names[0])
+        why = remedies(names, stored.summary.why_without(first.column))
+        raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     points = chosen_points(request.results, ",".join(request.published))
     over = overlays(points, stored.summary, measures, dataset, request.mix_protocols)
     panels = []

@@ -1,6 +1,5 @@
 """Points, metrics, codecs and images that a report leaves out, and why: records and sentences."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -72,10 +71,7 @@ def left_out(
             for key in excluded(summary, measure):
                 metrics.setdefault((key.label, key.setting, key.why), []).append(measure.label)
             continue
-        reasons: Counter[str] = Counter()
-        for point in summary.points:
-            reasons.update(dict(point.means[measure.column].reasons))
-        why = reasons.most_common(1)[0][0] if reasons else NOT_COMPUTED
+        why = summary.why_without(measure.column) or NOT_COMPUTED
         if why == NOT_COMPUTED:
             why += "; `bench rescore --metrics NAME` does it from kept streams"
         result.append(Gap(NO_VALUES, measure.label, why))
