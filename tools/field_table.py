@@ -3,9 +3,8 @@
 python -m tools.field_table
 """
 
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,28 +25,17 @@ ROOT = Path(__file__).parents[1]
 CHECKPOINTS = ROOT / "baselines" / "checkpoints"
 METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
 HEADS = (
-    "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
-    "training: 10^15 multiply-accumulates, optimiser, steps of a network",
-    "BD-rate, PSNR (%)", "the same, all crops for each network (%)", "as published (%)",
-    "BD-rate, LPIPS (%)", "BD-rate, FD (%)",
-    "encode + decode (s)",
+    "networks x parameters (M)", "kMAC per pixel", "crops seen",
+    "training (10^15 MAC)", "PSNR (%)", "PSNR, all crops each (%)", "PSNR, published (%)",
+    "LPIPS (%)", "FD (%)",
 )  # fmt: skip
 HEAD = "Kodak, 24 images"
-# Rows and columns of the README.
-SHORT = (
-    *("hyperprior (Ballé 2018)", "Charm (Minnen 2020)", "ELIC (He 2022)", "IVR (Sun 2021)"),
-    *("**`ours:size=micro`, beta 0** ‡", "Multi-Realism, beta 2.56"),
-    *("HFD (Hoogeboom 2023), 20 steps", "**`ours:size=micro`, beta 3.84** ‡"),
-)
-COLUMNS = (0, 5, 6, 7, 8)
 # System and variant of published curves of PSNR, the anchor's first.
 PUBLISHED = {
     HYPERPRIOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
     "ivr": ("IVR", "without U-Net"), "ours:beta=0:size=micro": ("CRDR", "beta=0"),
     "ours:beta=3.84:size=micro": ("CRDR", "beta=3.84"),
 }  # fmt: skip
-# Parts of networks; the others are the entropy path.
-ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
 ELIC = "elic-*.safetensors"
 
 
@@ -88,7 +76,7 @@ FIELD = (
 
 
 def lines(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table: size, work and training of each method, BD-rates and seconds.
+    """Yield the lines of the table: size, work and training of each method, and BD-rates.
 
     kodak: folder of results with the bundled rows alone. A method without rows or checkpoints is
     left out.
@@ -101,15 +89,14 @@ def lines(kodak: Path) -> Iterator[str]:
     yield f"|---|{'--:|' * len(HEADS)}"
     for contender in FIELD:
         cards, receiver = cards_of(contender)
-        mine = rows[labels == contender.label]
-        if cards and len(mine) and len(receiver) == bool(contender.receiver):
+        measured = contender.label in set(labels)
+        if cards and measured and len(receiver) == bool(contender.receiver):
             cells = [
                 *_training(cards, receiver, contender.steps),
                 psnr[contender.label],
                 all_crops.get(contender.label, "–"),
                 published.get(contender.label, "–"),
                 *(delta[contender.label] for delta in others),
-                _seconds(mine),
             ]
             yield f"| {contender.name} | {' | '.join(cells)} |"
 
@@ -134,14 +121,6 @@ def _published() -> dict[str, str]:
     }
 
 
-def short_lines(whole: Iterable[str]) -> Iterator[str]:
-    """Yield the README's part of the lines: BD-rates of those in `SHORT`."""
-    for line in whole:
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if cells[0] in (HEAD, "---", *SHORT):
-            yield f"| {' | '.join(cells[place] for place in COLUMNS)} |"
-
-
 def cards_of(contender: Contender) -> tuple[list[Card], list[Card]]:
     """Return the cards of a method's networks, and that of a receiver that draws, if there is."""
     networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(contender.checkpoints))]
@@ -149,31 +128,27 @@ def cards_of(contender: Contender) -> tuple[list[Card], list[Card]]:
 
 
 def _training(cards: Sequence[Card], receiver: Sequence[Card], drawings: int) -> list[str]:
-    """Return parameters, multiply-accumulates of the three parts, crops seen, and the effort.
+    """Return parameters, multiply-accumulates per pixel both ways, crops seen, and the work.
 
     drawings: steps of a receiver that draws.
     """
     works = [costs(card.architecture, card.config) for card in cards]
-    encoder, decoder = (
-        _range([_macs(work, names) for work in works]) for names in (ENCODER, DECODER)
-    )
-    others = [[name for name in work if name not in ENCODER + DECODER] for work in works]
-    entropy = _range(list(map(_macs, works, others)))
+    kmac = _range([_macs(work) for work in works])
     (crops,) = {_crops(card) for card in cards}
     size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
     seen = _times(len(cards), f"{crops:,}")
     for card in receiver:
         parts = costs(card.architecture, card.config)
         size, seen = f"{size} + {_millions(parts):.2f}", f"{seen} + {card.crops:,}"
-        decoder = f"({decoder} + {_times(drawings, _range([_macs(parts, parts)]))})"
-    work, optimiser, steps = effort([*cards, *receiver])
-    words = f"{'–' if work is None else f'{work:.2f}'}, {optimiser}, {steps}"
-    return [size, f"{encoder} + {decoder} + {entropy}", seen, words]
+        kmac = f"{kmac} + {_times(drawings, f'{_macs(parts):.1f}')}"
+    work, *_ = effort([*cards, *receiver])
+    trained = "–" if work is None else f"{work:.2f}"
+    return [size, kmac, seen, trained]
 
 
-def _macs(parts: Mapping[str, Cost], names: Iterable[str]) -> float:
-    """Return thousands of multiply-accumulates per pixel, of the named parts that there are."""
-    return sum(parts[name].macs_per_pixel for name in names if name in parts) / 1e3
+def _macs(parts: Mapping[str, Cost]) -> float:
+    """Return thousands of multiply-accumulates per pixel."""
+    return sum(part.macs_per_pixel for part in parts.values()) / 1e3
 
 
 def _range(values: Sequence[float], digits: int = 1) -> str:
@@ -212,18 +187,8 @@ def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
     steps = " + ".join(f"{count:,}" for count in sorted({card.steps or 0 for card in cards}))
     if len(sides) > 1:
         return None, optimisers, steps
-    macs = sum(
-        _crops(card) * 1e3 * _macs(parts, parts)
-        for card in cards
-        for parts in [costs(card.architecture, card.config)]
-    )
+    macs = sum(_crops(card) * 1e3 * _macs(costs(card.architecture, card.config)) for card in cards)
     return round(3 * macs * sides.pop() ** 2 / 1e15, 2), optimisers, steps
-
-
-def _seconds(rows: pd.DataFrame) -> str:
-    """Return the mean seconds to encode and decode an image, of rows measured one at a time."""
-    encode, decode = rows.loc[rows["timing"], ["encode_seconds", "decode_seconds"]].mean()
-    return "–" if math.isnan(encode + decode) else f"{encode:.2f} + {decode:.2f}"
 
 
 if __name__ == "__main__":
