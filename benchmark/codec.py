@@ -59,8 +59,8 @@ class CodecInfo:
     command: str  # the exact call or command line, with {quality} where the setting goes
     licence: str  # SPDX identifier of the encoder's licence, and of its weights'
     fingerprint: str  # sha256 of the program, library or weight files that determine the streams
-    revision: int  # of the adapter; raise it whenever its streams or decoded pixels may change
-    timed: str  # what the measured seconds include: "one call in this process", ...
+    revision: int = 1  # of the adapter; raised whenever its streams or decoded pixels may change
+    timed: str = "one call in this process"  # what the measured seconds include
     device: Device = "cpu"
     caveat: str = ""  # warning shown beside every number of the codec: "random weights"
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
@@ -68,7 +68,10 @@ class CodecInfo:
 
 
 class Codec(Protocol):
-    """A codec to be compared: these two attributes and three methods are all that it needs.
+    """A codec to be compared: two attributes and three methods.
+
+    A user's class needs `sweep`, `encode` and `decode` alone: `benchmark.own_codec` has the rest.
+    `files` of such a class are paths of further files that decide its streams: checkpoints.
 
     Options are keyword arguments of the constructor, each with a default. The constructor raises
     `Unavailable` if a program, package or weight file is missing, and `BadOption` for a value that

@@ -5,8 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import plugins, registry
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
 
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
-METHODS = ("describe", "encode", "decode")
 SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
 PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
@@ -123,9 +121,9 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     if spec.name not in CODECS:
         if not is_brought(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
-        result = plugins.load(spec.name, "class")
-        plugins.require_methods(spec.name, result, "codec", METHODS)
-        return result
+        from benchmark.own_codec import completed
+
+        return completed(spec.name, plugins.load(spec.name, "class"))
     path, _, attribute = CODECS[spec.name].partition(":")
     try:
         result = getattr(import_module(path), attribute)
@@ -230,39 +228,11 @@ def load_codec(spec: CodecSpec) -> Any:
 
 def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
     """Return a codec's description; raise `UsageError` for a user's that breaks the contract."""
-    from benchmark.codec import CodecInfo, Setting
-
     if spec.name in CODECS:
         return codec.describe()
-    name: object = getattr(codec, "name", None)
-    if not isinstance(name, str) or not name:
-        raise _wrong(spec, f"`name` is to be a text, not {name!r}")
-    sweep: object = getattr(codec, "sweep", None)
-    if not isinstance(sweep, tuple | list) or not sweep:
-        raise _wrong(spec, f"`sweep` is to be a tuple of one Setting or more, not {sweep!r}")
-    for setting in sweep:
-        value: object = getattr(setting, "value", None)
-        if not isinstance(setting, Setting) or not isinstance(value, Real):
-            why = f"`sweep` holds {setting!r}, not a Setting such as Setting('bits', 3)"
-            raise _wrong(spec, why)
-    try:
-        info: object = codec.describe()
-    except BenchError:
-        raise
-    except Exception as error:
-        raise plugins.failed_in(spec.name, type(codec), "`describe` of", error) from error
-    if not isinstance(info, CodecInfo):
-        raise _wrong(spec, f"`describe` is to return a CodecInfo, not {info!r}")
-    for field, kind in get_type_hints(CodecInfo).items():
-        fact, values = getattr(info, field), get_args(kind)
-        if fact not in values if values else not isinstance(fact, kind):
-            wanted = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
-            raise _wrong(spec, f"`describe` gives {field} as {fact!r}, which is to be {wanted}")
-    return info
+    from benchmark.own_codec import checked_description
 
-
-def _wrong(spec: CodecSpec, what: str) -> UsageError:
-    return UsageError(f"{plugins.place_of(spec.name)}: of {spec.text}, {what}")
+    return checked_description(spec.name, codec)
 
 
 def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:

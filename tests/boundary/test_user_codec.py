@@ -2,10 +2,12 @@
 
 import json
 import sys
+from hashlib import sha256
 
 import pytest
 
-from benchmark.spec import load_codec, parse_codec
+from benchmark.codec import CodecInfo
+from benchmark.spec import described, load_codec, parse_codec
 from support.bench.command import bench
 
 HEAD = '''"""A codec of the tests."""
@@ -26,6 +28,15 @@ WHOLE = """class Mine:
     def decode(self, data):
         return data
 """
+LEAST = """class Least:
+    sweep = (Setting("bits", 1), Setting("bits", 2))
+
+    def encode(self, pixels, setting):
+        return pixels.tobytes()
+
+    def decode(self, data):
+        return data
+"""
 INFO = 'CodecInfo("1", "encode({bits})", "MIT", "0" * 64, 1, "one call")'
 
 
@@ -37,14 +48,20 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
     "a name that a module lacks": ("from benchmark.codec import Pixel\n", 5, "'Pixel'"),
     "an error while it is loaded": ("LEVELS = 1 / 0\n", 5, "ZeroDivisionError"),
     "an end of the program": ("raise SystemExit(0)\n", 5, "SystemExit: 0"),
-    "no name": (WHOLE.replace('name = "mine"', "title = 1"), 5, "`name` is to be a text"),
+    "a name of no text": (WHOLE.replace('"mine"', "1"), 5, "`name` is to be a text"),
+    "files that are one text": (
+        WHOLE.replace("sweep =", 'files = "a.pth"\n    sweep ='), 5, "`files`", "'a.pth'",
+    ),
+    "a file that is absent": (
+        WHOLE.replace("sweep =", 'files = ("a.pth",)\n    sweep ='), 5, "no such file", "a.pth",
+    ),
     "no sweep": (WHOLE.replace("sweep =", "settings ="), 5, "`sweep`", "not None"),
     "an empty sweep": (WHOLE.replace(SWEEP, "()"), 5, "`sweep`", "not ()"),
     "a sweep of numbers": (WHOLE.replace(SWEEP, "(1, 2)"), 5, "`sweep` holds 1"),
     "a setting that is no number": (WHOLE.replace('"bits", 1', '"bits", "1"'), 5, "value='1'"),
     **{
         f"no {name}": (WHOLE.replace(f"def {name}(", f"def {name}_not("), 5, f"no method '{name}'")
-        for name in ("encode", "decode", "describe")
+        for name in ("encode", "decode")
     },
     "a describe that raises": (
         WHOLE.replace(f"return {INFO}", "return self.info"), 10, "`describe`", "AttributeError",
@@ -143,3 +160,39 @@ def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
         path.write_text(HEAD + WHOLE.replace('"mine"', f'"{title}"'))
         assert load_codec(parse_codec(f"{path}:Mine")).name == title
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.py"]
+
+
+def _described(path, name):
+    spec = parse_codec(f"{path}:{name}")
+    return described(spec, load_codec(spec))
+
+
+def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + LEAST)
+    info = _described(path, "Least")
+    digest = sha256(path.read_bytes()).hexdigest()
+    assert load_codec(parse_codec(f"{path}:Least")).name == "Least"
+    assert info == CodecInfo(
+        f"mine.py {digest[:8]}", "Least.encode(pixels, bits={bits})", "NOASSERTION", digest
+    )
+
+
+def test_files_that_a_codec_lists_are_part_of_its_fingerprint(tmp_path):
+    path, weights = tmp_path / "mine.py", tmp_path / "weights.pth"
+    named = f"class Least:\n    files = ({str(weights)!r},)\n"
+    path.write_text(HEAD + LEAST.replace("class Least:\n", named))
+    seen = set()
+    for content in (b"first", b"later", b"first"):
+        weights.write_bytes(content)
+        seen.add(_described(path, "Least").fingerprint)
+    assert len(seen) == 2
+    assert sha256(path.read_bytes()).hexdigest() not in seen
+
+
+def test_attributes_are_stored_in_place_of_the_defaults(tmp_path):
+    path = tmp_path / "mine.py"
+    named = "class Least:\n    name, licence, version, device = 'least', 'MIT', '2', 'cuda:0'\n"
+    path.write_text(HEAD + LEAST.replace("class Least:\n", named))
+    info = _described(path, "Least")
+    assert (info.licence, info.version, info.device) == ("MIT", "2", "cuda")
