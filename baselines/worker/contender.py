@@ -3,15 +3,16 @@
 import os
 import shlex
 import shutil
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from benchmark.codec import Setting
 from benchmark.errors import Reason, Unavailable, UsageError
-from benchmark.system.foreign_files import read_regular
+from benchmark.system.foreign_files import BadFile, read_regular
+from benchmark.system.foreign_text import parse_toml
 
 MOST_BYTES = 1 << 20
 RUNTIMES = ("docker", "podman")
@@ -103,13 +104,13 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_contender(file: Path) -> Contender:
     """Read a contender file; raise `UsageError` with the key for an unusable file."""
     try:
-        values = tomllib.loads(read_regular(file, MOST_BYTES).decode())
+        values: dict[str, Any] = parse_toml(read_regular(file, MOST_BYTES))
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read ({error.strerror}): name a contender file"
         ) from error
-    except ValueError as error:  # of TOML, or UTF-8
-        raise UsageError(f"{file} is no TOML: {error}") from error
+    except BadFile as error:
+        raise UsageError(f"{file} is unusable: {error}") from error
     if "file" in values:
         raise UsageError(f"{file} has the key 'file', which is none of a contender file: remove it")
     named = [key for key in ENVIRONMENTS[1:] if values.get(key)]

@@ -31,6 +31,7 @@ from benchmark.rows.packs.pack import INDEX, Pack, open_pack
 from benchmark.rows.runs import NAME
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
+from benchmark.system.foreign_text import parse_toml, read_json
 from benchmark.system.machine import machine
 from benchmark.system.text import counted
 
@@ -119,8 +120,9 @@ def read_statement(path: Path) -> Statement:
     if not os.path.lexists(path):
         return Statement()
     try:
-        text = read_regular(path, LARGEST_STATEMENT_BYTES, within=path.parent)
-        return msgspec.toml.decode(text, type=Statement)
+        text = read_regular(path, LARGEST_STATEMENT_BYTES, path.parent)
+        statement: Statement = parse_toml(text, Statement)
+        return statement
     except (OSError, ValueError) as error:
         raise StoreError(f"{path.name} cannot be read: {error}") from error
 
@@ -133,7 +135,7 @@ class _Kept(msgspec.Struct):
 def _kept(path: Path | None, metrics: Sequence[str]) -> dict[str, Audit] | None:
     with suppress(OSError, ValueError):
         if path is not None:
-            kept = msgspec.json.decode(read_regular(path, 1 << 26), type=_Kept)
+            kept: _Kept = read_json(path, _Kept)
             return kept.audits if kept.metrics == [*metrics] else None
     return None
 

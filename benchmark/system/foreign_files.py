@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
 
 
+class BadFile(ValueError):  # noqa: N818 - as the errors of `benchmark.errors`
+    """Content that is not what its file should hold; the message says why, without its name."""
+
+
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     """Open a regular file, no link out of `within`; raise `OSError`, whose `strerror` says why."""
     try:
@@ -68,8 +72,8 @@ SHOWN_CHARACTERS = 60  # of a name in a refusal
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
-class BadTar(ValueError):  # noqa: N818 - as the errors of `benchmark.errors`
-    """A file that is no whole tar, or a tar that nobody else reads; the message says why."""
+class BadTar(BadFile):
+    """A file that is no whole tar, or a tar that nobody else reads."""
 
 
 class _Header(tarfile.TarInfo):

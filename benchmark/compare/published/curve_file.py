@@ -1,19 +1,17 @@
 """Curves in files of others: csv, CompressAI's json, tables of a README, under the usual names."""
 
-import csv
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.errors import UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, squeezed
-from benchmark.system.foreign_files import read_regular
-from benchmark.system.text import csv_delimiter
+from benchmark.system.foreign_files import BadFile, read_regular
+from benchmark.system.foreign_text import parse_csv, parse_json
+from benchmark.system.text import csv_delimiter, one_line
 
 MOST_BYTES = 1 << 26
 CURVE_FILES = (".csv", ".json", ".md")  # endings by which an option knows a file
@@ -55,7 +53,10 @@ def read_curves(path: Path) -> list[NamedCurve]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no text in UTF-8: {error}") from error
     json_file = path.suffix.lower() == ".json"
-    named = _of_json(path, text) if json_file else _of_table(path, _cells(text))
+    try:
+        named = _of_json(path, text) if json_file else _of_table(path, _cells(text))
+    except BadFile as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
     curves = [_curve(path, name, columns) for name, columns in named.items()]
     if not curves:
         raise UsageError(f"{path} has no row of numbers below its header")
@@ -63,10 +64,7 @@ def read_curves(path: Path) -> list[NamedCurve]:
 
 
 def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {error}") from error
+    content = parse_json(text)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content) and content:
         header = list(content[0])
         rows = ([str(row.get(key, "")) for key in header] for row in content)
@@ -95,8 +93,10 @@ def _cells(text: str) -> list[list[str]]:
     delimiter = csv_delimiter(lines[0]) if lines else ""
     if lines and delimiter not in lines[0]:
         return [line.split() for line in lines]  # columns of blanks
-    reader = csv.reader(StringIO("\n".join(lines)), delimiter=delimiter or ",")
-    return [[cell.strip() for cell in row] for row in reader]
+    return [
+        [cell.strip() for cell in line.cells]
+        for line in parse_csv("\n".join(lines), delimiter or ",")
+    ]
 
 
 def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
@@ -139,7 +139,7 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
             series["ms_ssim" if in_db else column] = pairs
         if in_db:
             decibels.append("ms_ssim")
-    return NamedCurve(name, series, tuple(decibels))
+    return NamedCurve(one_line(name), series, tuple(decibels))
 
 
 def _number(path: Path, where: str, value: Any) -> float:

@@ -8,9 +8,7 @@ A pack is a folder of these files, or an uncompressed tar of them or of that fol
 writes packs; this file reads them, and unpacks nothing to disk.
 """
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +30,7 @@ from benchmark.system.foreign_files import (
     open_regular,
     read_regular,
 )
+from benchmark.system.foreign_text import csv_records, parse_json
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
@@ -168,11 +167,11 @@ def open_pack(path: Path) -> Pack:
         name = INDEX if index is None else ROWS
         raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
     try:
-        header = msgspec.json.decode(index, type=Index)
+        header: Index = parse_json(index, Index)
         infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
-        lines = map(_recorded_stream, csv.DictReader(io.StringIO(rows.decode())))
+        lines = map(_recorded_stream, csv_records(rows))
         streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}
-    except (ValueError, KeyError, TypeError, csv.Error, RecursionError, BadOption) as error:
+    except (ValueError, KeyError, BadOption) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
     if header.format != FORMAT:
@@ -245,8 +244,6 @@ def _files_in_tar(path: Path) -> Files:
 
 
 def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
-    if None in line or None in line.values():
-        raise ValueError("a line has more or fewer values than the first one has names")
     digest, seconds = line["stream_sha256"], line["encode_seconds"]
     if not SHA256.fullmatch(digest) or not SHA256.fullmatch(line["image_sha256"]):
         raise ValueError(f"{digest!r} or {line['image_sha256']!r} is no sha256")

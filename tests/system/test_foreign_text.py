@@ -1,0 +1,52 @@
+"""Json, toml and csv of strangers end in a value or in one error, in time that grows with them."""
+
+from time import monotonic
+
+import pytest
+
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.foreign_text import csv_records, parse_csv, parse_json, parse_toml
+
+DEEP = 200_000
+HARMFUL = {
+    "json, deep": (parse_json, "[" * DEEP),
+    "json, deep objects": (parse_json, '{"a":' * DEEP),
+    "json, a key twice": (parse_json, '{"a": 1, "a": 2}'),
+    "json, not finite": (parse_json, "[1e999]"),
+    "json, NaN": (parse_json, "[NaN]"),
+    "json, a long number": (parse_json, "9" * 5000),
+    "json, no text": (parse_json, b"\xff\xfe"),
+    "json, empty": (parse_json, b""),
+    "toml, deep": (parse_toml, "a = " + "[" * DEEP),
+    "toml, a key of 30,000 parts": (parse_toml, "a" + ".a" * 30_000 + " = 1"),
+    "toml, a key twice": (parse_toml, "a = 1\na = 2"),
+    "toml, no text": (parse_toml, b"\xff"),
+    "csv, a cell of 140,000 signs": (csv_records, "a\n" + "x" * 140_000),
+    "csv, a column twice": (csv_records, "a, a\n1,2"),
+    "csv, too many cells": (csv_records, "a,b\n1,2,3"),
+    "csv, too few cells": (csv_records, "a,b\n1"),
+    "csv, no text": (parse_csv, b"\xff"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMFUL)
+def test_what_cannot_be_read_is_one_error_of_one_line_at_once(harm):
+    parse, content = HARMFUL[harm]
+    began = monotonic()
+    with pytest.raises(BadFile) as refused:
+        parse(content)
+    assert monotonic() - began < 10
+    assert len(str(refused.value)) < 400
+    assert "\n" not in str(refused.value)
+
+
+def test_texts_and_names_are_on_one_line():
+    assert parse_json('{"a\\nb": ["c\\u001b[31m", "d\\ud800"]}') == {"a b": ["c [31m", "d "]}
+    assert parse_toml('a = """b\nc"""') == {"a": "b c"}
+    assert csv_records('a,b\n"x\ny",2') == [{"a": "x y", "b": "2"}]
+
+
+def test_a_type_is_checked_and_a_mark_of_utf_8_is_passed_over():
+    assert parse_json(b'\xef\xbb\xbf{"a": 1}', dict[str, int]) == {"a": 1}
+    with pytest.raises(BadFile, match="Expected `int`"):
+        parse_json('{"a": "1"}', dict[str, int])
