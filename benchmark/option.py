@@ -26,6 +26,7 @@ TARGET = "Where to"
 # Help of options that several verbs have.
 ALL_ROWS = "Also rows of photographs that the dataset no longer has."
 ALLOW_FEW = "Compute FID and KID of fewer than 50 images too, marked as such."
+ANY_OVERLAP = "Also give BD-rates of curves that share less than a third of what they span."
 VERIFIED_ONLY = "Only rows that an independent decode has verified (`bench run --verify`)."
 ANCHOR = "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg."
 PAGE_IMAGES = (

@@ -208,10 +208,14 @@ def bd(
         str, opt(COMPARED, "Comma-separated metrics; default: all that both have.")
     ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
+    any_overlap: options.AnyOverlap = False,
     as_json: options.AsJson = False,
     results: options.Results = Path("results"),
 ) -> None:
     """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
+
+    Curves are compared as `bench report` compares them: on their Pareto fronts, with a mark where
+    they share less than half of what they span, and by PCHIP where one has three points.
 
     Files are csv, CompressAI's json or a table of a README, with columns such as bpp, psnr, ms-ssim
     (linear or in dB) and lpips. Papers differ by the form of interpolation, so both are given, with
@@ -221,30 +225,29 @@ def bd(
       bench bd vtm.csv mine.json
       bench bd VTM:CompressAI mine.csv --metrics psnr
     """
-    from benchmark.commands.compare_tables import form_records, form_table
     from benchmark.compare.curves import curve_of
     from benchmark.compare.published.registry import read_curve
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
+    from benchmark.show.pair_table import by_form, form_records, form_table
 
     curves = [read_curve(text, dataset, results) for text in (anchor, test)]
     first, second = (curve.name for curve in curves)
-    records: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for name in metric_names(metrics) if metrics else BD_METRICS:
         measure = Measure.named(name)
         columns = measure.column, measure.published
         series = [curve.series.get(columns[0]) or curve.series.get(columns[1]) for curve in curves]
         if all(series):
-            records += form_records(
-                measure, *(curve_of(*known, measure) for known in series if known)
-            )
+            both = [curve_of(*known, measure) for known in series if known]
+            rows += by_form(measure, both[0], both[1], (first, second), any_overlap)
         elif metrics:
             lacking = curves[bool(series[0])]
             raise UsageError(f"{lacking.name} has no {measure.label}: name another metric")
-    if not records:
+    if not rows:
         raise UsageError(f"{first} and {second} have no metric in common")
     if as_json:
-        output.print_json({"anchor": first, "test": second, "rows": records})
+        output.print_json({"anchor": first, "test": second, "rows": [*form_records(rows)]})
     else:
         print(f"{second} against {first}")
-        output.print_table(form_table(records))
+        output.print_table(form_table(rows))

@@ -1,11 +1,9 @@
-"""Tables of the verbs that compare codecs: `bench rank`, `tradeoff`, `match` and `bd`."""
+"""Tables of the verbs that compare codecs: `bench rank`, `tradeoff` and `match`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from benchmark.compare.builds import Family, is_default, one_build
-from benchmark.compare.curves import Curve, Form, NoDelta, bd_metric, bd_rate
 from benchmark.compare.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import Estimate, Ranked, Target
@@ -21,22 +19,11 @@ from benchmark.show.table import NOTHING, Column, Table, decimals
 from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
-FORMS: tuple[Form, ...] = ("akima", "cubic")
-FORM_COLUMNS = (
-    Column("metric"),
-    Column("form"),
-    Column("BD-rate (%)", "bd_rate_percent", "+.2f"),
-    Column("BD-metric", "bd_metric", "+.3f"),
-    Column("overlap", "overlap", ".0%"),
-)
 SECONDS = {
     "encode (s)": "encode_seconds",
     "decode (s)": "decode_seconds",
     "typical (s/Mpx)": "typical_seconds",
 }
-FEW_SHARED = (
-    "the curves share less than half of the range that they span, so the number says little"
-)
 
 
 def rank_table(
@@ -237,29 +224,3 @@ def _average(average: Average) -> str:
 def _remarks(stored: DatasetResults, labels: Iterable[str]) -> tuple[str, ...]:
     gone = (f"{text}." for text in gone_sentences(stored.gone))
     return (*gone, *chosen_notes(labels))
-
-
-def form_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[str, Any]]:
-    """Yield BD-rate and BD-metric of a curve by each form of interpolation, as JSON values."""
-    for form in FORMS:
-        rate = bd_rate(anchor, test, any_overlap=True, form=form)
-        quality = bd_metric(anchor, test, measure, any_overlap=True, form=form)
-        note = ""
-        if isinstance(rate, NoDelta):
-            note = f"{measure.label}: no BD-rate, since {rate.reason}."
-        elif rate.doubtful:
-            note = f"{measure.label}: {FEW_SHARED}."
-        yield {
-            "metric": measure.label,
-            "form": form,
-            "bd_rate_percent": getattr(rate, "value", None),
-            "bd_metric": getattr(quality, "value", None),
-            "overlap": rate.overlap,
-            "note": note,
-        }
-
-
-def form_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a row for each record of `form_records`."""
-    notes = dict.fromkeys(record["note"] for record in records if record["note"])
-    return Table.of(FORM_COLUMNS, records, notes)

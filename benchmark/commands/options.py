@@ -11,6 +11,7 @@ from benchmark.errors import UsageError
 from benchmark.option import (
     ALL_ROWS,
     ALLOW_FEW,
+    ANY_OVERLAP,
     COMPARED,
     EXPORTED,
     MANNER,
@@ -124,6 +125,7 @@ ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, completes="stored")
 Results = Annotated[Path, opt(ORIGIN, "Folder of results.", refuses="stored")]
 ResultsTarget = Annotated[Path, opt(TARGET, "Folder of results.", refuses="folder")]
 Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]
+AnyOverlap = Annotated[bool, opt(MANNER, ANY_OVERLAP)]
 AllowFew = Annotated[bool, opt(MANNER, ALLOW_FEW)]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")

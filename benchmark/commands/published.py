@@ -15,11 +15,9 @@ from benchmark.option import COMPARED, MANNER, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 
 if TYPE_CHECKING:
-    from benchmark.compare.panel import SystemCurve
     from benchmark.compare.published.agreement import Finding
     from benchmark.compare.published.points import PublishedPoint
     from benchmark.metrics.measure import Measure
-    from benchmark.show.table import Table
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
 # Protocol ids of metrics as a paper has them, where the column does not name it.
@@ -100,6 +98,7 @@ def compare(
     ] = None,
     dataset: Annotated[str, opt(COMPARED, "Dataset of the points.")] = "kodak",
     metrics: Metrics = "psnr",
+    any_overlap: options.AnyOverlap = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -118,6 +117,7 @@ def compare(
     from benchmark.compare.published.registry import chosen_points
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
+    from benchmark.show.pair_table import apart_table
 
     points = chosen_points(
         results, ",".join(n.replace(",", "\\,") for n in names or [f"{DOUBTFUL}all"])
@@ -127,7 +127,7 @@ def compare(
         measure = Measure.named(name)
         curves = published_curves(points, dataset, measure)
         groups += contradictions(curves, measure) if not names else [(measure, curves)]
-    table = _apart_table([(measure, curves) for measure, curves in groups if len(curves) > 1])
+    table = apart_table([group for group in groups if len(group[1]) > 1], any_overlap)
     if as_json:
         output.print_json(output.table_for_machines(table)["rows"])
     elif not table.rows:
@@ -217,31 +217,6 @@ def check(
         raise typer.Exit(1)
 
 
-def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "Table":
-    """Return a row for each curve, with its distance from the first of its group."""
-    from benchmark.compare.published.agreement import apart
-    from benchmark.show.table import Column, Table
-
-    rows: list[dict[str, object]] = []
-    for measure, (first, *others) in groups:
-        rows.append({"measure": measure, "curve": first})
-        for curve in others:
-            rate, quality = apart(measure, first, curve)
-            rows.append({"measure": measure, "curve": curve, "rate": rate, "quality": quality})
-    columns = (
-        Column("metric", "measure.label"),
-        Column("curve", "curve.system.name"),
-        Column("source", lambda row: row["curve"].points[0].source),
-        Column("protocol", lambda row: row["curve"].points[0].protocol),
-        Column("points", lambda row: len(row["curve"].points), "d"),
-        Column("BD-rate (%)", "rate.value", "+.2f"),
-        Column("BD-metric", "quality.value", "+.3f"),
-        Column("overlap", "rate.overlap", ".0%"),
-    )
-    note = "By Akima's method, against the first curve of each group; no two are averaged."
-    return Table.of(columns, rows, [note])
-
-
 def _points(results: Path, names: Sequence[str], dataset: str) -> "list[PublishedPoint]":
     """Return the points of these names on a dataset; raise `UsageError` without any."""
     from benchmark.compare.published.points import select
@@ -307,6 +282,8 @@ def _copied(
 
 
 def _sentence(finding: "Finding") -> str:
+    from benchmark.compare.curves import LEAST_POINTS
+
     at = f"{finding.column} at {finding.bpp:.4g} bpp"
     return {
         "falls": f"{at} is {finding.amount:.3g} below that of a lower rate",
@@ -315,5 +292,5 @@ def _sentence(finding: "Finding") -> str:
         "units": f"{at} is beside VTM only if rates are multiplied by {finding.amount:.3g}: "
         "bits per pixel are expected, not bytes",
         "range": f"{at} is {finding.amount:.4g}, which the metric does not reach on photographs",
-        "few": f"{finding.column} has {finding.amount:g} points: a BD-rate needs 4",
+        "few": f"{finding.column} has {finding.amount:g} points: a BD-rate needs {LEAST_POINTS}",
     }[finding.kind]

@@ -97,21 +97,20 @@ def compare(
             continue
         both = of[anchor], of[label]
         first, second = (cut(rd.mean_curve(points, measure), up_to_bpp) for points in both)
-        rate, interval, crosses = bd_rate(first, second, any_overlap), None, None
-        if isinstance(rate, Delta):
-            crosses = rd.crossing(first, second)
+        pair, interval = rd.compared(first, second, measure, any_overlap), None
+        if isinstance(pair.rate, Delta):
             ends = left_out.get(anchor), left_out.get(label)
             interval = over_images.bd_rate_interval(*ends, up_to_bpp)
         result.append(
             Comparison(
                 *key,
-                rate,
+                pair.rate,
                 _of_images(*both, measure, up_to_bpp, any_overlap),
-                rd.bd_metric(first, second, measure, any_overlap),
+                pair.quality,
                 interval,
                 any(measure.few(p.means[measure.column].images) for side in both for p in side),
                 tuple(p for points in both for p in _left_out(points, measure, up_to_bpp)),
-                None if crosses is None else measure.value(crosses),
+                pair.crossing,
             )
         )
     return result

@@ -1,10 +1,10 @@
 """Rate-distortion curves that may be plotted, and the BD-rate and BD-metric of two of them.
 
-Bjøntegaard deltas are by Akima interpolation: BD-rate is the mean difference of log rate over the
-qualities that both curves reach, in percent; BD-metric is the mean difference of quality over the
-log rates that both reach. Quality is the value as figures have it: MS-SSIM in dB, Frechet and
-kernel distances by their logarithm, and metrics that are better when lower (LPIPS) negated, so that
-a negative BD-rate always means bits saved at equal quality.
+Bjøntegaard deltas are by Akima interpolation, by PCHIP where a curve has three points: BD-rate is
+the mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is
+the mean difference of quality over the log rates that both reach. Quality is the value as figures
+have it: MS-SSIM in dB, Frechet and kernel distances by their logarithm, and metrics that are better
+when lower (LPIPS) negated, so that a negative BD-rate always means bits saved at equal quality.
 """
 
 import math
@@ -15,12 +15,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
+from benchmark.compare.interpolation import Form, area, interpolated
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 
-Form = Literal["akima", "cubic"]
-
-LEAST_POINTS = 4
+# Of a Pareto front: under the first there is no delta, under the second it is by PCHIP, and marked.
+LEAST_POINTS, AKIMA_POINTS = 3, 4
 # Shares of the range that two curves span together: under the first a delta is marked, under the
 # second it is given only when asked for.
 LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
@@ -41,6 +41,7 @@ class Delta(NamedTuple):
 
     value: float
     overlap: float  # share of the range spanned by both curves together that both reach, 0..1
+    three_points: bool = False  # one of the curves has no more, so that both are by PCHIP
 
     @property
     def doubtful(self) -> bool:
@@ -53,6 +54,16 @@ class NoDelta(NamedTuple):
 
     reason: str
     overlap: float | None = None  # as in `Delta`, where the curves share too little
+
+
+class Pair(NamedTuple):
+    """Two curves of a metric, the second compared with the first."""
+
+    rate: Delta | NoDelta  # percent
+    quality: Delta | NoDelta  # see `bd_metric`
+    crossing: float | None  # the metric's value from which the other one needs fewer bits
+    # Of either, the rates that are off its Pareto front, and how much better another point is.
+    left_out: tuple[tuple[tuple[float, float], ...], ...]
 
 
 class Excluded(NamedTuple):
@@ -107,14 +118,16 @@ def bjontegaard(
     """Return the mean change of rate at equal quality (%), or of quality at equal rate.
 
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
-    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers.
+    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers; a front
+    of three points makes "akima" PCHIP, of both curves.
     """
     fronts = pareto_front(anchor), pareto_front(test)
     for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
         points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
-        if kept < LEAST_POINTS:
+        least = AKIMA_POINTS if form == "cubic" else LEAST_POINTS
+        if kept < least:
             return NoDelta(
-                f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the Pareto "
+                f"{whose} has {kept} of the {least} points that are needed on the Pareto "
                 f"front ({points} measured)"
             )
         if points - kept > MOST_LEFT_OUT * points:
@@ -126,26 +139,18 @@ def bjontegaard(
     axes = [(y, x) for x, y in by_rate] if what == "rate" else by_rate
     spans = [x for x, _ in axes]
     lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
-    # The ranges rise from at least four points of a front, so that none is empty.
+    # The ranges rise from at least three points of a front, so that none is empty.
     low, high = max(lows), min(highs)
     overlap = max(float((high - low) / (max(highs) - min(lows))), 0.0)
     if overlap <= 0:
         return NoDelta("the curves have no quality or rate in common", 0.0)
     if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
         return NoDelta(TOO_LITTLE_OVERLAP, overlap)
-    first, second = (area(x, y, float(low), float(high), form) for x, y in axes)
+    three = min(len(span) for span in spans) < AKIMA_POINTS
+    used: Form = "pchip" if three else form
+    first, second = (area(x, y, float(low), float(high), used) for x, y in axes)
     change = (second - first) / (high - low)
-    return Delta(float((10**change - 1) * 100 if what == "rate" else change), overlap)
-
-
-def area(x: Float64Array, y: Float64Array, low: float, high: float, form: Form) -> float:
-    """Return the integral of a curve from `low` to `high`; x and y of shape (points,), x rising."""
-    from scipy.interpolate import Akima1DInterpolator
-
-    if form == "akima":
-        return float(Akima1DInterpolator(x, y).integrate(low, high))
-    primitive = np.polyint(np.polyfit(x, y, 3))
-    return float(np.polyval(primitive, high) - np.polyval(primitive, low))
+    return Delta(float((10**change - 1) * 100 if what == "rate" else change), overlap, three)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
@@ -164,6 +169,21 @@ def bd_metric(
         return delta
     change = delta.value if measure.better == "higher" else -delta.value
     return delta._replace(value=100 * (10**change - 1) if measure.scale == "decades" else change)
+
+
+def compared(
+    anchor: Curve, test: Curve, measure: Measure, any_overlap: bool = False, form: Form = "akima"
+) -> Pair:
+    """Return all that is said of a curve beside an anchor's, arguments as of `bjontegaard`."""
+    rate = bd_rate(anchor, test, any_overlap, form=form)
+    crosses = crossing(anchor, test) if isinstance(rate, Delta) else None
+    gaps = (zip(c.bpp.tolist(), below_front(c).tolist(), strict=True) for c in (anchor, test))
+    return Pair(
+        rate,
+        bd_metric(anchor, test, measure, any_overlap, form),
+        None if crosses is None else measure.value(crosses),
+        tuple(tuple(point for point in of if not math.isnan(point[1])) for of in gaps),
+    )
 
 
 def pareto_front(curve: Curve) -> Curve:
@@ -275,59 +295,3 @@ def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curv
     values = np.concatenate([point.image_values[measure.column] for point in points])
     known = np.unique(ids[~np.isnan(values)]).tolist()
     return {image: curve_of(bpp[ids == image], values[ids == image], measure) for image in known}
-
-
-def interpolated(x: Float64Array, y: Float64Array, at: Float64Array) -> Float64Array:
-    """Return the value of each Akima curve at a place, shape (curves,); NaN beyond its ends.
-
-    H. Akima, "A New Method of Interpolation and Smooth Curve Fitting Based on Local Procedures", J.
-    ACM 17 (1970), as in scipy and in BD-rates. Two points are joined by a line.
-
-    x, y: shape (curves, points), x rising along the points. at: shape (curves,).
-
-    >>> interpolated(np.array([[0.0, 1.0]] * 2), np.array([[5.0, 7.0]] * 2), np.array([0.5, 2.0]))
-    array([ 6., nan])
-    """
-    if x.shape[1] < 2:
-        return np.where(x[:, 0] == at, y[:, 0], np.nan)
-    place = np.clip((x <= at[:, None]).sum(axis=1) - 1, 0, x.shape[1] - 2)
-    curve = np.arange(len(x))
-    share = (at - x[curve, place]) / np.diff(x)[curve, place]
-    parts = [
-        coefficient[curve, place] * share**power for power, coefficient in enumerate(cubic(x, y))
-    ]
-    inside = (x[:, 0] <= at) & (at <= x[:, -1])
-    return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
-
-
-def cubic(x: Float64Array, y: Float64Array) -> tuple[Float64Array, ...]:
-    """Return the cubic between neighbours, in powers 0 to 3 of the share of the way.
-
-    x, y: shape (curves, points), x rising along the points, of which there are two at least.
-    """
-    width = np.diff(x)
-    slope = np.diff(y) / width
-    last = slope.shape[1] - 1
-    before = 2 * slope[:, [0]] - slope[:, [min(1, last)]]
-    after = 2 * slope[:, [last]] - slope[:, [max(last - 1, 0)]]
-    slope = np.hstack([2 * before - slope[:, :1], before, slope, after, 2 * after - slope[:, -1:]])
-    turn = np.abs(np.diff(slope))
-    weight = turn[:, 2:] + turn[:, :-2]
-    known = weight > 1e-9 * weight.max(axis=1, keepdims=True)
-    tangent = np.where(
-        known,
-        (turn[:, 2:] * slope[:, 1:-2] + turn[:, :-2] * slope[:, 2:-1]) / np.where(known, weight, 1),
-        0.5 * (slope[:, 3:] + slope[:, :-3]),
-    )
-    left, right = width * tangent[:, :-1], width * tangent[:, 1:]
-    rise = np.diff(y)
-    return y[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise
-
-
-def integral(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
-    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
-    width = np.diff(x)
-    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    terms = enumerate(cubic(x, y), 1)
-    parts = [coefficient * share**power / power for power, coefficient in terms]
-    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Setting
-from benchmark.compare.curves import LEAST_POINTS, integral, interpolated, qualities
+from benchmark.compare.curves import AKIMA_POINTS, LEAST_POINTS, qualities
+from benchmark.compare.interpolation import Form, integral, interpolated
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
@@ -308,25 +309,29 @@ def bd_rates(
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
-    for kind in range(len(kinds)):
+    form: Form = "akima"  # that of the first weighting for all, lest the two be mixed
+    for kind in [kind_of[0], *(kind for kind in range(len(kinds)) if kind != kind_of[0])]:
         alike = kind_of == kind
         first, second = (
             _cut(ResampledCurve(*(axis[alike][:, mask[alike][0]] for axis in curve)), cut)
             for curve, mask in zip(ordered, masks, strict=True)
         )
-        if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
-            rates[alike] = _bd_rates(first, second)
+        points = min(first.quality.shape[1], second.quality.shape[1])
+        if kind == kind_of[0] and points < AKIMA_POINTS:
+            form = "pchip"
+        if points >= (LEAST_POINTS if form == "pchip" else AKIMA_POINTS):
+            rates[alike] = _bd_rates(first, second, form)
     return rates
 
 
-def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve, form: Form) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
     first, second = (
-        integral(curve.quality, curve.log_rate, high) - integral(curve.quality, curve.log_rate, low)
-        for curve in (anchor, test)
+        integral(*axes, high, form) - integral(*axes, low, form)
+        for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
     )
     return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
 

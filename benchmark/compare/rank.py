@@ -15,7 +15,8 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.curves import Curve, interpolated
+from benchmark.compare.curves import Curve
+from benchmark.compare.interpolation import interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of

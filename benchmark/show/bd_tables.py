@@ -18,6 +18,7 @@ from benchmark.system.text import listed as counted_list
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 LONGEST_LIST = 6  # labels in one note
+THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no more
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 
 
@@ -103,6 +104,7 @@ def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -
     if rate is None:
         return None
     text = f"{rate.value:+z.1f}" if rate.value else "0"
+    text += THREE_POINTS if rate.three_points else ""
     if intervals:
         text = f"{text} {_ends(rank.intervals[place])}".rstrip()
     elif not rate.doubtful and any(of.doubtful for of in map(delta, ranks) if of):
@@ -146,7 +148,7 @@ def bd_overview(
     def cell(column: str, label: str) -> str | None:
         if (c := known.get((label, column))) is None:
             return None
-        return f"{_delta(c.rate)} {_ends(c.rate_interval)}".rstrip()
+        return f"{delta_text(c.rate)} {_ends(c.rate_interval)}".rstrip()
 
     labels = list(dict.fromkeys(comparison.label for comparison in comparisons))
     columns = [Column("codec", str)]
@@ -181,7 +183,7 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         if isinstance(c.quality, NoDelta):
             return None
         unit = " %" if of_column[c.column].scale == "decades" else ""
-        return f"{_delta(c.quality, '+.4g')}{unit}"
+        return f"{delta_text(c.quality, '+.4g')}{unit}"
 
     def count(of: ImagesDelta | NoDelta) -> str:
         if isinstance(of, NoDelta):
@@ -195,7 +197,7 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         Column("", "anchor", key="anchor"),
         Column("", lambda c: up_to_bpp, key="up_to_bpp"),
         Column("remark", _remark),
-        Column("BD-rate (%)", "rate", _delta),
+        Column("BD-rate (%)", "rate", delta_text),
         Column("", "rate.value", key="bd_rate_percent"),
         Column(f"{PERCENT} interval", "rate_interval", _ends),
         Column("", "rate_interval.low", key="bd_rate_low_percent"),
@@ -216,6 +218,7 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         Column("", "quality.value", key="bd_metric"),
         Column("", "quality.overlap", key="bd_metric_overlap"),
         Column("overlap (%)", "rate.overlap", lambda share: f"{100 * share:.0f}"),
+        Column("", "rate.three_points", key="three_points"),
         Column("", "few", key="few"),
         Column("", lambda c: _off_front(c, "; "), key="points_left_out"),
         Column("", "rate.reason", key="reason"),
@@ -294,7 +297,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     ]
     for panel in panels:
         name, column = f"BD-rate, {short_name(panel.measure)} (%)", panel.measure.column
-        columns.append(Column(name, column, partial(_delta, form="+.1f")))
+        columns.append(Column(name, column, partial(delta_text, form="+.1f")))
     against = next((curve.system.name for curve in anchors if curve), anchor)
     notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
@@ -311,11 +314,16 @@ def _ends(interval: Interval | tuple[float, float] | None) -> str:
     return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
 
 
-def _delta(delta: Delta | NoDelta, form: str = "+.2f") -> str:
+def delta_text(delta: Delta | NoDelta, form: str = "+.2f") -> str:
+    """Return a delta with its marks: of little overlap, of a curve of three points.
+
+    >>> delta_text(Delta(3.21, 0.4, three_points=True)), delta_text(NoDelta("no curve"))
+    ('+3.21† (3 points)', '–')
+    """
     if isinstance(delta, NoDelta):
         return NOTHING
-    mark = DOUBTFUL if delta.doubtful else ""
-    return f"{delta.value:{form}}{mark}"
+    marks = DOUBTFUL if delta.doubtful else ""
+    return f"{delta.value:{form}}{marks}{THREE_POINTS if delta.three_points else ''}"
 
 
 def compare_all(

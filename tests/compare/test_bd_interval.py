@@ -184,8 +184,35 @@ def test_pooled_rates_have_no_interval_since_curves_average_by_image():
     assert result.images_rate.interval is not None
 
 
-@pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
-def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
+@pytest.mark.parametrize("up_to_bpp", [None, 0.9])
+def test_curves_of_three_points_have_the_bd_rates_of_the_package(up_to_bpp):
+    anchor, test = drawn(3, 1), drawn(6, 2)
+    anchor.log_rate[:, anchor.log_rate[0].argmax()] = -0.06  # below the cut in every weighting
+    for first, second in ((anchor, test), (test, anchor)):
+        compared = 0
+        for place, value in enumerate(bd_rates(first, second, up_to_bpp).tolist()):
+            one, other = (
+                cut(Curve(10 ** curve.log_rate[place], curve.quality[place]), up_to_bpp)
+                for curve in (first, second)
+            )
+            expected = bd_rate(one, other, any_overlap=True)
+            if isinstance(expected, Delta):
+                assert expected.three_points
+                assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-9)
+                compared += 1
+        assert compared > 20
+
+
+def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_four():
+    whole = ResampledCurve(np.log10([[0.1, 0.2, 0.4, 0.8]] * 2), np.array([[28.0, 31, 34, 37]] * 2))
+    whole.quality[1, 2] = 30
+    rates = bd_rates(whole, whole)
+    assert rates[0] == 0
+    assert np.isnan(rates[1])
+
+
+@pytest.mark.parametrize(("points", "computed"), [(2, False), (3, True)])
+def test_three_points_are_enough_for_a_curve_and_two_are_not(points, computed):
     for both in ((drawn(points, 1), drawn(4, 2)), (drawn(4, 2), drawn(points, 1))):
         assert (~np.isnan(bd_rates(*both))).any() == computed
 

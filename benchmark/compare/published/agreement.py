@@ -12,12 +12,12 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import (
+    AKIMA_POINTS,
     LEAST_POINTS,
     Curve,
     Delta,
     NoDelta,
     bd_metric,
-    bd_rate,
     curve_of,
 )
 from benchmark.compare.panel import SystemCurve, measured_panel
@@ -150,7 +150,7 @@ def _compare(
         f"ours are {', '.join(caveats)}": bool(caveats),
         "ours are other weights": any(facts.published_version not in e.version for e in editions),
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
-        f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
+        f"{len(curve.points)} published points are too few": len(curve.points) < AKIMA_POINTS,
         "no complete point is measured": mine is None,
     }
     key = label, curve.name, measure.column
@@ -203,25 +203,21 @@ def contradictions(
         system, variant = curve.system.published[0]
         groups.setdefault((system, "" if system in PROGRAMS else variant), []).append(curve)
     result = []
+
+    def apart(first: SystemCurve, other: SystemCurve) -> Delta | NoDelta:
+        return bd_metric(first.rates(measure), other.rates(measure), measure)
+
     for first, *others in groups.values():
         source = first.points[0].source
         far = [
             other
             for other in others
             if other.points[0].source != source
-            and isinstance(delta := apart(measure, first, other)[1], Delta)
+            and isinstance(delta := apart(first, other), Delta)
             and abs(delta.value) > TOLERANCE_DB
         ]
         result += [(measure, [first, *far])] if far else []
     return result
-
-
-def apart(
-    measure: Measure, first: SystemCurve, other: SystemCurve
-) -> tuple[Delta | NoDelta, Delta | NoDelta]:
-    """Return BD-rate and BD-metric of a curve against the first, by Akima's method."""
-    rates = first.rates(measure), other.rates(measure)
-    return bd_rate(*rates, any_overlap=True), bd_metric(*rates, measure, any_overlap=True)
 
 
 class Finding(NamedTuple):

@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import phrases
-from benchmark.show.bd_tables import bd_records, rate_table
+from benchmark.show.bd_tables import THREE_POINTS, bd_records, rate_table
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
 
@@ -27,6 +27,7 @@ class Bar(NamedTuple):
     curve: SystemCurve
     value: float
     interval: Interval | None
+    three_points: bool = False  # of the curve or the anchor's
 
     @property
     def outer(self) -> float:
@@ -98,7 +99,7 @@ def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[
         elif not curve.measured and other is not None:
             delta = bd_rate(other.rates(measure), curve.rates(measure))
         if isinstance(delta, Delta):
-            result[curve.name] = Bar(curve, delta.value, interval)
+            result[curve.name] = Bar(curve, delta.value, interval, delta.three_points)
     return result
 
 
@@ -114,7 +115,8 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
         saves = bar.value < 0
         axes.annotate(
-            f"{bar.value:+.1f}".replace("-", "−"), (bar.outer, row), (-2 if saves else 2, 0),
+            f"{bar.value:+.1f}{THREE_POINTS if bar.three_points else ''}".replace("-", "−"),
+            (bar.outer, row), (-2 if saves else 2, 0),
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,
         )  # fmt: skip

@@ -7,6 +7,7 @@ from benchmark.option import (
     ALL_ROWS,
     ALLOW_FEW,
     ANCHOR,
+    ANY_OVERLAP,
     COMPARED,
     DRAWING,
     MANNER,
@@ -58,11 +59,7 @@ class ReportRequest:
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the caption names them."
     )
-    any_overlap: bool = option(
-        False,
-        MANNER,
-        "Also give BD-rates of curves that share less than a third of what they span.",
-    )
+    any_overlap: bool = option(False, MANNER, ANY_OVERLAP)
     out: Path | None = option(
         None,
         TARGET,

@@ -118,3 +118,27 @@ def test_curves_apart_have_no_number_but_a_reason(tmp_path):
     done = bench("bd", tmp_path / "a.csv", tmp_path / "b.csv")
     assert done.returncode == 0, done.stderr
     assert "no BD-rate" in done.stdout
+
+
+def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
+    curves = {
+        "a": "bpp,psnr\n.1,28\n.2,31\n.4,34\n.8,37\n1.2,39\n",
+        "crossing": "bpp,psnr\n.1,29\n.2,31.5\n.4,31.2\n.5,33.9\n.8,36.2\n1.2,38\n",
+        "above": "bpp,psnr\n1.1,38.7\n1.3,39.3\n1.6,41\n2,44\n",
+        "three": "bpp,psnr\n.1,29\n.2,32\n.8,37\n",
+    }
+    for name, text in curves.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+
+    def said(verb, name, *more):
+        done = bench(*verb, tmp_path / "a.csv", tmp_path / f"{name}.csv", *more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for verb in (("bd",), ("published", "compare")):
+        crossing = said(verb, "crossing")
+        assert "the curves cross at 32.33" in crossing
+        assert "crossing is below its own Pareto front, and left out, at 0.4 bpp by 0.3" in crossing
+        assert "share less than a third" in said(verb, "above")
+        assert "-0.78†" in said(verb, "above", "--any-overlap")
+        assert "(3 points)" in said(verb, "three")

@@ -1,0 +1,106 @@
+"""Tables of curves compared in pairs, by one rule: those of `bench bd` and `published compare`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmark.compare.curves import Curve, Delta, NoDelta, Pair, compared
+from benchmark.compare.interpolation import Form
+from benchmark.compare.panel import SystemCurve
+from benchmark.metrics.measure import Measure
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_text
+from benchmark.show.table import Column, Table
+
+FORMS: tuple[Form, ...] = ("akima", "cubic")
+DELTAS = (
+    Column("BD-rate (%)", "pair.rate", delta_text),
+    Column("BD-metric", "pair.quality", lambda delta: delta_text(delta, "+.3f")),
+    Column("overlap", "pair.rate.overlap", ".0%"),
+)
+FORM_COLUMNS = (Column("metric", "measure.label"), Column("form"), *DELTAS)
+APART_COLUMNS = (
+    Column("metric", "measure.label"),
+    Column("curve", "curve.system.name"),
+    Column("source", lambda row: row["curve"].points[0].source),
+    Column("protocol", lambda row: row["curve"].points[0].protocol),
+    Column("points", lambda row: len(row["curve"].points), "d"),
+    *DELTAS,
+)
+APART_NOTE = "By Akima's method, against the first curve of each group; no two are averaged."
+
+
+def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
+    """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
+
+    names: of the anchor and of the other curve.
+    """
+    if isinstance(pair.rate, NoDelta):
+        hint = " (--any-overlap gives a number)" if pair.rate.overlap else ""
+        yield f"no BD-rate, since {pair.rate.reason}{hint}"
+        return
+    if pair.crossing is not None:
+        yield f"the curves cross at {pair.crossing:.4g}"
+    for name, points in zip(names, pair.left_out, strict=True):
+        if points:
+            rates = ", ".join(f"{bpp:.4g} bpp by {below:.3g}" for bpp, below in points)
+            yield f"{name} is below its own Pareto front, and left out, at {rates}"
+
+
+def by_form(
+    measure: Measure,
+    anchor: Curve,
+    test: Curve,
+    names: tuple[str, str],
+    any_overlap: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each form of interpolation: PCHIP alone where a curve has three points."""
+    for form in FORMS:
+        pair = compared(anchor, test, measure, any_overlap, form)
+        three = isinstance(pair.rate, Delta) and pair.rate.three_points
+        sentences = [*remarks(pair, names)]
+        used = "pchip" if three else form
+        yield {"measure": measure, "form": used, "pair": pair, "remarks": sentences}
+        if three:
+            return
+
+
+def form_records(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `by_form` as JSON values."""
+    for row in rows:
+        pair: Pair = row["pair"]
+        yield {
+            "metric": row["measure"].label,
+            "form": row["form"],
+            "bd_rate_percent": getattr(pair.rate, "value", None),
+            "bd_metric": getattr(pair.quality, "value", None),
+            "overlap": pair.rate.overlap,
+            "crossing": pair.crossing,
+            "note": "; ".join(row["remarks"]),
+        }
+
+
+def form_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table of the rows of `by_form`, each remark a note."""
+    sentences = [f"{row['measure'].label}: {text}." for row in rows for text in row["remarks"]]
+    return Table.of(FORM_COLUMNS, rows, (*dict.fromkeys(sentences), *_doubt(rows)))
+
+
+def apart_table(
+    groups: Sequence[tuple[Measure, Sequence[SystemCurve]]], any_overlap: bool
+) -> Table:
+    """Return a row for each curve, with its distance from the first of its group."""
+    rows: list[dict[str, Any]] = []
+    notes = [APART_NOTE]
+    for measure, (first, *others) in groups:
+        rows.append({"measure": measure, "curve": first})
+        for curve in others:
+            pair = compared(first.rates(measure), curve.rates(measure), measure, any_overlap)
+            rows.append({"measure": measure, "curve": curve, "pair": pair})
+            sentences = remarks(pair, (first.system.name, curve.system.name))
+            notes += [f"{curve.system.name}, {measure.label}: {text}." for text in sentences]
+    return Table.of(APART_COLUMNS, rows, (*notes, *_doubt(rows)))
+
+
+def _doubt(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    rates = [row["pair"].rate for row in rows if "pair" in row]
+    doubtful = any(isinstance(rate, Delta) and rate.doubtful for rate in rates)
+    return [DOUBTFUL_NOTE] if doubtful else []
