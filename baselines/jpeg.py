@@ -192,7 +192,7 @@ class MozJPEG(JPEGCodec):
     name = "mozjpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 85))
     facts = Facts(
-        "mozjpeg", kind="standard", colour="#882255", marker="h", memory=Memory(20, 0, torch=False),
+        "mozjpeg", kind="standard", colour="#882255", marker="<", memory=Memory(20, 0, torch=False),
         typical=(Typical("quality", ((5, 0.25), (90, 0.6))),),
     )  # fmt: skip
 

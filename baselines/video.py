@@ -72,7 +72,7 @@ class AVIF(IntraCodec):
         seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 12), (34, 9), (60, 4)))
         return Facts(
             f"AVIF speed {speed}", kind="standard", colour="#117733",
-            marker="*" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
+            marker="h" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
             titled=("speed",), memory=Memory(220, 0, torch=False),
             typical=(Typical("crf", seconds),),
         )  # fmt: skip

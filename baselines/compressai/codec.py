@@ -153,7 +153,8 @@ class CompressAI(ZooCodec):
             return replace(facts, title=title, colour=colour, marker=marker, published=points)
         if metric == "ms-ssim":
             points = (("Hyperprior", "CompressAI ms-ssim"),)
-            return replace(facts, title="Hyperprior MS-SSIM", published=points, titled=("metric",))
+            title = "Hyperprior MS-SSIM"
+            return replace(facts, title=title, marker="x", published=points, titled=("metric",))
         facts = replace(facts, group="Trained for distortion")
         if options.get("weights") == "matched":
             return replace(facts,

@@ -230,7 +230,7 @@ def declared_marker(label: str) -> str:
     """Return the marker that the facts of a variant have; empty if they have none.
 
     >>> declared_marker("avif:speed=2"), declared_marker("./mine.py:Mine")
-    ('*', '')
+    ('h', '')
     """
     return facts_of(_spec(label)).marker
 

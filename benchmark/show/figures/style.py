@@ -9,13 +9,15 @@ from contextlib import chdir, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
+from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
 from benchmark.spec import split_unescaped
+
+_T = TypeVar("_T")
 
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
@@ -29,10 +31,10 @@ PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, LINE_GREY = "#555555", "#777777"
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
-SHADES = 3  # of a codec's colour, for its variants
+SHADES = (0.35, 0.475, 0.6)  # shares of white or black in colours of a codec's variants
 COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
-SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
+SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "H")
 
 WIDTHS: Mapping[str, float] = {"column": 3.25, "page": 6.875}  # inches, of CVPR's pages
 FORMATS = ("pdf", "png", "svg")
@@ -236,45 +238,47 @@ def families() -> dict[str, Style]:
     return {family(s.label): Style(s.colour, s.marker) for s in SYSTEMS if s.colour}
 
 
+@cache
+def _known() -> dict[str, Style]:
+    """Return the styles of the table `SYSTEMS` by label."""
+    from benchmark.rows.systems import SYSTEMS
+
+    result = {s.label: Style(s.colour, s.marker) for s in SYSTEMS if s.colour}
+    for system in SYSTEMS:
+        result.setdefault(system.label, _first_apart(system.label, result.values()))
+    return result
+
+
 def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a style for each label, no two the same.
 
-    The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
-    variants have a shade of the colour and another marker, which their facts may have, and differ
-    from others in greyscale, too; unknown codecs get the spare colours and markers by alphabet.
+    A style follows from the label alone, whatever other codecs are there: that of the table
+    `SYSTEMS`; a shade of its codec's colour and another marker for other variants; a colour and
+    marker by a checksum of the name for unknown codecs. Only of two that this gives the very same
+    style, the second by alphabet has its next choice.
     """
     from matplotlib.colors import to_hex
 
-    from benchmark.rows.systems import OWN as OWN_CODEC
-    from benchmark.rows.systems import declared_marker, family, plainness
-
-    known = families()
-
-    def place(label: str) -> tuple[bool, str, int, str]:
-        own = family(label)  # ours first: its variants look the same whoever else is there
-        return own != OWN_CODEC, own, plainness(label), label
-
-    ordered = sorted(set(labels), key=place)
-    unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in known]
-    spare = map(Style, cycle(SPARE_COLOURS), cycle(SPARE_MARKERS))
-    bases = known | dict(zip(unknown, spare, strict=False))
+    known = _known()
     result: dict[str, Style] = {}
-    for label in ordered:
-        own = family(label)
-        siblings = sum(family(other) == own for other in result)
-        # The style of a known system stays free where only other variants of it are there.
-        kept = own in known and plainness(label) > 0 and bases[own] not in result.values()
-        number = siblings + kept
-        taken = [*(known.values() if number else ()), *result.values()]
-        first = declared_marker(label)
-        if own in known and first in ("", known[own].marker):  # the same in every figure
-            first = SPARE_MARKERS[sum(label.encode()) % len(SPARE_MARKERS)]
-        tried = [shade for shade in _shades(bases[own], number, first) if shade not in taken]
-        apart = (style for style in tried if not number or _is_apart(style, taken))
-        result[label] = next(apart, tried[0])
+    for label in sorted(set(labels)):
+        result[label] = known.get(label) or _first_apart(label, known.values(), result.values())
     for label, colour in by_label(look().colour, result).items():
         result[label] = result[label]._replace(colour=to_hex(colour))
     return result
+
+
+def _first_apart(label: str, known: Iterable[Style], others: Iterable[Style] = ()) -> Style:
+    """Return a label's first choice that is none of `known` or `others`.
+
+    Variants of codecs that have a style are apart from `known`, where that can be.
+    """
+    from benchmark.rows.systems import family
+
+    known, every = [*known], [*_choices(label)]
+    free = [style for style in every if style not in {*known, *others}] or every
+    apart = (style for style in free if _is_apart(style, known))
+    return next(apart, free[0]) if family(label) in families() else free[0]
 
 
 def _is_apart(style: Style, others: Iterable[Style]) -> bool:
@@ -283,18 +287,34 @@ def _is_apart(style: Style, others: Iterable[Style]) -> bool:
     return all(abs(other - lightness(style.colour)) >= LEAST_LIGHTNESS for other in same)
 
 
-def _shades(base: Style, number: int, first: str) -> Iterator[Style]:
-    """Yield styles for variant `number` of a system (0: the plain one), marker `first` first."""
-    if number == 0:
-        yield base
-    markers = [marker for marker in SPARE_MARKERS if marker != base.marker]
-    target = 255 if sum(_channels(base.colour)) < 3 * 128 else 0  # dark colours become lighter
-    shares = [0.35 + 0.125 * ((max(number, 1) + k - 1) % SHADES) for k in range(SHADES)]
-    shades = [mixed(base.colour, target, share) for share in shares]
-    if first not in ("", base.marker):
-        yield from (Style(shade, first) for shade in shades)
-    places = range(number - 1, number - 1 + len(markers))  # another marker before another shade
-    yield from (Style(shade, markers[at % len(markers)]) for shade in shades for at in places)
+def _choices(label: str) -> Iterator[Style]:
+    """Yield the styles that a label without one in the table may have, its first choice first."""
+    from benchmark.rows.systems import declared_marker, family, plainness
+
+    own, number = family(label), crc32(label.encode())
+    base, first = families().get(own), declared_marker(label)
+    markers = _from(SPARE_MARKERS, number // len(SHADES))
+    colours = [*_from(SPARE_COLOURS, crc32(own.encode()))] if base is None else [base.colour]
+    if base is not None:
+        if not plainness(label):
+            yield base
+        markers = [marker for marker in markers if marker != base.marker]
+        markers = [first] * (first not in ("", base.marker)) + markers
+    if base is not None or plainness(label):
+        target = 255 if sum(_channels(colours[0])) < 3 * 128 else 0  # dark colours become lighter
+        shares = SHADES if first else _from(SHADES, number)
+        less = 0.0 if base else 0.225  # colours of unknown codecs are light enough
+        shares = [share - less for share in shares]
+        colours = [mixed(colour, target, share) for colour in colours for share in shares]
+    if first in markers:  # another shade before another marker
+        yield from (Style(colour, first) for colour in colours)
+    yield from (Style(colour, marker) for colour in colours for marker in markers)
+
+
+def _from(values: Sequence[_T], number: int) -> list[_T]:
+    """Return the values from place `number` on, then those before it."""
+    at = number % len(values)
+    return [*values[at:], *values[:at]]
 
 
 def line(

@@ -10,22 +10,25 @@ page.svg = (tag, attributes = {}, ...children) => {
   return made;
 };
 
-// Corners of matplotlib's markers on a circle of radius 1, as [how many, turned by, inner radius].
+// Corners of one of the alike parts of a star, a plus and a thin cross: [radius, turned by].
+page.star = [[1.35, 0], [0.6, 36]];
+page.plus = [[1.05, -18.4], [1.05, 18.4], [0.47, 45]];
+page.cross = [[1.05, -8], [1.05, 8], [0.2, 45]];
+
+// Matplotlib's markers on a circle of radius 1, as [alike parts, turned by, corners of a part].
 page.corners = {
-  o: [24, 0], s: [4, 45], D: [4, 0], d: [4, 0], h: [6, 0], H: [6, 30], 8: [8, 22.5], p: [5, 0], "*": [5, 0, 0.45],
-  "^": [3, 0], v: [3, 180], "<": [3, -90], ">": [3, 90], P: [4, 0, 0.5], X: [4, 45, 0.5], x: [4, 45, 0.12],
+  o: [24, 0], s: [4, 45], D: [4, 0], d: [4, 0], h: [6, 0], H: [6, 30], 8: [8, 22.5], p: [5, 0], "*": [5, 0, page.star],
+  "^": [3, 0], v: [3, 180], "<": [3, -90], ">": [3, 90], P: [4, 0, page.plus], X: [4, 45, page.plus], x: [4, 45, page.cross],
 };
 
 // A marker, filled or open.
 page.marker = (marker, x, y, colour, filled, size = 4.6) => {
-  const [count, turn, inner] = page.corners[marker];
-  const radius = marker === "*" ? 1.35 * size : size;
+  const [count, turn, part = [[1, 0]]] = page.corners[marker];
   const flat = marker === "d" ? 0.6 : 1;
-  const steps = inner ? 2 * count : count;
-  const points = Array.from({ length: steps }, (_, step) => {
-    const reach = inner && step % 2 ? radius * inner : radius;
-    const angle = ((turn + (360 * step) / steps) * Math.PI) / 180;
-    return `${(x + flat * reach * Math.sin(angle)).toFixed(2)},${(y - reach * Math.cos(angle)).toFixed(2)}`;
+  const corners = Array.from({ length: count }, (_, step) => part.map(([reach, by]) => [reach, turn + by + (360 * step) / count]));
+  const points = corners.flat().map(([reach, degrees]) => {
+    const angle = (degrees * Math.PI) / 180;
+    return `${(x + flat * size * reach * Math.sin(angle)).toFixed(2)},${(y - size * reach * Math.cos(angle)).toFixed(2)}`;
   }).join(" ");
   return page.svg("polygon", {
     class: "point", points, fill: filled ? colour : page.ink("--page"), stroke: colour, "stroke-width": 1.3,
