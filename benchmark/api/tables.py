@@ -213,15 +213,17 @@ def rank(
     budget : {"image", "set"}
         Whether each image has the rate or value, or all images together with one setting.
     common, allow_few : bool
-        Average over the images that all codecs reach; as in `summary`.
+        Compare on the images that all codecs reach, not on those that most do; as in `summary`.
 
     Returns
     -------
     DataFrame
-        One row per target (``at``) and codec variant. ``rank`` is missing where not all images
-        reach the target (``images_reached`` of ``images``). ``bpp`` and metrics are means over
-        images with their 95 % intervals; seconds are of an image, measured here, or typical ones
-        per megapixel, as the codec declares. What is not known is NaN.
+        One row per target (``at``) and codec variant. ``rank`` is missing where not all ``images``
+        that are compared reach the target (``images_reached`` do). ``bpp`` and metrics are means
+        over images with their 95 % intervals; ``to_best`` is the difference from the best codec,
+        at a rate of the first metric, else of the rate in percent, with its interval over images in
+        pairs and ``images_better``, those in which this codec is better. Seconds are of an image,
+        measured here, or typical ones per megapixel, as declared. What is not known is NaN.
     """
     names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
     targets = [parse_target(text) for text in texts]

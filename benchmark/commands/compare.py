@@ -39,8 +39,9 @@ def rank(
 ) -> None:
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
 
-    Means are over images, with 95 % intervals. A codec that does not reach the value in all images
-    is not ranked, but counted. With --budget set the bytes of all images count together.
+    Codecs are compared on the images that most of them reach the value in; those left out are
+    named. The difference from the best codec has a 95 % interval over images in pairs. With
+    --budget set the bytes of all images count together.
 
     Examples:
       bench rank --at bpp=.3
@@ -178,10 +179,9 @@ def match(
       bench match ours jpeg
       bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
     """
-    from benchmark.commands.compare_tables import match_table
+    from benchmark.commands.compare_tables import image_names, match_table
     from benchmark.compare.match import matches, parse_tolerance
     from benchmark.metrics.measure import Measure
-    from benchmark.rows.comparable import image_numbers
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import read_one
 
@@ -194,8 +194,7 @@ def match(
     facts = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
     table = match_table(matched, Measure.named(metric), allowed, stored)
     output.print_comparison(as_json, {**facts, "matches": records}, table, csv_file, records)
-    images = stored.table["image"].to_list()
-    names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
+    names = image_names(stored)
     output.write_csv(pairs_file, [pair for of in matched for pair in of.pair_records(names)])
 
 

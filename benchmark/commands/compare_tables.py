@@ -6,23 +6,24 @@ from functools import partial
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.compare.match import Average, Match, Tolerance
-from benchmark.compare.rank import Estimate, Ranked, Target
+from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
+from benchmark.rows.comparable import image_numbers
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.show.means import chosen_notes
 from benchmark.show.report.gaps import gone_sentences
-from benchmark.show.table import NOTHING, Column, Table, decimals
-from benchmark.system.text import counted
+from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
+from benchmark.system.text import counted, listed
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 SECONDS = {
-    "encode (s)": "encode_seconds",
-    "decode (s)": "decode_seconds",
-    "typical (s/Mpx)": "typical_seconds",
+    "encode": "encode_seconds",
+    "decode": "decode_seconds",
+    "typical, a Mpx": "typical_seconds",
 }
 
 
@@ -33,48 +34,83 @@ def rank_table(
     budget: str,
 ) -> Table:
     """Return a row for each codec that is ranked at a target; notes on the others."""
+    names = image_names(stored)
     rows, notes = list[Ranked](), list[str]()
     for target, ranked in ranks.items():
-        rows += [codec for codec in ranked if codec.rank is not None]
-        short = [
-            f"{codec.label} ({codec.reached} of {codec.images} images)"
-            for codec in ranked
-            if codec.rank is None and codec.images
-        ]
-        if short:
-            notes.append(f"Not ranked at {target}, which not all images reach: {', '.join(short)}.")
-        if without := [codec.label for codec in ranked if not codec.images]:
+        best = [codec for codec in ranked if codec.rank is not None]
+        rows += best
+        if len(best) > 1 and best[1].to_best:
+            better = _better(best[1], " of ")
+            notes.append(
+                f"At {target} {best[0].label} is the best; {best[1].label} differs by "
+                f"{_to_best(measures[0], best[1])}"
+                + (f" and is better on {better} images." if better else ".")
+            )
+        if out := sorted({names[number] for codec in best for number in codec.short}):
+            whose = listed([codec.label for codec in best if codec.short])
+            notes.append(
+                f"At {target} {best[0].images} of {counted(len(names), 'image')} are compared: "
+                f"{listed(out)} {'is' if len(out) == 1 else 'are'} not reached by {whose}."
+            )
+        if short := [
+            _short(codec, names) for codec in ranked if codec.rank is None and codec.short
+        ]:
+            notes.append(f"Not ranked at {target}: {'; '.join(short)}.")
+        if without := [codec.label for codec in ranked if codec.rank is None and not codec.short]:
             notes.append(f"Without a curve for {target}: {', '.join(without)}.")
-    images = max((codec.images for ranked in ranks.values() for codec in ranked), default=0)
+    at = listed([str(target) for target in ranks], len(ranks))
     whose = "over all pixels of the set" if budget == "set" else "of each image"
-    first = (
-        f"{stored.name}, {counted(images, 'image')}: bpp {whose}; values interpolated, with "
-        f"{PERCENT} intervals over images. Seconds are of an image, measured here; typical ones, "
-        "to encode and decode on one core, are what the codec declares."
+    notes.append(
+        f"{stored.name}, {counted(stored.summary.images, 'image')}, at {at}, bpp {whose}: means of "
+        f"interpolated values. To the best: mean difference with its {PERCENT} interval over "
+        "images in pairs. Typical: seconds to encode and decode on one core, as declared."
     )
     columns = [
-        Column("at", lambda codec: str(codec.target)),
+        *([Column("at", lambda codec: str(codec.target))] if len(ranks) > 1 else []),
         Column("rank", lambda codec: str(codec.rank)),
         Column("codec", "label"),
-        Column("bpp", "bpp", partial(_estimate, ".3f")),
+    ]
+    if any(target.name != RATE for target in ranks):
+        columns.append(Column("bpp", "bpp.value", ".3f"))
+    columns += [
+        Column(m.label, f"values.{m.column}.value", f".{decimals(m.label)}f") for m in measures
     ]
     columns += [
-        Column(m.label, f"values.{m.column}", partial(_estimate, f".{decimals(m.label)}f"))
-        for m in measures
+        Column("to the best", partial(_to_best, measures[0]), str),
+        Column("better on", _better, str),
+        *(Column(name, field, seconds_text) for name, field in SECONDS.items()),
     ]
-    columns += [Column(name, field, _seconds) for name, field in SECONDS.items()]
     labels = (codec.label for ranked in ranks.values() for codec in ranked)
-    return Table.of(columns, rows, (first, *notes, *_remarks(stored, labels))).filled()
+    return Table.of(columns, rows, (*notes, *_remarks(stored, labels))).filled()
 
 
-def _estimate(form: str, estimate: Estimate) -> str:
-    ends = estimate.interval
-    interval = f" [{ends.low:{form}}, {ends.high:{form}}]" if ends else ""
-    return f"{estimate.value:{form}}{interval}"
+def _to_best(ranks: Measure, codec: Ranked) -> str | None:
+    if codec.to_best is None:
+        return None
+    form, end = (f"+.{decimals(ranks.label)}f", "") if codec.target.name == RATE else ("+.1f", " %")
+    change, ends, _ = codec.to_best
+    return f"{change:{form}}{end}" + (f" [{ends.low:{form}}, {ends.high:{form}}]" if ends else "")
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+def _better(codec: Ranked, of: str = "/") -> str | None:
+    better = codec.to_best and codec.to_best.better
+    return None if better is None else f"{better}{of}{codec.images}"
+
+
+def _short(codec: Ranked, names: Mapping[int, str]) -> str:
+    """Return where a codec does not reach its target, and the targets that it does everywhere."""
+    span = ""
+    if codec.span:
+        low, high = codec.span
+        span = f"; everywhere at {codec.target.name}={low:.3g} to {high:.3g}"
+    missed = listed(sorted(names[number] for number in codec.short))
+    return f"{codec.label} (not reached in {missed}{span})"
+
+
+def image_names(stored: DatasetResults) -> dict[int, str]:
+    """Return the names of images by the numbers that points have them under."""
+    names = stored.table["image"].to_list()
+    return dict(zip(image_numbers(stored.table).tolist(), names, strict=True))
 
 
 def families(

@@ -2,12 +2,13 @@
 
 The Pareto front of each image is interpolated as in BD-rates, and the means are over images. With a
 budget of the whole set, as in the challenges of CLIC, all bytes count together: means are
-interpolated over the pooled rate of the settings. Nothing is extrapolated: a codec is ranked where
-all images reach the value.
+interpolated over the pooled rate of the settings. Nothing is extrapolated: codecs are ranked on the
+images that most of them reach the value in, and one that does not in all of these is not ranked.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from benchmark.measure.estimate import interpolated as typical_at
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import SECONDS, Point, Summary
+from benchmark.system.text import counted
 
 RATE = "bpp"
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
@@ -51,16 +53,27 @@ class Estimate(NamedTuple):
     interval: Interval | None
 
 
+class Paired(NamedTuple):
+    """The difference of a codec from the best one, over the same images."""
+
+    change: float  # of the mean: at a rate in the metric's units, else of the rate in percent
+    interval: Interval | None  # of the images in pairs; None for one image
+    better: int | None  # images in which the codec is better than the best one, None for a set
+
+
 class Ranked(NamedTuple):
     """A codec variant at a target."""
 
     target: Target
     label: str
     rank: int | None  # from 1 on; None where it is not ranked
-    images: int  # of its curve; 0 without one
+    images: int  # that are compared; 0 without a curve
     reached: int  # of these, the images whose curves reach the target
     bpp: Estimate | None = None
     values: Mapping[str, Estimate] = {}  # by metric column
+    to_best: Paired | None = None  # None for the best one, and where it is not ranked
+    short: tuple[int, ...] = ()  # images of its curve that do not reach the target
+    span: tuple[float, float] | None = None  # rates or values that all images of its curve reach
     encode_seconds: float | None = None
     decode_seconds: float | None = None
     typical_seconds: float | None = None  # of both, a megapixel on one core, as the codec declares
@@ -78,6 +91,9 @@ class Ranked(NamedTuple):
         for name, mean in {RATE: self.bpp, **{c: self.values.get(c) for c in columns}}.items():
             low, high = (mean and mean.interval) or (None, None)
             record |= {name: mean and mean.value, f"{name}_low": low, f"{name}_high": high}
+        change, ends, better = self.to_best or (None, None, None)
+        record |= {"to_best": change, "to_best_low": ends and ends.low}
+        record |= {"to_best_high": ends and ends.high, "images_better": better}
         seconds = dict(zip(SECONDS, (self.encode_seconds, self.decode_seconds), strict=True))
         return {**record, **seconds, "typical_seconds_per_megapixel": self.typical_seconds}
 
@@ -107,11 +123,11 @@ def rank_at(
     budget: Budget = "image",
     common: bool = False,
 ) -> list[Ranked]:
-    """Return all codec variants at a target, the best first, those that do not reach it last.
+    """Return all codec variants at a target, the best first, those that are not ranked last.
 
-    The first of `measures` ranks, or the rate where the target is a metric. common: average over
-    the images that all codecs reach. Raises `UsageError` for metrics of whole sets without a budget
-    of the set.
+    The first of `measures` ranks, or the rate where the target is a metric. common: compare on the
+    images that all codecs reach, else on those that most do (`_compared`). Raises `UsageError` for
+    metrics of whole sets without a budget of the set, and where no image is common to all codecs.
     """
     by_rate = target.name == RATE
     by = measures[0] if by_rate else Measure.named(target.name)
@@ -121,33 +137,76 @@ def rank_at(
             raise UsageError(f"{measure.label} has no curve of a single image: {how}")
     points = {measure.column: rd.curves(summary, measure) for measure in (by, *measures)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
-    of_label: dict[str, _SetCurves | _ImageCurves] = {}
+    curves: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
         own = {name: of[label] for name, of in points.items() if label in of}
-        of_label[label] = at_target(target, by, own)
-    reached = [curve.reached for curve in of_label.values() if curve.reached]
-    shared = set.intersection(*reached) if common and reached else None
+        curves[label] = at_target(target, by, own)
+    images = _compared([*curves.values()], common)
+    if common and curves and not images:
+        raise UsageError(_none_shared(curves, target))
+    order = sorted(images)
     exact = Estimate(target.value, None)  # what interpolation there and back would round
-    ranked = []
+    ranked: list[tuple[Ranked, Float64Array]] = []
+    others: list[Ranked] = []
     for label in summary.labels:
-        codec = Ranked(target, label, None, 0, 0)
-        if curve := of_label.get(label):
-            images = curve.images if shared is None else shared
+        codec, of_rank = Ranked(target, label, None, 0, 0), None
+        if curve := curves.get(label):
             codec = codec._replace(images=len(images), reached=len(curve.reached & images))
+            short = tuple(sorted(curve.images - curve.reached))
+            codec = codec._replace(short=short, span=curve.span)
             if images and images <= curve.reached:
-                bpp, values = curve.estimates(sorted(images), measures)
+                rates, found = curve.rates(order), {m.column: curve.at(order, m) for m in measures}
+                values = {c: at_target.mean(of) for c, of in found.items() if of is not None}
                 values |= {} if by_rate else {by.column: exact}
+                bpp = at_target.mean(rates)
                 seconds = _seconds(curve.points[by.column], math.log10(bpp.value))
                 codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
-        ranked.append(codec)
+                of_rank = found[by.column] if by_rate else rates
+        if of_rank is None:
+            others.append(codec)
+        else:
+            ranked.append((codec, of_rank))
+    sign = -1 if by_rate and by.better == "higher" else 1
+    ranked.sort(key=lambda pair: sign * at_target.mean(pair[1]).value)
+    best = [
+        codec._replace(
+            rank=place,
+            to_best=at_target.paired(of, ranked[0][1], by if by_rate else None)
+            if place > 1
+            else None,
+        )
+        for place, (codec, of) in enumerate(ranked, 1)
+    ]
+    return best + sorted(others, key=lambda codec: -codec.reached)
 
-    def order(codec: Ranked) -> tuple[bool, float]:
-        estimate = codec.values.get(by.column) if by_rate else codec.bpp
-        sign = -1 if by_rate and by.better == "higher" else 1
-        return estimate is None, sign * estimate.value if estimate else -codec.reached
 
-    places = enumerate(sorted(ranked, key=order), 1)
-    return [codec._replace(rank=place if codec.bpp else None) for place, codec in places]
+def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
+    """Return the images to compare on: those that all codecs reach, or most of them.
+
+    A codec that reaches less than half of its images has no say in what most reach, unless none
+    reaches more.
+    """
+    reached = [curve.reached for curve in curves if curve.reached]
+    if common or not reached:
+        return set.intersection(*reached) if reached else set()
+    whole = [c.reached for c in curves if c.reached and 2 * len(c.reached) >= len(c.images)]
+    votes = Counter(image for images in whole or reached for image in images)
+    return {image for image, count in votes.items() if 2 * count > len(whole or reached)}
+
+
+def _none_shared(curves: "Mapping[str, _SetCurves | _ImageCurves]", target: Target) -> str:
+    """Return the sentence on codecs that reach no image in common, and which to leave out."""
+    kept = sorted(curves, key=lambda label: -len(curves[label].reached))
+    while kept and not (shared := set.intersection(*(curves[label].reached for label in kept))):
+        kept.pop()
+    if not kept:
+        return f"no codec reaches {target} on any image: name another value"
+    out = (label for label in curves if label not in kept)
+    counts = (f"{name} ({len(curves[name].reached)} of {len(curves[name].images)})" for name in out)
+    return (
+        f"no image reaches {target} with all codecs; without {', '.join(counts)} "
+        f"{counted(len(shared), 'image does', 'images do')}: --codecs {','.join(kept)}"
+    )
 
 
 class _ImageCurves:
@@ -161,22 +220,40 @@ class _ImageCurves:
         else:
             at = by.quality(target.value)
             self._log_rate = {image: rd.log_rate_at(front, at) for image, front in fronts.items()}
+        self.span = _span(fronts.values(), target, by)
         self.images = set(points[by.column][0].image_ids.tolist())
         there = {n: rd.quality_at(front, self._log_rate[n]) for n, front in fronts.items()}
         self.reached = {image for image, quality in there.items() if math.isfinite(quality)}
 
-    def estimates(
-        self, images: Sequence[int], measures: Sequence[Measure]
-    ) -> tuple[Estimate, dict[str, Estimate]]:
-        """Return the means over these images: the rate, and the values by metric column."""
-        values = {}
-        for measure in measures:
-            fronts = _fronts(self.points.get(measure.column, ()), measure)
-            at = [rd.quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
-            of_images = np.array([measure.value(quality) for quality in at], np.float64)
-            if len(at) == len(images) and np.isfinite(of_images).all():
-                values[measure.column] = _mean(of_images)
-        return _mean(np.power(10.0, [self._log_rate[image] for image in images])), values
+    def rates(self, images: Sequence[int]) -> Float64Array:
+        """Return the rate of each of these images."""
+        return np.power(10.0, [self._log_rate[image] for image in images])
+
+    def at(self, images: Sequence[int], measure: Measure) -> Float64Array | None:
+        """Return the value of each image; None unless all of them have one."""
+        fronts = _fronts(self.points.get(measure.column, ()), measure)
+        known = [rd.quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
+        values = np.array([measure.value(quality) for quality in known], np.float64)
+        return values if len(values) == len(images) and np.isfinite(values).all() else None
+
+    @staticmethod
+    def mean(values: Float64Array) -> Estimate:
+        """Return the mean over images."""
+        interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
+        return Estimate(float(values.mean()), interval)
+
+    @staticmethod
+    def paired(values: Float64Array, best: Float64Array, measure: Measure | None) -> Paired:
+        """Return the difference from the best codec's values of a metric, None: of the rate."""
+        several, higher = len(values) > 1, measure is not None and measure.better == "higher"
+        better = int(np.sum(values > best if higher else values < best))
+        if measure is not None:
+            interval = over_images.skewed_interval(values - best) if several else None
+            return Paired(float(np.mean(values - best)), interval, better)
+        ratio = math.log(values.mean() / best.mean())
+        influenced = ratio + values / values.mean() - best / best.mean()
+        interval = over_images.percent_interval(influenced) if several else None
+        return Paired(100 * math.expm1(ratio), interval, better)
 
 
 class _SetCurves:
@@ -186,6 +263,7 @@ class _SetCurves:
         self.points = points
         self.images = set(points[by.column][0].image_ids.tolist())
         log_rate, quality = self._curve(by)
+        self.span = _span([Curve(10 ** log_rate[0], quality[0])], target, by)
         if target.name == RATE:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
@@ -205,18 +283,31 @@ class _SetCurves:
         front = front[np.argsort(log_rate[front])]
         return ResampledCurve(*(axis[:, front] for axis in curve))
 
-    def estimates(
-        self, _: Collection[int], measures: Sequence[Measure]
-    ) -> tuple[Estimate, dict[str, Estimate]]:
-        """Return the rate of the set, and its values by metric column."""
-        values = {}
-        for measure in measures:
-            points = self.points.get(measure.column)
-            if points and np.isfinite(points[0].image_values[measure.column]).all():
-                at = interpolated(*self._curve(measure), self._log_rate)
-                if math.isfinite(at[0]):
-                    values[measure.column] = _of_set(np.array([*map(measure.value, at)]))
-        return _of_set(np.power(10.0, self._log_rate)), values
+    def rates(self, _: Sequence[int]) -> Float64Array:
+        """Return the rate of the set, then of every draw."""
+        return np.power(10.0, self._log_rate)
+
+    def at(self, _: Sequence[int], measure: Measure) -> Float64Array | None:
+        """Return the value of the set, then of every draw; None unless all images have one."""
+        points = self.points.get(measure.column)
+        if not points or not np.isfinite(points[0].image_values[measure.column]).all():
+            return None
+        qualities = interpolated(*self._curve(measure), self._log_rate)
+        return np.array([*map(measure.value, qualities)]) if math.isfinite(qualities[0]) else None
+
+    @staticmethod
+    def mean(values: Float64Array) -> Estimate:
+        """Return the first value and the interval of the others, unless too many have none."""
+        finite = values[1:][np.isfinite(values[1:])]
+        enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
+        interval = over_images.percentile_interval(finite) if enough else None
+        return Estimate(float(values[0]), interval)
+
+    @classmethod
+    def paired(cls, values: Float64Array, best: Float64Array, measure: Measure | None) -> Paired:
+        """Return the difference from the best codec's, in the same draws of as many images."""
+        change = values - best if measure is not None else 100 * (values / best - 1)
+        return Paired(*cls.mean(change), None)
 
 
 def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
@@ -225,17 +316,15 @@ def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
     return {image: front for image, front in fronts.items() if len(front.bpp)}
 
 
-def _mean(values: Float64Array) -> Estimate:
-    interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
-    return Estimate(float(values.mean()), interval)
-
-
-def _of_set(values: Float64Array) -> Estimate:
-    """Return the first value and the interval of the others, unless too many draws have none."""
-    finite = values[1:][np.isfinite(values[1:])]
-    enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
-    interval = over_images.percentile_interval(finite) if enough else None
-    return Estimate(float(values[0]), interval)
+def _span(fronts: Iterable[Curve], target: Target, by: Measure) -> tuple[float, float] | None:
+    """Return the lowest and highest rate or value that all curves reach; None if there is none."""
+    of_rate = target.name == RATE
+    axes = [front.bpp if of_rate else front.quality for front in fronts]
+    low, high = max(min(axis) for axis in axes), min(max(axis) for axis in axes)
+    if low > high:
+        return None
+    ends = (low, high) if of_rate else sorted((by.value(low), by.value(high)))
+    return float(ends[0]), float(ends[1])
 
 
 def _seconds(points: Sequence[Point], log_rate: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
 from benchmark.show.means import chosen_notes
 from benchmark.show.phrases import grouped, listed, metric_names
-from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records
+from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records, seconds_text
 from benchmark.system.text import counted
 from benchmark.system.text import listed as counted_list
 
@@ -40,8 +40,8 @@ def ranking_table(
     ]
     columns += [
         Column("bpp", "bpp", lambda ends: _range(*ends)),
-        Column("encode", "encode_seconds", _seconds),
-        Column("decode", "decode_seconds", _seconds),
+        Column("encode", "encode_seconds", seconds_text),
+        Column("decode", "decode_seconds", seconds_text),
         Column("images", lambda rank: rank.images if several else None, "d"),
     ]
     table = Table.of(columns, ranks).filled()
@@ -119,17 +119,6 @@ def _range(low: float, high: float, form: str = ".2f") -> str:
     ('0.10 to 1.25', '0.50')
     """
     return f"{low:{form}} to {high:{form}}" if high > low else f"{low:{form}}"
-
-
-def _seconds(value: float) -> str:
-    """Format seconds with two digits.
-
-    >>> _seconds(0.00064), _seconds(12.3), _seconds(345.6)
-    ('0.64 ms', '12 s', '346 s')
-    """
-    if value < 0.1:
-        return f"{1000 * value:.2g} ms"
-    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"
 
 
 def bd_overview(

@@ -1,7 +1,7 @@
 """Tables and notes of what was measured: means of points, drawings, the networks behind them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from benchmark.compare.interval import DrawSpread, Interval
@@ -14,7 +14,16 @@ from benchmark.rows.reduce import attribution
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
 from benchmark.rows.systems import chosen_on, shared_label, training
-from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, csv_text, decimals
+from benchmark.show.table import (
+    ENDLESS,
+    FEW_MARK,
+    NOTHING,
+    Column,
+    Table,
+    csv_text,
+    decimals,
+    seconds_text,
+)
 
 NETWORK_HEADERS = (
     *("work (kMAC/px)", "training (10^15 MAC)"),
@@ -47,11 +56,10 @@ def means_table(summary: Summary, measures: Sequence[Measure]) -> Table:
         Column("images", images, str),
         Column("bpp", "bpp", ".4f"),
         *(Column(m.label, partial(_mean_of_metric, m), str) for m in measures),
-        Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, ".4f"), str),
+        Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, "{:.4f}".format), str),
     ]
     columns += [
-        Column(f"{name.partition('_')[0]} (s)", partial(_mean, name, ".2g"), str)
-        for name in SECONDS
+        Column(name.partition("_")[0], partial(_mean, name, seconds_text), str) for name in SECONDS
     ]
     if any(point.failed for point in summary.points):
         columns.append(Column("failed", lambda point: str(point.failed or ""), str))
@@ -65,11 +73,11 @@ def means_table(summary: Summary, measures: Sequence[Measure]) -> Table:
 def _mean_of_metric(measure: Measure, point: Point) -> str | None:
     mean = point.means[measure.column]
     few = mean.value is not None and measure.few(mean.images)
-    form = f".{decimals(measure.label)}f"
+    form = f"{{:.{decimals(measure.label)}f}}".format
     return _mean(measure.column, form, point, FEW_MARK if few else "")
 
 
-def _mean(name: str, form: str, point: Point, mark: str = "") -> str | None:
+def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
     """Return a mean of a point in words: over how many images, and how many are infinite."""
     mean: Mean | None = point.means.get(name)
     if mean is None:
@@ -79,7 +87,7 @@ def _mean(name: str, form: str, point: Point, mark: str = "") -> str | None:
         return endless or None
     count = str(mean.images) if mean.images != point.images else ""
     inside = ", ".join(part for part in (count, endless) if part)
-    return f"{mean.value:{form}}{mark}" + (f" ({inside})" if inside else "")
+    return f"{form(mean.value)}{mark}" + (f" ({inside})" if inside else "")
 
 
 def draws_table(spreads: Sequence[DrawSpread]) -> Table:

@@ -104,6 +104,17 @@ def decimals(label: str) -> int:
     return 2 if "dB" in label else 4
 
 
+def seconds_text(value: float) -> str:
+    """Format seconds with two digits, as every table has them.
+
+    >>> seconds_text(0.00064), seconds_text(12.3), seconds_text(345.6)
+    ('0.64 ms', '12 s', '346 s')
+    """
+    if value < 0.0995:
+        return f"{1000 * value:.2g} ms"
+    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"
+
+
 def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, Any]]:
     """Return a record for each row, of the columns with a key, as csv and JSON have them."""
     keyed = [column for column in columns if column.key]

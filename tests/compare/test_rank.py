@@ -4,18 +4,19 @@ import json
 import math
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.interpolate import Akima1DInterpolator
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 from typer.testing import CliRunner
 
 import benchmark
 from benchmark.compare.interval import bootstrap_interval, image_draws
-from benchmark.compare.rank import Target, _of_set, parse_target, rank_at
+from benchmark.compare.rank import Target, _SetCurves, parse_target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
@@ -179,14 +180,12 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
 
 def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_do():
     few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
-    summary = summarise(table([*rows_of("webp", 1), *few, *many]))
+    most = (rows_of(codec, 1) for codec in ("webp", "bpg", "x265"))
+    summary = summarise(table([*chain(*most), *few, *many]))
     result = rank_at(summary, parse_target("bpp=.31"), [PSNR])
-    assert [(entry.label, entry.rank) for entry in result] == [
-        ("webp", 1),
-        ("jpeg", None),
-        ("avif", None),
-    ]
-    assert result[1].reached > result[2].reached > 0
+    assert [entry.rank for entry in result] == [1, 2, 3, None, None]
+    assert [entry.label for entry in result[3:]] == ["jpeg", "avif"]
+    assert result[3].reached > result[4].reached > 0
 
 
 def test_points_off_the_pareto_front_take_no_part():
@@ -198,20 +197,112 @@ def test_points_off_the_pareto_front_take_no_part():
     assert without.values == beside.values
 
 
-def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
+def short_and_reach(rows, bpp):
+    """The images whose curves begin above a rate, and the others."""
+    lowest = {image: 10 ** curve(rows, image, "psnr_db")[0][0] for image in IMAGES}
+    short = [image for image in IMAGES if lowest[image] > bpp]
+    return short, [image for image in IMAGES if image not in short], max(lowest.values())
+
+
+def numbered():
+    """The images by the numbers that points know them under: the order of their digests."""
+    return sorted(IMAGES, key=lambda name: sha256(name.encode()).hexdigest())
+
+
+def test_nothing_is_extrapolated_and_what_does_not_reach_it_is_named():
+    avif = rows_of("avif", 2, lowest=0.18)
+    short, reach, lowest = short_and_reach(avif, 0.31)
+    assert short
+    assert reach
+    both = [*rows_of("webp", 1), *rows_of("bpg", 3)]
+    result = ranked([*both, *avif], "bpp=.31", PSNR)
+    entry = result["avif"]
+    assert (entry.rank, entry.reached, entry.images, entry.values) == (None, len(reach), 9, {})
+    assert {numbered()[number] for number in entry.short} == {*short}
+    assert entry.span[0] == pytest.approx(lowest)
+    assert {result["webp"].rank, result["bpg"].rank} == {1, 2}
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_two_codecs_are_compared_on_the_images_that_both_reach(common):
     webp, avif = rows_of("webp", 1), rows_of("avif", 2, lowest=0.18)
-    lowest = {image: curve(avif, image, "psnr_db")[0][0] for image in IMAGES}
-    reach = [image for image, log_rate in lowest.items() if log_rate <= math.log10(0.31)]
-    assert 0 < len(reach) < 9
-    result = ranked([*webp, *avif], "bpp=.31", PSNR)
-    short = result["avif"]
-    assert (short.rank, short.reached, short.images, short.values) == (None, len(reach), 9, {})
-    assert result["webp"].rank == 1
-    shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=True)
-    assert {one.images for one in shared.values()} == {len(reach)}
-    expected = dict(zip(IMAGES, at_rate(webp, 0.31, "psnr_db"), strict=True))
-    mean = np.mean([expected[image] for image in reach])
-    assert shared["webp"].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
+    _, reach, _ = short_and_reach(avif, 0.31)
+    assert 9 > len(reach) >= 5
+    shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=common)
+    assert {(one.images, one.rank is None) for one in shared.values()} == {(len(reach), False)}
+    for label, rows in (("webp", webp), ("avif", avif)):
+        expected = dict(zip(IMAGES, at_rate(rows, 0.31, "psnr_db"), strict=True))
+        mean = np.mean([expected[image] for image in reach])
+        assert shared[label].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
+
+
+def test_a_codec_that_reaches_less_than_half_of_the_images_takes_none_from_the_others():
+    avif = rows_of("avif", 2, lowest=0.2)
+    _, reach, _ = short_and_reach(avif, 0.31)
+    assert 0 < len(reach) < 4.5
+    result = ranked([*rows_of("webp", 1), *avif], "bpp=.31", PSNR)
+    assert [(result[name].rank, result[name].images) for name in ("webp", "avif")] == [
+        (1, 9), (None, 9),
+    ]  # fmt: skip
+
+
+def test_codecs_without_an_image_in_common_are_told_apart():
+    def only(rows, images):
+        """Rows whose other images need ten times the bits."""
+        return [
+            record if record["image"] in images
+            else record | {"num_bytes": 10 * record["num_bytes"], "bpp": 10 * record["bpp"]}
+            for record in rows
+        ]  # fmt: skip
+
+    names = [*IMAGES]
+    rows = [*only(rows_of("webp", 1), names[:6]), *only(rows_of("bpg", 3), names[2:6])]
+    rows += only(rows_of("avif", 2), names[7:8])
+    with pytest.raises(UsageError) as error:
+        ranked(rows, "bpp=.31", PSNR, common=True)
+    assert str(error.value) == (
+        "no image reaches bpp=0.31 with all codecs; without avif (1 of 9) 4 images do: "
+        "--codecs webp,bpg"
+    )
+    with pytest.raises(UsageError, match="no codec reaches bpp=99 on any image"):
+        ranked(rows, "bpp=99", PSNR, common=True)
+
+
+def test_differences_from_the_best_codec_are_of_the_same_images():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2)
+    for at, higher in (("bpp=.3", True), ("psnr=30", False)):
+        result = ranked([*webp, *avif], at, PSNR)
+        if higher:
+            first, second = (np.array(at_rate(rows, 0.3, "psnr_db")) for rows in (webp, avif))
+        else:
+            inverted = [
+                [curve(rows, image, "psnr_db")[::-1] for image in IMAGES] for rows in (webp, avif)
+            ]
+            first, second = (
+                np.array([10 ** float(Akima1DInterpolator(*xy)(30.0)) for xy in of])
+                for of in inverted
+            )
+        best, other, worse = ("webp", "avif", second - first)
+        if (worse.mean() > 0) == higher:
+            best, other, first, second = "avif", "webp", second, first
+        assert result[best].to_best is None
+        paired = result[other].to_best
+        expected = np.mean(second - first) if higher else 100 * (second.mean() / first.mean() - 1)
+        assert paired.change == pytest.approx(expected, rel=1e-9)
+        assert paired.better == sum(second > first if higher else second < first)
+        low, high = paired.interval
+        assert low < paired.change < high
+        if higher:  # at least as wide as Student's t of the pairs, and no wider than unpaired means
+            half = t.ppf(0.975, 8) * np.std(second - first, ddof=1) / 3
+            assert low <= expected - half + 1e-9
+            assert high >= expected + half - 1e-9
+
+
+def test_a_codec_has_no_difference_from_one_that_is_equal():
+    rows = rows_of("webp", 1)
+    result = ranked([*rows, *(record | {"codec": "avif"} for record in rows)], "bpp=.3", PSNR)
+    (paired,) = [one.to_best for one in result.values() if one.to_best]
+    assert paired == (0, (0, 0), 0)
 
 
 def test_the_mean_of_one_image_has_no_interval():
@@ -250,7 +341,7 @@ def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
 )
 def test_an_interval_needs_a_number_in_nineteen_of_twenty_draws(draws, known, given):
     of_draws = np.where(np.arange(draws) < known, np.arange(draws), np.nan)
-    result = _of_set(np.array([3.0, *of_draws]))
+    result = _SetCurves.mean(np.array([3.0, *of_draws]))
     assert (result.value, result.interval is not None) == (3.0, given)
 
 
@@ -287,7 +378,8 @@ def test_metrics_of_sets_need_a_budget_of_the_set():
 
 def test_the_command_and_the_interface_say_the_same(tmp_path):
     store = Store(tmp_path / "set")
-    store.append([*rows_of("webp", 1), *rows_of("avif", 2, lowest=0.18)])
+    avif = rows_of("avif", 2, lowest=0.18)
+    store.append([*rows_of("webp", 1), *rows_of("bpg", 3), *avif])
     words = ["rank", "--at", "bpp=.31", "--at", "psnr=30", "--metrics", "psnr"]
     words += ["--dataset", "set", "--results", str(tmp_path)]
     reported = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
@@ -301,6 +393,12 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     (message,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
-    assert "avif" in message
+    short, _, lowest = short_and_reach(avif, 0.31)
+    assert f"avif (not reached in {', '.join(short[:3])}" in message
+    assert f"everywhere at bpp={lowest:.3g} to" in message
+    best = next(entry for entry in reported["ranks"] if entry["rank"] == 2)
+    (sentence,) = [line for line in done.output.splitlines() if line.startswith("At bpp")]
+    assert f"{best['codec']} differs by {best['to_best']:+.2f} [" in sentence
+    assert sentence.endswith(f"is better on {best['images_better']} of 9 images.")
     nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
     assert nothing.exit_code == 1
