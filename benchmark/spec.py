@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
 SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
+LISTS = "checkpoint"  # option that may be several files
 PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
 
@@ -82,6 +83,28 @@ def split_unescaped(text: str, separator: str) -> list[str]:
     ['a', 'b\\:c']
     """
     return re.split(rf"(?<!\\){separator}", text)
+
+
+def split_codecs(text: str) -> list[str]:
+    r"""Split a comma-separated list of codecs; the files of a checkpoint stay together.
+
+    >>> split_codecs("jpeg, compressai:model=mbt2018:checkpoint=a.pth,b.pth:device=cpu,vtm")
+    ['jpeg', 'compressai:model=mbt2018:checkpoint=a.pth\\,b.pth:device=cpu', 'vtm']
+    """
+    result: list[str] = []
+    for part in map(str.strip, split_unescaped(text, ",")):
+        last_option = split_unescaped(result[-1], ":")[-1] if result else ""
+        file = part.partition(":")[0]
+        if last_option.startswith(f"{LISTS}=") and "." in file and not names_file(file):
+            result[-1] += rf"\,{part}"
+        else:
+            result.append(part)
+    return result
+
+
+def file_list(text: str) -> list[str]:
+    """Return the files of an option that may list several, separated by commas."""
+    return [text] if os.path.exists(text) else [part.strip() for part in text.split(",")]
 
 
 def parse_codec(text: str) -> CodecSpec:
@@ -257,8 +280,10 @@ def _plain(codec: str, key: str, text: str, kind: object) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if not text or codec not in CODECS or key not in PATHS:
         return text
-    # What a worker's file names is beside the file as named, be that a link
-    return _plain_path(text if key == "file" else os.path.realpath(text))
+    if key == "file":  # what a worker's file names is beside the file as named, be that a link
+        return _plain_path(text)
+    files = file_list(text) if key == LISTS else [text]
+    return ",".join(_plain_path(os.path.realpath(file)) for file in files)
 
 
 def plain_codec(text: str) -> str:

@@ -3,6 +3,7 @@
     compressai:model=bmshj2018-hyperprior:metric=mse
     compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
+    compressai:model=cheng2020-anchor:checkpoint=low.pth,middle.pth,high.pth:name=Mine
     compressai:model=mbt2018-mean:weights=random:accelerated=1
     hyperprior:weights=matched        the same model, reduced, as this project trained it
 
@@ -124,8 +125,9 @@ class CompressAI(ZooCodec):
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
     that this project trained with the work per pixel of its own codec and the crops per rate level
-    of its training ("matched-whole": all of its crops). `checkpoint` names state dicts instead, by
-    a number for `{quality}`. `device` is cpu or cuda; by default the CPU for autoregressive models.
+    of its training ("matched-whole": all of its crops). `checkpoint` names state dicts instead,
+    several by commas, lowest rate first, or by a number for `{quality}`; `name` is their title in
+    tables and figures. `device` is cpu or cuda; by default the CPU for autoregressive models.
     """
 
     name = "compressai"
@@ -174,6 +176,7 @@ class CompressAI(ZooCodec):
         checkpoint: str = "",
         device: str = "",
         accelerated: int = 0,
+        name: str = "",
     ) -> None:
         package_folder("compressai")
         require_options(self.name, accelerated=(accelerated, (0, 1)), device=(device, DEVICES))

@@ -4,7 +4,7 @@ import platform
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,7 @@ from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark.spec import file_list
 from benchmark.system.digest import file_sha256
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import weight_folders
@@ -217,31 +218,41 @@ def has_card(path: Path) -> bool:
 
 
 def find_checkpoints(pattern: str) -> dict[int, Path]:
-    """Return the state dicts of `pattern` by number: a file, or a file for each `{quality}`.
+    """Return the state dicts of `pattern` by number, lowest first.
 
-    A single file without the mark is quality 1. Raises `Unavailable` where there is no such file.
+    pattern: files separated by commas, which count from 1, or a file for each `{quality}`. Raises
+    `Unavailable` where there is no such file.
     """
-    numbers = range(1, 100) if QUALITY_MARK in pattern else [1]
-    paths = {number: Path(pattern.replace(QUALITY_MARK, str(number))) for number in numbers}
+    if QUALITY_MARK not in pattern:
+        listed = {number: Path(part) for number, part in enumerate(file_list(pattern), start=1)}
+        for path in listed.values():
+            if not path.is_file():
+                raise Unavailable(f"no checkpoint {path}")
+        return listed
+    paths = {number: Path(pattern.replace(QUALITY_MARK, str(number))) for number in range(1, 100)}
     files = {number: path for number, path in paths.items() if path.is_file()}
     if not files:
-        several = f" with a number from 1 to 99 for {QUALITY_MARK}" if len(paths) > 1 else ""
-        raise Unavailable(f"no checkpoint {pattern}{several}")
+        raise Unavailable(f"no checkpoint {pattern} with a number from 1 to 99 for {QUALITY_MARK}")
     return files
 
 
-_kept: OrderedDict[NetworkSource, "nn.Module"] = OrderedDict()
+_kept: OrderedDict[Hashable, "nn.Module"] = OrderedDict()
 
 
 def network(source: NetworkSource) -> "nn.Module":
-    """Return the network on its device; it is kept for the process within `KEPT_BYTES`.
+    """Return the network on its device."""
+    return kept(source, lambda: _make(source))
+
+
+def kept(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Module":
+    """Return a source's network, which is kept for the process within `KEPT_BYTES`.
 
     Encoder and decoder share it: its parameters are only read.
     """
     if source in _kept:
         _kept.move_to_end(source)
     else:
-        _kept[source] = _make(source)
+        _kept[source] = make()
         while len(_kept) > 1 and sum(map(_num_bytes, _kept.values())) > KEPT_BYTES:
             _kept.popitem(last=False)
     return _kept[source]

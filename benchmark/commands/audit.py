@@ -149,11 +149,11 @@ def audit_colour_round_trip(
     from benchmark.measure.select import open_sources
     from benchmark.review.audit.colour_round_trip import chosen_codecs, measure_round_trips
     from benchmark.rows.packs.pack import open_pack
-    from benchmark.spec import split_unescaped
+    from benchmark.spec import split_codecs
 
     request.use_folders()
     opened = [open_pack(path) for path in request.packs]
-    asked = chosen_codecs(split_unescaped(codecs, ","))
+    asked = chosen_codecs(split_codecs(codecs))
     sources = open_sources(request)
     images = [read_image(source.file.path, request.flatten).pixels for source in sources.images]
     round_trips, skipped = measure_round_trips(asked, opened, images)

@@ -13,7 +13,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import EXPORTED, TARGET, opt
 from benchmark.registry import DATASETS, METRICS
-from benchmark.spec import parse_codec, resolve, split_unescaped, unescaped
+from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.atomic import write_files
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted, listed
@@ -102,11 +102,7 @@ def pack_export(
     from benchmark.rows.store import Store
     from benchmark.rows.stored import datasets_with_results
 
-    specs = [
-        spec.identity
-        for text in split_unescaped(codecs, ",")
-        for spec in resolve(parse_codec(text.strip()))
-    ]
+    specs = [spec.identity for text in split_codecs(codecs) for spec in resolve(parse_codec(text))]
     asked = map(str.strip, dataset.split(","))
     names = [name for text in asked for name in datasets_with_results(results, text)]
     for name in names:

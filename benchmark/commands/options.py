@@ -20,7 +20,7 @@ from benchmark.option import (
     VERIFIED_ONLY,
     opt,
 )
-from benchmark.spec import split_unescaped
+from benchmark.spec import split_codecs
 from benchmark.system.weights import NETWORKS
 
 
@@ -80,7 +80,7 @@ def target_file(path: Path | None) -> Path | None:
 
 def refuse_several(flag: str, text: str) -> None:
     """Raise `UsageError` where an option of one name was given a list of names."""
-    if len(names := split_unescaped(text, ",")) > 1:
+    if len(names := split_codecs(text)) > 1:
         raise UsageError(
             f"{flag} {text} names {len(names)}, and takes one: repeat the command for each"
         )

@@ -13,7 +13,7 @@ from benchmark.commands.verb import takes
 from benchmark.measure.request import Request
 from benchmark.option import ORIGIN, option
 from benchmark.registry import scored_by_image
-from benchmark.spec import split_unescaped
+from benchmark.spec import split_codecs
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def rescore(
 
     with output.interruptible("finished rows are kept; the same command resumes from there"):
         done = rescore_rows(
-            replace(request, codecs=tuple(split_unescaped(codecs, ","))),
+            replace(request, codecs=tuple(split_codecs(codecs))),
             progress=partial(output.show_progress, quiet=as_json),
             announce=lambda names: output.say(
                 () if as_json else metrics_not_measured(names, verbose)

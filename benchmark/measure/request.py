@@ -17,7 +17,7 @@ from benchmark.spec import (
     parse_codec,
     plain_codec,
     resolve,
-    split_unescaped,
+    split_codecs,
 )
 
 VTM_VARIABLE = "VTM_DIR"
@@ -269,9 +269,7 @@ def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) 
 
 
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "codecs": lambda codecs: tuple(
-        split_unescaped(codecs, ",") if isinstance(codecs, str) else codecs
-    ),
+    "codecs": lambda codecs: tuple(split_codecs(codecs) if isinstance(codecs, str) else codecs),
     "dataset": str,
     "points": _points,
     "metrics": _metrics,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
-from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
+from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_codecs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +22,7 @@ class NamedCodecs:
     """The codecs that a command names: comma-separated specs or labels, or "all"."""
 
     def __init__(self, codecs: str = ALL) -> None:
-        self._texts = {text.strip() for text in split_unescaped(codecs, ",")}
+        self._texts = set(split_codecs(codecs))
         self._specs: set[CodecSpec] = set()
         for text in self._texts - {ALL}:
             with suppress(BenchError):  # a label, or a file that is not here

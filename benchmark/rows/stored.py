@@ -26,7 +26,7 @@ from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import known_names, label_of
 from benchmark.rows.valid import VARIANT
-from benchmark.spec import CodecSpec, plain_codec, split_unescaped
+from benchmark.spec import CodecSpec, plain_codec, split_codecs
 from benchmark.system.machine import cores
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
@@ -304,5 +304,5 @@ def _is_below(folder: Path, name: str) -> bool:
 
 def named_in(codecs: str) -> list[str]:
     """Return the codecs that were asked for; none for "all"."""
-    names = [name.strip() for name in split_unescaped(codecs, ",")]
+    names = split_codecs(codecs)
     return [] if "all" in names else names

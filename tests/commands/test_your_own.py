@@ -9,11 +9,12 @@ import pytest
 from conftest import ROOT
 from support.bench.command import bench
 from support.files.noise import effect_noise
+from support.networks.zoo import save, small_network
 
 PAGES = "own-codec", "own-model", "metric-and-dataset"
 TEXT = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
-LONGEST_LINES, LONGEST_MODEL = 35, 50  # of a recipe; of one with a network of several strings
+LONGEST_LINES, LONGEST_MODEL = 35, 12  # of a recipe; of one with a network
 SHOWN = {  # a file that the commands leave, and what stands in it
     "A metric": ("results/sample/report/report.md", "Edge error"),
     "A dataset": ("results/holiday/report/report.md", "on 3 images of holiday"),
@@ -59,42 +60,29 @@ def test_the_codec_runs_as_it_stands(here):
     assert mine == sorted(mine)
 
 
-NETWORK = """
-import torch
-
-
-class Mean:
-    def __init__(self, side):
-        self.side = side
-
-    def compress(self, image):
-        mean = torch.nn.functional.avg_pool2d(image, self.side)
-        data = (mean * 255).byte().numpy().tobytes()
-        return {"strings": [[data[:9]], [data[9:]]], "shape": mean.shape[2:]}
-
-    def decompress(self, strings, shape):
-        levels = torch.frombuffer(bytearray(strings[0][0] + strings[1][0]), dtype=torch.uint8)
-        mean = levels.reshape(1, 3, *shape).float() / 255
-        return {"x_hat": torch.nn.functional.interpolate(mean, scale_factor=self.side)}
-
-
-def load_network(level):
-    return Mean(2 ** (5 - level))
-"""
-
-
-def test_the_model_runs_as_it_stands(here, monkeypatch):
+def test_the_model_runs_as_it_stands(here):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model in one file"], re.DOTALL)[1]
     assert len(source.splitlines()) <= LONGEST_MODEL
     (here / "mine.py").write_text(source)
-    (here / "my_model.py").write_text(NETWORK)
-    monkeypatch.syspath_prepend(here)
-    words = "run --codecs ./mine.py:Mine --dataset . --metrics psnr --json"
+    for number in (1, 2, 3):
+        save(small_network("bmshj2018-hyperprior", 3.0**number), here / f"{number}.pth")
+    own = "compressai:model=bmshj2018-hyperprior:checkpoint=1.pth,2.pth,3.pth"
+    words = f"run --codecs ./mine.py:Mine,{own} --dataset . --limit 1 --metrics psnr --json"
     done = bench(*words.split())
-    mine = [point["psnr_db"] for point in json.loads(done.stdout)["summary"]]
-    assert done.returncode == 0
-    assert len(mine) == 4
-    assert mine == sorted(mine)
+    assert done.returncode == 0, done.stderr
+    points = json.loads(done.stdout)["summary"]
+    mine, zoo = (
+        [point for point in points if name in point["codec"]] for name in ("Mine", "compressai")
+    )
+    assert [point["setting"] for point in mine] == [
+        "lambda=0.0018",
+        "lambda=0.0067",
+        "lambda=0.025",
+    ]
+    assert [point["psnr_db"] for point in mine] == [point["psnr_db"] for point in zoo]
+    rates = [point["bpp"] for point in mine]
+    assert rates == sorted(rates)
+    assert rates == pytest.approx([point["bpp"] for point in zoo], abs=16 * 8 / (90 * 80))
 
 
 def test_the_column_of_the_recipe_is_in_means_figures_and_page(here):

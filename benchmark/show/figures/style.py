@@ -15,7 +15,7 @@ from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
-from benchmark.spec import split_unescaped
+from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
 
@@ -82,7 +82,8 @@ class Look:
         for name, (field_of, declaration) in declared(cls).items():
             value = choices.get(name, field_of.default)
             if declaration.many == "listed" and isinstance(value, str):
-                value = tuple(filter(None, map(str.strip, split_unescaped(value, ","))))
+                parts = split_codecs(value) if name == "codecs" else split_unescaped(value, ",")
+                value = tuple(filter(None, map(str.strip, parts)))
             elif declaration.many == "repeated":
                 value = (value,) if isinstance(value, str) else tuple(value or ())
             choices[name] = field_of.default if value is None else value

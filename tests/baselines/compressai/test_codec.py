@@ -11,17 +11,13 @@ import torch
 from baselines.compressai import weights as compressai_weights
 from baselines.compressai.codec import CompressAI
 from baselines.compressai.container import pack, unpack
-from baselines.compressai.weights import QUALITIES, importable
+from baselines.compressai.weights import QUALITIES
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
-from benchmark.spec import load_codec, parse_codec
+from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve, split_codecs
+from support.networks.zoo import save, small_network
 
 HYPERPRIOR = "bmshj2018-hyperprior"
-CHANNELS = {
-    True: (8,),
-    False: (8, 12),
-}  # by "is one of Cheng's": small networks, so that tests are quick
-LATENT_DEVIATION = 3.0
 
 
 @pytest.fixture(autouse=True)
@@ -33,27 +29,6 @@ def _nothing_kept(monkeypatch):
 def crop(photo):
     """One that needs padding."""
     return np.ascontiguousarray(photo[:89, :121])
-
-
-def small_network(model: str) -> torch.nn.Module:
-    """CompressAI's own network, seeded, narrow, with latents that are not all zero."""
-    with importable():
-        from compressai.registry import MODELS
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        network = MODELS[model](*CHANNELS["cheng" in model]).eval()
-        probe = network.g_a(torch.rand(1, 3, 64, 64)).detach()
-    last = [layer for layer in network.g_a if isinstance(layer, torch.nn.Conv2d)][-1]
-    with torch.no_grad():
-        last.weight.mul_(LATENT_DEVIATION / probe.std())
-        last.bias.mul_(LATENT_DEVIATION / probe.std())
-    network.update(force=True)
-    return network
-
-
-def save(network: torch.nn.Module, path: Path) -> str:
-    torch.save(network.state_dict(), path)
-    return str(path)
 
 
 def save_as_published(network: torch.nn.Module, folder: Path, stem: str) -> Path:
@@ -75,6 +50,23 @@ def stock_coded(network: torch.nn.Module, photo: Pixels) -> tuple[list[bytes], P
         decoded = pad(network.decompress(coded["strings"], coded["shape"])["x_hat"], off)
     levels = (decoded * 255).clamp(0, 255).round().byte()
     return [string for (string,) in coded["strings"]], levels[0].permute(1, 2, 0).numpy()
+
+
+def test_files_of_a_list_are_the_qualities_in_their_order(tmp_path, crop, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [save(small_network(HYPERPRIOR, spread), f"{spread}.pth") for spread in (3.0, 9.0)]
+    of_list = f"compressai:model={HYPERPRIOR}:checkpoint={','.join(paths)},./3.0.pth"
+    text, jpeg = split_codecs(f"{of_list},jpeg")
+    (spec,) = resolve(parse_codec(text))
+    codec = load_codec(spec)
+    sizes = [len(codec.encode(crop, setting)) for setting in codec.sweep]
+    assert jpeg == "jpeg"
+    assert [setting.value for setting in codec.sweep] == [1, 2, 3]
+    assert sizes[0] == sizes[2] < sizes[1]
+    assert CodecSpec.of(spec.name, spec.variant) == spec
+    assert dict(spec.options)["checkpoint"] == "3.0.pth,9.0.pth,3.0.pth"
+    with pytest.raises(Unavailable, match=r"no checkpoint other\.pth"):
+        load_codec(parse_codec(rf"{of_list}\,other.pth"))
 
 
 @pytest.mark.parametrize("model", QUALITIES)
