@@ -9,11 +9,12 @@ from contextlib import suppress
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import numpy as np
 
-from baselines.worker.contender import Contender, read_contender
+from baselines.worker.contender import Contender, Finite, Text, read_contender
 from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
 from benchmark.errors import (
     BadOption,
@@ -28,10 +29,35 @@ from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.settings import chosen_device
 
-PROTOCOL = 1  # of rdrbench_worker.py
-Answer = dict[str, Any]
+PROTOCOL = 2  # of rdrbench_worker.py
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
+
+
+class About(msgspec.Struct, frozen=True):
+    """Description of a worker by itself."""
+
+    protocol: int
+    sweep: tuple[tuple[Text, Finite], ...]
+    python: str
+    packages: tuple[str, ...]
+    code: dict[str, str]  # sha256 by module
+    weights: dict[str, str]  # sha256 by path, "" where there is no file
+    commit: str
+    device: Literal["cpu", "cuda"]
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """Numbers that a worker sends beside bytes; rows leave out what is none of a measurement."""
+
+    seconds: float | None = None
+    peak_bytes: int | None = None
+    estimated_bits: float | None = None
+    height: int = 0  # of what it decoded
+    width: int = 0
+
+
+Answer = TypeVar("Answer", About, Costs)
 
 
 class Worker:
@@ -77,22 +103,22 @@ class Worker:
     @property
     def sweep(self) -> tuple[Setting, ...]:
         """The contender file's settings, or else those of the class."""
-        own = tuple(Setting(name, value) for name, value in self._about["sweep"])
+        own = tuple(Setting(*setting) for setting in self._about.sweep)
         return self._contender.sweep or own
 
     def describe(self) -> CodecInfo:
         """Return interpreter, commit and packages; fingerprint code, packages and weights."""
         about, contender = self._about, self._contender
-        decides = [about[key] for key in ("python", "packages", "code", "weights")]
-        version = f"{self.name} {about['commit'] or contender.commit}".strip()
+        decides = [about.python, about.packages, about.code, about.weights]
+        version = f"{self.name} {about.commit or contender.commit}".strip()
         return CodecInfo(
-            version=f"{version}, Python {about['python']}",
+            version=f"{version}, Python {about.python}",
             command=f"{' '.join(contender.command())} {{{self.sweep[0].name}}}",
             licence=contender.licence,
             fingerprint=sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest(),
             revision=1,
             timed="a call in the worker's process, and pixels or bytes through a pipe",
-            device="cuda" if about["device"] == "cuda" else "cpu",
+            device=about.device,
             caveat="random weights" if contender.random_weights else "",
         )
 
@@ -101,8 +127,8 @@ class Worker:
         height, width = pixels.shape[:2]
         message = {"setting": [setting.name, setting.value], "height": height, "width": width}
         most = most_stream_bytes(height, width)
-        answer, data = self._ask({"do": "encode", **message}, pixels.tobytes(), most)
-        self._estimated_bits = answer.get("estimated_bits")
+        answer, data = self._call({"do": "encode", **message}, pixels.tobytes(), most)
+        self._estimated_bits = answer.estimated_bits
         return data
 
     def estimated_bits(self) -> float | None:
@@ -111,13 +137,11 @@ class Worker:
 
     def decode(self, data: bytes) -> Pixels:
         """Return the decoded picture; `ProgramFailed` where it fails."""
-        answer, body = self._ask({"do": "decode"}, data, 3 * MOST_PIXELS)
-        try:
-            shape = (int(answer["height"]), int(answer["width"]), 3)
-            return np.frombuffer(body, np.uint8).reshape(shape)
-        except (KeyError, TypeError, ValueError):
-            what = f"{self.name} decoded {len(body):,} bytes of no known size"
-            raise ProgramFailed(what) from None
+        answer, body = self._call({"do": "decode"}, data, 3 * MOST_PIXELS)
+        shape = height, width, _ = answer.height, answer.width, 3
+        if min(shape) < 1 or len(body) != 3 * height * width:
+            raise ProgramFailed(f"{self.name} decoded {len(body):,} bytes, not {width} x {height}")
+        return np.frombuffer(body, np.uint8).reshape(shape)
 
     def close(self) -> None:
         """End the process, if it was started."""
@@ -126,29 +150,37 @@ class Worker:
             self._conversation = None
 
     @cached_property
-    def _about(self) -> Mapping[str, Any]:
-        weights = self._contender.weights
+    def _about(self) -> About:
+        contender = self._contender
+        message = {"do": "describe", "weights": [*contender.weights]}
         try:
-            about, _ = self._ask({"do": "describe", "weights": [*weights]}, b"", 0)
+            about, _ = self._ask(About, message, b"", 0)
         except ProgramFailed as failed:
-            remedy = f"bench worker check {self._contender.file}"
+            remedy = f"bench worker check {contender.file}"
             raise Unavailable(
                 f"{self.name} cannot be started: {failed}; see `{remedy}`",
                 Reason("program", self.name, remedy),
             ) from failed
         finally:
             self.close()
-        if about.get("protocol") != PROTOCOL:
+        if about.protocol != PROTOCOL:
             raise UsageError(
-                f"{self._contender.folder} has rdrbench_worker.py of another version: copy it again"
+                f"{contender.folder} has rdrbench_worker.py of another version: copy it again"
             )
-        if not about.get("sweep"):
-            raise UsageError(f"{self._contender.script} of {self.name} has an empty sweep: fill it")
-        if not self._contender.random_weights:
-            require_weights(self._contender, about["weights"])
+        if not about.sweep:
+            raise UsageError(f"{contender.script} of {self.name} has an empty sweep: fill it")
+        if not contender.random_weights:
+            require_weights(contender, about.weights)
         return about
 
-    def _ask(self, message: Mapping[str, Any], body: bytes, most: int) -> tuple[Answer, bytes]:
+    def _call(self, message: Mapping[str, Any], body: bytes, most: int) -> tuple[Costs, bytes]:
+        answer, data = self._ask(Costs, message, body, most)
+        self.inside_seconds, self.inside_peak_bytes = answer.seconds, answer.peak_bytes
+        return answer, data
+
+    def _ask(
+        self, kind: type[Answer], message: Mapping[str, Any], body: bytes, most: int
+    ) -> tuple[Answer, bytes]:
         contender = self._contender
         if self._conversation is None or self._conversation.closed:
             environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
@@ -166,12 +198,13 @@ class Worker:
         answer, data = self._conversation.ask(message, body, seconds, most)
         if "error" in answer:
             self.close()
-            kind = OutOfDeviceMemory if answer.get("device_memory") else ProgramFailed
-            raise kind(f"{self.name}: {' '.join(str(answer['error']).split())}")
-        self.inside_seconds = answer.get("seconds")
-        peak = answer.get("peak_bytes")
-        self.inside_peak_bytes = peak if isinstance(peak, int) else None
-        return answer, data
+            failure = OutOfDeviceMemory if answer.get("device_memory") else ProgramFailed
+            raise failure(f"{self.name}: {' '.join(str(answer['error']).split())}")
+        try:
+            return msgspec.convert(answer, kind), data
+        except (msgspec.ValidationError, OverflowError) as error:
+            self.close()
+            raise ProgramFailed(f"{self.name} gave an answer that is none: {error}") from None
 
 
 def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,6 +17,10 @@ from benchmark.system.foreign_text import parse_toml
 MOST_BYTES = 1 << 20
 RUNTIMES = ("docker", "podman")
 RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
+LARGEST_REAL = 1e30  # of a number that a row can have
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST_REAL)]
+Finite = Annotated[float, msgspec.Meta(ge=-LARGEST_REAL, le=LARGEST_REAL)]
+Text = Annotated[str, msgspec.Meta(min_length=1, pattern="^[^\0]*$")]
 ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
 
 
@@ -24,9 +28,9 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A codec that `rdrbench_worker.py` serves."""
 
     file: Path
-    name: str
+    name: Text
     folder: Path  # where its script runs; of `ssh`, a folder there
-    script: str  # in that folder
+    script: Text  # in that folder
     python: str = "python3"  # interpreter: a name, or a path from the folder
     conda: str = ""  # name of an environment
     docker: str = ""  # image
@@ -41,14 +45,16 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference: str = ""  # paper
     tried: str = ""  # with what the file was tried: "random weights", "nothing"
     setting: str = ""  # with `values`, the default settings instead of the class's
-    values: tuple[float, ...] = ()
+    values: tuple[Finite, ...] = ()
     gpu: bool = False  # it needs a GPU
-    memory_gb: float = 0  # of the two processes together
-    timeout_seconds: float = 600  # of a call
-    seconds_per_megapixel: float = 0  # typical, of encoder and decoder together
-    parameters: int | None = None  # of its networks, as the authors or a count say
-    encode_kmac: float | None = None  # thousand multiply-accumulates to encode a pixel
-    decode_kmac: float | None = None
+    memory_gb: NotNegative = 0  # of the two processes together
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 600  # of a call
+    seconds_per_megapixel: NotNegative = 0  # typical, of encoder and decoder together
+    parameters: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = (
+        None  # of its networks, as the authors or a count say
+    )
+    encode_kmac: NotNegative | None = None  # thousand multiply-accumulates to encode a pixel
+    decode_kmac: NotNegative | None = None
     python_version: str = ""  # of the environment that `bench worker setup` makes
     packages: tuple[str, ...] = ()  # that it installs, as pip names them: "torch==1.12.1"
 
@@ -72,7 +78,7 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.ssh:
             start = shlex.join(["env", *variables, self.python, self.script])
             there = f"{shlex.join(['cd', str(self.folder)])} && exec {start}"
-            return ["ssh", "-o", "BatchMode=yes", self.ssh, there]
+            return ["ssh", "-o", "BatchMode=yes", "--", self.ssh, there]
         if self.conda:
             return ["conda", "run", "--no-capture-output", "-n", self.conda, "python", self.script]
         for runtime in RUNTIMES:
@@ -125,6 +131,9 @@ def read_contender(file: Path) -> Contender:
         made = msgspec.convert(values | paths, Contender, dec_hook=lambda kind, text: kind(text))
     except msgspec.ValidationError as error:
         raise UsageError(f"{file}: {error}: correct it") from None
+    for weight in map(Path, made.weights):
+        if weight.is_absolute() or ".." in weight.parts:
+            raise UsageError(f"{file} has the weight file {weight} outside its folder: move it")
     if made.ssh:
         return made
     return msgspec.structs.replace(made, folder=(file.parent / made.folder).resolve())

@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 
-PROTOCOL = 1
+PROTOCOL = 2
 HEAD = struct.Struct(">4sIQ")  # "RDRW", bytes of json, bytes of body
 OUTSIDE = 255  # of the sweep
 
@@ -83,7 +83,7 @@ def serve(codec_class):
                 answer, out = (_encoded if encodes else _decoded)(codec, message, body)
         except BaseException as error:
             answer, out = _failure(error), b""
-        text = json.dumps(answer).encode()
+        text = json.dumps(dict(answer, number=message["number"]), default=float).encode()
         answers.writelines((HEAD.pack(b"RDRW", len(text), len(out)), text, out))
         answers.flush()
 

@@ -246,14 +246,17 @@ def differs_again(
 
 
 def work_of(spec: CodecSpec, codec: Codec) -> Work:
-    """Return what a codec's class declares; nothing of another checkpoint than its own."""
+    """Return what a codec's class declares, unchecked; nothing of another checkpoint than its own.
+
+    `select` refuses what no row can have (`rows.shard.refused`).
+    """
     with suppress(Exception):  # foreign code
         facts: Any = getattr(type(codec), "facts", None)
         declared = facts(dict(spec.options)) if callable(facts) else facts
         if isinstance(declared, Facts) and "checkpoint" not in dict(spec.options):
-            weights, *work = declared.work
-            kmac = (None if each is None else float(each) for each in work)
-            return Work(None if weights is None else int(weights), *kmac)
+            weights: Any = declared.work.parameters
+            whole = isinstance(weights, float) and weights.is_integer()
+            return declared.work._replace(parameters=int(weights)) if whole else declared.work
     return Work()
 
 
@@ -271,7 +274,10 @@ def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting
         return failed_by(codec, "decode", error)
     if wrong := _mismatch(declared.decoded, pixels):
         return Failed("verify", wrong)
-    return Coded(None, declared.num_bytes, declared.decoded, None, None)
+    size, most = declared.num_bytes, most_stream_bytes(*pixels.shape[:2])
+    if not isinstance(size, (int, np.integer)) or not 0 <= size <= most:
+        return Failed("verify", f"declared {size!r} bytes, which no stream of {most:,} at most has")
+    return Coded(None, int(size), declared.decoded, None, None)
 
 
 def _mismatch(decoded: object, pixels: Pixels) -> str:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -31,11 +31,12 @@ from benchmark.errors import (
 )
 from benchmark.facts import needs_options
 from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
+from benchmark.measure.execute import work_of
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.runs import folder_store_name
-from benchmark.rows.shard import SHIPPED
+from benchmark.rows.shard import SHIPPED, refused
 from benchmark.rows.store import Store, stores_below
 from benchmark.spec import (
     SEED,
@@ -50,6 +51,7 @@ from benchmark.spec import (
 )
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.machine import cores
+from benchmark.system.text import visible
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
@@ -181,6 +183,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     lacks, accepts = "", declared_settings(codec)
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
+    _require_storable(spec, work_of(spec, codec)._asdict())
     if (pack := with_variant(packs, spec)) is None:
         try:
             return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)
@@ -190,6 +193,13 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
                 raise
     codec = Recorded(pack, spec, codec)
     return Contender(spec, codec.describe(), codec.sweep, pack, lacks, accepts)
+
+
+def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a value that no row can have, before anything is measured."""
+    for name in refused(row):
+        value = visible(repr(row[name]))[:80]
+        raise UsageError(f"{spec.text} has the {name} {value}, which no row can have: correct it")
 
 
 def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
@@ -208,6 +218,9 @@ def at_points(contender: Contender, points: Points) -> Contender:
             for setting in sweep:
                 if accepts is not None and setting not in accepts:
                     raise BadOption(f"{spec.text} takes {accepts}, not {setting}")
+    _require_storable(spec, {"revision": contender.info.revision})
+    for setting in sweep:
+        _require_storable(spec, {"setting_value": setting.value})
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
 
 

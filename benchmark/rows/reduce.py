@@ -184,7 +184,8 @@ class _Reducer:
                         f"{metric.min_images} on, below with --allow-few"
                     )
                 reduced = self._reductions.get(key)
-                if reduced is None:
+                influence = None if reduced is None else reduced.influence
+                if reduced is None or (influence is not None and len(influence) != len(pairs)):
                     reduced = self._reduce(metric, str(space.protocol), pairs)
                     new.append(Reduction(key, metric.column, protocol, reduced))
             except NotMeasurable as reason:
@@ -282,6 +283,11 @@ def _read(path: Path) -> list[Reduction] | None:
         table = read_parquet(path)
         if table.schema != SCHEMA:
             raise BadShard("its columns are not those of reduced metrics")
+        odd = pl.element().is_null() | ~pl.element().is_finite()
+        wrong = ~pl.col("value").is_finite() | pl.col("influence").list.eval(odd).list.any()
+        nulls = table.drop("influence").null_count().sum_horizontal()
+        if nulls.sum() or table.select(wrong.any()).item():
+            raise BadShard("it has reductions without a value")
     except BadShard as bad:
         remedy = "its metrics are reduced again; remove it"
         warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)

@@ -23,8 +23,9 @@ import polars as pl
 import polars.selectors as cs
 from polars import col
 
+from benchmark.errors import StoreError
 from benchmark.rows.footer import read_footer
-from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of
+from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -41,7 +42,13 @@ NEVER_NULL = (
 MEASURED = ("width_px", "height_px", "num_bytes", "bpp")  # of every row that did not fail
 QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - {"setting_value"}
 LARGEST_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
-LEAST = {"width_px": 1, "height_px": 1, "num_bytes": 0}
+LARGEST_SIDE = 1 << 26  # of an image: the product of two is exact
+BETWEEN = {
+    "width_px": (1, LARGEST_SIDE), "height_px": (1, LARGEST_SIDE), "num_bytes": (0, LARGEST_WHOLE),
+    **dict.fromkeys(("encode_peak_bytes", "decode_peak_bytes"), (0, LARGEST_WHOLE)),
+    **dict.fromkeys(("parameters", "container_bytes"), (0, LARGEST_WHOLE)),
+}  # fmt: skip
+MOST_CHARACTERS = 4000  # that are stored of a text which is no part of a row's identity
 
 
 class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
@@ -50,6 +57,10 @@ class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
     def __init__(self, why: str, damaged: bool = False) -> None:
         super().__init__(why)
         self.damaged = damaged  # it is not as it was written
+
+
+# What refuses a value: polars has OverflowError for whole numbers, UnicodeError is a ValueError.
+REFUSALS = (BadShard, OverflowError, TypeError, ValueError, pl.exceptions.PolarsError)
 
 
 # Tables of rows
@@ -73,6 +84,67 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         raise ValueError(f"rows have no column {strange[0]!r}")
     columns = ((name, [row.get(name) for row in rows], kind) for name, kind in schema.items())
     return pl.DataFrame([pl.Series(*column) for column in columns])
+
+
+def storable(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows as a table that `read_shard` takes.
+
+    Values that it would refuse are null: of a metric with that reason, of another column with a
+    caveat; without bytes or rate a row has failed. Texts have escapes for what is no UTF-8; long
+    ones are cut. Raises `StoreError` for a row without what every row has.
+    """
+    done = [{name: _stored_text(name, value) for name, value in row.items()} for row in rows]
+    schema = schema_of(dict.fromkeys(name for row in rows for name in row))
+    for mended in (False, True):
+        try:
+            table = table_of(done)
+            refuse_values(table)
+            break
+        except REFUSALS as why:
+            if mended:
+                raise StoreError(f"a row cannot be stored: {why}") from why
+        for name, kind in schema.items():
+            if _is_refused(name, [row.get(name) for row in done], kind):
+                for row in done:
+                    _leave_out(row, name, schema)
+    return table
+
+
+def refused(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns of a row whose values `read_shard` would refuse."""
+    schema = schema_of(row)
+    return [name for name, value in row.items() if _is_refused(name, [value], schema[name])]
+
+
+def _is_refused(name: str, values: Sequence[Any], kind: Any) -> bool:
+    try:
+        refuse_values(pl.DataFrame([pl.Series(name, values, kind)]))
+    except REFUSALS:
+        return True
+    return False
+
+
+def _leave_out(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
+    """Make a value null, with the reason, if it is refused and not what every row has."""
+    if name in NEVER_NULL or not _is_refused(name, [row.get(name)], schema[name]):
+        return
+    row[name] = None
+    value, _, reason = metric_columns(name)
+    if reason in schema:
+        row[reason] = "no number of a measurement"
+    elif name != "caveat":
+        without = f"{value} left out: no value of a measurement"
+        row["caveat"] = "; ".join(filter(None, (row.get("caveat"), without)))
+    if name in MEASURED and row.get("status") == "ok":
+        row |= {"status": "failed", "stage": "verify", "reason": row["caveat"]}
+
+
+def _stored_text(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or (value.isascii() and len(value) <= MOST_CHARACTERS):
+        return value
+    if name not in NEVER_NULL and len(value) > MOST_CHARACTERS:
+        value = f"{value[:MOST_CHARACTERS]}..."
+    return value.encode(errors="backslashreplace").decode()
 
 
 def whole(table: pl.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
@@ -142,7 +214,7 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame
             raise BadShard(f"it has the column {name!r}, unknown to this version")
         if kind != known[name]:
             raise BadShard(f"its column {name!r} is of {kind}, not {known[name]}")
-    _refuse_values(table)
+    refuse_values(table)
     return table
 
 
@@ -205,8 +277,8 @@ def _read_within(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
     return table
 
 
-def _refuse_values(table: pl.DataFrame) -> None:
-    """Raise `BadShard` for values that no run writes."""
+def refuse_values(table: pl.DataFrame) -> None:
+    """Raise `BadShard` for values that no shard may have, whether it is read or written."""
     null = next((n for n in NEVER_NULL if n in table.columns and table[n].null_count()), None)
     if null:
         raise BadShard(f"it has rows without a value of {null!r}")
@@ -232,9 +304,9 @@ def _of_numbers(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
     """Return an expression that marks numbers which no run writes, by what is to be said of it."""
     values = col(name)
     if kind == pl.Int64:
-        least = LEAST.get(name, -LARGEST_WHOLE)
-        beyond = ~values.is_between(least, LARGEST_WHOLE)
-        return {f"it has numbers of {name!r} beyond 2^53 or below {least}": beyond}
+        least, most = BETWEEN.get(name, (-LARGEST_WHOLE, LARGEST_WHOLE))
+        beyond = ~values.is_between(least, most)
+        return {f"it has numbers of {name!r} beyond {most:,} or below {least:,}": beyond}
     if kind == pl.Float64:
         wrong = values.abs() > LARGEST_REAL  # NaN too, which polars has above all others
         if name in QUANTITIES:

@@ -34,7 +34,7 @@ from benchmark.rows.shard import (
     BadShard,
     read_shard,
     schema_of,
-    table_of,
+    storable,
     whole,
     write_shard,
 )
@@ -158,8 +158,8 @@ class Store(StreamFolder, RunRecords):
         self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows as one shard, complete or absent; their streams have to be kept before."""
-        self.add(table_of(rows))
+        """Add rows, as `storable`, as one shard, complete or absent; streams are kept before."""
+        self.add(storable(rows))
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add a table, with the columns that `versions` returns, as one shard."""

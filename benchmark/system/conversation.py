@@ -1,4 +1,4 @@
-"""A program that stays and answers requests: messages with a body, over pipes of its own.
+"""A program that stays and answers requests: numbered messages with a body, over its own pipes.
 
 It runs below a launcher, so that it ends with this process, however that ends, and takes along what
 it has started. What it prints on standard error is read and forgotten, except for the end.
@@ -46,7 +46,7 @@ class Conversation:
     ) -> None:
         self.name = Path(command[0]).name
         self.closed = False
-        self._answered = False
+        self._asked = 0
         self._printed = b""
         self._closing = ExitStack()
         own = self._closing.enter_context(private_folder())
@@ -62,10 +62,17 @@ class Conversation:
     def ask(
         self, message: Mapping[str, Any], body: bytes, timeout_seconds: float, most_bytes: int
     ) -> tuple[dict[str, Any], bytes]:
-        """Send a request; return the answer with its body of at most `most_bytes`."""
+        """Send a request; return the answer with its body of at most `most_bytes`.
+
+        An answer has its request's number, and nothing comes before the request.
+        """
         end = monotonic() + timeout_seconds
-        text = json.dumps(message).encode()
+        self._asked += 1
+        text = json.dumps({**message, "number": self._asked}).encode()
         try:
+            unasked = self._asked > 1 and wait([self._answers], 0)
+            if unasked and not wait([self._launcher.answers], 0):  # else it has ended
+                raise ProgramFailed(f"{self.name} wrote to its pipe without being asked")
             self._send(HEAD.pack(MAGIC, len(text), len(body)) + text, end)
             self._send(body, end)
             magic, message_bytes, body_bytes = HEAD.unpack(self._head(end))
@@ -77,12 +84,17 @@ class Conversation:
             answer = json.loads(self._receive(message_bytes, end))
             if not isinstance(answer, dict):
                 raise ValueError
+            if (number := answer.pop("number", None)) is None:
+                what = "without its question's number: copy rdrbench_worker.py again"
+                raise ProgramFailed(f"{self.name} answered {what}")
+            if number != self._asked:
+                raise ProgramFailed(f"{self.name} answered another question than the last one")
             return answer, self._receive(body_bytes, end)
         except BaseException as error:
             self.close()
             if isinstance(error, TimeoutError):
                 why = f"was stopped after {timeout_seconds:g} s without an answer"
-            elif isinstance(error, ValueError):
+            elif isinstance(error, (ValueError, RecursionError)):
                 why = "wrote something else than an answer to its pipe"
             else:
                 raise
@@ -117,10 +129,9 @@ class Conversation:
     def _head(self, end: float) -> bytes:
         """Return the head of an answer; of the first one, without what was printed before it."""
         head = self._receive(HEAD.size, end)
-        most = 0 if self._answered else MOST_PRINTED_BYTES
+        most = 0 if self._asked > 1 else MOST_PRINTED_BYTES
         while not head.startswith(MAGIC) and (most := most - 1) >= 0:
             head = head[1:] + self._receive(1, end)
-        self._answered = True
         return head
 
     def _wait(self, descriptor: int, event: int, end: float) -> None:

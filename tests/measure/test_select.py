@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.errors import BadOption
+from benchmark.errors import BadOption, UsageError
 from benchmark.measure.request import parse_points
 from benchmark.measure.select import select
+from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES
+from support.files.noise import effect_noise
 
 BUNDLED = Path(__file__).parents[2] / "results" / "sample"
 OUT_OF_RANGE = [
@@ -52,6 +54,51 @@ def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
         "class Mine(Honest):\n    accepts = 'image/png'\n"
     )
     assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
+
+
+ODD = """
+import sys; sys.path.insert(0, {root!r})
+from dataclasses import replace
+from benchmark.codec import Setting
+from benchmark.facts import Facts, Work
+from support.codecs.fakes import Honest
+class Odd(Honest):
+    {what}
+"""
+REFUSED = {
+    "facts = Facts(work=Work(10**20))": "parameters 100000000000000000000",
+    "facts = Facts(work=Work(None, float('nan'), 1))": "encode_kmac nan",
+    "facts = Facts(work=Work(None, 1, -3))": "decode_kmac -3",
+    "facts = Facts(work=Work('many'))": "parameters 'many'",
+    "sweep = (Setting('q', 1), Setting('q', float('inf')))": "setting_value inf",
+    "sweep = (Setting('q', 1e300),)": "setting_value 1e+300",
+    "def describe(self): return replace(super().describe(), revision=1 << 60)": "revision 115292",
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_declared_value_that_no_row_can_have_is_refused_before_the_run(what, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(ODD.format(root=str(FAKES.parents[2]), what=what))
+    with pytest.raises(UsageError, match=r"mine\.py:Odd has the ") as refused:
+        select([f"{mine}:Odd"], {})
+    assert REFUSED[what] in str(refused.value)
+
+
+def test_half_of_a_surrogate_pair_in_a_codec_s_error_costs_that_row_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    what = 'def encode(self, pixels, setting): raise ValueError("bad \\udcff file")'
+    Path("mine.py").write_text(ODD.format(root=str(FAKES.parents[2]), what=what))
+    Path("photos").mkdir()
+    effect_noise((32, 24), 50).convert("RGB").save("photos/a.png")
+    command = "run", "--codecs", "./mine.py:Odd,raw", "--dataset", "photos", "--metrics", "psnr"
+    done = bench(*command, "--results", "results")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
+    rows = Store(folder).versions().rows(named=True)
+    assert {row["codec"] for row in rows if row["status"] == "ok"} == {"raw"}
+    assert all(r"bad \udcff file" in row["reason"] for row in rows if row["status"] == "failed")
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "check"])

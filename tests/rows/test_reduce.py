@@ -13,6 +13,7 @@ import pytest
 from benchmark import registry
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
+from benchmark.errors import DamagedResults
 from benchmark.measure.cells import Conditions, Rescore, plan
 from benchmark.measure.score import unscored
 from benchmark.measure.select import select
@@ -310,3 +311,37 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     monkeypatch.setattr(Immense, "reduce", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         with_distribution_metrics(store.table(), store.folder, ["shift"])
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        {"value": pl.lit(None, pl.Float64)},
+        {"key": pl.lit(None, pl.String)},
+        {"protocol": pl.lit(None, pl.String)},
+        {"value": pl.lit(float("nan"))},
+        {"value": pl.lit(float("inf"))},
+        {"influence": pl.lit([None, 1.0, 2.0, 3.0], pl.List(pl.Float64))},
+        {"influence": pl.lit([float("nan")] * 4, pl.List(pl.Float64))},
+    ],
+)
+def test_a_forged_reduction_is_left_out_and_reduced_again(forge, tmp_path, sources):
+    store = measure(tmp_path, sources)
+    known = values(store, "shift")
+    rewrite_sets(store, forge)
+    with pytest.warns(DamagedResults, match="reductions without a value"):
+        assert values(store, "shift") == known
+
+
+def test_influences_of_another_number_of_images_are_reduced_again(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    known = values(store, "shift")
+    rewrite_sets(store, {"influence": pl.col("influence").list.head(2)})
+    assert values(store, "shift") == known
+
+
+def rewrite_sets(store, columns):
+    for path in store.folder.glob("sets/*.parquet"):
+        forged = pl.read_parquet(path).with_columns(**columns)
+        path.unlink()
+        forged.write_parquet(path.with_name(f"forged-{path.name[:9]}.parquet"))

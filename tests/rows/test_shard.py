@@ -9,12 +9,20 @@ from io import BytesIO
 import polars as pl
 import pytest
 
-from benchmark.errors import DamagedResults
+from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows import shard
 from benchmark.rows.footer import read_footer
 from benchmark.rows.reduce import SCHEMA, Reductions
-from benchmark.rows.schema import WHERE_READ
-from benchmark.rows.shard import BadShard, read_parquet, read_shard, schema_of, to_parquet
+from benchmark.rows.schema import WHERE_READ, metric_columns
+from benchmark.rows.shard import (
+    NEVER_NULL,
+    BadShard,
+    read_parquet,
+    read_shard,
+    schema_of,
+    storable,
+    to_parquet,
+)
 from benchmark.rows.store import Store
 from support.rows.bundled_results import ROOT
 
@@ -176,7 +184,8 @@ WHOLE, INF, NAN = 2**53, float("inf"), float("nan")
 @pytest.mark.parametrize(
     ("column", "sound", "odd"),
     [
-        ("width_px", [1, WHOLE, None], [0, WHOLE + 1]),
+        ("width_px", [1, 1 << 26, None], [0, (1 << 26) + 1]),
+        ("encode_peak_bytes", [0, WHOLE, None], [-1, WHOLE + 1]),
         ("num_bytes", [0, WHOLE], [-1, WHOLE + 1]),
         ("revision", [-WHOLE, 7, WHOLE], [-WHOLE - 1, WHOLE + 1]),
         ("encode_seconds", [0.0, 1e-30, 1e30, None], [-1.0, 9e-31, 1.1e30, INF, NAN]),
@@ -202,6 +211,59 @@ def test_values_up_to_their_bounds_are_read_and_others_are_refused(column, sound
             with pytest.raises(BadShard, match=column) as bad:
                 read_shard(path_of(values))
             assert not bad.value.damaged
+
+
+ODD = [
+    -1, 0, 2**53, 2**53 + 1, 10**20, 10**400, -0.5, NAN, INF, -INF, 1e-300, 1e100, 1e300,
+    True, "", "x", "a\nb", "\udcff.png", "y" * 100_000, b"x", [1], {"a": 1}, 1j, object(),
+]  # fmt: skip
+WRITTEN = [name for name in schema_of() if name not in (*WHERE_READ, *NEVER_NULL)]
+
+
+@pytest.fixture(scope="module")
+def sound_row():
+    row = Store(ROOT / "results" / "sample").versions(True).row(0, named=True)
+    return {name: value for name, value in row.items() if name not in WHERE_READ}
+
+
+@pytest.mark.parametrize("column", WRITTEN)
+def test_whatever_a_row_is_given_is_written_so_that_it_is_read(column, sound_row, tmp_path):
+    """An odd value is null, and said; it takes no other value with it."""
+    rows = [{**sound_row, "cell": f"{at}", column: value} for at, value in enumerate(ODD)]
+    store = Store(tmp_path / "kodak")
+    store.append([sound_row, *rows])
+    read = {row["cell"]: row for row in store.versions().rows(named=True)}
+    assert read.pop(sound_row["cell"]).items() >= sound_row.items()
+    beside = {column, "cell", "caveat", metric_columns(column)[2], "status", "stage", "reason"}
+    for row in rows:
+        stored = read[row["cell"]]
+        assert all(stored[name] == row[name] for name in row.keys() - beside)
+        told = stored["caveat"] != sound_row["caveat"] or stored.get(f"{column}_reason")
+        kept = isinstance(stored[column], str) or stored[column] == row[column]
+        kept |= isinstance(stored[column], float) and stored[column] == float(row[column])
+        assert kept or column == "caveat" or (stored[column] is None and told)
+    assert len(read) == len(ODD)
+
+
+@pytest.mark.parametrize("column", NEVER_NULL)
+def test_a_row_without_what_makes_it_one_is_not_written(column, sound_row, tmp_path):
+    store = Store(tmp_path / "kodak")
+    written = []
+    for value in [None, *ODD]:
+        with suppress(StoreError):
+            store.append([{**sound_row, column: value}])
+            written.append(value)
+    read = store.versions()[column].to_list()
+    assert None not in read
+    assert len(read) <= len(written) < len(ODD), "equal rows are one shard"
+
+
+def test_long_and_broken_texts_are_cut_and_escaped(sound_row):
+    texts = {"reason": "x" * 5000, "stage": "a\udcff", "cell": "\udcff" + "c" * 5000}
+    table = storable([{**sound_row, **texts}])
+    assert table["reason"].to_list() == [f"{'x' * 4000}..."]
+    assert table["stage"].to_list() == ["a\\udcff"]
+    assert table["cell"].to_list() == ["\\udcff" + "c" * 5000], "an identity is kept whole"
 
 
 @pytest.mark.parametrize("name", ["width_px", "height_px", "num_bytes", "bpp"])

@@ -466,7 +466,7 @@ def test_a_shard_with_a_value_that_no_run_writes_is_left_out(store):
     (shard,) = store.folder.glob("per_image/*.parquet")
     odd = pl.read_parquet(shard).with_columns(width_px=pl.lit(-(1 << 63)))
     shard.with_name("foreign.parquet").write_bytes(to_parquet(odd))
-    with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond 2\^53"):
+    with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond"):
         assert store.table().height == 1
 
 

@@ -12,16 +12,15 @@ from benchmark.codec import bits_per_pixel
 from benchmark.errors import BadPack
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.packs.export_pack import LEFT_OUT
-from benchmark.rows.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
+from benchmark.rows.packs.pack import ROWS, Pack, RecordedStream, packs_in, shipped_packs
 from benchmark.rows.runs import NAME, new_run_id, run_record
 from benchmark.rows.schema import cell_key, info_columns, table_columns
-from benchmark.rows.shard import alike, table_of
+from benchmark.rows.shard import LARGEST_WHOLE, REFUSALS, alike, refuse_values, table_of
 from benchmark.rows.store import Store
 from benchmark.rows.valid import merge_versions
 
 Row = dict[str, Any]
 
-MOST_WHOLE = 1 << 63
 EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its own rows are valid
 
 
@@ -88,6 +87,8 @@ def dataset_contents(
         if row["cell"] not in done and row["cell"] not in from_packs:
             from_packs[row["cell"]] = pack, stream
             rows.append(row)
+    for path in dict.fromkeys(pack.path for pack, _ in from_packs.values()):
+        _require_storable(path, [row for row in rows if from_packs[row["cell"]][0].path == path])
     if rows and known is None:
         table = merge_versions(pl.concat(alike([table, table_of(rows)])))
     return DatasetContents(table, store, from_packs, codecs)
@@ -162,6 +163,7 @@ def _import_dataset(
 ) -> Imported:
     run = new_run_id(store.folder)
     rows = [row_of(pack, stream, run) for stream in recorded]
+    _require_storable(pack.path, rows)
     streams = [pack.read(stream) for stream in recorded]
     stored = store.read()
     done = stored.done() & {row["cell"] for row in rows}
@@ -178,11 +180,19 @@ def _import_dataset(
     return Imported(store.folder, len(fresh), len(rows) - len(fresh))
 
 
+def _require_storable(pack: Path, rows: Sequence[Row]) -> None:
+    """Raise `BadPack` for values that no shard may have."""
+    try:
+        refuse_values(table_of(rows))
+    except REFUSALS as why:
+        raise BadPack(pack, f"{ROWS}: {why}") from why
+
+
 def _value(text: str | None, kind: type) -> Any:
     if not text:
         return None
-    if kind is int and not -MOST_WHOLE <= int(text) < MOST_WHOLE:
-        raise OverflowError(f"{text} has more than 64 bits")
+    if kind is int and abs(int(text)) > LARGEST_WHOLE:
+        raise OverflowError(f"{text} is beyond 2^53")
     return {"True": True, "False": False}[text] if kind is bool else kind(text)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -158,6 +158,96 @@ def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
         worker.close()
 
 
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ('{"seconds": "x"}', "got `str`"),
+        ('{"seconds": [1]}', "got `array`"),
+        ('{"seconds": 10**400}', "out of range"),
+        ('{"peak_bytes": True}', "got `bool`"),
+        ('{"peak_bytes": 1e30}', "got `float`"),
+        ('{"estimated_bits": "many"}', "got `str`"),
+        ('{"seconds": object()}', "exit code 1"),
+    ],
+)
+def test_an_answer_of_other_types_is_a_failure_with_its_reason(told, why, tmp_path):
+    wrong = f"import rdrbench_worker as helper\nhelper._encoded = lambda *_: ({told}, b'data')\n"
+    codec = Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}")))
+    with pytest.raises(ProgramFailed, match=why):
+        codec.encode(photograph(), Setting("q", 1))
+    codec.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ("{}", "missing required field"),
+        ("{**about, 'python': None}", "got `null`"),
+        ("{**about, 'sweep': [['q']]}", "length 2"),
+        ("{**about, 'sweep': 'hello'}", "got `str`"),
+        ("{**about, 'sweep': [['q', '8']]}", "got `str`"),
+        ("{**about, 'sweep': [['q', float('nan')]]}", "sweep"),
+        ("{**about, 'sweep': [['q', 1e300]]}", "sweep"),
+        ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
+        ("{**about, 'device': 'tpu'}", "'tpu'"),
+        ("{**about, 'weights': [1]}", "got `array`"),
+    ],
+)
+def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, why, tmp_path):
+    wrong = (
+        "import rdrbench_worker as helper\n"
+        "describe = helper._description\n"
+        "def described(*given):\n"
+        "    about = describe(*given)\n"
+        f"    return {changed}\n"
+        "helper._description = described\n"
+    )
+    with pytest.raises(Unavailable, match=why):
+        Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}"))).describe()
+
+
+# Answers requests in the way that is filled in; `answer` writes one, with a text of json.
+RAW = """
+import json, os, struct
+HEAD = struct.Struct(">4sIQ")
+def take(count):
+    data = b""
+    while len(data) < count: data += os.read(0, count - len(data))
+    return data
+def answer(number, body=b"", text=None):
+    text = (text or json.dumps({{"number": number}})).encode()
+    os.write(1, HEAD.pack(b"RDRW", len(text), len(body)) + text + body)
+while True:
+    _, length, bytes_of_body = HEAD.unpack(take(HEAD.size))
+    number, body = json.loads(take(length).decode())["number"], take(bytes_of_body)
+    {}
+"""
+CONFUSED = {
+    "answer(number, b'1'); answer(number, b'2')": "without being asked|another question",
+    "answer(number, b'1'); answer(number + 1, b'2')": "without being asked",
+    "answer(1, b'1')": "another question",
+    "answer(number, b'1'); number == 1 and os.write(1, b'x')": "without being asked",
+    "answer(None)": "copy rdrbench_worker.py again",
+    "answer(0, text='{}')": "copy rdrbench_worker.py again",
+    "answer(0, text='[' * 200_000 + ']' * 200_000)": "something else than an answer",
+}
+
+
+@pytest.mark.parametrize("doing", CONFUSED)
+def test_an_answer_to_another_question_is_none(doing, tmp_path):
+    codec = Worker(file=str(contender(tmp_path, RAW.format(doing))))
+
+    def thrice() -> None:
+        for _ in range(3):
+            assert codec.encode(photograph(), Setting("q", 1)) == b"1"
+            sleep(0.1)
+
+    with pytest.raises(ProgramFailed, match=CONFUSED[doing]):
+        thrice()
+    assert codec._conversation.closed
+    codec.close()
+
+
 def test_a_failed_picture_is_a_failed_row_and_the_others_are_measured(tmp_path, monkeypatch):
     from PIL import Image
 
@@ -257,6 +347,28 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
         ("name = 'a'\nscript = 'a'\ndocker = 'a'\nssh = 'b'", "docker and ssh"),
         ("name = 'a'\nscript = 'a'\n[weights]\n'x' = 'url'", "weights"),
         ("name = ", "TOML"),
+        ("name = ''\nscript = 'a'", "name"),
+        ("name = 'a'\nscript = ''", "script"),
+        *(
+            (f"name = 'a'\nscript = 'a'\n{key} = {value}", key)
+            for key, values in {
+                "encode_kmac": ("nan", "inf", "-3"),
+                "decode_kmac": ("nan", "1e31"),
+                "memory_gb": ("nan", "inf", "-5"),
+                "timeout_seconds": ("nan", "inf", "0", "-1"),
+                "seconds_per_megapixel": ("nan", "inf", "-1"),
+                "parameters": ("-1", "1.5", "99999999999999999999"),
+            }.items()
+            for value in values
+        ),
+        *(
+            (f"name = 'a'\nscript = 'a'\nsetting = 'q'\nvalues = [1, {value}]", "values")
+            for value in ("nan", "inf", "-1e300")
+        ),
+        *(
+            (f"name = 'a'\nscript = 'a'\n[weights]\n'{path}' = {{}}", "outside its folder")
+            for path in ("../a.pth", "/a.pth", "a/../../b")
+        ),
     ],
 )
 def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, named):
@@ -270,7 +382,7 @@ def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, te
 @pytest.mark.parametrize(
     ("key", "begins"),
     [
-        ("ssh", ["ssh", "-o", "BatchMode=yes", "x"]),
+        ("ssh", ["ssh", "-o", "BatchMode=yes", "--", "x"]),
         ("conda", ["conda", "run", "--no-capture-output", "-n", "x", "python", "a.py"]),
         ("docker", ["docker", "run", "--rm", "--interactive"]),
         ("podman", ["podman", "run", "--rm", "--interactive"]),

@@ -85,3 +85,22 @@ def test_a_wrong_value_is_found_before_anything_is_imported(folder_pack, tmp_pat
     with pytest.raises(BadPack, match=r"a line of .* cannot be read"):
         import_pack(open_pack(folder_pack), tmp_path / "results", [])
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("jobs", [2**53 + 1, 2**62, 2**63, -(2**60)])
+def test_a_number_that_no_shard_may_have_is_refused_by_the_import(jobs, folder_pack, tmp_path):
+    rewrite(folder_pack / "rows.csv", ",False,1,1,", f",False,{jobs},1,", -1)
+    with pytest.raises(BadPack, match=r"beyond 2\^53"):
+        import_pack(open_pack(folder_pack), tmp_path / "results", [])
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_time_that_no_shard_may_have_is_refused_by_the_import(folder_pack, tmp_path):
+    lines = (folder_pack / "rows.csv").read_text().splitlines(True)
+    name = lines[0].strip().split(",").index("decode_seconds")
+    cells = lines[1].split(",")
+    cells[name] = "-1"
+    (folder_pack / "rows.csv").write_text("".join([lines[0], ",".join(cells), *lines[2:]]))
+    with pytest.raises(BadPack, match="values of 'decode_seconds'"):
+        import_pack(open_pack(folder_pack), tmp_path / "results", [])
+    assert not (tmp_path / "results" / "photos" / "per_image").exists()
