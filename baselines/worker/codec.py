@@ -27,6 +27,7 @@ from benchmark.errors import (
 from benchmark.facts import Facts, Memory, Typical, Work
 from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.settings import chosen_device
 
 PROTOCOL = 2  # of rdrbench_worker.py
@@ -55,6 +56,7 @@ class Costs(msgspec.Struct, frozen=True):
     estimated_bits: float | None = None
     height: int = 0  # of what it decoded
     width: int = 0
+    opened: dict[str, str] = {}  # sha256 of files by path, for the first time
 
 
 Answer = TypeVar("Answer", About, Costs)
@@ -64,7 +66,9 @@ class Worker:
     """`worker:FILE`, a contender file (docs/worker.md); `bench worker new NAME` writes it.
 
     Encoder and decoder are processes of their own that start with the first picture and stay. One
-    that fails is started again for the next picture.
+    that fails is started again for the next picture. Files that the script opens are recorded
+    beside the contender file with their sha256, when they are first opened: with another content
+    it is another codec.
     """
 
     runs_programs = True
@@ -79,6 +83,8 @@ class Worker:
         self.inside_seconds: float | None = None  # of the last call, measured in the process
         self.inside_peak_bytes: int | None = None
         self._estimated_bits: float | None = None
+        self._record = self._contender.file.with_suffix(".opened.sha256")
+        self._opened = opened_files(self._record)
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
@@ -109,8 +115,20 @@ class Worker:
     def describe(self) -> CodecInfo:
         """Return interpreter, commit and packages; fingerprint code, packages and weights."""
         about, contender = self._about, self._contender
-        decides = [about.python, about.packages, about.code, about.weights]
+        weights = {path: about.weights.get(path, "") for path in contender.weights}
+        changed = {
+            path: about.weights.get(path, "")
+            for path, digest in sorted(self._opened.items())
+            if path not in weights and about.weights.get(path, "") != digest
+        }
+        decides = [
+            *(about.python, about.packages, about.code, weights, changed, contender.environment),
+            *(contender.conda, contender.docker, contender.podman, contender.ssh),
+            contender.random_weights,
+        ]
         version = f"{self.name} {about.commit or contender.commit}".strip()
+        if not os.access(self._record if self._record.exists() else self._record.parent, os.W_OK):
+            version += ", opened files not recorded"
         return CodecInfo(
             version=f"{version}, Python {about.python}",
             command=f"{' '.join(contender.command())} {{{self.sweep[0].name}}}",
@@ -152,9 +170,8 @@ class Worker:
     @cached_property
     def _about(self) -> About:
         contender = self._contender
-        message = {"do": "describe", "weights": [*contender.weights]}
         try:
-            about, _ = self._ask(About, message, b"", 0)
+            about, _ = self._ask(About, {"do": "describe"}, b"", 0)
         except ProgramFailed as failed:
             remedy = f"bench worker check {contender.file}"
             raise Unavailable(
@@ -176,12 +193,17 @@ class Worker:
     def _call(self, message: Mapping[str, Any], body: bytes, most: int) -> tuple[Costs, bytes]:
         answer, data = self._ask(Costs, message, body, most)
         self.inside_seconds, self.inside_peak_bytes = answer.seconds, answer.peak_bytes
+        if new := {p: d for p, d in answer.opened.items() if p not in self._opened}:
+            self._opened |= new
+            lines = "".join(f"{digest}  {path}\n" for path, digest in new.items())
+            with suppress(OSError), self._record.open("a") as record:  # `describe` says so
+                record.write(lines)  # at once, so that lines of several processes are whole
         return answer, data
 
     def _ask(
         self, kind: type[Answer], message: Mapping[str, Any], body: bytes, most: int
     ) -> tuple[Answer, bytes]:
-        contender = self._contender
+        contender: Contender = self._contender
         if self._conversation is None or self._conversation.closed:
             environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
             here = contender.file.parent if contender.ssh else contender.folder
@@ -195,6 +217,7 @@ class Worker:
             self._conversation = Conversation(contender.command(), here, environment)
         least = SECONDS_TO_DESCRIBE if message["do"] == "describe" else 0
         seconds = max(contender.timeout_seconds, least)
+        message = {**message, "weights": [*contender.weights, *self._opened]}
         answer, data = self._conversation.ask(message, body, seconds, most)
         if "error" in answer:
             self.close()
@@ -205,6 +228,13 @@ class Worker:
         except (msgspec.ValidationError, OverflowError) as error:
             self.close()
             raise ProgramFailed(f"{self.name} gave an answer that is none: {error}") from None
+
+
+def opened_files(record: Path) -> dict[str, str]:
+    """Return the sha256 of opened files by path, as they were first: lines of `sha256sum`."""
+    text = read_regular(record, LARGEST_FILE_BYTES).decode() if record.exists() else ""
+    lines = [line.partition("  ") for line in reversed(text.splitlines())]
+    return {path: digest for digest, _, path in lines}
 
 
 def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:

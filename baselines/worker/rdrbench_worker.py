@@ -28,6 +28,11 @@ import traceback
 PROTOCOL = 2
 HEAD = struct.Struct(">4sIQ")  # "RDRW", bytes of json, bytes of body
 OUTSIDE = 255  # of the sweep
+OPENED = set()  # paths, since they were last told
+STARTED = time.time()
+SYSTEM = tuple(
+    os.path.join(os.sep, name, "") for name in ("dev", "etc", "lib", "proc", "sys", "usr")
+)
 
 
 class Pixels:
@@ -68,6 +73,7 @@ class Pixels:
 
 def serve(codec_class):
     """Answer requests on standard input until it ends."""
+    getattr(sys, "addaudithook", id)(_note)  # from Python 3.8 on
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -83,7 +89,8 @@ def serve(codec_class):
                 answer, out = (_encoded if encodes else _decoded)(codec, message, body)
         except BaseException as error:
             answer, out = _failure(error), b""
-        text = json.dumps(dict(answer, number=message["number"]), default=float).encode()
+        answer = dict(answer, number=message["number"], opened=_opened(message["weights"]))
+        text = json.dumps(answer, default=float).encode()  # `float`: of numpy, of tensors
         answers.writelines((HEAD.pack(b"RDRW", len(text), len(out)), text, out))
         answers.flush()
 
@@ -174,11 +181,30 @@ def _description(codec_class, weights):
 
 def _own_modules():
     """Yield name and file of the loaded modules that belong to no installed package."""
-    installed = [os.path.join(os.path.realpath(p), "") for p in (sys.prefix, sys.base_prefix)]
     for name, module in list(sys.modules.items()):
         path = os.path.realpath(getattr(module, "__file__", None) or "")
-        if os.path.isfile(path) and not path.startswith(tuple(installed)):
+        if _is_own(path):
             yield name, path
+
+
+def _is_own(path):
+    installed = [os.path.join(os.path.realpath(p), "") for p in (sys.prefix, sys.base_prefix)]
+    return os.path.isfile(path) and not path.startswith(tuple(installed))
+
+
+def _note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        OPENED.add(os.path.realpath(arguments[0]))
+
+
+def _opened(known):
+    """Return the sha256 of other files, older than this process, that Python has opened."""
+    found, here = OPENED.difference(map(os.path.realpath, known)), os.path.realpath(".")
+    old = [path for path in found if _is_own(path) and os.path.getmtime(path) < STARTED]
+    OPENED.clear()
+    data = [path for path in old if not path.startswith(SYSTEM) and ".py" not in path[-4:]]
+    inside = os.path.join(here, "")
+    return {p[len(inside) :] if p.startswith(inside) else p: sha256(p) for p in data}
 
 
 def _packages():
