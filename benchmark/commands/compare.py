@@ -116,7 +116,7 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.commands.compare_tables import families, tradeoff_table
+    from benchmark.commands.compare_tables import families, require_values, tradeoff_table
     from benchmark.compare.tradeoff import tradeoffs
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
@@ -127,6 +127,7 @@ def tradeoff(
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     stored = read_one(results, dataset, "all", names, allow_few=allow_few, all_rows=all_rows)
     measures = Measure.named(names[0]), Measure.named(names[1])
+    require_values(stored, measures)
     mine, others = families(stored.summary, codec, against, measures, build)
     points = [
         point

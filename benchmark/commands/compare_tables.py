@@ -10,7 +10,7 @@ from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.registry import METRICS
+from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
@@ -25,6 +25,9 @@ SECONDS = {
     "decode": "decode_seconds",
     "typical, a Mpx": "typical_seconds",
 }
+
+# Metrics of single images to compare in, where no row has a value of the one that was asked for
+OTHERS = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists", "lpips")}
 
 
 def rank_table(
@@ -113,6 +116,15 @@ def image_names(stored: DatasetResults) -> dict[int, str]:
     return dict(zip(image_numbers(stored.table).tolist(), names, strict=True))
 
 
+def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) -> None:
+    """Raise `UsageError` where no row has a value of the distortion or the realism metric."""
+    for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
+        if not stored.summary.values_of(measure.column):
+            has = [n for n in names if stored.table[metric_named(n).column].count()]
+            remedy = f"try --{option} {has[0]}" if has else "`bench rescore` computes metrics"
+            raise UsageError(f"{stored.name} has no {measure.label}: {remedy}")
+
+
 def families(
     summary: Summary, codec: str, against: str, measures: Sequence[Measure], build: str
 ) -> tuple[Family, list[Family]]:
@@ -131,8 +143,9 @@ def families(
     for name, of_codec in ((codec, [mine]), (against, others)):
         if not any(family.points for family in of_codec):
             metrics = " and ".join(measure.label for measure in measures)
-            reasons = "; ".join(text for family in of_codec for text in family.left_out)
-            raise UsageError(f"{name} has no points with {metrics} to compare: {reasons}")
+            reason, *more = (text for family in of_codec for text in family.left_out)
+            reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
+            raise UsageError(f"{name} has no points with {metrics} to compare: {reason}")
     return mine, others
 
 
