@@ -4,6 +4,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +55,8 @@ def check(
 ) -> None:
     """Say whether a checkpoint, codec or set of rows is worse than a reference.
 
+    The verdict and its reasons come first; -v adds every number.
+
     Exit code 0 equivalent or improved, 1 regressed, 3 undecided, 4 nothing measured, failed cells
     or not comparable, 2 if the request cannot be carried out, 130 if interrupted.
 
@@ -85,7 +88,7 @@ def check(
         if as_json:
             output.print_json(done.for_machines())
         else:
-            _print(done)
+            _print(done, verbose)
         files: dict[Path | None, Callable[[], str]] = {
             asked.markdown: lambda: check_markdown(done),
             asked.junit: lambda: junit_xml(done),
@@ -118,7 +121,9 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
             request, matrix=matrix, quiet=quiet, details=verbose, judged=judged
         )
         if not quiet:
-            print_outcome(outcome, table=False, details=verbose)
+            with redirect_stdout(sys.stderr):  # what is printed begins with the verdict
+                print_outcome(outcome, table=False, details=verbose)
+            sys.stderr.flush()
         return outcome
 
     folders = dataset_folders(asked.against, asked.baselines)
@@ -131,15 +136,19 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
     return compare(reference, new, replace(asked, codec="", reference_codec=""))
 
 
-def _print(check: "Check") -> None:
+def _print(check: "Check", details: bool) -> None:
+    """Print verdict and reasons; with `details`, then the tables and sentences behind them."""
     from benchmark.show import check_table as verdict_table
 
-    print(*verdict_table.subjects(check), sep="\n")
-    for table in (*verdict_table.details(check), verdict_table.findings_table(check)):
+    if not details:
+        print(*verdict_table.first_lines(check), sep="\n")
+        return
+    print(verdict_table.headline(check), *verdict_table.subjects(check), sep="\n")
+    for table in (verdict_table.findings_table(check), *verdict_table.details(check)):
         if table is not None:
             print()
             output.print_table(table)
-    print("", *verdict_table.sentences(check), verdict_table.headline(check), sep="\n")
+    print("", *verdict_table.sentences(check), sep="\n")
 
 
 baseline = Verbs("""Save and list named references for `bench check`.

@@ -1,5 +1,6 @@
 """A check for people to read: tables, sentences, markdown for a pull request, and JUnit XML."""
 
+from collections.abc import Sequence
 from functools import partial
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -11,17 +12,18 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
 from benchmark.show.sections import Part, markdown, section
 from benchmark.show.table import NOTHING, Column, Table, decimals
-from benchmark.system.text import listed
+from benchmark.system.text import counted, listed
 
-# Sign and meaning of each verdict
+# Sign, word and meaning of each verdict
 VERDICTS = {
-    "regressed": ("❌", "worse by more than the margin"),
-    "improved": ("✅", "better by more than the margin"),
-    "equivalent": ("✅", "every change is inside its margin"),
-    "undecided": ("❔", "too few images to say"),
-    "nothing measured": ("⚠️", "something that was to be judged has no numbers"),
-    "not comparable": ("⚠️", "the two sets of rows cannot be compared"),
+    "regressed": ("❌", "FAIL", "worse by more than the margin"),
+    "improved": ("✅", "PASS", "better by more than the margin"),
+    "equivalent": ("✅", "PASS", "every change is inside its margin"),
+    "undecided": ("❔", "UNDECIDED", "too few images to say"),
+    "nothing measured": ("⚠️", "NO VERDICT", "something that was to be judged has no numbers"),
+    "not comparable": ("⚠️", "NO VERDICT", "the two sets of rows cannot be compared"),
 }
+FIRST_METRICS, FIRST_REASONS = 4, 3  # that are named above everything else
 JUNIT = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
 
 
@@ -128,8 +130,58 @@ def caveat_lines(check: Check) -> list[str]:
 
 
 def headline(check: Check) -> str:
-    """Return one line: the verdict, what it means, and the metrics that led to it."""
-    return f"verdict: {check.verdict}: {_meaning(check)}"
+    """Return one line: whether it passed, the verdict, and the metrics that led to it."""
+    due = [
+        f"{finding.label} {_brief(finding)}" if len(check.subjects) > 1 else _brief(finding)
+        for finding in _due(check)
+    ]
+    what = check.why or listed(due, FIRST_METRICS) or VERDICTS[check.verdict][2]
+    word = VERDICTS[check.verdict][1]
+    return (
+        f"{word}: {what}" if check.verdict == "undecided" else f"{word} ({check.verdict}): {what}"
+    )
+
+
+def first_lines(check: Check) -> list[str]:
+    """Return the headline, what was compared, the first reasons, and what more there is."""
+    of_subjects = subjects(check)
+    reasons = [f"{first}{_more(of_subjects)}" for first in of_subjects[:1]]
+    for finding in _due(check):
+        if finding.change_percent is None or finding.verdict == "equivalent":
+            text = f"{VERDICTS[finding.verdict][2]}: {finding.why}" if finding.why else ""
+        else:
+            text = f"{_numbers(finding)}{f': {finding.why}' if finding.why else ''}"
+            text += f"; worst {finding.worst[0].image}" if finding.verdict == "regressed" else ""
+        if text:
+            reasons.append(f"{finding.label}, {finding.metric_label}: {text}")
+    result = [headline(check), *reasons[:FIRST_REASONS]]
+    if check.findings:
+        caveats = caveat_lines(check)
+        noted = f" and {counted(len(caveats), 'caveat')}" if caveats else ""
+        result.append(f"-v shows every metric, means at equal settings, worst images{noted}")
+    return result
+
+
+def _due(check: Check) -> list[Finding]:
+    """Return the findings that the verdict is by, the largest change first."""
+    due = [finding for finding in check.judged if finding.verdict == check.verdict]
+    sign = -1 if check.verdict == "improved" else 1
+    return sorted(due, key=lambda finding: -sign * (finding.change_percent or 0))
+
+
+def _brief(finding: Finding) -> str:
+    change = finding.change_percent
+    name = finding.metric_label.removesuffix(" (dB)")
+    return name if change is None else f"{name} {_percent(change)}"
+
+
+def _numbers(finding: Finding) -> str:
+    by, _, change, low, high, margin, images = (of.text(finding, NOTHING) for of in NUMBERS)
+    return f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+
+
+def _more(lines: Sequence[str]) -> str:
+    return f"; and {counted(len(lines) - 1, 'codec')} more" if len(lines) > 1 else ""
 
 
 def subjects(check: Check) -> list[str]:
@@ -182,10 +234,7 @@ def junit_xml(check: Check) -> str:
 
 def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
     case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
-    numbers = ""
-    if finding.change_percent is not None:
-        by, _, change, low, high, margin, images = (of.text(finding, NOTHING) for of in NUMBERS)
-        numbers = f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+    numbers = "" if finding.change_percent is None else _numbers(finding)
     message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
     text = "\n".join([message, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
     if not judged:
@@ -203,7 +252,7 @@ def _case(suite: Element, of: str, name: str) -> Element:
 def _meaning(check: Check) -> str:
     names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
     due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
-    return (check.why or VERDICTS[check.verdict][1]) + due
+    return (check.why or VERDICTS[check.verdict][2]) + due
 
 
 def _rate(at: AtSetting) -> str:

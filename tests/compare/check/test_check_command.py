@@ -21,7 +21,7 @@ from benchmark.measure.request import Request
 from benchmark.registry import metric_class
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
-from support.bench.invoked import bench, last_line
+from support.bench.invoked import bench, verdict_line
 from support.rows.measured import row
 
 ROOT = Path(__file__).parents[3]
@@ -62,13 +62,19 @@ def measured_once(folder):
 
 def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stored):
     plain, optimised = stored / "jpeg", stored / "jpeg-optimize=1"
-    better = bench("check", plain, optimised)
-    assert last_line(better).startswith("verdict: improved")
-    worse = bench("check", optimised, plain, code=1)
-    assert last_line(worse).startswith("verdict: regressed")
-    equal = bench("check", plain, plain)
-    assert last_line(equal).startswith("verdict: equivalent")
-    assert "(" not in last_line(equal), "metrics are named only where not all of them agree"
+    better = bench("check", plain, optimised, "-v")
+    assert verdict_line(better).startswith("PASS (improved): ")
+    worse = bench("check", optimised, plain, "-v", code=1)
+    assert verdict_line(worse).startswith("FAIL (regressed): ")
+    equal = bench("check", plain, plain, "-v")
+    assert verdict_line(equal).startswith("PASS (equivalent): ")
+    for text, option, code in ((better, optimised, 0), (equal, plain, 0)):
+        brief = bench("check", plain, option, code=code).splitlines()
+        assert brief[:2] == text.splitlines()[:2]
+        assert brief[0] == verdict_line(text)
+        assert len(brief) <= 5
+    shift = re.search(r" ([+]\S+) % \(", bench("check", optimised, plain, code=1))[1]
+    assert verdict_line(worse) == f"FAIL (regressed): PSNR {shift} %"
     assert "30 streams of the same bytes" in equal
     assert "worst images" in worse
     assert "worst images" not in equal
@@ -112,8 +118,8 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert "30 cells measured" in first
     second = bench(*words)
     assert "0 cells measured" in second
-    assert last_line(first) == last_line(second)
-    assert last_line(first).startswith("verdict: improved")
+    assert verdict_line(first) == verdict_line(second)
+    assert verdict_line(first).startswith("PASS (improved): ")
     assert measured_once(tmp_path / "new") == 1
     fewer = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
     limited = bench(*words, *fewer, code=3)
@@ -123,8 +129,8 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
 
 def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
     words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
-    result = bench(*words, code=4)
-    assert last_line(result).startswith("verdict: nothing measured")
+    result = bench(*words, "-v", code=4)
+    assert verdict_line(result).startswith("NO VERDICT (nothing measured): ")
     message = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
     assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
 
@@ -133,8 +139,8 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp
     """An image metric, a metric of the whole set, and one that gives no influence of an image."""
     names = "psnr,lpips,fd_alex,precision256"
     words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
-    result = bench(*words, "--json-file", tmp_path / "c")
-    assert last_line(result).startswith("verdict: equivalent")
+    result = bench(*words, "-v", "--json-file", tmp_path / "c")
+    assert verdict_line(result).startswith("PASS (equivalent): ")
     (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
     assert "6 of 6 images have the pixels and the number of bytes of the reference" in message
     assert message.endswith(
@@ -165,15 +171,16 @@ def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     with without_weights():
         result = bench(*words, "--results", tmp_path / "new")
         other = bench(
-            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
+            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "-v", "--results",
             tmp_path / "other", code=4,
         )  # fmt: skip
     lines = result.splitlines()
-    assert last_line(result).startswith("verdict: equivalent")
+    assert verdict_line(result).startswith("PASS (equivalent): ")
     announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
     needed = "the verdict needs LPIPS (AlexNet): without values it can only pass if every image"
     places = [lines.index(announced), *(n for n, one in enumerate(lines) if needed in one)]
     measured = next(n for n, one in enumerate(lines) if "30 cells measured" in one)
+    assert measured < lines.index(verdict_line(result))
     assert places == [places[0], places[0] + 1]
     assert places[1] < measured
     why = "jpeg:optimize=1: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
@@ -199,7 +206,9 @@ def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
          "reason": "it broke"},
     ])  # fmt: skip
     result = bench("check", tmp_path / "old", tmp_path / "new", code=4)
-    assert re.search(r"verdict: not comparable: 1 cell .* failed: quality=95 .*it broke", result)
+    assert re.search(
+        r"NO VERDICT \(not comparable\): 1 cell .* failed: quality=95 .*it broke", result
+    )
 
 
 def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
@@ -285,7 +294,7 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
     with pytest.raises(UsageError, match="no name of a baseline"):
         bench("baseline", "save", "../v2", "--results", results)
     words = ("check", "v1", stored / "jpeg-optimize=1", "--baselines", results)
-    assert last_line(bench(*words)).startswith("verdict: improved")
+    assert verdict_line(bench(*words)).startswith("PASS (improved): ")
     with pytest.raises(UnknownName, match="Known: v1"):
         bench("check", "v2", stored / "jpeg", "--baselines", results)
     bench(

@@ -7,7 +7,7 @@ from PIL import Image
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
-from support.bench.invoked import bench, last_line
+from support.bench.invoked import bench, verdict_line
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regr
     )  # fmt: skip
     words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
     equal = bench(*words, "--checkpoint", again, "--results", tmp_path / "new")
-    assert last_line(equal).startswith("verdict: equivalent")
+    assert verdict_line(equal).startswith("PASS (equivalent): ")
     worse = bench(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
-    assert last_line(worse).startswith("verdict: regressed")
+    assert verdict_line(worse).startswith("FAIL (regressed): ")
     assert "worst images" in worse

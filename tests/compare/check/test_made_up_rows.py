@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.errors import DamagedResults, UnknownName, UsageError
 from benchmark.rows.store import Store
-from support.bench.invoked import bench, last_line
+from support.bench.invoked import bench, verdict_line
 from support.rows.measured import sweep
 
 
@@ -20,7 +20,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
     files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
     words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])
-    text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", *words)
+    text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", "-v", *words)
     expected = [
         "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
         "subsampling removes",
@@ -47,12 +47,12 @@ def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
         sweep("jpeg", images, timing=True, decode_seconds=0.3, run="20260101T000000-aa")
     )
     words = ("check", tmp_path / "old", tmp_path / "new")
-    reported = bench(*words)
+    reported = bench(*words, "-v")
     assert "decoding" in reported
     assert "+200.00 %" in reported
     assert "reported, not judged" in reported
     judged = bench(*words, "--fail-on-timing", code=1)
-    assert "decoding" in last_line(judged)
+    assert "decoding" in verdict_line(judged)
     assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
     for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
         bench(*words, "--metrics", "psnr", "--confidence", sure, code=code)

@@ -12,6 +12,7 @@ from benchmark.show.check_table import (
     check_markdown,
     details,
     findings_table,
+    first_lines,
     headline,
     junit_xml,
     sentences,
@@ -70,12 +71,42 @@ def test_every_line_below_the_tables():
     assert message == "caveat: a trial"
 
 
-def test_the_verdict_names_the_metrics_that_led_to_it_where_others_did_not():
-    assert headline(CHECK) == "verdict: undecided: too few images to say (jpeg PSNR (dB))"
-    alone = replace(CHECK, findings=(PSNR,))
-    assert headline(alone) == "verdict: undecided: too few images to say"
+def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
+    assert headline(CHECK) == "UNDECIDED: PSNR +0.25 %"
+    assert first_lines(CHECK) == [
+        headline(CHECK),
+        subjects(CHECK)[0],
+        "jpeg, PSNR (dB): BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images",
+        "-v shows every metric, means at equal settings, worst images and 1 caveat",
+    ]
+    worst = [
+        PSNR._replace(verdict="regressed", why="", label=f"jpeg:{label}", change_percent=change)
+        for label, change in (("a", 2.0), ("b", 5.0), ("c", 3.0), ("d", 4.0), ("e", 1.0))
+    ]
+    many = replace(CHECK, verdict="regressed", findings=(*worst, LPIPS), subjects=(JPEG, JPEG))
+    assert headline(many) == (
+        "FAIL (regressed): jpeg:b PSNR +5.00 %, jpeg:d PSNR +4.00 %, jpeg:c PSNR +3.00 %, "
+        "jpeg:a PSNR +2.00 % and 1 more"
+    )
+    lines = first_lines(many)
+    assert len(lines) == 5
+    assert lines[1].endswith("3 streams of the same bytes; and 1 codec more")
+    assert lines[2].startswith("jpeg:b, PSNR (dB): BD-rate +5.00 % (")
+    assert lines[2].endswith("; worst a")
+    gained = replace(many, verdict="improved", subjects=(JPEG,), findings=tuple(
+        PSNR._replace(verdict="improved", change_percent=change) for change in (-1.0, -3.0)
+    ))  # fmt: skip
+    assert headline(gained) == "PASS (improved): PSNR -3.00 %, PSNR -1.00 %"
+    lost = replace(CHECK, verdict="nothing measured")
+    assert headline(lost) == "NO VERDICT (nothing measured): VMAF"
+    assert "no value" in first_lines(lost)[2]
     refused = replace(CHECK, verdict="not comparable", why="other images", findings=())
-    assert headline(refused) == "verdict: not comparable: other images"
+    assert first_lines(replace(refused, subjects=())) == [
+        "NO VERDICT (not comparable): other images"
+    ]
+
+
+def test_a_sentence_says_what_was_compared():
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
     assert subjects(CHECK) == [f"{against}, 3 streams of the same bytes"]
     assert subjects(replace(CHECK, subjects=(JPEG._replace(identical=0),))) == [against]
@@ -164,7 +195,9 @@ def test_what_cannot_be_compared_is_an_error_and_says_why():
     nothing = replace(refused, verdict="nothing measured", why="", name="a.b")
     (case,) = ElementTree.fromstring(junit_xml(nothing)).iter("testcase")
     assert case.get("classname") == "a_b"
-    assert case[0].get("message").startswith("verdict: nothing measured: something that was to be")
+    assert (
+        case[0].get("message").startswith("NO VERDICT (nothing measured): something that was to be")
+    )
     assert check_markdown(refused) == ("### ⚠️ bench check: not comparable\n\nother images.\n")
 
 

@@ -14,5 +14,7 @@ def bench(*words, code=0):
     return done.output
 
 
-def last_line(text):
-    return text.rstrip().splitlines()[-1]
+def verdict_line(text):
+    """The line of `bench check` with its verdict, the first that it prints on standard output."""
+    words = ("PASS (", "FAIL (", "UNDECIDED: ", "NO VERDICT (")
+    return next(line for line in text.splitlines() if line.startswith(words))
