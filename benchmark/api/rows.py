@@ -9,10 +9,12 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING
+from benchmark.compare.anchor import with_anchor
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.experiment import Anchor, experiment_of
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
@@ -40,19 +42,29 @@ ORDER = ("codec", "variant", "setting_name", "setting_value", "image")
 
 
 def load(
-    source: "str | Path | Outcome", *, details: bool = False, all_rows: bool = False
+    source: "str | Path | Outcome",
+    *,
+    codecs: str = "all",
+    bundled: str = "",
+    anchor: str = "",
+    details: bool = False,
+    all_rows: bool = False,
 ) -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
     Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows,
-    which the column ``bundled`` marks, are returned where means are over them. Raises `UsageError`
-    if the folder holds no rows of a single dataset, `StoreError` if they cannot be read.
+    which the column ``bundled`` marks, are returned of the anchor and of codecs that are named; of
+    all where nothing was measured in the folder. Raises `UsageError` if the folder holds no rows of
+    a single dataset, `UnknownName` for a codec without rows, `StoreError` if they cannot be read.
 
     Parameters
     ----------
     source : path or Outcome
         The folder of one dataset, ``results/kodak``, or what `run` returned: then the rows of the
         cells that were asked for.
+    codecs, bundled, anchor : str
+        Of a folder, as options of `bench report`: comma-separated codecs instead of those measured
+        there, bundled ones to add (or "all"), the anchor of BD-rates (``attrs["anchor"]``).
     details : bool
         Return all columns of docs/protocol.md, with each metric's protocol id and reason too.
     all_rows : bool
@@ -69,7 +81,7 @@ def load(
         ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]`` has the protocol ids that
         `summary` expects, and ``attrs["folder"]`` is where the rows are stored.
     """
-    gone: tuple[str, ...] = ()
+    gone, chosen = tuple[str, ...](), Anchor(anchor)
     if isinstance(source, str | Path):
         folder = Path(source)
         if not (folder / "per_image").is_dir():
@@ -83,6 +95,8 @@ def load(
         table = table.filter(over | ~BUNDLED | ~col("coding_protocol").eq_missing(CODING))
         if not all_rows:
             table, gone = present(table, store)
+        experiment = experiment_of(table, codecs, bundled)
+        table, chosen = with_anchor(*experiment[:2], anchor)
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort(ORDER, nulls_last=True, maintain_order=True)
@@ -100,6 +114,7 @@ def load(
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
         "gone": list(gone),
+        "anchor": chosen.label,
     }
     return frame
 
@@ -142,9 +157,20 @@ def missing(source: Source) -> pd.DataFrame:
 
 
 def summarised(
-    source: Source, names: Sequence[str], common: bool, average: Average, allow_few: bool
+    source: Source,
+    names: Sequence[str],
+    common: bool,
+    average: Average,
+    allow_few: bool,
+    codecs: str = "all",
+    anchor: str = "",
 ) -> Summary:
-    """Summarise rows of one dataset, with the metrics of these names."""
+    """Summarise rows of one dataset, with the metrics of these names.
+
+    codecs, anchor: of a folder's rows, as `load` takes them.
+    """
+    if isinstance(source, str | Path):
+        source = load(source, codecs=codecs, anchor=anchor, details=True)
     table, folder = whole_rows(source)
     return summarise_with_distributions(table, folder, names, average, common, allow_few)
 

@@ -133,7 +133,7 @@ def bd_rate(
         images. What cannot be computed is NaN, with its ``reason``.
     """
     (name,) = metric_names([metric])
-    result = summarised(source, (name,), common, "per_image", allow_few)
+    result = summarised(source, (name,), common, "per_image", allow_few, anchor=anchor)
     label, measure = find_label(anchor, result.labels), Measure.named(name)
     if not result.values_of(measure.column):
         why = remedies([name], result.why_without(measure.column))
@@ -178,7 +178,8 @@ def match(
         counts. Without a pair, numbers are NaN.
     """
     names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
-    summary = summarised(source, names, False, "per_image", False)
+    both = f"{codec},{against}"
+    summary = summarised(source, names, False, "per_image", False, codecs=both)
     pairs = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
     records = [match.for_machines() for match in pairs]
     ratios = [name for name in records[0] if "_ratio" in name or "_difference" in name]

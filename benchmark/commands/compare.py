@@ -125,7 +125,8 @@ def tradeoff(
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
-    stored = read_one(results, dataset, "all", names, allow_few=allow_few, all_rows=all_rows)
+    rows: dict[str, Any] = {"allow_few": allow_few, "all_rows": all_rows, "bundled": "all"}
+    stored = read_one(results, dataset, "all", names, **rows)
     measures = Measure.named(names[0]), Measure.named(names[1])
     require_values(stored, measures)
     mine, others = families(stored.summary, codec, against, measures, build)
@@ -189,7 +190,7 @@ def match(
     refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
     metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
-    stored = read_one(results, dataset, "all", metrics, all_rows=all_rows)
+    stored = read_one(results, dataset, f"{codec},{against}", metrics, all_rows=all_rows)
     matched = matches(stored.summary, codec, against, metric, allowed)
     records = [variants.for_machines() for variants in matched]
     facts = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}

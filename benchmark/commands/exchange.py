@@ -152,7 +152,7 @@ def merge(
     Examples:
       bench merge results-a results-b --into results
     """
-    from benchmark.rows.merge import merge_folders
+    from benchmark.rows.packs.merge import merge_folders
 
     merged = []
     with output.interruptible("what was copied is kept; the same command resumes from there"):

@@ -26,7 +26,7 @@ File = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The figures' record; default: figures.toml.")
 ]
 SHARED = (
-    "label colour order style font width format images results dataset codecs metrics "
+    "label colour order style font width format images results dataset codecs bundled metrics "
     "verified_only data_dir out every_curve"
 )
 

@@ -201,18 +201,19 @@ def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
 ) -> "tuple[Summary, Ranking]":
     """Summarise the rows that were asked for, and rank them with stored rows of an anchor."""
-    from benchmark.compare.bd import default_anchor, rank_by_bd_rate, with_anchor
+    from benchmark.compare.anchor import with_anchor
+    from benchmark.compare.bd import rank_by_bd_rate
+    from benchmark.rows.experiment import others_of
     from benchmark.rows.reduce import summarise_with_distributions
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
-    folder = outcome.matrix.store.folder
-    anchored = with_anchor(outcome.rows, outcome.matrix.table)
-    summary = ranked = summarise_with_distributions(
-        outcome.rows, folder, names, allow_few=allow_few
-    )
-    if anchored.height > outcome.rows.height:
+    folder, rows = outcome.matrix.store.folder, outcome.rows
+    others = others_of(rows, outcome.matrix.table)
+    anchored, anchor = with_anchor(rows, others, outcome.anchor)
+    summary = ranked = summarise_with_distributions(rows, folder, names, allow_few=allow_few)
+    if anchored.height > rows.height:
         ranked = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
-    return summary, rank_by_bd_rate(ranked, measures, default_anchor([ranked], measures))
+    return summary, rank_by_bd_rate(ranked, measures, anchor.label)
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:

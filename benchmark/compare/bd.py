@@ -11,8 +11,6 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
-from polars import col
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
@@ -21,8 +19,7 @@ from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary
-from benchmark.rows.systems import System, default_anchors, kind, trained_on
-from benchmark.spec import parse_codec
+from benchmark.rows.systems import trained_on
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
 # Of these, the first with the most curves that is in no codec's training loss.
@@ -267,40 +264,3 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
     most = max((count for count, _ in others), default=0)
     held_out = [measure for count, measure in others if count == most]
     return (*(measure for _, measure in first[:1]), *held_out[:1])
-
-
-def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
-    """Return the label of the anchor that is taken where none is named.
-
-    That JPEG of `default_anchors` which has a curve; without any JPEG the first standard codec with
-    a curve, else the first with a curve, else the first of all.
-    """
-    labels = list(dict.fromkeys(label for summary in summaries for label in summary.labels))
-    with_curve = dict.fromkeys(
-        label for summary in summaries for measure in measures for label in curves(summary, measure)
-    )
-    for among in (with_curve, labels):
-        named = [label for label in default_anchors() if label in among]
-        jpegs = [label for label in among if label.partition(":")[0] == default_anchors()[-1]]
-        if named or len(jpegs) == 1:
-            return (named or jpegs)[0]
-    standard = [label for label in with_curve if kind(System("", label)) == "standard"]
-    return next(iter([*standard, *with_curve, *labels]), default_anchors()[-1])
-
-
-def with_anchor(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """Return rows and, if they have none of `default_anchors`, its rows over the same images.
-
-    stored: all rows of the dataset.
-    """
-    of_anchors = pl.any_horizontal(map(_is_of, default_anchors()))
-    if not rows.height or rows.select(of_anchors.any()).item():
-        return rows
-    same = col("image_sha256").is_in(rows["image_sha256"].unique().implode(), nulls_equal=True)
-    return pl.concat([rows, stored.filter(of_anchors & same)], how="diagonal")
-
-
-def _is_of(text: str) -> pl.Expr:
-    """Mark the rows of a codec variant."""
-    spec = parse_codec(text)
-    return (col("codec") == spec.name) & (col("variant") == spec.variant)

@@ -197,6 +197,7 @@ def _measure(
         tuple(failures),
         tuple(backend.remarks),
         absent,
+        anchor=request.anchor,
     )
 
 

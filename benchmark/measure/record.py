@@ -104,6 +104,7 @@ class Outcome:
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
     reached: tuple[Reached, ...] = ()  # of a search for a target, by codec
+    anchor: str = ""  # of BD-rates, as it was asked for
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmark.errors import BadOption, Unavailable, UsageError
-from benchmark.option import MANNER, MEASURED, ORIGIN, TARGET, option
+from benchmark.option import ANCHOR, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
 from benchmark.registry import USUAL_METRICS
 from benchmark.spec import (
     CodecSpec,
@@ -57,6 +57,7 @@ class Request:
         completes="metrics",
         python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
     )
+    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     part: str = option(
         "",

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmark.compare.bd import Comparison, default_anchor
+from benchmark.compare.anchor import anchor_among
+from benchmark.compare.bd import Comparison
 from benchmark.compare.curves import NoDelta
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -97,7 +98,7 @@ def build_site(
                 of_site = report.stored.summary, measures, anchor, known, rows
                 entries = audited_entries(dataset, *of_site)
             if below:
-                anchor = anchor or default_anchor([summary_of(rows, request.metrics)], measures)
+                anchor = anchor or anchor_among(summary_of(rows, request.metrics)).label
                 anchors = [row for row in rows if label_of_row(row) == anchor]
                 entries += declared_entries(dataset, declared[dataset], measures, anchor, anchors)
             boards.append(Board(dataset, anchor, measures, entries, dataset in stored))

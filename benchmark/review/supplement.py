@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from benchmark.compare.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.errors import BadPack, UsageError
-from benchmark.rows.merge import merge_folders
+from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.packs.pack import INDEX, ROWS, Pack, open_pack
 from benchmark.system.foreign_files import BadTar, files_of_tar, open_regular
 from benchmark.system.text import csv_delimiter

@@ -19,14 +19,21 @@ from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.experiment import (
+    NO_ANCHOR,
+    Anchor,
+    Experiment,
+    are_of,
+    experiment_of,
+    named_in,
+    named_variants,
+    pairs_of,
+)
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary
-from benchmark.rows.systems import known_names, label_of
-from benchmark.rows.valid import VARIANT
-from benchmark.spec import CodecSpec, plain_codec, split_codecs
 from benchmark.system.machine import cores
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
@@ -41,6 +48,8 @@ class DatasetResults(NamedTuple):
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
+    only_bundled: bool = False  # nothing was measured here, so that the bundled rows are shown
+    anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
 
 
 def datasets_with_results(results: Path, dataset: str) -> list[str]:
@@ -95,13 +104,57 @@ def read_one(
     results: Path, dataset: str, codecs: str, metrics: Sequence[str], **options: Any
 ) -> DatasetResults:
     """Read the results of one dataset as `read_results` does; raise for several, as "all"."""
-    names = datasets_with_results(results, dataset)
-    if len(names) > 1:
-        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+    require_one(results, dataset)
     return read_results(results, dataset, codecs, metrics, **options)
 
 
+def require_one(results: Path, dataset: str) -> None:
+    """Raise `UsageError` where "all" datasets are several."""
+    names = datasets_with_results(results, dataset)
+    if len(names) > 1:
+        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+
+
 def read_results(
+    results: Path, name: str, codecs: str, metrics: Sequence[str], **options: Any
+) -> DatasetResults:
+    """Read and summarise the rows of an experiment; arguments as of `read_rows`."""
+    rows = read_rows(results, name, codecs, metrics, **options)
+    return rows.summarised(rows.experiment.rows)
+
+
+class StoredRows(NamedTuple):
+    """Rows of a dataset as they were read, and how they are to be summarised."""
+
+    name: str  # as the user calls it
+    folder: Path  # of the store
+    report: Path  # folder of the report
+    experiment: Experiment
+    runs: list[dict[str, Any]]
+    gone: tuple[str, ...]
+    metrics: tuple[str, ...]
+    common: bool
+    pooled: bool
+    allow_few: bool
+
+    def summarised(self, rows: pl.DataFrame, anchor: Anchor = NO_ANCHOR) -> DatasetResults:
+        """Summarise these of the rows, with their anchor."""
+        if DISTRIBUTION_METRICS.keys().isdisjoint(self.metrics):
+            filled = ComparableRows(rows, CODING)
+        else:
+            from benchmark.rows.reduce import with_distribution_metrics
+
+            of = self.folder, self.metrics, self.common, self.allow_few
+            filled = with_distribution_metrics(rows, *of)
+        average: Average = "pooled" if self.pooled else "per_image"
+        summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
+        return DatasetResults(
+            self.name, self.report, summary, filled.table, self.runs, self.gone,
+            self.experiment.only_bundled, anchor,
+        )  # fmt: skip
+
+
+def read_rows(
     results: Path,
     name: str,
     codecs: str,
@@ -114,45 +167,41 @@ def read_results(
     all_rows: bool = False,
     data_dir: Path | None = None,
     whole: bool = False,
-) -> DatasetResults:
-    """Read and summarise the rows of a dataset below a results folder.
+    bundled: str = "",
+) -> StoredRows:
+    """Read the rows of a dataset below a results folder.
 
-    name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
-    comma-separated names or labels, or "all". metrics: names. common, allow_few: see
-    `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only: keep
-    rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*, or
-    none for all. all_rows: also rows of photographs that the dataset no longer has. data_dir: where
-    datasets are sought. whole: the table also says which streams rows have (else it is as
-    `Store.means_table` returns it). Raises `UsageError` if no rows are left.
+    name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
+    see `experiment_of`. metrics: names. common, allow_few: see `reduce.with_distribution_metrics`.
+    pooled: bits per pixel over all pixels. verified_only: keep rows whose streams were decoded
+    again in a fresh process. images: patterns such as kodim0*, or none for all. all_rows: also rows
+    of photographs that the dataset no longer has. data_dir: where datasets are sought. whole: the
+    table also says which streams rows have (else it is as `Store.means_table` returns it). Raises
+    `UsageError` if no rows are left.
     """
     asked, name = name, stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
-    of_sets = not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
-    rows = store.table() if whole or of_sets else store.means_table()
+    whole = whole or not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
+    rows = store.table() if whole else store.means_table()
     if verified_only and rows.height:
         rows = verified_rows(rows)
         if rows.height == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    table, gone = rows_of_codecs(rows, codecs, subset), tuple[str, ...]()
+    table, gone = of_part(rows, subset), tuple[str, ...]()
     if not all_rows:
         table, gone = present(table, store, asked if asked != name else "", data_dir)
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         table = table.filter(col("image").is_in([*kept]))
-    if table.height == 0:
+    experiment = experiment_of(table, codecs, bundled)
+    if experiment.rows.height == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    if of_sets:
-        from benchmark.rows.reduce import with_distribution_metrics
-
-        filled = with_distribution_metrics(table, folder, metrics, common, allow_few)
-    else:
-        filled = ComparableRows(table, CODING)
-    average: Average = "pooled" if pooled else "per_image"
-    summary = summarise_rows(filled, protocols(metrics), average, common)
-    report = report_folder(results, name)
-    return DatasetResults(name, report, summary, filled.table, store.records(), gone)
+    return StoredRows(
+        name, folder, report_folder(results, name), experiment, store.records(), gone,
+        tuple(metrics), common, pooled, allow_few,
+    )  # fmt: skip
 
 
 def report_folder(results: Path, name: str) -> Path:
@@ -176,22 +225,17 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.DataFrame:
     """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
 
-    codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
+    codecs: comma-separated names (see `named_variants`), or "all". Raises `UnknownName`.
     """
-    if subset:
-        table = table.filter(col("image").cast(pl.String).str.starts_with(f"{subset}/"))
-    if not (asked := named_in(codecs)):
-        return table
-    pairs = sorted(table.select(VARIANT).unique().rows())
-    names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
-    spellings = {text: {text, plain_codec(text)} for text in asked}
-    for text, own in spellings.items():
-        if not any(own & known for known in names):
-            raise UnknownName("codec with results", text, known_names(pairs))
-    wanted = set().union(*spellings.values())
-    kept = [pair for pair, own in zip(pairs, names, strict=True) if not own.isdisjoint(wanted)]
-    of_kept = ((col("codec") == codec) & (col("variant") == variant) for codec, variant in kept)
-    return table.filter(pl.any_horizontal(of_kept))
+    table = of_part(table, subset)
+    asked = named_in(codecs)
+    return table.filter(are_of(named_variants(asked, pairs_of(table)))) if asked else table
+
+
+def of_part(table: pl.DataFrame, subset: str) -> pl.DataFrame:
+    """Return the rows of the images in a part of the dataset; "" for all."""
+    of_subset = col("image").cast(pl.String).str.starts_with(f"{subset}/")
+    return table.filter(of_subset) if subset else table
 
 
 class Size(NamedTuple):
@@ -300,9 +344,3 @@ def _is_below(folder: Path, name: str) -> bool:
         return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
     except (OSError, ValueError):
         return False
-
-
-def named_in(codecs: str) -> list[str]:
-    """Return the codecs that were asked for; none for "all"."""
-    names = split_codecs(codecs)
-    return [] if "all" in names else names

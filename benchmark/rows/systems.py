@@ -15,7 +15,15 @@ from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training, facts_of, shown_variants
 from benchmark.registry import ALIASES, CODECS, metric_named
 from benchmark.rows.codecs import CodingFacts
-from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped
+from benchmark.spec import (
+    PATHS,
+    CodecSpec,
+    declared,
+    names_code,
+    parse_codec,
+    resolve,
+    split_unescaped,
+)
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -186,6 +194,16 @@ def kind(system: System) -> Kind:
     spec = _spec(system.label)
     measurable = spec.name in CODECS or ".py:" in spec.name
     return facts_of(spec).kind if measurable else system.kind
+
+
+def is_users(label: str) -> bool:
+    """Return whether a label is of a codec, or of weights, that the user brought.
+
+    >>> [is_users(label) for label in ("mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0")]
+    [True, True, False]
+    """
+    spec = _spec(label)
+    return names_code(spec) or any(key in PATHS for key, _ in spec.options)
 
 
 def measured_names() -> dict[str, str]:

@@ -45,7 +45,7 @@ def check_published(results: Path, dataset: str) -> PublishedCheck:
         wanted = profile(name).published_images
         if wanted is None:
             continue
-        summary = read_results(results, name, "all", [*measures], False, False).summary
+        summary = read_results(results, name, "all", [*measures], bundled="all").summary
         if summary.images != wanted:
             notes.append(f"not compared: {name}: {summary.images} of its {wanted} images")
             continue

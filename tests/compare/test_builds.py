@@ -2,7 +2,6 @@
 
 import pytest
 
-from benchmark.compare.bd import default_anchor
 from benchmark.compare.builds import (
     beta_of,
     betas,
@@ -266,15 +265,6 @@ def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
     assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {3}
     (left,) = summary.left_out
     assert (left.rows, left.why.partition(":")[0]) == (3, "over fewer images than another build")
-
-
-def test_measuring_plain_jpeg_does_not_change_the_default_anchor(store):
-    assert default_anchor([summarise(store.table())], [PSNR]) == "jpeg:optimize=1"
-    store.append(sweep("jpeg", run="2027"))
-    assert default_anchor([summarise(store.table())], [PSNR]) == "jpeg:optimize=1"
-    only = Store(store.folder.parent / "only")
-    only.append(sweep("jpeg"))
-    assert default_anchor([summarise(only.table())], [PSNR]) == "jpeg"
 
 
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):

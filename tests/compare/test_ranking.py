@@ -1,16 +1,8 @@
 """Codecs in order of BD-rate, in a distortion and in a metric that none was trained on."""
 
-import math
-
 import pytest
 
-from benchmark.compare.bd import (
-    compare,
-    default_anchor,
-    rank_by_bd_rate,
-    ranked_measures,
-    with_anchor,
-)
+from benchmark.compare.bd import compare, rank_by_bd_rate, ranked_measures
 from benchmark.compare.curves import Delta
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
@@ -114,41 +106,6 @@ def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
     assert result.ranks[0].label == "vtm"
     assert result.ranks[0].rates[0].doubtful
     assert "VTM" not in headline(result, 3, "photos", NAMES)
-
-
-@pytest.mark.parametrize(
-    ("whole", "short", "anchor"),
-    [
-        ("vtm jpeg jpeg:optimize=1", "", "jpeg:optimize=1"),
-        ("vtm jpeg", "jpeg:optimize=1", "jpeg"),
-        ("vtm", "jpeg jpeg:optimize=1", "jpeg:optimize=1"),
-        ("vtm jpeg:subsampling=444", "", "jpeg:subsampling=444"),
-        ("vtm", "jpeg:subsampling=444 jpeg:subsampling=422", "vtm"),
-        ("elic vtm", "", "vtm"),
-        ("elic", "vtm", "elic"),
-        ("elic webp", "", "webp"),
-    ],
-)
-def test_without_a_jpeg_the_first_standard_codec_with_a_curve_is_the_anchor(whole, short, anchor):
-    rows = []
-    for labels, images in ((whole, ("a", "bb", "ccc")), (short, ("a",))):
-        for name, _, variant in (label.partition(":") for label in labels.split()):
-            rows += sweep(name, images, variant=variant)
-    assert default_anchor([summarise(table(rows))], [PSNR]) == anchor
-    assert default_anchor([], [PSNR]) == "jpeg"
-    nothing = sweep("elic", psnr_db=None)
-    assert default_anchor([summarise(table(nothing))], [PSNR]) == "elic"
-
-
-def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
-    stored = table([*sweep("jpeg", variant="optimize=1"), *sweep("webp"), *sweep("avif")])
-    webp = table([record for record in sweep("webp") if record["image"] != "a"])
-    both = with_anchor(webp, stored)
-    result = {(record["codec"], record["image"]) for record in both.rows(named=True)}
-    assert result == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
-    assert with_anchor(both, stored) is both
-    (first, _) = rank_by_bd_rate(summarise(both), [PSNR], "jpeg:optimize=1").ranks
-    assert not math.isinf(first.bd_rates[0])
 
 
 def test_the_network_and_its_default_metric_make_no_variant_less_plain():

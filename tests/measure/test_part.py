@@ -5,7 +5,7 @@ import pytest
 from benchmark.codec import CodecInfo, Setting
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Contender, Part, plan
-from benchmark.rows.merge import merge_folders
+from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.bench.command import bench

@@ -10,7 +10,7 @@ from PIL import Image
 import benchmark
 from benchmark.errors import UsageError
 from benchmark.registry import metric_class
-from benchmark.rows.merge import merge_folders
+from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
 from support.bench.command import bench

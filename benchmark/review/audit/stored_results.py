@@ -19,7 +19,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
-from benchmark.rows.merge import PARTS
+from benchmark.rows.packs.merge import PARTS
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.store import Store

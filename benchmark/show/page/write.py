@@ -15,8 +15,9 @@ from benchmark.measure.select import sources_of
 from benchmark.measure.workers import worker_context
 from benchmark.registry import is_brought
 from benchmark.rows.codecs import EVERY, NamedCodecs
+from benchmark.rows.experiment import named_in
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
-from benchmark.rows.stored import datasets_with_results, named_in
+from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import headline
 from benchmark.show.figures.rate_curve import CROP_BPP, chosen_names, renamed

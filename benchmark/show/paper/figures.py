@@ -1,13 +1,13 @@
 """Figures of one's own experiment: what a request asks for, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from statistics import fmean, median
 from typing import NamedTuple
 
 import polars as pl
 
-from benchmark.compare.bd import Comparison, compare, default_anchor
+from benchmark.compare.anchor import read_compared
+from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.compare.panel import Panel, measured_panel
@@ -25,13 +25,13 @@ from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.rows.summary import TIMED, Edition, Summary
-from benchmark.rows.systems import default_anchors, find_label, short_names
+from benchmark.rows.systems import short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
 from benchmark.show.figures.generations import draw_generations
 from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.show.figures.realism import draw_realism_plots, left_out
-from benchmark.show.figures.style import Style, by_label, look, names_meaning, styles
+from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.request import FigureRequest
@@ -74,7 +74,12 @@ def draw(verb: str, request: FigureRequest) -> PaperFigure:
 def evidence(request: FigureRequest, verb: str) -> Evidence:
     """Return what is stored of the codecs asked for and the anchor, and published points."""
     names = metric_names(request.metrics or METRICS[verb])
-    stored = _read(request, names)
+    stored = read_compared(
+        request.results, request.dataset, ",".join(request.codecs) or "all", names,
+        anchor=request.anchor, bundled=request.bundled, images=request.images,
+        allow_few=request.allow_few, verified_only=request.verified_only,
+        all_rows=request.all_rows, data_dir=request.data_dir,
+    )  # fmt: skip
     dataset = stored.name
     measures = [Measure.named(name) for name in names]
     measures = [measure for measure in measures if stored.summary.values_of(measure.column)]
@@ -89,43 +94,17 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         panel = measured_panel(stored.summary, measure)
         panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].compatible)))
     labels = {curve.system.label for panel in panels for curve in panel.curves}
-    anchor = default_anchor([stored.summary], measures)
-    if request.anchor:
-        anchor = find_label(request.anchor, stored.summary.labels)
     look().check(labels)
     known = styles([*stored.summary.labels, *labels])
-    return Evidence(stored, points, panels, anchor, profile(dataset).title, known)
-
-
-def _read(request: FigureRequest, names: Sequence[str]) -> DatasetResults:
-    """Read the rows of the codecs that were named and of the anchor, if it has any; else all."""
-
-    def read(codecs: Sequence[str]) -> DatasetResults:
-        return read_one(
-            request.results, request.dataset, ",".join(codecs), names, images=request.images,
-            allow_few=request.allow_few, verified_only=request.verified_only,
-            all_rows=request.all_rows, data_dir=request.data_dir,
-        )  # fmt: skip
-
-    anchors = (request.anchor,) if request.anchor else default_anchors()
-    for anchor in anchors if request.codecs else ():
-        with suppress(UnknownName):
-            return read([*request.codecs, anchor])
-    return read(request.codecs or ["all"])
+    return Evidence(stored, points, panels, stored.anchor.label, profile(dataset).title, known)
 
 
 def _rd(request: FigureRequest) -> PaperFigure:
     result = evidence(request, "rd")
     panels = [panel.up_to(request.up_to_bpp) for panel in result.panels]
-    hidden = request.codecs and not request.anchor  # it was read for BD-rates alone
-    if hidden and not names_meaning(result.anchor) & {*request.codecs}:
-        panels = [
-            panel._replace(curves=tuple(c for c in panel.curves if c.system.label != result.anchor))
-            for panel in panels
-        ]
     drawing = draw_rate_curves(
         panels, result.styles, result.title, result.summary,
-        anchor=result.anchor, named=request.codecs,
+        anchor=result.anchor, named=_named(request, result),
     )  # fmt: skip
     return _made(result, drawing, "no rd: no points can be drawn")
 

@@ -36,10 +36,11 @@ class FigureRequest(Look):
     codecs: tuple[str, ...] = option(
         (),
         COMPARED,
-        "Comma-separated codecs to draw; default: ours, the anchor and the best of each family.",
+        choices.EXPERIMENT,
         completes="codecs",
         many="listed",
     )
+    bundled: str = option("", COMPARED, choices.BUNDLED, completes="codecs")
     published: tuple[str, ...] = option(
         (),
         COMPARED,

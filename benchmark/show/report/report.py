@@ -17,7 +17,8 @@ from re import compile as pattern
 
 import msgspec
 
-from benchmark.compare.bd import Ranking, default_anchor, rank_by_bd_rate
+from benchmark.compare.anchor import with_anchor
+from benchmark.compare.bd import Ranking, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel
 from benchmark.compare.published.curves import Overlay, overlays, style_label
@@ -26,17 +27,16 @@ from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UsageError
 from benchmark.metrics.measure import Measure, overview_columns
+from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
     datasets_with_results,
-    named_in,
-    read_results,
+    read_rows,
     report_folder,
     source_facts,
 )
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import find_label
 from benchmark.show.bd_tables import bd_overview, bd_records, compare_all
 from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
@@ -199,11 +199,12 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     datasets = datasets_with_results(request.results, request.dataset)
 
     def read(name: str, whole: bool) -> DatasetResults:
-        return read_results(
+        stored = read_rows(
             request.results, name, request.codecs, names, request.common, request.pooled,
             request.allow_few, request.verified_only, look().images, request.all_rows,
-            request.data_dir, whole,
+            request.data_dir, whole, request.bundled,
         )  # fmt: skip
+        return stored.summarised(*with_anchor(*stored.experiment[:2], request.anchor))
 
     sets = []
     for name in datasets:
@@ -217,27 +218,25 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     labels = {label for stored in result for label in stored.summary.labels}
     published = chosen_points(request.results, request.published) if request.published else ()
     look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
-    named = find_label(request.anchor, labels) if request.anchor else ""
-    anchor = named or default_anchor([stored.summary for stored in result], measures)
     for report_set in sets:
         report_set.require_writable(ALWAYS | {PAGE} if request.page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
         placed = stored._replace(folder=report_set.folder)
         over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
         of_published = left_out_published(published, over, placed.name)
-        yield _write(request, placed, measures, anchor, over, of_published, report_set)
+        yield _write(request, placed, measures, over, of_published, report_set)
 
 
 def _write(
     request: ReportRequest,
     stored: DatasetResults,
     measures: Sequence[Measure],
-    anchor: str,
     over: Mapping[str, Overlay],
     of_published: Sequence[str],
     report_set: ReportSet,
 ) -> Report:
     summary, folder, command = stored.summary, stored.folder, request.command
+    anchor = stored.anchor.label
     attributed, attribution = None, dict[str, str]()
     if request.attribute:
         attributed, attribution = attribution_files(request.attribute, stored)

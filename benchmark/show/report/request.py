@@ -8,8 +8,10 @@ from benchmark.option import (
     ALLOW_FEW,
     ANCHOR,
     ANY_OVERLAP,
+    BUNDLED,
     COMPARED,
     DRAWING,
+    EXPERIMENT,
     MANNER,
     ORIGIN,
     TARGET,
@@ -29,9 +31,10 @@ class ReportRequest:
     codecs: str = option(
         "all",
         COMPARED,
-        "Comma-separated codecs to keep, or 'all' that have results.",
+        EXPERIMENT,
         completes="codecs",
     )
+    bundled: str = option("", COMPARED, BUNDLED, completes="codecs")
     metrics: str = option(
         "all",
         COMPARED,

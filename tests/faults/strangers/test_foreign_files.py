@@ -17,7 +17,7 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.training.run_folder import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import Unavailable, UsageError
-from benchmark.rows.merge import merge_folders
+from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
@@ -81,7 +81,7 @@ MERGE = """
 import sys
 from pathlib import Path
 from benchmark.errors import BenchError
-from benchmark.rows.merge import merge_folders
+from benchmark.rows.packs.merge import merge_folders
 try:
     for one in merge_folders([Path(sys.argv[1])], Path(sys.argv[2])):
         print(*one.damaged, *one.conflicts, sep=chr(10))

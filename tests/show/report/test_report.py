@@ -120,13 +120,11 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
                            metrics, "--page")  # fmt: skip
     text = (out / "report.md").read_text()
     assert len(text.encode()) < 10_000
-    first = next(line for line in text.splitlines() if line and line[0] != "#")
     with (out / "bd_rate.csv").open() as file:
         result = [entry for entry in csv.DictReader(file) if entry["metric"] == "psnr_db"]
     rates = {entry["codec"]: float(entry["bd_rate_percent"] or "inf") for entry in result}
-    best = min(rates, key=rates.get)
-    assert best == "vtm"
-    assert f"VTM 23.13 needs {-rates[best]:.0f} % fewer bits" in first
+    assert "against vtm" in text
+    assert rates["vvenc"] > 0
     ranked = [line.split(" | ")[1] for line in text.splitlines() if line.count(" | ") > 3]
     ranked = [name for name in ranked if name in rates]
     assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
@@ -184,7 +182,7 @@ def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
             9 if record["codec"] == "x265" else -6 * (record["setting_value"] in dips)
         )
     fill(tmp_path, rows)
-    bench_report(tmp_path, "--metrics", "psnr")
+    bench_report(tmp_path, "--metrics", "psnr", "--anchor", "jpeg")
     text = (tmp_path / "kodak" / "report" / "bd_rate.md").read_text()
     for words in (
         "webp quality=20 by 4",
@@ -196,7 +194,7 @@ def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
         result = {record["codec"]: record for record in csv.DictReader(file)}
     assert result["webp"]["points_left_out"] == "webp quality=20 by 4"
     assert result["avif"]["bd_rate_percent"] == result["x265"]["bd_rate_percent"] == ""
-    message = bench_report(tmp_path, "--metrics", "psnr", "--any-overlap")
+    message = bench_report(tmp_path, "--metrics", "psnr", "--anchor", "jpeg", "--any-overlap")
     assert "†" in next(line for line in message.splitlines() if line.startswith("x265"))
 
 
@@ -241,8 +239,8 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     message = bench_report(
         tmp_path, "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
     )
-    assert "clic2020:mobile: 1 image, 1 codec" in message
-    assert "jpeg" not in message
+    assert "clic2020:mobile: 1 image, 2 codecs" in message
+    assert "against jpeg" in message, "the anchor stays"
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
     with pytest.raises(UnknownName, match="Did you mean 'webp'"):
         bench_report(tmp_path, "--codecs", "wepb")

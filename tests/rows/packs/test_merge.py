@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.errors import DamagedResults, UsageError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
-from benchmark.rows.merge import merge_folders
+from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store

@@ -1,0 +1,69 @@
+"""The anchor of BD-rates: named, else VTM, else the best conventional codec with a curve."""
+
+import pytest
+
+from benchmark.compare.anchor import BEST, NO_CONVENTIONAL, anchor_among, with_anchor
+from benchmark.errors import UnknownName
+from benchmark.rows.experiment import Anchor
+from benchmark.rows.means import summarise
+from support.rows.measured import sweep, table
+
+IMAGES = ("a", "bb", "ccc")
+FACTORS = {"webp": 0.9, "avif": 0.6, "vtm": 0.5}
+
+
+def rows_of(labels, images=IMAGES):
+    rows = []
+    for name, _, variant in (label.partition(":") for label in labels.split()):
+        rows += [
+            record | {"num_bytes": int(record["num_bytes"] * FACTORS.get(name, 1))}
+            for record in sweep(name, images, variant=variant)
+        ]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("whole", "short", "anchor"),
+    [
+        ("jpeg vtm", "", Anchor("vtm")),
+        ("vtm jpeg:optimize=1 elic", "", Anchor("vtm")),
+        ("jpeg webp avif", "vtm", Anchor("avif", BEST)),
+        ("jpeg elic", "vtm avif", Anchor("jpeg", BEST)),
+        ("folder:name=Mine ours:beta=0", "", Anchor("ours:beta=0", NO_CONVENTIONAL)),
+        ("folder:name=Mine", "elic", Anchor("Mine", NO_CONVENTIONAL)),
+    ],
+)
+def test_vtm_comes_first_then_the_best_conventional_codec(whole, short, anchor):
+    summary = summarise(table([*rows_of(whole), *rows_of(short, IMAGES[:1])]))
+    assert anchor_among(summary) == anchor
+
+
+def test_without_values_the_first_codec_is_taken():
+    rows = [record | {"psnr_db": None} for record in rows_of("elic")]
+    assert anchor_among(summarise(table(rows))).label == "elic"
+
+
+def test_the_choice_of_metrics_does_not_change_the_anchor():
+    rows = [record | {"lpips_alex": None, "ms_ssim": None} for record in rows_of("vtm")]
+    assert anchor_among(summarise(table([*rows, *rows_of("jpeg")]))) == Anchor("vtm")
+
+
+def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them():
+    rows, others = table(rows_of("ours:beta=0")), table(rows_of("jpeg vtm avif elic"))
+    both, anchor = with_anchor(rows, others)
+    assert anchor == Anchor("vtm")
+    assert set(both["codec"].to_list()) == {"ours", "vtm"}
+    own, anchor = with_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
+    assert anchor == Anchor("avif", BEST)
+    assert set(own["codec"].to_list()) == {"jpeg", "avif"}
+    alone = table(rows_of("vtm ours:beta=0"))
+    assert with_anchor(alone, others)[0] is alone
+
+
+def test_a_named_anchor_is_added_or_refused():
+    rows, others = table(rows_of("ours:beta=0 vtm")), table(rows_of("avif"))
+    both, anchor = with_anchor(rows, others, "avif")
+    assert (anchor, {*both["codec"]}) == (Anchor("avif"), {"ours", "vtm", "avif"})
+    assert with_anchor(rows, others, "ours")[1] == Anchor("ours:beta=0")
+    with pytest.raises(UnknownName, match="No codec with results 'webp'"):
+        with_anchor(rows, others, "webp")

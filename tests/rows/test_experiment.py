@@ -1,0 +1,96 @@
+"""What an experiment shows: what was measured here or named, and bundled rows by request."""
+
+import pytest
+
+from benchmark.errors import UnknownName
+from benchmark.rows.experiment import experiment_of, named_variants, usual_variants
+from support.rows.measured import row, table
+
+IMAGES = ("a", "b", "c")
+
+
+def rows_of(codec, variant="", images=IMAGES, qualities=(10, 20), bundled=False):
+    return [
+        row(codec, quality, image, variant=variant, bundled=bundled)
+        for quality in qualities
+        for image in images
+    ]
+
+
+def points_of(rows):
+    """Codec, variant, setting and image of rows."""
+    names = ("codec", "variant", "setting_value", "image")
+    return {(*row[:2], int(row[2]), row[3]) for row in rows.select(names).rows()}
+
+
+def codecs(rows):
+    return {":".join(filter(None, pair)) for pair in rows.select("codec", "variant").rows()}
+
+
+MEASURED = table(
+    [
+        *rows_of("jpeg", images=("a", "b")),
+        *rows_of("jpeg", qualities=(20, 90), bundled=True),
+        *rows_of("vtm", bundled=True),
+        *rows_of("jpeg", "optimize=1", bundled=True),
+        *rows_of("elic", bundled=True),
+    ]
+)
+
+
+def test_what_was_measured_here_is_shown_with_bundled_rows_of_the_same_cells_alone():
+    shown = experiment_of(MEASURED)
+    assert points_of(shown.rows) == {("jpeg", "", q, image) for q in (10, 20) for image in "ab"}
+    assert shown.rows.filter("bundled")["setting_value"].unique().to_list() == [20]
+    assert not shown.only_bundled
+    assert codecs(shown.others) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
+    assert set(shown.others["image"].to_list()) == {"a", "b"}
+
+
+def test_named_and_bundled_codecs_are_added_over_the_images_measured_here():
+    for asked in ({"codecs": "jpeg,elic"}, {"bundled": "elic"}):
+        shown = experiment_of(MEASURED, **asked)
+        assert codecs(shown.rows) == {"jpeg", "elic"}
+        assert {image for *_, image in points_of(shown.rows)} == {"a", "b"}
+    assert codecs(experiment_of(MEASURED, bundled="all").rows) == {
+        "jpeg", "vtm", "jpeg:optimize=1", "elic"
+    }  # fmt: skip
+    alone = experiment_of(MEASURED, "elic")
+    assert {image for *_, image in points_of(alone.rows)} == set(IMAGES)
+    with pytest.raises(UnknownName, match="No codec with results 'avif'"):
+        experiment_of(MEASURED, "jpeg", "avif")
+
+
+def test_where_nothing_was_measured_all_bundled_rows_are_shown():
+    bundled = MEASURED.filter("bundled")
+    shown = experiment_of(bundled)
+    assert shown.only_bundled
+    assert points_of(shown.rows) == points_of(bundled)
+    assert shown.others.height == 0
+    assert not experiment_of(bundled, "vtm").only_bundled
+
+
+def test_a_name_means_the_variants_that_run_measures():
+    pairs = [("ours", f"beta={beta}{size}") for beta in ("0", "3.84", "2.56")
+             for size in ("", ":size=micro")]  # fmt: skip
+    usual = {("ours", "beta=0"), ("ours", "beta=3.84")}
+    assert usual_variants("ours") == named_variants(["ours"], pairs) == usual
+    micro = {("ours", "beta=0:size=micro"), ("ours", "beta=3.84:size=micro")}
+    assert named_variants(["ours:size=micro"], pairs) == micro
+    assert named_variants(["ours:beta=2.56"], pairs) == {("ours", "beta=2.56")}
+    drawn = [("dirac", "seed=1:steps=100"), ("dirac", "seed=2:steps=9")]
+    assert named_variants(["dirac"], drawn) == {drawn[0]}
+
+
+def test_a_name_without_its_usual_variants_means_all_and_a_file_is_not_loaded():
+    pairs = [("jpeg", "optimize=1"), ("jpeg", "subsampling=444"), ("./gone.py:Mine", "level=3")]
+    assert named_variants(["jpeg"], pairs) == {*pairs[:2]}
+    assert named_variants(["gone.py:Mine"], pairs) == named_variants(["./gone.py:Mine"], pairs)
+    assert named_variants(["gone.py:Mine"], pairs) == {pairs[2]}
+    folder = ("folder", "name=HiFiC:path=x")
+    assert named_variants(["HiFiC"], [folder]) == named_variants(["folder"], [folder]) == {folder}
+
+
+def test_variants_measured_here_come_before_bundled_ones():
+    bundled, own = ("jpeg", ""), ("jpeg", "optimize=1")
+    assert named_variants(["jpeg"], [bundled, own], [own]) == {own}
