@@ -15,7 +15,7 @@ from benchmark.measure.request import Request
 from benchmark.option import MEASURED, TARGET, opt
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.request import ReviewRequest, SiteRequest
-from benchmark.system.text import counted
+from benchmark.system.text import counted, one_line
 
 RunnableCodecs = Annotated[
     str,
@@ -45,10 +45,10 @@ def review(
 ) -> None:
     """Review what an author sends: streams, reconstructions, results or a curve.
 
-    Streams are decoded twice in fresh processes and compared with the sent pixels and values, from
-    packs or a folder of results. Reconstructions beside a sizes.csv are scored; a curve is only
-    compared. Nothing that was sent runs, unless --codecs names it. Exit code 1 if anything that was
-    sent is contradicted.
+    Streams of packs or of a folder of results are decoded twice in fresh processes and compared
+    with the sent pixels, values and sizes; some pictures are encoded again. Reconstructions beside
+    a sizes.csv are scored; a curve is only compared. Nothing that was sent runs, unless --codecs
+    names it. Exit code 1 if anything that was sent is contradicted.
 
     Examples:
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
@@ -74,7 +74,7 @@ def review(
         output.print_json(facts)
     else:
         for answer in done.answers:
-            print(f"{answer.verdict:<8} {answer.question} {answer.sentence}")
+            print(f"{answer.verdict:<8} {one_line(f'{answer.question} {answer.sentence}')}")
         print(f"{out / 'review.html'}, review.md and review.json have the rows behind each")
     raise typer.Exit(1 if done.wrong else 0)
 

@@ -12,7 +12,7 @@ from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
-from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
+from benchmark.measure.workers import TICK_SECONDS, Lost, Patience, WorkerProcess
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.processes import lead_group
@@ -46,6 +46,18 @@ class Decoder:
         """Begin to decode; `collect` has the result."""
         self.process.patience.begin("decode")
         self.process.send(stream)
+
+    def encode(self, pixels: Pixels, setting: Setting, limit_seconds: float) -> bytes | Failed:
+        """Return a picture's stream; the process, which then knows the picture, decodes no more."""
+        self.process.patience = Patience(limit_seconds)
+        self.process.patience.begin("encode")
+        self.process.send((pixels, setting))
+        try:
+            result: bytes | Failed = self.process.reply()
+        except Lost as lost:
+            self.where = self._greeting()
+            return lost.failed
+        return result
 
     def collect(self, wait: bool = False) -> Pixels | Failed | None:
         """Return the pixels, None while there are none; replace a process that was lost."""
@@ -112,7 +124,16 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
         device = codec.describe().device
     connection.send(device)
     while True:
-        connection.send(_decoded(codec, connection.recv()))
+        message = connection.recv()
+        done = _decoded(codec, message) if isinstance(message, bytes) else _encoded(codec, *message)
+        connection.send(done)
+
+
+def _encoded(codec: Any, pixels: Pixels, setting: Setting) -> bytes | Failed:
+    try:
+        return bytes(codec.encode(pixels, setting))
+    except Exception as error:  # adapters run foreign code
+        return failed_by(codec, "encode", error)
 
 
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:

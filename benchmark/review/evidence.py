@@ -9,16 +9,17 @@ from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.datasets.dataset import Source
 from benchmark.registry import METRICS, metric_named
+from benchmark.review.again import Again
 from benchmark.review.audit.pack_audit import values_sent
 from benchmark.review.claim import Judged
-from benchmark.review.streams import Again, Row, label_of_row, setting_of
+from benchmark.review.streams import Row, label_of_row, setting_of
 from benchmark.review.supplement import LeftOutFile
 from benchmark.rows.schema import metric_columns
 from benchmark.show.table import Table
 
 Verdict = Literal["yes", "partly", "no", "unknown"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture
-DECODED = ("equal", "rounded", "other")
+DECODED = ("equal", "rounded", "other", "blind")
 
 
 class Answer(NamedTuple):
@@ -76,7 +77,7 @@ class Reviewed(NamedTuple):
 
 def here(stream: Again, metrics: Iterable[str]) -> Row:
     """Return a row with the values that were measured here in place of those sent."""
-    row = dict(stream.row)
+    row = dict(stream.row_here)
     for kind in map(metric_named, metrics):
         if kind.column in stream.values:
             value, protocol, reason = metric_columns(kind.column)
@@ -84,9 +85,9 @@ def here(stream: Again, metrics: Iterable[str]) -> Row:
     return row
 
 
-def verdict_of(good: int, of: int) -> Verdict:
-    """Return "yes" for all, "no" for none, else "partly"."""
-    return "yes" if good == of else "partly" if good else "no"
+def verdict_of(wrong: object, unknown: object = False, rounded: object = False) -> Verdict:
+    """Return "no" for any contradiction, "partly" for differences of rounding alone."""
+    return "no" if wrong else "unknown" if unknown else "partly" if rounded else "yes"
 
 
 def point_of(row: Row) -> tuple[str, str, str]:

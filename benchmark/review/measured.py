@@ -2,15 +2,16 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
 from benchmark.registry import METRICS, metric_named
-from benchmark.review.audit.pack_audit import TOLERANCE, values_sent
+from benchmark.review.again import ROUNDING, Again, Pair, compared, differences, speed
+from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sent
 from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
-from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, label_of_row, speed
+from benchmark.review.streams import Row, label_of_row
 from benchmark.show.table import NOTHING, Table, decimals
 from benchmark.system.text import counted, listed
 
@@ -32,9 +33,16 @@ def bits(of: Reviewed) -> Answer:
         sentence += f"; {counted(stated, 'value has', 'values have')} a rate that is only stated"
     if not streams:
         sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
+    wrong = [stream.wrong_size for stream in of.again if stream.wrong_size]
     table = Table(("system", "rate from", "number"), lines, 2)
-    verdict = verdict_of(streams, streams + len(of.declared)) if streams else "no"
-    return Answer("bits", "Are the bits real?", verdict, sentence, table)
+    verdict = verdict_of(wrong, not streams or of.declared)
+    return Answer("bits", "Are the bits real?", verdict, sentence + _worst(wrong), table)
+
+
+def _worst(wrong: Sequence[str]) -> str:
+    """Return the end of a sentence on contradictions, which names the first."""
+    more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
+    return f"; {wrong[0]}{more}" if wrong else ""
 
 
 def _by_label(of: Reviewed) -> dict[str, list[Again]]:
@@ -56,11 +64,15 @@ def decodes(of: Reviewed) -> Answer:
         rows.append((label, "; ".join(reasons[:3]), *cells))
     good = sum(stream.state in DECODED for stream in of.again)
     sentence = f"{good} of {counted(len(of.again), 'stream')} decode here, from their bytes alone"
-    verdict = verdict_of(good, len(of.again))
     if not_run := [stream.reason for stream in of.again if stream.state == "not run"]:
         whys = "; ".join(dict.fromkeys(not_run))
         sentence += f"; the decoder of {len(not_run)} was not run: {whys}"
-        verdict = "unknown" if len(not_run) == len(of.again) else verdict
+    wrong = [
+        f"{name_of_row(stream.row)}: {stream.reason}"
+        for stream in of.again
+        if stream.state in BROKEN
+    ]
+    sentence, verdict = sentence + _worst(wrong), verdict_of(wrong, not_run)
     table = Table(("system", "reason", "decoded", *states), tuple(rows), 2)
     return Answer("decodes", "Do the streams decode here?", verdict, sentence, table)
 
@@ -88,11 +100,44 @@ def pictures(of: Reviewed) -> Answer:
     )
     if rounded:
         sentence += f", {rounded} others within {ROUNDING:g} dB of the author's PSNR"
-    verdict = verdict_of(min(twice, equal + rounded), len(decoded))
-    verdict = "partly" if rounded and verdict == "yes" else verdict
+    blind = [stream.reason for stream in decoded if stream.state == "blind"]
+    if blind:
+        sentence += f"; without the photograph and a PSNR, not known by how much: {blind[0]}"
+    wrong = [stream.reason for stream in decoded if stream.state == "other"]
+    unequal = [stream.row for stream in decoded if stream.twice is False]
+    wrong += [f"{name_of_row(row)} decodes to other pixels the second time" for row in unequal]
+    once = blind or any(stream.twice is None for stream in decoded)
+    sentence, verdict = sentence + _worst(wrong), verdict_of(wrong, once, rounded)
     headers = ("system", "encoded on", "twice equal", "author's pixels", "rounding", "other")
-    table = Table((*headers, "decode (s/Mpx)"), tuple(rows), 2)
+    table = Table((*headers, "not known", "decode (s/Mpx)"), tuple(rows), 2)
     return Answer("pictures", question, verdict, sentence, table)
+
+
+def labels(of: Reviewed) -> Answer:
+    """Say whether pictures encoded again at their settings give the streams that were sent."""
+    rows = []
+    for label, alike in _by_label(of).items():
+        counts = Counter[str](stream.label for stream in alike)
+        whys = dict.fromkeys(stream.encoded for stream in alike if stream.encoded)
+        cells = (str(counts[label]) for label in ("equal", "near", "other"))
+        rows.append((label, "; ".join([*whys][:3]), *cells))
+    encoded = [stream for stream in of.again if stream.label]
+    equal = sum(stream.label == "equal" for stream in encoded)
+    sentence = (
+        f"{equal} of {counted(len(encoded), 'picture')} encoded again here at their settings give "
+        f"the bytes that were sent"
+    )
+    wrong = [stream.encoded for stream in encoded if stream.label == "other"]
+    not_encoded = [row[0] for row in rows if {*row[2:]} == {"0"}]
+    if not_encoded:
+        sentence += f"; none of {listed(not_encoded)} was encoded"
+    verdict = verdict_of(wrong, not_encoded, equal < len(encoded))
+    question = "Are the streams those of their settings?"
+    table = Table(("system", "why not", "same bytes", "about the size", "other"), tuple(rows), 2)
+    return Answer("labels", question, verdict, sentence + _worst(wrong), table)
+
+
+OF_STREAMS = (decodes, pictures, labels)
 
 
 def points(of: Reviewed) -> Answer:
@@ -129,11 +174,17 @@ def points(of: Reviewed) -> Answer:
     if not of_sent:
         sentence = f"{counted(len(rows), 'mean')} measured here; none was sent with its row"
         return Answer("points", question, "unknown", sentence, table)
+    rounded = any(pair.gap and pair.same for pairs in groups.values() for pair in pairs)
     sentence = (
         f"{good} of {counted(of_sent, 'mean')} are as sent, each image within {TOLERANCE:g}, "
         f"within {ROUNDING:g} where the pixels are of another processor's rounding"
     )
-    return Answer("points", question, verdict_of(good, of_sent), sentence, table)
+    sent = {column for stream in of.again for column in values_sent(stream.row, METRICS)}
+    if more := sorted(sent - {column for *_, column in groups}):
+        sentence += f"; not measured here: {', '.join(more)} (--metrics)"
+    sentence += _worst(differences(of.again, of.metrics))
+    verdict = verdict_of(good < of_sent, rounded=rounded)
+    return Answer("points", question, verdict, sentence, table)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -170,7 +221,9 @@ def curves(of: Reviewed) -> Answer:
     if len(rows) > len(same):
         sentence += f"; {len(rows) - len(same)} more are of systems without rows"
     headers = ("curve", "metric", "bpp, sent", "value, sent", "bpp, here", "value, here", "same")
-    verdict = verdict_of(sum(same), len(same)) if same else "unknown"
+    wrong = [f"{name} has {value} {column} at {rate} bpp, the rows {here} at {at}"
+             for name, column, rate, value, at, here, alike in rows if alike == "no"]  # fmt: skip
+    sentence, verdict = sentence + _worst(wrong), verdict_of(wrong, not same)
     question = "Are the curves those of the rows?"
     return Answer("curves", question, verdict, sentence, Table(headers, tuple(rows), 2))
 
@@ -196,7 +249,7 @@ def images(of: Reviewed) -> Answer:
             of_point.add(row["image_sha256"])
         else:
             failed[key].append(f"{row['image']}: {row.get('reason')}")
-    rows, lacking, unknown = [], 0, set()
+    rows, wrong, unknown = [], [], set()
     for (dataset, label, setting), images in sorted(groups.items()):
         known = [{s.sha256: s.file.name for s in sources} for sources in of.photographs.values()]
         if dataset in of.photographs:
@@ -206,8 +259,9 @@ def images(of: Reviewed) -> Answer:
         absent = [name for sha256, name in expected.items() if sha256 not in images]
         strange = len(images - expected.keys()) if expected else 0
         unknown |= set() if whole else {dataset}
-        wrong = bool(absent or strange or (whole and len(images) != whole))
-        lacking += wrong
+        if absent or strange or (whole and len(images) != whole):
+            lacks = f" and lacks {listed(absent)}" if absent else ""
+            wrong.append(f"{label} at {setting} has {len(images)} of {whole} images{lacks}")
         whys = "; ".join(failed[dataset, label, setting][:2])
         cells = str(len(images)), str(whole or NOTHING), str(strange or NOTHING)
         names = ", ".join(absent[:12])
@@ -220,6 +274,6 @@ def images(of: Reviewed) -> Answer:
         why = "; ".join(of.missing.values()) or "name its folder with --dataset"
         sentence = f"the images of {listed(sorted(unknown))} are not known here: {why}"
         return Answer("images", question, "unknown", sentence, table)
-    good = len(rows) - lacking
+    good = len(rows) - len(wrong)
     sentence = f"{good} of {counted(len(rows), 'point')} are over exactly the images of the dataset"
-    return Answer("images", question, verdict_of(good, len(rows)), sentence, table)
+    return Answer("images", question, verdict_of(wrong), sentence + _worst(wrong), table)

@@ -13,11 +13,12 @@ from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.review import field, measured
+from benchmark.review.again import decode_again
 from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
 from benchmark.review.request import ReviewRequest
-from benchmark.review.streams import decode_again, reconstructed, scored_metrics, sent_rows
+from benchmark.review.streams import reconstructed, scored_metrics, sent_rows
 from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.show.page.document import sheet_html
@@ -25,7 +26,7 @@ from benchmark.show.sections import markdown, section
 from benchmark.show.table import Table, html
 from benchmark.system.machine import machine
 
-CONTRADICTED = ("decodes", "pictures", "points", "curves", "claim")  # where the answer is no
+NO_CONTRADICTION = ("anchors", "files")  # where the answer is no
 LONG_CELL = 60  # characters, which break into lines
 WORTH = (
     "A verdict is on the files that were sent, on this machine: it says that bytes, pictures and "
@@ -46,7 +47,8 @@ class Review:
     def wrong(self) -> bool:
         """True if anything that was sent is contradicted; what was not sent is no contradiction."""
         return any(
-            answer.verdict == "no" and answer.name in CONTRADICTED for answer in self.answers
+            answer.verdict == "no" and answer.name not in NO_CONTRADICTION
+            for answer in self.answers
         )
 
 
@@ -104,7 +106,7 @@ def answers(of: Reviewed) -> list[Answer]:
     rows = bool(of.again or of.declared)
     return [
         measured.bits(of),
-        *([measured.decodes(of), measured.pictures(of)] if of.again else []),
+        *(ask(of) for ask in measured.OF_STREAMS if of.again),
         *([measured.points(of)] if rows else []),
         *([measured.curves(of)] if of.curves and rows else []),
         *(field.claim(judged, of) for judged in of.claims),

@@ -12,19 +12,10 @@ import msgspec
 from benchmark.errors import BadPack, StoreError
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
+from benchmark.review.again import Again, compared, decode_again, differences, speed
 from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.evidence import BROKEN
-from benchmark.review.streams import (
-    Again,
-    Sent,
-    compared,
-    decode_again,
-    label_of_row,
-    scored_metrics,
-    sent_rows,
-    setting_of,
-    speed,
-)
+from benchmark.review.streams import Sent, label_of_row, scored_metrics, sent_rows
 from benchmark.review.supplement import Supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import INDEX, Pack, open_pack
@@ -157,22 +148,19 @@ def audit(
 
 def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Audit:
     counts = Counter[str](stream.state for stream in alike)
-    pairs = [(stream, compared(stream, metrics)) for stream in alike]
-    columns = set.intersection(*({*of} for _, of in pairs)) if pairs else set()
+    columns = set.intersection(*({*compared(stream, metrics)} for stream in alike))
     lacking = sum(not stream.values for stream in alike)
-    wrong = [
-        f"{column} of {stream.row['image']} at {setting_of(stream.row)} is {pair.here:.6g}, not "
-        f"{pair.sent:.6g}"
-        for stream, of in pairs
-        for column, pair in of.items()
-        if not pair.same
-    ]
+    wrong = differences(alike, metrics)
+    sizes = [stream.wrong_size for stream in alike if stream.wrong_size]
+    labels = [stream.encoded for stream in alike if stream.label == "other"]
     once = sum(stream.twice is False for stream in alike)
     states = {**dict(zip(BROKEN, BROKEN, strict=True)), "not run": "not run: no decoder here"}
-    states["other"] = "with other pixels"
+    states |= dict.fromkeys(("other", "blind"), "with other pixels")
     reasons = [f"{counted(counts[s], 'stream')} {what}" for s, what in states.items() if counts[s]]
     if once:
         reasons.append(f"{counted(once, 'stream')} with other pixels the second time")
+    reasons += [f"{counted(len(sizes), 'size')} differ: {first}" for first in sizes[:1]]
+    reasons += [f"of another setting: {first}" for first in labels[:1]]
     reasons += [f"{counted(len(wrong), 'value')} differ: {first}" for first in wrong[:1]]
     if not reasons and lacking:
         why = missing or "their photographs are not those of the dataset"

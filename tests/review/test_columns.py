@@ -5,17 +5,23 @@ import shutil
 from contextlib import suppress
 from io import StringIO
 
+import numpy as np
 import pytest
 
 from benchmark.errors import BenchError
+from benchmark.measure.score import HashedImage
 from benchmark.metrics.measure import Measure
+from benchmark.review.again import _compared, _Pictures
 from benchmark.review.leaderboard import declared_entries, sort_out
 from benchmark.review.review import html_text, markdown_review
 from benchmark.review.site import Board, index_html
-from benchmark.review.streams import _compared, sent_rows
+from benchmark.review.streams import sent_rows
 from benchmark.review.submission import Statement, Submission
 from benchmark.review.supplement import Supplement
 from benchmark.rows.packs.pack import open_pack
+
+PIXELS = np.zeros((64, 64, 3), np.uint8)
+PICTURES = _Pictures(lambda row: None, None, ())
 
 
 @pytest.mark.slow
@@ -40,7 +46,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             done = reviewed(pack)  # its codec is a file, so that nothing is decoded
             assert "<b>" not in html_text(done) + markdown_review(done)
             for one in done.reviewed.again:
-                _compared(one.row, "0" * 64, {"psnr_db": 30.0})
+                _compared(one, HashedImage("0" * 64, PIXELS), PICTURES)
             known = Submission("p", open_pack(pack), Statement(), *_sent(pack), "")
             declared = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}")
             for dataset, rows in declared.items():

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import StoreError
+from benchmark.review.again import Again, Pair, compared
 from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of
 from benchmark.review.site import Board, index_html
-from benchmark.review.streams import Again, Pair, compared
 from benchmark.review.submission import Statement, Submission, _audited, read_statement
 from conftest import ROOT
 from support.bench.command import bench

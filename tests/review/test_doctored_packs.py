@@ -1,0 +1,90 @@
+"""No doctored pack passes a review, alone or among honest rows; every honest one does.
+
+With `-s`, the table of packs, exit codes and questions that were answered by no.
+"""
+
+import inspect
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from benchmark.datasets.dataset import ImageFile, probe
+from benchmark.measure.cells import plan
+from benchmark.measure.request import Request, parse_points
+from benchmark.measure.select import select
+from benchmark.measure.workbench import Workbench
+from benchmark.review.request import ReviewRequest
+from benchmark.review.review import for_machines, review
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.store import Store
+from support.files.noise import noise_images
+from support.packs.doctored import CHEATS, HONEST, Opened
+from support.packs.honest_pack import conditions
+
+POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
+DILUTED = ("webp", "jpeg")
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    sizes = [(48, 64), (64, 48), (56, 56), (40, 72)]
+    return noise_images(tmp_path_factory.mktemp("four") / "photos", sizes)
+
+
+@pytest.fixture(scope="module")
+def honest(four, tmp_path_factory):
+    """A folder of a pack of WebP and JPEG, of four pictures each."""
+    place = tmp_path_factory.mktemp("honest")
+    files = [ImageFile(path.name, path) for path in sorted(four.iterdir())]
+    store, bench = Store(place / "set"), Workbench(conditions(metrics=("psnr", "ssim")))
+    contenders = select(["webp", "jpeg"], POINTS).contenders
+    store.begin(conditions().run, {"codecs": {}})
+    for cell in plan(contenders, "set", probe(files, False, 1)):
+        done = bench.carry_out(cell)
+        store.keep(done.stream)
+        store.append([done.row])
+    export_pack(place / "pack", [store], [of.spec for of in contenders], ())
+    return place / "pack"
+
+
+@contextmanager
+def quiet(what, total):
+    yield lambda progress: None
+
+
+@pytest.fixture
+def reviewed(honest, four, tmp_path):
+    def run(edit, codecs):
+        pack = Opened(honest, tmp_path / "pack", codecs)
+        edit(*(pack, four)[: len(inspect.signature(edit).parameters)])
+        (tmp_path / "into").mkdir()
+        asked = ReviewRequest(dataset=str(four), year=2026)
+        request = Request.of(metrics="psnr,ssim", jobs=1)
+        place = tmp_path / "none", NamedCodecs("all"), quiet
+        done = review(pack.close(), tmp_path / "into", asked, request, *place)
+        verdicts = {answer["name"]: answer["verdict"] for answer in for_machines(done)["answers"]}
+        wrong = [name for name, verdict in verdicts.items() if verdict == "no"]
+        among = "alone" if len(codecs) == 1 else "diluted"
+        found = ", ".join(sorted({*wrong} - {"anchors"}))
+        line = edit.__name__.replace("_", " "), among, str(int(done.wrong)), found
+        sys.stdout.write(f"\n| {' | '.join(line)} |")
+        return done, verdicts
+
+    return run
+
+
+@pytest.mark.parametrize("codecs", [("webp",), DILUTED], ids=["alone", "diluted"])
+@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.__name__)
+def test_a_doctored_pack_is_contradicted(reviewed, cheat, codecs):
+    done, _ = reviewed(cheat, codecs)
+    assert done.wrong
+
+
+@pytest.mark.parametrize("edit", HONEST, ids=lambda edit: edit.__name__)
+def test_an_honest_pack_is_not_contradicted(reviewed, edit):
+    done, verdicts = reviewed(edit, DILUTED)
+    assert not done.wrong, verdicts
+    rounding = {"pixels_rounded", "pixels_of_one_rounded", "values_rounded"}
+    assert (verdicts["points"] == "partly") == (edit.__name__ in rounding)

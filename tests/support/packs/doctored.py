@@ -1,0 +1,205 @@
+"""Packs that are doctored, and honest ones as other processors make them; each edits lines.
+
+A line is a record of rows.csv; a pack's streams are files named by their sha256.
+"""
+
+import csv
+import json
+import shutil
+from collections import defaultdict
+from hashlib import sha256
+from io import BytesIO, StringIO
+
+import numpy as np
+from PIL import Image
+
+from benchmark.metrics.psnr import psnr
+from benchmark.system.digest import pixels_sha256
+
+
+class Opened:
+    """A copy of a pack as lines and streams, which `close` writes."""
+
+    def __init__(self, source, place, codecs):
+        self.place = shutil.copytree(source, place)
+        self.index = json.loads((place / "pack.json").read_text())
+        every = csv.DictReader(StringIO((place / "rows.csv").read_text()))
+        self.lines = [line for line in every if line["codec"] in codecs]
+        self.index["codecs"] = [of for of in self.index["codecs"] if of["codec"] in codecs]
+
+    def of(self, codec="webp", **fields):
+        return [line for line in self.lines if line["codec"] == codec
+                and all(float(line[name]) == value for name, value in fields.items())]  # fmt: skip
+
+    def stream(self, line):
+        return (self.place / "streams" / line["stream_sha256"]).read_bytes()
+
+    def keep(self, line, data):
+        line["stream_sha256"] = sha256(data).hexdigest()
+        line["num_bytes"] = str(len(data))
+        pixels = int(line["width_px"]) * int(line["height_px"])
+        line["bpp"] = repr(8 * len(data) / pixels)
+        (self.place / "streams" / line["stream_sha256"]).write_bytes(data)
+
+    def close(self):
+        self.index["streams"] = len(self.lines)
+        (self.place / "pack.json").write_text(json.dumps(self.index))
+        text = StringIO()
+        writer = csv.DictWriter(text, list(self.lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.lines)
+        (self.place / "rows.csv").write_text(text.getvalue())
+        return self.place
+
+
+def add(line, column, by):
+    line[column] = repr(float(line[column]) + by)
+
+
+def curve(pack, raised, digits=12):
+    """Write the pack's curve of WebP beside it, its PSNR raised."""
+    points = defaultdict(list)
+    for line in pack.of():
+        points[line["setting_value"]].append((float(line["bpp"]), float(line["psnr_db"])))
+    means = [np.mean(values, axis=0) for values in points.values()]
+    rows = [f"webp,{bpp:.{digits}f},{value + raised:.{digits}f}" for bpp, value in means]
+    (pack.place / "curve.csv").write_text("\n".join(["codec,bpp,psnr", *rows]))
+
+
+def psnr_of_all_raised(pack):
+    for line in pack.of():
+        add(line, "psnr_db", 0.3)
+
+
+def psnr_of_one_raised(pack):
+    add(pack.of(setting_value=30)[0], "psnr_db", 0.3)
+
+
+def ssim_raised(pack):
+    for line in pack.of():
+        add(line, "ssim", 0.002)
+
+
+def pixels_of_another_quality(pack):
+    for line, better in zip(pack.of(setting_value=30), pack.of(setting_value=60), strict=True):
+        line |= {name: better[name] for name in ("decoded_sha256", "psnr_db", "ssim")}
+
+
+def bytes_short(pack):
+    for line in pack.of():
+        line["num_bytes"] = str(int(0.9 * int(line["num_bytes"])))
+        line["bpp"] = repr(0.9 * float(line["bpp"]))
+
+
+def rate_short(pack):
+    for line in pack.of():
+        line["bpp"] = repr(0.9 * float(line["bpp"]))
+
+
+def picture_too_high(pack):
+    for line in pack.of():
+        line["height_px"] = str(2 * int(line["height_px"]))
+        line["bpp"] = repr(float(line["bpp"]) / 2)
+
+
+def hardest_picture_left_out(pack):
+    worst = max(pack.of(setting_value=30), key=lambda line: float(line["bpp"]))["image"]
+    pack.lines = [line for line in pack.lines if (line["codec"], line["image"]) != ("webp", worst)]
+
+
+def picture_left_out_of_one_point(pack):
+    pack.lines.remove(pack.of(setting_value=30)[0])
+
+
+def half_the_pictures_shifted(pack):
+    """Label the streams of two pictures with the setting below theirs; the lowest is dropped."""
+    names = ("setting_name", "setting_value", "codec", "variant", "image")
+    for image in sorted({line["image"] for line in pack.of()})[::2]:
+        lines = [line for line in pack.of() if line["image"] == image]
+        lines.sort(key=lambda line: float(line["setting_value"]))
+        contents = [{k: v for k, v in line.items() if k not in names} for line in lines]
+        for line, other in zip(lines, [*contents[1:], contents[-1]], strict=True):
+            line.update(other)
+
+
+def stream_changed(pack):
+    place = pack.place / "streams" / pack.of()[0]["stream_sha256"]
+    data = place.read_bytes()
+    place.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def curve_raised(pack):
+    curve(pack, 0.3)
+
+
+CHEATS = (
+    psnr_of_all_raised, psnr_of_one_raised, ssim_raised, pixels_of_another_quality, bytes_short,
+    rate_short, picture_too_high, hardest_picture_left_out, picture_left_out_of_one_point,
+    half_the_pictures_shifted, stream_changed, curve_raised,
+)  # fmt: skip
+
+
+def as_measured(pack):
+    pass
+
+
+def pixels_rounded(pack):
+    for number, line in enumerate(pack.of()):
+        line["decoded_sha256"] = f"{number:064x}"
+        add(line, "psnr_db", 5e-4 if number % 2 else -5e-4)
+        add(line, "ssim", 1e-5)
+
+
+def pixels_of_one_rounded(pack):
+    line = pack.of()[0]
+    line["decoded_sha256"] = "0" * 64
+    add(line, "psnr_db", -2e-4)
+
+
+def values_rounded(pack):
+    for line in pack.of():
+        add(line, "psnr_db", 3e-14)
+        add(line, "ssim", 1e-8)
+
+
+def another_machine(pack):
+    for line in pack.lines:
+        line |= {"machine": "Another, 64 cores", "encode_seconds": "9", "decode_seconds": "9"}
+
+
+def another_build(pack, photos):
+    """Give every picture the stream of another effort, as another version of libwebp would."""
+    for line in pack.of():
+        with Image.open(photos / line["image"]) as image:
+            before, sink = np.asarray(image.convert("RGB")), BytesIO()
+        quality = int(float(line["setting_value"]))
+        Image.fromarray(before).save(sink, "WEBP", quality=quality, method=3)
+        pack.keep(line, sink.getvalue())
+        after = np.asarray(Image.open(BytesIO(sink.getvalue())).convert("RGB"))
+        line |= {"decoded_sha256": pixels_sha256(after), "psnr_db": repr(psnr(before, after))}
+        line |= {"ssim": "", "ssim_protocol": ""}
+
+
+def a_metric_not_sent(pack):
+    for line in pack.of():
+        line |= {"ssim": "", "ssim_protocol": ""}
+
+
+def one_point(pack):
+    pack.lines = pack.of(setting_value=60)
+    pack.index["codecs"] = [of for of in pack.index["codecs"] if of["codec"] == "webp"]
+
+
+def an_earlier_protocol(pack):
+    for line in pack.of():
+        line |= {"ssim": "0.5", "ssim_protocol": "ssim-of-before"}
+
+
+def curve_as_printed(pack):
+    curve(pack, 0.0, 4)
+
+
+HONEST = (
+    as_measured, pixels_rounded, pixels_of_one_rounded, values_rounded, another_machine,
+    another_build, a_metric_not_sent, one_point, an_earlier_protocol, curve_as_printed,
+)  # fmt: skip
