@@ -6,7 +6,6 @@ from pathlib import Path
 from baselines.formats.external import decoded_by, encoded_by, printed_version, write_png
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream
-from benchmark.facts import Facts
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program
@@ -30,10 +29,6 @@ class BPG:
     name = "bpg"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 51, whole=True)
-    facts = Facts(
-        "BPG", kind="standard", group="Programs", colour="#6699CC", marker="H",
-        published=(("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
-    )  # fmt: skip
 
     def __init__(self, *, subsampling: int = 444, depth: int = 8, level: int = 8) -> None:
         require_options(

@@ -45,8 +45,6 @@ class Command:
     seen, its cells are measured again each time, unless `version` is given.
     """
 
-    runs_programs = True
-
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
         """Return the options with a name, by default that of the encoder's program or script.

@@ -11,11 +11,11 @@ One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12
 """
 
 import math
-from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from baselines.facts import SEARCH_STEPS
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import (
     PACKAGES,
@@ -36,7 +36,6 @@ from benchmark.codec import (
     require_options,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.facts import Facts, Memory, Training, Typical, Work
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
@@ -44,19 +43,7 @@ if TYPE_CHECKING:
 
 HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
-SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 PSNR, REALISM = "psnr", "realism"
-MARKERS = {  # of variants, whose options are in alphabetical order
-    "beta=0": "o", "beta=0.64": "v", "beta=1.28": "d", "beta=2.56": "X", "beta=3.84": "*",
-    "beta=0:effort=1": "P", "beta=0:effort=2": "p",
-    "beta=0:size=micro": "^", "beta=1.28:size=micro": "h", "beta=2.56:size=micro": "8",
-    "beta=3.84:size=micro": "D",
-}  # fmt: skip
-WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
-TRAINING = {
-    "": Training(1.66, "soap, adam", "51,200", "3aecb589"),
-    "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
-}
 
 
 class CRDR(KnowsIdealBits):
@@ -77,36 +64,6 @@ class CRDR(KnowsIdealBits):
     sweep = tuple(Setting("q", q) for q in range(5))
     accepts: Between | OneOf = Q_RANGE
     variants = ({"beta": "0"}, {"beta": "3.84"})
-    shown = ("beta=3.84", "beta=0", "beta=3.84:size=micro", "beta=0:size=micro")
-
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of the variant with these options."""
-        beta, size = options.get("beta", ""), options.get("size", "")
-        micro = size == "micro"
-        searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
-        return Facts(
-            f"CRDR micro β={beta}" if micro else f"CRDR β={beta}", kind="own", group="This method",
-            colour="#D55E00" if beta == "3.84" and not micro else "",
-            marker=MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
-            trained_on=("psnr_db", "lpips_alex"),
-            chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
-            memory=Memory(20, 220),
-            typical=(
-                Typical("q", ((0, 1.3 + searched), (4, 1.4 + searched))),
-                Typical("bpp", ((0, 7 + searched),)),
-                Typical("psnr", ((0, 14 + searched),)),
-                # on an A100 (results/published/complexity.csv)
-                Typical("q", ((0, 0.39), (4, 0.39)), "cuda"),
-            ),
-            published=() if micro else (("CRDR", f"beta={beta}"),),
-            published_version="5000000 steps, Open Images",
-            kmac=0.0 if "checkpoint" in options else {"": 41.3, "micro": 14.6}.get(size, 0.0),
-            work=WORK.get(size, Work()), budget=micro,
-            training=Training() if "checkpoint" in options else TRAINING.get(size, Training()),
-            chosen_on=("kodak", "lpips_squeeze") if micro else None,
-            titled=("beta", "size") if micro else ("beta",),
-        )  # fmt: skip
 
     def __init__(
         self,

@@ -11,18 +11,12 @@
 torch is imported with the first image, not before.
 """
 
-from collections.abc import Mapping
-
 from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec
 from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
 from benchmark.codec import Between, Setting, require_options
 from benchmark.errors import BadOption
-from benchmark.facts import Facts, Training, Typical, Work
 
 MULTIREALISM_HIGHEST_BETA = 2.56
-ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
-STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
-DRAWING_PARAMETERS, STEP_KMAC = 993_168, 14.78  # of a diffusion decoder
 
 
 class Charm(RatePointsCodec):
@@ -34,13 +28,6 @@ class Charm(RatePointsCodec):
 
     name = "charm"
     method = "Charm (Minnen and Singh, ICIP 2020)"
-    facts = Facts(
-        "Charm", kind="learned", group="Trained for distortion", colour="#44AA99", marker="p",
-        trained_on=("psnr_db",),
-        typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
-        kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
-        training=Training(0.40, "adam", STEPS, "a48c84a4"),
-    )  # fmt: skip
 
 
 class Elic(RatePointsCodec):
@@ -52,13 +39,6 @@ class Elic(RatePointsCodec):
 
     name = "elic"
     method = "ELIC (He et al., CVPR 2022)"
-    facts = Facts(
-        "ELIC", kind="learned", group="Trained for distortion", colour="#56B4E9", marker="s",
-        trained_on=("psnr_db",),
-        typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
-        kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC),
-        training=Training(0.41, "adam", STEPS, "dec2e582"),
-    )  # fmt: skip
 
 
 class IVR(CheckpointCodec):
@@ -71,13 +51,6 @@ class IVR(CheckpointCodec):
     name = "ivr"
     trained_by = "bench train --suite field --members ivr"
     command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
-    facts = Facts(
-        "IVR", kind="learned", group="Trained for distortion", colour="#999933", marker="<",
-        trained_on=("psnr_db",),
-        typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
-        kmac=14.8, work=Work(1_146_188, 7.35, 8.33),
-        training=Training(0.52, "adam", ALL_STEPS, "f0219da6"),
-    )  # fmt: skip
 
     def __init__(self, *, checkpoint: str = "") -> None:
         super().__init__(checkpoint=checkpoint)
@@ -100,12 +73,6 @@ class Hific(RatePointsCodec):
 
     name = "hific"
     method = "HiFiC (Mentzer et al., NeurIPS 2020)"
-    facts = Facts(
-        "HiFiC", kind="learned", group="Trained for realism", colour="#0072B2", marker="^",
-        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
-        published=(("HiFiC", ""),), budget=True, kmac=14.1,
-        work=Work(2_165_303, 5.11, 9.29), training=Training(0.30, "adam", STEPS, "241f1137"),
-    )  # fmt: skip
     levels = (1, 2, 3)
     tuned_for = "perceptual quality"
 
@@ -121,21 +88,6 @@ class MultiRealism(RatePointsCodec):
     name = "multirealism"
     method = "Multi-Realism (Agustsson et al., CVPR 2023)"
     variants = ({"beta": "0"}, {"beta": "2.56"})
-    shown = ("beta=2.56", "beta=0")
-
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of the variant with these options."""
-        beta = options.get("beta", "")
-        colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "H")
-        return Facts(
-            f"Multi-Realism β={beta}", kind="learned", group="Trained for realism",
-            colour=colour, marker=marker, trained_on=("psnr_db", "lpips_alex"),
-            typical=(Typical("level", ((1, 0.9),)),),
-            published=(("Multi-Realism", f"beta={beta}"),), budget=True,
-            kmac=14.4, titled=("beta",), work=Work(892_547, 7.95, 7.59),
-            training=Training(0.41, "adam", STEPS, "b9a2547f"),
-        )  # fmt: skip
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
         if not 0 <= beta <= MULTIREALISM_HIGHEST_BETA:
@@ -163,24 +115,6 @@ class PqMim(RatePointsCodec):
     method = "PQ-MIM (El-Nouby et al., TMLR 2023), after the abstract"
     coding = "transformer without rounded sums"
     suite = "generative"
-    shown = ("perceptual=1", "")
-
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of the variant with these options."""
-        typical = (Typical("level", ((1, 9), (4, 10.6))),)
-        if options.get("perceptual") == "1":
-            return Facts(
-                "PQ-MIM", kind="learned", group="Trained for realism", colour="", marker="X",
-                trained_on=("psnr_db", "lpips_alex"), typical=typical,
-                published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
-                training=Training(None, "adam", BOTH_PARTS_STEPS, "98705a6d"),
-            )  # fmt: skip
-        return Facts(
-            "PQ-MIM (MSE)", kind="learned", group="Trained for distortion",
-            colour="#882255", marker="s", trained_on=("psnr_db",), typical=typical,
-            budget=True, kmac=45.3, training=Training(None, "adam", BOTH_PARTS_STEPS, "8dd1f465"),
-        )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
         require_options(self.name, perceptual=(perceptual, (0, 1)))
@@ -193,15 +127,6 @@ class PqMim(RatePointsCodec):
 
     def _caveat(self) -> str:
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
-
-
-def _behind_elic(options: Mapping[str, str], steps: int, fingerprint: str) -> tuple[Work, Training]:
-    """Return work and training of ELIC and so many steps behind it; of other bases nothing."""
-    if options.get("base", "elic") != "elic":
-        return Work(), Training()
-    encode, decode = ELIC_KMAC
-    work = Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode + steps * STEP_KMAC)
-    return work, Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}", fingerprint)
 
 
 class Dirac(DrawingCodec):
@@ -217,21 +142,6 @@ class Dirac(DrawingCodec):
     method = "DIRAC (Ghouse et al., 2023, after the abstract)"
     late_start = 0.5  # chosen on photographs that were not trained on
     variants = ({"steps": "1"}, {"steps": "100"})
-    shown = ("steps=1", "steps=100")
-
-    @classmethod
-    def facts(cls, options: Mapping[str, str]) -> Facts:
-        """Return the facts of the variant with these options."""
-        steps = options.get("steps", "")
-        colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
-        work, training = _behind_elic(options, int(steps or 1), "369c239f")
-        return Facts(
-            f"DIRAC steps={steps}", kind="learned", group="Trained for realism",
-            colour=colour, marker=marker, trained_on=("psnr_db",),  # of the base
-            typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
-            kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1), titled=("steps",),
-            work=work, training=training,
-        )  # fmt: skip
 
 
 class Hfd(DrawingCodec):
@@ -245,20 +155,6 @@ class Hfd(DrawingCodec):
     name = "hfd"
     method = "HFD (Hoogeboom et al., 2023, after the abstract)"
     late_start = 0.3  # chosen on photographs that were not trained on
-    default_steps = 20
-
-    @classmethod
-    def facts(cls, options: Mapping[str, str]) -> Facts:
-        """Return the facts of the variant with these options."""
-        steps = int(options.get("steps", cls.default_steps))
-        work, training = _behind_elic(options, steps, "8c9e9f84")
-        return Facts(
-            "HFD", kind="learned", group="Trained for realism", colour="#E69F00", marker=">",
-            trained_on=("psnr_db",),
-            typical=cls.typical(options), published=(("HFD", ""),), budget=True,
-            kmac=310.3,  # 20 steps behind ELIC
-            work=work, training=training,
-        )  # fmt: skip
 
     def __init__(
         self,

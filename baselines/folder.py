@@ -14,7 +14,6 @@ from typing import NamedTuple
 from baselines.formats.external import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.facts import Facts, Memory
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
 from benchmark.system.text import csv_delimiter
@@ -42,8 +41,6 @@ class Folder:
     extension>.png. A line is of the image of exactly its name, else of the only image of that name
     without extension. The sweep is the settings by mean size.
     """
-
-    facts = Facts(memory=Memory(15, 0, torch=False))
 
     def __init__(self, *, path: str, csv: str = "sizes.csv", name: str = "folder"):
         self.name = name

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -23,7 +23,6 @@ from benchmark.codec import (
     require_sides,
 )
 from benchmark.errors import Reason, Unavailable
-from benchmark.facts import Facts, KnownDifference, Memory, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 
@@ -58,31 +57,6 @@ class JPEG(JPEGCodec):
 
     name = "jpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 10, 20, 30, 50, 70, 90, 95))
-    anchors = ("optimize=1", "")
-
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of a variant; its chroma format is the option's."""
-        optimised = options.get("optimize") == "1"
-        # Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, it gives the
-        # published means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
-        why = (
-            "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is "
-            "libjpeg-turbo"
-        )
-        return Facts(
-            "JPEG (optimised)" if optimised else "JPEG", kind="standard", group="Programs",
-            colour="#000000", marker="P" if optimised else "s", titled=("optimize",),
-            chroma=":".join(options.get("subsampling", "420")),
-            memory=Memory(15, 0, torch=False),
-            typical=(Typical("quality", ((5, 0.013), (50, 0.02), (95, 0.035))),),
-            published=(("JPEG", "Pillow 7.1.2"), ("JPEG", "")),
-            known_differences=(
-                KnownDifference("psnr_db", why, 0.0, 0.12),
-                KnownDifference("ms_ssim", why, 0.0, 0.32),
-            ),
-            reference=True,
-        )  # fmt: skip
 
     def __init__(self, *, subsampling: int = 420, optimize: int = 0) -> None:
         require_options(
@@ -141,10 +115,6 @@ class Jpegli(JPEGCodec):
 
     name = "jpegli"
     sweep = tuple(Setting("quality", value) for value in (1, 15, 35, 55, 75, 90))
-    facts = Facts(
-        "jpegli", kind="standard", colour="#999933", marker="p", memory=Memory(15, 0, torch=False),
-        typical=(Typical("quality", ((1, 0.03), (90, 0.04))),),
-    )  # fmt: skip
 
     def __init__(self) -> None:
         try:
@@ -191,10 +161,6 @@ class MozJPEG(JPEGCodec):
 
     name = "mozjpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 85))
-    facts = Facts(
-        "mozjpeg", kind="standard", colour="#882255", marker="<", memory=Memory(20, 0, torch=False),
-        typical=(Typical("quality", ((5, 0.25), (90, 0.6))),),
-    )  # fmt: skip
 
     def __init__(self, *, subsampling: int = 420, table: int = 3) -> None:
         require_options(self.name, subsampling=(subsampling, (420, 444)), table=(table, range(9)))

@@ -37,7 +37,6 @@ from baselines.compressai.weights import (
 )
 from benchmark.codec import CodecInfo, Pixels, require_options
 from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
-from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.registry import require_release
 from benchmark.system.digest import file_sha256, require_recorded
 from benchmark.system.settings import chosen_device
@@ -48,10 +47,6 @@ if TYPE_CHECKING:
 
 REVISION = 1
 MOST_SYMBOL = 1 << 24  # float32 has no odd number beyond; nor does CompressAI encode 2^27 and more
-# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10.
-# On Kodak that is .0023 bpp, 3 % of the rate of quality 2, whose curve rises by 2.5 dB where the
-# rate is e times as large (MS-SSIM: by 2.9 dB).
-PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
 RELEASE = "0.3.1"
 INSTALL = f"pip install fvcore && pip install --no-deps neuralcompression=={RELEASE}"
 ADDRESS = "https://dl.fbaipublicfiles.com/NeuralCompression/2023-muckley-msillm"
@@ -72,15 +67,6 @@ class MSILLM(ZooCodec):
 
     name = "msillm"
     num_strings = 2
-    facts = Facts(
-        "MS-ILLM", kind="learned", group="Trained for realism", colour="#000000", marker="o",
-        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("quality", ((1, 35), (6, 35))),),
-        published=(("MS-ILLM", ""),),
-        known_differences=(
-            KnownDifference("psnr_db", PICKLE, 0.0, 0.1),
-            KnownDifference("ms_ssim", PICKLE, 0.0, 0.1),
-        ),
-    )  # fmt: skip
 
     def __init__(self, *, weights: str = "published") -> None:
         require_options(self.name, weights=(weights, WEIGHTS))

@@ -18,7 +18,6 @@ from benchmark.codec import (
     require_sides,
 )
 from benchmark.errors import CorruptStream, Reason, Unavailable
-from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 
@@ -34,7 +33,8 @@ class WheelCodec:
     libraries: ClassVar[tuple[str, ...]]  # that it is linked with: beginnings of file names
     licence: ClassVar[str] = "BSD-3-Clause"
     timed: ClassVar[str] = "one call in this process"
-    facts: ClassVar[Facts]
+    chroma: ClassVar[str] = "4:4:4"
+    tuned_for: ClassVar[str] = ""
     command: str  # as `CodecInfo` has it
 
     def __init__(self) -> None:
@@ -63,8 +63,8 @@ class WheelCodec:
             fingerprint=files_sha256(self.files()),
             revision=1,
             timed=self.timed,
-            chroma=self.facts.chroma,
-            tuned_for=self.facts.tuned_for,
+            chroma=self.chroma,
+            tuned_for=self.tuned_for,
         )
 
     def files(self) -> list[Path]:
@@ -86,14 +86,9 @@ class WebP(WheelCodec):
     """
 
     name, part, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
+    chroma = "4:2:0"
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
     accepts = Between("quality", 0, 100)
-    facts = Facts(
-        "WebP", kind="standard", colour="#CC79A7", marker="v", chroma="4:2:0",
-        memory=Memory(15, 0, torch=False),
-        typical=(Typical("quality", ((1, 0.15), (50, 0.18), (85, 0.26))),),
-        published=(("WebP", "Pillow 7.1.2"),),
-    )  # fmt: skip
 
     def __init__(self, *, method: int = 4) -> None:
         super().__init__()
@@ -137,13 +132,9 @@ class JPEGXL(WheelCodec):
 
     name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
     timed = "one call in this process, conversion from and to RGB included"
+    tuned_for = "Butteraugli"
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
     accepts = Between("distance", 0.01, 25)
-    facts = Facts(
-        "JPEG XL", kind="standard", colour="#009E73", marker="P",
-        chroma="4:4:4", tuned_for="Butteraugli", memory=Memory(70, 0, torch=False),
-        typical=(Typical("distance", ((0.5, 1.7), (3, 1.1), (15, 1.0))),),
-    )  # fmt: skip
 
     def __init__(self, *, effort: int = 7) -> None:
         super().__init__()
@@ -192,13 +183,9 @@ class JPEG2000(WheelCodec):
     name, part, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
     licence = "BSD-2-Clause"
     timed = "one call in this process, removal of the comment included"
+    tuned_for = "PSNR"
     sweep = tuple(Setting("ratio", value) for value in (240, 144, 96, 64, 48, 32, 20, 12))
     accepts = Between("ratio", 1, 2400)
-    facts = Facts(
-        "JPEG 2000", kind="standard", colour="#8C510A", marker="D", chroma="4:4:4",
-        tuned_for="PSNR", memory=Memory(35, 0, torch=False),
-        typical=(Typical("ratio", ((12, 0.45), (240, 0.4))),),
-    )  # fmt: skip
     command = (
         "imagecodecs.jpeg2k_encode(level={psnr}, codecformat='j2k', reversible=False, "
         "mct=True, resolutions=6, planar=False, numthreads=1), comment removed"

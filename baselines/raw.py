@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
-from benchmark.facts import Facts, Memory, Typical
 
 HEADER = struct.Struct("<HH")  # width, height; 16 bits are what JPEG and WebP have at most
 FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a channel"
@@ -19,10 +18,6 @@ class Raw:
     name = "raw"
     sweep = (Setting("bits", 8),)
     accepts = OneOf(sweep)
-    facts = Facts(
-        "Raw", kind="standard", colour="#666666", marker="x", chroma="4:4:4",
-        memory=Memory(15, 0, torch=False), typical=(Typical("bits", ((8, 0.01),)),), null=True,
-    )  # fmt: skip
 
     def describe(self) -> CodecInfo:
         """Describe the format; the fingerprint is of its description."""

@@ -14,14 +14,10 @@ from baselines.formats.ffmpeg import IntraCodec, PictureFormat
 from baselines.formats.ycbcr import Planes, rgb_to_ycbcr
 from benchmark.codec import Between, Pixels, Setting, require_options
 from benchmark.errors import CorruptStream
-from benchmark.facts import Facts, Memory, Typical
 
 BOX_HEADER_BYTES = 8  # size and type; boxes from 4 GiB, whose header is longer, are refused
 # AVIF leaves out the temporal delimiter with which an AV1 stream begins (AV1 specification, 5.6)
 TEMPORAL_DELIMITER = b"\x12\x00"
-
-# Seconds of libaom's `good` usage, speed 4 being 1
-AVIF_SLOWDOWN = {"0": 8, "1": 3.2, "2": 3, "3": 1.5, "5": 0.6, "6": 0.3}
 
 # all but placebo, which takes no picture whose sides are under 32
 X265_PRESETS = (
@@ -62,20 +58,6 @@ class AVIF(IntraCodec):
         {"depth": "8"},
         {"subsampling": "420"},
     )
-
-    # speed is in every name: the slowest needs 4 % fewer bits than the default
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of a speed."""
-        speed = options.get("speed", "4")
-        slowdown = AVIF_SLOWDOWN.get(speed, 1)
-        seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 12), (34, 9), (60, 4)))
-        return Facts(
-            f"AVIF speed {speed}", kind="standard", colour="#117733",
-            marker="h" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
-            titled=("speed",), memory=Memory(220, 0, torch=False),
-            typical=(Typical("crf", seconds),),
-        )  # fmt: skip
 
     def __init__(
         self, *, tune: str = "psnr", speed: int = 4, subsampling: int = 444, depth: int = 10
@@ -144,11 +126,6 @@ class X265(IntraCodec):
     name = "x265"
     encoder, stream = "libx265", "hevc"
     accepts = Between("qp", 0, 51, whole=True)
-    facts = Facts(
-        "x265", kind="standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
-        memory=Memory(220, 0, torch=False),
-        typical=(Typical("qp", ((22, 4.4), (32, 3.3), (47, 1.9))),),
-    )  # fmt: skip
     banner, licence = r"HEVC encoder version (\S+)", "GPL-2.0-or-later"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
         {},
@@ -196,16 +173,6 @@ class VVenC(IntraCodec):
     accepts = Between("qp", 0, 63, whole=True)
     banner, licence = r"libvvenc version: (\S+)", "BSD-3-Clause-Clear"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
-
-    # preset and chroma format are in every name: they distinguish a fast encoder from the others
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of a preset."""
-        return Facts(
-            f"VVenC {options.get('preset', 'fast')} 4:2:0", kind="standard", colour="#0072B2",
-            marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
-            typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
-        )  # fmt: skip
 
     def __init__(self, *, preset: str = "fast"):
         require_options(self.name, preset=(preset, VVENC_PRESETS))

@@ -14,7 +14,6 @@ from baselines.formats import ffmpeg, ycbcr
 from baselines.formats.external import encoded_by, printed_version
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, Unavailable
-from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.system import programs
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
@@ -44,27 +43,6 @@ class VTM:
     name = "vtm"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 63, whole=True)
-    facts = Facts(
-        "VTM", kind="standard", group="Programs", colour="#332288", marker="X",
-        chroma="4:4:4", tuned_for="PSNR",
-        typical=(
-            Typical("qp", ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19))),
-        ),
-        published=(("VTM", "CompressAI"), ("VTM", "version 20.0")),
-        # VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and
-        # 23.13 needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM
-        # (docs/experiments). The band and tolerance together are 2 % of the bits. An error of the
-        # conversion shows in PSNR, which therefore has to agree; an error of MS-SSIM shows in
-        # BPG and WebP, which agree to .001 dB.
-        known_differences=(
-            KnownDifference(
-                "ms_ssim",
-                "published with VTM 9.1; 23.13 needs up to 1.5 % fewer bits for equal MS-SSIM",
-                0.0, 0.05, "VTM 23", "psnr_db",
-            ),
-        ),
-        reference=True,
-    )  # fmt: skip
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({}, {"depth": "10"})
 
     def __init__(self, *, depth: int = 8, decoder: str = "ffmpeg"):

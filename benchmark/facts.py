@@ -62,7 +62,8 @@ class Facts:
     """Facts of a codec variant that plans, comparisons and figures need beside its rows.
 
     A codec class may have an attribute `facts`: a `Facts`, or a static method that takes the
-    options as a mapping of texts (defaults left out) and returns the variant's.
+    options as a mapping of texts (defaults left out) and returns the variant's. Those of the
+    project's codecs are in `baselines/facts.py`.
     """
 
     title: str = ""  # in legends and tables; empty: the codec's name and options
@@ -96,7 +97,7 @@ class Facts:
 
 @cache
 def facts_of(spec: CodecSpec) -> Facts:
-    """Return the facts that a codec's class declares, without importing any file of a user.
+    """Return the facts that a codec declares, without importing any file of a user.
 
     Codecs outside the registry, those whose package is absent and options that make no sense have
     the defaults.
@@ -108,7 +109,7 @@ def facts_of(spec: CodecSpec) -> Facts:
     if spec.name not in CODECS:
         return Facts()
     try:
-        facts: Any = getattr(codec_class(spec), "facts", Facts())
+        facts: Any = declared(spec.name, "facts") or Facts()
         of_variant: Facts = facts(dict(spec.options)) if callable(facts) else facts
     except (BenchError, ValueError, LookupError):
         return Facts()
@@ -117,11 +118,7 @@ def facts_of(spec: CodecSpec) -> Facts:
 
 def shown_variants(name: str) -> list[CodecSpec]:
     """Return the variants of a codec of the registry that the table of systems lists."""
-    try:
-        variants: tuple[str, ...] = getattr(codec_class(CodecSpec(name, ())), "shown", ("",))
-    except Unavailable:
-        return []
-    return [CodecSpec.of(name, variant) for variant in variants]
+    return [CodecSpec.of(name, variant) for variant in declared(name, "shown") or ("",)]
 
 
 def needs_options(name: str) -> bool:

@@ -56,6 +56,7 @@ CODECS = {
     "command": "baselines.command:Command",
     "worker": "baselines.worker.codec:Worker",
 }
+FACTS = "baselines.facts:DECLARED"  # of these codecs, without their code
 # Short names, in tables and figures as well. Options may follow one, and win over its own.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 ALIASES = {
@@ -260,6 +261,11 @@ def dataset_module(name: str) -> ModuleType:
 def means_folder(dataset: str) -> bool:
     """Return whether a dataset as `--dataset` has it is a path, and not one in `DATASETS`."""
     return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
+
+
+def declared_facts() -> Mapping[str, Mapping[str, Any]]:
+    """Return what codecs of the registry declare, by attribute and name, without their classes."""
+    return _imported(FACTS)  # type: ignore[no-any-return]
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

@@ -157,7 +157,10 @@ def codec_class(spec: CodecSpec) -> type[Any]:
 
 
 def declared(codec: str, attribute: str) -> Any:
-    """Return what the class of a codec of the registry declares; None where it does not."""
+    """Return what a codec of the registry declares, in `FACTS` or on its class; None if nothing."""
+    known = registry.declared_facts()
+    if attribute in known and codec in known["facts"]:
+        return known[attribute].get(codec)
     try:
         return getattr(codec_class(CodecSpec(codec, ())), attribute, None)
     except Unavailable:
@@ -225,7 +228,8 @@ def load_codec(spec: CodecSpec) -> Any:
     for key, text in (*spec.options, *spec.beside):
         if key not in parameters:
             known = ", ".join(parameters) or "none"
-            hint = f"; {ESCAPES}" if getattr(made, "runs_programs", False) else ""
+            runs_programs = spec.name in CODECS and declared(spec.name, "runs_programs")
+            hint = f"; {ESCAPES}" if runs_programs else ""
             if isinstance(sweep := getattr(made, "sweep", ()), tuple) and sweep:
                 hint += f"; --points {spec.name}.{sweep[0].name}=... is its setting"
             raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")

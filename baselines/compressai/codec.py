@@ -17,7 +17,6 @@ wrong image, not an error.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,7 +28,6 @@ from baselines.compressai import weights as weight_files
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
-from benchmark.facts import Facts, Memory, Training, Typical, Work
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import Device, chosen_device
@@ -45,14 +43,6 @@ CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
     "matched-whole": "reduced, trained by this project at the whole budget",
-}
-# Model of the zoo: name in figures, colour, marker and published name.
-TITLES = {
-    "bmshj2018-factorized": ("Factorized prior", "#6699CC", ">", ""),
-    "mbt2018-mean": ("Mean-scale hyperprior", "#AA4499", "p", "MeanScaleHyperprior"),
-    "mbt2018": ("Joint autoregressive", "#999933", "d", "JointAutoregressive"),
-    "cheng2020-anchor": ("Cheng2020 anchor", "#44AA99", "8", "Cheng2020-anchor"),
-    "cheng2020-attn": ("Cheng2020 attention", "#117733", "H", "Cheng2020-attn"),
 }
 
 
@@ -131,41 +121,6 @@ class CompressAI(ZooCodec):
     """
 
     name = "compressai"
-    shown = (
-        "metric=mse:model=bmshj2018-hyperprior",
-        "metric=mse:model=bmshj2018-hyperprior:weights=matched",
-        *(f"model={model}" for model in TITLES),
-        "metric=ms-ssim:model=bmshj2018-hyperprior",
-    )
-    anchors = ("metric=mse:model=bmshj2018-hyperprior:weights=matched",)
-
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return the facts of a model, a metric and a kind of weights."""
-        model, metric = options.get("model", ""), options.get("metric", "mse")
-        facts = Facts(
-            kind="learned", family=model, implied=(("metric", "mse"), ("model", model)),
-            trained_on=({"mse": ("psnr_db",), "ms-ssim": ("ms_ssim",)}.get(metric, ())),
-            chroma="4:4:4", tuned_for="MS-SSIM" if metric == "ms-ssim" else "PSNR",
-            memory=Memory(200, 0), typical=(Typical("quality", ((1, 1.5), (3, 2.1), (8, 6))),),
-        )  # fmt: skip
-        if model in TITLES:
-            title, colour, marker, published = TITLES[model]
-            points = ((published, "CompressAI mse"),) if published else ()
-            return replace(facts, title=title, colour=colour, marker=marker, published=points)
-        if metric == "ms-ssim":
-            points = (("Hyperprior", "CompressAI ms-ssim"),)
-            title = "Hyperprior MS-SSIM"
-            return replace(facts, title=title, marker="x", published=points, titled=("metric",))
-        facts = replace(facts, group="Trained for distortion")
-        if options.get("weights") == "matched":
-            return replace(facts,
-                title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
-                kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
-                training=Training(0.41, "adam", "8,960", "fbfdf1a1"),
-            )  # fmt: skip
-        points = (("Hyperprior", "CompressAI mse"),)
-        return replace(facts, title="Hyperprior", colour="#882255", marker="h", published=points)
 
     def __init__(
         self,

@@ -24,7 +24,6 @@ from benchmark.errors import (
     Unavailable,
     UsageError,
 )
-from benchmark.facts import Facts, Memory, Typical, Work
 from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -71,9 +70,6 @@ class Worker:
     it is another codec.
     """
 
-    runs_programs = True
-    unnamed_option = "file"
-
     def __init__(self, *, file: str, name: str = ""):
         self._contender = read_contender(Path(file))
         if name and name != self._contender.name:
@@ -90,21 +86,6 @@ class Worker:
     def completed(options: Mapping[str, str]) -> dict[str, str]:
         """Return the options with the contender's name, which rows and figures show."""
         return {**options, "name": read_contender(Path(options["file"])).name}
-
-    @staticmethod
-    def facts(options: Mapping[str, str]) -> Facts:
-        """Return what the contender file says of name, memory and seconds."""
-        contender = read_contender(Path(options["file"]))
-        seconds = contender.seconds_per_megapixel
-        typical = Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu")
-        pixel = 1e9 * contender.memory_gb / 1e6  # as if for a megapixel
-        return Facts(
-            title=contender.name,
-            kind="learned",
-            memory=Memory(pixel or 60, 0, torch=False),
-            typical=(typical,) if seconds else (),
-            work=Work(contender.parameters, contender.encode_kmac, contender.decode_kmac),
-        )
 
     @property
     def sweep(self) -> tuple[Setting, ...]:

@@ -1,6 +1,6 @@
 """The table of systems: names in figures, labels of rows, published variants, colours, markers.
 
-Each is declared by the class of its codec (`benchmark.facts.Facts`). Colours are Okabe and Ito's
+Each codec declares its own (`benchmark.facts.Facts`). Colours are Okabe and Ito's
 (without the yellow, which is lost on white paper) and Tol's muted set: colour-blind readers can
 distinguish them, and the marker says the same without colour.
 """

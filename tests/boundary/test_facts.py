@@ -1,4 +1,4 @@
-"""Facts about a contender are declared by its class, and the harness asks for them."""
+"""Facts about a contender are declared beside it, and the harness asks for them."""
 
 import subprocess
 import sys
@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from benchmark.facts import facts_of
+from benchmark.registry import CODECS, declared_facts
 from benchmark.rows.systems import SYSTEMS, training
-from benchmark.spec import load_codec, parse_codec
+from benchmark.spec import CodecSpec, codec_class, load_codec, parse_codec
 from conftest import ROOT
 
 CODEC = """
@@ -57,6 +58,14 @@ def test_facts_of_files_of_users_and_of_wrong_options_are_the_defaults(tmp_path)
     for text in (f"{mine}:Mine", "ours:effort=9", "dirac:base=nothing", "dirac:steps=few"):
         assert facts_of(parse_codec(text)).title == ""
     assert facts_of(parse_codec(f"dirac:steps=2:base={mine}\\:Mine")).kind == "learned"
+
+
+def test_every_codec_has_facts_without_its_code_and_no_second_ones_on_its_class():
+    known = declared_facts()
+    assert known["facts"].keys() == CODECS.keys()
+    for name in CODECS:
+        kind = codec_class(CodecSpec(name, ()))
+        assert [each for each in known if hasattr(kind, each)] == []
 
 
 TRAINED = [system.measured for system in SYSTEMS if training(system.label)[1].steps]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.crdr import SEARCH_STEPS
+from baselines.facts import SEARCH_STEPS
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.facts import facts_of

@@ -25,7 +25,6 @@ from benchmark.codec import (
     require_accepted,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.facts import Typical, facts_of
 from benchmark.spec import parse_codec
 from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted
@@ -53,8 +52,6 @@ class DrawingCodec:
     late_start: ClassVar[float]  # time to begin at with several steps
     revision: ClassVar[int] = 1
     licence = "MIT"
-    default_steps: ClassVar[int] = 1
-    step_seconds: ClassVar[float] = 0.3  # per megapixel, on one core
 
     def __init__(
         self,
@@ -89,18 +86,6 @@ class DrawingCodec:
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
         self.accepts = accepts or OneOf(self.sweep)
-
-    @classmethod
-    def typical(cls, options: Mapping[str, str]) -> tuple[Typical, ...]:
-        """Return the typical seconds of the base and the steps; elsewhere of the steps."""
-        seconds = cls.step_seconds * int(options.get("steps", cls.default_steps))
-        base = facts_of(parse_codec(options.get("base", "elic"))).typical
-        on_cpu = (
-            typical._replace(seconds=tuple((at, each + seconds) for at, each in typical.seconds))
-            for typical in base
-            if typical.device == "cpu"
-        )
-        return (*on_cpu, Typical("", ((0, seconds),)))
 
     @classmethod
     def published_weights(cls, options: Mapping[str, str]) -> list[PublishedFile]:

@@ -114,7 +114,7 @@ def test_a_worker_sends_its_memory_and_the_bits_that_its_class_estimates(worker,
             assert estimating.inside_peak_bytes > 300_000_000 > worker.inside_peak_bytes
     finally:
         estimating.close()
-    assert Worker.facts({"file": str(file)}).work == (7, 1.5, None)
+    assert facts_of(parse_codec(f"worker:{file}")).work == (7, 1.5, None)
 
 
 def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_path):

@@ -1,0 +1,351 @@
+"""Facts of the project's codecs beside their code: names, looks, training, memory and seconds.
+
+Reports and plans ask for the facts of every codec; none is imported for them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.facts import Facts, KnownDifference, Memory, Training, Typical, Work, facts_of
+from benchmark.spec import parse_codec
+
+Options = Mapping[str, str]  # as rows have them, defaults left out
+
+SMALL = Memory(15, 0, torch=False)
+# Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, it gives the published
+# means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
+FILTER = (
+    "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
+)
+# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10.
+# On Kodak that is .0023 bpp, 3 % of the rate of quality 2, whose curve rises by 2.5 dB where the
+# rate is e times as large (MS-SSIM: by 2.9 dB).
+PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
+# VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and 23.13
+# needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM (docs/experiments). The
+# band and tolerance together are 2 % of the bits. An error of the conversion shows in PSNR, which
+# therefore has to agree; one of MS-SSIM shows in BPG and WebP, which agree to .001 dB.
+OLDER_VTM = "published with VTM 9.1; 23.13 needs up to 1.5 % fewer bits for equal MS-SSIM"
+SEARCH_STEPS = (0, 25, 200, 600)  # of `ours`, by effort
+MARKERS = {  # of variants of `ours`, whose options are in alphabetical order
+    "beta=0": "o", "beta=0.64": "v", "beta=1.28": "d", "beta=2.56": "X", "beta=3.84": "*",
+    "beta=0:effort=1": "P", "beta=0:effort=2": "p",
+    "beta=0:size=micro": "^", "beta=1.28:size=micro": "h", "beta=2.56:size=micro": "8",
+    "beta=3.84:size=micro": "D",
+}  # fmt: skip
+WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
+TRAINING = {
+    "": Training(1.66, "soap, adam", "51,200", "3aecb589"),
+    "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
+}
+# Seconds of libaom's `good` usage, speed 4 being 1
+AVIF_SLOWDOWN = {"0": 8, "1": 3.2, "2": 3, "3": 1.5, "5": 0.6, "6": 0.3}
+ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
+STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
+# Of a diffusion decoder; seconds per step and megapixel, on one core
+DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.3
+HFD_STEPS = 20
+MSE_PRIOR = "metric=mse:model=bmshj2018-hyperprior"
+MATCHED_PRIOR = f"{MSE_PRIOR}:weights=matched"
+# Model of CompressAI's zoo: name in figures, colour, marker and published name.
+ZOO = {
+    "bmshj2018-factorized": ("Factorized prior", "#6699CC", ">", ""),
+    "mbt2018-mean": ("Mean-scale hyperprior", "#AA4499", "p", "MeanScaleHyperprior"),
+    "mbt2018": ("Joint autoregressive", "#999933", "d", "JointAutoregressive"),
+    "cheng2020-anchor": ("Cheng2020 anchor", "#44AA99", "8", "Cheng2020-anchor"),
+    "cheng2020-attn": ("Cheng2020 attention", "#117733", "H", "Cheng2020-attn"),
+}
+
+
+def ours(options: Options) -> Facts:
+    """Return the facts of a beta, size and effort of CRDR."""
+    beta, size = options.get("beta", ""), options.get("size", "")
+    micro, checkpoint = size == "micro", "checkpoint" in options
+    searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
+    return Facts(
+        f"CRDR micro β={beta}" if micro else f"CRDR β={beta}", kind="own", group="This method",
+        colour="#D55E00" if beta == "3.84" and not micro else "",
+        marker=MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
+        trained_on=("psnr_db", "lpips_alex"),
+        chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
+        memory=Memory(20, 220),
+        typical=(
+            Typical("q", ((0, 1.3 + searched), (4, 1.4 + searched))),
+            Typical("bpp", ((0, 7 + searched),)),
+            Typical("psnr", ((0, 14 + searched),)),
+            # on an A100 (results/published/complexity.csv)
+            Typical("q", ((0, 0.39), (4, 0.39)), "cuda"),
+        ),
+        published=() if micro else (("CRDR", f"beta={beta}"),),
+        published_version="5000000 steps, Open Images",
+        kmac=0.0 if checkpoint else {"": 41.3, "micro": 14.6}.get(size, 0.0),
+        work=WORK.get(size, Work()), budget=micro,
+        training=Training() if checkpoint else TRAINING.get(size, Training()),
+        chosen_on=("kodak", "lpips_squeeze") if micro else None,
+        titled=("beta", "size") if micro else ("beta",),
+    )  # fmt: skip
+
+
+def jpeg(options: Options) -> Facts:
+    """Return the facts of a JPEG; its chroma format is the option's."""
+    optimised = options.get("optimize") == "1"
+    return Facts(
+        "JPEG (optimised)" if optimised else "JPEG", kind="standard", group="Programs",
+        colour="#000000", marker="P" if optimised else "s", titled=("optimize",),
+        chroma=":".join(options.get("subsampling", "420")), memory=SMALL,
+        typical=(Typical("quality", ((5, 0.013), (50, 0.02), (95, 0.035))),),
+        published=(("JPEG", "Pillow 7.1.2"), ("JPEG", "")),
+        known_differences=(
+            KnownDifference("psnr_db", FILTER, 0.0, 0.12),
+            KnownDifference("ms_ssim", FILTER, 0.0, 0.32),
+        ),
+        reference=True,
+    )  # fmt: skip
+
+
+def avif(options: Options) -> Facts:
+    """Return the facts of a speed, which every name has: the slowest needs 4 % fewer bits."""
+    speed = options.get("speed", "4")
+    slowdown = AVIF_SLOWDOWN.get(speed, 1)
+    seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 12), (34, 9), (60, 4)))
+    return Facts(
+        f"AVIF speed {speed}", kind="standard", colour="#117733",
+        marker="h" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
+        titled=("speed",), memory=Memory(220, 0, torch=False), typical=(Typical("crf", seconds),),
+    )  # fmt: skip
+
+
+def vvenc(options: Options) -> Facts:
+    """Return the facts of a preset, which every name has with the chroma format."""
+    return Facts(
+        f"VVenC {options.get('preset', 'fast')} 4:2:0", kind="standard", colour="#0072B2",
+        marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
+        typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
+    )  # fmt: skip
+
+
+def multirealism(options: Options) -> Facts:
+    """Return the facts of a beta."""
+    beta = options.get("beta", "")
+    colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "H")
+    return Facts(
+        f"Multi-Realism β={beta}", kind="learned", group="Trained for realism",
+        colour=colour, marker=marker, trained_on=("psnr_db", "lpips_alex"),
+        typical=(Typical("level", ((1, 0.9),)),), published=(("Multi-Realism", f"beta={beta}"),),
+        budget=True, kmac=14.4, titled=("beta",), work=Work(892_547, 7.95, 7.59),
+        training=Training(0.41, "adam", STEPS, "b9a2547f"),
+    )  # fmt: skip
+
+
+def pqmim(options: Options) -> Facts:
+    """Return the facts of networks for the squared error, or with LPIPS and a GAN in the loss."""
+    typical = (Typical("level", ((1, 9), (4, 10.6))),)
+    if options.get("perceptual") == "1":
+        return Facts(
+            "PQ-MIM", kind="learned", group="Trained for realism", marker="X",
+            trained_on=("psnr_db", "lpips_alex"), typical=typical, published=(("PQ-MIM", ""),),
+            budget=True, kmac=41.2, titled=("perceptual",),
+            training=Training(None, "adam", BOTH_PARTS_STEPS, "98705a6d"),
+        )  # fmt: skip
+    return Facts(
+        "PQ-MIM (MSE)", kind="learned", group="Trained for distortion", colour="#882255",
+        marker="s", trained_on=("psnr_db",), typical=typical, budget=True, kmac=45.3,
+        training=Training(None, "adam", BOTH_PARTS_STEPS, "8dd1f465"),
+    )  # fmt: skip
+
+
+def dirac(options: Options) -> Facts:
+    """Return the facts of so many steps behind a base."""
+    steps = options.get("steps", "")
+    colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
+    return replace(
+        _behind(options, int(steps or 1), "369c239f"),
+        title=f"DIRAC steps={steps}", colour=colour, marker=marker,
+        published=((f"DIRAC-{steps}", ""),), kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1),
+        titled=("steps",),
+    )  # fmt: skip
+
+
+def hfd(options: Options) -> Facts:
+    """Return the facts of so many steps behind a base."""
+    return replace(
+        _behind(options, int(options.get("steps", HFD_STEPS)), "8c9e9f84"),
+        title="HFD", colour="#E69F00", marker=">", published=(("HFD", ""),), kmac=310.3,
+    )  # fmt: skip
+
+
+def _behind(options: Options, steps: int, fingerprint: str) -> Facts:
+    """Return what decoders that draw share: work and training are known behind ELIC alone."""
+    base, seconds = options.get("base", "elic"), STEP_SECONDS * steps
+    on_cpu = (
+        typical._replace(seconds=tuple((at, each + seconds) for at, each in typical.seconds))
+        for typical in facts_of(parse_codec(base)).typical
+        if typical.device == "cpu"
+    )
+    facts = Facts(
+        kind="learned", group="Trained for realism", trained_on=("psnr_db",),  # of the base
+        typical=(*on_cpu, Typical("", ((0, seconds),))), budget=True,
+    )  # fmt: skip
+    if base != "elic":
+        return facts
+    encode, decode = ELIC_KMAC
+    work = Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode + steps * STEP_KMAC)
+    training = Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}", fingerprint)
+    return replace(facts, work=work, training=training)
+
+
+def compressai(options: Options) -> Facts:
+    """Return the facts of a model, a metric and a kind of weights."""
+    model, metric = options.get("model", ""), options.get("metric", "mse")
+    facts = Facts(
+        kind="learned", family=model, implied=(("metric", "mse"), ("model", model)),
+        trained_on=({"mse": ("psnr_db",), "ms-ssim": ("ms_ssim",)}.get(metric, ())),
+        chroma="4:4:4", tuned_for="MS-SSIM" if metric == "ms-ssim" else "PSNR",
+        memory=Memory(200, 0), typical=(Typical("quality", ((1, 1.5), (3, 2.1), (8, 6))),),
+    )  # fmt: skip
+    if model in ZOO:
+        title, colour, marker, published = ZOO[model]
+        points = ((published, "CompressAI mse"),) if published else ()
+        return replace(facts, title=title, colour=colour, marker=marker, published=points)
+    if metric == "ms-ssim":
+        points, title = (("Hyperprior", "CompressAI ms-ssim"),), "Hyperprior MS-SSIM"
+        return replace(facts, title=title, marker="x", published=points, titled=("metric",))
+    facts = replace(facts, group="Trained for distortion")
+    if options.get("weights") == "matched":
+        return replace(facts,
+            title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
+            kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
+            training=Training(0.41, "adam", STEPS, "fbfdf1a1"),
+        )  # fmt: skip
+    points = (("Hyperprior", "CompressAI mse"),)
+    return replace(facts, title="Hyperprior", colour="#882255", marker="h", published=points)
+
+
+def worker(options: Options) -> Facts:
+    """Return what a contender file says of name, work, memory and seconds."""
+    file = Path(options["file"])
+    from baselines.worker.contender import read_contender
+
+    contender = read_contender(file)
+    seconds = contender.seconds_per_megapixel
+    typical = Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu")
+    pixel = 1e9 * contender.memory_gb / 1e6  # as if for a megapixel
+    return Facts(
+        contender.name, kind="learned", memory=Memory(pixel or 60, 0, torch=False),
+        typical=(typical,) if seconds else (),
+        work=Work(contender.parameters, contender.encode_kmac, contender.decode_kmac),
+    )  # fmt: skip
+
+
+FACTS: dict[str, Facts | Callable[[Options], Facts]] = {
+    "ours": ours,
+    "raw": Facts(
+        "Raw", kind="standard", colour="#666666", marker="x", chroma="4:4:4", memory=SMALL,
+        typical=(Typical("bits", ((8, 0.01),)),), null=True,
+    ),
+    "jpeg": jpeg,
+    "jpegli": Facts(
+        "jpegli", kind="standard", colour="#999933", marker="p", memory=SMALL,
+        typical=(Typical("quality", ((1, 0.03), (90, 0.04))),),
+    ),
+    "mozjpeg": Facts(
+        "mozjpeg", kind="standard", colour="#882255", marker="<", memory=Memory(20, 0, torch=False),
+        typical=(Typical("quality", ((5, 0.25), (90, 0.6))),),
+    ),
+    "webp": Facts(
+        "WebP", kind="standard", colour="#CC79A7", marker="v", chroma="4:2:0", memory=SMALL,
+        typical=(Typical("quality", ((1, 0.15), (50, 0.18), (85, 0.26))),),
+        published=(("WebP", "Pillow 7.1.2"),),
+    ),
+    "jpeg2000": Facts(
+        "JPEG 2000", kind="standard", colour="#8C510A", marker="D", chroma="4:4:4",
+        tuned_for="PSNR", memory=Memory(35, 0, torch=False),
+        typical=(Typical("ratio", ((12, 0.45), (240, 0.4))),),
+    ),
+    "avif": avif,
+    "jpegxl": Facts(
+        "JPEG XL", kind="standard", colour="#009E73", marker="P", chroma="4:4:4",
+        tuned_for="Butteraugli", memory=Memory(70, 0, torch=False),
+        typical=(Typical("distance", ((0.5, 1.7), (3, 1.1), (15, 1.0))),),
+    ),
+    "bpg": Facts(
+        "BPG", kind="standard", group="Programs", colour="#6699CC", marker="H",
+        published=(("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
+    ),
+    "x265": Facts(
+        "x265", kind="standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
+        memory=Memory(220, 0, torch=False),
+        typical=(Typical("qp", ((22, 4.4), (32, 3.3), (47, 1.9))),),
+    ),
+    "vvenc": vvenc,
+    "vtm": Facts(
+        "VTM", kind="standard", group="Programs", colour="#332288", marker="X", chroma="4:4:4",
+        tuned_for="PSNR", reference=True,
+        typical=(Typical("qp", ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19))),),
+        published=(("VTM", "CompressAI"), ("VTM", "version 20.0")),
+        known_differences=(
+            KnownDifference("ms_ssim", OLDER_VTM, 0.0, 0.05, "VTM 23", "psnr_db"),
+        ),
+    ),
+    "charm": Facts(
+        "Charm", kind="learned", group="Trained for distortion", colour="#44AA99", marker="p",
+        trained_on=("psnr_db",), typical=(Typical("level", ((1, 1.3),)),),
+        published=(("Charm", ""),), budget=True, kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
+        training=Training(0.40, "adam", STEPS, "a48c84a4"),
+    ),
+    "elic": Facts(
+        "ELIC", kind="learned", group="Trained for distortion", colour="#56B4E9", marker="s",
+        trained_on=("psnr_db",), typical=(Typical("level", ((1, 1.15),)),),
+        published=(("ELIC", "mse"),), budget=True, kmac=14.7,
+        work=Work(ELIC_PARAMETERS, *ELIC_KMAC), training=Training(0.41, "adam", STEPS, "dec2e582"),
+    ),
+    "ivr": Facts(
+        "IVR", kind="learned", group="Trained for distortion", colour="#999933", marker="<",
+        trained_on=("psnr_db",), typical=(Typical("q", ((0, 1.1),)),),
+        published=(("IVR", "with U-Net"),), budget=True, kmac=14.8,
+        work=Work(1_146_188, 7.35, 8.33), training=Training(0.52, "adam", ALL_STEPS, "f0219da6"),
+    ),
+    "hific": Facts(
+        "HiFiC", kind="learned", group="Trained for realism", colour="#0072B2", marker="^",
+        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
+        published=(("HiFiC", ""),), budget=True, kmac=14.1, work=Work(2_165_303, 5.11, 9.29),
+        training=Training(0.30, "adam", STEPS, "241f1137"),
+    ),
+    "multirealism": multirealism,
+    "dirac": dirac,
+    "hfd": hfd,
+    "pqmim": pqmim,
+    "msillm": Facts(
+        "MS-ILLM", kind="learned", group="Trained for realism", colour="#000000", marker="o",
+        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("quality", ((1, 35), (6, 35))),),
+        published=(("MS-ILLM", ""),),
+        known_differences=(
+            KnownDifference("psnr_db", PICKLE, 0.0, 0.1),
+            KnownDifference("ms_ssim", PICKLE, 0.0, 0.1),
+        ),
+    ),
+    "compressai": compressai,
+    "folder": Facts(memory=SMALL),
+    "command": Facts(),
+    "worker": worker,
+}  # fmt: skip
+# What the harness asks of a codec before it is imported, by the name of the attribute: of a codec
+# that is not in these tables, its class is asked.
+DECLARED: dict[str, Mapping[str, Any]] = {
+    "facts": FACTS,
+    "shown": {  # variants in the table of systems, where the bare name is not the only one
+        "ours": ("beta=3.84", "beta=0", "beta=3.84:size=micro", "beta=0:size=micro"),
+        "multirealism": ("beta=2.56", "beta=0"),
+        "dirac": ("steps=1", "steps=100"),
+        "pqmim": ("perceptual=1", ""),
+        "compressai": (
+            MSE_PRIOR, MATCHED_PRIOR, *(f"model={model}" for model in ZOO),
+            "metric=ms-ssim:model=bmshj2018-hyperprior",
+        ),
+    },
+    "anchors": {"jpeg": ("optimize=1", ""), "compressai": (MATCHED_PRIOR,)},  # of BD-rates
+    "runs_programs": {"command": True, "worker": True},
+    "unnamed_option": {"worker": "file"},
+}  # fmt: skip
