@@ -22,7 +22,7 @@ from benchmark.measure.execute import give_memory_back
 from benchmark.metrics.availability import lasting, reason_text
 from benchmark.metrics.distribution_metric import FeatureSpace
 from benchmark.metrics.metric import ImageMetric
-from benchmark.registry import FEATURE_SPACES, is_brought, metric_class, metric_named
+from benchmark.registry import FEATURE_SPACES, metric_class, metric_named
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.schema import metric_columns
@@ -48,7 +48,7 @@ class Scores(NamedTuple):
 
     columns: dict[str, Any]
     features: tuple[ImageFeatures, ...] = ()
-    failed: tuple[Failed, ...] = ()  # metrics of a user's file that raised; their values are null
+    failed: tuple[Failed, ...] = ()  # metrics that raised; their values are null
 
 
 def _columns(kind: Any, value: float | None, why: str | None = None) -> dict[str, Any]:
@@ -84,9 +84,9 @@ class Extractor:
 class Scorer:
     """The image metrics and feature spaces of a run on a device.
 
-    A metric without its weights gives null with that reason for every image, a metric that runs
-    out of memory for this image. What a metric prepares of a source is kept until another source
-    comes, or memory runs out.
+    A metric without its weights gives null with that reason for every image, one that raises or
+    runs out of memory for this image. What a metric prepares of a source is kept until another
+    source comes, or memory runs out.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
@@ -143,8 +143,6 @@ class Scorer:
             label, (height, width, _) = getattr(kind, "label", name), decoded.pixels.shape
             return _without_value(kind, f"{label} of {width} x {height} px {lacked}")
         except (Exception, GeneratorExit) as error:
-            if not is_brought(name):  # a fault of the harness
-                raise
             failed = failed_by(kind, "score", error)
             return _without_value(kind, failed.reason, failed)
         return Scores(_columns(kind, value))
@@ -169,7 +167,7 @@ class Scorer:
         except Unavailable as missing:
             return _without_value(kind, reason_text(missing))
         except (Exception, GeneratorExit) as error:
-            if not is_brought(name) or memory_exhausted(error):
+            if memory_exhausted(error):
                 raise
             failed = failed_by(kind, "score", error)
             return _without_value(kind, failed.reason, failed)

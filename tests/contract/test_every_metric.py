@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.measure.score import HashedImage, Scorer
 from benchmark.metrics.distribution_metric import has_influence
 from benchmark.metrics.measure import protocol_of
 from benchmark.registry import (
@@ -19,6 +20,8 @@ from benchmark.registry import (
     metric_class,
     metric_named,
 )
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.shard import refused
 from conftest import ROOT, SHARED
 from support.added.metrics import line_of
 
@@ -121,6 +124,53 @@ def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric
     worse, better = (metric.compare(prepared, as_jpeg(coffee, quality)) for quality in (5, 80))
     assert (better > worse) == (metric.better == "higher")
     assert np.isfinite([worse, better]).all()
+
+
+def _planes():
+    rows, columns = np.indices((176, 180))
+    dot = (rows == 88) & (columns == 90)
+    return {
+        "black": 0 * rows, "grey": 0 * rows + 128, "white": 0 * rows + 255, "dot": 255 * dot,
+        "two levels": 100 + (columns > 90), "ramp": columns, "steps": rows // 22 * 36,
+        "dotted": (rows + columns) % 2 * 255, "one pixel": rows[:1, :1],
+    }  # fmt: skip
+
+
+DEGENERATE = {name: np.uint8(plane)[..., None].repeat(3, 2) for name, plane in _planes().items()}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_degenerate_picture_has_a_value_or_a_reason(name, image_metric):
+    metric, kind = image_metric[0], type(image_metric[1])
+    source, scorer = DEGENERATE[name], Scorer([metric], "cpu")
+    noise = np.random.default_rng(0).integers(0, 256, source.shape).astype(np.uint8)
+    for at, decoded in enumerate((source.copy(), 255 - source, noise, source // 2)):
+        pair = HashedImage(name, source), HashedImage(f"{name} {at}", np.ascontiguousarray(decoded))
+        scores = scorer.score(*pair, [metric])
+        value, _, reason = map(scores.columns.get, metric_columns(kind.column))
+        assert not scores.failed
+        assert not refused({kind.column: value})
+        assert (value is None) == bool(reason)
+        if metric in ("vif", "iw_ssim") and name in ("black", "grey", "white"):
+            assert "not flat" in reason
+
+
+@pytest.mark.parametrize("name", ["psnr", "ms_ssim"])
+@pytest.mark.parametrize("part", ["__init__", "prepare", "compare"])
+def test_a_metric_that_raises_is_null_with_the_reason(name, part, coffee, monkeypatch):
+    def fail(*_, **__):
+        raise np.linalg.LinAlgError("singular")
+
+    kind = metric_class(name)
+    monkeypatch.setattr(kind, part, fail)
+    pair = HashedImage("a", coffee[:192, :208]), HashedImage("b", coffee[1:193, :208])
+    scores = Scorer([name, "psnr_y"], "cpu").score(*pair, [name, "psnr_y"])
+    value, _, reason = map(scores.columns.get, metric_columns(kind.column))
+    assert value is None
+    assert "LinAlgError: singular" in reason
+    assert [failed.stage for failed in scores.failed] == ["score"]
+    assert scores.columns["psnr_y_db"] > 10
 
 
 def test_a_source_is_prepared_once_for_many_images(image_metric, coffee):

@@ -22,8 +22,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from benchmark.codec import Float64Array, Pixels
-from benchmark.errors import Unavailable
-from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.metric import (
+    OF_PIXELS,
+    ImageMetric,
+    Presentation,
+    require_same_shape,
+    require_side,
+)
 from benchmark.metrics.psnr import luma
 from benchmark.registry import require_packages, require_release
 
@@ -67,13 +73,16 @@ class OfPackage(ImageMetric):
 class OfTensors(OfPackage):
     """A metric that takes two images as float32 (1, C, H, W) in 0..1; a subclass may name piq's."""
 
-    of_luma: ClassVar[bool] = False
+    of_luma: ClassVar[bool] = False  # weighted by information, of which a flat source has none
     function: ClassVar[str]
 
     def prepare(self, reference: Pixels) -> "Tensor":
-        """Return the source as a tensor; `NotMeasurable` where a side is too short."""
+        """Return the source as a tensor; `NotMeasurable` for a short side, or flat luma."""
         require_side(reference, self.min_side_px, self.label)
-        return self._tensor(luma(reference) if self.of_luma else reference)
+        plane = luma(reference) if self.of_luma else reference
+        if self.of_luma and np.ptp(plane) == 0:
+            raise NotMeasurable(f"{self.label} needs a source that is not flat", OF_PIXELS)
+        return self._tensor(plane)
 
     def compare(self, prepared: "Tensor", decoded: Pixels) -> float:
         """Return the metric of a decoded image; `ValueError` unless the shapes agree."""
@@ -116,8 +125,14 @@ class IWSSIM(OfTensors):
     of_luma, min_side_px, function, on_cpu = True, 161, "information_weighted_ssim", True
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
-        """Return IW-SSIM, which rounding may raise above 1."""
-        return super().measure(decoded, source).clamp(max=1)
+        """Return IW-SSIM, which rounding may raise above 1; `NotMeasurable` of repeated rows."""
+        from torch.linalg import LinAlgError
+
+        try:
+            return super().measure(decoded, source).clamp(max=1)
+        except LinAlgError as error:
+            why = f"{self.label} needs a source whose covariances have an inverse"
+            raise NotMeasurable(why, OF_PIXELS) from error
 
 
 class NLPD(OfTensors):
