@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from baselines.neural.training.curves import CSV, write_curves
@@ -25,7 +26,8 @@ POLL_SECONDS = 0.5
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
 Report = Mapping[str, Any]  # a line of the journal
-Show = Callable[[Report, bool], None]  # shows a report, which may be the last
+# Shows the last report, None before the first, the seconds since then, and whether it is the end
+Show = Callable[[Report | None, float, bool], None]
 
 
 @contextmanager
@@ -40,13 +42,14 @@ def show_training(journal: Path, name: str, recipe: Recipe, quiet: bool) -> Iter
     ended = Event()
 
     def follow(show: Show) -> None:
-        shown, over = last_report(journal), False  # of an earlier call
+        before = shown = last_report(journal)  # of an earlier call
+        since, over = monotonic(), False
         while not over:
             over = ended.wait(POLL_SECONDS)
             report = last_report(journal)
-            if report is not None and (report != shown or over):
-                show(report, over)
-            shown = report
+            if report != shown:
+                shown, since = report, monotonic()
+            show(None if shown == before and not over else shown, monotonic() - since, over)
 
     shows = _bar if sys.stderr.isatty() else _lines
     with shows(name, recipe) as show:
@@ -87,7 +90,19 @@ def last_report(journal: Path) -> Report | None:
 @contextmanager
 def _lines(name: str, recipe: Recipe) -> Iterator[Show]:
     lines = output.Lines(at_once=True)
-    yield lambda report, last: lines.say(lambda: f"{name}: {sentence(report, recipe)}", last)
+
+    def line(report: Report | None, seconds: float) -> str:
+        if report is None:
+            return f"{name}: no step is reported yet, {output.duration(seconds)} after the start"
+        late = seconds > output.LINE_SECONDS
+        ago = f"; reported {output.duration(seconds)} ago" if late else ""
+        return f"{name}: {sentence(report, recipe)}{ago}"
+
+    def show(report: Report | None, seconds: float, last: bool) -> None:
+        if report is not None or (seconds > output.FIRST_SECONDS and not last):
+            lines.say(lambda: line(report, seconds), last)
+
+    yield show
 
 
 @contextmanager
@@ -103,7 +118,9 @@ def _bar(name: str, recipe: Recipe) -> Iterator[Show]:
     task = bar.add_task(name, total=recipe.steps)
     figures = Text()  # in a line of their own: beside the bar, 80 columns would cut them
 
-    def show(report: Report, _last: bool) -> None:
+    def show(report: Report | None, _seconds: float, _last: bool) -> None:
+        if report is None:
+            return
         stage = report["stage"]
         done = recipe.steps_before(stage) + report["step"]
         bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(recipe.stages)}")

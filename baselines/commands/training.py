@@ -264,6 +264,8 @@ def _train(run: TrainingRun, session: TrainingSession, quiet: bool) -> None:
         _say(f"{run.folder}: {why}; the same command resumes from there")
         raise typer.Exit(130 if ended is sessions.Ended.INTERRUPTED else 0)
     if leads():
+        if not quiet:
+            print(f"{run.name}: writing {run.target}", file=sys.stderr, flush=True)
         export_runs([run], session)
 
 

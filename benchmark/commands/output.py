@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all
 SHOWN_PROBLEMS = 20  # of an audit
-FIRST_SECONDS, LINE_SECONDS = 10.0, 30.0
+FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
 RESUMES = "finished cells are kept; the same command resumes from there"
 
 
@@ -108,7 +108,7 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
 def show_progress(
     what: str, total: int, quiet: bool = False
 ) -> "Iterator[Callable[[Progress], None]]":
-    """Show a bar on a terminal, a line each half minute elsewhere; yield its update function.
+    """Show a bar on a terminal, a line each minute elsewhere; yield its update function.
 
     what: "measuring"; total: number of tasks; quiet: show nothing.
     """
@@ -117,12 +117,17 @@ def show_progress(
     started = monotonic()
 
     def state(progress: "Progress") -> str:
-        """Return how many tasks failed and how long the others take, as far as that is known."""
-        left = progress.left
+        """Return the speed, how many tasks failed, the time left and the last task, if known."""
+        left, seconds = progress.left, monotonic() - started
         if left is None:
-            left = at_this_pace(progress.finished, total, monotonic() - started)
-        failed = [f"{progress.failed} failed"] if progress.failed else []
-        return ", ".join([*failed, *([] if left is None else [f"about {duration(left)} left"])])
+            left = at_this_pace(progress.finished, total, seconds)
+        parts = [
+            speed(progress.finished, seconds) if seconds >= FIRST_SECONDS else "",
+            f"{progress.failed} failed" if progress.failed else "",
+            "" if left is None else f"about {duration(left)} left",
+            progress.at,
+        ]
+        return ", ".join(filter(None, parts))
 
     if quiet or total == 0:
         yield lambda progress: None
@@ -139,6 +144,19 @@ def show_progress(
         yield lambda progress: lines.say(
             lambda: f"{what}: {progress.finished} of {total}, {state(progress)}".removesuffix(", ")
         )
+
+
+def speed(finished: int, seconds: float) -> str:
+    """Format how many tasks end in a second, a minute or an hour; empty where none has.
+
+    >>> speed(20, 10.0), speed(5, 100.0), speed(1, 600.0), speed(0, 9.0)
+    ('2 a second', '3 a minute', '6 an hour', '')
+    """
+    rate = finished / max(seconds, 1e-9)
+    for size, unit in ((1, "a second"), (60, "a minute")):
+        if rate * size >= 1:
+            return f"{rate * size:.2g} {unit}"
+    return f"{rate * 3600:.2g} an hour" if finished else ""
 
 
 def duration(seconds: float) -> str:
@@ -165,7 +183,7 @@ def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
 
 
 class Lines:
-    """Printer of lines of progress on standard error: after ten seconds, then each half minute."""
+    """Printer of lines of progress on standard error: after ten seconds, then each minute."""
 
     def __init__(self, at_once: bool = False) -> None:
         self._next_at = monotonic() + (0.0 if at_once else FIRST_SECONDS)

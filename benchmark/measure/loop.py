@@ -13,6 +13,7 @@ from polars import col
 from benchmark.codec import CODING
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.cells import (
+    Cell,
     Conditions,
     Measured,
     Seconds,
@@ -268,6 +269,12 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
+def _title(task: Task) -> str:
+    """Return the codec, setting and image of a task, for a reader."""
+    image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
+    return f"{task.codec.label} {task.setting}, {image}"
+
+
 def run_tasks(
     tasks: Sequence[Task],
     conditions: Conditions,
@@ -279,7 +286,7 @@ def run_tasks(
 ) -> list[Failure]:
     """Carry out tasks and store their rows, however it ends; seconds: expected, or None."""
     failures: list[Failure] = []
-    finished, pace = 0, Pace(tasks, seconds)
+    finished, at, pace = 0, "", Pace(tasks, seconds)
     notes = RunNotes(store, conditions.run)
     recorder = Recorder(store, keep_streams, notes)
     try:
@@ -288,12 +295,13 @@ def run_tasks(
                 recorder.tick()
             else:
                 pace.take(event)
+                at = _title(event.task)
             if isinstance(event, Finished):
                 finished += 1
                 failures += notes.add(event)
                 if isinstance(event.outcome, Measured):
                     recorder.add(event.outcome)
-            report(Progress(finished, len(failures), pace.left()))
+            report(Progress(finished, len(failures), pace.left(), at))
     finally:
         recorder.close()
     return failures

@@ -61,6 +61,7 @@ class Progress(NamedTuple):
     finished: int
     failed: int
     left: float | None = None  # None while nothing is known
+    at: str = ""  # the task that was begun or finished last: "vtm qp=32, kodim05.png"
 
 
 # Called with what is done ("measuring") and the number of tasks; what it yields is called about

@@ -60,6 +60,34 @@ def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
     return seconds * (total - finished) / finished
 
 
+class Expected:
+    """The seconds left of tasks that workers take in any order, each of an expected cost.
+
+    The first task of each worker, which waits for it to load, predicts nothing of the others.
+    """
+
+    def __init__(
+        self, seconds: Sequence[float], workers: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._seconds, self._workers, self._clock = seconds, workers, clock
+        self._rest, self._ended, self._since, self._measured = math.fsum(seconds), 0, 0.0, 0.0
+
+    def take(self, place: int) -> None:
+        """Take the end of a task, by its place among all."""
+        self._rest -= self._seconds[place]
+        self._ended += 1
+        if self._ended <= self._workers:
+            self._since = self._clock()
+        else:
+            self._measured += self._seconds[place]
+
+    def left(self) -> float:
+        """Return the seconds that are left, as expected until enough tasks have ended."""
+        spent = self._clock() - self._since
+        speed = self._measured / spent if self._measured and spent >= OFTEN else self._workers
+        return max(self._rest, 0.0) / speed
+
+
 class Pace:
     """The state of a run's tasks; seconds: what coding a task is expected to take, or None."""
 

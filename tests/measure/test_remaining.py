@@ -8,6 +8,7 @@ seconds; "start", number of the task, second; "end", number, second, seconds of 
 import csv
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,8 +17,10 @@ from benchmark.commands import output
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.cells import Cell, Failed, Measured
 from benchmark.measure.local import Finished, Started
+from benchmark.measure.loop import run_tasks
 from benchmark.measure.record import Progress
-from benchmark.measure.remaining import Pace
+from benchmark.measure.remaining import Expected, Pace
+from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 
 RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
@@ -164,14 +167,44 @@ def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys
     with output.show_progress("measuring", 40) as update:
         for clock.now, progress in [
             (2.0, Progress(1, 0, 100.0)),
-            (12.0, Progress(1, 0)),
-            (20.0, Progress(2, 0, 50.0)),
-            (50.0, Progress(30, 1, 600.0)),
-            (90.0, Progress(30, 1)),  # of tasks about which nothing but their number is known
+            (12.0, Progress(1, 0, at="vtm qp=32, a.png")),
+            (40.0, Progress(2, 0, 50.0)),
+            (75.0, Progress(30, 1, 600.0, "jpeg quality=5, b.png")),
+            (150.0, Progress(30, 1)),  # of tasks about which nothing but their number is known
         ]:
             update(progress)
     assert capsys.readouterr().err.splitlines() == [
-        "measuring: 1 of 40",
-        "measuring: 30 of 40, 1 failed, about 10 min left",
-        "measuring: 30 of 40, 1 failed, about 30 s left",
+        "measuring: 1 of 40, 5 a minute, vtm qp=32, a.png",
+        "measuring: 30 of 40, 24 a minute, 1 failed, about 10 min left, jpeg quality=5, b.png",
+        "measuring: 30 of 40, 12 a minute, 1 failed, about 50 s left",
     ]
+
+
+def test_the_start_of_workers_predicts_nothing_of_pictures_whose_costs_are_known():
+    clock = Clock()
+    pace = Expected([1.0] * 55, 2, clock)
+    assert pace.left() == 27.5
+    clock.now = 10.0  # two workers load for ten seconds
+    for place in (0, 1):
+        pace.take(place)
+    assert pace.left() == 26.5
+    for place in range(2, 12):
+        clock.now += 0.1
+        pace.take(place)
+    assert pace.left() == pytest.approx(43 * 0.1)
+    for place in range(12, 55):
+        pace.take(place)
+    assert pace.left() == 0.0
+
+
+def test_the_last_cell_is_named_with_codec_setting_and_image(tmp_path):
+    """A run reports each cell as it begins and ends."""
+    tasks, seen = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)], []
+
+    def engine(tasks, _):
+        yield Started(tasks[1])
+        yield Finished(tasks[1], Failed("load", "it does not start"))
+
+    conditions = SimpleNamespace(run="r")
+    run_tasks(tasks, conditions, Store(tmp_path / "set"), True, seen.append, engine)
+    assert [progress.at for progress in seen] == ["jpeg quality=60, a.png"] * 2

@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 import torch
 
+from baselines.commands import reports
 from baselines.commands.reports import last_report, sentence
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.curves import curves
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.workers import in_processes
+from benchmark.commands import output
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
 from support.processes import started_bench, until
@@ -226,6 +228,25 @@ def test_a_report_is_shown_with_what_it_has_and_the_time_left():
         "1 skipped"
     )
     assert "2.2 h left" in sentence(report, recipe_of(*stages))  # and 1000 x 8 of the next stage
+
+
+def test_a_long_step_says_once_a_minute_that_the_training_goes_on(capsys, monkeypatch):
+    report = {"stage": 0, "step": 5, "skipped": 0, "steps_per_second": 1.0, "crops_per_second": 4.0}
+    now = [0.0]
+    monkeypatch.setattr(output, "monotonic", lambda: now[0])
+    with reports._lines("smoke", recipe_of({"steps": 100, "batch": 4})) as show:
+        for now[0], known, since, last in (
+            (1.0, None, 1.0, False), (15.0, None, 15.0, False), (90.0, report, 2.0, False),
+            (120.0, report, 32.0, False), (180.0, report, 92.0, False), (200.0, report, 1.0, True),
+        ):  # fmt: skip
+            show(known, since, last)
+    rest = "step 5 of 100, 1.0 steps/s, 4.0 crops/s, 2 min left, 0 skipped"
+    assert capsys.readouterr().err.splitlines() == [
+        "smoke: no step is reported yet, 15 s after the start",
+        f"smoke: stage 1 of 1, {rest}",
+        f"smoke: stage 1 of 1, {rest}; reported 2 min ago",
+        f"smoke: stage 1 of 1, {rest}",
+    ]
 
 
 @pytest.fixture(scope="module")
