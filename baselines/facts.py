@@ -162,7 +162,7 @@ def dirac(options: Options) -> Facts:
     colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
     return replace(
         _behind(options, int(steps or 1), "369c239f"),
-        title=f"DIRAC steps={steps}", colour=colour, marker=marker,
+        title=f"DIRAC, {steps} step{'s' * (steps != '1')}", colour=colour, marker=marker,
         published=((f"DIRAC-{steps}", ""),), kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1),
         titled=("steps",),
     )  # fmt: skip

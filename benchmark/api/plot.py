@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmark.api.rows import Source, load, summarised
+from benchmark.compare.anchor import anchor_among
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import UsageError
 from benchmark.metrics.availability import remedies
@@ -12,7 +13,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.option import arguments
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import named_images
-from benchmark.show.figures.rate_curve import draw_panel, shown
+from benchmark.show.figures.choice import choose
+from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
 from benchmark.show.phrases import panels_note
@@ -63,7 +65,8 @@ def plot(
     result = summarised(frame, (name,), common, "per_image", allow_few)
     with drawn_as(look):
         look.check(result.labels)
-        panels, _ = shown([measured_panel(result, measure)])
+        panel = measured_panel(result, measure)
+        panels = choose([panel], anchor_among(result).label).of([panel])
         if not panels:
             why = remedies([name], result.why_without(measure.column))
             raise UsageError(f"no point of {measure.label} can be drawn: {why}")

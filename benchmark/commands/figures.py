@@ -136,7 +136,7 @@ def new(
     Examples:
       bench figures new
     """
-    from benchmark.show.figures.rate_curve import shown
+    from benchmark.show.figures.choice import choose
     from benchmark.show.paper.figures import evidence
     from benchmark.system.atomic import write_files
 
@@ -144,8 +144,8 @@ def new(
     if path.exists():
         raise UsageError(f"{path} is there: name another file, or remove it")
     result = evidence(FigureRequest(results=results, dataset=dataset), "rd")
-    panels, _ = shown(result.panels, result.anchor)
-    codecs = {c.system.label: c.system.name for panel in panels for c in panel.measured}
+    kept = choose(result.panels, result.anchor).kept.values()
+    codecs = {c.system.label: c.system.name for c in kept if c.measured}
     write_files(path.parent, {path.name: example(codecs, result.stored.name)}, what="file")
     print(path)
 

@@ -66,13 +66,13 @@ class System(NamedTuple):
         >>> SYSTEMS[0].method, SYSTEMS[0].choice, SYSTEMS[4].method, SYSTEMS[4].choice
         ('CRDR', 'β=3.84', 'HiFiC', '')
         """
-        return self.name.removesuffix(self.choice).rstrip()
+        return self.name.removesuffix(self.choice).rstrip(", ")
 
     @property
     def choice(self) -> str:
-        """Choice of realism, as the name has it: "β=3.84"; empty where there is none."""
-        last = self.name.rpartition(" ")[2]
-        return last if "=" in last else ""
+        """Choice of realism, as the name has it: "β=3.84", "1 step"; empty where there is none."""
+        last, counted = self.name.rpartition(" ")[2], self.name.partition(", ")[2]
+        return last if "=" in last else counted if counted[:1].isdigit() else ""
 
 
 # Systems that are only known from publications.

@@ -101,6 +101,7 @@ class Content:
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
     shown: Sequence[str] = ()  # labels of the curves that are shown first
+    alike: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names of curves equal to it
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[Crop] = ()
@@ -178,6 +179,7 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
         "label": label,
         **_legend(content.legend[label]),
         "version": edition.version,
+        "alike": list(content.alike.get(label, ())),
         "call": edition.command,
         "own": kind(System("", label)) == "own",
         "caveats": list(edition.caveats),

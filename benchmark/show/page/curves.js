@@ -74,10 +74,11 @@ page.curves.ranges = (series) => {
   const every = series.flatMap((one) => one.points);
   const most = page.data.most_bpp ?? Infinity;
   const inside = every.filter((one) => one.x <= most);
-  const places = inside.length ? inside : every;
-  const values = places.flatMap((one) => [one.y, ...(one.ends ?? [])]);
-  const rates = places.map((one) => one.x);
-  return { rates, values, beyond: every.map((one) => one.x).filter((x) => x > Math.max(...rates)) };
+  const seen = inside.length ? inside : every;
+  const places = seen.map((one) => one.y);
+  const values = [...places, ...seen.flatMap((one) => one.ends ?? [])];
+  const rates = seen.map((one) => one.x);
+  return { rates, places, values, beyond: every.map((one) => one.x).filter((x) => x > Math.max(...rates)) };
 };
 
 page.curves.caption = (measure) => {
@@ -107,8 +108,9 @@ page.curves.draw = () => {
   if (!measure) return;
   if (!page.curves.asked) page.by("intervals").checked = !measure.by_image;
   const series = page.curves.visible().map((one) => page.curves.series(one, measure)).reverse();
-  const { rates, values, beyond } = page.curves.ranges(series);
-  const wide = measure.wide && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
+  const { rates, places, values, beyond } = page.curves.ranges(series);
+  // As in the figures: by the values alone, not by the ends of their intervals.
+  const wide = measure.wide && Math.min(...places) > 0 && Math.max(...places) > 10 * Math.min(...places);
   const log = page.by("log-rate").checked;
   let [low, high] = page.room(rates, log ? 0.12 : 0.04, log);
   // So that no marker is half shown.
@@ -120,7 +122,7 @@ page.curves.draw = () => {
   page.plot(box, {
     key: `${measure.column} ${log}`,
     x: { title: "Rate (bit per pixel)", log, range: log ? [low, high] : [0, high] },
-    y: { title: measure.axis + (measure.better === "lower" ? " ↓" : ""), log: wide, range: page.room(values, wide ? 0.15 : 0.05, wide) },
+    y: { title: measure.axis + (measure.better === "lower" ? " ↓" : ""), log: wide, range: page.room(wide ? places : values, wide ? 0.15 : 0.05, wide) },
     series,
     ring: mean?.place === undefined ? null : { x: mean.bpp, y: mean.place },
     open: (point) => page.curves.open(point, box),

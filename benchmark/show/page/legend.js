@@ -5,7 +5,7 @@
 page.shown = { keys: [], hidden: new Set() };
 
 page.allCodecs = () => page.data.codecs.map((codec, place) => ({
-  key: `codec ${place}`, place, name: codec.name + (codec.caveats.length ? "*" : ""), style: codec,
+  key: `codec ${place}`, place, name: [codec.name, ...codec.alike].join(" = ") + (codec.caveats.length ? "*" : ""), style: codec,
   published: null, detail: [codec.version, ...codec.caveats].join("; "), words: `${codec.name} ${codec.label}`,
 }));
 

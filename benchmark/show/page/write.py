@@ -20,9 +20,10 @@ from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import headline
-from benchmark.show.figures.rate_curve import CROP_BPP, chosen_names, renamed
-from benchmark.show.figures.style import look, styles
-from benchmark.show.figures.texts import names_of
+from benchmark.show.figures.choice import Choice, choose, renamed
+from benchmark.show.figures.rate_curve import frame_of
+from benchmark.show.figures.style import styles
+from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import Limit, limit_of
@@ -83,7 +84,9 @@ def write_page(
     title = profile(stored.name).title
     panels = renamed(_panels(request, report, published_shown))
     published = {panel.measure.column: panel.published for panel in panels}
-    shown, shown_published = _shown(panels, published_shown, report.anchor, request.named)
+    named = [*request.named, report.anchor] if request.named else ()
+    choice = _choice(panels, published_shown, report.anchor, named)
+    shown = choice.labels
     pictures = write_pictures(
         folder, rows, contents, sources, request.limit, shown, show_progress, say
     )
@@ -91,7 +94,7 @@ def write_page(
         dataset=stored.name,
         title=title[:1].upper() + title[1:],
         summary=summary,
-        measures=report.measured,
+        measures=[panel.measure for panel in panels if not few_images(panel)],
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
@@ -105,11 +108,12 @@ def write_page(
         leads=[measure.column for measure in report.ranking.measures],
         headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
         shown=shown,
-        shown_published=shown_published,
+        alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
+        shown_published=choice.published,
         crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
         published=published,
         linear_rate=linear,
-        most_bpp=CROP_BPP,
+        most_bpp=frame_of(panels).most,
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
     decoded, sizes = pictures.decoded.values(), pictures.sizes
@@ -138,17 +142,13 @@ def _panels(request: PageRequest, report: Report, published_shown: bool) -> list
     return panels
 
 
-def _shown(
-    panels: Sequence[Panel], published_shown: bool, anchor: str, named: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """Return labels and names of the measured and published curves that are shown first."""
+def _choice(
+    panels: list[Panel], published_shown: bool, anchor: str, named: Sequence[str]
+) -> Choice:
+    """Return the curves that are shown first."""
     if not published_shown:
         panels = [panel._replace(curves=panel.measured) for panel in panels]
-    panels = [panel for panel in panels if panel.curves]
-    curves = {curve.name: curve for panel in panels for curve in panel.curves}
-    names = chosen_names(panels, anchor, look().most, named) if panels else []
-    labels = [curves[name].system.label for name in names if curves[name].measured]
-    return labels, [name for name in names if not curves[name].measured]
+    return choose(panels, anchor, named)
 
 
 def _legend(

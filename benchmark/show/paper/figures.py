@@ -27,9 +27,10 @@ from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.rows.summary import TIMED, Edition, Summary
 from benchmark.rows.systems import short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
+from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
 from benchmark.show.figures.generations import draw_generations
-from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
+from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing
@@ -133,8 +134,9 @@ def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
 def _bd(request: FigureRequest) -> PaperFigure:
     result = evidence(request, "bd")
     compared = _comparisons(result, request)
-    panels, absent = shown(result.panels, result.anchor, _named(request, result))
-    drawing = draw_bd_bars(panels, compared, result.styles, result.title, result.anchor, absent)
+    choice = choose(result.panels, result.anchor, _named(request, result))
+    shown = choice.of(result.panels), compared, result.styles, result.title, result.anchor
+    drawing = draw_bd_bars(*shown, choice.absent)
     return _made(result, drawing, "no bd: no codec has a BD-rate")
 
 
@@ -143,7 +145,8 @@ def _complexity(request: FigureRequest) -> PaperFigure:
         if name not in COSTS:
             raise UnknownName("cost", name, COSTS)
     result = evidence(request, "complexity")
-    panels, absent = shown(result.panels[:1], result.anchor, _named(request, result))
+    choice = choose(result.panels[:1], result.anchor, _named(request, result))
+    panels = choice.of(result.panels[:1])
     measure = panels[0].measure
     compared = _comparisons(result, request)
     rates = {each.label: each.rate for each in compared if each.column == measure.column}
@@ -159,7 +162,7 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             else:
                 lacking.append((f"No {cost} known of", curve.name))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
-    details += not_drawn(absent)
+    details += not_drawn(choice.absent)
     of_anchor = panels[0].of_label(result.anchor)
     metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
     drawing = draw_costs(points, result.styles, result.title, metric, name, details)
@@ -214,7 +217,7 @@ def realism_plots(
 
     None where no system has both at any rate. looks: styles by label.
     """
-    kept = chosen_names(panels, anchor, look().most, named)
+    kept = choose(panels, anchor, named).kept
     cut = [
         panel._replace(curves=tuple(c for c in panel.curves if c.name in kept)) for panel in panels
     ]

@@ -36,12 +36,12 @@ from benchmark.rows.stored import (
     report_folder,
     source_facts,
 )
-from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import bd_overview, bd_records, compare_all
+from benchmark.show.figures.choice import Choice, choose
 from benchmark.show.figures.complexity import draw_complexity, measured_block
-from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves, shown
+from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
-from benchmark.show.figures.texts import Drawing, file_bytes, files_of, names_of
+from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
 from benchmark.show.means import attribution_files, means_table
 from benchmark.show.report.details import (
     details_record,
@@ -243,14 +243,19 @@ def _write(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
-    drawings = _draw(stored, panels, over, anchor, codecs, most)
+    drawn = {
+        column: panel._replace(curves=(*panel.curves, *over[column].compatible)).up_to(most)
+        for column, panel in panels.items()
+    }
+    choice = choose(list(drawn.values()), anchor, [*codecs, anchor] if codecs else ())
+    drawings = _draw(stored, drawn, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, measured, anchor, comparisons)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
     means = means_table(summary, measured)
-    eight = _shown_labels(summary, list(panels.values()), anchor, codecs)
+    eight = summary.labels if look().most is None else choice.labels
     of_eight = replace(summary, points=tuple(p for p in summary.points if p.label in eight))
     tables = {
         "means.md": markdown(means),
@@ -288,43 +293,26 @@ def _write(
 
 
 def _draw(
-    stored: DatasetResults,
-    measured: Mapping[str, Panel],
-    over: Mapping[str, Overlay],
-    anchor: str,
-    named: Sequence[str],
-    up_to_bpp: float | None,
+    stored: DatasetResults, panels: Mapping[str, Panel], choice: Choice, anchor: str
 ) -> dict[str, Drawing]:
-    """Return the figures by name. measured: panels by metric column."""
+    """Return the figures by name. panels: by metric column.
+
+    Metrics of whole sets over few images are in no figure: bias and scatter hide what they say.
+    """
     summary, name = stored.summary, stored.name
-    panels = {
-        column: panel._replace(curves=(*panel.curves, *over[column].compatible)).up_to(up_to_bpp)
-        for column, panel in measured.items()
-    }
+    drawn = {column: panel for column, panel in panels.items() if not few_images(panel)}
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]
     looks = styles([*summary.labels, *labels])
-    several = overview_columns({column: len(panel.curves) for column, panel in measured.items()})
+    several = overview_columns({column: len(panel.measured) for column, panel in drawn.items()})
     figures = {"curves": several} if len(several) > 1 else {}
     drawings: dict[str, Drawing | None] = {}
-    for file, columns in (figures | {column: [column] for column in panels}).items():
-        of_file = [panels[column] for column in columns], looks, profile(name).title, summary
-        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, named=named)
+    for file, columns in (figures | {column: [column] for column in drawn}).items():
+        of_file = [drawn[column] for column in columns], looks, profile(name).title, summary
+        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
     if summary.machine and (timed := measured_block(summary, name, names_of(summary))):
-        kept = shown(list(panels.values()), anchor, named)[0] if panels else []
-        bars = {curve.name for panel in kept for curve in panel.measured}
-        drawings["timing"] = draw_complexity([timed], bars)
+        names = names_of(summary)
+        drawings["timing"] = draw_complexity([timed], [names[label] for label in choice.labels])
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}
-
-
-def _shown_labels(
-    summary: Summary, panels: Sequence[Panel], anchor: str, named: Sequence[str]
-) -> set[str]:
-    """Return the labels of the curves that figures show, of which LaTeX tables are."""
-    panels = [panel for panel in panels if panel.curves]
-    if not panels or look().most is None:
-        return set(summary.labels)
-    names = chosen_names(panels, anchor, look().most, named)
-    return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
 
 
 def _read(path: Path) -> Manifest:

@@ -118,7 +118,7 @@ def test_parts_that_do_not_match_give_nothing():
 
 
 def test_two_sources_of_one_point_are_one_point():
-    curve = of(panel(FID, "clic2020", None, HIGH), "DIRAC steps=100")
+    curve = of(panel(FID, "clic2020", None, HIGH), "DIRAC, 100 steps")
     assert len(from_registry("DIRAC-100", "", "clic2020", "fid")) == 4
     assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
     assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}

@@ -9,7 +9,8 @@ from benchmark.compare.panel import measured_panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
-from benchmark.show.figures.rate_curve import chosen_names, draw_rate_curves
+from benchmark.show.figures.choice import choose
+from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import drawn_as, lightness, styles
 from benchmark.spec import parse_codec
 from support.figures.colour_vision import VISIONS, distance
@@ -41,7 +42,8 @@ def panel_of(gains):
 
 
 def names_of(gains, most=8, named=()):
-    return chosen_names([panel_of(gains)], "jpeg:optimize=1", most, named)
+    with drawn_as(every_curve=most is None):
+        return list(choose([panel_of(gains)], "jpeg:optimize=1", named).kept)
 
 
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():

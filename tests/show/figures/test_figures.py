@@ -164,15 +164,49 @@ def test_nothing_comparable_gives_no_figure():
     assert draw(summarise(table(rows))) is None
 
 
-def test_the_crop_shows_no_point_beyond_it_and_leaves_out_who_has_nothing_inside():
-    rows = [*sweep("jpeg"), *(row("raw", 8, name, num_bytes=24_000) for name in ("a", "bb", "ccc"))]
-    for quality, num_bytes in ((85, 2900), (90, 3100)):
-        rows += [row("jpeg", quality, name, num_bytes=num_bytes) for name in ("a", "bb", "ccc")]
+def beyond_the_frame(bundled):
+    names = ("a", "bb", "ccc")
+    rows = [*sweep("jpeg", bundled=bundled)]
+    rows += [row("raw", 8, name, num_bytes=24_000, bundled=True) for name in names]
+    for quality, num_bytes in ((85, 3900), (90, 4100)):
+        rows += [row("jpeg", quality, n, num_bytes=num_bytes, bundled=bundled) for n in names]
     drawing = draw(summarise(table(rows)), [LPIPS])
     (axes,) = drawing.figure.axes
     assert list(lines_of(axes)) == ["JPEG"]
-    assert 2.9 < axes.get_xlim()[1] < 3.1
-    assert "Points beyond 3 bpp are not shown: JPEG, Raw." in drawing.details
+    return drawing, axes.get_xlim()[1]
+
+
+def test_the_frame_shows_no_bundled_point_beyond_it_and_the_note_says_who_goes_on():
+    drawing, right = beyond_the_frame(bundled=True)
+    assert 3.9 < right < 4.1
+    assert "Beyond the frame: JPEG to 4.1 bpp." in words_in(drawing.figure)
+    assert "Points beyond 3.9 bpp are not shown: JPEG, Raw." in drawing.details
+
+
+def test_a_curve_that_was_measured_here_is_never_cut():
+    drawing, right = beyond_the_frame(bundled=False)
+    assert right > 4.1
+    assert "Beyond the frame" not in words_in(drawing.figure)
+    own = summarise(table([*sweep("./mine.py:Mine", num_bytes=8000), *sweep("vtm", bundled=True)]))
+    (axes,) = draw(own).figure.axes
+    assert axes.get_xlim()[1] > lines_of(axes)["Mine"].get_xdata().max()
+
+
+def test_panels_have_one_range_of_rates_and_say_which_curve_they_lack():
+    rows = [*sweep("jpeg"), *sweep("webp", lpips_alex=None)]
+    figure = draw(summarise(table(rows)), [PSNR, LPIPS]).figure
+    first, second = figure.axes
+    assert first.get_xlim() == second.get_xlim()
+    assert list(lines_of(second)) == ["JPEG"]
+    assert "LPIPS not measured: WebP." in words_in(figure)
+
+
+def test_curves_that_lie_on_one_another_are_one_entry():
+    rows = [*sweep("elic"), *sweep("dirac", variant="steps=1"), *sweep("jpeg", num_bytes=9000)]
+    drawing = draw(summarise(table(rows)))
+    (axes,) = drawing.figure.axes
+    assert sorted(lines_of(axes)) == ["ELIC = DIRAC, 1 step", "JPEG"]
+    assert any(detail.endswith("ELIC = DIRAC, 1 step.") for detail in drawing.details)
 
 
 def test_a_linear_rate_axis_starts_at_zero():

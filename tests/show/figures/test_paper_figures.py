@@ -74,7 +74,8 @@ def places_of(line):
 
 
 def plain(name):
-    return name.partition(",")[0].rstrip("*").removesuffix(" (published)")
+    name = name.partition(", ")[0] if " to " in name else name  # the ends of a sweep
+    return name.rstrip("*").removesuffix(" (published)")
 
 
 def of_betas(**columns):

@@ -1,0 +1,218 @@
+"""The curves that a figure shows: at most eight, equal ones as one, in the order of legends."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.errors import BenchError
+from benchmark.rows.systems import family, is_users, kind, option_count, plainness
+from benchmark.show.figures import style as looks
+from benchmark.show.figures.style import look
+from benchmark.spec import parse_codec, resolve
+
+# The largest difference of two curves that are shown as one: of a panel's span of values, which is
+# less than a line's width, and where values are decibels their last printed digit.
+AS_ONE, AS_ONE_DB = 0.01, 0.01
+MOST_OWN = 3  # of our codec's variants, which come first
+
+
+class Choice(NamedTuple):
+    """The curves that the panels of a figure, a page or a report show."""
+
+    kept: Mapping[str, SystemCurve]  # by name, in the order of the legend
+    absent: Sequence[str]  # names of those that are left out
+    alike: Mapping[str, Sequence[str]]  # names of the curves that are shown as one with a kept one
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the measured curves."""
+        return [curve.system.label for curve in self.kept.values() if curve.measured]
+
+    @property
+    def published(self) -> list[str]:
+        """The names of the published curves."""
+        return [name for name, curve in self.kept.items() if not curve.measured]
+
+    def of(self, panels: Sequence[Panel]) -> list[Panel]:
+        """Return the panels with the kept curves alone, without panels that have none of them."""
+        order, result = list(self.kept), []
+        for panel in renamed(panels):
+            curves = [curve for curve in panel.curves if curve.name in self.kept]
+            curves.sort(key=lambda curve: order.index(curve.name))
+            titled = (self._titled(curve) for curve in curves)
+            result.append(panel._replace(curves=tuple(titled)))
+        return [panel for panel in result if panel.curves]
+
+    def _titled(self, curve: SystemCurve) -> SystemCurve:
+        if curve.name not in self.alike:
+            return curve
+        return curve._replace(system=curve.system._replace(name=self.title(curve.name)))
+
+    def title(self, name: str) -> str:
+        """Return the name of a kept curve in the legend: those of the equal ones, too."""
+        return " = ".join([name, *self.alike.get(name, ())])
+
+    def lacking(self, panels: Sequence[Panel]) -> list[str]:
+        """Return a sentence for each of the figure's panels on the kept curves that it lacks."""
+        sentences = []
+        for panel in panels:
+            there = {(curve.system.label, curve.measured) for curve in panel.curves}
+            of_panel = f"{panel.measure.label.partition(' (dB)')[0]} " if panels[1:] else ""
+            for measured, word in ((True, "measured"), (False, "reported")):
+                names = [
+                    curve.name for curve in self.kept.values()
+                    if curve.measured is measured and (curve.system.label, measured) not in there
+                ]  # fmt: skip
+                if names:
+                    sentences.append(f"{of_panel}not {word}: {', '.join(names)}.")
+        return [f"{text[0].upper()}{text[1:]}" for text in sentences]
+
+
+def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ()) -> Choice:
+    """Choose the curves to show by the look in force, out of those of all panels.
+
+    A curve that no panel shows apart from another is shown as one with it. The codecs that were
+    named and the user's own are always kept. anchor: label that strength is against. named: codecs
+    or labels.
+    """
+    panels = renamed([panel for panel in panels if panel.curves])
+    every = [curve for panel in panels for curve in (*panel.measured, *panel.published)]
+    known = {curve.name: curve for curve in sorted(every, key=lambda curve: not curve.measured)}
+    first = _equal(panels, known, anchor)
+    distinct = [name for name in known if first[name] == name]
+    kept, most = distinct, look().most
+    if most is not None and len(distinct) > most:
+        curves = list(known.values())
+        asked = _named(curves, named) if named else []
+        users = [curve for curve in curves if curve.measured and is_users(curve.system.label)]
+        wanted = asked or [*users, *_best(panels[0], curves, anchor)]
+        always = len({first[curve.name] for curve in (asked or users) if curve.measured})
+        names = list(dict.fromkeys(first[curve.name] for curve in wanted))
+        kept = [name for name in distinct if name in names[: max(most, always)]]
+    kept.sort(key=lambda name: look().place(known[name].system.label))
+    alike: dict[str, list[str]] = {}
+    for name in known:
+        if first[name] != name:
+            alike.setdefault(first[name], []).append(name)
+    absent = [name for name in distinct if name not in kept]
+    return Choice({name: known[name] for name in kept}, absent, alike)
+
+
+def is_own(curve: SystemCurve) -> bool:
+    """Return whether a curve was measured by the user's runs, not bundled or published."""
+    return curve.edition is not None and not curve.edition.bundled
+
+
+def _equal(
+    panels: Sequence[Panel], known: Mapping[str, SystemCurve], anchor: str
+) -> dict[str, str]:
+    """Return by name the first of the curves that no panel shows apart.
+
+    Only of learned codecs, whose decoders may stand behind the streams of another.
+    """
+    measured = [
+        (panel, {c.name: c for c in panel.measured if kind(c.system) == "learned"})
+        for panel in panels
+    ]
+
+    def as_one(first: str, second: str) -> bool:
+        pairs = [(panel, of.get(first), of.get(second)) for panel, of in measured]
+        pairs = [pair for pair in pairs if pair[1] or pair[2]]
+        return bool(pairs) and all(_as_one(*pair) for pair in pairs)
+
+    result: dict[str, str] = {}
+    for name in sorted(known, key=lambda name: known[name].system.label != anchor):
+        firsts = (first for first in result if result[first] == first)
+        result[name] = next((first for first in firsts if as_one(first, name)), name)
+    return result
+
+
+def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None) -> bool:
+    """Return whether two curves have the same rates, and values that cannot be told apart."""
+    if first is None or second is None:
+        return False
+    (rates, values), (other_rates, others) = (c.plotted(panel.measure) for c in (first, second))
+    if rates != other_rates:
+        return False
+    every = [value for curve in panel.measured for value in curve.plotted(panel.measure)[1]]
+    most = AS_ONE * (max(every) - min(every))
+    if "dB" in panel.measure.axis_label:
+        most = min(most, AS_ONE_DB)
+    return all(abs(one - other) <= most for one, other in zip(values, others, strict=True))
+
+
+def renamed(panels: Sequence[Panel]) -> list[Panel]:
+    """Give curves the names of the look; a published one beside one measured says so."""
+    labels = {curve.system.label for panel in panels for curve in panel.curves}
+    names = looks.by_label(look().label, labels)
+    measured = {curve.system.label for panel in panels for curve in panel.measured}
+
+    def called(curve: SystemCurve) -> SystemCurve:
+        label = curve.system.label
+        twice = not curve.measured and label in measured
+        system = curve.system._replace(name=names.get(label, curve.system.name))
+        return curve._replace(system=system, build="published" if twice else curve.build)
+
+    return [panel._replace(curves=tuple(map(called, panel.curves))) for panel in panels]
+
+
+def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCurve]:
+    """Return the curves of the named codecs in their order, then published ones.
+
+    A bare name means the codec's default variants, where these have rows.
+    """
+    asked = []
+    for text in named:
+        usual = {text}
+        with suppress(BenchError):
+            spec = parse_codec(text)
+            usual |= {spec.label, *(own.label for own in ([] if spec.options else resolve(spec)))}
+        mine = [c for c in every if c.measured and looks.names_meaning(c.system.label) & usual]
+        asked += [curve for curve in mine if curve.system.label in usual] or mine
+    return [*asked, *(curve for curve in every if not curve.measured)]
+
+
+def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[SystemCurve]:
+    """Return all curves, those that matter most first.
+
+    Own ones (the plain variant, each other own codec, the strongest with fewest options, the
+    strongest), the anchor, published ones, the best standard and the best learned codec, the best
+    of each further family. Strength is the BD-rate against the anchor in the panel `first`.
+    """
+    rates = {curve.name: curve.rates(first.measure) for curve in first.curves}
+    reference = {curve.system.label: rates[curve.name] for curve in first.curves}.get(anchor)
+
+    def strength(curve: SystemCurve) -> float:
+        both = reference is not None and curve.name in rates
+        delta = bd_rate(reference, rates[curve.name]) if reference and both else None
+        return delta.value if isinstance(delta, Delta) else math.inf
+
+    ranked = sorted(every, key=strength)
+    families = {curve.name: family(curve.system.label) for curve in ranked}
+    own = [curve for curve in ranked if kind(curve.system) == "own"]
+
+    def least(key: Callable[[str], int]) -> list[SystemCurve]:
+        return sorted(own, key=lambda curve: key(curve.system.label))
+
+    plain = least(plainness)
+    codecs = {families[curve.name]: curve for curve in reversed(plain)}
+    mine = [*plain[:1], *codecs.values(), *least(option_count)[:1], *own[:1]]
+    wanted = list(dict.fromkeys(mine))[:MOST_OWN]
+    wanted += [curve for curve in ranked if curve.system.label == anchor]
+    wanted += [curve for curve in ranked if not curve.measured]
+    others = [curve for curve in ranked if families[curve.name] != family(anchor)]
+    for sort in ("standard", "learned"):
+        wanted += [curve for curve in others if kind(curve.system) == sort][:1]
+    seen = {families[curve.name] for curve in wanted}
+    bests = {families[curve.name]: curve for curve in reversed(ranked)}
+    wanted += [c for c in ranked if c in bests.values() and families[c.name] not in seen]
+    order = dict.fromkeys(curve.name for curve in (*wanted, *ranked))
+    known = {curve.name: curve for curve in ranked}
+    # What was measured here, the anchor and what was asked for come before what is bundled.
+    return sorted(
+        (known[name] for name in order),
+        key=lambda c: c.measured and not is_own(c) and c.system.label != anchor,
+    )
