@@ -91,8 +91,9 @@ def site(
     """Write a leaderboard as a static site: audited rows ranked, declared ones below.
 
     Each pack of --submissions is audited: its streams are decoded twice, scored and compared with
-    what it declares. Rows of the results are audited if `bench run --verify` verified them. Exit
-    code 1 if a submission is not reproduced or cannot be read.
+    what it declares; of one system the newest audited submission stands. Rows of the results are
+    audited if `bench run --verify` verified them. Exit code 1 if a submission is not reproduced or
+    cannot be read.
 
     Examples:
       bench site results --submissions submissions --out site

@@ -6,28 +6,32 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import NoDelta
 from benchmark.facts import facts_of
+from benchmark.measure.cells import now_utc
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import summary_of
-from benchmark.review.streams import Row, label_of_row, spec_of
+from benchmark.review.streams import Row, Sent, label_of_row, spec_of
 from benchmark.review.submission import Audit, Statement, Submission
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.runs import new_run_id, run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import TIMED, Summary
+from benchmark.rows.systems import short_names
 from benchmark.show.table import escape_latex
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
 WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements
 LARGEST, PROGRAM, UNDECLARED = "above 1,000 kMAC/px", "program", "not declared"
-NOT_AUDITED = "its streams were not decoded here"
+NOT_VERIFIED = "no independent decode has verified its rows (bench run --verify does)"
+NO_STREAMS = "its streams were not sent"
 
 
 class Origin(NamedTuple):
@@ -36,6 +40,8 @@ class Origin(NamedTuple):
     statement: Statement = Statement()
     audit: Audit | None = None  # None: rows of the results folder, verified there or not
     pack: Pack | None = None
+    name: str = ""  # of the submission; empty: the results folder
+    below: str = ""  # why it is not ranked
 
 
 class Cost(NamedTuple):
@@ -63,61 +69,120 @@ class Entry(NamedTuple):
     row: Row  # the latest, with version, call, machine and protocols
 
     @property
+    def name(self) -> str:
+        """Title of the system, with the submission that it is of."""
+        return named(self.label, self.origin.name)
+
+    @property
     def why(self) -> str:
         """Reason why it is declared, or has no BD-rate; empty where it is ranked."""
         if not self.audited:
-            return self.origin.audit.reason if self.origin.audit else NOT_AUDITED
+            return self.origin.below
         reasons = [c.rate.reason for c in self.rates.values() if c and isinstance(c.rate, NoDelta)]
         return "; ".join(dict.fromkeys(reasons[:1]))
 
 
 class Rows(NamedTuple):
-    """Rows of a dataset and where they come from, by label."""
+    """Rows of a dataset and where they come from, by name of the entry."""
 
     rows: dict[str, list[Row]]
     origins: dict[str, Origin]
 
 
-def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[str, Rows]:
+class Sorted(NamedTuple):
+    """Sources of a leaderboard by dataset: declared rows, and origins of what was audited."""
+
+    declared: dict[str, Rows]
+    standing: dict[str, dict[str, Origin]]  # by label
+
+
+class _Source(NamedTuple):
+    """Rows of one system in one submission, or in the results."""
+
+    sent: Sequence[Sent]
+    origin: Origin
+    audited: bool
+
+    def age(self) -> tuple[str, str]:
+        """Return the time of its latest row, none that is still to come, and its name."""
+        times = (str(of.row.get("finished_utc") or "") for of in self.sent)
+        return max((time for time in times if time <= now_utc()), default=""), self.origin.name
+
+
+def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorted:
     """Write audited rows with their streams to the empty folder `audited`; return the others.
 
-    Rows of the results are audited if an independent decode verified them; those of submissions by
-    their audit, with the values that it reproduced and no others.
+    Rows of the results are audited if an independent decode verified them; those of a submission by
+    its audit, with the values that it reproduced and no others. Of one system only the newest
+    audited source is written, whole; the others are below it.
     """
-    declared: dict[str, Rows] = defaultdict(lambda: Rows(defaultdict(list), {}))
-    accepted: dict[str, list[tuple[Row, bytes | None]]] = defaultdict(list)
+    done = Sorted(defaultdict(lambda: Rows({}, {})), defaultdict(dict))
     packs = {submission.name: submission.pack.sha256 for submission in known if submission.pack}
     run = new_run_id(audited)
+    accepted: dict[str, list[Sent]] = defaultdict(list)
+    sources: dict[tuple[str, str], list[_Source]] = defaultdict(list)
     for dataset, folder in stores_below(results).items():
-        own = Store(folder)
-        for row in own.table().rows(named=True):
-            if row["attested"] and row["status"] == "ok" and own.has_stream(row["stream_sha256"]):
-                accepted[dataset].append((row, own.stream(row["stream_sha256"])))
-            elif row["status"] == "ok":
-                declared[dataset].rows[label_of_row(row)].append(row)
+        for (label, verified), sent in _own_rows(Store(folder)).items():
+            sources[dataset, label].append(_Source(sent, Origin(below=NOT_VERIFIED), verified))
     for submission in known:
-        for sent in submission.sent:
-            label = label_of_row(sent.row)
-            verdict = submission.audits.get(label)
-            if verdict and verdict.audited and sent.read:
-                row = {**_reproduced(sent.row, verdict), "run": run, "attested": True}
-                accepted[sent.dataset].append((row, sent.read()))
-            else:
-                name = f"{label} ({submission.name})"
-                declared[sent.dataset].rows[name].append(sent.row)
-                declared[sent.dataset].origins[name] = Origin(
-                    submission.statement, verdict, submission.pack
-                )
+        by_label: dict[tuple[str, str], list[Sent]] = defaultdict(list)
+        for stream in submission.sent:
+            by_label[stream.dataset, label_of_row(stream.row)].append(stream)
+        for (dataset, label), sent in by_label.items():
+            audit = submission.audits.get(label)
+            whole = audit is not None and audit.audited and all(of.read for of in sent)
+            why = audit.reason if audit else NO_STREAMS
+            origin = Origin(submission.statement, audit, submission.pack, submission.name, why)
+            marks = {"run": run, "attested": True}
+            rows = [
+                of._replace(row=_reproduced(of.row, audit) | marks) if audit and whole else of
+                for of in sent
+            ]
+            sources[dataset, label].append(_Source(rows, origin, whole))
+    for (dataset, label), of_label in sources.items():
+        newest = max((one for one in of_label if one.audited), key=_Source.age, default=None)
+        if newest is not None:
+            accepted[dataset] += newest.sent
+            done.standing[dataset][label] = newest.origin
+        cells = {of.row["cell"] for of in newest.sent} if newest else set()
+        for one in of_label:
+            left = [of.row for of in one.sent if one.origin.name or of.row["cell"] not in cells]
+            if one is newest or not left:
+                continue
+            origin, below = one.origin, done.declared[dataset]
+            if one.audited and newest:
+                here = newest.origin.name or "the results here"
+                origin = origin._replace(below=f"a newer audited one stands: of {here}")
+            name = named(label, origin.name)
+            below.rows.setdefault(name, []).extend(left)
+            below.origins[name] = origin
     for dataset, kept in accepted.items():
-        cells = {row["cell"] for row, _ in kept}
-        below = declared[dataset]
-        for label in below.rows.keys() - below.origins:  # here, and in an audited pack as well
-            below.rows[label] = [row for row in below.rows[label] if row["cell"] not in cells]
         store = Store(audited / dataset)
-        store.keep(*(stream or b"" for _, stream in kept))
+        store.keep(*(of.read() or b"" for of in kept if of.read))
         store.begin(run, run_record(sys.argv[1:], submissions=packs))
-        store.append([row for row, _ in kept])
-    return declared
+        store.append([of.row for of in kept])
+    return done
+
+
+def _own_rows(own: Store) -> dict[tuple[str, bool], list[Sent]]:
+    """Return the rows of results by label and whether an independent decode verified them."""
+    rows: dict[tuple[str, bool], list[Sent]] = defaultdict(list)
+    for row in own.table().rows(named=True):
+        if row["status"] == "ok":
+            kept = own.has_stream(row["stream_sha256"])
+            read = partial(own.stream, row["stream_sha256"]) if kept else None
+            rows[label_of_row(row), bool(row["attested"] and kept)].append(Sent(row, read))
+    return rows
+
+
+def named(label: str, submission: str) -> str:
+    """Return the title of a system, with the submission that it is of, if any.
+
+    >>> named("jpeg:optimize=1", "mine")
+    'JPEG (optimised) (mine)'
+    """
+    title = short_names([label])[label]
+    return f"{title} ({submission})" if submission else title
 
 
 def _reproduced(row: Row, audit: Audit) -> Row:
@@ -135,7 +200,7 @@ def audited_entries(
     summary: Summary,
     measures: Sequence[Measure],
     anchor: str,
-    known: Sequence[Submission],
+    origins: Mapping[str, Origin],
     rows: Iterable[Row],
 ) -> list[Entry]:
     """Return the entries of audited rows, best first by the first measure, without number last."""
@@ -143,12 +208,6 @@ def audited_entries(
     for row in rows:
         by_label[label_of_row(row)].append(row)
     compared = {measure.column: compare(summary, measure, anchor) for measure in measures}
-    origins = {
-        label: Origin(submission.statement, audit, submission.pack)
-        for submission in known
-        for label, audit in submission.audits.items()
-        if audit.audited and any(sent.dataset == dataset for sent in submission.sent)
-    }
     entries = []
     for label in summary.labels:
         rates = {c: next((r for r in of if r.label == label), None) for c, of in compared.items()}
@@ -191,7 +250,7 @@ def declared_entries(
         origin = declared.origins.get(name, Origin())
         points = len({(row["setting_name"], row["setting_value"]) for row in rows})
         images, cost = len({row["image_sha256"] for row in rows}), cost_of(rows[-1], origin, None)
-        entries.append(Entry(dataset, name, False, rates, points, images, cost, origin, rows[-1]))
+        entries.append(Entry(dataset, label, False, rates, points, images, cost, origin, rows[-1]))
     return sorted(entries, key=rank_value)
 
 
@@ -215,7 +274,7 @@ def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:
     dated = re.match(r"\d{4}", str(entry.row.get("finished_utc")))
     year = stated.year or (int(dated[0]) if dated else datetime.now(UTC).year)
     authors = list(stated.authors) or [publisher]
-    title = f"{stated.title or entry.label}: rates and distortions on {entry.dataset}"
+    title = f"{stated.title or entry.name}: rates and distortions on {entry.dataset}"
     version = f"sha256:{pack.sha256}" if pack else str(entry.row["run"])
     state = "audited" if entry.audited else "declared, not audited"
     words = {
@@ -223,7 +282,8 @@ def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:
         "version": version, "note": f"{state}; {entry.row['coding_protocol']}",
     }  # fmt: skip
     words |= {name: text for name, text in (("doi", stated.doi), ("url", stated.url)) if text}
-    key = "".join(c for c in f"{entry.label}-{entry.dataset}-{year}" if c.isalnum() or c in "-_")
+    parts = filter(None, (entry.label, entry.origin.name, entry.dataset, str(year)))
+    key = "".join(c for c in "-".join(parts) if c.isalnum() or c in "-_")
     plain = ("doi", "url")
     lines = [f"  {k} = {{{v if k in plain else escape_latex(v)}}}" for k, v in words.items()]
     related = {"relatedIdentifier": stated.doi, "relatedIdentifierType": "DOI",

@@ -23,6 +23,7 @@ from benchmark.review.leaderboard import (
     audited_entries,
     citation,
     declared_entries,
+    named,
     rank_value,
     sort_out,
 )
@@ -75,14 +76,20 @@ def build_site(
     boards = []
     with TemporaryDirectory(prefix="rdrbench-") as name:
         audited = Path(name)
-        declared = sort_out(results, known, audited)
+        declared, standing = sort_out(results, known, audited)
         stored = {folder.parent.name for folder in audited.glob("*/per_image")}
         for dataset in sorted({*declared, *stored}):
             measures = [Measure.named(metric) for metric in request.metrics]
             entries: list[Entry] = []
             below = [row for of in declared[dataset].rows.values() for row in of]
             rows = Store(audited / dataset).table().rows(named=True) if dataset in stored else below
-            anchor = name_among(asked.anchor, labels_of(rows))  # empty where there is none
+            anchor = name_among(asked.anchor, labels_of(rows))
+            if asked.anchor and not anchor:
+                which = "no audited rows" if dataset in stored else "no rows"
+                raise UsageError(
+                    f"the anchor {asked.anchor} has {which} of {dataset}: measure it there by "
+                    "`bench run --verify`, or name another --anchor"
+                )
             if dataset in stored:
                 page = page_request(asked.page_images, audited, request.data_dir, dataset)
                 (report,) = write_reports(
@@ -95,7 +102,7 @@ def build_site(
                 *_, pictures = write_page(page, report, False, False, decoding, say)
                 ReportSet(report.stored.folder).end_page(asked.page_images, pictures)
                 anchor, measures = report.anchor, [*report.measured]
-                of_site = report.stored.summary, measures, anchor, known, rows
+                of_site = report.stored.summary, measures, anchor, standing[dataset], rows
                 entries = audited_entries(dataset, *of_site)
             if below:
                 anchor = anchor or anchor_among(summary_of(rows, request.metrics)).label
@@ -132,7 +139,7 @@ def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: 
 
 
 def _section(board: Board, publisher: str) -> str:
-    headers = ["rank", "system", *(f"BD-rate, {m.label}" for m in board.measures)]
+    headers = ["rank", "system", *map(_heading, board.measures)]
     headers += ["class of cost", "decode (s/Mpx)", "kMAC/px", "parameters (M)", "memory (MB)"]
     head = "".join(
         f'<th scope="col" class="{"text" if name in ("system", "class of cost") else "number"}">'
@@ -153,7 +160,8 @@ def _section(board: Board, publisher: str) -> str:
     title = profile(board.dataset).title
     audited = counted(len(groups[0]), "audited entry", "audited entries")
     about = f"{audited}, {len(groups[1])} declared"
-    about += f"; BD-rates (%) against {board.anchor}, with 95 % intervals" if board.anchor else ""
+    if board.anchor:
+        about += f"; BD-rates (%) against {named(board.anchor, '')}, with 95 % intervals"
     name = escape(board.dataset)
     page = f' <a href="{name}/{PAGE}">Curves and pictures</a>' if board.page else ""
     choice = '<fieldset class="segments"><legend>Class of cost</legend></fieldset>'
@@ -167,13 +175,18 @@ def _section(board: Board, publisher: str) -> str:
     )
 
 
+def _heading(measure: Measure) -> str:
+    """Return the heading of BD-rates, which are in per cent whatever the metric is in."""
+    return f"BD-rate in {measure.label.partition(' (')[0]} (%)"
+
+
 def _line(entry: Entry, measures: Sequence[Measure], rank: int | None, publisher: str) -> str:
     cost = entry.cost
     cells = [_cell(str(rank) if rank else NOTHING, rank)]
     why = f'<p class="caption">{escape(entry.why)}</p>' if entry.why else ""
     bibtex, _ = citation(entry, publisher)
     cells.append(
-        f'<th scope="row" class="text">{escape(entry.label)}{why}<details class="cite">'
+        f'<th scope="row" class="text">{escape(entry.name)}{why}<details class="cite">'
         f"<summary>Origin, citation</summary>{_origin(entry)}<pre>{escape(bibtex)}</pre>"
         "</details></th>"
     )
@@ -189,6 +202,7 @@ def _line(entry: Entry, measures: Sequence[Measure], rank: int | None, publisher
 def _origin(entry: Entry) -> str:
     row, audit, pack = entry.row, entry.origin.audit, entry.origin.pack
     facts = {
+        "codec": entry.label,
         "version": row["codec_version"],
         "call": row["command"],
         "encoded on": row.get("machine"),

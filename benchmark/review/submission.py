@@ -9,12 +9,13 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from benchmark.datasets.dataset import Source
 from benchmark.errors import BadPack, StoreError
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.review.again import Again, compared, decode_again, differences, speed
 from benchmark.review.audit.pack_audit import open_photographs
-from benchmark.review.evidence import BROKEN
+from benchmark.review.evidence import BROKEN, point_of
 from benchmark.review.streams import Sent, label_of_row, scored_metrics, sent_rows
 from benchmark.review.supplement import Supplement
 from benchmark.rows.codecs import NamedCodecs
@@ -143,10 +144,25 @@ def audit(
     for stream in again:
         by_label[label_of_row(stream.row)].append(stream)
     absent = "; ".join(missing.values())
-    return {label: _audited(alike, metrics, absent) for label, alike in by_label.items()}
+    return {
+        label: _audited(alike, metrics, absent, _lacking(alike, photographs))
+        for label, alike in by_label.items()
+    }
 
 
-def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Audit:
+def _lacking(alike: Sequence[Again], photographs: Mapping[str, Sequence[Source]]) -> str:
+    """Return which image of its dataset a point is without; empty where all are there."""
+    there = {(*point_of(of.row), of.row["image_sha256"]) for of in alike}
+    for point in sorted({found[:3] for found in there}):
+        for source in photographs.get(point[0], ()):
+            if (*point, source.sha256) not in there:
+                return f"{source.file.name} is missing at {point[2]}"
+    return ""
+
+
+def _audited(
+    alike: Sequence[Again], metrics: Sequence[str], missing: str, lacking_image: str = ""
+) -> Audit:
     counts = Counter[str](stream.state for stream in alike)
     columns = set.intersection(*({*compared(stream, metrics)} for stream in alike))
     lacking = sum(not stream.values for stream in alike)
@@ -162,6 +178,7 @@ def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Au
     reasons += [f"{counted(len(sizes), 'size')} differ: {first}" for first in sizes[:1]]
     reasons += [f"of another setting: {first}" for first in labels[:1]]
     reasons += [f"{counted(len(wrong), 'value')} differ: {first}" for first in wrong[:1]]
+    reasons += [lacking_image] if lacking_image else []
     if not reasons and lacking:
         why = missing or "their photographs are not those of the dataset"
         reasons = [f"{counted(lacking, 'stream')} not scored: {why}"]

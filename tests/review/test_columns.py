@@ -48,7 +48,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             for one in done.reviewed.again:
                 _compared(one, HashedImage("0" * 64, PIXELS), PICTURES)
             known = Submission("p", open_pack(pack), Statement(), *_sent(pack), "")
-            declared = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}")
+            declared, _ = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}")
             for dataset, rows in declared.items():
                 entries = declared_entries(dataset, rows, [Measure.named("psnr")], "", ())
                 board = Board(dataset, "", [Measure.named("psnr")], entries, False)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import pytest
 
 from benchmark.errors import StoreError
 from benchmark.review.again import Again, Pair, compared
-from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of
+from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of, sort_out
 from benchmark.review.site import Board, index_html
-from benchmark.review.submission import Statement, Submission, _audited, read_statement
+from benchmark.review.streams import Sent
+from benchmark.review.submission import Audit, Statement, Submission, _audited, read_statement
+from benchmark.rows.store import Store
 from conftest import ROOT
 from support.bench.command import bench
 from support.page.opened import CHROMIUM, DESKTOP, PHONE
@@ -111,6 +114,32 @@ def test_texts_of_submissions_are_escaped_on_the_site():
     hostile = entry(5, title="<img src=y>")._replace(label="<i>x", cost=cost)
     page = index_html([Board("kodak", "", (), [hostile], False)], [wrong], "P")
     assert not re.search(r"<(img|i|b|script>1)\b", page)
+
+
+def sources(*of):
+    """Submissions of one system: name, latest time, PSNR; each of one picture at one setting."""
+    found = []
+    for name, time, value in of:
+        data = name.encode()
+        changes = {"finished_utc": time, "psnr_db": value, "num_bytes": len(data)}
+        changes |= {"stream_sha256": sha256(data).hexdigest(), "dataset": "sample"}
+        sent = Sent(row(**changes), lambda data=data: data)
+        audit = Audit(True, "", 1, ("psnr_db",), None, "here")
+        found.append(Submission(name, None, Statement(), [sent], {"webp": audit}))
+    return found
+
+
+def test_of_a_system_the_newest_audited_submission_stands_whole_and_others_are_below(tmp_path):
+    later, sooner = "2026-02-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
+    never = "9999-01-01T00:00:00+00:00"
+    known = sources(("old", sooner, 30.0), ("new", later, 31.0), ("to come", never, 33.0))
+    done = sort_out(tmp_path / "none", known, tmp_path / "audited")
+    stored = Store(tmp_path / "audited" / "sample").table()
+    assert stored["psnr_db"].to_list() == [31.0]
+    assert done.standing["sample"]["webp"].name == "new"
+    below = done.declared["sample"]
+    assert {*below.rows} == {"WebP (old)", "WebP (to come)"}
+    assert below.origins["WebP (old)"].below == "a newer audited one stands: of new"
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +253,7 @@ def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
 @windows
 def test_the_site_ranks_audited_rows_and_leads_to_their_pictures(repository, page):
     page.goto((repository / "site" / "index.html").as_uri())
-    assert shown(page) == [["1", "webp"], ["2", "jpeg"], ["–", "webp (boast)"]]
+    names = ["WebP (good)", "JPEG (good)", "WebP (boast)"]
+    assert shown(page) == [["1", names[0]], ["2", names[1]], ["–", names[2]]]
     page.get_by_role("link", name="Curves and pictures").click()
     page.wait_for_selector("#chart .point")
