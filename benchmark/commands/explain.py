@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from benchmark.review.explain.explain import Explanation, Verdict
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
-SHOWN = 6  # rules that explain nothing are listed up to there
+SHOWN = 6  # causes
+UNEXPLAINED = 0.9  # probability of no known cause from which that is said
 WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to do
     "unrounded": ("values of pictures that are not rounded to 8 bits", "round, clip, then measure"),
     "rounded": (
         "pictures are rounded to 8 bits; the reference's are not",
         "compare with a curve of 8-bit pictures",
     ),
+    "same": ("the curves are the same", "nothing"),
+    "level": ("every sample is one level off", "compare a flat picture before and after"),
     "truncated": (
         "pictures are truncated to 8 bits, or pass 8 bits before RGB",
         "round where 8-bit samples are made; let the decoder write 10 bits",
@@ -73,10 +76,6 @@ WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to
     ),
     "column": ("the metric is {}", "compare with a curve of that metric"),
     "subset": ("images: {}", "measure the whole set"),
-    "excess": ("a constant error of no known size", ""),
-    "shift": ("a constant shift of no known size", ""),
-    "ratio": ("a constant share of the bits of no known size", ""),
-    "offset": ("constant bits per pixel of no known size", ""),
 }
 UNITS = {"excess": "squared levels", "shift": "dB", "ratio": "x", "offset": "bpp"}
 
@@ -98,13 +97,14 @@ def explain(
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
     figure: Annotated[
-        Path | None, opt(TARGET, "Figure of the two curves and the likeliest rule: pdf, png, svg.")
+        Path | None, opt(TARGET, "Figure of the two curves and the likeliest cause: pdf, png, svg.")
     ] = None,
 ) -> None:
-    """Name the rule that makes a curve differ from that of a reference.
+    """Name the cause that makes a curve differ from that of a reference.
 
-    Every rule is fitted to the points or, where single images of the reference are stored, measured
-    without a parameter; colour rules need the pictures. The answer can be that none explains it.
+    Every known difference of protocol is fitted to the points or, where single images of the
+    reference are stored, measured; colour rules need the pictures. The answer can be that none
+    explains it.
 
     Examples:
       bench explain mine.csv --against vtm --dataset kodak
@@ -163,18 +163,15 @@ def _print(title: str, points: int, result: "Explanation") -> None:
     print(f"{title}: {counted(points, 'point')}, {size} (root mean square {result.before_db:.2f})")
     for line in _rates(points, result):
         print(line)
-    others = [verdict for verdict in result.verdicts if verdict.verdict == "no"]
-    subsets = [verdict for verdict in others if verdict.rule.startswith("subset:")]
-    shown = (*result.explained, *(v for v in others if v not in subsets[1:]))  # the nearest of them
     columns = (
-        Column("rule", lambda verdict: "; ".join(_words(verdict))),
+        Column("cause", _words),
         Column("by", "how"),
-        Column("explains", "verdict"),
+        Column("probability", "probability", ".2f"),
         Column("size", lambda v: v if v.parameter is not None else None, _size),
         Column("points", "points", "d"),
         Column("left (dB)", "residual_db", ".3f"),
     )
-    output.print_table(Table.of(columns, shown[: max(SHOWN, len(result.explained))]))
+    output.print_table(Table.of(columns, result.verdicts[:SHOWN]))
     print(_answer(points, result))
 
 
@@ -198,35 +195,29 @@ def _rates(points: int, result: "Explanation") -> Iterator[str]:
         )
 
 
-def _words(verdict: "Verdict") -> list[str]:
-    rule, _, detail = verdict.rule.partition(":")
-    names = list(dict.fromkeys(verdict.causes)) or [rule]
-    return [WORDS[name][0].format(detail) for name in names]
+def _words(verdict: "Verdict") -> str:
+    cause, _, detail = verdict.cause.partition(":")
+    return WORDS[cause][0].format(detail)
 
 
 def _answer(points: int, result: "Explanation") -> str:
     """Return the sentences below the table."""
-    from benchmark.review.explain.explain import DRAWS, EXACT_DB
+    from benchmark.review.explain.curve_rules import SAME
 
-    alarms = f"{100 * result.false_alarms:.0f} % of {DRAWS} simulated curves of no rule"
-    if result.before_db <= EXACT_DB:
-        return f"The curves are the same to {EXACT_DB:g} dB: there is nothing to explain."
-    if not result.explained:
-        return (
-            f"None of the {len(result.verdicts)} rules explains it ({alarms} would be explained)."
-        )
-    first, *others = result.explained
-    rule = first.rule.partition(":")[0]
-    remedy = WORDS[(first.causes or (rule,))[0]][1]
-    if first.verdict == "possible":
-        lead = f"With {counted(points, 'point')} no rule can be tested; it may be that"
-    else:
-        lead = "Likeliest:"
-    also = f" Also possible: {'; '.join(w for v in others for w in _words(v))}." if others else ""
-    return (
-        f"{lead} {'; or '.join(_words(first))}. What to do: {remedy}.{also} "
-        f"That is worth this much: {alarms} would be explained as well."
-    )
+    named = result.named
+    if not named:
+        if result.unknown >= UNEXPLAINED:
+            return (
+                "No known difference of protocol explains the gap: it is likely a real difference "
+                "of codecs."
+            )
+        most = " With one point no cause can be told from another." if points == 1 else ""
+        return f"Undecided: several causes, or none, would give these points.{most}"
+    if named[0].rule == SAME:
+        return "The curves are the same: there is nothing to explain."
+    causes = [_words(verdict) for verdict in named]
+    remedies = "; or ".join(dict.fromkeys(WORDS[v.cause.partition(":")[0]][1] for v in named))
+    return f"Likeliest: {'; or '.join(causes)}. What to do: {remedies}."
 
 
 def _draw(
@@ -257,9 +248,9 @@ def _draw(
 
     name, bpp, decibels = mine
     rule = None
-    if result.explained:
-        first = result.explained[0]
-        rule = placed("; or ".join(_words(first)), bpp, np.array(first.predicted))
+    if result.named:
+        first = result.named[0]
+        rule = placed(_words(first), bpp, np.array(first.predicted))
     drawing = draw_explained(measure, placed(what, *reference), placed(name, bpp, decibels), rule)
     write_file(path, file_bytes(drawing, kind))
 
@@ -271,4 +262,7 @@ def _record(measure: "Measure", what: str, result: "Explanation") -> dict[str, A
         {k: v for k, v in verdict._asdict().items() if k != "predicted"}
         for verdict in result.verdicts
     ]
-    return {"metric": measure.column, "against": what, **numbers, "verdicts": verdicts}
+    named = [verdict.cause for verdict in result.named]
+    return {
+        "metric": measure.column, "against": what, **numbers, "named": named, "verdicts": verdicts
+    }  # fmt: skip

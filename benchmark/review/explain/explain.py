@@ -1,55 +1,82 @@
-"""Rules of `curve_rules` fitted to a stranger's curve: verdicts, and how often they err."""
+"""Rules of `curve_rules` weighed on a stranger's curve: how likely each cause is, and no known one.
 
-from collections.abc import Callable, Sequence
-from functools import partial
+Bayesian model comparison. Every cause predicts the curve to `ERROR_DB`; one whose parameter is not
+known pays for its freedom, since its likelihood is the mean over the parameter's range, and each of
+many rules of one kind ("without image 7") has a part of the kind's prior. Against all of them
+stands a smooth difference of no known cause, with as much of the prior as all of them together, as
+has a curve that is the same.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import BoolArray, Float64Array, Int64Array
+from benchmark.codec import BoolArray, Float64Array
 from benchmark.review.explain import curve_rules
-from benchmark.review.explain.curve_rules import FEW, SAME_RATE, Candidates, Reference, at_rates
+from benchmark.review.explain.curve_rules import (
+    FEW,
+    SAME,
+    SAME_RATE,
+    Candidates,
+    Reference,
+    at_rates,
+)
 
-# dB that may be left by a rule; by a rough one, as a share of the difference, and at most
-EXACT_DB, SHARE, MOST_DB = 0.05, 0.15, 0.3
-IMPROVED = 1 / 3  # share of the difference that may be left
+ERROR_DB = 0.02  # standard deviation of a point from what its cause predicts
+ROUGH = 0.1  # the same, as a share of the difference, where a prediction is itself a model
+ANYWHERE = 0.1  # density, per dB, of a point that a rule says nothing of
+MOST_ERRORS = 3  # standard errors that a rule may leave where nothing else can be compared
+SURE = 0.9  # probability from which causes are named, at most MOST_NAMED of them
+MOST_NAMED = 2
 LEAST_USED = 0.6  # share of the points that a rule has to reach
-DRAWS = 200
 MOST_COUNTED = 100  # images
-
-# Index of the parameter, dB left and whether that explains a curve, each of shape (curves,).
-Fit = tuple[Int64Array, Float64Array, BoolArray]
-Fits = Callable[[Candidates, Float64Array, Float64Array], Fit]
+# A difference of no known cause, in dB: a polynomial of ln(rate), scaled to [-1, 1], whose
+# coefficients are normal, with these standard deviations times one of the sizes.
+SMOOTH = np.array([1.0, 0.6, 0.3, 0.15])
+SIZES = np.geomspace(0.05, 3, 9)
 
 
 class Verdict(NamedTuple):
-    """A rule after its fit."""
+    """A cause after it was weighed."""
 
     rule: str
     how: Literal["fitted", "measured"]
-    causes: tuple[str, ...]  # ids whose range has the parameter
+    cause: str  # id of the cause whose range has the parameter; that of the rule where it has none
     parameter: float | None
     points: int  # that the rule reaches
-    residual_db: float  # root of the squares over points less parameters
-    verdict: Literal["explains", "possible", "no"]  # possible: too few points to be tested
+    residual_db: float  # root mean square that it leaves
+    probability: float
     predicted: tuple[float, ...]  # dB at the stranger's rates; NaN where the rule says nothing
 
 
 class Explanation(NamedTuple):
-    """Verdicts on a curve, the likeliest rule first, with what its rates say."""
+    """Causes of a curve, the likeliest first, with what its rates say."""
 
     before_db: float  # root mean square of the difference itself
     mean_db: float  # theirs minus the reference's
     same_rates: int  # points whose rate is that of a setting of the reference
     # fewest images whose whole bytes the rates are; 0: none up to 100; None: too few digits
     counted: int | None
+    unknown: float  # probability of no known cause
     verdicts: tuple[Verdict, ...]
-    false_alarms: float  # share of simulated curves of no rule that some rule explains as well
 
     @property
-    def explained(self) -> tuple[Verdict, ...]:
-        """The rules that explain the curve, or may."""
-        return tuple(verdict for verdict in self.verdicts if verdict.verdict != "no")
+    def named(self) -> tuple[Verdict, ...]:
+        """The fewest causes that have `SURE` together; none where two do not.
+
+        The rule "same" is named wherever it is the likeliest.
+        """
+        kinds: dict[str, list[Verdict]] = {}
+        for verdict in self.verdicts:
+            kinds.setdefault(verdict.cause, []).append(verdict)
+        shares = sorted(((sum(v.probability for v in of), of[0]) for of in kinds.values()),
+                        key=lambda share: -share[0])  # fmt: skip
+        for count in range(1, MOST_NAMED + 1):
+            sure = sum(p for p, _ in shares[:count]) >= SURE
+            if sure or (shares and shares[0][1].rule == SAME):
+                return tuple(verdict for _, verdict in shares[:count])
+        return ()
 
 
 def counted_images(rates: Sequence[float], pixels: int) -> int | None:
@@ -68,15 +95,12 @@ def counted_images(rates: Sequence[float], pixels: int) -> int | None:
     return int(whole.argmax()) + 1 if whole.any() else 0
 
 
-def explain(
-    reference: Reference, rates: Float64Array, decibels: Float64Array, draws: int = DRAWS
-) -> Explanation:
-    """Return verdicts of all rules on a stranger's curve, the likeliest first.
+def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -> Explanation:
+    """Weigh all causes of a stranger's curve, the likeliest first.
 
     rates, decibels: of the stranger, shape (points,). Raises `ValueError` where no point is within
     the reference's rates, even with another unit.
     """
-    candidates = [*curve_rules.candidates(reference, rates)]
     base = at_rates(reference.bpp, reference.decibels, rates)
     same = np.abs(rates[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
     counted, images = None, reference.images
@@ -85,99 +109,89 @@ def explain(
     before = decibels - base
     within = bool(np.isfinite(before).any())
     rms = float(np.sqrt(np.nanmean(before**2))) if within else np.inf
-    fits = partial(_fits, rates=rates, same=bool(same.any()), counted=counted)
-    verdicts = [
-        _verdict(candidate, fits(candidate, decibels[None], np.array([rms])))
-        for candidate in candidates
+    hypotheses = [
+        hypothesis
+        for candidate in curve_rules.candidates(reference, rates)
+        if not (candidate.images and _other_images(candidate.images, bool(same.any()), counted))
+        for hypothesis in _hypotheses(candidate, rates, bool(same.any()))
     ]
-    if not np.isfinite(base).any() and all(v.verdict == "no" for v in verdicts):
+    subsets = sum(candidate.images > 0 for candidate, *_ in hypotheses)
+    scores, verdicts = [], []
+    for candidate, cause, allowed in hypotheses:
+        error = np.hypot(ERROR_DB, ROUGH * min(rms, 1.0)) if candidate.rough else ERROR_DB
+        predicted = candidate.predicted[allowed]
+        each = _log_likelihoods(decibels - predicted, error)
+        best = int(each.argmax())
+        reached = np.isfinite(predicted[best])
+        if reached.mean() < LEAST_USED:
+            continue
+        left = float(np.sqrt(np.mean((decibels - predicted[best])[reached] ** 2)))
+        scores.append(_log_mean(each) - np.log(subsets if candidate.images else 1))
+        parameter = float(candidate.parameters[allowed][best])
+        known = None if candidate.how == "measured" else parameter
+        place = int(reached.sum()), left, 0.0, tuple(predicted[best].tolist())
+        verdicts.append(Verdict(candidate.rule, candidate.how, cause, known, *place))
+    if not within and not any(v.residual_db <= MOST_ERRORS * ERROR_DB for v in verdicts):
         raise ValueError("no rate in common")
-    verdicts = [verdict for verdict in verdicts if np.isfinite(verdict.residual_db)]
-    verdicts.sort(key=_order)
+    causes = len(verdicts) - sum(v.rule.startswith("subset:") for v in verdicts) + bool(subsets)
+    usual = np.log(max(causes, 1))  # prior of "same", and of no known cause: of all others together
+    scores = [s + usual * (v.rule == SAME) for s, v in zip(scores, verdicts, strict=True)]
+    every = np.array([*scores, _log_smooth(rates, before) + usual])
+    *shares, unknown = np.exp(every - every.max()) / np.exp(every - every.max()).sum()
+    weighed = [v._replace(probability=float(p)) for v, p in zip(verdicts, shares, strict=True)]
+    weighed.sort(key=lambda verdict: (-verdict.probability, verdict.residual_db))
     mean = float(np.nanmean(before)) if within else np.nan
-    alarms = _false_alarms(candidates, rates, base, fits, draws)
-    return Explanation(rms, mean, int(same.sum()), counted, tuple(verdicts), alarms)
+    return Explanation(rms, mean, int(same.sum()), counted, float(unknown), tuple(weighed))
 
 
-def _order(verdict: Verdict) -> tuple[int, float]:
-    """Return a sort key: rules that explain, without a parameter first; that may; the others."""
-    if verdict.verdict == "possible":
-        return 2, 0.0  # in their own order
-    place = int(verdict.how == "fitted") if verdict.verdict == "explains" else 3
-    return place, verdict.residual_db
+def _other_images(size: int, same: bool, counted: int | None) -> bool:
+    """Return whether rates refuse a subset: it has other ones than the whole, and whole bytes."""
+    return same or counted == 0 or bool(counted and size % counted)
 
 
-def _fits(
-    candidate: Candidates,
-    decibels: Float64Array,
-    before: Float64Array,
-    *,
-    rates: Float64Array,
-    same: bool,
-    counted: int | None,
-) -> Fit:
-    """Fit a rule's parameter to curves.
+def _hypotheses(
+    candidate: Candidates, rates: Float64Array, same: bool
+) -> Iterator[tuple[Candidates, str, BoolArray]]:
+    """Yield each cause of a rule with the mask of the parameters that it allows.
 
-    decibels: shape (curves, points). before: their differences from the reference, shape (curves,).
-    same: whether a rate is the reference's own. counted: as in `Explanation`.
+    same: whether a rate is the reference's own: streams that are the same are moved by no rule.
     """
-    used = np.isfinite(candidate.predicted).sum(axis=1)
-    free = np.maximum(used - (candidate.how == "fitted"), 1)
-    squares = np.nansum((decibels[:, None] - candidate.predicted) ** 2, axis=2) / free
-    squares[:, used < LEAST_USED * len(rates)] = np.inf
-    best = squares.argmin(axis=1)
-    residual = np.sqrt(squares[np.arange(len(best)), best])
-    parameter = candidate.parameters[best]
-    loose = np.minimum(SHARE * before, MOST_DB) if candidate.rough else 0.0
-    explains = residual <= np.maximum(EXACT_DB, loose)
-    explains &= (residual <= IMPROVED * before) & (before > EXACT_DB)
-    if candidate.causes:
-        explains &= np.any(
-            [(c.low <= parameter) & (parameter <= c.high) for c in candidate.causes], 0
-        )
-    # rates of the same streams are moved by no rule, but by a header
+    parameters = candidate.parameters
+    allowed = np.full(parameters.shape, True)
     if same and candidate.rule in ("ratio", "offset"):
-        moved = np.abs(parameter - 1 if candidate.rule == "ratio" else parameter / rates.min())
-        explains &= moved <= 2 * SAME_RATE
-    if candidate.images and (same or counted == 0 or (counted and candidate.images % counted)):
-        explains &= False  # a subset has other rates than the whole, and whole bytes
-    return best, residual, explains
+        moved = np.abs(parameters - 1 if candidate.rule == "ratio" else parameters / rates.min())
+        allowed = moved <= 2 * SAME_RATE
+    for name in dict.fromkeys(cause.name for cause in candidate.causes):
+        ranges = [(c.low, c.high) for c in candidate.causes if c.name == name]
+        inside = np.any([(low <= parameters) & (parameters <= high) for low, high in ranges], 0)
+        if (inside & allowed).any():
+            yield candidate, name, inside & allowed
+    if not candidate.causes:
+        yield candidate, candidate.rule, allowed
 
 
-def _verdict(candidate: Candidates, fit: Fit) -> Verdict:
-    """Judge the fit of a rule to a curve."""
-    (at,), (left,), (explains,) = fit
-    parameter = float(candidate.parameters[at])
-    points = int(np.isfinite(candidate.predicted[at]).sum())
-    untested = points < 2 and candidate.how == "fitted"
-    return Verdict(
-        candidate.rule,
-        candidate.how,
-        tuple(cause.name for cause in candidate.causes if cause.low <= parameter <= cause.high),
-        None if candidate.how == "measured" else parameter,
-        points,
-        float(left),
-        "no" if not explains else "possible" if untested else "explains",
-        tuple(candidate.predicted[at].tolist()),
-    )
+def _log_likelihoods(left: Float64Array, error: float) -> Float64Array:
+    """Return the logarithm of the likelihood of each row of what predictions leave, in dB."""
+    normal = -0.5 * (left / error) ** 2 - np.log(error * np.sqrt(2 * np.pi))
+    each = np.where(np.isfinite(left), normal, np.log(ANYWHERE))
+    return np.asarray(each.sum(axis=1))
 
 
-def _false_alarms(
-    candidates: Sequence[Candidates],
-    rates: Float64Array,
-    base: Float64Array,
-    fits: Fits,
-    draws: int,
-) -> float:
-    """Return the share of random smooth differences, .1 to 3.5 dB, that some rule explains."""
-    if not draws or not np.isfinite(base).any():
-        return float("nan")
-    x = np.log(rates)
-    u = 2 * (x - x.min()) / max(float(np.ptp(x)), 1e-9) - 1
-    random = np.random.default_rng(0)
-    size = 10 ** random.uniform(-1, 0, (draws, 1))
-    a, b, c = (size * random.uniform(-most, most, (draws, 1)) for most in (2.0, 1.0, 0.5))
-    difference = a + b * u + c * u**2 + random.normal(0, 0.01, (draws, len(u)))
-    before = np.sqrt(np.nanmean(np.where(np.isfinite(base), difference**2, np.nan), axis=1))
-    alarms = [fits(candidate, base + difference, before)[2] for candidate in candidates]
-    return float(np.any(alarms, axis=0).mean())
+def _log_mean(logs: Float64Array) -> float:
+    return float(logs.max() + np.log(np.mean(np.exp(logs - logs.max()))))
+
+
+def _log_smooth(rates: Float64Array, before: Float64Array) -> float:
+    """Return the logarithm of the likelihood of a smooth difference, the mean over its sizes."""
+    known = np.isfinite(before)
+    x = np.log(rates[known])
+    u = 2 * (x - x.min(initial=np.inf)) / max(float(np.ptp(x)) if len(x) else 0, 1e-9) - 1
+    basis = u[:, None] ** np.arange(len(SMOOTH)) * SMOOTH
+    logs = []
+    for size in SIZES:
+        covariance = size**2 * basis @ basis.T + ERROR_DB**2 * np.eye(len(u))
+        _, log_volume = np.linalg.slogdet(2 * np.pi * covariance)
+        logs.append(
+            -0.5 * (before[known] @ np.linalg.solve(covariance, before[known]) + log_volume)
+        )
+    return _log_mean(np.array(logs)) + float((~known).sum() * np.log(ANYWHERE))
