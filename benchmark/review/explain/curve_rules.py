@@ -38,8 +38,8 @@ class Cause(NamedTuple):
 # Kodak's pictures, .8 to 2 to those that VTM has decoded.
 EXCESS = (
     Cause("unrounded", -0.12, -0.05), Cause("rounded", 0.05, 0.12),
-    Cause("truncated", 0.18, 0.65), Cause("truncated_colour", 1.1, 2.9),
-    Cause("level", 0.9, 1.1), Cause("chroma_420", 0.5, 9.0),
+    Cause("truncated", 0.18, 0.65), Cause("truncated_colour", 0.8, 4.0),
+    Cause("level", 0.6, 1.25), Cause("chroma_420", 0.5, 9.0),
     Cause("matrix_or_range", 15.0, 900.0),
 )  # fmt: skip
 SHIFTS: Mapping[Scale, tuple[Cause, ...]] = {  # dB
