@@ -27,20 +27,15 @@ WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to
         "compare with a curve of 8-bit pictures",
     ),
     "same": ("the curves are the same", "nothing"),
-    "level": ("every sample is one level off", "compare a flat picture before and after"),
     "truncated": (
         "pictures are truncated to 8 bits, or pass 8 bits before RGB",
         "round where 8-bit samples are made; let the decoder write 10 bits",
     ),
-    "truncated_colour": (
-        "conversion to or from Y'CbCr truncates instead of rounding",
-        "add one half before the cast to integers, in both directions",
+    "conversion": (
+        "a conversion to or from Y'CbCr: truncated, a level off, 4:2:0, other matrix or range",
+        "round in both directions, code 4:4:4, use one matrix and one range",
     ),
     "chroma_420": ("4:2:0 chroma", "code 4:4:4, or compare with a 4:2:0 curve"),
-    "matrix_or_range": (
-        "another matrix (BT.601, BT.709) or range (limited, full) on one side",
-        "use one matrix and one range on both sides",
-    ),
     "matrix_601": ("coded as BT.709, shown as BT.601", "use one matrix on both sides"),
     "matrix_709": ("coded as BT.601, shown as BT.709", "use one matrix on both sides"),
     "range_expanded": ("full range, shown as limited", "use one range on both sides"),

@@ -30,7 +30,7 @@ COMMANDS = {
     "published list --dataset kodak": ("system", "how"),
     "published show tcm": ("reference", "rule", "doubt"),
     "published compare doubtful:vtm": ("source", "BD-rate (%)"),
-    "explain curve.csv --against VTM:CompressAI": ("verdicts", "false_alarms"),
+    "explain curve.csv --against VTM:CompressAI": ("verdicts", "unknown"),
     "list --published": ("system", "points"),
     "merge results-a --into merged": ("rows", "conflicts"),
     "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),

@@ -33,14 +33,12 @@ class Cause(NamedTuple):
 
 
 # Squared levels that a rule adds to the squared error of every image. Truncation of R, G and B
-# adds 1/4, 8 bits before them as much. Truncation of Y', Cb and Cr shifts each by 1/2, and so R, G,
-# B by 1.29, .17, 1.43: 1.24 on average, 2.45 with truncation of R, G and B. 4:2:0 adds 4.4 to
-# Kodak's pictures, .8 to 2 to those that VTM has decoded.
+# adds 1/4, 8 bits before them as much. What a conversion to and from Y'CbCr adds depends on the
+# pictures: 1 to 4 if it truncates, 1 if samples are a level off, .8 to 9 for 4:2:0, 4 and more with
+# another matrix or range. None of these can be told from another by a curve.
 EXCESS = (
     Cause("unrounded", -0.12, -0.05), Cause("rounded", 0.05, 0.12),
-    Cause("truncated", 0.18, 0.65), Cause("truncated_colour", 0.8, 4.0),
-    Cause("level", 0.6, 1.25), Cause("chroma_420", 0.5, 9.0),
-    Cause("matrix_or_range", 15.0, 900.0),
+    Cause("truncated", 0.18, 0.65), Cause("conversion", 0.65, 900.0),
 )  # fmt: skip
 SHIFTS: Mapping[Scale, tuple[Cause, ...]] = {  # dB
     "psnr": (),  # luma and the mean error differ by .1 to 2 dB with the rate: measured alone
@@ -87,7 +85,6 @@ class Candidates(NamedTuple):
     predicted: Float64Array  # in dB, shape (parameters, points); NaN beyond the reference
     causes: tuple[Cause, ...] = ()  # empty: any parameter is known
     images: int = 0  # that a subset has
-    rough: bool = False  # the errors of pictures and codec are not quite independent
 
 
 def places(values: Sequence[float] | Float64Array, scale: Scale) -> Float64Array:
@@ -170,7 +167,7 @@ def _measured(scale: Scale, images: Images, rates: Float64Array) -> Iterator[Can
             # what a codec has lost of the finest chroma already, 4:2:0 cannot lose again
             lost = added**2 / (added + error) if name == "chroma_420" else added
             decibels = 10 * np.log10(PEAK / (error + lost)).mean(axis=1)
-            yield rule(name, decibels)._replace(rough=True)
+            yield rule(name, decibels)
     if scale == "saturating":
         yield rule("mean_of_db", places(values, scale).mean(axis=1))
     for name, column in images.columns.items():

@@ -24,7 +24,6 @@ from benchmark.review.explain.curve_rules import (
 )
 
 ERROR_DB = 0.02  # standard deviation of a point from what its cause predicts
-ROUGH = 0.1  # the same, as a share of the difference, where a prediction is itself a model
 ANYWHERE = 0.1  # density, per dB, of a point that a rule says nothing of
 MOST_ERRORS = 3  # standard errors that a rule may leave where nothing else can be compared
 SURE = 0.9  # probability from which causes are named, at most MOST_NAMED of them
@@ -118,9 +117,8 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
     subsets = sum(candidate.images > 0 for candidate, *_ in hypotheses)
     scores, verdicts = [], []
     for candidate, cause, allowed in hypotheses:
-        error = np.hypot(ERROR_DB, ROUGH * min(rms, 1.0)) if candidate.rough else ERROR_DB
         predicted = candidate.predicted[allowed]
-        each = _log_likelihoods(decibels - predicted, error)
+        each = _log_likelihoods(decibels - predicted)
         best = int(each.argmax())
         reached = np.isfinite(predicted[best])
         if reached.mean() < LEAST_USED:
@@ -170,9 +168,9 @@ def _hypotheses(
         yield candidate, candidate.rule, allowed
 
 
-def _log_likelihoods(left: Float64Array, error: float) -> Float64Array:
+def _log_likelihoods(left: Float64Array) -> Float64Array:
     """Return the logarithm of the likelihood of each row of what predictions leave, in dB."""
-    normal = -0.5 * (left / error) ** 2 - np.log(error * np.sqrt(2 * np.pi))
+    normal = -0.5 * (left / ERROR_DB) ** 2 - np.log(ERROR_DB * np.sqrt(2 * np.pi))
     each = np.where(np.isfinite(left), normal, np.log(ANYWHERE))
     return np.asarray(each.sum(axis=1))
 
