@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.option import arguments
 
@@ -45,7 +46,9 @@ def run(
 
     progress = progress or silent
 
-    request = Request.of(codecs=codecs, dataset=dataset, **options)
+    request, *others = Request.of(codecs=codecs, dataset=dataset, **options).of_each_dataset()
+    if others:
+        raise UsageError(f"{dataset} names several datasets: call this function for each")
     if request.target:
         from benchmark.compare.target import run_to_target
 

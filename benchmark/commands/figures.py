@@ -1,5 +1,7 @@
 """`bench figures`: figures of one's own experiment, and those of the CRDR paper."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,11 +9,12 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs, command_line, takes
-from benchmark.errors import UsageError
+from benchmark.datasets.dataset import file_stem, listed_datasets
+from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import DRAWING, TARGET, opt
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.paper.request import FILE, FigureRequest, example
+from benchmark.show.paper.request import FILE, VERBS, FigureRequest, example
 from benchmark.system.atomic import require_inside
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
@@ -31,24 +34,38 @@ SHARED = (
 )
 
 
+def draw_figure(name: str, request: FigureRequest, line: str) -> None:
+    """Draw a figure, of each dataset its own, and print its files. line: the command."""
+    from benchmark.show.paper.figures import draw
+    from benchmark.show.paper.results import write_figure
+
+    datasets = listed_datasets(request.dataset)
+    for dataset in datasets:
+        stem = f"{name}-{file_stem(dataset)}" if len(datasets) > 1 else name
+        with drawn_as(request.look()):
+            made = draw(name, replace(request, dataset=dataset))
+            folder = request.out or request.results / "figures"
+            if request.out is None:
+                require_inside(request.results, folder / stem)
+            for path in write_figure(stem, made, folder, line):
+                print(path)
+        for sentence in made.sentences:
+            print(sentence)
+
+
+def require_figures(names: Iterable[str]) -> None:
+    """Raise `UnknownName` for a figure that there is not."""
+    for name in names:
+        if name not in VERBS:
+            raise UnknownName("figure", name, VERBS)
+
+
 def _verb(name: str, more: str, text: str) -> None:
     """Add a verb that draws one figure. more: its own options. text: its help."""
 
     @takes(FigureRequest, f"{SHARED} {more}")
     def verb(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
-        from benchmark.show.paper.figures import draw
-        from benchmark.show.paper.results import write_figure
-
-        request = asked.over(file, name)
-        with drawn_as(request.look()):
-            made = draw(name, request)
-            folder = request.out or request.results / "figures"
-            if request.out is None:
-                require_inside(request.results, folder / name)
-            for path in write_figure(name, made, folder, command_line(context)):
-                print(path)
-        for sentence in made.sentences:
-            print(sentence)
+        draw_figure(name, asked.over(file, name), command_line(context))
 
     verb.__doc__ = text
     figures.verb(name)(verb)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from benchmark.commands import options, output
-from benchmark.commands.verb import takes
+from benchmark.commands import experiment, options, output
+from benchmark.commands.verb import command_line, takes
+from benchmark.datasets.dataset import open_dataset
 from benchmark.measure.request import Request
 from benchmark.option import ORIGIN, option
 from benchmark.registry import scored_by_image
@@ -25,6 +26,10 @@ STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
 @takes(Request)
 def run(
     request: Request,
+    context: typer.Context,
+    file: experiment.File = None,
+    figures: experiment.Figures = "",
+    save: experiment.Save = None,
     allow_few: options.AllowFew = False,
     table: options.Table = None,
     verbose: options.Verbose = False,
@@ -44,18 +49,32 @@ def run(
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
       bench run --codecs jpeg,avif --dataset kodak --target bpp=0.3
-      bench run --codecs jpeg,webp --dataset sample --generations 5
+      bench run --codecs jpeg,webp --dataset kodak,photos/ --save exp.toml
+      bench run exp.toml --limit 2
       bench run --codecs vtm --dataset kodak --part 3/24 --results parts/3
     """
     from benchmark.commands import outcome
 
+    asked = experiment.read_experiment(request, figures, file, context)
+    requests, exit_code, records = asked.request.of_each_dataset(), 0, []
+    if save is not None:
+        experiment.save(save, asked)
+    if len(requests) > 1:
+        for each in requests:  # before the first is measured
+            open_dataset(each.dataset, each.data_dir)
     with output.interruptible():
-        done = outcome.run_with_progress(request, quiet=as_json, details=verbose)
-        if as_json:
-            output.print_json(outcome.outcome_for_machines(done, allow_few))
-        else:
-            outcome.print_outcome(done, table, allow_few, verbose)
-    raise typer.Exit(done.exit_code)
+        for each in requests:
+            done = outcome.run_with_progress(each, quiet=as_json, details=verbose)
+            exit_code = max(exit_code, done.exit_code)
+            if as_json:
+                records.append(outcome.outcome_for_machines(done, allow_few))
+            else:
+                outcome.print_outcome(done, table, allow_few, verbose)
+    if as_json:
+        output.print_json(records if len(requests) > 1 else records[0])
+    else:
+        experiment.draw_figures(asked, command_line(context))
+    raise typer.Exit(exit_code)
 
 
 @takes(
@@ -83,25 +102,29 @@ def rescore(
     from benchmark.commands.outcome import metrics_not_measured, problem_lines
     from benchmark.measure.loop import rescore as rescore_rows
 
-    with output.interruptible("finished rows are kept; the same command resumes from there"):
-        done = rescore_rows(
-            replace(request, codecs=tuple(split_codecs(codecs))),
-            progress=partial(output.show_progress, quiet=as_json),
-            announce=lambda names: output.say(
-                () if as_json else metrics_not_measured(names, verbose)
-            ),
-            announce_code=output.say_not_run,
-        )
-    if as_json:
+    records, failed = [], False
+    for each in request.of_each_dataset():
+        with output.interruptible("finished rows are kept; the same command resumes from there"):
+            done = rescore_rows(
+                replace(each, codecs=tuple(split_codecs(codecs))),
+                progress=partial(output.show_progress, quiet=as_json),
+                announce=lambda names: output.say(
+                    () if as_json else metrics_not_measured(names, verbose)
+                ),
+                announce_code=output.say_not_run,
+            )
+        failed |= bool(done.failures)
         facts = {**done._asdict(), "lacking": dict(done.lacking)}
-        output.print_json({**facts, "failed": [failure._asdict() for failure in done.failures]})
-    else:
-        output.print_lines(problem_lines(done.failures, (), ()), verbose)
-        print(
-            f"{done.rows} rows, {done.tried} lacked a metric that can be computed; {done.filled} "
-            f"values filled in, {done.still_null} rows still without"
-        )
-    raise typer.Exit(1 if done.failures else 0)
+        records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
+        if not as_json:
+            output.print_lines(problem_lines(done.failures, (), ()), verbose)
+            print(
+                f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
+                f"{done.filled} values filled in, {done.still_null} rows still without"
+            )
+    if as_json:
+        output.print_json(records if len(records) > 1 else records[0])
+    raise typer.Exit(1 if failed else 0)
 
 
 @takes(
@@ -111,6 +134,8 @@ def rescore(
 )
 def plan(
     request: Request,
+    context: typer.Context,
+    file: experiment.File = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
@@ -119,6 +144,14 @@ def plan(
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
+    asked = experiment.read_experiment(request, "", file, context).request
+    records = [_planned(each, as_json) for each in asked.of_each_dataset()]
+    if as_json:
+        output.print_json(records if len(records) > 1 else records[0])
+
+
+def _planned(request: Request, as_json: bool) -> dict[str, object]:
+    """Return the plan for one dataset, and print it unless it is wanted as JSON."""
     from benchmark.commands.outcome import problem_lines, unread_lines
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.select import open_matrix
@@ -137,21 +170,20 @@ def plan(
     counts = {name: {"cells": n, "to_do": to_do[name]} for name, n in cells_of.items()}
     total = {"cells": len(matrix.cells), "to_do": len(matrix.to_do)}
     seconds = guess.seconds / workers.workers
+    facts: dict[str, object] = {
+        "dataset": sources.dataset.name,
+        "images": len(sources.images),
+        **total,
+        "coding_seconds": seconds,
+        **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
+        "cells_without_estimate": guess.unknown,
+        "cells_by_typical_times": guess.typical,
+        "codecs": counts,
+        "refused": {image.file.name: image.reason for image in sources.refused},
+        "skipped": matrix.selection.reasons,
+    }
     if as_json:
-        facts = {
-            "dataset": sources.dataset.name,
-            "images": len(sources.images),
-            **total,
-            "coding_seconds": seconds,
-            **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
-            "cells_without_estimate": guess.unknown,
-            "cells_by_typical_times": guess.typical,
-            "codecs": counts,
-            "refused": {image.file.name: image.reason for image in sources.refused},
-            "skipped": matrix.selection.reasons,
-        }
-        output.print_json(facts)
-        return
+        return facts
     print(f"{sources.dataset.name}: {counted(len(sources.images), 'image')}")
     for label, count in {**counts, "total": total}.items():
         print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
@@ -163,6 +195,7 @@ def plan(
         print(_memory_line(workers))
     left_out = problem_lines((), sources.refused, matrix.selection.skipped)
     output.print_lines([*left_out, *unread_lines(sources.dataset.unread)])
+    return facts
 
 
 def _memory_line(workers: "WorkerPlan") -> str:

@@ -203,15 +203,22 @@ def _word(kind: Any) -> str:
     return next((word for part in get_args(kind) if (word := _word(part)) != "TEXT"), "TEXT")
 
 
+def typed_options(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that the command line has, not a default."""
+    names = (option.name or "" for option in context.command.params)
+    sources = ((name, context.get_parameter_source(name)) for name in names)
+    return {name for name, source in sources if source and source.name == "COMMANDLINE"}
+
+
 def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
     """Return a command as a shell takes it, without the options that were left out.
 
     without: names of more parameters to leave out.
     """
     words: list[str] = []
+    typed = typed_options(context) - {*without}
     for option in context.command.params:
-        name, source = option.name or "", context.get_parameter_source(option.name or "")
-        if source is not None and source.name == "COMMANDLINE" and name not in without:
+        if (name := option.name or "") in typed:
             value = context.params[name]
             values = map(str, value if isinstance(value, list | tuple) else [value])
             if isinstance(option, TyperArgument):

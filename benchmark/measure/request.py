@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,7 +39,7 @@ class Request:
     dataset: str = option(
         "sample",
         MEASURED,
-        "A dataset by name, a folder of images, or path.py:function.",
+        "Comma-separated datasets, each a name, a folder of images or path.py:function.",
         completes="dataset",
     )
     points: tuple[str, ...] = option(
@@ -167,6 +167,12 @@ class Request:
         forms = {name: _FORMS[name](values[name]) for name in values if name in _FORMS}
         return cls(**{**values, **forms})
 
+    def of_each_dataset(self) -> list[Self]:
+        """Return a request for each of the datasets."""
+        from benchmark.datasets.dataset import listed_datasets
+
+        return [replace(self, dataset=name) for name in listed_datasets(self.dataset)]
+
     def use_folders(self) -> None:
         """Look for weights and programs in the given folders; `UsageError` for what is none."""
         from benchmark.system.settings import use_program_folder, use_weights_folder
@@ -260,6 +266,12 @@ def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
     return metric_names(asked) if asked else ()
 
 
+def _datasets(listed: Path | Sequence[str]) -> str:
+    from benchmark.datasets.dataset import text_of_list
+
+    return text_of_list([listed] if isinstance(listed, Path) else listed)
+
+
 def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(points, str):
         return (points,)
@@ -271,7 +283,7 @@ def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) 
 
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "codecs": lambda codecs: tuple(split_codecs(codecs) if isinstance(codecs, str) else codecs),
-    "dataset": str,
+    "dataset": lambda names: names if isinstance(names, str) else _datasets(names),
     "points": _points,
     "metrics": _metrics,
     "packs": lambda paths: tuple(map(Path, paths or ())),

@@ -14,7 +14,14 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING
-from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
+from benchmark.datasets.dataset import (
+    ImageFile,
+    Source,
+    listed_datasets,
+    open_dataset,
+    open_folder,
+    probe,
+)
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
@@ -53,11 +60,13 @@ class DatasetResults(NamedTuple):
 
 
 def datasets_with_results(results: Path, dataset: str) -> list[str]:
-    """Return the names of the datasets asked for: one, or "all".
+    """Return the names of the datasets asked for: a comma-separated list, or "all".
 
     Raises `UsageError` or `UnknownName` if there are no results.
     """
-    return _with_rows(results) if dataset == "all" else [stored_dataset(results, dataset)]
+    if dataset == "all":
+        return _with_rows(results)
+    return [stored_dataset(results, name) for name in listed_datasets(dataset)]
 
 
 def stored_dataset(results: Path, dataset: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from benchmark import option as choices
-from benchmark.errors import UsageError
+from benchmark.datasets.dataset import text_of_list
+from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.request import Request
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
 from benchmark.show.figures.style import Look
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -17,6 +19,15 @@ from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")
 TABLES = {"labels": "label", "colours": "colour"}  # of the file, and the options that they are
+# Types of keys by those of options, and of keys that have other forms in a file.
+TYPES: dict[Any, Any] = {
+    bool: bool, int | None: int, float: float, float | None: float,
+    tuple[str, ...]: list[str] | str, tuple[Path, ...]: list[str],
+}  # fmt: skip
+KINDS: dict[str, Any] = {
+    "bpp": list[float], "dataset": str | list[str], "figures": list[str] | str,
+    "points": list[str] | dict[str, list[float]],
+}  # fmt: skip
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,19 +131,17 @@ class FigureRequest(Look):
         return replace(self, **chosen, **tables)
 
 
+FIELDS = FigureRequest.__dataclass_fields__
+
+
 def read_file(path: Path | None, verb: str) -> dict[str, Any]:
     """Return the fields of a request that a file has for a verb.
 
     Raises `UsageError` for a file that cannot be read.
     """
-    place = path or FILE
     if path is None and not FILE.is_file():
         return {}
-    try:
-        whole = tomllib.loads(read_regular(place, LARGEST_FILE_BYTES).decode())
-        msgspec.convert(whole, _file_type())
-    except (OSError, ValueError) as error:  # of TOML and of msgspec, too
-        raise UsageError(f"{place} cannot be read: {error}") from error
+    whole = whole_file(path or FILE)
     result = {
         key: value for key, value in whole.items() if key not in VERBS or isinstance(value, list)
     }
@@ -140,27 +149,55 @@ def read_file(path: Path | None, verb: str) -> dict[str, Any]:
         result |= of_verb
     for table, name in TABLES.items():
         result[name] = [f"{key}={value}" for key, value in result.pop(table, {}).items()]
+    result = {key: value for key, value in result.items() if key in FIELDS}
     for name, value in result.items():
         if name == "crops":
             result[name] = tuple(msgspec.convert(value, list[Crop]))
         elif isinstance(value, list):
-            result[name] = tuple(map(str, value))
-        elif FigureRequest.__dataclass_fields__[name].type in (Path, Path | None):
+            result[name] = text_of_list(value) if name == "dataset" else tuple(map(str, value))
+        elif FIELDS[name].type in (Path, Path | None):
             result[name] = Path(value)
-    return result
+    made = FigureRequest.of(**result)
+    return {name: getattr(made, name) for name in result}
 
 
-def _file_type() -> Any:
-    """Return the type of the file: the options' names, tables of texts, and a table for a verb."""
-    kinds: dict[str, Any] = dict.fromkeys(TABLES, dict[str, str]) | {"crops": list[Crop]}
-    types: dict[Any, Any] = {bool: bool, float | None: float, tuple[str, ...]: list[str]}
+def whole_file(path: Path) -> dict[str, Any]:
+    """Return what the file of an experiment has, the options of a run and of its figures.
+
+    Raises `UsageError` for a file that cannot be read, `UnknownName` for a key that is no option.
+    """
+    try:
+        whole = tomllib.loads(read_regular(path, LARGEST_FILE_BYTES).decode())
+        of_figure, of_file = _kinds()
+        tables = {f", {verb}": (whole.get(verb), of_figure) for verb in VERBS}
+        for place, (table, kinds) in {"": (whole, of_file), **tables}.items():
+            for key in table if isinstance(table, dict) else ():
+                if key not in kinds:
+                    raise UsageError(f"{path}{place}: {UnknownName('option', key, kinds)}")
+        msgspec.convert(whole, _struct("Experiment", of_file))
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:  # of TOML and of msgspec, too
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    return whole
+
+
+def _kinds() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the types of the keys by name, in the table of a figure and in the whole file.
+
+    A key is an option of `bench figures` or `bench run`, a table of texts, or a figure's table.
+    """
+    of_figure: dict[str, Any] = dict.fromkeys(TABLES, dict[str, str]) | {"crops": list[Crop]}
     for name, (of, _) in declared(FigureRequest).items():
         if name not in TABLES.values():
-            kinds[name] = list[float] if name == "bpp" else types.get(of.type, str)
-    named = [(name, kind | None, None) for name, kind in kinds.items()]
-    of_verb: Any = msgspec.defstruct("Figure", named, forbid_unknown_fields=True)
-    verbs = [(verb, of_verb | None, None) for verb in VERBS if verb not in kinds]
-    return msgspec.defstruct("Figures", [*named, *verbs], forbid_unknown_fields=True)
+            of_figure[name] = KINDS.get(name, TYPES.get(of.type, str))
+    of_run = {name: TYPES.get(of.type, str) for name, (of, _) in declared(Request).items()} | KINDS
+    verbs = {verb: _struct("Figure", of_figure) for verb in VERBS if verb not in of_figure}
+    return of_figure, {**of_run, **of_figure, **verbs}
+
+
+def _struct(name: str, kinds: Mapping[str, Any]) -> Any:
+    return msgspec.defstruct(name, [(key, kind | None, None) for key, kind in kinds.items()])
 
 
 def example(codecs: Mapping[str, str], dataset: str) -> str:

@@ -72,9 +72,9 @@ def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(f
     ("text", "named"),
     [
         ("codcs = ['vtm']", "codcs"),
-        ("codecs = 'vtm'", "array.*codecs"),
+        ("codecs = 3", "array.*codecs"),
         ("[rd]\nwidth = 3", r"str.*rd\.width"),
-        ("[rd]\ncolumns = 3", "columns.*rd"),
+        ("[rd]\ncolumns = 3", "No option 'columns'"),
         ("[labels]\nvtm = 1", "str.*labels"),
         ("crops = [{ image = 'a', box = [1, 2, 3] }]", r"4.*crops\[0\]\.box"),
         ("codecs = [", "end of document"),
@@ -83,7 +83,7 @@ def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(f
 def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
     path = tmp_path / "figures.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=f"^{path} cannot be read: .*{named}"):
+    with pytest.raises(UsageError, match=f"^{path}(, rd| cannot be read)?: .*{named}"):
         read_file(path, "rd")
     with pytest.raises(UsageError, match="No such file"):
         read_file(tmp_path / "none.toml", "rd")
