@@ -113,7 +113,8 @@ def draw_figures(experiment: Experiment, line: str) -> None:
     request = experiment.request
     codecs, _ = with_settings_as_points(request.codecs, {})
     own = () if "all" in codecs else tuple(codecs)
-    place = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
+    shared = ("results", "dataset", "data_dir", "anchor")
+    place = {name: getattr(request, name) for name in shared}
     for verb in experiment.figures:
         asked = FigureRequest(**place).over(experiment.file, verb)
         draw_figure(verb, replace(asked, codecs=asked.codecs or own), line)

@@ -43,7 +43,9 @@ class FigureRequest(Look):
     """Choices of a figure; what is empty is taken from the file, or is the default."""
 
     results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
-    dataset: str = option("kodak", COMPARED, "A dataset that has results.", completes="stored")
+    dataset: str = option(
+        "kodak", COMPARED, "Comma-separated datasets that have results.", completes="stored"
+    )
     codecs: tuple[str, ...] = option(
         (),
         COMPARED,

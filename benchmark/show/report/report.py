@@ -24,7 +24,7 @@ from benchmark.compare.panel import Panel, measured_panel
 from benchmark.compare.published.curves import Overlay, overlays, style_label
 from benchmark.compare.published.curves import left_out as left_out_published
 from benchmark.compare.published.registry import chosen_points
-from benchmark.datasets.dataset import profile
+from benchmark.datasets.dataset import listed_datasets, profile
 from benchmark.errors import StoreError, UsageError
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
@@ -195,8 +195,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     more = request.attribute and request.metrics != "all"
     names = metric_names(f"{request.metrics},{request.attribute}" if more else request.metrics)
     measures = [Measure.named(name) for name in names]
-    several = request.dataset == "all"
     datasets = datasets_with_results(request.results, request.dataset)
+    asked = datasets if request.dataset == "all" else listed_datasets(request.dataset)
 
     def read(name: str, whole: bool) -> DatasetResults:
         stored = read_rows(
@@ -210,9 +210,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     for name in datasets:
         folder = report_folder(request.results, name)
         if request.out is not None:
-            folder = request.out / name.replace(":", "-") if several else request.out
+            folder = request.out / name.replace(":", "-") if len(asked) > 1 else request.out
         sets.append(ReportSet(folder, own=request.out is None))
-    asked = datasets if several else [request.dataset]
     with_page = (request.page or report_set.page_images is not None for report_set in sets)
     result = [read(*of) for of in zip(asked, with_page, strict=True)]
     labels = {label for stored in result for label in stored.summary.labels}

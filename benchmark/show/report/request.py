@@ -26,7 +26,7 @@ class ReportRequest:
 
     results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
     dataset: str = option(
-        "all", COMPARED, "A dataset that has results, or 'all' of them.", completes="stored"
+        "all", COMPARED, "Comma-separated datasets that have results, or 'all'.", completes="stored"
     )
     codecs: str = option(
         "all",
