@@ -14,14 +14,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING
-from benchmark.datasets.dataset import (
-    ImageFile,
-    Source,
-    listed_datasets,
-    open_dataset,
-    open_folder,
-    probe,
-)
+from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
@@ -64,6 +57,8 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
     Raises `UsageError` or `UnknownName` if there are no results.
     """
+    from benchmark.datasets.dataset import listed_datasets
+
     if dataset == "all":
         return _with_rows(results)
     return [stored_dataset(results, name) for name in listed_datasets(dataset)]
