@@ -48,7 +48,7 @@ class TorchModel:
 
     @property
     def sweep(self) -> tuple[Setting, ...]:
-        """One setting for each checkpoint."""
+        """Settings, one for each checkpoint."""
         return tuple(Setting(self.setting, value) for value in self.checkpoints)
 
     @property

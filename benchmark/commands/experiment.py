@@ -30,7 +30,7 @@ ALWAYS = ("codecs", "dataset", "metrics")  # written even where they are the def
 
 
 class Experiment(NamedTuple):
-    """What a run is to measure, and the figures to draw of it."""
+    """Options of a run, and the figures to draw of its rows."""
 
     request: Request
     figures: tuple[str, ...]

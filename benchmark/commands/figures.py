@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs, command_line, takes
-from benchmark.datasets.dataset import file_stem, listed_datasets
+from benchmark.datasets.names import file_stem, listed_datasets
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import DRAWING, TARGET, opt

@@ -10,7 +10,6 @@ import typer
 
 from benchmark.commands import experiment, options, output
 from benchmark.commands.verb import command_line, takes
-from benchmark.datasets.dataset import open_dataset
 from benchmark.measure.request import Request
 from benchmark.option import ORIGIN, option
 from benchmark.registry import scored_by_image
@@ -54,6 +53,7 @@ def run(
       bench run --codecs vtm --dataset kodak --part 3/24 --results parts/3
     """
     from benchmark.commands import outcome
+    from benchmark.datasets.dataset import open_dataset
 
     asked = experiment.read_experiment(request, figures, file, context)
     requests, exit_code, records = asked.request.of_each_dataset(), 0, []

@@ -25,7 +25,6 @@ from typing import NamedTuple
 from benchmark import plugins
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_module, dataset_opener, is_brought, means_folder
-from benchmark.spec import split_unescaped
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 
 VARIABLE = "BENCH_DATA"
@@ -208,32 +207,6 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
         return open_folder(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
     return dataset
-
-
-def listed_datasets(text: str) -> list[str]:
-    r"""Return the datasets of a comma-separated list; a comma of a folder's name is written \\, .
-
-    >>> listed_datasets(r"kodak, clic2020:mobile,my\,photos")
-    ['kodak', 'clic2020:mobile', 'my,photos']
-    """
-    if os.path.exists(text):
-        return [text]
-    parts = (part.strip().replace("\\,", ",") for part in split_unescaped(text, ","))
-    return list(dict.fromkeys(filter(None, parts))) or [text]
-
-
-def file_stem(dataset: str) -> str:
-    """Return a dataset's name for a file.
-
-    >>> file_stem("clic2020:mobile"), file_stem("../photos/")
-    ('clic2020-mobile', 'photos')
-    """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
-
-
-def text_of_list(datasets: Iterable[str | Path]) -> str:
-    """Return the comma-separated list of datasets."""
-    return ",".join(str(name).replace(",", "\\,") for name in datasets)
 
 
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from benchmark.datasets.names import listed_datasets, text_of_list
 from benchmark.errors import BadOption, Unavailable, UsageError
 from benchmark.option import ANCHOR, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
 from benchmark.registry import USUAL_METRICS
@@ -169,8 +170,6 @@ class Request:
 
     def of_each_dataset(self) -> list[Self]:
         """Return a request for each of the datasets."""
-        from benchmark.datasets.dataset import listed_datasets
-
         return [replace(self, dataset=name) for name in listed_datasets(self.dataset)]
 
     def use_folders(self) -> None:
@@ -267,8 +266,6 @@ def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _datasets(listed: Path | Sequence[str]) -> str:
-    from benchmark.datasets.dataset import text_of_list
-
     return text_of_list([listed] if isinstance(listed, Path) else listed)
 
 

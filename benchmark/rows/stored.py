@@ -15,6 +15,7 @@ from polars import col
 
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
+from benchmark.datasets.names import listed_datasets
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
@@ -57,8 +58,6 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
     Raises `UsageError` or `UnknownName` if there are no results.
     """
-    from benchmark.datasets.dataset import listed_datasets
-
     if dataset == "all":
         return _with_rows(results)
     return [stored_dataset(results, name) for name in listed_datasets(dataset)]

@@ -19,7 +19,7 @@ SHARED = {  # also of verbs that have no request, from `commands/options.py`
     "Folder of results.",
     "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
     "Comma-separated codecs to keep, or 'all' that have results.",
-    "A dataset that has results, or 'all' of them.",
+    "Datasets that have results, or 'all' of them.",
     "Only rows that an independent decode has verified (`bench run --verify`).",
     "Compute FID and KID of fewer than 50 images too, marked as such.",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from benchmark import option as choices
-from benchmark.datasets.dataset import text_of_list
+from benchmark.datasets.names import text_of_list
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option

@@ -24,7 +24,8 @@ from benchmark.compare.panel import Panel, measured_panel
 from benchmark.compare.published.curves import Overlay, overlays, style_label
 from benchmark.compare.published.curves import left_out as left_out_published
 from benchmark.compare.published.registry import chosen_points
-from benchmark.datasets.dataset import listed_datasets, profile
+from benchmark.datasets.dataset import profile
+from benchmark.datasets.names import listed_datasets
 from benchmark.errors import StoreError, UsageError
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in

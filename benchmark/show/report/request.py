@@ -26,7 +26,10 @@ class ReportRequest:
 
     results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
     dataset: str = option(
-        "all", COMPARED, "Comma-separated datasets that have results, or 'all'.", completes="stored"
+        "all",
+        COMPARED,
+        "Datasets that have results, or 'all' of them.",
+        completes="stored",
     )
     codecs: str = option(
         "all",
