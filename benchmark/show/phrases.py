@@ -13,6 +13,7 @@ MOST_WORDS = 60  # of a caption
 LOWER = "Arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 CAVEAT = "*"
+MOST_CAVEAT = 100  # characters of what the mark says in a figure
 MIXED = "Protocols mixed: see the details."
 
 
@@ -83,11 +84,14 @@ def marked(name: str, caveats: Sequence[str] | None) -> str:
 def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
     """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
 
-    It is what all caveats have in common, if anything.
+    It is what all caveats have in common, else everything that they say, if that is short.
     """
     parts = [caveat.split("; ") for caveat in groups]
-    common = [part for part in parts[0] if all(part in of for of in parts)] if parts else []
-    words = "; ".join(common) or "a caveat: see the details"
+    every = list(dict.fromkeys(part for of in parts for part in of))
+    common = [part for part in every if all(part in of for of in parts)]
+    words = "; ".join(common or every)
+    if len(words) > MOST_CAVEAT:
+        words = "a caveat: see the details"
     return f"{CAVEAT} {words}." if groups else ""
 
 

@@ -141,7 +141,7 @@ def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None)
     most = AS_ONE * (max(every) - min(every))
     if "dB" in panel.measure.axis_label:
         most = min(most, AS_ONE_DB)
-    return all(abs(one - other) <= most for one, other in zip(values, others, strict=True))
+    return all(abs(value - other) <= most for value, other in zip(values, others, strict=True))
 
 
 def renamed(panels: Sequence[Panel]) -> list[Panel]:

@@ -15,6 +15,7 @@ from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
+from benchmark.show.figures.colour import channels, lightness, mixed
 from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
@@ -300,9 +301,10 @@ def _choices(label: str) -> Iterator[Style]:
         if not plainness(label):
             yield base
         markers = [marker for marker in markers if marker != base.marker]
-        markers = [first] * (first not in ("", base.marker)) + markers
+        if first not in ("", base.marker):
+            markers.insert(0, first)
     if base is not None or plainness(label):
-        target = 255 if sum(_channels(colours[0])) < 3 * 128 else 0  # dark colours become lighter
+        target = 255 if sum(channels(colours[0])) < 3 * 128 else 0  # dark colours become lighter
         shares = SHADES if first else _from(SHADES, number)
         less = 0.0 if base else 0.225  # colours of unknown codecs are light enough
         shares = [share - less for share in shares]
@@ -337,33 +339,3 @@ def line(
         "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
         "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
     }
-
-
-def lightness(colour: str) -> float:
-    """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
-
-    >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
-    (100.0, 50.0)
-    """
-    share = luminance(colour)
-    return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
-
-
-def mixed(colour: str, target: int, share: float) -> str:
-    """Return the colour mixed with a grey of `target`, 0 to 255.
-
-    >>> mixed("#ff0000", 255, 0.5)
-    '#ff8080'
-    """
-    return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in _channels(colour))
-
-
-def luminance(colour: str) -> float:
-    """Return the relative luminance of sRGB, 0 to 1."""
-    shares = [channel / 255 for channel in _channels(colour)]
-    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _channels(colour: str) -> list[int]:
-    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

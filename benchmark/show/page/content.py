@@ -13,7 +13,7 @@ from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
-from benchmark.show.figures.style import luminance, mixed
+from benchmark.show.figures.colour import luminance, mixed
 from benchmark.show.sections import Section
 
 DIGITS = 6

@@ -243,12 +243,12 @@ def _write(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
-    drawn = {
+    overlaid = {
         column: panel._replace(curves=(*panel.curves, *over[column].compatible)).up_to(most)
         for column, panel in panels.items()
     }
-    choice = choose(list(drawn.values()), anchor, [*codecs, anchor] if codecs else ())
-    drawings = _draw(stored, drawn, choice, anchor)
+    choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
+    drawings = _draw(stored, overlaid, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, measured, anchor, comparisons)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
@@ -300,14 +300,14 @@ def _draw(
     Metrics of whole sets over few images are in no figure: bias and scatter hide what they say.
     """
     summary, name = stored.summary, stored.name
-    drawn = {column: panel for column, panel in panels.items() if not few_images(panel)}
+    large = {column: panel for column, panel in panels.items() if not few_images(panel)}
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]
     looks = styles([*summary.labels, *labels])
-    several = overview_columns({column: len(panel.measured) for column, panel in drawn.items()})
+    several = overview_columns({column: len(panel.measured) for column, panel in large.items()})
     figures = {"curves": several} if len(several) > 1 else {}
     drawings: dict[str, Drawing | None] = {}
-    for file, columns in (figures | {column: [column] for column in drawn}).items():
-        of_file = [drawn[column] for column in columns], looks, profile(name).title, summary
+    for file, columns in (figures | {column: [column] for column in large}).items():
+        of_file = [large[column] for column in columns], looks, profile(name).title, summary
         drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
     if summary.machine and (timed := measured_block(summary, name, names_of(summary))):
         names = names_of(summary)
