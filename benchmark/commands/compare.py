@@ -20,7 +20,7 @@ def rank(
         list[str],
         opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", "--at"),
     ] = ["bpp=0.3"],  # noqa: B006 - typer copies it
-    dataset: options.StoredDataset = "kodak",
+    dataset: options.StoredDataset = "",
     codecs: options.StoredCodecs = "all",
     metrics: Annotated[
         str, opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
@@ -76,7 +76,7 @@ def rank(
 def tradeoff(
     codec: options.Codec,
     against: options.Against,
-    dataset: options.StoredDataset = "kodak",
+    dataset: options.StoredDataset = "",
     distortion: Annotated[
         str, opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
     ] = "psnr",
@@ -149,7 +149,7 @@ def tradeoff(
 def match(
     codec: options.Codec,
     against: options.Against,
-    dataset: options.StoredDataset = "kodak",
+    dataset: options.StoredDataset = "",
     metric: Annotated[
         str, opt(COMPARED, "The metric that has to match: psnr, ms_ssim, ...", completes="metrics")
     ] = "psnr",

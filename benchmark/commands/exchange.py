@@ -44,7 +44,7 @@ def codec_compare(
     to: Annotated[
         Path, opt(TARGET, "Folder of the files; batches.json lists the others.", refuses="folder")
     ],
-    dataset: options.ExportedDataset = "kodak",
+    dataset: options.ExportedDataset = "",
     codecs: options.ExportedCodecs = "all",
     all_rows: options.AllRows = False,
     results: options.Results = Path("results"),

@@ -36,10 +36,11 @@ SHARED = (
 
 def draw_figure(name: str, request: FigureRequest, line: str) -> None:
     """Draw a figure, of each dataset its own, and print its files. line: the command."""
+    from benchmark.rows.stored import stored_dataset
     from benchmark.show.paper.figures import draw
     from benchmark.show.paper.results import write_figure
 
-    datasets = listed_datasets(request.dataset)
+    datasets = listed_datasets(request.dataset or stored_dataset(request.results, ""))
     for dataset in datasets:
         stem = f"{name}-{file_stem(dataset)}" if len(datasets) > 1 else name
         with drawn_as(request.look()):
@@ -145,7 +146,7 @@ _verb(
 @figures.verb("new")
 def new(
     file: File = None,
-    dataset: options.StoredDataset = "kodak",
+    dataset: options.StoredDataset = "",
     results: options.Results = Path("results"),
 ) -> None:
     """Write a figures.toml of the eight codecs that matter most, to be changed by hand.

@@ -48,8 +48,11 @@ def list_(
         print(kind)
         for entry in known:
             needs = f"({entry.lacks}) " if entry.lacks else ""
-            line = f"  {entry.name:<14} {entry.state:<8} {needs}{entry.title}".rstrip()
-            print(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
+            start, text = f"  {entry.name:<14} {entry.state:<8} ", f"{needs}{entry.title}"
+            line = f"{start}{text}".rstrip()
+            if width is not None and len(line) > width:
+                line = fill(text, width, initial_indent=start, subsequent_indent=" " * len(start))
+            print(line)
 
 
 @takes(Request, "data_dir weights_dir vtm_dir")
@@ -57,7 +60,7 @@ def doctor(
     request: Request,
     results: Annotated[
         Path | None,
-        typer.Argument(metavar="[RESULTS]", help="Folder of results to verify instead."),
+        typer.Argument(metavar="RESULTS", help="Folder of results to verify instead."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -102,7 +102,7 @@ def _codec(metavar: str, help: str) -> Any:  # noqa: A002
 
 _METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
-_HAS_RESULTS = "A dataset that has results."
+_HAS_RESULTS = "A dataset that has results; default: kodak, else the only one."
 _CHECKPOINT = (
     "A checkpoint of our codec; default: ours.safetensors in the weights folder, else the "
     "bundled one."

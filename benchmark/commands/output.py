@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
 
@@ -38,7 +38,7 @@ def print_json(facts: object) -> None:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table, with rules on a terminal that is wide enough, else as plain text."""
+    """Print a table, with rules on a terminal, where words are wrapped if need be; else plain."""
     from benchmark.show.table import plain
 
     if sys.stdout.isatty():
@@ -48,13 +48,18 @@ def print_table(table: "Table") -> None:
 
         console = Console(markup=False, highlight=False, file=unfiltered(sys.stdout))
         unlimited = console.options.update(width=9999)
-        for headers in (table.headers, [header.replace(" ", "\n") for header in table.headers]):
+        stacked = tuple(header.replace(" ", "\n") for header in table.headers)
+        for headers, wraps in ((table.headers, False), (stacked, False), (stacked, True)):
             rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
             for place, header in enumerate(headers):
-                rich.add_column(header, justify="left" if place < table.words else "right")
+                words = place < table.words
+                justify: Literal["left", "right"] = "left" if words else "right"
+                rigid = not (wraps and words)
+                rich.add_column(header, justify=justify, overflow="fold", no_wrap=rigid)
             for row in table.rows:
                 rich.add_row(*map(visible, row))
-            if console.measure(rich, options=unlimited).maximum <= console.width:
+            needed = console.measure(rich, options=unlimited)
+            if (needed.minimum if wraps else needed.maximum) <= console.width:
                 console.print(rich, *map(visible, table.notes), sep="\n")
                 return
     print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off

@@ -1,6 +1,7 @@
 """A verb of `bench`: options from declarations, help with examples and panels, groups of verbs."""
 
 import inspect
+import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -28,6 +29,7 @@ CONTEXT = {
     "token_normalize_func": lambda name: SPELLINGS.get(name, name),
 }
 EXAMPLES = "Examples:\n"
+TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # that rich takes for one of its own
 VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' values in help
 
 
@@ -151,11 +153,20 @@ def help_and_examples(text: str) -> dict[str, Any]:
     >>> help_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
     {'help': 'Do it.\\n\\nA long story.', 'epilog': '\\nExamples:\\n  bench do'}
     """
-    prose, heading, examples = inspect.cleandoc(text).partition(EXAMPLES)
+    prose, heading, examples = unstyled(inspect.cleandoc(text)).partition(EXAMPLES)
     paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
     # The empty line keeps typer from removing the indentation of the examples.
     epilog = f"\n{EXAMPLES}{examples.rstrip()}" if heading else None
     return {"help": "\n\n".join(paragraphs), "epilog": epilog}
+
+
+def unstyled(text: str) -> str:
+    r"""Return a text whose brackets typer's help shows, instead of styling what follows by them.
+
+    >>> print(unstyled("a [labels] of [0, 1]"))
+    a \[labels] of [0, 1]
+    """
+    return TAG.sub(r"\\[", text)
 
 
 def _declared(parameter: Parameter) -> Option | None:
@@ -181,7 +192,7 @@ def _for_typer(parameter: Parameter) -> Parameter:
         flags = (f"--{parameter.name.replace('_', '-')}",)
     by_typer = typer.Option(
         *flags,
-        help=option.help,
+        help=unstyled(option.help),
         rich_help_panel=option.panel,
         metavar=_word(kind) if option.value is None else option.value,
         min=option.least,

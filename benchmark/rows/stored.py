@@ -66,9 +66,10 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 def stored_dataset(results: Path, dataset: str) -> str:
     """Return the name that a dataset, however it is given, has in a results folder.
 
-    Raises `UsageError` or `UnknownName` if there are no results of it.
+    dataset: "" for the only one, else Kodak. Raises `UsageError` or `UnknownName` without results.
     """
     known = _with_rows(results)
+    dataset = dataset or (known[0] if len(known) == 1 else "kodak")
     if dataset.partition(":")[0] in known:
         return dataset
     if is_brought(dataset):

@@ -75,6 +75,15 @@ def test_help_of_80_columns_cuts_nothing_and_has_an_example(path, monkeypatch):
     assert not path or any(one.startswith(f"bench {path}") for one in examples_of(command))
 
 
+@pytest.mark.parametrize(("path", "text"), [
+    ("figures rd", "and tables [labels] and [colours]"), ("review", "than ANCHOR [in METRIC]'"),
+    ("doctor", "bench doctor [OPTIONS] [RESULTS]"),
+])  # fmt: skip
+def test_help_shows_what_is_in_brackets(path, text):
+    words = " ".join(bench(*path.split(), "-h").stdout.replace("│", " ").split())
+    assert text in words
+
+
 def test_short_and_long_help_are_the_same():
     for words in ((), ("run",), ("pack", "export")):
         assert bench(*words, "-h").stdout == bench(*words, "--help").stdout != ""

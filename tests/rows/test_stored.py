@@ -148,3 +148,13 @@ def test_facts_about_sources_count_each_photograph_once():
     assert source_facts(table([renamed, *rows])).largest == Size("later", 4, 4)
     assert source_facts(table(rows[:1])).spread == 1
     assert source_facts(table([])) is None
+
+
+def test_without_a_name_it_is_kodak_or_the_only_dataset(tmp_path):
+    stored(tmp_path, "photos", [row("jpeg", 10, "a")])
+    assert stored_dataset(tmp_path, "") == "photos"
+    stored(tmp_path, "sample", [row("jpeg", 10, "a")])
+    with pytest.raises(UnknownName, match=r"'kodak'.* Known: photos, sample"):
+        stored_dataset(tmp_path, "")
+    stored(tmp_path, "kodak", [row("jpeg", 10, "a")])
+    assert stored_dataset(tmp_path, "") == "kodak"

@@ -16,6 +16,7 @@ import msgspec
 
 from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.system.text import listed
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
 # file of another paper's plot
@@ -170,11 +171,12 @@ def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
 
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[tuple[str, ...]]:
-    """Yield system, datasets, and counts of variants, metrics, doubtful points and all."""
+    """Yield system, datasets without their parts, counts of variants, metrics, doubts, points."""
     systems: dict[str, list[PublishedPoint]] = {}
     for point in points:
         systems.setdefault(point.system, []).append(point)
     for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
         counts = (variants, metrics, sum(bool(p.doubt) for p in of), len(of))
-        yield system, ", ".join(sorted({p.dataset for p in of})), *map(str, counts)
+        datasets = sorted({re.split("[-:]", p.dataset)[0] for p in of})
+        yield system, listed(datasets), *map(str, counts)

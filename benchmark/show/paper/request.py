@@ -44,7 +44,10 @@ class FigureRequest(Look):
 
     results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
     dataset: str = option(
-        "kodak", COMPARED, "Comma-separated datasets that have results.", completes="stored"
+        "",
+        COMPARED,
+        "Comma-separated datasets that have results; default: kodak, else the only one.",
+        completes="stored",
     )
     codecs: tuple[str, ...] = option(
         (),
