@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     list[str],
-    opt(ORIGIN, "A folder of photographs, or a dataset by name (repeatable).", completes="dataset"),
+    opt(
+        ORIGIN,
+        "A folder or tar archive of photographs, or a dataset by name (repeatable).",
+        completes="dataset",
+    ),
 ]
 RecipeName = Annotated[
     str, opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.")
@@ -60,7 +64,7 @@ OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {"out", "max_minutes", "validation", "export_now", "half", "quantised", "quiet", "device"}
-BESIDE |= {"save_minutes", "milestone_steps", "log", "check", "no_graph"}
+BESIDE |= {"photographs_changed", "save_minutes", "milestone_steps", "log", "check", "no_graph"}
 BESIDE |= {"weights_dir", "variants", "dataset", "metrics", "jobs"}
 BETA = 3.84  # of an ablation
 METRICS = "psnr,lpips,lpips_squeeze"
@@ -102,8 +106,14 @@ def train(
         Path | None, opt(ORIGIN, "Checkpoint of the same network to begin with.")
     ] = None,
     validation: ValidationName = None,
+    photographs_changed: Annotated[
+        bool, opt(ORIGIN, "Go on with other photographs than the run was begun with.")
+    ] = False,
     seed: Annotated[
-        int | None, opt(TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0)
+        int | None,
+        opt(
+            TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0, most=2**63 - 1
+        ),
     ] = None,
     precision: Precision = None,
     accumulate: Annotated[
@@ -174,7 +184,7 @@ def train(
         require_logs(log or ())
         session = replace(session, half=half, quantised=quantised, deterministic=deterministic)
         session = replace(session, save_minutes=save_minutes, milestone_steps=milestone_steps)
-        session = replace(session, graph=not no_graph)
+        session = replace(session, graph=not no_graph, photographs_changed=photographs_changed)
         if log:
             session = replace(session, log=partial(log_of, log))
         if check:

@@ -67,10 +67,11 @@ def open_session(
 
 
 def _files_of(place: str) -> list[Path]:
-    if Path(place).is_dir():
-        return [Path(place)]
+    path = Path(place)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == photograph_files.ARCHIVE):
+        return [path]
     if place not in DATASETS:
-        raise UsageError(f"--data {place}: there is no such folder or dataset")
+        raise UsageError(f"--data {place}: there is no such folder, tar archive or dataset")
     return [image.path for image in benchmark.open_dataset(place).images]
 
 

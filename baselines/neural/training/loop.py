@@ -133,6 +133,7 @@ class _TrainingLoop:
                     self.best = saved["best"]
                     self.precision_steps = saved["precision_steps"]
                     self.deterministic_steps = saved.get("deterministic_steps", 0)
+                    self.updates = [Update(False, each) for each in saved.get("updates", ())]
                 if self.workers.leads:
                     self.journal.cut(index, learner.step)
                 saved = None
@@ -187,9 +188,11 @@ class _TrainingLoop:
             stop = self._has_to_stop()
             last = learner.step == learner.stage.steps
             intervals = (self.recipe.report_every_steps, self.recipe.validate_every_steps)
-            if stop or any(_due(learner, every) for every in intervals):
+            due = any(_due(learner, every) for every in intervals)
+            if stop or due:
                 self._report(learner, index, steps, monotonic() - reported_at)
                 reported_at, steps = monotonic(), 0
+                self.updates = [] if due else self.updates  # else for the report that is due
             milestone = before + learner.step
             kept = milestone if every and milestone % every == 0 else None
             by_cost = max(SAVE_EVERY_SECONDS, save_seconds / COST)
@@ -216,8 +219,7 @@ class _TrainingLoop:
         validation = None
         if _due(learner, self.recipe.validate_every_steps) and self.conditions.validation:
             validation = self._validate(learner)
-        counted = [update.numbers for update in self.updates if not update.skipped]
-        self.updates = []
+        counted = self._counted()
         if not self.workers.leads:
             return
         means = {
@@ -241,6 +243,9 @@ class _TrainingLoop:
         if self.log:
             self.log(entry)
 
+    def _counted(self) -> list[dict[str, float]]:
+        return [update.numbers for update in self.updates if not update.skipped]
+
     def _validate(self, learner: Learner) -> Validation | None:
         validation = None
         if self.workers.leads:
@@ -258,6 +263,7 @@ class _TrainingLoop:
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
+        more["updates"] = self._counted()
         if self.deterministic_steps:
             more["deterministic_steps"] = self.deterministic_steps
         return {**learner.state(), **more}

@@ -4,18 +4,19 @@ A photograph in an archive is named ARCHIVE.tar:OFFSET:BYTES:NAME and read from 
 archives (WebDataset's shards) are a source like folders: in any order, by any number of readers.
 """
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from benchmark.codec import Int64Array, Pixels
 from benchmark.errors import UsageError
@@ -86,7 +87,10 @@ def read_photograph(path: str | Path, scale: int = 1) -> Pixels:
 
 
 def _read_sides(path: str) -> tuple[int, int]:
-    return _read(path, lambda image: (image.height, image.width))
+    try:
+        return _read(path, lambda image: (image.height, image.width))
+    except UsageError:
+        return 0, 0
 
 
 def _read(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
@@ -100,7 +104,8 @@ def _read(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
         with Image.open(source) as image:
             return read(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path} cannot be read as a photograph: {error}.") from error
+        why = "its format is unknown" if isinstance(error, UnidentifiedImageError) else error
+        raise UsageError(f"{path} cannot be read as a photograph: {why}.") from error
 
 
 def read_each(read: Callable[[str], Read], paths: Sequence[str], at_once: int) -> Iterator[Read]:
@@ -116,10 +121,10 @@ def readers() -> ThreadPoolExecutor:
 
 
 def sides_of(paths: Sequence[str], index: Path | None = None) -> Int64Array:
-    """Return height and width of each photograph, (n, 2), from its header; raises `UsageError`.
+    """Return height and width of each photograph, (n, 2), from its header; 0 where it has none.
 
     index: file that keeps them, with sizes and times of the photographs' files: those that are new
-    or have changed are read. One that is absent or damaged is made.
+    or have changed are read. One that is absent or damaged is made. Raises `UsageError`.
     """
     facts = np.zeros((len(paths), 4), np.int64)  # height and width, 0 where unknown; the mark
     for place, path in enumerate(paths):
@@ -135,6 +140,15 @@ def sides_of(paths: Sequence[str], index: Path | None = None) -> Int64Array:
         np.savez(content, paths=np.frombuffer(_joined(paths), np.uint8), facts=facts)
         write_file(index, content.getbuffer())
     return facts[:, :2].copy()
+
+
+def names_and_sizes(paths: Sequence[str]) -> str:
+    """Return a sha256 of names and sizes in bytes of photographs: moved folders have the same."""
+    digest = hashlib.sha256()
+    for path in paths:
+        name = os.fsencode(PurePath(path).name)
+        digest.update(name + f"\0{_mark(path)[0]}\0".encode())
+    return digest.hexdigest()
 
 
 def _fill(facts: Int64Array, paths: Sequence[str], index: Path) -> None:

@@ -4,7 +4,8 @@ Photographs that fit into the memory allowed are decoded once, into a tensor tha
 others when a crop needs them, and those used last are kept. Both give the same crops.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -26,7 +27,8 @@ from baselines.neural.training.photograph_files import (
     sides_of,
 )
 from benchmark.codec import Int64Array, Pixels
-from benchmark.errors import UsageError
+from benchmark.errors import DamagedResults, UsageError
+from benchmark.system.text import listed
 
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
 STEPS_AHEAD = 4
@@ -35,7 +37,10 @@ SIDE_PX = 768  # larger ones are cut to their centres: a validation takes second
 
 
 class Photographs:
-    """Photographs by number, decoded from `pixels` in memory or from their files."""
+    """Photographs by number, decoded from `pixels` in memory or from their files.
+
+    In place of one that cannot be read is the next one that can, in memory and from files alike.
+    """
 
     def __init__(
         self,
@@ -44,12 +49,15 @@ class Photographs:
         pixels: Tensor | None = None,
         most_kept: int = 0,
     ) -> None:
-        """sides: height and width, (n, 2). pixels: uint8 (total, 3), None to decode on demand.
+        """sides: height and width, (n, 2), 0 where unreadable. pixels: uint8 (total, 3), or None.
 
         most_kept: number of those decoded last that each process keeps.
         """
         self.paths, self.sides, self.pixels, self.most_kept = paths, sides, pixels, most_kept
         self._ends = np.cumsum(sides.prod(1))
+        readable = np.flatnonzero(sides[:, 0])
+        # Of each, itself or the next that is readable
+        self.instead = readable[np.searchsorted(readable, np.arange(len(sides))) % len(readable)]
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -59,6 +67,16 @@ class Photographs:
 
         scale: 2, 4 or 8 for about 1 / `scale` of its sides, if its file allows that.
         """
+        for place in range(index, index + len(self)):
+            try:
+                return self._decoded(int(self.instead[place % len(self)]), scale)
+            except UsageError as error:
+                unreadable = error
+                sentence = f"{str(error).rstrip('.')}; the next one is taken"
+                warnings.warn(DamagedResults(sentence), stacklevel=2)
+        raise unreadable
+
+    def _decoded(self, index: int, scale: int) -> Pixels:
         if scale > 1 and self.paths:
             return read_photograph(self.paths[index], scale)
         if self.pixels is None:
@@ -81,17 +99,39 @@ def open_photographs(
 ) -> Photographs:
     """Index photographs by their paths, and decode them if they fit.
 
-    memory_bytes: of decoded pixels, shared by as many `processes`. index: see `sides_of`. Raises
-    `UsageError`.
+    memory_bytes: of decoded pixels, shared by as many `processes`. index: see `sides_of`. Those
+    that cannot be read are told in a warning. Raises `UsageError` where none can.
     """
     sides = sides_of(paths, index)
-    pixels = int(sides.prod(1).sum())
+    pixels, kept, joined = int(sides.prod(1).sum()), 0, None
     if 3 * pixels > memory_bytes:
         kept = memory_bytes // processes // (3 * int(sides.prod(1).max()))
-        return Photographs(paths, sides, most_kept=kept)
-    return Photographs(
-        paths, sides, _joined(read_each(read_photograph, paths, MOST_READERS), pixels)
-    )
+    else:
+        joined = _joined(_readable(paths, sides), pixels)
+    lost = [paths[place] for place in np.flatnonzero(sides[:, 0] == 0)]
+    if len(lost) == len(paths):
+        raise UsageError(f"{lost[0]} cannot be read as a photograph, nor can any other of --data")
+    if lost:
+        what = f"{len(lost)} of {len(paths)} photographs cannot be read and are left out"
+        warnings.warn(DamagedResults(f"{what}: {listed(lost)}"), stacklevel=2)
+    return Photographs(paths, sides, joined, kept)
+
+
+def _readable(paths: Sequence[str], sides: Int64Array) -> Iterator[Pixels]:
+    """Yield the pictures that can be read, in order; set the sides of others to 0."""
+    for place, picture in enumerate(read_each(picture_or_none, paths, MOST_READERS)):
+        if picture is None:
+            sides[place] = 0
+        else:
+            yield picture
+
+
+def picture_or_none(path: str) -> Pixels | None:
+    """Return a photograph's pixels; None where it cannot be read."""
+    try:
+        return read_photograph(path)
+    except UsageError:
+        return None
 
 
 def pack(pictures: Sequence[Pixels]) -> Photographs:
@@ -157,7 +197,8 @@ class Drawing(NamedTuple):
     def choice(self, number: int) -> Choice:
         """Return what is random in the crop of a number in the run."""
         epoch, turn = divmod(number, len(self.photographs))
-        index = int(_order(self.seed, epoch, len(self.photographs))[turn])
+        order = _order(self.seed, epoch, len(self.photographs))
+        index = int(self.photographs.instead[order[turn]])
         random = np.random.default_rng([self.seed, 1, number])
         top, left = random.random(2)
         mirrored = random.random() < 0.5
@@ -282,10 +323,11 @@ def held_out(paths: Sequence[str]) -> frozenset[str]:
 
 
 def validation_pictures(paths: Sequence[str]) -> list[Pixels]:
-    """Return photographs, sorted by path, cut to 768 px a side about their centres, uint8."""
+    """Return photographs that can be read, by path, cut to 768 px about their centres, uint8."""
     pictures = []
-    for path in sorted(paths):
-        pixels = read_photograph(path)
+    for pixels in map(picture_or_none, sorted(paths)):
+        if pixels is None:
+            continue
         top, left = (max(0, (side - SIDE_PX) // 2) for side in pixels.shape[:2])
         pictures.append(pixels[top : top + SIDE_PX, left : left + SIDE_PX])
     return pictures

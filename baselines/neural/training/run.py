@@ -15,7 +15,7 @@ from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.inference import BLOCK
 from baselines.neural.network import Network
 from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
-from baselines.neural.training.photograph_files import photograph_paths
+from baselines.neural.training.photograph_files import names_and_sizes, photograph_paths
 from baselines.neural.training.photographs import MEMORY_BYTES, open_photographs
 from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.workers import Launch, in_processes, launched
@@ -81,13 +81,23 @@ class RunRecord:
     subject: Subject
     recipe: Recipe
     photographs: int
+    names_and_sizes: str = ""  # sha256 of the photographs' names and sizes; empty in older records
+
+    def has_photographs_of(self, later: "RunRecord") -> bool:
+        """Return whether both have the same photographs, as far as it is known."""
+        known = self.names_and_sizes in ("", later.names_and_sizes)
+        return known and self.photographs == later.photographs
 
     def covers(self, later: "RunRecord") -> bool:
-        """Return whether `later` is this run, but for added stages, precision, parts of a batch."""
+        """Return whether `later` is this run, but for added stages, precision, parts of a batch.
+
+        Its photographs may be others.
+        """
         own = self.recipe
         stages = later.recipe.stages[: len(own.stages)]
         manner = {name: getattr(own, name) for name in ("autocast", "tf32", "accumulate")}
-        return self == replace(later, recipe=replace(later.recipe, stages=stages, **manner))
+        recipe = replace(later.recipe, stages=stages, **manner)
+        return (self.subject, own) == (later.subject, recipe)
 
 
 def train(
@@ -97,10 +107,12 @@ def train(
     run: Path,
     conditions: Conditions,
     held_out: Container[str] = (),
+    photographs_changed: bool = False,
 ) -> None:
     """Begin the run in the folder `run`, or resume it. Under torchrun, every process calls this.
 
-    held_out: paths in `data` that are not trained on. Raises `UsageError` for a run of something
+    held_out: paths in `data` that are not trained on. photographs_changed: go on with others than
+    those that the run was begun with. Raises `UsageError` for a run of something
     else, folders without photographs and an operation without a deterministic kernel, `Unavailable`
     for a missing device.
     """
@@ -117,7 +129,8 @@ def train(
     if launch is not None:  # every process holds photographs of its own
         memory, count = MEMORY_BYTES // launch.local_count, 1
     paths = [path for path in photograph_paths(data) if path not in held_out]
-    _begin(run, RunRecord(subject, recipe, len(paths)), launch is None or launch.rank == 0)
+    record = RunRecord(subject, recipe, len(paths), names_and_sizes(paths))
+    _begin(run, record, launch is None or launch.rank == 0, photographs_changed)
     photographs = open_photographs(paths, memory, count, run / INDEX)
     architecture, config = subject.load(recipe.sizes)
     request = TrainingRequest(
@@ -170,13 +183,22 @@ def _record(content: bytes) -> RunRecord:
     fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
-    return RunRecord(subject, recipe, int(stored["photographs"]))
+    known = str(stored.get("names_and_sizes", ""))
+    return RunRecord(subject, recipe, int(stored["photographs"]), known)
 
 
-def _begin(run: Path, record: RunRecord, leads: bool) -> None:
+def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool) -> None:
     """Write the record, unless the folder has another run; stages may be added to its own."""
     content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    if (run / RECORD).exists() and not read_record(run).covers(_record(content)):
-        raise UsageError(f"{run} is a run of another model, recipe or set of photographs.")
+    if (run / RECORD).exists():
+        begun, later = read_record(run), _record(content)
+        if not begun.covers(later):
+            raise UsageError(f"{run} is a run of another model or recipe.")
+        if not begun.has_photographs_of(later) and not photographs_changed:
+            raise UsageError(
+                f"{run} was begun with {begun.photographs} photographs, and --data has "
+                f"{later.photographs} of other names or sizes: give those again, or "
+                "--photographs-changed to go on with these"
+            )
     if leads:
         write_file(run / RECORD, content, durable=True)

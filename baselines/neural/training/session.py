@@ -17,7 +17,7 @@ from baselines.neural.training.curves import write_curves
 from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from baselines.neural.training.run import Subject, read_record, train
 from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, restoring, step_of
 from baselines.neural.training.workers import Launch
 from benchmark.errors import BenchError, UsageError
@@ -45,6 +45,7 @@ class TrainingSession(Conditions):
     data_name: str
     command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
+    photographs_changed: bool = False  # since the run was begun
     half: bool = False  # round weights to float16 when they become a checkpoint
     quantised: bool = False  # write the weights that tolerate it as integers of few bits
 
@@ -83,7 +84,7 @@ def is_complete(run: TrainingRun) -> bool:
         card = msgspec.json.decode(run.target.with_suffix(".json").read_bytes())
         begun = read_record(run.folder)
         recipe = replace(run.recipe, processes=begun.recipe.processes)  # as the device has it
-        same = begun == RunRecord(run.subject, recipe, begun.photographs)
+        same = begun == replace(begun, subject=run.subject, recipe=recipe)
         earlier = 0 if run.subject.start is None else run.subject.start.steps
         return bool(same and card["steps"] == earlier + run.recipe.steps and run.target.exists())
     except (OSError, ValueError, KeyError, TypeError, BenchError):
@@ -106,7 +107,8 @@ def resume(
             try:
                 with progress:
                     network = run.subject, run.recipe
-                    train(*network, session.data, run.folder, session, session.held_out)
+                    photographs = session.held_out, session.photographs_changed
+                    train(*network, session.data, run.folder, session, *photographs)
             except KeyboardInterrupt:
                 return Ended.INTERRUPTED  # before the first step: nothing has changed
             except Exception:

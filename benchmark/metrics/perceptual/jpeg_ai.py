@@ -126,7 +126,7 @@ class IWSSIM(OfTensors):
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
         """Return IW-SSIM, which rounding may raise above 1; `NotMeasurable` of repeated rows."""
-        from torch.linalg import LinAlgError
+        from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
         try:
             return super().measure(decoded, source).clamp(max=1)

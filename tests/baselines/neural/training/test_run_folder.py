@@ -1,6 +1,8 @@
 """The folder of a training run: which runs it takes up, which it refuses, and the command."""
 
 import json
+import os
+import shutil
 import sys
 
 import pytest
@@ -16,7 +18,7 @@ from baselines.neural.training.run_folder import (
     load_state,
     save_state,
 )
-from benchmark.errors import BenchError, UsageError
+from benchmark.errors import BenchError, DamagedResults, UsageError
 from support.training.fixtures import (
     CPU,
     STAGE,
@@ -32,17 +34,44 @@ def test_a_run_of_something_else_in_the_same_folder_is_refused(tmp_path, data):
     recipe = recipe_of({"steps": 1})
     train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    few = write_photographs(tmp_path.with_name("few"), 4)
     others = [
         (Subject(), recipe_of({"steps": 2}), [data]),
         (Subject(), recipe_of({"steps": 1}, seed=2), [data]),
         (Subject("compressai", {"model": "mbt2018-mean"}), recipe, [data]),
-        (Subject(), recipe, [few]),
     ]
     for subject, other, folders in others:
-        with pytest.raises(UsageError, match="is a run of another model, recipe or set"):
+        with pytest.raises(UsageError, match="is a run of another model or recipe"):
             train(subject, other, folders, tmp_path, Conditions(device="cpu"))
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, data):
+    run, recipe = tmp_path / "run", recipe_of({"steps": 2})
+
+    def call(folder, **more):
+        train(Subject(), recipe, [folder], run, Conditions(device="cpu", deadline=0.0), **more)
+
+    call(data)
+    moved = tmp_path / "moved" / "photos"
+    shutil.copytree(data, moved)
+    call(moved)
+    few = write_photographs(tmp_path / "few", 4)
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "0.png").rename(other / "0a.png")
+    cut = tmp_path / "cut"
+    shutil.copytree(data, cut)
+    os.truncate(cut / "3.png", 200)
+    for folder, count in ((few, 4), (other, 5), (cut, 5)):
+        why = f"was begun with 5 photographs, and --data has {count} of other names or sizes"
+        with pytest.raises(UsageError, match=why):
+            call(folder)
+    with pytest.warns(DamagedResults, match=r"1 of 5 photographs .*3\.png"):
+        call(cut, photographs_changed=True)
+    with pytest.warns(DamagedResults):
+        call(cut)
+    with pytest.raises(UsageError, match="--photographs-changed"):
+        call(data)
 
 
 def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
@@ -52,7 +81,7 @@ def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
     train(Subject(), grown, [data], tmp_path / "whole", Conditions(device="cpu"))
     states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
     assert not differing(*states)
-    with pytest.raises(UsageError, match="another model, recipe"):
+    with pytest.raises(UsageError, match="another model or recipe"):
         train(Subject(), recipe_of({}), [data], tmp_path / "grown", Conditions(device="cpu"))
 
 
@@ -62,6 +91,7 @@ def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
     path = tmp_path / "recipe.json"
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
+    del record["names_and_sizes"]
     path.write_text(json.dumps(record))
     train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
     assert load_state(tmp_path, CPU)["step"] == 2

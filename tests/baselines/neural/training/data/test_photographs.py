@@ -86,13 +86,70 @@ def test_a_process_of_two_keeps_half_those_that_were_used_last(many, reads):
     assert torch.equal(draw_crops(other, 24, [5], 1), draw_crops(streamed, 24, [5], 1))
 
 
-def test_a_photograph_that_is_damaged_is_named_when_a_crop_needs_it(many, tmp_path):
+@pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
+def test_a_photograph_that_is_damaged_is_named_where_there_is_no_other(many, tmp_path):
     content = (many / "000.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     streamed = load_photographs([tmp_path], 0)
     stream = CropStream(Drawing(streamed, 24, 1), lambda step: [step], 3, CPU)
     with pytest.raises(UsageError, match=r"cut\.png cannot be read as a photograph"):
         stream.take(0)
+
+
+@pytest.fixture
+def damaged(many, tmp_path):
+    """The first six of `many`: one cut, one empty, one that is no picture."""
+    for number in range(6):
+        content = (many / f"00{number}.png").read_bytes()
+        content = {1: content[: len(content) // 2], 2: b"", 5: b"hello"}.get(number, content)
+        (tmp_path / f"00{number}.png").write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
+def test_in_place_of_what_cannot_be_read_is_the_next_photograph_in_memory_or_not(damaged):
+    whole, streamed = load_photographs([damaged]), load_photographs([damaged], 0)
+    for each in (whole, streamed):
+        taken = [each.decoded(number) for number in range(6)]
+        expected = [noise(SIDE_PX, SIDE_PX, number) for number in (0, 3, 3, 3, 4, 0)]
+        assert all(map(np.array_equal, taken, expected))
+    crops = [draw_crops(each, 24, range(12), seed=3) for each in (whole, streamed)]
+    assert torch.equal(*crops)
+    chosen = Drawing(whole, 24, 3)
+    assert {chosen.choice(number).photograph for number in range(60)} == {0, 3, 4}
+    assert len(validation_pictures(photograph_paths([damaged]))) == 3
+
+
+def test_photographs_that_cannot_be_read_are_counted_and_named(damaged, recwarn):
+    load_photographs([damaged])
+    (told,) = [str(each.message) for each in recwarn]
+    assert told.startswith("3 of 6 photographs cannot be read and are left out: ")
+    assert told.count("00") == 3
+    recwarn.clear()
+    streamed = load_photographs([damaged], 0)
+    assert str(recwarn.pop().message).startswith("2 of 6 photographs"), "by their headers"
+    streamed.decoded(1)
+    assert "001.png cannot be read as a photograph" in str(recwarn.pop().message)
+
+
+def test_a_bad_picture_in_an_archive_is_named(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        member = tarfile.TarInfo("deep/bad.png")
+        member.size = 5
+        archive.addfile(member, io.BytesIO(b"hello"))
+    (path,) = photograph_paths([tmp_path / "a.tar"])
+    with pytest.raises(UsageError, match=r"deep/bad\.png cannot be .*: its format is unknown\.$"):
+        read_photograph(path)
+
+
+def test_an_archive_is_a_place_of_photographs(many, tmp_path):
+    with tarfile.open(tmp_path / "good.tar", "w") as archive:
+        archive.add(many, "many")
+    session = open_session("", [str(tmp_path / "good.tar")], None, "cpu", 1)
+    assert len(photograph_paths(session.data)) == MANY
+    for place in ("none.tar", "good.txt"):
+        with pytest.raises(UsageError, match="no such folder, tar archive or dataset"):
+            open_session("", [str(tmp_path / place)], None, "cpu", 1)
 
 
 def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():

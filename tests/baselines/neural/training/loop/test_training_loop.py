@@ -14,7 +14,13 @@ from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import LARGEST_GAP, Conditions, run_request
 from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import Journal, StateWriter, load_state, save_state
+from baselines.neural.training.run_folder import (
+    Journal,
+    StateWriter,
+    load_state,
+    save_state,
+    step_of,
+)
 from baselines.neural.training.workers import Workers
 from benchmark.errors import BenchError
 from support.training.fixtures import (
@@ -116,6 +122,22 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
     assert not differing(state, load_state(whole, CPU))
     run_request(Workers(), request_for(parts, recipe, least_network))
     assert not differing(state, load_state(parts, CPU)), "nothing was left to do"
+
+
+def test_a_run_stopped_after_every_step_has_the_journal_of_an_unbroken_one(tmp_path):
+    stages = ({"steps": 5}, {**REALISM, "steps": 4})
+    recipe = recipe_of(*stages, report_every_steps=3)
+    run_request(Workers(), request_for(tmp_path / "whole", recipe, least_network))
+    for _ in range(9):
+        run_request(Workers(), request_for(tmp_path / "parts", recipe, least_network, deadline=0.0))
+    whole, parts = (
+        Journal(tmp_path / run / "journal.jsonl").entries() for run in ("whole", "parts")
+    )
+    speeds = {"steps_per_second", "crops_per_second"}
+    without = [{name: of[name] for name in of.keys() - speeds} for of in whole]
+    assert [step_of(entry) for entry in whole] == [(0, 3), (0, 5), (1, 3), (1, 4)]
+    for entry in without:
+        assert entry in [{name: of[name] for name in of.keys() - speeds} for of in parts]
 
 
 @pytest.mark.parametrize("initialise", ["random", "pca"])
