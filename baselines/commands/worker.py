@@ -25,22 +25,24 @@ if TYPE_CHECKING:
 
 HELPER = "rdrbench_worker.py"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
-File = Annotated[Path, typer.Argument(help="Contender file: contenders/hpcm.toml.")]
+File = Annotated[Path, typer.Argument(help="Contender file: results/contenders/hpcm.toml.")]
 
 worker = Verbs("""Measure a codec in an environment of its own: begin, set up, check.
 
 Examples:
   bench worker new hpcm
-  bench worker setup contenders/hpcm.toml
-  bench worker check contenders/hpcm.toml
-  bench run --codecs worker:contenders/hpcm.toml,ours --dataset kodak
+  bench worker setup results/contenders/hpcm.toml
+  bench worker check results/contenders/hpcm.toml
+  bench run --codecs worker:results/contenders/hpcm.toml,ours --dataset kodak
 """)
 
 
 @worker.verb("new")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the codec: hpcm.")],
-    out: Annotated[Path, opt(TARGET, "Folder for the contender file.")] = Path("contenders"),
+    out: Annotated[Path, opt(TARGET, "Folder for the contender file.")] = Path(
+        "results/contenders"
+    ),
     code: Annotated[
         Path | None, opt(TARGET, "Folder for the script, of the authors; default: OUT/NAME.")
     ] = None,
@@ -82,7 +84,7 @@ def setup(file: File) -> None:
     """Clone the repository, make the environment, download and verify the weights: what is absent.
 
     Examples:
-      bench worker setup contenders/hpcm.toml
+      bench worker setup results/contenders/hpcm.toml
     """
     from baselines.worker.contender import read_contender
     from benchmark.commands.fetch import download_weights
@@ -111,7 +113,7 @@ def check(file: File) -> None:
     """Code three pictures of odd sizes at each setting, and decode each from its bytes, twice.
 
     Examples:
-      bench worker check contenders/hpcm.toml
+      bench worker check results/contenders/hpcm.toml
     """
     from baselines.worker.codec import Worker
 

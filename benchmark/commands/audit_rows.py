@@ -30,9 +30,13 @@ def audit_rows(
     codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",
     out: Annotated[
-        Path,
-        opt(TARGET, "Folder of the new rows; the same command resumes there.", refuses="folder"),
-    ] = Path("again"),
+        Path | None,
+        opt(
+            TARGET,
+            "Folder of the new rows, in which the same command resumes; default: RESULTS/again.",
+            refuses="folder",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure the newest rows of each codec again on this machine; compare them one by one.
@@ -74,7 +78,7 @@ def audit_rows(
                 dataset=name if dataset == "all" else dataset,
                 metrics=names,
                 skip_missing=True,
-                results=out,
+                results=out or results / "again",
             )
             outcome = run_with_progress(again, quiet=as_json)
             compared += stored_results.compare_rows(rows, outcome.rows, names)

@@ -38,8 +38,13 @@ def review(
     ],
     codecs: RunnableCodecs = "all",
     out: Annotated[
-        Path, opt(TARGET, "Folder of review.html, review.md, review.json.", refuses="folder")
-    ] = Path("review"),
+        Path | None,
+        opt(
+            TARGET,
+            "Folder of review.html, review.md, review.json; default: RESULTS/review.",
+            refuses="folder",
+        ),
+    ] = None,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -52,7 +57,7 @@ def review(
 
     Examples:
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
-      bench review mine.tar --metrics psnr,ms_ssim --year 2025 --out review
+      bench review mine.tar --metrics psnr,ms_ssim --year 2025
     """
     from benchmark.review.review import for_machines, html_text, markdown_review
     from benchmark.review.review import review as review_supplement
@@ -65,17 +70,19 @@ def review(
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        place = Path(folder), asked, request, results, NamedCodecs(codecs)
-        done = review_supplement(path, *place, progress)
+        done = review_supplement(
+            path, Path(folder), asked, request, results, NamedCodecs(codecs), progress
+        )
     facts = for_machines(done)
     files = {"review.html": html_text(done), "review.md": markdown_review(done)}
-    write_files(out, files | {"review.json": json.dumps(facts, indent=1) + "\n"}, what="review")
+    place = out or results / "review"
+    write_files(place, files | {"review.json": json.dumps(facts, indent=1) + "\n"}, what="review")
     if as_json:
         output.print_json(facts)
     else:
         for answer in done.answers:
             print(f"{answer.verdict:<8} {one_line(f'{answer.question} {answer.sentence}')}")
-        print(f"{out / 'review.html'}, review.md and review.json have the rows behind each")
+        print(f"{place / 'review.html'}, review.md and review.json have the rows behind each")
     raise typer.Exit(1 if done.wrong else 0)
 
 
@@ -96,7 +103,7 @@ def site(
     cannot be read.
 
     Examples:
-      bench site results --submissions submissions --out site
+      bench site results --submissions submissions
       bench site results --submissions submissions --audits audits --anchor vtm
     """
     from benchmark.review.site import build_site
@@ -137,5 +144,7 @@ def site(
             state = "audited " if record["audited"] else "declared"
             why = f": {record['reason']}" if record["reason"] else ""
             print(f"{state} {record['submission']} {record['system']}{why}")
-        print(f"{asked.out / 'index.html'}: {counted(len(boards), 'dataset')}")
+        print(
+            f"{(asked.out or results / 'site') / 'index.html'}: {counted(len(boards), 'dataset')}"
+        )
     raise typer.Exit(0 if all(record["audited"] for record in records) else 1)

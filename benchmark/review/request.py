@@ -48,4 +48,6 @@ class SiteRequest:
     anchor: str = option("", COMPARED, ANCHOR)
     publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
     page_images: str = option("14MB", DRAWING, PAGE_IMAGES)
-    out: Path = option(Path("site"), TARGET, "Folder of the site.", refuses="folder")
+    out: Path | None = option(
+        None, TARGET, "Folder of the site; default: RESULTS/site.", refuses="folder"
+    )

@@ -72,6 +72,7 @@ def build_site(
     if asked.submissions is not None and not asked.submissions.is_dir():
         raise UsageError(f"{asked.submissions} is no folder: name that of the submissions")
     place = asked.submissions, asked.audits, request, codecs
+    out = asked.out or results / "site"
     known = list(submissions(*place, progress))
     boards = []
     with TemporaryDirectory(prefix="rdrbench-") as name:
@@ -95,7 +96,7 @@ def build_site(
                 (report,) = write_reports(
                     ReportRequest(
                         audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
-                        out=asked.out / dataset, page=True, data_dir=request.data_dir,
+                        out=out / dataset, page=True, data_dir=request.data_dir,
                     )
                 )  # fmt: skip
                 decoding = partial(progress, "decoding for the page")
@@ -118,7 +119,7 @@ def build_site(
         "citations.bib": "\n\n".join(bibtex for bibtex, _ in cited) + "\n",
         "citations.json": json.dumps([datacite for _, datacite in cited], indent=1) + "\n",
     }
-    write_files(asked.out, files, what="site")
+    write_files(out, files, what="site")
     return boards, known
 
 

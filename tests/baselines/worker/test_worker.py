@@ -502,14 +502,14 @@ def test_the_example_is_measured_beside_jpeg_from_an_environment_with_another_nu
 ):
     monkeypatch.chdir(tmp_path)
     assert bench("worker", "new", "Toy-1").returncode == 0
-    file = Path("contenders/Toy_1.toml")
+    file = Path("results/contenders/Toy_1.toml")
     text = file.read_text().replace('"python3"', '".venv/bin/python"')
     file.write_text(text.replace("gpu = false", 'gpu = false\npackages = ["numpy==2.2.6"]'))
     made = bench("worker", "setup", file)
     if made.returncode and not _package_index():
         pytest.skip("needs a package index for a second numpy")
     assert made.returncode == 0, made.stderr
-    script = Path("contenders/Toy_1/Toy_1_worker.py")
+    script = Path("results/contenders/Toy_1/Toy_1_worker.py")
     script.write_text(
         script.read_text()
         .replace("return Pixels(height, width, ", "return Pixels.from_numpy(numpy.frombuffer(")
