@@ -110,6 +110,7 @@ METRICS = {
     "maniqa": Metric("maniqa", "MANIQA", "maniqa/pyiqa-0.1.16-koniq-a207f8ab",
         "benchmark.metrics.no_reference.learned:MANIQA"),
 }  # fmt: skip
+UNSTATED = "unstated"  # protocol of values in a user's own file, who vouches for them
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {

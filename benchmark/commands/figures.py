@@ -164,7 +164,7 @@ def new(
     result = evidence(FigureRequest(results=results, dataset=dataset), "rd")
     kept = choose(result.panels, result.anchor).kept.values()
     codecs = {c.system.label: c.system.name for c in kept if c.measured}
-    write_files(path.parent, {path.name: example(codecs, result.stored.name)}, what="file")
+    write_files(path.parent, {path.name: example(codecs, result.name)}, what="file")
     print(path)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.curves import Curve, Excluded, curve_of, curves, excluded
 from benchmark.compare.interval import Interval, point_interval
 from benchmark.metrics.measure import Measure
+from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import System, short_names
 
@@ -46,12 +47,19 @@ class SystemCurve(NamedTuple):
         return self.edition is not None
 
     @property
+    def origin(self) -> str:
+        """Source of its points: "here", "published", or a "file" of the user's own."""
+        if self.measured:
+            return "here"
+        return "file" if self.protocols == (UNSTATED,) else "published"
+
+    @property
     def name(self) -> str:
         """Name in legends, without caveats."""
         if self.build:
             return f"{self.system.name} ({self.build})"
         beside_own = self.system.keeps_published and not self.measured
-        return f"{self.system.name} (published)" if beside_own else self.system.name
+        return f"{self.system.name} ({self.origin})" if beside_own else self.system.name
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -115,6 +123,12 @@ class Panel(NamedTuple):
         return next((curve for curve in curves if curve.system.label == label), None)
 
     @property
+    def mixed(self) -> bool:
+        """True if some curve is by a rule that the metric's own does not meet."""
+        rules = list(self.names_by_protocol)
+        return any(rule not in (*self.measure.meets, UNSTATED) for rule in rules[1:])
+
+    @property
     def names_by_protocol(self) -> dict[str, list[str]]:
         """Names of the curves by protocol id, the panel's own protocol first.
 
@@ -156,6 +170,7 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
             "system": curve.system.name,
             "group": curve.system.group,
             "measured": curve.measured,
+            "from": curve.origin,
             "sampled": curve.sampled,
             "drawn": panel.measure.plotted(point.value),
             **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},

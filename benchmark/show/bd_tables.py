@@ -254,7 +254,7 @@ def _off_front(comparison: Comparison, separator: str) -> str:
 def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
-    anchor: label that they are against.
+    anchor: label that they are against; without its curve there are none.
     """
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
@@ -265,12 +265,12 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         bpp = [point.bpp for curve in known for point in curve.points]
         row: dict[str, Any] = {
             "system": known[0].system.name,
-            "from": "here" if known[0].measured else "published",
+            "from": known[0].origin,
             "points": max(len(curve.points) for curve in known),
             "bpp": _range(min(bpp), max(bpp), ".3f"),
         }
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
-            if other is None or curve is None or curve.name == other.name:
+            if other is None or curve is None:
                 continue
             delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
             row[panel.measure.column] = delta
@@ -287,7 +287,9 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     for panel in panels:
         name, column = f"BD-rate, {short_name(panel.measure)} (%)", panel.measure.column
         columns.append(Column(name, column, partial(delta_text, form="+.1f")))
-    against = next((curve.system.name for curve in anchors if curve), anchor)
+    against = next((curve.system.name for curve in anchors if curve), "")
+    if not against:
+        return Table.of(columns[:4], rows)
     notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     if decades:
@@ -296,7 +298,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         shares = [f"{system} ({', '.join(of)})" for system, of in grouped(doubtful).items()]
         words = counted_list(shares, most=LONGEST_LIST)
         notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
-    return Table.of(columns, rows, notes)
+    return Table.of(columns, rows, notes).filled(always=4)
 
 
 def _ends(interval: Interval | tuple[float, float] | None) -> str:

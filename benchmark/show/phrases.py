@@ -14,6 +14,7 @@ LOWER = "Arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
+OPEN = {"published": "published", "file": "from a file"}  # by the origin of a curve
 MIXED = "Protocols mixed: see the details."
 
 
@@ -96,10 +97,9 @@ def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
 
 
 def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
-    """Return the line inside a figure: published points, mixed protocols, caveats."""
-    parts = []
-    if any(not curve.measured for curve in curves):
-        parts.append("Open markers: published.")
+    """Return the line inside a figure: points of others, mixed protocols, caveats."""
+    origins = dict.fromkeys(curve.origin for curve in curves if not curve.measured)
+    parts = [f"Open markers: {' or '.join(OPEN[origin] for origin in origins)}."] if origins else []
     if mixed:
         parts.append(MIXED)
     return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
@@ -107,7 +107,7 @@ def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
 
 def panels_note(panels: Sequence[Panel]) -> str:
     """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
-    mixed = any(len(panel.names_by_protocol) > 1 for panel in panels)
+    mixed = any(panel.mixed for panel in panels)
     return curves_note([curve for panel in panels for curve in panel.curves], mixed)
 
 

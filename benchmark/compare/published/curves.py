@@ -6,16 +6,11 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
-from benchmark.compare.published.points import (
-    ANY_DATASET,
-    UNSTATED,
-    PublishedPoint,
-    curve_name,
-    slug,
-)
+from benchmark.compare.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
+from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS, System, default_anchors
 
@@ -84,45 +79,59 @@ class Overlay(NamedTuple):
     refused: tuple[SystemCurve, ...]  # of another protocol
 
 
-def overlay(curves: Sequence[SystemCurve], protocol: str, mix: bool = False) -> Overlay:
-    """Separate curves under the protocol of the measured rows from those of other protocols.
+def overlay(
+    curves: Sequence[SystemCurve], measure: Measure, protocol: str = "", mix: bool = False
+) -> Overlay:
+    """Separate curves that may be beside the measured rows from those of other protocols.
 
-    Those of a user's own file, whose protocol is not stated, are beside any. With `mix` all are
-    compatible.
+    protocol: of the rows; empty: there are none, and the first curve's counts. Protocols that
+    `measure.meets` names fit, but beside rows only those of a distortion: of LPIPS and FID another
+    back end decides. Those of a user's own file, whose protocol is not stated, are beside any. With
+    `mix` all are compatible.
     """
-    fits = [curve for curve in curves if mix or curve.protocols[0] in (protocol, UNSTATED)]
+    first = [curve.protocols[0] for curve in curves[:1]]
+    rules = {UNSTATED, *([protocol] if protocol else first)}
+    if not protocol or measure.kind == "distortion":
+        rules |= {*measure.meets}
+    fits = [curve for curve in curves if mix or curve.protocols[0] in rules]
     return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
 
 
 def overlays(
     points: Sequence[PublishedPoint],
-    summary: Summary,
+    summary: Summary | None,
     measures: Sequence[Measure],
     dataset: str,
     mix: bool,
 ) -> dict[str, Overlay]:
     """Return the overlay of every measure that has values, by column.
 
+    summary: of the measured rows; None where there are none.
+
     Raises `UsageError` for means over other images, and where a system can be plotted under no
     metric but by mixing protocols, which was not asked for.
     """
     result = {
         measure.column: overlay(
-            published_curves(points, dataset, measure), summary.protocols[measure.column], mix
+            published_curves(points, dataset, measure),
+            measure,
+            summary.protocols[measure.column] if summary else "",
+            mix,
         )
         for measure in measures
-        if summary.values_of(measure.column)
+        if summary is None or summary.values_of(measure.column)
     }
-    if any(curves for of_column in result.values() for curves in of_column):
+    if summary and any(curves for of_column in result.values() for curves in of_column):
         check_same_images(dataset, summary.images, summary.average)
     methods = {curve.method for of_column in result.values() for curve in of_column.compatible}
     for column, of_column in result.items():
         for curve in of_column.refused:
             if curve.method not in methods:
+                others = summary.protocols[column] if summary else "another rule"
                 raise UsageError(
-                    f"{curve.name} cannot be beside these results: its {column} is by "
-                    f"{curve.protocols[0]}, theirs by {summary.protocols[column]}; "
-                    "--mix-protocols draws both, and the figure says so."
+                    f"{curve.name} cannot be beside the others: its {column} is by "
+                    f"{curve.protocols[0]}, theirs by {others}; --mix-protocols draws both, and "
+                    "the figure says so"
                 )
     return result
 
@@ -142,7 +151,7 @@ def left_out(
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
-        "that of the measured rows (--mix-protocols draws them)"
+        "that of the others (--mix-protocols draws them)"
         for (column, protocol), names in refused.items()
     ]
     if absent:

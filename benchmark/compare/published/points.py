@@ -16,6 +16,7 @@ import msgspec
 
 from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.registry import UNSTATED
 from benchmark.system.text import listed
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
@@ -31,7 +32,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
-ANY_DATASET, UNSTATED = "any", "unstated"  # of points in a user's own file, who vouches for them
+ANY_DATASET = "any"  # of points in a user's own file
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):

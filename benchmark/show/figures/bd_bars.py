@@ -96,7 +96,7 @@ def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[
         delta, interval = None, None
         if curve.measured and (known := compared.get(curve.system.label)):
             delta, interval = known.rate, known.rate_interval
-        elif not curve.measured and other is not None:
+        elif other is not None and curve is not other:
             delta = bd_rate(other.rates(measure), curve.rates(measure))
         if isinstance(delta, Delta):
             result[curve.name] = Bar(curve, delta.value, interval, delta.three_points)

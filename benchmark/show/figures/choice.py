@@ -154,7 +154,7 @@ def renamed(panels: Sequence[Panel]) -> list[Panel]:
         label = curve.system.label
         twice = not curve.measured and label in measured
         system = curve.system._replace(name=names.get(label, curve.system.name))
-        return curve._replace(system=system, build="published" if twice else curve.build)
+        return curve._replace(system=system, build=curve.origin if twice else curve.build)
 
     return [panel._replace(curves=tuple(map(called, panel.curves))) for panel in panels]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmark.compare.panel import Panel, SystemCurve, records
 from benchmark.metrics.measure import Measure
+from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, kind, trained_on
 from benchmark.show import phrases
@@ -238,17 +239,21 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     origins = phrases.grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
     yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
     if published:
-        sources = phrases.grouped(
-            (p.source + ORIGINS[p.how], c.system.name) for _, c, p in published
-        )
-        yield f"Published (open markers, broken lines): {phrases.by_name(sources)}."
+        for origin, words in (("published", "Published"), ("file", "From a file")):
+            sources = phrases.grouped(
+                (p.source + ORIGINS[p.how], c.system.name)
+                for _, c, p in published
+                if c.origin == origin
+            )
+            if sources:
+                yield f"{words} (open markers, broken lines): {phrases.by_name(sources)}."
     errors = phrases.grouped(
         (measure.label, f"{c.name} ± {p.value_error:g}")
         for measure, c, p in published
         if p.value_error
     )
     yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
-    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1"})
+    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
     if rules:
         yield f"Published rates are as their sources count them ({phrases.listed(rules)})."
     notes = phrases.grouped((p.note, c.name) for _, c, p in published if p.note)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
-from benchmark.compare.published.curves import check_same_images, overlay, published_curves
+from benchmark.compare.published.curves import check_same_images, published_curves
 from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -135,10 +135,10 @@ def _panels(request: PageRequest, report: Report, published_shown: bool) -> list
     for measure in report.measured:
         panel = measured_panel(summary, measure)
         rule = summary.protocols[measure.column]
-        of_papers = overlay(published_curves(points, name, measure), rule)
-        if published_shown:
-            of_papers = report.overlays.get(measure.column, of_papers)
-        panels.append(panel._replace(curves=(*panel.curves, *of_papers.compatible)))
+        curves = [c for c in published_curves(points, name, measure) if c.protocols[0] == rule]
+        if published_shown and measure.column in report.overlays:
+            curves = [*report.overlays[measure.column].compatible]
+        panels.append(panel._replace(curves=(*panel.curves, *curves)))
     return panels
 
 

@@ -12,20 +12,21 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.compare.panel import Panel, measured_panel
 from benchmark.compare.published.curves import overlays
-from benchmark.compare.published.points import PublishedPoint
+from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
-from benchmark.facts import facts_of
+from benchmark.facts import facts_of, reference_codecs
 from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
+from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
-from benchmark.rows.store import Store
+from benchmark.rows.store import Store, stores_below
 from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.rows.summary import TIMED, Edition, Summary
-from benchmark.rows.systems import short_names
+from benchmark.rows.systems import GROUPED_SYSTEMS, find_label, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
@@ -54,7 +55,8 @@ RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 class Evidence(NamedTuple):
     """Rows and points that a figure is made from."""
 
-    stored: DatasetResults
+    name: str  # of the dataset
+    stored: DatasetResults | None  # None: published points alone
     points: Sequence[PublishedPoint]
     panels: list[Panel]  # with every curve
     anchor: str  # label
@@ -62,9 +64,16 @@ class Evidence(NamedTuple):
     styles: Mapping[str, Style]
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> Summary | None:
         """Means of the rows."""
-        return self.stored.summary
+        return self.stored and self.stored.summary
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the measured codecs, then those of published curves."""
+        curves = (curve for panel in self.panels for curve in panel.published)
+        of_published = dict.fromkeys(curve.system.label for curve in curves)
+        return (*(self.summary.labels if self.summary else ()), *of_published)
 
 
 def draw(verb: str, request: FigureRequest) -> PaperFigure:
@@ -75,29 +84,71 @@ def draw(verb: str, request: FigureRequest) -> PaperFigure:
 def evidence(request: FigureRequest, verb: str) -> Evidence:
     """Return what is stored of the codecs asked for and the anchor, and published points."""
     names = metric_names(request.metrics or METRICS[verb])
-    stored = read_compared(
-        request.results, request.dataset, ",".join(request.codecs) or "all", names,
-        anchor=request.anchor, bundled=request.bundled, images=request.images,
-        allow_few=request.allow_few, verified_only=request.verified_only,
-        all_rows=request.all_rows, data_dir=request.data_dir,
-    )  # fmt: skip
-    dataset = stored.name
-    measures = [Measure.named(name) for name in names]
-    measures = [measure for measure in measures if stored.summary.values_of(measure.column)]
-    if not measures:
-        first = Measure.named(names[0])
-        why = remedies(names, stored.summary.why_without(first.column))
-        raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     points = chosen_points(request.results, ",".join(request.published))
-    over = overlays(points, stored.summary, measures, dataset, request.mix_protocols)
+    stored = None if _only_published(request, points) else _read(request, names, points)
+    dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
+    measures = [Measure.named(name) for name in names]
+    over = overlays(points, summary, measures, dataset, request.mix_protocols)
     panels = []
     for measure in measures:
-        panel = measured_panel(stored.summary, measure)
-        panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].compatible)))
-    labels = {curve.system.label for panel in panels for curve in panel.curves}
-    look().check(labels)
-    known = styles([*stored.summary.labels, *labels])
-    return Evidence(stored, points, panels, stored.anchor.label, profile(dataset).title, known)
+        panel = measured_panel(summary, measure)
+        compatible = over[measure.column].compatible if measure.column in over else ()
+        panel = panel._replace(curves=(*panel.curves, *compatible))
+        panels += [panel] if panel.curves or (summary and measure.column in over) else []
+    if not panels:
+        first = Measure.named(names[0])
+        if summary is None:
+            raise UsageError(
+                f"nothing published on {dataset} has {first.label}: name another metric"
+            )
+        why = remedies(names, summary.why_without(first.column))
+        raise UsageError(f"no row of {dataset} has {first.label}: {why}")
+    look().check({curve.system.label for panel in panels for curve in panel.curves})
+    result = Evidence(dataset, stored, points, panels, "", profile(dataset).title, {})
+    return result._replace(anchor=_anchor(result, request.anchor), styles=styles(result.labels))
+
+
+def _anchor(result: Evidence, asked: str) -> str:
+    """Return the label of the anchor of the rows, else that of a published curve.
+
+    asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
+    none.
+    """
+    measured = result.stored.anchor.label if result.stored else ""
+    if measured and not _are_of(asked, result.points):
+        return measured
+    system, _, variant = (asked or reference_codecs()[-1]).partition(":")
+    for curve in (curve for panel in result.panels for curve in panel.published):
+        name, of = curve.system.published[0]
+        if slug(name) == slug(system) and variant in ("", of):
+            return curve.system.label
+    return measured or (find_label(asked, result.labels) if asked else "")
+
+
+def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:
+    """Return whether some points are of a published system's name."""
+    system, _, variant = name.partition(":")
+    return any(p.slug == slug(system) and variant in ("", p.variant) for p in points)
+
+
+def _only_published(request: FigureRequest, points: Sequence[PublishedPoint]) -> bool:
+    """Return whether there are published points to draw, and no rows to draw them beside."""
+    if request.codecs or request.dataset in stores_below(request.results):
+        return False
+    known = {*DATASETS, *(point.dataset for point in points)}
+    return bool(points) and request.dataset in known
+
+
+def _read(
+    request: FigureRequest, names: Sequence[str], points: Sequence[PublishedPoint]
+) -> DatasetResults:
+    """Read the rows of the codecs that were named and of the anchor, if it is not published."""
+    return read_compared(
+        request.results, request.dataset, ",".join(request.codecs) or "all", names,
+        anchor="" if _are_of(request.anchor, points) else request.anchor,
+        bundled=request.bundled, images=request.images, allow_few=request.allow_few,
+        verified_only=request.verified_only, all_rows=request.all_rows, data_dir=request.data_dir,
+    )  # fmt: skip
 
 
 def _rd(request: FigureRequest) -> PaperFigure:
@@ -112,7 +163,7 @@ def _rd(request: FigureRequest) -> PaperFigure:
 
 def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
-    sentences = [*more, *gone_sentences(result.stored.gone)]
+    sentences = [*more, *(gone_sentences(result.stored.gone) if result.stored else ())]
     return PaperFigure(drawing, (*sentences,) if drawing else (absent, *sentences))
 
 
@@ -122,8 +173,8 @@ def _named(request: FigureRequest, result: Evidence) -> tuple[str, ...]:
 
 
 def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
-    if result.anchor not in result.summary.labels:
-        raise UsageError(f"the anchor {result.anchor} has no rows: --anchor takes another")
+    if result.summary is None or result.anchor not in result.summary.labels:
+        return []  # the anchor is a published curve, if any
     return [
         comparison
         for panel in result.panels
@@ -137,7 +188,8 @@ def _bd(request: FigureRequest) -> PaperFigure:
     choice = choose(result.panels, result.anchor, _named(request, result))
     shown = choice.of(result.panels), compared, result.styles, result.title, result.anchor
     drawing = draw_bd_bars(*shown, choice.absent)
-    return _made(result, drawing, "no bd: no codec has a BD-rate")
+    lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
+    return _made(result, drawing, f"no bd: {lack}")
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -145,6 +197,9 @@ def _complexity(request: FigureRequest) -> PaperFigure:
         if name not in COSTS:
             raise UnknownName("cost", name, COSTS)
     result = evidence(request, "complexity")
+    summary = result.summary
+    if summary is None:
+        raise UsageError(f"nothing is measured on {result.name}: `bench run` does")
     choice = choose(result.panels[:1], result.anchor, _named(request, result))
     panels = choice.of(result.panels[:1])
     measure = panels[0].measure
@@ -157,7 +212,7 @@ def _complexity(request: FigureRequest) -> PaperFigure:
         if curve.edition is None or not isinstance(delta, Delta):
             continue
         for cost in request.cost or COSTS:
-            if spent := cost_of(result.summary, curve.edition, cost):
+            if spent := cost_of(summary, curve.edition, cost):
                 points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
             else:
                 lacking.append((f"No {cost} known of", curve.name))
@@ -194,9 +249,12 @@ def _realism(request: FigureRequest) -> PaperFigure:
     result = evidence(request, "realism")
     if len(result.panels) != 2:
         raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")
+    of_dataset = profile(result.name).published_images or 0
+    images = result.summary.images if result.summary else of_dataset
+    known = styles(system.label for system in GROUPED_SYSTEMS) | {**result.styles}
     drawing, plots = realism_plots(
-        result.panels, result.summary, result.points, result.stored.name, request.rates or RATES,
-        result.styles, result.anchor, result.summary.images, request.codecs
+        result.panels, result.summary, result.points, result.name, request.rates or RATES,
+        known, result.anchor, images, request.codecs
     )  # fmt: skip
     absent = "no realism: no codec has points near these rates (--bpp)"
     return _made(result, drawing, absent, *(f"realism: {why}" for why in left_out(plots)))

@@ -230,7 +230,7 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     panels = {}
     for name, rule in rules.items():
         measure = Measure.named(name)
-        panels[measure.column] = overlay(published_curves(points, "kodak", measure), rule)
+        panels[measure.column] = overlay(published_curves(points, "kodak", measure), measure, rule)
     assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC"]
     assert panels["lpips_alex"].compatible == ()
     refused, absent = left_out(points, panels, "kodak")

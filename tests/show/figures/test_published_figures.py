@@ -91,17 +91,19 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
     assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
 
 
-def test_a_figure_of_mixed_protocols_says_so_itself_and_its_details_have_who_follows_which():
-    systems = ["crdr:beta=0", "hific:", "elic:mse"]
-    drawing = draw(systems, (PSNR, MS_SSIM), mix=True)
-    assert "Protocols mixed" in words_in(drawing.figure)
+def test_a_reported_psnr_is_beside_a_measured_one_and_the_details_have_who_follows_which():
+    drawing = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM))
+    assert "mixed" not in words_in(drawing.figure) + drawing.caption
     rules = {"psnr-rgb8/1": "JPEG, HiFiC", "psnr-rgb8-truncated/1": "CRDR beta=0",
              "psnr-rgb/reported": "ELIC (mse)", "ms-ssim-rgb/reported": "ELIC (mse)"}  # fmt: skip
     details = " ".join(drawing.details)
     assert all(f"{rule} {names}" in details for rule, names in rules.items())
-    alone = draw(systems, (PSNR, MS_SSIM))
-    assert "mixed" not in words_in(alone.figure) + alone.caption
-    assert list(lines_of(alone.figure.axes[0])) == ["HiFiC", "JPEG"]
+
+
+def test_a_figure_of_rules_that_do_not_meet_says_so_itself():
+    drawing = draw(["perco", "hific:"], (PSNR, MS_SSIM), mix=True)
+    assert "Protocols mixed" in words_in(drawing.figure)
+    assert list(lines_of(draw(["perco", "hific:"]).figure.axes[0])) == ["HiFiC", "JPEG"]
 
 
 def test_published_curves_stand_alone_where_nothing_is_measured():
@@ -146,11 +148,11 @@ def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_pat
 
 def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
     fill(tmp_path)
-    done = report(tmp_path, "--published", "crdr,hific")
+    done = report(tmp_path, "--published", "perco,hific")
     assert isinstance(done.exception, UsageError)
     assert "--mix-protocols draws both" in str(done.exception)
     assert not (tmp_path / "kodak" / "report").exists()
-    mixed = report(tmp_path, "--published", "crdr,hific", "--mix-protocols")
+    mixed = report(tmp_path, "--published", "perco,hific", "--mix-protocols")
     assert mixed.exit_code == 0, mixed.output
     text = (tmp_path / "kodak" / "report" / "report.md").read_text()
     assert "Protocols mixed" in text

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.errors import UsageError
+from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.show.paper.request import FigureRequest, read_file
 from support.bench.verbs import app
 
@@ -174,3 +174,38 @@ def test_a_new_file_draws_the_eight_curves(tmp_path):
     assert len({row["system"] for row in drawn}) == 8
     again = bench("new", path, "--results", RESULTS)
     assert isinstance(again.exception, UsageError)
+
+
+def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_path):
+    words = "--dataset", "clic2020", "--published", "crdr:beta=0,hific,vtm", "--metrics"
+    drawn, caption = draw("rd", tmp_path, *words, "psnr,fid")
+    assert {row["from"] for row in drawn} == {"published"}
+    assert {row["metric"] for row in drawn} == {"psnr_db", "fid256"}
+    assert caption.startswith("PSNR and FID/256 against rate on CLIC2020 test (428 images)")
+    assert "HiFiC & published & 3" in (tmp_path / "rd.tex").read_text()
+    assert "% Against VTM (version 20.0)" in (tmp_path / "rd.tex").read_text()
+    draw("bd", tmp_path, *words, "psnr", "--anchor", "crdr:beta=0")
+    assert "BD-rates against CRDR beta=0 on CLIC2020 test" in (tmp_path / "bd.txt").read_text()
+    draw("realism", tmp_path, *words, "psnr,fid", "--bpp", "0.2")
+    refused = bench("rd", *words, "ms_ssim_db", "--results", RESULTS)
+    assert isinstance(refused.exception, BenchError)
+    unknown = bench("rd", "--dataset", "clic2002", "--published", "crdr", "--results", RESULTS)
+    assert isinstance(unknown.exception, UnknownName)
+
+
+def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tmp_path):
+    curve = tmp_path / "mine.csv"
+    curve.write_text("bpp,psnr\n.1,28\n.2,30\n.4,33\n.8,36.5\n")
+    words = "--codecs", "vtm", "--published", f"mlic++,{curve}", "--metrics", "psnr"
+    drawn, caption = draw("rd", tmp_path, *words, "--anchor", "vtm")
+    assert {row["system"]: row["from"] for row in drawn} == {
+        "VTM 23.13": "here", "MLIC++ (mse)": "published", "mine": "file",
+    }  # fmt: skip
+    assert "Open markers: published or from a file." in caption
+    assert "mixed" not in caption.lower()
+    details = (tmp_path / "rd.details.md").read_text()
+    assert "psnr-rgb/reported MLIC++ (mse); unstated mine" in details
+    assert "From a file (open markers, broken lines): mine: mine.csv." in details
+    hidden = tmp_path / "hidden"
+    draw("rd", hidden, "--codecs", "ours", "--metrics", "psnr")
+    assert " -- " not in (hidden / "rd.tex").read_text()

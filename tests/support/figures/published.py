@@ -47,7 +47,7 @@ def overlaid(summary, names, measures, dataset, mix=False):
         panel = measured_panel(summary, measure)
         rule = summary.protocols[measure.column] if summary else ""
         curves = published_curves(select(POINTS, names), dataset, measure)
-        over = overlay(curves, rule, mix).compatible
+        over = overlay(curves, measure, rule, mix).compatible
         panels.append(panel._replace(curves=(*panel.curves, *over)))
     return panels, styles({curve.system.label for one in panels for curve in one.curves})
 
