@@ -10,6 +10,7 @@ from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 from baselines.formats.external import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
@@ -21,6 +22,7 @@ from benchmark.system.text import csv_delimiter
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
+COMMENT = re.compile(rf"#(?!\S[^,;\t]*({'|'.join(map(re.escape, sorted(SUFFIXES)))})[,;\t])", re.I)
 
 
 class SizeLine(NamedTuple):
@@ -86,6 +88,8 @@ class Folder:
         """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
         row = self._line(image, setting)
         picture = self._folder / row.file
+        if not picture.exists():  # its name may be stored in the other form of Unicode
+            picture = self._folder / normalize("NFD", row.file)
         try:
             return Declared(row.num_bytes, read_png(picture))
         except ImageRefused as reason:
@@ -106,6 +110,7 @@ class Folder:
                         )
 
     def _line(self, image: str, setting: Setting) -> SizeLine:
+        image = normalize("NFC", image)
         exact = self._rows.get((image, setting.value))
         near = self._by_stem.get((_without_suffix(image), setting.value), [])
         if setting.name == "setting" and (exact or len(near) == 1):
@@ -139,10 +144,11 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
 def _lines(path: Path) -> Iterator[SizeLine]:
     """Yield the lines below the header; its fields are divided by commas, semicolons or tabs.
 
-    Lines that begin with # are comments; columns may be in capitals.
+    Lines that begin with # are comments, but not one of an image "#1.png"; columns may be in
+    capitals. Images are in Unicode's composed form (NFC).
     """
     with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
-        text = ["\n" if line.startswith("#") else line for line in file]
+        text = ["\n" if COMMENT.match(line) else line for line in file]
     header = next(filter(str.strip, text), "")
     reader = comma_separated.reader(text, delimiter=csv_delimiter(header), skipinitialspace=True)
     filled = ((reader.line_num, fields) for fields in reader if fields)
@@ -153,6 +159,7 @@ def _lines(path: Path) -> Iterator[SizeLine]:
     for number, fields in filled:
         where, cells = f"line {number} of {path}", dict(zip(columns, fields, strict=False))
         image, setting, num_bytes = (cells.get(column, "").strip() for column in COLUMNS)
+        image = normalize("NFC", image)
         value = math.nan
         with suppress(ValueError):
             value = float(setting)

@@ -38,7 +38,12 @@ def _prepare_process() -> None:
 def main() -> None:
     """Load the command line and run it."""
     _prepare_process()
-    here, root = os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        print(f"bench: the current folder is gone: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if sys.path[0] == here != root:  # by `python -m benchmark`: a random.py there is not Python's
         del sys.path[0]
     try:

@@ -1,5 +1,6 @@
 """The command `bench`: a table of its verbs, of which one is imported, and the end of a command."""
 
+import errno
 import os
 import sys
 import warnings
@@ -150,11 +151,15 @@ def main() -> None:
     words = sys.argv[1:]
     try:
         app = program(NAMES if COMPLETES in os.environ else words[:1])
-        sys.exit(app(words, prog_name="bench", standalone_mode=False))
+        code = app(words, prog_name="bench", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
     except BrokenPipeError:  # `bench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _forget_output()
         verb = " ".join(["bench", *(name for name in words[:1] if name in NAMES)])
         sentence, code = _explained(error, verb)
         if sentence:
@@ -164,12 +169,19 @@ def main() -> None:
         sys.exit(code)
 
 
+def _forget_output() -> None:
+    """Let what is still to be printed go nowhere, so that the end of Python fails at nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _explained(error: Exception, verb: str) -> tuple[str, int]:
     """Return a sentence on a failure of `verb`, empty for none, and the exit code."""
     if isinstance(error, typer.TyperException):
         return usage_sentence(error, verb), 2
     if isinstance(error, BenchError):
         return str(error), 2 if isinstance(error, (UsageError, Unavailable)) else 1
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'what is printed'} cannot be written: {error.strerror}", 1
     if sentence := refused_path(error):  # that the user gave, looked up where it is needed
         return sentence, 2
     if isinstance(error, typer.Abort) and "marshal" in str(error.__cause__):  # an EOFError

@@ -136,7 +136,9 @@ def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refus
         return pixels_sha256(photograph.pixels), width, height, photograph.lossy
 
     try:
-        return Source(file, *memory.value(file.path, f"source flatten={flatten:d}", read))
+        return Source(
+            file, *memory.value(file.path, f"source, turned by XMP too, flatten={flatten:d}", read)
+        )
     except ImageRefused as refused:
         return Refused(file, refused.reason.subject if refused.reason else str(refused))
     except OSError as error:

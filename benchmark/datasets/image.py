@@ -8,7 +8,7 @@ sRGB.
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.Image import Exif, frombytes
+from PIL.Image import Image, frombytes
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
@@ -175,7 +175,7 @@ def _from_pillow(
     else:
         mode = "L" if image.mode in ("1", "L") else "RGB"
     samples = np.array(image if image.mode == mode else image.convert(mode))
-    orientation = _exif_orientation(image.info.get("exif", b""))  # after load: PNG may end with it
+    orientation = _orientation(image.info)  # after load: PNG may end with it
     return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy)
 
 
@@ -203,7 +203,8 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
 
     import imagecodecs
 
-    orientation = _exif_orientation(chunks.get(b"EXIF", b""))
+    blocks = {"exif": chunks.get(b"EXIF"), "xmp": chunks.get(b"XMP ")}
+    orientation = _orientation({name: block for name, block in blocks.items() if block})
     return _Raster(imagecodecs.webp_decode(data), orientation, lossy=b"VP8L" not in chunks)
 
 
@@ -300,12 +301,19 @@ def _without_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _exif_orientation(block: bytes) -> int:
-    """Return EXIF's orientation 1..8; 1 (upright) where the block has none or cannot be read."""
-    exif = Exif()
+def _orientation(info: Mapping[Any, Any]) -> int:
+    """Return EXIF's orientation 1..8, or else XMP's; 1 (upright) for none or one unreadable.
+
+    info: as Pillow has it; ImageMagick's raw profiles (hexadecimal digits in PNG) are read too.
+    """
+    blocks = dict(info)
+    carrier = Image()
     try:
-        exif.load(block)
-        return int(exif.get(ORIENTATION, 1))
+        for kind, name in (("APP1", "exif"), ("xmp", "xmp")):
+            if digits := info.get(f"Raw profile type {kind}"):
+                blocks.setdefault(name, bytes.fromhex("".join(digits.split("\n")[3:])))
+        carrier.info = blocks
+        return int(carrier.getexif().get(ORIENTATION, 1))
     except Exception:  # of foreign bytes
         return 1
 

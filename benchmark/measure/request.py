@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from benchmark.datasets.names import listed_datasets, text_of_list
-from benchmark.errors import BadOption, Unavailable, UsageError
+from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
 from benchmark.option import ANCHOR, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
-from benchmark.registry import USUAL_METRICS
+from benchmark.registry import CODECS, USUAL_METRICS
 from benchmark.spec import (
     CodecSpec,
     codec_class,
@@ -187,6 +188,8 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
     >>> parse_points(["jpeg.quality=10,30,webp.quality=50", "ours:beta=3.84.q=2"])
     {('jpeg', 'quality'): (10, 30), ('webp', 'quality'): (50,), ('ours:beta=3.84', 'q'): (2,)}
+    >>> list(parse_points(["ours:size=micro.q=1"]))
+    [('ours:beta=0:size=micro', 'q'), ('ours:beta=3.84:size=micro', 'q')]
     """
     points: dict[tuple[str, str], tuple[float, ...]] = {}
     for text in texts:
@@ -203,7 +206,15 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
             if not all(key):
                 raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
             points[key] = (*points.get(key, ()), value)
-    return points
+    return {(text, key[1]): of for key, of in points.items() for text in _variants(key[0])}
+
+
+def _variants(codec: str) -> list[str]:
+    """Return the specs of all variants that a codec with options stands for, else itself."""
+    if codec.partition(":")[0] in CODECS and ":" in codec:
+        with suppress(BenchError):  # reported where the codec is chosen
+            return [spec.text for spec in resolve(parse_codec(codec))]
+    return [codec]
 
 
 def with_settings_as_points(

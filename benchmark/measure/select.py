@@ -145,7 +145,7 @@ def _refuse_unused(selection: Selection, points: Points) -> None:
     for codec, setting in sorted(points):
         of_codec = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
         names = {point.name for contender in of_codec for point in contender.sweep}
-        if codec in left_out or setting in names:
+        if left_out & {codec, codec.partition(":")[0]} or setting in names:
             continue
         if not of_codec:
             specs = {contender.spec.name for contender in selection.contenders}

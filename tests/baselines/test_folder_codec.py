@@ -1,6 +1,7 @@
 """Reconstructions and sizes from disk: what is found, and one sentence for everything else."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -67,6 +68,25 @@ def test_a_column_may_name_the_file(hific, photo):
     codec = write_sizes(hific, "7,other/first.png,kodim01,,3", "8,,mobile/a.b,,3", header=header)
     assert np.array_equal(codec.declared("kodim01", HIGH).decoded, 255 - photo)
     assert np.array_equal(codec.declared("mobile/a.b", HIGH).decoded, photo + np.uint8(1))
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_both_forms_of_a_letter_are_one_name(stored, listed, asked, tmp_path, photo):
+    save(tmp_path / "3" / f"{normalize(stored, 'Café')}.png", photo)
+    codec = write_sizes(tmp_path, f"{normalize(listed, 'Café')}.png,3,9000")
+    assert codec.declared(f"{normalize(asked, 'Café')}.png", HIGH).num_bytes == 9000
+    with pytest.raises(BadOption, match=r"line 3 .* repeats line 2"):
+        write_sizes(tmp_path, *(f"{normalize(form, 'Café')}.png,3,9" for form in ("NFC", "NFD")))
+
+
+def test_an_image_whose_name_begins_with_a_hash_is_no_comment(tmp_path, photo):
+    save(tmp_path / "3" / "#1.png", photo)
+    lines = "# made by me, with b.png", "#1.PNG;3;9000", "#comment", "#,", "## c.png;3;2"
+    codec = write_sizes(tmp_path, *lines, header="image;setting;num_bytes")
+    assert codec.declared("#1.png", HIGH).num_bytes == 9000
+    assert codec.sweep == (HIGH,)
 
 
 def test_a_spec_on_the_command_line_makes_one(hific):

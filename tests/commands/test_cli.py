@@ -1,14 +1,17 @@
 """The command line: sub-commands come as text; Ctrl-C; spellings of options."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmark import registry
 from benchmark.cli import NAMES
 from benchmark.commands.verb import SPELLINGS
+from conftest import ROOT
 from support.bench.command import bench
 from support.bench.verbs import every_verb
 
@@ -92,3 +95,26 @@ def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypa
     )
     listed = bench("list").stdout.splitlines()
     assert len(listed) == 3 + len(states) + 1  # headings; a codec and a metric of one's own
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("verb", ["list", "--version", "--help"])
+def test_a_full_disk_behind_standard_output_is_a_sentence(verb):
+    command = [sys.executable, "-m", "benchmark", verb]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "bench: what is printed cannot be written: No space left on device\n"
+
+
+def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = f'rmdir {gone}; exec "{sys.executable}" -P -m benchmark list'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=gone, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench: the current folder is gone: ")
+    assert done.stderr.count("\n") == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, PngImagePlugin, features
 
 from benchmark.codec import Pixels
 from benchmark.datasets.image import read_image
@@ -90,6 +90,50 @@ def test_a_turned_photograph_is_turned_upright(form, orientation, photo, write):
     pixels = read_image(path).pixels
     assert np.array_equal(pixels, expected)
     assert pixels.flags.c_contiguous
+
+
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+TURN = b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+
+
+def raw_profile(content):
+    digits = content.hex()
+    lines = [digits[start : start + 72] for start in range(0, len(digits), 72)]
+    return "\n".join(["", "profile", f"{len(content):8}", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"XML:com.adobe.xmp": XMP},
+        {"Raw profile type exif": raw_profile(b"Exif\0\0" + TURN)},
+        {"Raw profile type APP1": raw_profile(b"Exif\0\0" + TURN)},
+        {"Raw profile type xmp": raw_profile(XMP.encode())},
+    ],
+)
+def test_a_png_is_turned_upright_by_xmp_and_by_raw_profiles(texts, photo, write):
+    chunks = PngImagePlugin.PngInfo()
+    for name, text in texts.items():
+        (chunks.add_itxt if name.startswith("XML") else chunks.add_text)(name, text)
+    path = write("turned.png", pillow(Image.fromarray(photo), "PNG", pnginfo=chunks))
+    assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
+    spoilt = PngImagePlugin.PngInfo()
+    for name, text in texts.items():
+        spoilt.add_text(name, text.replace("6", "z"))
+    path = write("odd.png", pillow(Image.fromarray(photo), "PNG", pnginfo=spoilt))
+    assert np.array_equal(read_image(path).pixels, photo)
+
+
+def test_jpeg_and_webp_are_turned_upright_by_xmp_unless_exif_says_otherwise(photo, write):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    image = Image.fromarray(photo)
+    for turned, turns in (({}, -1), ({"exif": exif}, 2)):
+        options = {"quality": 100, "subsampling": 0, "xmp": XMP.encode(), **turned}
+        path = write("a.jpg", pillow(image, "JPEG", **options))
+        assert np.abs(read_image(path).pixels.astype(int) - np.rot90(photo, turns)).mean() < 3
+    path = write("a.webp", webp(photo, True, b"XMP " + XMP.encode(), flags=4))
+    assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
 
 
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, UsageError
+from benchmark.errors import BadOption, UnknownName, UsageError
 from benchmark.measure.request import parse_points
 from benchmark.measure.select import select
 from benchmark.rows.store import Store
@@ -39,6 +39,16 @@ def test_settings_within_the_range_are_taken():
     jpeg, webp = select(["jpeg", "webp"], points).contenders
     assert jpeg.sweep == (Setting("quality", 1), Setting("quality", 100))
     assert webp.sweep == (Setting("quality", 0.5),)
+
+
+def test_points_of_options_are_those_of_every_variant_with_them():
+    points = parse_points(["ours:size=micro.q=1"])
+    chosen = select(["ours:size=micro", "ours"], points).contenders
+    of_micro = {c.spec.text: c.sweep for c in chosen if "micro" in c.spec.text}
+    assert list(of_micro.values()) == [(Setting("q", 1),)] * 2
+    assert all(len(c.sweep) > 1 for c in chosen if "micro" not in c.spec.text)
+    with pytest.raises(UnknownName, match="No setting of jpeg:optimize=1 'q'"):
+        select(["jpeg:optimize=1"], parse_points(["jpeg:optimize=1.q=1"]))
 
 
 def test_a_codec_that_declares_nothing_takes_any_setting():
