@@ -1,13 +1,12 @@
 """Codec without a program: reconstructions on disk, and a csv file of their sizes."""
 
-import csv as comma_separated
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
@@ -16,11 +15,13 @@ from baselines.formats.external import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import open_regular
+from benchmark.system.foreign_files import BadFile, below, is_regular, read_regular
+from benchmark.system.foreign_text import parse_sheet
 from benchmark.system.text import csv_delimiter
 
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 COLUMNS = ("image", "setting", "num_bytes")
+MOST_BYTES, MOST_SETTINGS = 1 << 26, 1000  # of the csv
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
 COMMENT = re.compile(rf"#(?!\S[^,;\t]*({'|'.join(map(re.escape, sorted(SUFFIXES)))})[,;\t])", re.I)
 
@@ -54,6 +55,8 @@ class Folder:
         for row in self._rows.values():
             self._by_stem[_without_suffix(row.image), row.setting].append(row)
             sizes[row.setting].append(row.num_bytes)
+        if len(sizes) > MOST_SETTINGS:
+            raise BadOption(f"{self._sizes} has {len(sizes)} settings, more than {MOST_SETTINGS}")
         rising = sorted(sizes, key=lambda at: sum(sizes[at]) / len(sizes[at]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
@@ -62,8 +65,9 @@ class Folder:
         """Return the paths of sizes and pictures; fingerprint the csv file and every picture."""
         digests = sha256(file_sha256(self._sizes).encode())
         for row in self._rows.values():
-            picture = self._folder / row.file
-            digest = file_sha256(picture) if picture.is_file() else ""
+            digest = ""
+            with suppress(OSError):
+                digest = file_sha256(self._picture(row))
             digests.update(f"{row.file} {digest}".encode())
         return CodecInfo(
             version=f"{self.name}, coded elsewhere",
@@ -87,13 +91,26 @@ class Folder:
     def declared(self, image: str, setting: Setting) -> Declared:
         """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
         row = self._line(image, setting)
-        picture = self._folder / row.file
-        if not picture.exists():  # its name may be stored in the other form of Unicode
-            picture = self._folder / normalize("NFD", row.file)
+        where = f"{self._folder / row.file} (line {row.line} of {self._sizes})"
         try:
-            return Declared(row.num_bytes, read_png(picture))
+            return Declared(row.num_bytes, read_png(self._picture(row)))
         except ImageRefused as reason:
-            raise ImageRefused(f"{picture} (line {row.line} of {self._sizes}) {reason}") from None
+            raise ImageRefused(f"{where} {reason}") from None
+        except OSError as error:
+            raise ImageRefused(f"{where} cannot be read: {error.strerror}") from None
+
+    def has(self, image: str, setting: Setting) -> bool:
+        """Return whether there is a line of an image, and a file of its picture."""
+        with suppress(ImageRefused, OSError):
+            return is_regular(self._picture(self._line(image, setting)))
+        return False
+
+    def _picture(self, row: SizeLine) -> Path:
+        """Return the path of a picture; raise `OSError` for one outside the folder."""
+        picture = below(self._folder, row.file)
+        if not os.path.lexists(picture):  # its name may be stored in the other form of Unicode
+            return below(self._folder, normalize("NFD", row.file))
+        return picture
 
     def require_distinct(self, images: Sequence[str]) -> None:
         """Raise `BadOption` for images of a dataset that share a line."""
@@ -134,7 +151,7 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
     except OSError as error:
         remedy = f"make it, with the columns {','.join(COLUMNS)}"
         raise Unavailable(f"{path} cannot be read ({error.strerror}): {remedy}") from error
-    except (UnicodeDecodeError, comma_separated.Error) as error:
+    except (UnicodeDecodeError, BadFile) as error:
         raise BadOption(f"{path} is not a csv in UTF-8: {error}") from error
     if not rows:
         raise BadOption(f"{path} has no lines below its header")
@@ -147,18 +164,17 @@ def _lines(path: Path) -> Iterator[SizeLine]:
     Lines that begin with # are comments, but not one of an image "#1.png"; columns may be in
     capitals. Images are in Unicode's composed form (NFC).
     """
-    with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
-        text = ["\n" if COMMENT.match(line) else line for line in file]
+    text = read_regular(path, MOST_BYTES).decode("utf-8-sig").splitlines()
+    text = ["" if COMMENT.match(line) else line for line in text]
     header = next(filter(str.strip, text), "")
-    reader = comma_separated.reader(text, delimiter=csv_delimiter(header), skipinitialspace=True)
-    filled = ((reader.line_num, fields) for fields in reader if fields)
-    columns = [field.strip().lower() for field in next(filled, (0, []))[1]]
+    sheet = parse_sheet("\n".join(text), csv_delimiter(header), skip_space=True)
+    names = [name.lower() for name in sheet.names]
     for column in COLUMNS:
-        if column not in columns:
+        if column not in names:
             raise BadOption(f"{path} lacks the column {column!r}; its header is {header!r}")
-    for number, fields in filled:
-        where, cells = f"line {number} of {path}", dict(zip(columns, fields, strict=False))
-        image, setting, num_bytes = (cells.get(column, "").strip() for column in COLUMNS)
+    for number, fields in sheet.lines:
+        where, cells = f"line {number} of {path}", dict(zip(names, fields, strict=True))
+        image, setting, num_bytes = (cells[column].strip() for column in COLUMNS)
         image = normalize("NFC", image)
         value = math.nan
         with suppress(ValueError):

@@ -88,6 +88,7 @@ def setup(file: File) -> None:
     """
     from baselines.worker.contender import read_contender
     from benchmark.commands.fetch import download_weights
+    from benchmark.system.foreign_files import below
     from benchmark.system.weights import PublishedFile
 
     contender = read_contender(file)
@@ -99,7 +100,10 @@ def setup(file: File) -> None:
     if contender.packages or contender.python_version:
         _make_environment(contender)
     for path, weight in contender.weights.items():
-        target = contender.folder / path
+        try:
+            target = below(contender.folder, path)
+        except OSError as error:
+            raise UsageError(f"{file}: the weights {path!r}: {error.strerror}") from error
         if not target.exists() and not weight.get("url"):
             raise UsageError(f"{target} is not there and {file} has no url for it: put it there")
         published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))

@@ -20,7 +20,7 @@ from benchmark.rows.packs.contents import row_of
 from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
-from benchmark.spec import CodecSpec
+from benchmark.spec import CodecSpec, load_codec, parse_codec
 from benchmark.system.text import counted, one_line
 
 Row = dict[str, Any]
@@ -90,15 +90,17 @@ def _possible(row: Row) -> Row:
 def reconstructed(
     sizes: Path, images: Sequence[Source], dataset: str, conditions: Conditions
 ) -> list[Row]:
-    """Score reconstructions beside a csv file of sizes; rows of `bytes_origin` declared.
+    """Score reconstructions beside a csv file of their sizes, of images of the dataset alone.
 
     The codec's name is that of the folder. Raises `BenchError` for a list that cannot be used.
     """
     name = f"{sizes.parent.name}-{sizes.stem}".removesuffix("-sizes")
     name = re.sub(r"[^\w.=-]", "_", name)
     spec = f"folder:path={sizes.parent}:csv={sizes.name}:name={name}"
-    bench = Workbench(conditions)
-    done = [bench.carry_out(cell) for cell in plan(select([spec], {}).contenders, dataset, images)]
+    bench, codec = Workbench(conditions), load_codec(parse_codec(spec))
+    cells = plan(select([spec], {}).contenders, dataset, images)
+    with_picture = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
+    done = [bench.carry_out(cell) for cell in with_picture]
     same = {"variant": f"name={name}", "command": "reconstructions, with a list of their sizes"}
     rows = [{**stream.row, **same} for stream in done if not isinstance(stream, Failed)]
     here = f"{sizes.parent}/"

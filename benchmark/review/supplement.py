@@ -4,18 +4,18 @@ import gzip
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, Protocol
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from benchmark.compare.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.errors import BadPack, UsageError
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.packs.pack import INDEX, ROWS, Pack, open_pack
-from benchmark.system.foreign_files import BadTar, files_of_tar, open_regular
+from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular
+from benchmark.system.foreign_text import parsing
 from benchmark.system.text import csv_delimiter
 
 MOST_FILES, MOST_BYTES = 200_000, 8 << 30  # of a supplement, unpacked
@@ -63,8 +63,9 @@ def open_supplement(path: Path, into: Path) -> Supplement:
     into /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
     into.mkdir(parents=True)
     try:
-        _copy(path, into, left_out)
-    except (_TooMuch, BadTar, BadZipFile, EOFError, zlib.error) as refused:
+        with parsing("zip or tar"):
+            _copy(path, into, left_out)
+    except (_TooMuch, BadFile) as refused:
         raise UsageError(f"{path} cannot be reviewed: {refused}") from refused
     except OSError as error:
         raise UsageError(
@@ -125,13 +126,10 @@ def _copy(path: Path, into: Path, left_out: list[LeftOutFile]) -> None:
     for number, (name, content) in enumerate(members):
         if number == MOST_FILES:
             raise _TooMuch(f"it has more than {MOST_FILES} files")
-        parts = PurePosixPath(name).parts
-        if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
-            left_out.append(LeftOutFile(name, "its name leads out of the supplement"))
-            continue
         try:
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            with (into / name).open("xb") as file:
+            place = below(into, name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("xb") as file:
                 for chunk in content:
                     room -= len(chunk)
                     if room < 0:
@@ -150,6 +148,9 @@ def _chunks(content: _Readable, size: int = MOST_BYTES + 1) -> Iterator[bytes]:
 
 def _below(folder: Path, left_out: list[LeftOutFile]) -> Iterator[_Member]:
     for parent, folders, names in os.walk(folder):
+        if len(Path(parent).relative_to(folder).parts) >= MOST_DEEP and folders:
+            left_out.append(LeftOutFile(folders[0], f"it is below more than {MOST_DEEP} folders"))
+            folders.clear()
         for place in [Path(parent, name) for name in (*names, *folders)]:
             name = place.relative_to(folder).as_posix()
             if place.is_symlink():

@@ -30,6 +30,7 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
 from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns
 from benchmark.rows.shard import (
+    NEVER_NULL,
     SHIPPED,
     BadShard,
     read_shard,
@@ -246,6 +247,8 @@ class Store(StreamFolder, RunRecords):
         for path in paths:
             try:
                 rows = read_shard(path, columns)
+                if lacking := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
+                    raise BadShard(f"it lacks the column {min(lacking)!r}")
             except OSError as error:
                 raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
             except BadShard as bad:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedReader, BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from zipfile import BadZipFile, ZipFile
 
@@ -21,10 +21,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
+MOST_DEEP = 64  # folders, one in the other
 
 
 class BadFile(ValueError):  # noqa: N818 - as the errors of `benchmark.errors`
     """Content that is not what its file should hold; the message says why, without its name."""
+
+
+def below(folder: Path, name: str) -> Path:
+    """Return the path of a file that foreign data name, below a folder; raise `OSError` for others.
+
+    >>> below(Path("a"), "b/c.png").as_posix()
+    'a/b/c.png'
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in name or len(parts) > MOST_DEEP:
+        raise OSError(errno.EINVAL, f"its name leads out of {folder.name}, or too deep", name)
+    return folder / name
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:

@@ -81,26 +81,39 @@ class Line(NamedTuple):
     cells: list[str]
 
 
-def parse_csv(content: bytes | str, delimiter: str = ",") -> list[Line]:
+def parse_csv(content: bytes | str, delimiter: str = ",", skip_space: bool = False) -> list[Line]:
     """Return the lines of a csv in UTF-8; raise `BadFile`, for a cell of over 131,072 signs too."""
     with parsing("csv"):
-        reader = csv.reader(StringIO(_text(content), newline=""), delimiter=delimiter)
+        text = StringIO(_text(content), newline="")
+        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=skip_space)
         return [Line(reader.line_num, [*map(one_line, cells)]) for cells in reader if cells]
 
 
-def csv_records(content: bytes | str, delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the lines below the header by its names; raise `BadFile`.
+class Sheet(NamedTuple):
+    """A csv with a header: lines of as many cells as there are names."""
+
+    names: list[str]
+    lines: list[Line]
+
+    def records(self) -> list[dict[str, str]]:
+        """Return the lines by name."""
+        return [dict(zip(self.names, line.cells, strict=True)) for line in self.lines]
+
+
+def parse_sheet(content: bytes | str, delimiter: str = ",", skip_space: bool = False) -> Sheet:
+    """Return a csv with a header; raise `BadFile`.
 
     A name twice, and a line with more or fewer cells than there are names, are refused.
     """
-    header, *lines = parse_csv(content, delimiter) or [Line(1, [])]
+    header, *lines = parse_csv(content, delimiter, skip_space) or [Line(1, [])]
     with parsing("csv"):
-        names = _once([(name.strip(), "") for name in header.cells]).keys()
+        names = [name.strip() for name in header.cells]
+        _once([(name.lower(), "") for name in names])
         for line in lines:
             if len(line.cells) != len(names):
                 what = f"{len(line.cells)} cells below {len(names)} names"
                 raise BadFile(f"line {line.number} of the csv has {what}")
-        return [dict(zip(names, line.cells, strict=True)) for line in lines]
+        return Sheet(names, lines)
 
 
 def _text(content: bytes | str) -> str:

@@ -213,9 +213,22 @@ def test_a_picture_made_by_hand_is_read_where_nothing_is_wrong_with_it(hific):
     assert Folder(path=str(hific)).declared("kodim01", HIGH).decoded.tolist() == [[[255] * 3]]
 
 
+@pytest.mark.parametrize("name", ["../out.png", "{}/out.png", "a/../../out.png", "a\\out.png"])
+def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "out.png", np.zeros((8, 8, 3), np.uint8))
+    line = f"a.png,1,9,{name.format(tmp_path)}"
+    codec = write_sizes(tmp_path / "in", line, header="image,setting,num_bytes,file")
+    with pytest.raises(ImageRefused, match="its name leads out of in"):
+        codec.declared("a.png", Setting("setting", 1))
+    before = codec.describe().fingerprint
+    save(tmp_path / "out.png", np.ones((8, 8, 3), np.uint8))
+    assert codec.describe().fingerprint == before
+
+
 def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path):
     codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
-    with pytest.raises(ImageRefused, match="cannot be read: no file has such a name"):
+    with pytest.raises(ImageRefused, match=r"b c\.png .* cannot be read: No such file"):
         codec.declared("a.png", Setting("setting", 1))
 
 

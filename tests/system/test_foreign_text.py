@@ -5,7 +5,7 @@ from time import monotonic
 import pytest
 
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.foreign_text import csv_records, parse_csv, parse_json, parse_toml
+from benchmark.system.foreign_text import parse_csv, parse_json, parse_sheet, parse_toml
 
 DEEP = 200_000
 HARMFUL = {
@@ -21,10 +21,10 @@ HARMFUL = {
     "toml, a key of 30,000 parts": (parse_toml, "a" + ".a" * 30_000 + " = 1"),
     "toml, a key twice": (parse_toml, "a = 1\na = 2"),
     "toml, no text": (parse_toml, b"\xff"),
-    "csv, a cell of 140,000 signs": (csv_records, "a\n" + "x" * 140_000),
-    "csv, a column twice": (csv_records, "a, a\n1,2"),
-    "csv, too many cells": (csv_records, "a,b\n1,2,3"),
-    "csv, too few cells": (csv_records, "a,b\n1"),
+    "csv, a cell of 140,000 signs": (parse_sheet, "a\n" + "x" * 140_000),
+    "csv, a column twice": (parse_sheet, "a, a\n1,2"),
+    "csv, too many cells": (parse_sheet, "a,b\n1,2,3"),
+    "csv, too few cells": (parse_sheet, "a,b\n1"),
     "csv, no text": (parse_csv, b"\xff"),
 }
 
@@ -43,7 +43,7 @@ def test_what_cannot_be_read_is_one_error_of_one_line_at_once(harm):
 def test_texts_and_names_are_on_one_line():
     assert parse_json('{"a\\nb": ["c\\u001b[31m", "d\\ud800"]}') == {"a b": ["c [31m", "d "]}
     assert parse_toml('a = """b\nc"""') == {"a": "b c"}
-    assert csv_records('a,b\n"x\ny",2') == [{"a": "x y", "b": "2"}]
+    assert parse_sheet('a,b\n"x\ny",2').records() == [{"a": "x y", "b": "2"}]
 
 
 def test_a_type_is_checked_and_a_mark_of_utf_8_is_passed_over():

@@ -30,7 +30,7 @@ from benchmark.system.foreign_files import (
     open_regular,
     read_regular,
 )
-from benchmark.system.foreign_text import csv_records, parse_json
+from benchmark.system.foreign_text import parse_json, parse_sheet
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
@@ -177,7 +177,7 @@ def open_pack(path: Path) -> Pack:
     try:
         header: Index = parse_json(index, Index)
         infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
-        lines = map(_recorded_stream, csv_records(rows))
+        lines = map(_recorded_stream, parse_sheet(rows).records())
         streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}
     except (ValueError, KeyError, BadOption) as error:
         reason = f"{type(error).__name__}: {error}"
