@@ -1,6 +1,5 @@
 """The notebook and the examples of the documentation run as they stand."""
 
-import ast
 import json
 import re
 import shutil
@@ -9,43 +8,55 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
+import benchmark
+from tools.notebook import NOTEBOOK, executed, shown
+
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 mpl.use("Agg")
 
 
-def code_cells():
-    cells = json.loads(NOTEBOOK.read_text())["cells"]
-    return [cell for cell in cells if cell["cell_type"] == "code"]
-
-
-def shown(source, names):
-    """Run a cell; return the value of its last line if that is an expression, as Jupyter does."""
-    tree = ast.parse(source)
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, str(NOTEBOOK), "exec"), names)
-    return eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names) if last else None
+def cells():
+    return json.loads(NOTEBOOK.read_text())["cells"]
 
 
 @pytest.mark.parametrize("folder", [".", pytest.param("docs", marks=pytest.mark.slow)])
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     monkeypatch.chdir(ROOT / folder)
-    names = {"__name__": "notebook"}
-    values = [shown("".join(cell["source"]), names) for cell in code_cells()]
-    assert any(value == [2, 0] for value in values if isinstance(value, list))
+    values, names = executed(cells())
     rates = names["rates"].set_index("codec")["bd_rate_percent"]
-    assert rates["vtm"] < rates["x265"] < 0
+    assert rates["x265"] > rates["vvenc"] > 0
     assert names["measured"]["psnr_db"].is_monotonic_increasing
     assert set(names["means"]["psnr_db_images"]) == {24}
     sizes, errors = zip(*values[-1].values(), strict=True)
     assert list(sizes) == sorted(sizes)
     assert errors[0] > errors[-1]
+    code = [cell for cell in cells() if cell["cell_type"] == "code"]
+    for cell, value in zip(code, values, strict=True):
+        kept = [output["data"] for output in cell["outputs"]]
+        now = [] if value is None else [shown(value)]
+        assert [of.keys() for of in kept] == [of.keys() for of in now], "python -m tools.notebook"
+    assert sum("image/png" in output["data"] for cell in code for output in cell["outputs"]) == 1
+    assert NOTEBOOK.stat().st_size < 60_000
 
 
-def test_the_notebook_keeps_no_outputs():
-    assert all(cell["outputs"] == [] for cell in code_cells())
-    assert {cell["execution_count"] for cell in code_cells()} == {None}
+def test_a_printed_outcome_is_ten_lines_and_a_table_in_a_notebook(tmp_path):
+    codecs = "jpeg,webp,jpeg:subsampling=444,jpeg:optimize=1,mozjpeg,webp:method=6,jpeg2000,raw"
+    asked = {"metrics": "psnr", "limit": 1, "results": tmp_path}
+    points = {"jpeg.quality": [30], "webp.quality": [30], "mozjpeg.quality": [30]}
+    outcome = benchmark.run(codecs, "sample", points=points, **asked)
+    lines = str(outcome).splitlines()
+    assert len(lines) <= 10
+    assert lines[0] == (
+        f"sample: {len(outcome.cells)} cells, {outcome.measured} measured, 0 failed, "
+        "0 finished before"
+    )
+    assert lines[2].split()[:3] == ["jpeg", "1", "1"]
+    assert lines[-2].startswith("and ")
+    assert str(tmp_path / "sample") in lines[-1]
+    html = outcome._repr_html_()
+    assert html.count("<tr>") == 6
+    assert "<td>webp</td>" in html
 
 
 def test_the_example_of_the_reference_runs(monkeypatch, tmp_path):
@@ -62,7 +73,5 @@ def test_the_example_of_the_reference_runs(monkeypatch, tmp_path):
 
 
 def test_the_reference_names_everything_that_is_offered():
-    import benchmark
-
     text = (ROOT / "docs" / "python.md").read_text()
     assert all(f"| `{name}(" in text for name in benchmark.__all__)

@@ -1,0 +1,78 @@
+"""Execute docs/notebook.ipynb and keep what its cells show, as Jupyter does.
+
+python -m tools.notebook; tests/api/test_notebook.py runs the cells too.
+"""
+
+import ast
+import base64
+import json
+from contextlib import chdir
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
+DPI = 72  # of a figure: the notebook is read in a browser, and kept in git
+COLOURS = 32  # of a figure, whose palette halves its file
+
+
+def value_of(source: str, names: dict[str, Any]) -> Any:
+    """Run a cell; return the value of its last line if that is an expression."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, str(NOTEBOOK), "exec"), names)
+    if not isinstance(last, ast.Expr):
+        return None
+    return eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names)
+
+
+def shown(value: Any) -> dict[str, Any]:
+    """Return what Jupyter shows of a value, by its type of media: text, HTML, a picture."""
+    if isinstance(value, Figure):
+        return {"image/png": base64.b64encode(picture(value)).decode(), "text/plain": "<Figure>"}
+    texts = {"text/plain": repr(value)}
+    if hasattr(value, "_repr_html_"):
+        texts["text/html"] = value._repr_html_()
+    return {kind: text.splitlines(keepends=True) for kind, text in texts.items()}
+
+
+def picture(figure: Figure) -> bytes:
+    """Return a figure as PNG, with a palette of few colours."""
+    from PIL import Image
+
+    drawn, small = BytesIO(), BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def executed(cells: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
+    """Run the cells with code in the order of the notebook; return their values, and all names."""
+    names: dict[str, Any] = {"__name__": "notebook"}
+    sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return [value_of(source, names) for source in sources], names
+
+
+def main() -> None:
+    """Execute the notebook in the root of the project, and write it with its outputs."""
+    mpl.use("Agg")
+    notebook = json.loads(NOTEBOOK.read_text())
+    with chdir(ROOT):
+        values, _ = executed(notebook["cells"])
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, (cell, value) in enumerate(zip(code, values, strict=True), 1):
+        outputs = []
+        if value is not None:
+            facts = {"output_type": "execute_result", "execution_count": number, "metadata": {}}
+            outputs.append({**facts, "data": shown(value)})
+        cell |= {"execution_count": number, "outputs": outputs}
+    NOTEBOOK.write_text(f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n")
+
+
+if __name__ == "__main__":
+    main()
