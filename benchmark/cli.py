@@ -37,6 +37,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Analyse": {
         "report": ("benchmark.commands.report", "Draw figures and write tables of stored rows."),
         "figures": ("benchmark.commands.figures", "Draw the figures of a paper."),
+        "table": ("benchmark.commands.table", "Write the table of a paper."),
         "rank": ("benchmark.commands.compare", "Rank codecs at a rate or a value of a metric."),
         "tradeoff": ("benchmark.commands.compare", "Compare distortion at equal realism."),
         "match": ("benchmark.commands.compare", "Compare codecs at the same quality."),

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from io import StringIO
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ LATEX = {
 
 # Place of a codec among a page's, and its name in tables, by its label
 CodecRows = Mapping[str, tuple[int, str]]
+Marks = Mapping[tuple[int, int], str]  # "best" or "second", by row and column of a cell
+NO_MARKS: Marks = {}
 
 
 class Column(NamedTuple):
@@ -132,8 +134,10 @@ def plain(table: Table) -> str:
     return "\n".join([*lines, *map(one_line, table.notes)]) + "\n"
 
 
-def markdown(table: Table) -> str:
+def markdown(table: Table, marks: Marks = NO_MARKS) -> str:
     """Return a pipe table, notes below; HTML and links in cells are shown, not followed.
+
+    Of marked cells the best are bold, the second in italics.
 
     >>> print(markdown(Table(("codec", "bpp"), (("a|b", "1.0"),), 1)), end="")
     | codec | bpp |
@@ -141,36 +145,72 @@ def markdown(table: Table) -> str:
     | a\\|b | 1.0 |
     """
     rule = [":---" if place < table.words else "---:" for place in range(len(table.headers))]
-    lines = [
-        "| " + " | ".join(markdown_text(cell).replace("|", "\\|") for cell in line) + " |"
-        for line in (table.headers, *table.rows)
-    ]
+    signs = {"best": "**", "second": "*", "": ""}
+    lines = ["| " + " | ".join(map(_markdown_cell, table.headers)) + " |"]
+    for number, row in enumerate(table.rows):
+        sides = (signs[marks.get((number, place), "")] for place in range(len(row)))
+        cells = (f"{s}{_markdown_cell(cell)}{s}" for s, cell in zip(sides, row, strict=True))
+        lines.append("| " + " | ".join(cells) + " |")
     lines.insert(1, "|" + "|".join(rule) + "|")
     notes = ["", *(f"- {markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join([*lines, *notes]) + "\n"
 
 
-def latex(table: Table, names: Mapping[str, str]) -> str:
+def _markdown_cell(cell: str) -> str:
+    return markdown_text(cell).replace("|", "\\|")
+
+
+def latex(
+    table: Table,
+    names: Mapping[str, str],
+    marks: Marks = NO_MARKS,
+    groups: Sequence[tuple[str, int]] = (),
+    headers: Sequence[str] = (),
+    parts: Collection[int] = (),
+) -> str:
     """Return a booktabs tabular, notes as comments; `names` shortens cells that are codec labels.
 
-    A little space separates the groups of a table whose first column repeats.
+    A little space separates the groups of a table whose first column repeats. Of marked cells the
+    best are bold, the second underlined. groups: titles above columns, and how many each is above;
+    headers: the columns' own below them. parts: rows that a rule is above.
     """
 
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(escape_latex, cells)) + r" \\"
+    def line(cells: Sequence[str], row: int = -1) -> str:
+        texts = [_marked(escape_latex(c), marks.get((row, n), "")) for n, c in enumerate(cells)]
+        return " & ".join(texts) + r" \\"
 
     kinds = "l" * table.words + "r" * (len(table.headers) - table.words)
     lines = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
-    lines += [line(table.headers), r"\midrule"]
+    lines += [*_group_lines(groups), line(headers or table.headers), r"\midrule"]
     grouped = len({row[0] for row in table.rows}) < len(table.rows)
     before = table.rows[0][0] if table.rows else ""
-    for row in table.rows:
-        if grouped and row[0] != before:
+    for number, row in enumerate(table.rows):
+        if number in parts:
+            lines.append(r"\midrule")
+        elif grouped and row[0] != before:
             lines.append(r"\addlinespace")
-        lines.append(line([names.get(cell, cell) for cell in row]))
+        lines.append(line([names.get(cell, cell) for cell in row], number))
         before = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
+
+
+def _marked(text: str, mark: str) -> str:
+    if mark == "best":
+        return rf"\textbf{{\boldmath {text}}}" if "$" in text else rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if mark else text
+
+
+def _group_lines(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """Yield the line of titles above columns, and that of the rules below them."""
+    cells, rules, place = [], [], 1
+    for title, count in groups:
+        cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(title)}}}")
+        rules += [rf"\cmidrule(lr){{{place}-{place + count - 1}}}"] if title else []
+        place += count
+    if rules:
+        yield " & ".join(cells) + r" \\"
+        yield " ".join(rules)
 
 
 def escape_latex(text: str) -> str:

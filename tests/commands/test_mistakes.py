@@ -18,6 +18,7 @@ MISTAKES = {
         report --codecs jpg
         match jpg jpeg --dataset ./photos
         rank --codecs jpg --dataset ./photos
+        table --codecs jpg --dataset ./photos
         bd jpg jpg
         tradeoff jpg jpeg --dataset ./photos --realism ms_ssim
         check --codec jpg --against results --dataset ./photos
@@ -49,6 +50,7 @@ MISTAKES = {
         rescore --dataset kodac
         report --dataset kodac
         figures rd --dataset kodac
+        table --dataset kodac
         figures new new.toml --dataset kodac
         match jpeg jpeg --dataset kodac
         check --codec jpeg --against results --dataset kodac

@@ -44,6 +44,7 @@ from benchmark.show.report.gaps import gone_sentences
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
+    "table": ("psnr", "lpips_squeeze"),
     "bd": ("psnr", "lpips_squeeze"),
     "complexity": ("psnr",),
     "realism": ("psnr", "lpips_squeeze"),

@@ -257,9 +257,10 @@ def _write(
     means = means_table(summary, measured)
     eight = summary.labels if look().most is None else choice.labels
     of_eight = replace(summary, points=tuple(p for p in summary.points if p.label in eight))
+    printed = ranking.measures if request.metrics == "all" else measured
     tables = {
         "means.md": markdown(means),
-        "means.tex": latex(means_table(of_eight, measured), short),
+        "means.tex": latex(means_table(of_eight, printed), short),
         "means.csv": csv_text(records(summary, measured)),
     }
     if not isinstance(deltas, str):

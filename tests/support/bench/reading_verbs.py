@@ -32,6 +32,7 @@ READS: dict[str, tuple[str, ...]] = {
     "figures new": ("figures", "new", "out.toml", *DATASET, *RESULTS),
     "figures generations": ("figures", "generations", *WRITES_OUT, "--metrics", "psnr,ms_ssim"),
     "figures crdr": ("figures", "crdr", *RESULTS, "--out", "out", "--only", "crops"),
+    "table": ("table", *WRITES_OUT, "--metrics", "psnr", "--anchor", "jpeg"),
     "site": ("site", "results", "--out", "out"),
     "rank": ("rank", *DATASET, *RESULTS, "--at", "bpp=1"),
     "tradeoff": ("tradeoff", "webp", "jpeg", *DATASET, *RESULTS, "--realism", "ms_ssim"),

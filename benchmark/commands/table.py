@@ -1,0 +1,61 @@
+"""`bench table`: the table of a paper, of stored rows and published points."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import output
+from benchmark.commands.verb import command_line, takes
+from benchmark.errors import StoreError
+from benchmark.show.paper.request import FigureRequest
+from benchmark.system.atomic import require_inside, write_files
+
+MADE = "% Made by `bench table"  # how a table's LaTeX begins
+OPTIONS = (
+    "label order results dataset codecs bundled published metrics images anchor up_to_bpp "
+    "verified_only all_rows allow_few mix_protocols data_dir every_curve out"
+)
+File = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="Choices of figures; default: figures.toml.")
+]
+
+
+@takes(FigureRequest, OPTIONS)
+def table(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
+    """Write the table of a paper: systems by BD-rates against one anchor, and what they cost.
+
+    Of several datasets each has its columns. The best of a column is bold, the second underlined; a
+    column without values is left out. Files: table.tex (booktabs), table.md, table.csv.
+
+    Examples:
+      bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
+      bench table --dataset kodak,tecnick --published tcm:large,mlic++ --metrics psnr --out paper
+    """
+    from benchmark.datasets.names import listed_datasets
+    from benchmark.rows.stored import stored_dataset
+    from benchmark.show.paper.table import draw_table
+    from benchmark.show.table import csv_text, latex, markdown
+
+    request = asked.over(file, "table")
+    folder = request.out or request.results / "tables"
+    path = folder / "table.tex"
+    if request.out is None:
+        require_inside(request.results, path)
+    elif path.is_file() and not path.read_text(errors="replace").startswith(MADE):
+        raise StoreError(f"{path} is of no earlier `bench table`: move it, or name another --out")
+    made = draw_table(
+        request, listed_datasets(request.dataset or stored_dataset(request.results, ""))
+    )
+    tex = latex(made.table, {}, made.marks, made.groups, made.headers, made.parts)
+    files = {
+        path.name: f"{MADE}{command_line(context).removeprefix('bench table')}`.\n{tex}",
+        "table.md": markdown(made.table, made.marks),
+        "table.csv": csv_text(made.records),
+    }
+    write_files(folder, files, what="table")
+    output.print_table(made.table)
+    for sentence in made.sentences:
+        print(sentence)
+    for name in files:
+        print(folder / name)

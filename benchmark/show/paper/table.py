@@ -1,0 +1,303 @@
+"""The table of a paper: systems by BD-rates on datasets, and by what they cost."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from benchmark.compare.curves import Delta, Pair, compared
+from benchmark.compare.panel import SystemCurve
+from benchmark.errors import UnknownName, UsageError
+from benchmark.facts import facts_of
+from benchmark.metrics.measure import Measure
+from benchmark.rows.summary import Edition, Summary
+from benchmark.rows.systems import EFFORT, kind
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_text, short_name
+from benchmark.show.figures.choice import choose
+from benchmark.show.figures.style import drawn_as
+from benchmark.show.paper.figures import Evidence, cost_of, evidence
+from benchmark.show.paper.request import FigureRequest
+from benchmark.show.phrases import listed
+from benchmark.show.report.gaps import gone_sentences
+from benchmark.show.table import Column, Marks, Table, records
+
+KINDS = ("standard", "learned", "own")  # of systems, in the order of the table's parts
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+
+
+COSTS = (  # heading, how a value is written, and what is left of it in the csv's name
+    ("kMAC/px", ",.0f", "kmac_per_pixel"),
+    ("Param. (M)", ".3g", "parameters_million"),
+    ("Time (s/MP)", _seconds, "seconds_per_megapixel"),
+    ("Memory (GB)", ".2g", "memory_gigabytes"),
+)
+SECONDS = COSTS[2][2]
+ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ((), ()))  # of the anchor
+TIMES = {
+    True: "Time: to encode and decode a megapixel, timed alone on {machine}.",
+    False: "Time: to encode and decode a megapixel, typical of one core, as codecs declare it.",
+}
+
+
+class SystemRow(NamedTuple):
+    """A system of the table."""
+
+    name: str
+    curve: SystemCurve
+    pairs: Mapping[str, Pair]  # with the anchor's curve, by dataset and column of a metric
+    costs: Mapping[str, float]  # by the csv's name
+
+
+class PaperTable(NamedTuple):
+    """A table, how LaTeX has it, and its rows for csv."""
+
+    table: Table
+    marks: Marks  # of the best and the second of each column
+    groups: tuple[tuple[str, int], ...]  # titles above columns, and how many each is above
+    headers: tuple[str, ...]  # below them
+    parts: tuple[int, ...]  # rows that begin a part: other kinds of systems
+    records: list[dict[str, Any]]
+    sentences: tuple[str, ...]  # on what is not in it
+
+
+def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
+    """Return the table of the systems and metrics asked for, on these datasets.
+
+    The anchor of the first dataset is that of all. Raises `UsageError` where no system has a
+    BD-rate against it.
+    """
+    asked = request.codecs or request.published
+    results: list[Evidence] = []
+    for dataset in datasets:
+        anchor = request.anchor or (results[0].anchor if results else "")
+        of_one = replace(request, dataset=dataset)
+        with suppress(UnknownName):
+            results.append(evidence(replace(of_one, anchor=anchor), "table"))
+            continue
+        results.append(evidence(of_one, "table"))
+    anchor = results[0].anchor
+    with drawn_as(request.look(), every_curve=bool(asked)):
+        rows, absent = _rows(results, anchor, request)
+    lacking = [*(row.name for row in rows if not row.pairs), *_without_curve(results)]
+    rows = [row for row in rows if row.pairs]
+    names = [row.name for row in rows if row.curve.system.label == anchor]
+    if not names:
+        raise UsageError(
+            f"no curve of {anchor or 'an anchor'} on {results[0].title}: --anchor takes another"
+        )
+    if len(rows) == 1:
+        others = ", ".join(lacking) or "any other system"
+        raise UsageError(f"no BD-rate of {others} against {names[0]}: name other --codecs")
+    groups, columns = _columns(results, rows)
+    places = [_rank(column.value(row) for row in rows) for column in columns[1:]]
+    marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
+    kinds = [_kind(row.curve) for row in rows]
+    parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
+    table = Table.of(columns, rows, _notes(results, rows, names[0]))
+    gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
+    left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
+    left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
+    headers = tuple(column.name.rpartition(", ")[2] for column in columns)
+    return PaperTable(
+        table, marks, groups, headers, parts, _records(results, rows), (*left_out, *gone)
+    )
+
+
+def _rows(
+    results: Sequence[Evidence], anchor: str, request: FigureRequest
+) -> tuple[list[SystemRow], list[str]]:
+    """Return the systems of all datasets, those of a kind together, and the names of others."""
+    curves: dict[str, SystemCurve] = {}
+    pairs: dict[str, dict[str, Pair]] = {}
+    absent: dict[str, None] = {}
+    for result in results:
+        named = (result.anchor, *request.codecs) if request.codecs else ()
+        choice = choose(result.panels, result.anchor, named)
+        absent |= dict.fromkeys(choice.absent)
+        for panel in (of.up_to(request.up_to_bpp) for of in choice.of(result.panels)):
+            other = panel.of_label(anchor)
+            for curve in panel.curves:
+                curves.setdefault(curve.name, curve)
+                of = pairs.setdefault(curve.name, {})
+                if other is not None and curve.name == other.name:
+                    of[_key(result, panel.measure)] = ITSELF
+                elif other is not None:
+                    both = other.rates(panel.measure), curve.rates(panel.measure)
+                    pair = compared(*both, panel.measure)
+                    of |= (
+                        {_key(result, panel.measure): pair} if isinstance(pair.rate, Delta) else {}
+                    )
+    costs = _costs(results, curves)
+    ordered = sorted(curves, key=lambda name: KINDS.index(_kind(curves[name])))
+    rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
+    return rows, [name for name in absent if name not in curves]
+
+
+def _without_curve(results: Sequence[Evidence]) -> list[str]:
+    """Return the labels of measured codecs that have no complete point on any dataset."""
+    drawn = {c.system.label for of in results for panel in of.panels for c in panel.measured}
+    labels = [label for of in results if of.summary for label in of.summary.labels]
+    return [label for label in dict.fromkeys(labels) if label not in drawn]
+
+
+def _key(result: Evidence, measure: Measure) -> str:
+    return f"{result.name} {measure.column}"
+
+
+def _kind(curve: SystemCurve) -> str:
+    return kind(curve.system)
+
+
+def _columns(
+    results: Sequence[Evidence], rows: Sequence[SystemRow]
+) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
+    """Return the columns that have values, and the titles above them."""
+    columns, groups = [Column("System", "name")], [("", 1)]
+    for result in results:
+        above = f"BD-rate (%) on {result.title}"
+        known = [
+            panel.measure
+            for panel in result.panels
+            if any(_key(result, panel.measure) in row.pairs for row in rows)
+        ]
+        for measure in known:
+            get = partial(_rate, _key(result, measure))
+            columns.append(Column(f"{above}, {short_name(measure)}", get, _text))
+        groups += [(above, len(known))] if known else []
+    costs = [
+        Column(heading, f"costs.{name}", form)
+        for heading, form, name in COSTS
+        if any(name in row.costs for row in rows)
+    ]
+    return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
+
+
+def _rate(key: str, row: SystemRow) -> Delta | None:
+    pair = row.pairs.get(key)
+    return pair.rate if pair and isinstance(pair.rate, Delta) else None
+
+
+def _text(rate: Delta) -> str:
+    return delta_text(rate, "+.1f") if rate.value else "0"
+
+
+def _percent(key: str, row: SystemRow) -> float | None:
+    rate = _rate(key, row)
+    return rate and rate.value
+
+
+def _rank(values: Iterable[Delta | float | None]) -> dict[int, str]:
+    """Return the marks of the least and the second least, by row; none of a single value.
+
+    Deltas of curves that share little have none.
+    """
+    known: dict[int, float] = {}
+    for row, value in enumerate(values):
+        if isinstance(value, Delta):
+            known |= {} if value.doubtful else {row: round(value.value, 2)}
+        elif value is not None:
+            known[row] = value
+    best, *others = sorted(set(known.values())) or [math.nan]
+    marks = {row: "best" for row, value in known.items() if value == best and others}
+    return marks | {
+        row: "second" for row, value in known.items() if others[1:] and value == others[0]
+    }
+
+
+def _costs(
+    results: Sequence[Evidence], curves: Mapping[str, SystemCurve]
+) -> dict[str, dict[str, float]]:
+    """Return what systems cost by name, from the first dataset with rows of them.
+
+    Seconds are measured ones or typical ones, whichever more systems have.
+    """
+    costs: dict[str, dict[str, float]] = {name: {} for name in curves}
+    times: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    for name, curve in curves.items():
+        for summary in (result.summary for result in results if result.summary):
+            if curve.edition is None or curve.system.label not in summary.labels or costs[name]:
+                continue
+            costs[name] = _of_rows(summary, curve.edition)
+            if spent := cost_of(summary, curve.edition, "seconds"):
+                times[spent[1]][name] = spent[0]
+    chosen = max(times, key=lambda measured: (len(times[measured]), measured))
+    for name, seconds in times[chosen].items():
+        costs[name][SECONDS] = seconds
+    return costs
+
+
+def _of_rows(summary: Summary, edition: Edition) -> dict[str, float]:
+    """Return work, parameters and memory: of the rows, else as the codec's class declares."""
+    mine = [point for point in summary.points if point.label == edition.label]
+
+    def most(column: str) -> float | None:
+        means = [point.means.get(column) for point in mine]
+        return max((mean.value for mean in means if mean and mean.value), default=None)
+
+    facts = facts_of(edition.spec)
+    ways = [
+        most("encode_kmac") or facts.work.encode_kmac,
+        most("decode_kmac") or facts.work.decode_kmac,
+    ]
+    kmac = sum(filter(None, ways)) if all(ways) else facts.kmac
+    if EFFORT in edition.options:  # an encoder's search, whose work nobody has declared
+        kmac = 0.0
+    parameters = most("parameters") or facts.work.parameters
+    peak = max(filter(None, map(most, ("encode_peak_bytes", "decode_peak_bytes"))), default=None)
+    values = kmac, parameters and parameters / 1e6, None, peak and peak / 1e9
+    return {name: value for (*_, name), value in zip(COSTS, values, strict=True) if value}
+
+
+def _notes(results: Sequence[Evidence], rows: Sequence[SystemRow], anchor: str) -> list[str]:
+    notes = [f"BD-rate against {anchor}; negative saves bits at equal quality."]
+    of_measure = {_key(of, panel.measure): panel.measure for of in results for panel in of.panels}
+    crossing = [
+        f"{row.name} ({short_name(of_measure[key])} {pair.crossing:.4g})"
+        for row in rows
+        for key, pair in row.pairs.items()
+        if pair.crossing is not None
+    ]
+    if crossing:
+        notes.append(f"Ahead at some qualities, behind at others: {listed(crossing)}.")
+    if any(
+        isinstance(p.rate, Delta) and p.rate.doubtful for row in rows for p in row.pairs.values()
+    ):
+        notes.append(DOUBTFUL_NOTE)
+    for measured, text in TIMES.items():
+        of_kind = [
+            summary.machine
+            for summary in (result.summary for result in results if result.summary)
+            for row in rows
+            if SECONDS in row.costs and row.curve.edition
+            and (spent := cost_of(summary, row.curve.edition, "seconds"))
+            and spent == (row.costs[SECONDS], measured)
+        ]  # fmt: skip
+        notes += [text.format(machine=of_kind[0] or "one machine")] if of_kind else []
+    bundled = [row.name for row in rows if row.curve.edition and row.curve.edition.bundled]
+    for origin, names in (
+        ("Bundled with the benchmark", bundled),
+        ("Published", [row.name for row in rows if row.curve.origin == "published"]),
+        ("From a file", [row.name for row in rows if row.curve.origin == "file"]),
+    ):
+        notes += [f"{origin}: {listed(names)}."] if names else []
+    return notes
+
+
+def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dict[str, Any]]:
+    """Return a flat record for each system, at full precision."""
+    columns = [
+        Column("", "name", key="system"),
+        Column("", "curve.system.label", key="label"),
+        Column("", "curve.origin", key="from"),
+    ]
+    for result in results:
+        for panel in result.panels:
+            key = _key(result, panel.measure)
+            columns.append(Column("", partial(_percent, key), key=f"{key} bd_rate_percent"))
+    columns += [Column("", f"costs.{name}", key=name) for *_, name in COSTS]
+    return records(columns, rows)

@@ -1,0 +1,126 @@
+"""`bench table`: rows and published points to the table of a paper."""
+
+import csv
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.errors import StoreError, UsageError
+from benchmark.rows.store import Store
+from benchmark.show.table import Table, latex, markdown
+from support.bench.verbs import app
+from support.rows.measured import sweep
+
+RESULTS = Path(__file__).parents[3] / "results"
+DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{}\end{{document}}"
+
+
+def bench(*words):
+    return CliRunner().invoke(app, ["table", *map(str, words)])
+
+
+def draw(out, *words):
+    done = bench(*words, "--out", out)
+    assert done.exit_code == 0, done.output
+    with (out / "table.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)), (out / "table.tex").read_text(), done.output
+
+
+def fill(folder):
+    """JPEG, WebP of half its bytes, AVIF of a quarter, and JPEG XL of two points."""
+    share = {"jpeg": 1, "webp": 2, "avif": 4}
+    rows = [
+        {**of, "num_bytes": 80 * of["num_bytes"] // by, "bpp": 80 * of["bpp"] / by}
+        for codec, by in share.items()
+        for of in sweep(codec)
+    ]
+    few = [row for row in sweep("jpegxl") if row["setting_value"] < 20]
+    few += sweep("png", ["a"])
+    work = {"parameters": 2_000_000, "encode_kmac": 30.0, "decode_kmac": 12.0}
+    Store(folder / "set").append(
+        [row | (work if row["codec"] == "avif" else {}) for row in [*rows, *few]]
+    )
+    return "--results", folder, "--dataset", "set"
+
+
+def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tmp_path):
+    words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips,dists"
+    rows, tex, said = draw(tmp_path / "out", *words)
+    assert {row["label"]: float(row["set psnr_db bd_rate_percent"]) for row in rows} == {
+        "jpeg": 0, "webp": pytest.approx(-50, abs=0.1), "avif": pytest.approx(-75, abs=0.1),
+    }  # fmt: skip
+    body = [line.split(" & ") for line in tex.splitlines() if " & " in line]
+    assert [cell.strip(" \\") for cell in body[1]] == [
+        "System", "PSNR", "LPIPS", "kMAC/px", "Param. (M)", "Time (s/MP)",
+    ]  # fmt: skip
+    cells = {line[0]: line[1:] for line in body[2:]}
+    assert cells["JPEG"][:3] == ["0", "0", "--"]
+    assert [cell for name, of in cells.items() if name.startswith("WebP") for cell in of[:2]] == [
+        r"\underline{$-$50.0}"
+    ] * 2
+    (avif,) = (of for name, of in cells.items() if name.startswith("AVIF"))
+    assert avif[:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", "2"]
+    assert "without a BD-rate: JPEG XL, png" in said
+    assert "JPEG XL" not in tex
+
+
+def test_a_table_without_any_bd_rate_is_refused_and_no_file_of_others_replaced(tmp_path):
+    words = fill(tmp_path)
+    done = bench(*words, "--codecs", "jpegxl", "--anchor", "jpeg", "--metrics", "psnr")
+    assert isinstance(done.exception, UsageError)
+    assert "no BD-rate of JPEG XL against JPEG" in str(done.exception)
+    out = tmp_path / "paper"
+    out.mkdir()
+    (out / "table.tex").write_text("mine")
+    done = bench(*words, "--anchor", "jpeg", "--metrics", "psnr", "--out", out)
+    assert isinstance(done.exception, StoreError)
+    assert (out / "table.tex").read_text() == "mine"
+
+
+def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(tmp_path):
+    words = "--results", RESULTS, "--codecs", "ours:beta=0", "--metrics", "psnr"
+    more = "--dataset", "kodak,sample", "--published", "mlic++"
+    rows, tex, _ = draw(tmp_path, *words, *more)
+    assert [row["from"] for row in rows] == ["here", "published", "here"]
+    assert [float(row["sample psnr_db bd_rate_percent"] or "nan") > 0 for row in rows] == [
+        False, False, True,
+    ]  # fmt: skip
+    titles = re.findall(r"\\multicolumn\{1\}\{c\}\{(BD-rate[^}]*)\}", tex)
+    assert titles == [r"BD-rate (\%) on Kodak", r"BD-rate (\%) on sample photographs"]
+    assert "% BD-rate against VTM 23.13;" in tex
+    assert tex.count(r"\midrule") == 3  # programs, learned codecs, our own
+
+
+def test_published_curves_alone_make_a_table(tmp_path):
+    words = "--dataset", "tecnick", "--published", "tcm:large,mlic++,stf", "--metrics", "psnr"
+    rows, _, _ = draw(tmp_path, "--results", RESULTS, *words, "--anchor", "tcm:large")
+    assert {row["from"] for row in rows} == {"published"}
+    assert len(rows) > 1
+
+
+def test_marks_are_of_cells():
+    table = Table(("a", "b"), (("x_1", "-2"), ("y", "3")), 1)
+    text = latex(table, {}, {(0, 1): "best", (1, 1): "second"}, [("", 1), ("50 %", 1)], "ab", (1,))
+    assert text.splitlines()[3:9] == [
+        r"\multicolumn{1}{c}{} & \multicolumn{1}{c}{50 \%} \\", r"\cmidrule(lr){2-2}", r"a & b \\",
+        r"\midrule", r"x\_1 & \textbf{\boldmath $-$2} \\", r"\midrule",
+    ]  # fmt: skip
+    assert "| x_1 | **-2** |\n| y | *3* |" in markdown(table, {(0, 1): "best", (1, 1): "second"})
+
+
+def test_the_table_compiles(tmp_path):
+    program = shutil.which("pdflatex")
+    if program is None:
+        pytest.skip("no LaTeX: pdflatex is not installed")
+    words = "--codecs", "ours,vtm,elic,hyperprior", "--published", "hific,mlic++"
+    _, tex, _ = draw(tmp_path, "--results", RESULTS, "--dataset", "kodak,sample", *words)
+    (tmp_path / "paper.tex").write_text(DOCUMENT.format("\\input{table}"))
+    command = [program, "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 1000
+    assert r"\underline" in tex
