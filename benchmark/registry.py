@@ -111,7 +111,8 @@ METRICS = {
         "benchmark.metrics.no_reference.learned:MANIQA"),
 }  # fmt: skip
 UNSTATED = "unstated"  # protocol of values in a user's own file, who vouches for them
-USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
+# Measured unless others are asked for
+USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
     "inception256": Metric("inception256_patches", "", "inception256/pytorch-fid-0.3.0-6726825d",

@@ -95,7 +95,7 @@ def print_outcome(
 
         measures = [*map(Measure.named, outcome.metrics)]
         summary, ranking = _summarised(outcome, measures, allow_few)
-        print_ranking(ranking, summary, measures, table)
+        print_ranking(ranking, summary, measures, table, outcome.named)
         if spreads := draw_spreads(summary, measures):
             print_table(draws_table(spreads))
     facts = source_facts(outcome.rows)
@@ -143,24 +143,27 @@ def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
 
 
 def print_ranking(
-    ranking: "Ranking", summary: "Summary", measures: Sequence[Measure], table: bool | None
+    ranking: "Ranking",
+    summary: "Summary",
+    measures: Sequence[Measure],
+    table: bool | None,
+    named: Sequence[str] = (),
 ) -> None:
     """Print a line for each codec, best first; where none can be ranked, one for each setting.
 
-    table: also print the lines of settings; False: nothing at all.
+    table: also print the lines of settings; False: nothing at all. named: codecs asked for.
     """
     if table is False:
         return
-    from benchmark.compare.curves import LEAST_POINTS
-    from benchmark.show.bd_tables import ranking_heading, ranking_table
+    from benchmark.show.figures.texts import names_of
+    from benchmark.show.ranking import headline, ranking_heading, ranking_table
 
     if table or not ranking.ranked:
         print_points(summary, measures)
+    print(headline(ranking, summary.images, names_of(summary), named))
     if ranking.ranked:
         print(ranking_heading(ranking))
-        print_table(ranking_table(ranking))
-    elif len(ranking.ranks) > 1:
-        print(f"no ranking: BD-rates need {LEAST_POINTS} settings of a codec and of an anchor")
+        print_table(ranking_table(ranking, marks=True))
 
 
 def problem_lines(
@@ -200,20 +203,18 @@ def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
 ) -> "tuple[Summary, Ranking]":
-    """Summarise the rows that were asked for, and rank them with stored rows of an anchor."""
+    """Summarise and rank the rows that were asked for, with stored rows of their anchor."""
     from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.experiment import others_of
     from benchmark.rows.reduce import summarise_with_distributions
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
-    folder, rows = outcome.matrix.store.folder, outcome.rows
-    others = others_of(rows, outcome.matrix.table)
-    anchored, anchor = with_anchor(rows, others, outcome.anchor)
-    summary = ranked = summarise_with_distributions(rows, folder, names, allow_few=allow_few)
-    if anchored.height > rows.height:
-        ranked = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
-    return summary, rank_by_bd_rate(ranked, measures, anchor.label)
+    folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
+    anchored, anchor = with_anchor(outcome.rows, others, outcome.anchor)
+    summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
+    ranking = rank_by_bd_rate(summary, measures, anchor.label)
+    return summary, ranking._replace(why=anchor.why)
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:

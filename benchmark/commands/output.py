@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import typer
 
 from benchmark.commands.verb import PlainStream
-from benchmark.system.text import counted, visible
+from benchmark.system.text import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -213,11 +213,7 @@ def say_not_run(code: Mapping[str, int]) -> None:
 
     code: numbers of rows by codec variant (`NamedCodecs.not_run`).
     """
-    say(
-        f"not run  {text!r}, which {counted(count, 'row')} name: it runs only where --codecs names "
-        "it in full"
-        for text, count in code.items()
-    )
+    say(f"not run  {text!r}, which rows name: with all,{text} as --codecs it runs" for text in code)
 
 
 def print_lines(lines: Sequence[str], details: bool = False) -> None:

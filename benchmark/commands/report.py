@@ -59,7 +59,8 @@ def report(
       bench report --dataset kodak --anchor vtm --published hific --page
     """
     from benchmark.show.page.write import page_request, start_workers, write_page
-    from benchmark.show.report.report import ReportSet, write_reports
+    from benchmark.show.report.report import write_reports
+    from benchmark.show.report.report_set import ReportSet
 
     place = asked.results, request.data_dir, asked.dataset
     page_request(page_images, *place)  # refused before anything is drawn
@@ -110,7 +111,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     if summary.dropped:
         line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
     print(line)
-    print_ranking(report.ranking, summary, report.measures, table)
+    print_ranking(report.ranking, summary, report.measures, table, report.named)
     if report.attribution is not None:
         output.print_table(report.attribution)
     gaps = lines_of(report.gaps) if verbose else counts_of(report.gaps)

@@ -4,7 +4,7 @@ One rule for every verb, by PSNR alone, so that no choice of metrics changes it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import DatasetResults, read_rows, require_one
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import System, family, find_label, is_users, kind, label_of
+from benchmark.rows.systems import System, family, find_label, kind, label_of, spec_of
+from benchmark.spec import PATHS, names_code
 
 BEST = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
@@ -85,6 +86,25 @@ def anchor_among(summary: Summary) -> Anchor:
     return Anchor(first, NO_CONVENTIONAL)
 
 
+def subjects(labels: Iterable[str], anchor: str, named: Sequence[str] = ()) -> list[str]:
+    """Return the labels that a comparison with an anchor is about.
+
+    Those of codecs that the user brought; else of the first codec that was named, of this project's
+    own, or of the first of all.
+
+    >>> subjects(["jpeg", "mine.py:Mine", "vtm"], "vtm"), subjects(["ours:beta=0", "jpeg"], "jpeg")
+    (['mine.py:Mine'], ['ours:beta=0'])
+    """
+    others = [label for label in labels if label != anchor]
+    brought = [label for label in others if is_users(label)]
+    of_named = (
+        [label for label in others if label == name or label.startswith(f"{name}:")]
+        for name in named
+    )
+    own = [label for label in others if kind(System("", label)) == "own"]
+    return brought or next(filter(None, of_named), own) or others[:1]
+
+
 def _best(labels: Sequence[str], of: Mapping[str, Curve]) -> str:
     """Return the label of the curve that needs fewest bits, by BD-rates against the first."""
 
@@ -108,3 +128,13 @@ def _added(rows: pl.DataFrame, others: pl.DataFrame, label: str) -> pl.DataFrame
     if label in _labels(rows) or label not in (more := _labels(others)):
         return rows
     return pl.concat([rows, others.filter(are_of([more[label]]))])
+
+
+def is_users(label: str) -> bool:
+    """Return whether a label is of a codec, or of weights, that the user brought.
+
+    >>> [is_users(label) for label in ("mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0")]
+    [True, True, False]
+    """
+    spec = spec_of(label)
+    return names_code(spec) or any(key in PATHS for key, _ in spec.options)

@@ -22,11 +22,13 @@ from benchmark.rows.summary import SECONDS, Point, Summary
 from benchmark.rows.systems import trained_on
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
-# Of these, the first with the most curves that is in no codec's training loss.
+# Of these, the first if any codec has a curve in it, else that with the most curves; none that is
+# in a codec's training loss.
 HELD_OUT = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
 )
+INDEPENDENT = metric_named(HELD_OUT[0]).column
 
 
 class ImagesDelta(NamedTuple):
@@ -185,6 +187,9 @@ class Ranking(NamedTuple):
     anchor: str
     measures: tuple[Measure, ...]  # a distortion and the held-out metric, as far as measured
     ranks: tuple[Rank, ...]
+    absent: tuple[tuple[Measure, str], ...] = ()  # metrics that some codec has no value of, and why
+    bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
+    why: str = ""  # this anchor, see `Anchor`
 
     @property
     def ranked(self) -> bool:
@@ -221,21 +226,31 @@ def rank_by_bd_rate(
     comparisons: those that were made already, with their intervals; else BD-rates of mean curves
     are computed.
     """
+    measures = [*measures]
     ranked = ranked_measures(summary, measures)
+    known = {measure.column: curves(summary, measure) for measure in ranked}
+    labels = {*summary.labels}
     rates: dict[tuple[str, str], Delta | NoDelta] = {}
     intervals: dict[tuple[str, str], Interval | None] = {}
     for comparison in comparisons or ():
         key = comparison.label, comparison.column
         rates[key], intervals[key] = comparison.rate, comparison.rate_interval
     for measure in ranked if comparisons is None else ():
-        of = {label: rd.mean_curve(p, measure) for label, p in curves(summary, measure).items()}
+        of = {
+            label: rd.mean_curve(points, measure) for label, points in known[measure.column].items()
+        }
         if anchor in of:
-            others = [name for name in of if name != anchor]
-            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in others}
+            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in of}
+
+    def rate(label: str, column: str) -> Delta | NoDelta:
+        if lacks := next((name for name in (anchor, label) if name not in known[column]), ""):
+            return NoDelta(f"{'it' if lacks == label else lacks} has no complete point")
+        return Delta(0.0, 1.0) if label == anchor else rates.get((label, column), none)
+
     ranks, none = [], NoDelta("no BD-rate was computed")
     for label in summary.labels:
         keys = [(label, measure.column) for measure in ranked]
-        deltas = [Delta(0.0, 1.0) if label == anchor else rates.get(key, none) for key in keys]
+        deltas = [rate(*key) for key in keys]
         points = [point for point in summary.points if point.label == label]
         bpp = [point.bpp for point in points if point.bpp]
         seconds = [[p.means[name].value for p in points] for name in SECONDS]
@@ -249,18 +264,28 @@ def rank_by_bd_rate(
     def order(rank: Rank) -> tuple[float, ...]:
         return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
 
-    return Ranking(anchor, ranked, tuple(sorted(ranks, key=order)))
+    wanted = dict.fromkeys((*ranked, *(m for m in measures if m.column == INDEPENDENT)))
+    absent = [
+        (measure, summary.why_without(measure.column))
+        for measure in wanted
+        if {point.label for point in summary.points if point.has(measure.column)} < labels
+    ]
+    ordered = tuple(sorted(ranks, key=order))
+    return Ranking(anchor, ranked, ordered, tuple(absent), summary.bundled)
 
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
-    """Return those of the measures that rank codecs: a distortion and the held-out metric."""
-    measured = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
+    """Return those of the measures that rank codecs: a distortion and the held-out metric.
+
+    The first choice stays where only some codecs have values of it: the others are not ranked.
+    """
+    known = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
     trained = {column for label in summary.labels for column in trained_on(label)}
     first, others = (
-        [measured[c] for c in (metric_named(name).column for name in names) if c in measured]
+        [known[c] for c in (metric_named(name).column for name in names) if c in known]
         for names in (DISTORTION, HELD_OUT)
     )
     others = [(count, measure) for count, measure in others if measure.column not in trained]
     most = max((count for count, _ in others), default=0)
-    held_out = [measure for count, measure in others if count == most]
+    held_out = [m for count, m in others if count == most or m.column == INDEPENDENT]
     return (*(measure for _, measure in first[:1]), *held_out[:1])

@@ -139,12 +139,17 @@ class Panel(NamedTuple):
         return {p: list(dict.fromkeys(c.name for q, c in pairs if q == p)) for p in protocols}
 
 
+def names_in_figures(summary: Summary) -> dict[str, str]:
+    """Return the names of a summary's codecs in figures and tables, by label."""
+    versions = {point.label: point.edition.version for point in summary.points}
+    return short_names(summary.labels, versions, summary.bundled)
+
+
 def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     """Return the curves of every codec variant of a summary, and its points left out."""
     if summary is None or measure.column not in summary.protocols:
         return Panel(measure, ())
-    versions = {point.label: point.edition.version for point in summary.points}
-    names = short_names(summary.labels, versions)
+    names = names_in_figures(summary)
     rules = summary.protocols[measure.column], summary.protocols["coding"]
     result = []
     for label, of_label in curves(summary, measure).items():

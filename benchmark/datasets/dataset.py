@@ -32,6 +32,7 @@ PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it wait
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
+HASH_OF_FOLDER = re.compile("-[0-9a-f]{6}$")  # at the end of a name of `rows.runs`
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
@@ -75,9 +76,13 @@ class Profile(NamedTuple):
 
 
 def profile(name: str) -> Profile:
-    """Return a dataset's profile; of a folder, or a dataset that declares none, its name alone."""
+    """Return a dataset's profile; one that declares none has its name, a folder its own as title.
+
+    >>> profile("photos-7edd08").title, profile("mine").title
+    ('photos', 'mine')
+    """
     if name not in DATASETS:
-        return Profile(name)
+        return Profile(HASH_OF_FOLDER.sub("", name))
     declared: dict[str, Profile] = getattr(dataset_module(name), "PROFILES", {})
     return declared.get(name, Profile(name))
 

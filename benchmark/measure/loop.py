@@ -199,6 +199,7 @@ def _measure(
         tuple(backend.remarks),
         absent,
         anchor=request.anchor,
+        named=request.codecs,
     )
 
 

@@ -34,6 +34,7 @@ from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.execute import work_of
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
+from benchmark.rows.experiment import require_label
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import SHIPPED, refused
@@ -295,14 +296,17 @@ def open_matrix(request: Request) -> Matrix:
     """Plan the cells of a request and find those that its results folder does not have yet."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
-    Part.of(request.part)  # a text that is none is refused before anything is opened
+    Part.of(request.part)  # a text that is none is refused at once
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing
     selection = select(request.codecs, points, packs, recorded, request.skip_missing, request.draws)
     sources, store = open_stored(request)
     selection = _for_images(selection, sources.images, request)
-    return matrix_of(request, sources, selection, store)
+    matrix = matrix_of(request, sources, selection, store)
+    if request.anchor:
+        require_label(request.anchor, [of.spec for of in selection.contenders], matrix.table)
+    return matrix
 
 
 def matrix_of(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
@@ -326,8 +330,7 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
 
 def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
     """Skip codecs whose pack lacks images; `Unavailable` for one asked for by name, or for all."""
-    kept: list[Contender] = []
-    skipped = list(selection.skipped)
+    kept, skipped = list[Contender](), list(selection.skipped)
     for contender in selection.contenders:
         spec = contender.spec
         if issubclass(codec_class(spec), TakesDataset):

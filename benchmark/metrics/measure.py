@@ -12,8 +12,8 @@ from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
 from benchmark.metrics.metric import Kind, Presentation, Scale
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, Better, metric_class, metric_named
 
-# Panels of the figure that holds several metrics: of each, the first that is measured of all
-# codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
+# Panels of the figure that holds several metrics: of each, the first that any codec has; LPIPS on
+# AlexNet's features is in training losses, on SqueezeNet's it is not.
 OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
 
 
@@ -121,7 +121,7 @@ def require_image_values(*measures: Measure) -> None:
 
 
 def overview_columns(counts: Mapping[str, int]) -> list[str]:
-    """Return the columns of the overview: of each choice the first of those with most values.
+    """Return the columns of the overview: of each choice the first with any value.
 
     Metrics of users' files, which were asked for by name, follow.
 
@@ -133,8 +133,7 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
     result = []
     for metrics in OVERVIEW:
         columns = [metric_named(metric).column for metric in metrics]
-        best = max(columns, key=lambda column: counts.get(column, 0))
-        result += [best] if counts.get(best) else []
+        result += [column for column in columns if counts.get(column)][:1]
     known = {metric_named(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
     return result + [column for column in counts if column not in known and counts[column]]
 

@@ -34,7 +34,8 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from benchmark.show.page.document import sheet_html
 from benchmark.show.page.write import page_request, write_page
-from benchmark.show.report.report import PAGE, ReportSet, write_reports
+from benchmark.show.report.report import write_reports
+from benchmark.show.report.report_set import PAGE, ReportSet
 from benchmark.show.report.request import ReportRequest
 from benchmark.show.table import DOUBTFUL, MINUS, NOTHING
 from benchmark.system.atomic import write_files

@@ -14,7 +14,7 @@ from polars import col
 from benchmark.errors import BenchError, UnknownName
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS
-from benchmark.rows.systems import known_names, label_of
+from benchmark.rows.systems import find_label, known_names, label_of
 from benchmark.rows.valid import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import (
     CodecSpec,
@@ -87,6 +87,12 @@ def are_of(pairs: Collection[Pair]) -> pl.Expr:
     """Mark the rows of these codec variants."""
     marks = ((col("codec") == codec) & (col("variant") == variant) for codec, variant in pairs)
     return pl.any_horizontal(pl.lit(False), *marks).fill_null(False)
+
+
+def require_label(named: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -> None:
+    """Raise `UnknownName` where neither the codec variants nor rows have what is named."""
+    pairs = {*((of.name, of.identity.variant) for of in specs), *pairs_of(table)}
+    find_label(named, [label_of(*pair) for pair in sorted(pairs)])
 
 
 def named_in(codecs: str) -> list[str]:

@@ -104,6 +104,11 @@ class Point:
         """The name of the codec variant in tables and figures."""
         return self.edition.label
 
+    def has(self, column: str) -> bool:
+        """Return whether any image has a value of a metric."""
+        mean = self.means[column]
+        return mean.images + mean.infinite > 0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
@@ -123,6 +128,12 @@ class Summary:
     def labels(self) -> tuple[str, ...]:
         """The names of the codec variants, in order."""
         return tuple(dict.fromkeys(point.label for point in self.points))
+
+    @property
+    def bundled(self) -> frozenset[str]:
+        """The labels of bundled codecs beside others that were measured here; else none."""
+        labels = {point.label for point in self.points if point.edition.bundled}
+        return frozenset(labels if labels < {*self.labels} else ())
 
     @property
     def protocols_in_use(self) -> dict[str, str]:

@@ -16,10 +16,8 @@ from benchmark.facts import Group, Kind, Training, facts_of, shown_variants
 from benchmark.registry import ALIASES, CODECS, metric_named
 from benchmark.rows.codecs import CodingFacts
 from benchmark.spec import (
-    PATHS,
     CodecSpec,
     declared,
-    names_code,
     parse_codec,
     resolve,
     split_unescaped,
@@ -139,7 +137,7 @@ def trained_on(label: str) -> tuple[str, ...]:
     >>> trained_on("vtm"), trained_on("pqmim"), trained_on("pqmim:perceptual=1")
     ((), ('psnr_db',), ('psnr_db', 'lpips_alex'))
     """
-    return facts_of(_spec(label)).trained_on
+    return facts_of(spec_of(label)).trained_on
 
 
 def training(label: str) -> tuple[float, Training]:
@@ -148,7 +146,7 @@ def training(label: str) -> tuple[float, Training]:
     >>> training("elic")[1].steps, training("vtm")
     ('8,960', (0.0, Training(petamacs=None, optimiser='', steps='', fingerprint='')))
     """
-    facts = facts_of(_spec(label))
+    facts = facts_of(spec_of(label))
     return facts.kmac, facts.training
 
 
@@ -158,21 +156,8 @@ def chosen_on(label: str) -> tuple[str, str] | None:
     >>> chosen_on("ours:beta=3.84:size=micro"), chosen_on("ours:beta=3.84")
     (('Kodak', 'LPIPS (SqueezeNet)'), None)
     """
-    choice = facts_of(_spec(label)).chosen_on
+    choice = facts_of(spec_of(label)).chosen_on
     return choice and (profile(choice[0]).title, metric_named(choice[1]).label)
-
-
-def shared_label(labels: Sequence[str]) -> str:
-    """Return the name and the options that codec variants share; all labels of several codecs.
-
-    >>> shared_label(["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
-    'ours:size=micro'
-    """
-    first, *others = map(_spec, labels)
-    if any(spec.name != first.name for spec in others):
-        return ", ".join(labels)
-    shared = (at for at in first.options if all(at in spec.options for spec in others))
-    return first._replace(options=tuple(shared)).text
 
 
 def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
@@ -191,19 +176,9 @@ def kind(system: System) -> Kind:
     >>> [kind(System("", label)) for label in ("./mine.py:Mine", "vtm", "hyperprior", "elic")]
     ['own', 'standard', 'learned', 'learned']
     """
-    spec = _spec(system.label)
+    spec = spec_of(system.label)
     measurable = spec.name in CODECS or ".py:" in spec.name
     return facts_of(spec).kind if measurable else system.kind
-
-
-def is_users(label: str) -> bool:
-    """Return whether a label is of a codec, or of weights, that the user brought.
-
-    >>> [is_users(label) for label in ("mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0")]
-    [True, True, False]
-    """
-    spec = _spec(label)
-    return names_code(spec) or any(key in PATHS for key, _ in spec.options)
 
 
 def measured_names() -> dict[str, str]:
@@ -211,10 +186,24 @@ def measured_names() -> dict[str, str]:
     return {system.measured: system.name for system in SYSTEMS if system.measured}
 
 
-def short_names(labels: Sequence[str], versions: Mapping[str, str] | None = None) -> dict[str, str]:
+def marked_bundled(name: str, bundled: bool = True) -> str:
+    """Return the name of a codec whose rows are bundled, beside others, with a mark.
+
+    >>> marked_bundled("VTM 23.13"), marked_bundled("VTM 23.13", False)
+    ('VTM 23.13 (bundled)', 'VTM 23.13')
+    """
+    return f"{name} (bundled)" if bundled else name
+
+
+def short_names(
+    labels: Sequence[str],
+    versions: Mapping[str, str] | None = None,
+    bundled: Collection[str] = (),
+) -> dict[str, str]:
     """Return a name for figures for each label; whole labels where two would be the same.
 
     versions: of the codecs, by label; a program's version that begins with its title is its name.
+    bundled: labels of which the names say so.
 
     >>> short_names(["ours:beta=0:effort=2", "jpeg:optimize=1", "./a/mine.py:Mine:level=3"])
     {'ours:beta=0:effort=2': 'CRDR β=0 (effort 2)', 'jpeg:optimize=1': 'JPEG (optimised)',
@@ -224,7 +213,10 @@ def short_names(labels: Sequence[str], versions: Mapping[str, str] | None = None
     """
     short = {label: _short(label, (versions or {}).get(label, "")) for label in labels}
     names = list(short.values())
-    return {label: name if names.count(name) == 1 else label for label, name in short.items()}
+    return {
+        label: marked_bundled(name if names.count(name) == 1 else label, label in bundled)
+        for label, name in short.items()
+    }
 
 
 def family(label: str) -> str:
@@ -233,13 +225,13 @@ def family(label: str) -> str:
     >>> family("hyperprior"), family("ours:beta=0")
     ('bmshj2018-hyperprior', 'ours')
     """
-    spec = _spec(label)
+    spec = spec_of(label)
     return facts_of(spec).family or spec.name
 
 
 def plainness(label: str) -> int:
     """Return 0 for the variant that has the family's own style, more for others."""
-    spec = _spec(label)
+    spec = spec_of(label)
     further = [option for option in spec.options if option not in facts_of(spec).implied]
     return 0 if label in PLAIN else len(further)
 
@@ -250,15 +242,15 @@ def declared_marker(label: str) -> str:
     >>> declared_marker("avif:speed=2"), declared_marker("./mine.py:Mine")
     ('h', '')
     """
-    return facts_of(_spec(label)).marker
+    return facts_of(spec_of(label)).marker
 
 
 def option_count(label: str) -> int:
     """Return the number of options that a label names."""
-    return len(_spec(label).options)
+    return len(spec_of(label).options)
 
 
-def _spec(label: str) -> CodecSpec:
+def spec_of(label: str) -> CodecSpec:
     """Return the codec and options of a label; a path.py:Class is one name."""
     name, *rest = split_unescaped(ALIASES.get(label, label), ":")
     if name.endswith(".py") and rest:
@@ -268,7 +260,7 @@ def _spec(label: str) -> CodecSpec:
 
 
 def _short(label: str, version: str) -> str:
-    spec = _spec(label)
+    spec = spec_of(label)
     facts = facts_of(spec)
     title = facts.title or facts.family or spec.name.rpartition(".py:")[2]
     number = " ".join(version.split()[:2]).rstrip(",;:")

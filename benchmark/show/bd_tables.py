@@ -1,87 +1,24 @@
-"""Tables of BD-rates: the ranking, an overview, all details, those of a figure; flat records."""
+"""Tables of BD-rates: an overview, all details, those of a figure; flat records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking, compare
+from benchmark.compare.bd import Comparison, ImagesDelta, compare
 from benchmark.compare.curves import Delta, NoDelta, bd_rate
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
 from benchmark.show.means import chosen_notes
-from benchmark.show.phrases import grouped, listed, metric_names
-from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records, seconds_text
-from benchmark.system.text import counted
+from benchmark.show.phrases import grouped, listed
+from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records
 from benchmark.system.text import listed as counted_list
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 LONGEST_LIST = 6  # labels in one note
 THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no more
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
-
-
-def ranking_table(
-    ranking: Ranking, intervals: bool = False, names: Mapping[str, str] | None = None
-) -> Table:
-    """Return a row for each codec, best first; columns that would be empty are left out.
-
-    intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
-    """
-    ranks = ranking.ranks
-    several = len({rank.images for rank in ranks}) > 1
-    columns = [Column("codec", "label")]
-    if names:
-        columns = [Column("codec", lambda rank: names[rank.label]), Column("spec", columns[0].get)]
-    columns += [
-        Column(short_name(measure), partial(_rank_cell, ranks, place, intervals), str)
-        for place, measure in enumerate(ranking.measures)
-    ]
-    columns += [
-        Column("bpp", "bpp", lambda ends: _range(*ends)),
-        Column("encode", "encode_seconds", seconds_text),
-        Column("decode", "decode_seconds", seconds_text),
-        Column("images", lambda rank: rank.images if several else None, "d"),
-    ]
-    table = Table.of(columns, ranks).filled()
-    marked = any(DOUBTFUL in cell for row in table.rows for cell in row)
-    notes = (DOUBTFUL_NOTE,) if marked else ()
-    return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
-
-
-def ranking_heading(ranking: Ranking) -> str:
-    """Return the line above the table, on what its numbers are."""
-    if not ranking.measures:
-        return "no metric that ranks codecs was measured"
-    metrics = metric_names(ranking.measures)
-    return f"BD-rate (%) against {ranking.anchor} in {metrics}, best first"
-
-
-def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, str]) -> str:
-    """Return the sentence that a report begins with: the best codec by each measure.
-
-    names: of figures, by label.
-
-    >>> headline(Ranking("jpeg", (), ()), 4, "sample", {})
-    'No codec can be ranked on sample.'
-    """
-    best: dict[str, list[str]] = {}
-    for place, measure in enumerate(ranking.measures):
-        rates = [
-            (rate.value, rank.label)
-            for rank in ranking.ranks
-            if isinstance(rate := rank.rates[place], Delta) and not rate.doubtful
-        ]
-        value, label = min(rates, default=(0.0, ranking.anchor))
-        if label != ranking.anchor:
-            text = f"{abs(value):.0f} % fewer bits at equal {metric_names([measure])}"
-            best.setdefault(label, []).append(text)
-    if not best:
-        return f"No codec can be ranked on {dataset}."
-    parts = [f"{names[label]} needs {' and '.join(texts)}" for label, texts in best.items()]
-    where = f"{counted(images, 'image')} of {dataset}"
-    return f"Compared with {names[ranking.anchor]} on {where}, {', and '.join(parts)}."
 
 
 def short_name(measure: Measure) -> str:
@@ -93,29 +30,10 @@ def short_name(measure: Measure) -> str:
     return measure.label.partition(" (")[0]
 
 
-def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -> str | None:
-    """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
-
-    def delta(rank: Rank) -> Delta | None:
-        rate = rank.rates[place] if place < len(rank.rates) else None
-        return rate if isinstance(rate, Delta) else None
-
-    rate = delta(rank)
-    if rate is None:
-        return None
-    text = f"{rate.value:+z.1f}" if rate.value else "0"
-    text += THREE_POINTS if rate.three_points else ""
-    if intervals:
-        text = f"{text} {_ends(rank.intervals[place])}".rstrip()
-    elif not rate.doubtful and any(of.doubtful for of in map(delta, ranks) if of):
-        return f"{text} "
-    return f"{text}{DOUBTFUL}" if rate.doubtful else text
-
-
-def _range(low: float, high: float, form: str = ".2f") -> str:
+def range_text(low: float, high: float, form: str = ".2f") -> str:
     """Format a range of rates.
 
-    >>> _range(0.1, 1.25), _range(0.5, 0.5)
+    >>> range_text(0.1, 1.25), range_text(0.5, 0.5)
     ('0.10 to 1.25', '0.50')
     """
     return f"{low:{form}} to {high:{form}}" if high > low else f"{low:{form}}"
@@ -137,7 +55,7 @@ def bd_overview(
     def cell(column: str, label: str) -> str | None:
         if (c := known.get((label, column))) is None:
             return None
-        return f"{delta_text(c.rate)} {_ends(c.rate_interval)}".rstrip()
+        return f"{delta_text(c.rate)} {ends_text(c.rate_interval)}".rstrip()
 
     labels = list(dict.fromkeys(comparison.label for comparison in comparisons))
     columns = [Column("codec", str)]
@@ -188,16 +106,16 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         Column("remark", _remark),
         Column("BD-rate (%)", "rate", delta_text),
         Column("", "rate.value", key="bd_rate_percent"),
-        Column(f"{PERCENT} interval", "rate_interval", _ends),
+        Column(f"{PERCENT} interval", "rate_interval", ends_text),
         Column("", "rate_interval.low", key="bd_rate_low_percent"),
         Column("", "rate_interval.high", key="bd_rate_high_percent"),
         Column("", "rate.overlap", key="bd_rate_overlap"),
         Column("mean of images' (%)", "images_rate.value", "+.2f", "images_bd_rate_percent"),
-        Column(f"{PERCENT} interval", "images_rate.interval", _ends),
+        Column(f"{PERCENT} interval", "images_rate.interval", ends_text),
         Column("", "images_rate.interval.low", key="images_bd_rate_low_percent"),
         Column("", "images_rate.interval.high", key="images_bd_rate_high_percent"),
         Column("median", "images_rate.median", "+.2f", "images_bd_rate_median_percent"),
-        Column("quartiles", "images_rate.quartiles", _ends),
+        Column("quartiles", "images_rate.quartiles", ends_text),
         Column("", "images_rate.quartiles.0", key="images_bd_rate_lower_quartile_percent"),
         Column("", "images_rate.quartiles.1", key="images_bd_rate_upper_quartile_percent"),
         Column("images", "images_rate", count),
@@ -216,9 +134,11 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
 
 def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
+    doubtful = any(getattr(c.rate, "doubtful", False) for c in comparisons)
+    sign = f" {DOUBTFUL}: less than half." if doubtful else ""
     note = (
-        f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span; "
-        f"{DOUBTFUL}: less than half. Remarks: why there is no number, or points left out because "
+        f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span.{sign} "
+        f"Remarks: why there is no number, or points left out because "
         "another of no higher rate is better, by so much."
     )
     labels = (comparison.label for comparison in comparisons)
@@ -267,7 +187,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
             "system": known[0].system.name,
             "from": known[0].origin,
             "points": max(len(curve.points) for curve in known),
-            "bpp": _range(min(bpp), max(bpp), ".3f"),
+            "bpp": range_text(min(bpp), max(bpp), ".3f"),
         }
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None:
@@ -301,7 +221,8 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     return Table.of(columns, rows, notes).filled(always=4)
 
 
-def _ends(interval: Interval | tuple[float, float] | None) -> str:
+def ends_text(interval: Interval | tuple[float, float] | None) -> str:
+    """Format the ends of an interval; empty for none."""
     return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
 
 

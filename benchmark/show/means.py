@@ -13,7 +13,7 @@ from benchmark.registry import metric_named
 from benchmark.rows.reduce import attribution
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
-from benchmark.rows.systems import chosen_on, shared_label, training
+from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.table import (
     ENDLESS,
     FEW_MARK,
@@ -112,6 +112,16 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
 
 
+def few_of(summary: Summary, measures: Sequence[Measure]) -> list[Measure]:
+    """Return the metrics of whole sets that every point has of too few images."""
+    return [
+        measure
+        for measure in measures
+        if measure.of_sets
+        and all(measure.few(point.means[measure.column].images) for point in summary.points)
+    ]
+
+
 def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[str, str]]:
     """Return the largest parts, and all of them as a file `attribution_<column>.csv`.
 
@@ -151,6 +161,19 @@ def training_cells(edition: Edition) -> tuple[str, str, str, str]:
     if not (fingerprint and edition.build.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
+
+
+def shared_label(labels: Sequence[str]) -> str:
+    """Return the name and the options that codec variants share; all labels of several codecs.
+
+    >>> shared_label(["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
+    'ours:size=micro'
+    """
+    first, *others = map(spec_of, labels)
+    if any(spec.name != first.name for spec in others):
+        return ", ".join(labels)
+    shared = (at for at in first.options if all(at in spec.options for spec in others))
+    return first._replace(options=tuple(shared)).text
 
 
 def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:

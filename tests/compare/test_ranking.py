@@ -7,7 +7,7 @@ from benchmark.compare.curves import Delta
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import plainness
-from benchmark.show.bd_tables import headline, ranking_table
+from benchmark.show.ranking import ranking_table
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, MS_SSIM, LPIPS = map(Measure.named, ("psnr", "ms_ssim", "lpips"))
@@ -90,22 +90,6 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
 def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
     result = rank_by_bd_rate(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
     assert ranking_table(result).headers == ("codec", "PSNR", "bpp", *seconds)
-
-
-def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
-    rows = four()
-    summary = summarise(table(rows))
-    message = headline(rank_by_bd_rate(summary, MEASURES, "jpeg"), 3, "photos", NAMES)
-    assert message.count("VTM needs") == 1
-    assert "JPEG" in message
-    assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in message
-    for record in rows:
-        if record["codec"] == "vtm":
-            record["psnr_db"] += 6.5  # the curves share less than half of their range
-    result = rank_by_bd_rate(summarise(table(rows)), [PSNR], "jpeg")
-    assert result.ranks[0].label == "vtm"
-    assert result.ranks[0].rates[0].doubtful
-    assert "VTM" not in headline(result, 3, "photos", NAMES)
 
 
 def test_the_network_and_its_default_metric_make_no_variant_less_plain():

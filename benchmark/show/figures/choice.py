@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from benchmark.compare.anchor import is_users
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.errors import BenchError
-from benchmark.rows.systems import family, is_users, kind, option_count, plainness
+from benchmark.rows.systems import family, kind, option_count, plainness
 from benchmark.show.figures import style as looks
 from benchmark.show.figures.style import look
 from benchmark.spec import parse_codec, resolve

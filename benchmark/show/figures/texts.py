@@ -8,10 +8,9 @@ from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.panel import Panel
+from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import short_names
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.table import Table
@@ -207,6 +206,5 @@ def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
 
 
 def names_of(summary: Summary) -> dict[str, str]:
-    """Return the names of a summary's codecs in figures and tables, by label."""
-    versions = {point.label: point.edition.version for point in summary.points}
-    return short_names(summary.labels, versions) | by_label(look().label, summary.labels)
+    """Return the names of a summary's codecs in figures and tables, as the look has them."""
+    return names_in_figures(summary) | by_label(look().label, summary.labels)

@@ -19,7 +19,6 @@ from benchmark.rows.experiment import named_in
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import headline
 from benchmark.show.figures.choice import Choice, choose, renamed
 from benchmark.show.figures.rate_curve import frame_of
 from benchmark.show.figures.style import styles
@@ -28,7 +27,9 @@ from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import Limit, limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
-from benchmark.show.report.report import PAGE, PICTURES, Report
+from benchmark.show.ranking import headline
+from benchmark.show.report.report import Report
+from benchmark.show.report.report_set import PAGE, PICTURES
 from benchmark.show.report.request import ReportRequest
 from benchmark.system.atomic import write_files
 
@@ -106,7 +107,7 @@ def write_page(
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
         leads=[measure.column for measure in report.ranking.measures],
-        headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
+        headline=headline(report.ranking, summary.images, names_of(summary), request.named),
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,

@@ -11,15 +11,16 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.means import (
+    FEW_NOTE,
     NETWORK_HEADERS,
     chosen_notes,
     draws_table,
     training_cells,
 )
 from benchmark.show.phrases import capitalised, mixed_sentences
+from benchmark.show.ranking import headline, ranking_heading, ranking_table
 from benchmark.show.report.gaps import Gap, gap_sections, lines_of
 from benchmark.show.sections import Links, Part, Picture, Section, made_by, markdown, section
 from benchmark.show.table import Column, Table
@@ -69,13 +70,6 @@ def source_sentences(facts: SourceFacts | None) -> list[str]:
             f"{large.height_px}, alike in means (`bench report --pooled`: by pixels)"
         )
     return result
-
-
-def estimate_sentences(summary: Summary) -> list[str]:
-    """Return the sentence on real bits beside those that codecs estimate, if any does."""
-    ratios = {label: _mean_of(summary, label, REAL_TO_ESTIMATED) for label in summary.labels}
-    texts = [f"{label} {100 * (r - 1):+.2f} %" for label, r in ratios.items() if r is not None]
-    return [f"real bits against the codec's own estimate: {', '.join(texts)}"] if texts else []
 
 
 def _mean_of(summary: Summary, label: str, name: str) -> float | None:
@@ -157,9 +151,15 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
 
 
 def details_text(
-    record: Mapping[str, Any], gaps: Sequence[Gap] = (), spreads: Sequence[DrawSpread] = ()
+    record: Mapping[str, Any],
+    gaps: Sequence[Gap] = (),
+    spreads: Sequence[DrawSpread] = (),
+    over_few: Table | None = None,
 ) -> str:
-    """Return details.md: the record as a text, with a table of the spreads over drawings."""
+    """Return details.md: the record as a text, with a table of the spreads over drawings.
+
+    over_few: means of the metrics that a report does not show, since they are over few images.
+    """
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
     intro = f"{counted(record['images'], 'image')}. {bpp}."
@@ -183,6 +183,8 @@ def details_text(
     ]
     if figures:
         parts.append(section("figures", "Figures", *figures))
+    if over_few is not None and FEW_NOTE in over_few.notes:
+        parts.append(section("few", "Over few images", over_few))
     if spreads:
         parts.append(section("draws", "Draws", draws_table(spreads)))
     lines = [*lines_of(gaps), *record["published_left_out"]]
@@ -203,10 +205,12 @@ def report_text(
     tables: Sequence[str],
     names: Mapping[str, str],
     command: str,
+    named: Sequence[str] = (),
 ) -> str:
     """Return report.md: a sentence, the ranking, three figures; the same results, the same text.
 
     measures: those with values. tables: names of files. names: of codecs in figures, by label.
+    named: codecs that were asked for.
     """
     counts = (
         counted(summary.images, "image"),
@@ -223,7 +227,7 @@ def report_text(
     order = list(dict.fromkeys([*order, *drawings]))
     pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
     parts: list[Part] = [
-        headline(ranking, summary.images, title, names),
+        headline(ranking, summary.images, names, named),
         Links(about, {"details": "details.md"}),
         f"{ranking_heading(ranking)}:",
         table._replace(rows=table.rows[:LONGEST_RANKING]),
@@ -233,7 +237,7 @@ def report_text(
     parts += [Picture(name, drawings[name].caption) for name in pictures]
     if not pictures:
         parts.append("No points can be drawn.")
-    parts.append([*remarks, *estimate_sentences(summary)])
+    parts.append([*remarks])
     if links := {name: f"{name}.png" for name in others} | {name: name for name in tables}:
         parts.append(Links("Beside it: ", links))
     return markdown(section("report", title, *parts, made_by(command)))

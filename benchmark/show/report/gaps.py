@@ -112,15 +112,22 @@ def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
 def counts_of(gaps: Iterable[Gap]) -> list[str]:
     """Return how much is left out, a text for each heading.
 
+    Without what changes no number that is shown: metrics that nobody has values of, older rows, and
+    points that are left out of some metrics alone.
+
     >>> counts_of([Gap(FAILED, "jpeg", "boom", "", (), 3, "cell"), Gap(SKIPPED, "bpg", "")])
     ['failed: 3 cells', 'skipped by the last run: 1 codec']
     """
     groups: dict[str, list[Gap]] = {}
     for gap in gaps:
         groups.setdefault(gap.heading, []).append(gap)
-    groups.pop(INCOMPLETE_HEADING, None)
+    for heading in (INCOMPLETE_HEADING, NO_VALUES, NOT_COUNTED):
+        groups.pop(heading, None)
+    groups[NOT_DRAWN] = [gap for gap in groups.get(NOT_DRAWN, ()) if not gap.metrics]
     texts = []
     for heading, alike in groups.items():
+        if not alike:
+            continue
         names = [gap.name for gap in alike]
         if heading == GONE:
             texts += gone_sentences(names)
@@ -130,8 +137,7 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
             number = len({(gap.name, gap.setting) for gap in alike})
         words = _words(heading)
         count = counted(number, alike[0].unit or words.noun)
-        text = f"{words.title}: {', '.join(names) if heading == DIFFERING else count}"
-        texts.append(f"{text} in some metrics" if all(gap.metrics for gap in alike) else text)
+        texts.append(f"{words.title}: {', '.join(names) if heading == DIFFERING else count}")
     return texts
 
 

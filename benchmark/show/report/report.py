@@ -1,21 +1,9 @@
-"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder.
-
-A later report replaces the files as a whole: those of its manifest `report.json`. Any other file,
-and any that was changed, is the user's and stays. `results/<dataset>/report` belongs to bench:
-there a report overwrites any file of one of its names.
-"""
+"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from errno import EISDIR
-from hashlib import sha256
 from pathlib import Path
-from re import compile as pattern
-
-import msgspec
 
 from benchmark.compare.anchor import with_anchor
 from benchmark.compare.bd import Ranking, rank_by_bd_rate
@@ -26,7 +14,6 @@ from benchmark.compare.published.curves import left_out as left_out_published
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.names import listed_datasets
-from benchmark.errors import StoreError, UsageError
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
@@ -43,7 +30,7 @@ from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import attribution_files, means_table
+from benchmark.show.means import attribution_files, few_of, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -52,119 +39,13 @@ from benchmark.show.report.details import (
     source_sentences,
 )
 from benchmark.show.report.gaps import Gap, counts_of, left_out
+from benchmark.show.report.report_set import PAGE, ReportSet
 from benchmark.show.report.request import ReportRequest
 from benchmark.show.sections import Section
 from benchmark.show.table import Table, csv_text, latex, markdown
-from benchmark.system.atomic import replacing, require_inside, write_file
-from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
-from benchmark.system.processes import delayed
 
 ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.tex", "means.csv"}
-MANIFEST = "report.json"
-PAGE = "page.html"
-PICTURES = "pictures"  # beside the page
-PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 of its pixels
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """Record of the files that bench wrote into the folder of a report."""
-
-    command: str = ""  # that makes the report again
-    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
-    page_images: str = ""  # the choice that an earlier page was made with
-    pictures: tuple[str, ...] = ()  # names of files in its PICTURES
-
-
-class ReportSet:
-    """The folder of a report, and what an earlier one left there."""
-
-    def __init__(self, folder: Path, own: bool = False) -> None:
-        """Look at the folder; raise `StoreError` for a manifest that cannot be read.
-
-        own: it belongs to bench.
-        """
-        self.folder = folder
-        self._own = own
-        self._earlier = _read(folder / MANIFEST)
-
-    @property
-    def page_images(self) -> str | None:
-        """The choice of photographs of the earlier report's page; None where it has none."""
-        if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
-            return None
-        return self._earlier.page_images
-
-    def require_writable(self, names: AbstractSet[str]) -> None:
-        """Raise `UsageError` where one of these files exists and was not written by bench.
-
-        Behind a link is another folder, whose files are never bench's.
-        """
-        if self._own:
-            require_inside(self.folder.parent, self.folder / MANIFEST)
-        if (pictures := self.folder / PICTURES).is_symlink():
-            raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
-        written = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
-        for name in sorted({*names, MANIFEST} - written) if not self._own else ():
-            if (self.folder / name).exists():
-                raise UsageError(
-                    f"{self.folder / name} was not written by bench, and a report has a file of "
-                    "that name: give --out another folder"
-                )
-
-    def replace(self, files: Mapping[str, str | bytes], command: str) -> list[str]:
-        """Replace the earlier set, its page included; return names of files that were kept.
-
-        Kept are files that the new set does not have and that were changed since they were written.
-        The pictures of a page stay until `end_page`. Until every file is written beside the old
-        ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
-        """
-        self.require_writable(files.keys())
-        content = {name: of.encode() if isinstance(of, str) else of for name, of in files.items()}
-        digests = {name: sha256(of).hexdigest() for name, of in content.items()}
-        gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
-        changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
-        new = msgspec.structs.replace(self._earlier, command=command, files=digests)
-        both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
-        try:
-            with delayed():
-                with ExitStack() as drafts:  # renamed when all are written, the manifest first
-                    for name, data in {**content, MANIFEST: _json(both)}.items():
-                        if (self.folder / name).is_dir():
-                            raise IsADirectoryError(EISDIR, "Is a directory")
-                        drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
-                for name in gone.keys() - set(changed):
-                    (self.folder / name).unlink(missing_ok=True)
-                self._write(new)
-        except OSError as error:
-            why = f"the report in {self.folder} cannot be written: {error.strerror}"
-            raise StoreError(why) from error
-        return changed
-
-    def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
-        """Add the page that is beside the set, None for none; remove an earlier page's pictures.
-
-        pictures: names of the files in `PICTURES` that the page refers to.
-        """
-        files = dict(self._earlier.files)
-        if page_images is not None:
-            files[PAGE] = file_sha256(self.folder / PAGE)
-        old, folder = {*self._earlier.pictures} - {*pictures}, self.folder / PICTURES
-        if old and not folder.is_symlink():
-            for name in filter(PICTURE.fullmatch, old):
-                (folder / name).unlink(missing_ok=True)
-            with suppress(OSError):  # others are left in it
-                folder.rmdir()
-        if page_images is not None or old:
-            self._write(Manifest(self._earlier.command, files, page_images or "", tuple(pictures)))
-
-    def _changed(self, name: str, digest: str) -> bool:
-        path = self.folder / name
-        return bool(digest) and path.is_file() and file_sha256(path) != digest
-
-    def _write(self, manifest: Manifest) -> None:
-        write_file(self.folder / MANIFEST, _json(manifest))
-        self._earlier = manifest
+ONLY_BUNDLED = "nothing was measured here yet: these are results bundled with the project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +66,7 @@ class Report:
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
     anchor: str = ""  # label of the codec that BD-rates are relative to
     earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
+    named: Sequence[str] = ()  # codecs that were asked for
 
 
 def write_reports(request: ReportRequest) -> Iterator[Report]:
@@ -241,6 +123,8 @@ def _write(
     if request.attribute:
         attributed, attribution = attribution_files(request.attribute, stored)
     measured = [measure for measure in measures if summary.values_of(measure.column)]
+    over_few = [] if request.metrics != "all" or request.allow_few else few_of(summary, measured)
+    measured = [measure for measure in measured if measure not in over_few]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
     overlaid = {
@@ -250,7 +134,8 @@ def _write(
     choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
-    ranking = rank_by_bd_rate(summary, measured, anchor, comparisons)
+    ranking = rank_by_bd_rate(summary, measures, anchor, comparisons)
+    ranking = ranking._replace(why=stored.anchor.why)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
@@ -269,13 +154,16 @@ def _write(
         tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
-    remarks = [*about_sources, *counts_of(gaps)]
+    origin = [ONLY_BUNDLED] if stored.only_bundled else []
+    remarks = [*origin, *about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
         "report.md": report_text(
-            title, summary, ranking, drawings, measured, remarks, [*tables], short, command
+            title, summary, ranking, drawings, measured, remarks, [*tables], short, command, codecs
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
-        "details.md": details_text(record, gaps, draw_spreads(summary, measured)),
+        "details.md": details_text(
+            record, gaps, draw_spreads(summary, measured), means_table(summary, over_few)
+        ),
         **tables,
         **attribution,
     }
@@ -289,7 +177,8 @@ def _write(
         stored, measures, measured, page_sections(summary, ranking, deltas, means, gaps),
         deltas, over, ranking, attributed,
         [folder / name for name in ("report.md", *attribution)], len(drawings), gaps,
-        [*about_sources, *of_published, *changed], anchor, earlier_page,
+        [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
+        codecs,
     )  # fmt: skip
 
 
@@ -314,22 +203,3 @@ def _draw(
         names = names_of(summary)
         drawings["timing"] = draw_complexity([timed], [names[label] for label in choice.labels])
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}
-
-
-def _read(path: Path) -> Manifest:
-    try:
-        result = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
-    except FileNotFoundError:
-        return Manifest()
-    except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(
-            f"{path} is not the list of a report's files: {error}; remove it, or give --out "
-            "another folder"
-        ) from error
-    # The folder may be a stranger's: what lies elsewhere is no file of a report.
-    inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
-    return msgspec.structs.replace(result, files=inside)
-
-
-def _json(manifest: Manifest) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

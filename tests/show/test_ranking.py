@@ -1,0 +1,120 @@
+"""The sentence on the user's codec and the table of a ranking, over every state of results."""
+
+import pytest
+
+from benchmark.compare.bd import compare, rank_by_bd_rate
+from benchmark.compare.panel import names_in_figures
+from benchmark.metrics.measure import Measure
+from benchmark.rows.means import summarise
+from benchmark.show.ranking import headline, ranking_heading, ranking_table
+from support.rows.measured import row, sweep, table
+
+PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips_squeeze")
+LPIPS_RULE = "lpips-squeeze/0.1.4-31a70309"
+MINE = {"codec": "./mine.py:Quantise"}
+
+
+def scaled(codec, factor=1.0, **columns):
+    return [
+        record | {"num_bytes": int(record["num_bytes"] * factor)}
+        for record in sweep(codec, **columns)
+    ]
+
+
+def mine(factor=1.0, **columns):
+    return [record | MINE for record in scaled("jpeg", factor, **columns)]
+
+
+def sentence(rows, anchor, *named, measures=(PSNR,), intervals=False):
+    summary = summarise(table(rows))
+    given = [one for of in measures for one in compare(summary, of, anchor)] if intervals else None
+    ranking = rank_by_bd_rate(summary, measures, anchor, given)
+    return headline(ranking, summary.images, names_in_figures(summary), named)
+
+
+@pytest.mark.parametrize("intervals", [False, True])
+def test_the_users_codec_is_beside_the_anchor_whoever_is_best(intervals):
+    rows = [*mine(2), *scaled("vtm"), *scaled("avif", 0.5), *scaled("ours", variant="beta=0")]
+    text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images."
+    assert sentence(rows, "vtm", intervals=intervals) == text
+    assert "50 % fewer bits than VTM" in sentence([*mine(0.5), *scaled("vtm")], "vtm")
+    assert "as many bits as VTM (+0.0 %)" in sentence([*mine(), *scaled("vtm")], "vtm")
+
+
+def test_without_a_codec_of_the_user_the_first_named_is_meant_then_our_own():
+    others = [*scaled("jpeg", 3), *scaled("vtm"), *scaled("elic", 2)]
+    rows = [*others, *scaled("ours", variant="beta=0")]
+    assert sentence(rows, "vtm").startswith("CRDR β=0 needs as many bits as VTM")
+    assert sentence(rows, "vtm", "vtm", "elic", "jpeg").startswith("ELIC needs 100 % more bits")
+    assert sentence(others, "vtm").startswith("ELIC needs")
+
+
+def test_of_several_variants_the_best_by_each_metric_is_named():
+    rows = [*scaled("vtm"), *scaled("ours", 2, variant="beta=0"),
+            *scaled("ours", 3, variant="beta=3.84")]  # fmt: skip
+    rows = squeezed(rows)
+    for record in (record for record in rows if record["variant"] == "beta=3.84"):
+        record["lpips_squeeze"] -= 0.05
+    text = sentence(rows, "vtm", measures=(PSNR, LPIPS))
+    assert text.startswith("CRDR β=0 needs 100 % more bits than VTM at equal PSNR and CRDR β=3.84")
+
+
+def test_what_cannot_be_compared_is_said_with_its_reason():
+    one = [row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")]
+    text = sentence([*one, *scaled("vtm")], "vtm")
+    assert text.startswith("Quantise cannot be compared with VTM on 3 images: ")
+    assert "1 of the" in text
+    apart = [record | {"psnr_db": record["psnr_db"] + 99} for record in mine()]
+    assert "Quantise cannot be compared with VTM" in sentence([*apart, *scaled("vtm")], "vtm")
+    three = [record for record in mine(2) if record["setting_value"] in (20, 30, 60)]
+    assert sentence([*three, *scaled("vtm")], "vtm").startswith("Quantise ")
+
+
+def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():
+    text = "Quantise has no other codec to compare with on 3 images."
+    assert sentence(mine(), "mine.py:Quantise") == text
+    assert sentence(scaled("vtm"), "vtm") == "VTM has no other codec to compare with on 3 images."
+    beside = sentence([*mine(), *scaled("elic", 2)], "mine.py:Quantise")
+    assert beside == "ELIC needs 100 % more bits than Quantise at equal PSNR on 3 images."
+
+
+def test_a_little_overlap_is_said_in_the_sentence():
+    higher = [record | {"psnr_db": record["psnr_db"] + 6.5} for record in mine()]
+    assert "% that both reach) on 3 images." in sentence([*higher, *scaled("vtm")], "vtm")
+
+
+def squeezed(rows):
+    return [
+        record
+        | {"lpips_squeeze": 1 - record["psnr_db"] / 100, "lpips_squeeze_protocol": LPIPS_RULE}
+        for record in rows
+    ]
+
+
+def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in():
+    rows = [*squeezed(scaled("vtm")), *squeezed(scaled("avif", 2)), *mine(3)]
+    measures = [PSNR, Measure.named("ms_ssim"), LPIPS]
+    ranking = rank_by_bd_rate(summarise(table(rows)), measures, "vtm")
+    assert ranking.measures == (PSNR, LPIPS)
+    shown = ranking_table(ranking)
+    cells = {line[0]: line[1:3] for line in shown.rows}
+    assert cells["mine.py:Quantise"][1] == "–"
+    assert cells["avif"][1] != "–"
+    (note,) = shown.notes
+    assert note.startswith("– LPIPS (SqueezeNet): ")
+    assert "`bench rescore --metrics lpips_squeeze`" in note
+    whole = rank_by_bd_rate(summarise(table(squeezed(rows))), measures, "vtm")
+    assert ranking_table(whole).notes == ()
+
+
+def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
+    rows = [*mine(2), *(record | {"bundled": True} for record in scaled("vtm"))]
+    summary = summarise(table(rows))
+    ranking = rank_by_bd_rate(summary, [PSNR], "vtm")
+    assert ranking_heading(ranking) == "BD-rate (%) against vtm in PSNR, best first"
+    assert "against vtm (the best)" in ranking_heading(ranking._replace(why="the best"))
+    assert names_in_figures(summary)["vtm"] == "VTM (bundled)"
+    marked = [line[0] for line in ranking_table(ranking, marks=True).rows]
+    assert marked == ["vtm (bundled)", "mine.py:Quantise"]
+    alone = summarise(table([record | {"bundled": True} for record in scaled("vtm")]))
+    assert names_in_figures(alone)["vtm"] == "VTM"
