@@ -19,14 +19,12 @@ SMALL = Memory(15, 0, torch=False)
 FILTER = (
     "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
 )
-# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10.
-# On Kodak that is .0023 bpp, 3 % of the rate of quality 2, whose curve rises by 2.5 dB where the
-# rate is e times as large (MS-SSIM: by 2.9 dB).
+# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10:
+# .0023 bpp of Kodak, 3 % of the rate of quality 2, and 2.5 dB for e times the rate (MS-SSIM: 2.9).
 PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
 # VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and 23.13
-# needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM (docs/experiments). The
-# band and tolerance together are 2 % of the bits. An error of the conversion shows in PSNR, which
-# therefore has to agree; one of MS-SSIM shows in BPG and WebP, which agree to .001 dB.
+# needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM: band and tolerance are
+# 2 %. An error of the conversion shows in PSNR, which has to agree; one of MS-SSIM in BPG and WebP.
 OLDER_VTM = "published with VTM 9.1; 23.13 needs up to 1.5 % fewer bits for equal MS-SSIM"
 SEARCH_STEPS = (0, 25, 200, 600)  # of `ours`, by effort
 MARKERS = {  # of variants of `ours`, whose options are in alphabetical order
@@ -46,7 +44,6 @@ ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
 STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
 # Of a diffusion decoder; seconds per step and megapixel, on one core
 DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.3
-HFD_STEPS = 20
 MSE_PRIOR = "metric=mse:model=bmshj2018-hyperprior"
 MATCHED_PRIOR = f"{MSE_PRIOR}:weights=matched"
 # Model of CompressAI's zoo: name in figures, colour, marker and published name.
@@ -171,7 +168,7 @@ def dirac(options: Options) -> Facts:
 def hfd(options: Options) -> Facts:
     """Return the facts of so many steps behind a base."""
     return replace(
-        _behind(options, int(options.get("steps", HFD_STEPS)), "8c9e9f84"),
+        _behind(options, int(options.get("steps", 20)), "8c9e9f84"),
         title="HFD", colour="#E69F00", marker=">", published=(("HFD", ""),), kmac=310.3,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ SHOWN = {  # a file that the commands leave, and what stands in it
     "A figure": ("results/sample/report/psnr_db.pdf", "DejaVuSansMono"),
     "A dataset": ("results/charts/report/report.md", "# Test charts"),
     "A verb": ("slowest.csv", "label,image,decode_seconds\nDIRAC"),
+    "A column": ("zeros/sample/report/details.md", "zero bytes"),
     "A learned codec": ("runs/factorised/factorised.json", '"architecture": "factorised"'),
 }
 
@@ -32,7 +33,7 @@ def follow(section, project):
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)
     for name, table, line in re.findall(r"^In `([\w/.]+)`, `([\w\"]+)`: `(.*)`$", section, re.M):
-        edit(project / name, rf"(^ *{table}\W.*?\{{[^\n]*\n)", rf"\g<1>    {line}\n")
+        edit(project / name, rf"(^ *{table}\W.*?(?:\{{[^\n]*|\()\n)", rf"\g<1>    {line}\n")
     above = rf"^Above `([^`]+)` in `([\w/.]+)`{BLOCK}"
     for place, name, source in re.findall(above, section, re.DOTALL | re.M):
         edit(project / name, rf"^({re.escape(place)})", f"{source}\n\n\\1")
@@ -73,7 +74,7 @@ def run(project, *words):
 
 
 def test_every_recipe_is_there_and_most_have_commands():
-    assert len(SECTIONS) == 7
+    assert len(SECTIONS) == 8
     assert {name for name, text in SECTIONS.items() if "```sh" in text} == set(SHOWN)
 
 
