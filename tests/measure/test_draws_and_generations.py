@@ -1,4 +1,4 @@
-"""`--generations`: a picture coded again and again, each generation a row that no mean counts."""
+"""`--draws` and `--generations`: a picture that is decoded, or coded, several times."""
 
 from pathlib import Path
 
@@ -7,20 +7,93 @@ import pytest
 from PIL import Image
 
 from benchmark.api.run import run
+from benchmark.commands.outcome import print_outcome
 from benchmark.compare.generations import generation_curves, nearest_to
-from benchmark.errors import Unavailable
+from benchmark.compare.interval import draw_spreads
+from benchmark.errors import Unavailable, UsageError
+from benchmark.measure.select import select
 from benchmark.metrics.measure import Measure
+from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.show.figures.generations import draw_generations
 from benchmark.show.figures.style import styles
-from benchmark.spec import parse_codec
+from benchmark.show.means import draws_table
+from benchmark.show.table import plain
+from benchmark.spec import CodecSpec, drawings, parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES
 
+DRAWS = parse_codec(f"{FAKES}:Draws").name  # as results name it
+HONEST = DRAWS.replace("Draws", "Honest")
+PSNR = Measure.named("psnr")
+
+
+def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():
+    specs = drawings(parse_codec(f"{DRAWS}:strength=2"), 3)
+    assert [spec.variant for spec in specs] == [
+        *("strength=2", "seed=1:strength=2", "seed=2:strength=2")
+    ]
+    for alone in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
+        assert drawings(alone, 3) == [alone]
+    assert len(select([DRAWS, HONEST], {}, draws=4).contenders) == 5
+    assert len(select([DRAWS, HONEST], {}).contenders) == 2
+    with pytest.raises(UsageError, match="--draws 4"):
+        select([HONEST, "jpeg"], {}, draws=4)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    return run(
+        [DRAWS, HONEST], "sample", metrics="psnr", draws=3, limit=2, jobs=1,
+        results=tmp_path_factory.mktemp("results"),
+    )  # fmt: skip
+
+
+def test_every_seed_is_measured_from_the_same_bytes(outcome):
+    assert not outcome.failures
+    rows = [row for row in outcome.rows.rows(named=True) if row["codec"] == DRAWS]
+    streams, pictures = {}, {}
+    for row in rows:
+        place = row["image"], row["setting_value"]
+        streams.setdefault(place, set()).add(row["stream_sha256"])
+        pictures.setdefault(place, set()).add(row["decoded_sha256"])
+    assert {len(found) for found in streams.values()} == {1}
+    assert {len(found) for found in pictures.values()} == {3}
+    assert {row["variant"] for row in rows} == {"", "seed=1", "seed=2"}
+
+
+def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
+    summary = summarise_with_distributions(outcome.rows, outcome.matrix.store.folder, ("psnr",))
+    spreads = draw_spreads(summary, [PSNR])
+    assert [spread.label for spread in spreads] == [CodecSpec(DRAWS, ()).label] * 3
+    assert {spread.draws for spread in spreads} == {3}
+    for spread in spreads:
+        rows = [
+            (row["variant"], row["psnr_db"])
+            for row in outcome.rows.rows(named=True)
+            if row["codec"] == DRAWS and row["setting_value"] == spread.setting.value
+        ]
+        means = [
+            np.mean([psnr for name, psnr in rows if name == each])
+            for each in ("", "seed=1", "seed=2")
+        ]
+        assert spread.over_draws == pytest.approx((min(means), max(means)))
+        assert spread.mean == pytest.approx(np.mean(means))
+        assert spread.over_draws.low < spread.mean < spread.over_draws.high
+        assert spread.over_images.low < spread.mean < spread.over_images.high
+        assert (
+            spread.over_images.high - spread.over_images.low
+            > spread.over_draws.high - spread.over_draws.low
+        )
+    print_outcome(outcome)
+    reported = capsys.readouterr().out
+    assert plain(draws_table(spreads)) in reported
+    assert "Over draws: the lowest and the highest mean of a drawing." in reported
+
+
 MORE = Path(__file__).parents[1] / "support" / "added" / "darkening.py"
 DARKENS = parse_codec(f"{MORE}:Darkens").name
-PSNR = Measure.named("psnr")
 
 
 @pytest.fixture(scope="module")
