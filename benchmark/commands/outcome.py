@@ -19,6 +19,8 @@ from benchmark.rows.packs.pack import Pack
 from benchmark.system.text import counted
 from benchmark.system.weights import SEARCHED
 
+FEW_METRICS = 3  # that were asked for: all of them are shown
+
 if TYPE_CHECKING:  # what a run without a table does not need
     from benchmark.compare.bd import Ranking
     from benchmark.rows.summary import Summary
@@ -129,15 +131,15 @@ def _reached_line(reached: Reached) -> str:
 
 
 def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
-    """Print a table of the points, without less usual and unmeasured metrics."""
+    """Print a table of the points; of many metrics, without less usual and unmeasured ones."""
     from benchmark.show.means import means_table
 
     counts = {measure.column: summary.values_of(measure.column) for measure in measures}
-    usual = overview_columns(counts)
+    usual, few = overview_columns(counts), len(measures) <= FEW_METRICS
     shown = [
         measure
         for measure in measures
-        if measure.column in usual or (measure.of_sets and counts[measure.column])
+        if measure.column in usual or (counts[measure.column] and (few or measure.of_sets))
     ]
     print_table(means_table(summary, shown))
 

@@ -11,7 +11,7 @@ from benchmark.rows.systems import SIZE, short_version
 
 MOST_WORDS = 60  # of a caption
 LOWER = "Arrow down: lower is better."
-DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
+DECIBELS = "{} drawn as -10 log10(1 - mean)."
 CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
 OPEN = {"published": "published", "file": "from a file"}  # by the origin of a curve
@@ -31,8 +31,8 @@ def scale_sentences(measures: Iterable[Measure]) -> list[str]:
     """Return the sentences on decibels and arrows that these metrics' axes need."""
     measures = list(measures)
     sentences = []
-    if any(measure.saturating for measure in measures):
-        sentences.append(DECIBELS)
+    if names := [measure.label for measure in measures if measure.saturating]:
+        sentences.append(DECIBELS.format(f"{listed(names)} {'are' if names[1:] else 'is'}"))
     if any(measure.better == "lower" for measure in measures):
         sentences.append(LOWER)
     return sentences

@@ -9,6 +9,8 @@ from benchmark.datasets.dataset import ImageFile, Refused
 from benchmark.errors import Reason
 from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
+from benchmark.metrics.measure import Measure
+from benchmark.show.phrases import scale_sentences
 from support.bench.command import bench
 
 
@@ -86,3 +88,20 @@ def test_codecs_that_lack_the_same_kind_of_thing_share_a_line():
     assert "imagecodecs" in lines[2]
     details = skipped_codecs(skipped, details=True)
     assert details == [f"{skip.codec}: {skip.why}" for skip in dict.fromkeys(skipped)]
+
+
+def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = bench(
+        "run", "--codecs", "jpeg", "--points", "jpeg.quality=10", "--dataset", "sample", "--limit",
+        "1", "--metrics", "psnr,psnr_y,ssim", "--results", "results", "--jobs", "1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (header,) = [line for line in done.stdout.splitlines() if line.startswith("codec")]
+    assert all(Measure.named(name).label in header for name in ("psnr", "psnr_y", "ssim"))
+
+
+def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
+    ssim, both = ([*map(Measure.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
+    assert scale_sentences(ssim) == ["SSIM is drawn as -10 log10(1 - mean)."]
+    assert scale_sentences(both) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
