@@ -221,7 +221,7 @@ class RayEngine:
     ) -> Iterator[Finished | None]:
         self._conditions, self._tries = conditions, Counter[str]()
         self._refused = defaultdict[CodecSpec | None, dict[str, str]](dict)  # sentences by node
-        self._image = cache(lambda path: self._ray.put(path.read_bytes()))
+        self._images: dict[Path, Any] = {}  # references to photographs of parcels in flight
         most = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
         of = {device: [task for task in tasks if task.device == device] for device in most}
         if of["cuda"] and not self._gpu_workers:
@@ -245,6 +245,11 @@ class RayEngine:
             ready = self._ray.wait([*flying], timeout=TICK_SECONDS)[0] if flying else ()
             for reference in ready:
                 yield from self._received(flying.pop(reference), reference)
+            if ready:
+                used = {
+                    parcel[0].source.file.path for parcel in flying.values() if parcel[0].source
+                }
+                self._images = {path: of for path, of in self._images.items() if path in used}
             if ready or any(self._there(device) for device in most):
                 heard = monotonic()
             elif (quiet := monotonic() - heard) > PATIENCE_SECONDS:
@@ -279,6 +284,11 @@ class RayEngine:
         where = {"ray.io/node-id": f"!in({','.join(refused)})"} if refused else {}
         chosen = remote.options(scheduling_strategy="SPREAD", label_selector=where)
         return chosen.remote(run, tasks, image, [*filter(None, streams)])
+
+    def _image(self, path: Path) -> Any:
+        if path not in self._images:
+            self._images[path] = self._ray.put(path.read_bytes())
+        return self._images[path]
 
     def _received(self, parcel: list[Task], reference: Any) -> Iterator[Finished]:
         queue, codec = self._waiting[parcel[0].device], parcel[0].codec

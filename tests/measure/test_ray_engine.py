@@ -103,6 +103,24 @@ def test_several_nodes_give_the_rows_that_one_process_gives_and_crashes_stay_row
     assert (len(result), len(failed)) == (18, 3)
 
 
+def test_photographs_are_kept_in_the_cluster_while_a_parcel_of_them_is_in_flight(
+    cluster, sources, monkeypatch
+):
+    put, done = [], set()
+    engine = RayEngine(cluster.nodes, lambda task: None, 1.0, {})
+    original = engine._ray.put
+    monkeypatch.setattr(engine._ray, "put", lambda value: put.append(value) or original(value))
+    tasks = cells(f"{FAKES}:Honest", sources)
+    for one in engine.carry_out(tasks, conditions(jobs=1)):
+        if isinstance(one, Finished):
+            done.add(one.task.key)
+        assert len(engine._images) <= 1
+    assert done == {cell.key for cell in tasks}
+    assert not engine._images
+    pictures = [value for value in put if isinstance(value, bytes)]
+    assert len(set(pictures)) == len(sources)
+
+
 def parent(process_id):
     """Of a worker: the raylet of its node."""
     stat = Path(f"/proc/{process_id}/stat").read_text()

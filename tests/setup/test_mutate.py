@@ -1,13 +1,15 @@
 """Mutation testing itself: a small project whose killed and surviving mutants are known."""
 
 import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
 from support.mutation.mutants import mutants_of
-from support.mutation.mutate import changed_lines, main, read_equivalents
+from support.mutation.mutate import changed_lines, copy_project, main, read_equivalents
 
 SOURCE = '''"""Numbers."""
 
@@ -122,6 +124,7 @@ def test_known_mutants_are_killed_or_survive_and_verdicts_are_kept(project, tmp_
     reported = {row["name"].rpartition(": ")[2]: row for row in rows}
     assert {change: row["verdict"] for change, row in reported.items()} == VERDICTS
     assert "| benchmark/metrics | 11 | 6 | 0 | 5 | 54.5 % (23 to 83) |" in shown
+    assert re.search(r"of \d+ tests, 1 not used: skipped, or failed without a mutant", shown)
     assert "tests/metrics/test_numbers.py::test_that_fails" in shown, "it is named and not used"
     assert "numbers.py:14: survived: first > second => first >= second" in shown
     assert (project / "benchmark/metrics/numbers.py").read_text() == SOURCE
@@ -131,6 +134,17 @@ def test_known_mutants_are_killed_or_survive_and_verdicts_are_kept(project, tmp_
     assert main(words, project) == 0, "the rest is equivalent"
     assert "| 11 | 6 | 5 | 0 | 100.0 %" in capfd.readouterr().out
     assert len((tmp_path / "verdicts.jsonl").read_text().splitlines()) == 11, "nothing ran again"
+
+
+def test_a_copy_has_the_links_of_the_project(project, tmp_path):
+    (project / "data").mkdir()
+    (project / "data" / "a.txt").write_text("a")
+    (project / "benchmark" / "linked").symlink_to("../data")
+    (project / "benchmark" / "gone").symlink_to("nowhere")
+    copy_project(project, tmp_path / "copy")
+    assert (tmp_path / "copy" / "benchmark" / "linked" / "a.txt").read_text() == "a"
+    assert (tmp_path / "copy" / "benchmark" / "linked").readlink() == Path("../data")
+    assert (tmp_path / "copy" / "benchmark" / "gone").is_symlink()
 
 
 def test_only_changed_lines_are_mutated(project, tmp_path, capfd):

@@ -1,7 +1,7 @@
 """A pytest plugin that writes which lines of some files each test executes, and its seconds.
 
 It reads the files' names from FILES in the working folder, and writes LINES: the tests that passed,
-the fastest first.
+the fastest first, and the names of the others, which are of no use.
 """
 
 import functools
@@ -71,19 +71,15 @@ class Tracer:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         passed = sorted(self._seconds, key=lambda test: (self._seconds[test], test))
-        Path(LINES).write_text(
-            json.dumps(
-                {
-                    test: {
-                        "seconds": self._seconds[test],
-                        "lines": sorted(self._lines[test] | self._lines[test.partition("::")[0]]),
-                    }
-                    for test in passed
-                }
-            )
-        )
-        if unused := [item.nodeid for item in session.items if item.nodeid not in self._seconds]:
-            print("skipped or failed without a mutant, and not used:", *unused, sep="\n  ")
+        lines = {
+            test: {
+                "seconds": self._seconds[test],
+                "lines": sorted(self._lines[test] | self._lines[test.partition("::")[0]]),
+            }
+            for test in passed
+        }
+        unused = [item.nodeid for item in session.items if item.nodeid not in self._seconds]
+        Path(LINES).write_text(json.dumps({"tests": lines, "unused": unused}))
 
 
 def pytest_configure(config: pytest.Config) -> None:

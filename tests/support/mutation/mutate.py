@@ -149,8 +149,10 @@ def copy_project(root: Path, copy: Path) -> str:
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256()
     for name in sorted(filter(None, listed.split("\0"))):
-        if (root / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_symlink():
+            (copy / name).symlink_to((root / name).readlink())
+        elif (root / name).is_file():
             shutil.copyfile(root / name, copy / name)
             if name.endswith(".py"):
                 digest.update(f"{name}\0".encode() + (copy / name).read_bytes())
@@ -170,8 +172,12 @@ def executed_lines(
         (copy / FILES).write_text(json.dumps(files))
         if _pytest(copy, ["-p", "support.mutation.executed_lines", *tests], None) not in (0, 1):
             raise SystemExit("the tests could not be run without a mutant")
-        record = {"of": of, "tests": json.loads((copy / LINES).read_text())}
+        record = {"of": of, **json.loads((copy / LINES).read_text())}
         kept.write_text(json.dumps(record))
+    if unused := record["unused"]:
+        whole = len(unused) + len(record["tests"])
+        print(f"of {whole} tests, {len(unused)} not used: skipped, or failed without a mutant")
+        print(*unused, sep="\n")
     executed: dict[str, Any] = record["tests"]
     return executed
 
