@@ -175,7 +175,7 @@ EXTRAS = {
     "piq": "iqa", "pyiqa": "iqa", "psnr_hvsm": "iqa", "pycvvdp": "iqa",
     "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
     "pytorch_fid": "neural", "compressai": "compressai", "imageio_ffmpeg": "formats",
-    "pyvips": "formats",
+    "pyvips": "formats", "huggingface_hub": "hub",
 }  # fmt: skip
 
 
@@ -252,6 +252,12 @@ def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
     kind: noun of the error for an unknown name.
     """
     opener: Callable[..., Any] = _named(kind, DATASETS, name)
+    return opener
+
+
+def hub_opener() -> Callable[[str], Any]:
+    """Return the function that opens a dataset of the Hugging Face Hub, `hf:USER/NAME`."""
+    opener: Callable[[str], Any] = _imported("benchmark.datasets.hub:open_hub")
     return opener
 
 

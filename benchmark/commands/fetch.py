@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
+from benchmark.datasets.names import HUB, hub_name
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET, opt
 from benchmark.registry import ALIASES, CODECS, DATASETS, dataset_module, dataset_opener
@@ -26,8 +27,9 @@ def fetch(
         str,
         typer.Argument(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
-            "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec whose "
-            "weights are published (`bench list` names the command)",
+            "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); a learned codec whose "
+            "weights are published (`bench list` names the command); or hf:USER/NAME[:SPLIT], "
+            "photographs of the Hugging Face Hub, and hf:USER/NAME/FILE, weights or a pack",
             autocompletion=options.COMPLETIONS["fetchable"],
         ),
     ],
@@ -43,6 +45,7 @@ def fetch(
             "--from",
         ),
     ] = None,
+    sha256: Annotated[str, opt(ORIGIN, "Digest, or its first digits, of a file of the Hub.")] = "",
 ) -> None:
     """Download a dataset or weights, checked; an interrupted download resumes where it stopped.
 
@@ -50,9 +53,12 @@ def fetch(
       bench fetch kodak
       bench fetch clic2020 --from professional_test_2020.zip
       bench fetch alexnet
+      bench fetch hf:USER/NAME:test
     """
     if name == "sample":
         print("sample is bundled with the scikit-image package: nothing to fetch")
+    elif name.startswith(HUB):
+        _fetch_from_hub(name, sha256)
     elif name in DATASETS:
         _fetch_dataset(name, data_dir, origin or ())
     elif name in NETWORKS:
@@ -87,6 +93,20 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
     images = dataset_opener(name)(sought).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {counted(len(images), 'image')} in {' and '.join(folders)}")
+
+
+def _fetch_from_hub(name: str, sha256: str) -> None:
+    from benchmark.datasets.hub import fetch_hub_dataset, fetch_hub_file, open_hub
+    from benchmark.system.digest import file_sha256
+    from benchmark.system.settings import weight_folders
+
+    if hub_name(name).file:
+        path = fetch_hub_file(name, weight_folders()[-1], sha256)
+        print(f"{path.name}: {path}\n  sha256 {file_sha256(path)}")
+        return
+    fetch_hub_dataset(name)
+    dataset = open_hub(name)
+    print(f"{dataset.name}: {counted(len(dataset.images), 'image')} of {dataset.origin}")
 
 
 def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> None:

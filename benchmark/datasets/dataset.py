@@ -23,8 +23,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark import plugins
+from benchmark.datasets.names import HUB
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
-from benchmark.registry import DATASETS, dataset_module, dataset_opener, is_brought, means_folder
+from benchmark.registry import (
+    DATASETS,
+    dataset_module,
+    dataset_opener,
+    hub_opener,
+    is_brought,
+    means_folder,
+)
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 
 VARIABLE = "BENCH_DATA"
@@ -53,6 +61,7 @@ class Dataset:
     # of its results (`rows.runs`) where rows are read or written.
     folder_title: str = ""
     unread: tuple[str, ...] = ()  # of a folder of images, its files of other suffixes
+    origin: str = ""  # of a hub, with the commit: "hf:me/photos@3f2a..."
 
     @property
     def store_name(self) -> str:
@@ -201,13 +210,16 @@ def unread_kinds(names: Iterable[str]) -> list[str]:
 
 
 def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Dataset:
-    """Open a dataset: a name of the registry, a folder of images, or `path.py:function`.
+    """Open a dataset: a registry's name, a folder of images, `path.py:function` or `hf:USER/NAME`.
 
     data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Raises
     `UnknownName` for what is neither a name nor a path, `UsageError` for a path without images,
     `Unavailable` where images are missing.
     """
     text = str(name_or_folder)
+    if text.startswith(HUB):
+        of_hub: Dataset = hub_opener()(text)
+        return of_hub
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
     if means_folder(text):

@@ -236,6 +236,7 @@ def _record(
         request=asdict(request),
         conditions={k: v for k, v in asdict(conditions).items() if k not in LEFT_OUT},
         dataset=matrix.sources.dataset.name,
+        origin=matrix.sources.dataset.origin,
         images=len(matrix.sources.images),
         refused_images=[(image.file.name, image.reason) for image in matrix.sources.refused],
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},

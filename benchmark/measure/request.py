@@ -41,7 +41,7 @@ class Request:
     dataset: str = option(
         "sample",
         MEASURED,
-        "Comma-separated datasets, each a name, a folder of images or path.py:function.",
+        "Comma-separated datasets: names, folders of images, path.py:function, hf:USER/NAME.",
         completes="dataset",
     )
     points: tuple[str, ...] = option(

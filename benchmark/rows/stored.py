@@ -15,7 +15,7 @@ from polars import col
 
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
-from benchmark.datasets.names import listed_datasets
+from benchmark.datasets.names import listed_datasets, plain_name
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
@@ -69,7 +69,7 @@ def stored_dataset(results: Path, dataset: str) -> str:
     dataset: "" for the only one, else Kodak. Raises `UsageError` or `UnknownName` without results.
     """
     known = _with_rows(results)
-    dataset = dataset or (known[0] if len(known) == 1 else "kodak")
+    dataset = plain_name(dataset or (known[0] if len(known) == 1 else "kodak"))
     if dataset.partition(":")[0] in known:
         return dataset
     if is_brought(dataset):
