@@ -1,5 +1,6 @@
 """Facts of a codec that the harness needs beside its rows: its class declares them."""
 
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -114,6 +115,23 @@ def facts_of(spec: CodecSpec) -> Facts:
     except (BenchError, ValueError, LookupError):
         return Facts()
     return of_variant
+
+
+def work_of(spec: CodecSpec, codec: object) -> Work:
+    """Return what a codec declares, unchecked; nothing of another checkpoint than its own.
+
+    `select` refuses what no row can have (`rows.shard.refused`).
+    """
+    with suppress(Exception):  # foreign code
+        facts: Any = getattr(type(codec), "facts", None)
+        if facts is None and spec.name in CODECS:
+            facts = declared(spec.name, "facts")
+        of_variant = facts(dict(spec.options)) if callable(facts) else facts
+        if isinstance(of_variant, Facts) and "checkpoint" not in dict(spec.options):
+            weights: Any = of_variant.work.parameters
+            whole = isinstance(weights, float) and weights.is_integer()
+            return of_variant.work._replace(parameters=int(weights)) if whole else of_variant.work
+    return Work()
 
 
 def shown_variants(name: str) -> list[CodecSpec]:

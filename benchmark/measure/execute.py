@@ -33,9 +33,7 @@ from benchmark.codec import (
     offers,
 )
 from benchmark.datasets.dataset import Source
-from benchmark.facts import Facts, Work
 from benchmark.measure.cells import Enter, Failed, failed_by, ignore_stages
-from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.programs import most_of_programs
 
@@ -243,21 +241,6 @@ def differs_again(
         return None
     where = f"{np.count_nonzero(again != first)} of {again.size} samples"
     return Failed("decode", f"{twice} differ in {where}")
-
-
-def work_of(spec: CodecSpec, codec: Codec) -> Work:
-    """Return what a codec's class declares, unchecked; nothing of another checkpoint than its own.
-
-    `select` refuses what no row can have (`rows.shard.refused`).
-    """
-    with suppress(Exception):  # foreign code
-        facts: Any = getattr(type(codec), "facts", None)
-        declared = facts(dict(spec.options)) if callable(facts) else facts
-        if isinstance(declared, Facts) and "checkpoint" not in dict(spec.options):
-            weights: Any = declared.work.parameters
-            whole = isinstance(weights, float) and weights.is_integer()
-            return declared.work._replace(parameters=int(weights)) if whole else declared.work
-    return Work()
 
 
 def give_memory_back() -> None:

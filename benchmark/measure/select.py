@@ -29,9 +29,8 @@ from benchmark.errors import (
     UnknownName,
     UsageError,
 )
-from benchmark.facts import needs_options
+from benchmark.facts import needs_options, work_of
 from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
-from benchmark.measure.execute import work_of
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
 from benchmark.rows.experiment import require_label

@@ -9,6 +9,7 @@ import numpy as np
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting, offers
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
+from benchmark.facts import work_of
 from benchmark.measure.cells import (
     Cell,
     Conditions,
@@ -30,7 +31,6 @@ from benchmark.measure.execute import (
     differs_again,
     execute_within_memory,
     give_memory_back,
-    work_of,
 )
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.rows.features import FeatureFolder

@@ -14,8 +14,8 @@ from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.cost import costs
 from benchmark.codec import Setting
-from benchmark.facts import Facts, Work, facts_of
-from benchmark.measure.execute import CLEAR, execute, work_of
+from benchmark.facts import Facts, Work, facts_of, work_of
+from benchmark.measure.execute import CLEAR, execute
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of

@@ -12,9 +12,9 @@ import pytest
 
 from conftest import ROOT
 
-MOST_OF_A_CELL = 48
-MOST_OF_A_WORKER = 16  # after what its server has loaded
-MOST_OF_A_REPORT = 67
+MOST_OF_A_CELL = 50
+MOST_OF_A_WORKER = 18  # after what its server has loaded
+MOST_OF_A_REPORT = 72
 COUNT = """
 import json, sys, threading
 def note(frame, event, argument):
