@@ -60,6 +60,13 @@ def test_whole_settings_that_are_too_coarse_end_at_the_nearest():
     assert {2.0, 1.0} <= made.known.keys() or {2.0, 3.0} <= made.known.keys()
 
 
+@pytest.mark.parametrize("wanted", [0.05, 0.4, 3])
+def test_whole_settings_of_a_wide_range_are_met_in_few_steps(wanted):
+    made = search(f"bpp={wanted}", lambda q: rate(q / 2.55), (50, 200), Between("q", 0, 255, True))
+    assert abs(made.known[made.nearest()] / wanted - 1) < 0.02
+    assert len(made.known) <= 7
+
+
 def test_undeclared_whole_settings_stay_whole_and_between_the_points():
     made = search("bpp=3.3", lambda q: q / 10, (10, 30, 50))
     assert made.nearest() == 33

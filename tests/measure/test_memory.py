@@ -12,11 +12,13 @@ from PIL import Image
 from baselines.crdr import CRDR
 from benchmark.codec import CodesInTiles, Setting
 from benchmark.errors import OutOfDeviceMemory
+from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
 from benchmark.measure.estimate import BASE_BYTES, Need, plan_workers, worker_bytes
 from benchmark.measure.execute import Coded, execute_within_memory
 from benchmark.measure.workbench import IN_TILES, Workbench
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory
 from conftest import ROOT
 from support.bench.command import bench
@@ -53,6 +55,18 @@ def test_explicit_jobs_win_with_a_warning():
     assert result.workers == 5
     assert result.remark.startswith("--jobs 5 may run out of memory: ")
     assert plan_workers([SMALL], METRICS, 5, 2, 10**11)[::3] == (5, "")
+
+
+def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
+    memory = facts_of(CodecSpec("ours", ())).memory
+    small, large = (
+        worker_bytes(Need("ours", 100, 200), ()),
+        worker_bytes(Need("ours", 300, 200), ()),
+    )
+    assert memory.pixel > 0
+    assert large - small == pytest.approx(40_000 * (memory.pixel + memory.tile_pixel), abs=1)
+    huge = [worker_bytes(Need("ours", height, 10_000), ()) for height in (10_000, 10_001)]
+    assert huge[1] - huge[0] == pytest.approx(10_000 * memory.pixel, abs=1), "a tile is full"
 
 
 def test_a_large_image_fits_into_four_gigabytes():

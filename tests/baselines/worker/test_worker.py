@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from baselines.commands.worker import require_no_page
-from baselines.worker.codec import Worker
+from baselines.worker.codec import Worker, _locked_gpu, own_gpu
 from baselines.worker.contender import read_contender
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
@@ -23,6 +23,7 @@ from benchmark.facts import facts_of
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec, resolve
 from benchmark.system import conversation
+from benchmark.system.atomic import lock
 from support.bench.command import bench
 from support.files.noise import effect_noise
 from support.processes import is_running, until
@@ -289,6 +290,63 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
     assert len({first, second, fingerprint()}) == 3
 
 
+def test_installed_packages_are_in_the_fingerprint(tmp_path):
+    about = Worker(file=str(contender(tmp_path)))._about
+    assert f"numpy=={np.__version__}" in about.packages
+
+    def fingerprint(packages: str) -> str:
+        codec = Worker(file=str(contender(tmp_path)))
+        codec.__dict__["_about"] = replace(about, packages=(packages,))
+        return codec.describe().fingerprint
+
+    assert len({fingerprint(packages) for packages in ("torch==1", "torch==2", "")}) == 3
+
+
+def test_closing_ends_the_process_of_a_worker_and_describing_leaves_none(worker):
+    worker.describe()
+    assert worker._conversation is None
+    worker.encode(photograph(), Setting("q", 1))
+    conversation = worker._conversation
+    worker.close()
+    assert conversation.closed
+    assert worker._conversation is None
+    worker.close()
+
+
+@pytest.mark.parametrize(("asked", "device", "given"), [(True, "cuda", 1), (False, "cuda", None),
+                                                        (True, "cpu", None)])  # fmt: skip
+def test_a_worker_has_a_gpu_that_no_other_process_has(asked, device, given, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("baselines.worker.codec.chosen_device", lambda: device)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([Path("/dev/nvidia0"), Path("/dev/nvidia1")]))
+    taken = os.open(tmp_path / f"rdrbench-gpu-{os.getuid()}-0", os.O_CREAT | os.O_RDWR)
+    assert lock(taken)
+    _locked_gpu.cache_clear()
+    assert own_gpu(asked) == ({} if given is None else {"CUDA_VISIBLE_DEVICES": f"{given}"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert own_gpu(asked) == {}
+    _locked_gpu.cache_clear()
+    os.close(taken)
+
+
+def test_an_interpreter_is_of_the_folder_by_its_path_and_of_the_system_by_its_name(tmp_path):
+    def interpreter(python: str) -> str:
+        return read_contender(contender(tmp_path, python=f"'{python}'")).interpreter()
+
+    for place in ("python3", "env/bin/python"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("#!/bin/false")
+        (tmp_path / place).chmod(0o755)
+    assert interpreter("python3") == shutil.which("python3")
+    assert interpreter("env/bin/python") == str(tmp_path / "env/bin/python")
+    for absent in (".venv/bin/python", "python4.99"):
+        with pytest.raises(Unavailable, match=f"needs the Python {absent}, .*bench worker setup"):
+            interpreter(absent)
+    with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
+        read_contender(tmp_path / "none.toml")
+
+
 def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
     about = Worker(file=str(contender(tmp_path)))._about
     kinds = {
@@ -462,6 +520,8 @@ def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
     facts = facts_of(spec)
     assert (facts.title, facts.memory.pixel) == ("Copy", 2000)
     assert facts.typical[0].seconds == ((0, 3.5),)
+    (plain,) = resolve(parse_codec(f"worker:{contender(tmp_path / 'plain')}"))
+    assert not facts_of(plain).typical
 
 
 def test_nothing_outlives_a_process_that_is_killed(tmp_path):
