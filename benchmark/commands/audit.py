@@ -15,6 +15,7 @@ from benchmark.commands.verb import Verbs, takes
 from benchmark.measure.request import Request
 from benchmark.option import MANNER, MEASURED, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.rows.systems import short_version
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
@@ -257,7 +258,9 @@ def _pack_for_machines(
 
 def _print_pack(pack: "Pack", audited: "PackAudit", sources: "Sources") -> None:
     images = {(stream.image_sha256, stream.width_px) for stream in pack.streams.values()}
-    codecs = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
+    codecs = ", ".join(
+        f"{spec.text} ({short_version(info.version)})" for spec, info in pack.infos.items()
+    )
     streams = f"{counted(audited.streams, 'stream')} of {counted(len(images), 'image')}"
     print(f"{pack.path}: {codecs}, {streams}")
     for sentence in pack.notes:

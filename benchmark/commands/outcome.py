@@ -16,6 +16,7 @@ from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
+from benchmark.rows.systems import short_version
 from benchmark.system.text import counted
 from benchmark.system.weights import SEARCHED
 
@@ -109,7 +110,7 @@ def print_outcome(
     lines += [_reached_line(reached) for reached in outcome.reached]
     lines += unread_lines(dataset.unread, details)
     for spec, info, pack in _recorded(outcome):
-        lines.append(f"recorded {spec}: streams of {info.version} from {pack.path}")
+        lines.append(f"recorded {spec}: streams of {short_version(info.version)} from {pack.path}")
     print_lines([*lines, *without_values(outcome, details)], details)
     where = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     print(

@@ -318,19 +318,3 @@ def _average(
         mean = math.exp(mean)
         interval = interval and Interval(*map(math.exp, interval))
     return Average(kind, mean, interval, int(has.sum()), bias)
-
-
-def nearest(
-    rows: Mapping[str, Sequence[StoredRow]], bpp: float, farthest: float
-) -> tuple[dict[str, StoredRow], dict[str, StoredRow]]:
-    """Return by codec the row nearest to a rate, apart those whose rate is too far off.
-
-    farthest: the largest ratio of the two rates.
-    """
-
-    def distance(row: StoredRow) -> float:
-        return abs(math.log(row["bpp"] / bpp))
-
-    near = {name: min(of_codec, key=distance) for name, of_codec in rows.items()}
-    far = {name: row for name, row in near.items() if distance(row) > math.log(farthest)}
-    return {name: row for name, row in near.items() if name not in far}, far

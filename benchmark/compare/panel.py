@@ -155,7 +155,7 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     for label, of_label in curves(summary, measure).items():
         edition, points = of_label[0].edition, []
         how = "recorded" if edition.recorded else "measured"
-        origin = *rules, edition.version, "; ".join(edition.caveats)
+        origin = *rules, edition.short_version, "; ".join(edition.caveats)
         for point in of_label:
             mean = point.means[measure.column]
             if mean.value is not None and mean.bpp:

@@ -1,5 +1,6 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
+from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec
 
 Average = Literal["per_image", "pooled"]
@@ -73,6 +75,14 @@ class Edition:
     def spec(self) -> CodecSpec:
         """The codec variant."""
         return CodecSpec.of(self.codec, self.variant)
+
+    @property
+    def short_version(self) -> str:
+        """The first part of the version; of a checkpoint, the first digits of what it is."""
+        first = short_version(self.version)
+        if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
+            return f"checkpoint {self.build.fingerprint[:8]}"
+        return first
 
     @property
     def options(self) -> dict[str, str]:

@@ -11,14 +11,12 @@ from scipy import stats
 import benchmark
 from benchmark.codec import Setting
 from benchmark.compare.match import (
-    FARTHEST,
     MOST_BIAS,
     Streams,
     Tolerance,
     match,
     matched_pairs,
     matches,
-    nearest,
     streams_of,
 )
 from benchmark.compare.match import parse_tolerance as parsed
@@ -341,14 +339,3 @@ def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
     untimed = [value for name, value in record.items() if name.endswith("_seconds_per_megapixel")]
     assert untimed
     assert set(untimed) == {None}
-
-
-def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
-    rows = {"near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}], "far": [{"bpp": 1.0}, {"bpp": 0.9}]}
-    chosen, far = nearest(rows, 0.3, FARTHEST)
-    assert chosen == {"near": {"bpp": 0.3}}
-    assert far == {"far": {"bpp": 0.9}}
-    assert nearest(rows, 0.25, 2.0)[0]["near"] == {"bpp": 0.3}
-    assert nearest({"at": [{"bpp": 0.5}]}, 0.25, 2.0) == ({"at": {"bpp": 0.5}}, {})
-    assert nearest(rows, 0.27, 1.1) == ({}, {"near": {"bpp": 0.3}, "far": {"bpp": 0.9}})
-    assert nearest(rows, 0.24, 1.6)[0]["near"] == {"bpp": 0.2}  # by ratio: .3 is 1.25 times off

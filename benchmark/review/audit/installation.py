@@ -16,6 +16,7 @@ from benchmark.errors import BadOption, BenchError, Reason, Unavailable
 from benchmark.metrics.availability import lacking, read_reason
 from benchmark.metrics.measure import protocol_of
 from benchmark.rows.packs.pack import shipped_packs, with_variant
+from benchmark.rows.systems import short_version
 from benchmark.spec import load_codec, parse_codec, resolve
 from benchmark.system.digest import cache_folder
 
@@ -177,7 +178,7 @@ def _of_codec(name: str) -> Availability:
         what = f"{info.version} of {len(images)} images, from {pack.path}; for others, {missing}"
         return Availability(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""
-    return Availability(name, "ready", f"{info.version}{caveat}", info.licence)
+    return Availability(name, "ready", f"{short_version(info.version)}{caveat}", info.licence)
 
 
 def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:

@@ -12,6 +12,7 @@ from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wra
 from benchmark.show.table import Column, Table, decimals
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
+NO_BREAK = "\N{NO-BREAK SPACE}"
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual
 
 
@@ -23,6 +24,7 @@ class PictureTile(NamedTuple):
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
     box: tuple[int, int, int, int] | None = None  # left, top, width, height of a framed part
+    remark: str = ""  # after the rate, in brackets
 
     def value(self, label: str) -> float | None:
         """Return the number by its label."""
@@ -96,15 +98,17 @@ def draw_pictures(
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return lines, and whether each is bold: heading, rate and decibels, other values."""
+    """Return lines, and whether each is bold: heading, rate, each value with its name."""
     known = {label: value for label, value in tile.values.items() if value is not None}
-    first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
-    first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]
+    remark = f" ({tile.remark})" if tile.remark else ""
+    first = [f"{value:.3f} bpp{remark}" for label, value in known.items() if "(bpp)" in label]
     rest = [
-        f"{label.partition(' (')[0]} {value:.4f}"
-        for label, value in known.items()
-        if "(bpp)" not in label and "dB" not in label
-    ]
-    values = wrapped(", ".join([*first, *rest]), inches).splitlines()
+        f"{label.partition(' (')[0]} {value:.2f} dB" if "dB" in label
+        else f"{label.partition(' (')[0]} {value:.3f}"
+        for label, value in known.items() if "(bpp)" not in label
+    ]  # fmt: skip
+    # A name and its number stay on one line.
+    kept = [text.replace(" ", NO_BREAK) for text in (*first, *rest)]
+    values = wrapped(", ".join(kept), inches).replace(NO_BREAK, " ").splitlines()
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
     return lines + [(line, False) for line in values]

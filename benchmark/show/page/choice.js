@@ -40,7 +40,7 @@ page.describe = (slot, bpp) => {
     page.make("strong", {}, page.swatch(page.allCodecs()[slot.point.codec]),
       page.make("span", { textContent: page.titleOf(slot.point) })),
     page.make("span", {
-      className: ratio > 1.25 || ratio < 0.8 ? "numbers far" : "numbers",
+      className: !page.close(own, bpp) ? "numbers far" : "numbers",
       title: away && "times the rate of the first one", textContent: `${page.rate(own)} bpp${away}`,
     }),
     ...measures.map((one) => page.make("span", {

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.curves import excluded
 from benchmark.compare.interval import CONFIDENCE, point_interval
+from benchmark.compare.one_rate import CLOSE
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.colour import luminance, mixed
+from benchmark.show.phrases import MOST_CAVEAT
 from benchmark.show.sections import Section
 
 DIGITS = 6
@@ -27,6 +29,7 @@ ORIGINS = {  # of published points, by `points.How`
 }  # fmt: skip
 
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
+TABS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of metrics that have a button
 STEPS = 20  # between a colour and black or white
 
 
@@ -83,6 +86,7 @@ class Crop(NamedTuple):
     top: int  # px
     side: int  # px
     file: bytes  # lossless WebP
+    rate: float  # bpp, that all crops are shown at
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ def page_data(content: Content) -> dict[str, Any]:
         "coding": summary.protocols["coding"],
         "confidence": CONFIDENCE,
         "few_images": FEW_IMAGES,
+        "close": CLOSE,
+        "most_caveat": MOST_CAVEAT,
         "quantiles": _shorts(quantiles),
         "linear_rate": content.linear_rate,
         "most_bpp": content.most_bpp if math.isfinite(content.most_bpp) else None,
@@ -141,6 +147,7 @@ def page_data(content: Content) -> dict[str, Any]:
             "published": list(content.shown_published),
         },
         "leads": list(content.leads),
+        "tabs": [c for c in TABS if any(m.column == c for m in content.measures)],
         "measures": [_measure(content, measure) for measure in content.measures],
         "codecs": [_codec(content, label) for label in labels],
         "neighbours": [labels.index(label) for label in content.neighbours],
@@ -178,12 +185,13 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
     return {
         "label": label,
         **_legend(content.legend[label]),
-        "version": edition.version,
+        "version": edition.short_version,
         "alike": list(content.alike.get(label, ())),
         "call": edition.command,
         "own": kind(System("", label)) == "own",
         "caveats": list(edition.caveats),
         "recorded": edition.recorded,
+        "bundled": edition.bundled,
     }
 
 

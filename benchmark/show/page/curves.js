@@ -7,8 +7,6 @@ page.curves = {
   asked: false, // about intervals; until then distribution metrics have them, as in figures
 };
 
-page.curves.MOST_METRICS = 4; // that have a button; the others are in a list
-
 page.curves.drawnPoints = (codec) => {
   const column = page.curves.metric;
   return page.sweep(codec)
@@ -32,16 +30,16 @@ page.curves.hover = (point, measure) => {
     const [low, high] = mean.interval.map((end) => page.text(measure, end));
     lines.push(`${Math.round(100 * page.data.confidence)} % interval: ${low} to ${high}`);
   }
-  return [...lines, codec.version, ...codec.caveats, ...(codec.recorded ? ["precomputed"] : [])];
+  const remarks = [...codec.caveats, ...(codec.bundled ? ["bundled"] : codec.recorded ? ["precomputed"] : [])].join("; ");
+  return [...lines, codec.version, ...(remarks ? [remarks] : [])]; // at most five lines
 };
 
 page.curves.publishedHover = (curve, point, measure) => [
   `${curve.name} ${point.setting}`,
   `${page.rate(point.bpp)} bpp, ${page.text(measure, point.value)}` +
     `${point.value_error ? ` ± ${point.value_error}` : ""}${page.unit(measure)}`,
-  `published, ${curve.how}`, curve.source, point.reference,
-  `${curve.protocol}${curve.other_rule ? " (another rule)" : ""}; ${point.rate_protocol}`,
-  ...(point.note ? [point.note] : []),
+  `published, ${curve.how}: ${curve.source}`, point.reference,
+  [`${curve.protocol}${curve.other_rule ? " (another rule)" : ""}`, point.rate_protocol, point.note].filter(Boolean).join("; "),
 ];
 
 page.curves.series = (one, measure) => {
@@ -96,8 +94,10 @@ page.curves.caption = (measure) => {
   }
   if (visible.some((one) => one.published)) parts.push("Open markers: published.");
   const caveats = codecs.flatMap((place) => data.codecs[place].caveats.map((caveat) => caveat.split("; ")));
-  const common = caveats[0]?.filter((part) => caveats.every((other) => other.includes(part))) || [];
-  if (caveats.length) parts.push(`* ${common.join("; ") || "a caveat: see the details"}.`);
+  const every = [...new Set(caveats.flat())];
+  const common = every.filter((part) => caveats.every((other) => other.includes(part)));
+  const words = (common.length ? common : every).join("; ");
+  if (caveats.length) parts.push(`* ${words.length > data.most_caveat ? "a caveat: see the details" : words}.`);
   const others = [...new Set(visible.filter((one) => one.published?.other_rule).map((one) => one.published.protocol))];
   if (others.length) parts.push(`Protocols mixed: ${others.join(", ")}.`);
   return parts.join(" ");
@@ -191,12 +191,13 @@ page.curves.start = () => {
   const { data } = page;
   const box = page.by("chart");
   page.by("log-rate").checked = !data.linear_rate;
-  const first = data.leads.map(page.measure);
-  const choices = [...first, ...data.measures.filter((one) => !first.includes(one))].map((one) => [one.column, one.label]);
-  page.segments(page.by("metric-choice"), "metric", choices.slice(0, page.curves.MOST_METRICS), page.curves.metric, page.curves.choose);
+  const known = [...data.tabs, ...data.measures.map((one) => one.column).filter((column) => !data.tabs.includes(column))];
+  const choices = known.map((column) => [column, page.measure(column).label]);
+  const most = Math.max(data.tabs.length, 1);
+  page.segments(page.by("metric-choice"), "metric", choices.slice(0, most), page.curves.metric, page.curves.choose);
   const more = page.by("more-metrics");
-  more.hidden = choices.length <= page.curves.MOST_METRICS;
-  page.fill(more, [["", "More metrics"], ...choices.slice(page.curves.MOST_METRICS)], "");
+  more.hidden = choices.length <= most;
+  page.fill(more, [["", "More metrics"], ...choices.slice(most)], "");
   more.addEventListener("change", () => more.value && page.curves.choose(more.value));
   page.by("log-rate").addEventListener("change", page.curves.draw);
   page.by("intervals").addEventListener("change", () => {

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 
 from benchmark.compare.interval import CONFIDENCE
+from benchmark.compare.one_rate import off_rate
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.content import (
     PAGE_DARK,
@@ -23,7 +24,6 @@ from benchmark.show.page.content import (
     leave_out_images,
     page_data,
 )
-from benchmark.show.page.pictures import CROP_RATE
 from benchmark.show.sections import html
 from benchmark.show.table import breakable, decimals
 
@@ -120,7 +120,7 @@ def _crops(content: Content) -> str:
         name, values, opens = "original", "", "disabled"
         if crop.key is not None:
             label, setting, image = crop.key
-            name, values = content.legend[label].name, _values(content, crop.key)
+            name, values = content.legend[label].name, _values(content, crop.key, crop.rate)
             place = content.order.index(image)
             opens = f'data-point="{numbers[label, setting]}" data-image="{place}"'
         alt = escape(
@@ -136,7 +136,7 @@ def _crops(content: Content) -> str:
     first = content.crops[0]
     caption = (
         f"{first.image}, {first.side} × {first.side} pixels where the decoded images differ most, "
-        f"each at its rate nearest to {CROP_RATE:g} bit per pixel; not compressed again. "
+        f"at about {first.rate:.3g} bit per pixel; not compressed again. "
         "A click opens the whole image."
     )
     return (
@@ -146,13 +146,15 @@ def _crops(content: Content) -> str:
     )
 
 
-def _values(content: Content, key: ImageKey) -> str:
-    """Return the rate of a decoded image and its values of the metrics that lead."""
+def _values(content: Content, key: ImageKey, rate: float) -> str:
+    """Return the rate of a decoded image, if it is off, and values of the metrics that lead."""
     label, setting, number = key
     points = content.summary.points
     point = next(p for p in points if (p.label, str(p.setting)) == (label, setting))
     at = point.image_ids.tolist().index(number)
-    values = [f"{point.image_bpp[at]:.3f} bpp"]
+    bpp = float(point.image_bpp[at])
+    off = off_rate(bpp, rate)
+    values = [f"{bpp:.3f} bpp ({off})" if off else f"{bpp:.3f} bpp"]
     for measure in content.measures:
         if measure.column in content.leads and not measure.of_sets:
             value = point.image_values[measure.column][at]

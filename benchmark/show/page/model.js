@@ -55,18 +55,20 @@ page.sweep = (codec) =>
     .filter((point) => point.codec === codec && point.bpp !== null)
     .sort((one, other) => one.bpp - other.bpp);
 
-page.FARTHEST = 1.6; // a picture at a rate further off than this is no picture of the same rate
+// Whether two rates are one, by the tolerance of the figures (compare/one_rate.py).
+page.close = (bpp, rate) => Math.abs(Math.log(bpp / rate)) <= Math.log(page.data.close);
 
 // The codec's point whose rate of this image is nearest by ratio, of those that have its picture
-// if any is near enough; null where no point has the image.
+// if these show the codec at the rate (one_rate.nearest); null where no point has the image.
 page.nearest = (codec, image, bpp) => {
   const found = page.sweep(codec)
     .map((point) => ({ point, at: point.images.indexOf(image) }))
     .filter((one) => one.at >= 0);
   const away = (one) => Math.abs(Math.log(one.point.image_bpp[one.at] / bpp));
-  const shown = found.filter((one) =>
-    typeof one.point.pictures[one.at] === "string" && away(one) <= Math.log(page.FARTHEST));
-  const candidates = shown.length ? shown : found;
+  const shown = found.filter((one) => typeof one.point.pictures[one.at] === "string");
+  const rates = shown.map((one) => one.point.image_bpp[one.at]);
+  const inside = rates.some((one) => page.close(one, bpp)) || (Math.min(...rates) <= bpp && bpp <= Math.max(...rates));
+  const candidates = inside ? shown : found;
   return candidates.reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
 };
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmark.compare.one_rate import distance, matched_rate
 from benchmark.errors import BadOption, UsageError
 from benchmark.facts import Facts, facts_of
 from benchmark.measure.estimate import interpolated
@@ -21,7 +22,6 @@ DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four
 # Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
 # pictures of one rate are beside each other however few there are.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
-LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 
 StoredRow = Mapping[str, Any]
 
@@ -65,10 +65,10 @@ def in_order(
     """Return the images in the order in which the page gets their pictures.
 
     One photograph follows the other, so that every point opens into an image of the first. Of a
-    photograph codecs of `first` come before the others, and of either the points nearest to RATES,
-    of all codecs at one rate after the other. Photographs are in the order of their number of
-    pictures, most first, then of their size, smallest first, then of their names. `photographs`
-    limits their number; None takes all.
+    photograph codecs of `first` come before the others, and of either the points nearest to
+    `rate_of` and RATES, of all codecs at one rate after the other. Photographs are in the order of
+    their number of pictures, most first, then of their size, smallest first, then of their names.
+    `photographs` limits their number; None takes all.
     """
     by_number: dict[int, list[ImageKey]] = {}
     for key in rows:
@@ -78,8 +78,8 @@ def in_order(
         row = rows[by_number[number][0]]
         return -len(by_number[number]), row["width_px"] * row["height_px"], row["image"]
 
-    def by_rate(keys: Sequence[ImageKey]) -> Iterator[ImageKey]:
-        for rate in RATES:
+    def by_rate(keys: Sequence[ImageKey], matched: Sequence[float] = ()) -> Iterator[ImageKey]:
+        for rate in (*matched, *RATES):
             for label in dict.fromkeys(label for label, _, _ in keys):
                 of_label = [key for key in keys if key[0] == label]
                 yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
@@ -88,7 +88,8 @@ def in_order(
     result: list[ImageKey] = []
     for number in sorted(by_number, key=rank)[:photographs]:
         keys = by_number[number]
-        result += by_rate([key for label in first for key in keys if key[0] == label])
+        shown = [key for label in first for key in keys if key[0] == label]
+        result += by_rate(shown, rate_of(rows, shown))
         result += by_rate([key for key in keys if key[0] not in first])
     return list(dict.fromkeys(result))
 
@@ -140,6 +141,9 @@ def megapixels(row: StoredRow) -> float:
     return float(row["width_px"] * row["height_px"] / 1e6)
 
 
-def distance(bpp: float, rate: float) -> float:
-    """Return the logarithm of the ratio of two rates, without its sign."""
-    return abs(math.log(max(bpp, LEAST_BPP) / rate))
+def rate_of(rows: Mapping[ImageKey, StoredRow], keys: Sequence[ImageKey]) -> list[float]:
+    """Return the rate at which most codecs of one photograph's images are shown, if any are."""
+    rates: dict[str, list[float]] = {}
+    for key in keys:
+        rates.setdefault(key[0], []).append(rows[key]["bpp"])
+    return [matched_rate(rates)] if len(rates) > 1 else []

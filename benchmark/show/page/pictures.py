@@ -1,6 +1,5 @@
 """Pictures and crops of the page: lossless files of exactly the pixels that were scored."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
@@ -12,7 +11,7 @@ import polars as pl
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels
-from benchmark.compare.match import FARTHEST
+from benchmark.compare.one_rate import nearest
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, ImageRefused
@@ -29,14 +28,13 @@ from benchmark.rows.summary import Summary
 from benchmark.show.figures.pictures import largest_square
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
 from benchmark.show.page.picks import (
-    RATES,
     UNKNOWN_BYTES,
     Limit,
     StoredRow,
     decode_seconds,
-    distance,
     in_order,
     megapixels,
+    rate_of,
     within,
     words,
 )
@@ -48,7 +46,6 @@ from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted
 
-CROP_RATE = RATES[0]  # bits per pixel
 SIDES = (256, 192, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
 CROP_BYTES = 660_000  # of all files; base64 adds a third
 STEP = 16  # px between the places that are compared
@@ -70,6 +67,7 @@ class Pictures(NamedTuple):
     decoded: dict[ImageKey, DecodedPicture]
     sizes: Mapping[str, int]  # bytes of the files in PICTURES that the page refers to
     order: Sequence[ImageKey]  # decoded images that have a picture, the most important first
+    rate: float | None = None  # of the first photograph: at which most codecs are shown
 
 
 def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
@@ -146,10 +144,12 @@ def write_pictures(
         for key, row in rows.items()
     }
     kept = [key for key in chosen if key not in failed]
+    of_first = [key for key in able if kept and key[2] == kept[0][2] and key[0] in first]
+    rate = next(iter(rate_of(rows, of_first)), None)
     files = {*(photograph.picture for photograph in photographs.values())}
     files |= {decoded[key].picture for key in kept}
     sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
-    return Pictures(photographs, decoded, sizes, kept)
+    return Pictures(photographs, decoded, sizes, kept, rate)
 
 
 def file_bytes(pixels: Pixels) -> bytes:
@@ -242,19 +242,19 @@ def crops(
 ) -> list[Crop]:
     """Return crops of the page's first photograph: the original, then codecs in their order.
 
-    Each codec of `first` is shown at its rate nearest to CROP_RATE, if within a factor of FARTHEST.
-    Without at least two of them and the original there are none.
+    Each codec of `first` is shown at its setting of about one rate, see `one_rate.nearest`. Without
+    at least two of them and the original there are none.
     """
-    if not pictures.order:
+    if not pictures.order or pictures.rate is None:
         return []
     number = pictures.order[0][2]
     photograph = pictures.photographs[number]
     keys = []
     for label in first:
         mine = [key for key in pictures.order if key[2] == number and key[0] == label]
-        near = min(mine, key=lambda key: distance(bpp[key], CROP_RATE), default=None)
-        if near is not None and distance(bpp[near], CROP_RATE) <= math.log(FARTHEST):
-            keys.append(near)
+        near = nearest([bpp[key] for key in mine], pictures.rate) if mine else None
+        if near is not None:
+            keys.append(mine[near])
     paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]
     if len(keys) < 2 or not all(path and path.endswith(".webp") for path in paths):
         return []
@@ -269,7 +269,7 @@ def crops(
         files = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
         if sum(map(len, files)) <= CROP_BYTES:
             return [
-                Crop(key, photograph.name, left, top, side, file)
+                Crop(key, photograph.name, left, top, side, file, pictures.rate)
                 for key, file in zip([None, *keys], files, strict=True)
             ]
     return []

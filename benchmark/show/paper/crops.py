@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.codec import CODING, Pixels
-from benchmark.compare.match import nearest
+from benchmark.compare.one_rate import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
@@ -34,13 +34,18 @@ USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all r
 CROP_PX, STRIDE_PX = 160, 8
 MOST_CROPS = 6  # the photograph and its own crop come first
 PER_ROW = (5, 3)  # pictures: of a page, of a column
-LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
-CLOSE = 1.12
-MOST_OFF = 1.2  # ratio of a rate to the one compared at; a codec further off is left out
 
 StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+class AtRate(NamedTuple):
+    """Rows of one photograph by codec: those that show a codec at a rate, and the others."""
+
+    chosen: Mapping[str, StreamRow]
+    far: ByCodec
+    rate: float  # bpp
 
 
 def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
@@ -78,13 +83,14 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         image = _image(crop.image, by_image) or _most_different(by_image, measure)
         bpp = crop.bpp or next(iter(request.rates), None)
         picture = read_image(files[image]).pixels
-        chosen, missing = _at_rate(by_image[image], bpp)
+        chosen, far, rate = _at_rate(by_image[image], bpp)
+        missing = _too_far(far, rate, request.dataset)
         pixels, lacking = _decoded(chosen, contents)
         sentences += [*missing, *lacking]
         order = sorted(pixels, key=look().place)
         order = order[: None if look().most is None else MOST_CROPS]
         if len(order) < 2:
-            few = "fewer than two codecs have kept streams of about that rate that can be decoded"
+            few = f"fewer than two codecs have kept streams of about {rate:.3g} bpp to decode"
             return _no_crops(few, *sentences)
         box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
         if _part(picture, box).shape[:2] != (box[3], box[2]):
@@ -95,7 +101,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
         for label in order:
             cut = _part(pixels[label], box)
-            tiles.append(_tile(names[label], cut, chosen[label], measure, image, box))
+            tiles.append(_tile(names[label], cut, chosen[label], measure, image, box, rate))
     records = [tile.record for tile in tiles if tile.record]
     each = len(tiles) // len(boxes)
     columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
@@ -128,23 +134,34 @@ def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
 
     def spread(image: str) -> tuple[int, float, str]:
         rows = by_image[image]
-        values = (row.get(measure.column) for row in _at_rate(rows, None)[0].values())
+        values = (row.get(measure.column) for row in _at_rate(rows, None).chosen.values())
         known = [value for value in values if value is not None] or [0.0]
         return len(rows), max(known) - min(known), image
 
     return max(by_image, key=spread)
 
 
-def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], list[str]]:
-    """Return each codec's row nearest to a rate, and a sentence on each without any."""
-    rate = bpp or matched_rate({name: [row["bpp"] for row in of] for name, of in rows.items()})
-    chosen, far = nearest(rows, rate, MOST_OFF)
-    off = f"more than {100 * (MOST_OFF - 1):.0f} % off {rate:.3g} bpp"
-    return chosen, [
-        f"crops lack {name}: its nearest setting, {row['setting_name']}={row['setting_value']:g}, "
-        f"has {row['bpp']:.3g} bpp, {off} (`bench run --points` measures others)"
-        for name, row in far.items()
-    ]
+def _at_rate(rows: ByCodec, bpp: float | None) -> AtRate:
+    """Choose the rows that show each codec at a rate; by default at one that most are shown at."""
+    rates = {name: [row["bpp"] for row in of] for name, of in rows.items()}
+    rate = bpp or matched_rate(rates)
+    places = {name: nearest(of, rate) for name, of in rates.items()}
+    chosen = {name: rows[name][place] for name, place in places.items() if place is not None}
+    return AtRate(chosen, {n: of for n, of in rows.items() if n not in chosen}, rate)
+
+
+def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
+    """Return a sentence on each codec without a setting near a rate, with what measures one."""
+    sentences = []
+    for name, of in far.items():
+        spec = CodecSpec.of(of[0]["codec"], of[0]["variant"])
+        bpp = [row["bpp"] for row in of]
+        command = f"bench run --codecs {spec.text} --dataset {dataset} --target bpp={rate:.3g}"
+        sentences.append(
+            f"crops lack {name}: its settings have {min(bpp):.3g} to {max(bpp):.3g} bpp, none "
+            f"within {100 * (CLOSE - 1):.0f} % of {rate:.3g} (`{command}` measures one)"
+        )
+    return sentences
 
 
 def _decoded(
@@ -174,7 +191,7 @@ def _part(pixels: Pixels, box: Box) -> Pixels:
 
 
 def _tile(
-    name: str, cut: Pixels, row: StreamRow, measure: Measure, image: str, box: Box
+    name: str, cut: Pixels, row: StreamRow, measure: Measure, image: str, box: Box, rate: float
 ) -> PictureTile:
     record = {
         "system": name,
@@ -191,7 +208,8 @@ def _tile(
         **{key: row.get(key) for key in (measure.column, f"{measure.column}_protocol")},
     }
     values = {"Rate (bpp)": row["bpp"], measure.label: row.get(measure.column)}
-    return PictureTile(marked(name, row["caveat"]), cut, values, record)
+    off = off_rate(row["bpp"], rate)
+    return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)
 
 
 def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
@@ -206,27 +224,6 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
         words = [origin, recorded, record["caveat"]]
         lines.append(f"{place}. {', '.join(filter(None, words))}.")
     return lines
-
-
-def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
-    """Return a rate in bpp that the settings of all codecs come near to; `rates` are by codec.
-
-    It is the lowest from which the nearest settings differ by a factor of at most CLOSE in the
-    geometric mean, since codecs differ most at low rates; else the one from which they differ
-    least. Only rates of settings from LEAST_BPP to MOST_BPP are candidates, if there are any.
-
-    >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.22, 1.0]})
-    0.19
-    """
-    every = sorted({rate for of_codec in rates.values() for rate in of_codec})
-    usual = [rate for rate in every if LEAST_BPP <= rate <= MOST_BPP] or every
-
-    def spread(rate: float) -> float:
-        off = [min(abs(math.log(other / rate)) for other in of) for of in rates.values()]
-        return sum(off) / len(off)
-
-    close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
-    return close[0] if close else min(usual, key=spread)
 
 
 def most_different(pictures: Sequence[Pixels], side: int) -> Box:

@@ -276,7 +276,8 @@ def realism_plots(
 
     None where no system has both at any rate. looks: styles by label.
     """
-    kept = choose(panels, anchor, named).kept
+    choice = choose(panels, anchor, named)
+    kept = {*choice.kept, *(name for of in choice.alike.values() for name in of)}
     cut = [
         panel._replace(curves=tuple(c for c in panel.curves if c.name in kept)) for panel in panels
     ]

@@ -136,7 +136,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
     origin = "recorded elsewhere" if edition.recorded else "measured here"
     return {
         "codec": edition.label,
-        "version": edition.version,
+        "version": edition.short_version,
         "origin": "bundled" if edition.bundled else origin,
         "chroma": edition.facts.chroma,
         "tuned_for": edition.facts.tuned_for,

@@ -103,7 +103,7 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
     assert anchors == ["jpeg", "jpeg:subsampling=444"]
 
     def first_neighbour(point, image):
-        """Label of the anchor nearest in rate, if within a factor of 1.6, else of any codec."""
+        """Label of the anchor nearest in rate, if within ten percent, else of any codec."""
         own = point["image_bpp"][point["images"].index(image)]
         away = {}
         for other in data["points"]:
@@ -111,7 +111,7 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
                 ratio = other["image_bpp"][other["images"].index(image)] / own
                 label = labels[other["codec"]]
                 away[label] = min(abs(math.log(ratio)), away.get(label, math.inf))
-        near = {label for label in anchors if away.get(label, math.inf) <= math.log(1.6)}
+        near = {label for label in anchors if away.get(label, math.inf) <= math.log(data["close"])}
         return min(near or away, key=lambda label: away[label]), min(
             away, key=lambda one: away[one]
         )

@@ -18,6 +18,7 @@ from PIL import Image
 from scipy import stats
 
 from benchmark.compare.interval import records
+from benchmark.compare.one_rate import off_rate
 from benchmark.compare.published.points import How
 from benchmark.errors import StoreError
 from benchmark.metrics.measure import Measure
@@ -102,6 +103,7 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
     side, left, top = map(int, re.findall(r"\d+", result[0][2].rpartition(":")[2]))
     assert len(result) > 2
+    rates = []
     for (opens, _, _), part in zip(result, parts, strict=True):
         if opens == "disabled":
             [sha256] = {record["image_sha256"] for record in rows if record["image"] == name}
@@ -110,10 +112,16 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
             point = data["points"][number]
             assert data["images"][image]["name"] == name
             at = point["images"].index(image)
-            assert 0.25 / 1.6 <= point["image_bpp"][at] <= 0.25 * 1.6
+            rate = point["image_bpp"][at]
+            rates.append(rate)
             sha256 = point["pictures"][at][9:73]
         whole = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
         assert np.array_equal(whole[top : top + side, left : left + side], part)
+    wanted = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
+    marked = re.findall(r"(\S+) bpp \((\S+) %\)", page.read_text())
+    assert {f"{rate:.3f}" for rate in rates if off_rate(rate, wanted)} == {
+        rate for rate, _ in marked
+    }
 
 
 def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):

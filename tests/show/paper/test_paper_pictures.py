@@ -10,7 +10,7 @@ from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.rows.store import Store
-from benchmark.show.paper.crops import matched_rate, most_different, rows_with_streams
+from benchmark.show.paper.crops import most_different, rows_with_streams
 from benchmark.show.paper.distortions import equal_distortions
 from support.rows.measured import row
 
@@ -54,14 +54,6 @@ def test_distortions_are_what_they_are_called(photograph):
 def test_a_photograph_that_cannot_be_changed_by_as_much_is_refused():
     with pytest.raises(ValueError, match="cannot change this photograph"):
         equal_distortions(np.full((16, 16, 3), 128, np.uint8), 24.0)
-
-
-def test_the_rate_is_the_lowest_that_all_settings_are_near():
-    assert matched_rate({"a": [0.1, 0.3], "b": [0.2, 0.31], "c": [0.25, 0.29]}) == 0.29
-    assert matched_rate({"a": [0.1, 0.3], "b": [0.101, 0.31]}) == 0.1
-    # nothing near: the least far apart
-    assert matched_rate({"a": [0.1, 0.5], "b": [0.3]}) == 0.3
-    assert matched_rate({"a": [2.0], "b": [4.0]}) == 2.0
 
 
 def test_the_part_shown_is_where_the_codecs_disagree():
