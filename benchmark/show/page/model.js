@@ -67,8 +67,8 @@ page.nearest = (codec, image, bpp) => {
   const away = (one) => Math.abs(Math.log(one.point.image_bpp[one.at] / bpp));
   const shown = found.filter((one) => typeof one.point.pictures[one.at] === "string");
   const rates = shown.map((one) => one.point.image_bpp[one.at]);
-  const inside = rates.some((one) => page.close(one, bpp)) || (Math.min(...rates) <= bpp && bpp <= Math.max(...rates));
-  const candidates = inside ? shown : found;
+  const near = rates.some((one) => page.close(one, bpp)) || (Math.min(...rates) <= bpp && bpp <= Math.max(...rates));
+  const candidates = (near ? shown : found).map((one) => ({ ...one, near }));
   return candidates.reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
 };
 

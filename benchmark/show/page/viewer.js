@@ -17,7 +17,7 @@ page.viewer.first = (point, image, asked) => {
     .filter(({ found }) => found && typeof found.point.pictures[found.at] === "string")
     .map(({ place, found }) => {
       const away = Math.abs(Math.log(found.point.image_bpp[found.at] / bpp));
-      return { place, away, last: !(page.data.neighbours.includes(place) && away <= Math.log(page.data.close)) };
+      return { place, away, last: !(page.data.neighbours.includes(place) && found.near) };
     })
     .sort((one, other) => one.last - other.last || one.away - other.away);
   const room = page.narrow.matches ? 0 : 1;
