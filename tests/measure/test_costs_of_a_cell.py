@@ -18,7 +18,7 @@ from benchmark.facts import Facts, Work, facts_of, work_of
 from benchmark.measure.execute import CLEAR, execute
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
-from benchmark.rows.shard import table_of
+from benchmark.rows.shard import refused, table_of
 from benchmark.rows.store import Store
 from benchmark.rows.summary import REAL_TO_ESTIMATED
 from benchmark.show.means import means_table
@@ -99,9 +99,10 @@ def test_what_is_no_number_of_bits_is_null(said, photo, monkeypatch):
 def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_not():
     spec, mine = CodecSpec("./mine.py:Mine", ()), fakes.Honest()
     assert work_of(spec, mine) == Work()
-    for work, expected in ((Work(5, 1, 2), Work(5, 1.0, 2.0)), (Work("many"), Work())):
+    for work, wrong in ((Work(5, 1, 2), []), (Work("many"), ["parameters"])):
         kind = type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})
-        assert work_of(spec, kind()) == expected
+        assert work_of(spec, kind()) == work
+        assert refused(work._asdict()) == wrong
 
 
 @pytest.mark.slow
