@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Set up a bare Linux machine with Python 3.11 or 3.12 and compare codecs on it.
 #
-#   ./run_all.sh         set up; measure our codec, JPEG and VTM on the dataset `sample` (bundled rows
-#                        are taken for the other codecs); write the report and its page
+#   ./run_all.sh         set up; measure our codec, JPEG and VTM on the dataset `sample`; write the
+#                        report of these and its page
 #   ./run_all.sh all     the same with every codec that runs here; also JPEG and VTM on Kodak, if its
 #                        images are present
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/crdr

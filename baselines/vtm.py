@@ -19,7 +19,10 @@ from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.settings import program_folders
 
-REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"
+REMEDY = (
+    "build VTM, and name its folder by --vtm-dir or $VTM_DIR, or take vvenc, the nearest that "
+    "needs no program"
+)
 CONFIGURATION = "encoder_intra_vtm.cfg"
 COMMAND = (
     "{program} -i {source} -c {configuration} -q {qp} -o /dev/null -b {stream} -wdt {width} "

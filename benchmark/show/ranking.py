@@ -53,15 +53,15 @@ def ranking_table(
     table = Table.of(columns, ranks).filled()
     doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
     notes = [DOUBTFUL_NOTE] if doubtful else []
-    notes += filter(None, map(absent_note, ranking.absent))
+    notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
 
 
-def absent_note(absent: tuple[Measure, str]) -> str:
+def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
     """Return the sentence on a metric that some codec has no value of, with what fills it in."""
-    measure, why = absent
     names = [name for name in METRICS if metric_named(name).column == measure.column]
-    return f"{NOTHING} {measure.label}: {remedies(names, why)}." if names else ""
+    where = f" where there is {NOTHING}" if measure in ranking.measures else ""
+    return f"No {measure.label}{where}: {remedies(names, why)}." if names else ""
 
 
 def ranking_heading(ranking: Ranking) -> str:

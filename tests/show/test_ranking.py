@@ -101,7 +101,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     assert cells["mine.py:Quantise"][1] == "–"
     assert cells["avif"][1] != "–"
     (note,) = shown.notes
-    assert note.startswith("– LPIPS (SqueezeNet): ")
+    assert note.startswith("No LPIPS (SqueezeNet) where there is –: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
     whole = rank_by_bd_rate(summarise(table(squeezed(rows))), measures, "vtm")
     assert ranking_table(whole).notes == ()
