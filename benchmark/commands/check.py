@@ -1,6 +1,5 @@
 """`bench check` and `bench baseline`: a verdict on a codec beside a reference; named references."""
 
-import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -92,7 +91,7 @@ def check(
         files: dict[Path | None, Callable[[], str]] = {
             asked.markdown: lambda: check_markdown(done),
             asked.junit: lambda: junit_xml(done),
-            asked.json_file: lambda: json.dumps(done.for_machines(), indent=1) + "\n",
+            asked.json_file: lambda: f"{output.json_text(done.for_machines())}\n",
         }
         for path, content in files.items():
             if path is not None:

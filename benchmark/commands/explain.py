@@ -229,7 +229,7 @@ def _draw(
     from benchmark.review.explain.reference import scale_of
     from benchmark.show.figures.explained import PlacedCurve, draw_explained
     from benchmark.show.figures.texts import DATES, file_bytes
-    from benchmark.system.atomic import write_file
+    from benchmark.system.atomic import write_files
 
     kind = path.suffix.removeprefix(".")
     if kind not in DATES:
@@ -247,7 +247,7 @@ def _draw(
         first = result.named[0]
         rule = placed(_words(first), bpp, np.array(first.predicted))
     drawing = draw_explained(measure, placed(what, *reference), placed(name, bpp, decibels), rule)
-    write_file(path, file_bytes(drawing, kind))
+    write_files(path.parent, {path.name: file_bytes(drawing, kind)}, what="figure")
 
 
 def _record(measure: "Measure", what: str, result: "Explanation") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Output on the terminal: tables, JSON, sentences, progress and interruptions."""
 
 import json
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +35,20 @@ def unfiltered(stream: TextIO) -> TextIO:
 
 def print_json(facts: object) -> None:
     """Print a result as JSON."""
-    print(json.dumps(facts, indent=1))
+    print(json_text(facts))
+
+
+def json_text(facts: object) -> str:
+    """Return a result as JSON; a number that is not finite is null."""
+    return json.dumps(_finite(facts), indent=1, allow_nan=False)
+
+
+def _finite(facts: object) -> object:
+    if isinstance(facts, float):
+        return facts if math.isfinite(facts) else None
+    if isinstance(facts, Mapping):
+        return {name: _finite(value) for name, value in facts.items()}
+    return [*map(_finite, facts)] if isinstance(facts, list | tuple) else facts
 
 
 def print_table(table: "Table") -> None:

@@ -1,6 +1,5 @@
 """`bench review` and `bench site`: what authors send, examined; reviewed results as a site."""
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,7 +75,7 @@ def review(
     facts = for_machines(done)
     files = {"review.html": html_text(done), "review.md": markdown_review(done)}
     place = out or results / "review"
-    write_files(place, files | {"review.json": json.dumps(facts, indent=1) + "\n"}, what="review")
+    write_files(place, files | {"review.json": f"{output.json_text(facts)}\n"}, what="review")
     if as_json:
         output.print_json(facts)
     else:

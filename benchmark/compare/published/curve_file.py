@@ -72,10 +72,12 @@ def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
     if not isinstance(content, dict):
         raise UsageError(f"{path} is neither an object with lists nor a list of objects")
     results = content.get("results", content)
+    lists = results if isinstance(results, dict) else {}
+    lists = {key: values for key, values in lists.items() if isinstance(values, list)}
+    keys = list(lists)
     columns = {
-        column: [_number(path, key, value) for value in values]
-        for key, values in (results.items() if isinstance(results, dict) else ())
-        if isinstance(values, list) and (column := _column(key))
+        column: [_number(path, keys[index], value) for value in lists[keys[index]]]
+        for index, column in _columns(path, keys).items()
     }
     return {str(content.get("name") or path.stem): columns}
 
@@ -101,7 +103,7 @@ def _cells(text: str) -> list[list[str]]:
 
 def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
     header = rows[0] if rows else []
-    known = {index: column for index, name in enumerate(header) if (column := _column(name))}
+    known = _columns(path, header)
     if RATE not in known.values() or len(known) < 2:
         raise UsageError(
             f"{path} needs a column of rates (bpp) and one of a metric (psnr, ms_ssim, ...); "
@@ -110,6 +112,8 @@ def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, 
     naming = next((n for n, name in enumerate(header) if squeezed(name) in CODEC), None)
     curves: dict[str, dict[str, list[float]]] = {}
     for number, cells in enumerate(rows[1:], 2):
+        if any(cells[len(header) :]):
+            raise UsageError(f"{path}: row {number} has more cells than its header")
         row = [*cells, *[""] * (len(header) - len(cells))]
         if any(row[index].strip() for index in known):
             name = (row[naming] if naming is not None else "") or path.stem
@@ -123,6 +127,8 @@ def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, 
 def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> NamedCurve:
     if RATE not in columns or len(columns) < 2:
         raise UsageError(f"{path} lacks rates (bpp), or values of a metric beside them")
+    if not all(columns.values()):
+        raise UsageError(f"{path} has no numbers: its lists are empty")
     if len({len(values) for values in columns.values()}) > 1:
         raise UsageError(f"{path}: the columns of {name} have different lengths")
     rates = columns[RATE]
@@ -144,12 +150,27 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
 
 def _number(path: Path, where: str, value: Any) -> float:
     try:
-        number = float(str(value).rstrip("%"))
+        number = float(str(value))
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise UsageError(f"{path}: {where} is to be a finite number, not {value!r}")
     return number
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[int, str]:
+    """Return our names of the columns that have one, by place; raise `UsageError` for one twice.
+
+    MS-SSIM and its dB are one.
+    """
+    known = {index: column for index, name in enumerate(names) if (column := _column(name))}
+    first: dict[str, str] = {}
+    for index, column in known.items():
+        before = first.setdefault(column.removesuffix("_db"), names[index])
+        if before is not names[index]:
+            both = before if before == names[index] else f"{before} and {names[index]}"
+            raise UsageError(f"{path} has a column twice ({both}): leave one of them")
+    return known
 
 
 def _column(name: str) -> str:

@@ -6,8 +6,10 @@
 import csv
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -69,12 +71,13 @@ class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def slug(text: str) -> str:
-    """Return the text in small letters, digits and hyphens.
+    """Return the text in small letters of any script, digits and hyphens; of signs alone, a digest.
 
-    >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++")
-    ('multi-realism', 'wei-et-al', 'mlic-plus-plus')
+    >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++"), slug("变分"), slug("?!")
+    ('multi-realism', 'wei-et-al', 'mlic-plus-plus', '变分', '545f940d')
     """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("+", "-plus")).strip("-")
+    plain = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
+    return re.sub(r"[\W_]+", "-", plain).strip("-") or sha256(text.encode()).hexdigest()[:8]
 
 
 def curve_name(system: str, variant: str) -> str:

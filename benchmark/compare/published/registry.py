@@ -31,7 +31,7 @@ from benchmark.compare.published.points import (
 )
 from benchmark.errors import StoreError, UsageError
 from benchmark.spec import split_unescaped
-from benchmark.system.atomic import require_inside, write_file
+from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -117,7 +117,8 @@ def write_paper(paper: Paper, path: Path) -> None:
     head = msgspec.to_builtins(paper)
     series = ",\n".join(f"  {_json(curve)}" for curve in head.pop("series"))
     lines = [f" {json.dumps(name)}: {_json(value)},\n" for name, value in head.items()]
-    write_file(path, f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n')
+    text = f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n'
+    write_files(path.parent, {path.name: text}, what="curve")
 
 
 def _json(value: Any) -> str:
@@ -196,7 +197,8 @@ def _named_apart(own: Sequence[PublishedPoint], taken: set[str]) -> list[Publish
 
 def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:
     """Write a paper's points into a results folder; raise `UsageError` where it has that paper."""
-    name = slug("-".join(dict.fromkeys((points[0].system, points[0].variant, points[0].dataset))))
+    parts = points[0].system, points[0].variant, points[0].dataset
+    name = "-".join(dict.fromkeys(slug(part) for part in parts if part))
     path = results / "published" / f"{name}.json"
     if path.exists():
         raise UsageError(f"{path} is there already: remove it first, or name another --variant")

@@ -140,9 +140,9 @@ def _rows(
 
 def _without_curve(results: Sequence[Evidence]) -> list[str]:
     """Return the labels of measured codecs that have no complete point on any dataset."""
-    drawn = {c.system.label for of in results for panel in of.panels for c in panel.measured}
+    there = {c.system.label for of in results for panel in of.panels for c in panel.measured}
     labels = [label for of in results if of.summary for label in of.summary.labels]
-    return [label for label in dict.fromkeys(labels) if label not in drawn]
+    return [label for label in dict.fromkeys(labels) if label not in there]
 
 
 def _key(result: Evidence, measure: Measure) -> str:

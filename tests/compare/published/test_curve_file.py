@@ -1,6 +1,7 @@
 """Curves in files of others, and BD-rates of two of them, against formulas written out here."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -142,3 +143,34 @@ def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
         assert "share less than a third" in said(verb, "above")
         assert "-0.78†" in said(verb, "above", "--any-overlap")
         assert "(3 points)" in said(verb, "three")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.csv", "bpp,psnr,psnr\n.1,28,29\n.2,30,31\n", "a column twice (psnr)"),
+        ("a.csv", "bpp,psnr,PSNR [dB]\n.1,28,29\n.2,30,31\n", "twice (psnr and PSNR [dB])"),
+        ("a.csv", "bpp,rate,psnr\n.1,.1,29\n.2,.2,31\n", "twice (bpp and rate)"),
+        ("a.csv", "bpp,ms-ssim,ms-ssim (db)\n.1,.9,9\n", "twice (ms-ssim and ms-ssim (db))"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,30,5\n", "row 3 has more cells than its header"),
+        ("a.csv", "bpp,ms-ssim\n.1,91%\n.2,93%\n", "a finite number, not '91%'"),
+        ("a.csv", "bpp,psnr\n10%,28\n20%,30\n", "a finite number, not '10%'"),
+        ("a.json", '{"bpp": [0.1], "bpp": [1], "psnr": [28]}', "'bpp' twice"),
+        ("a.json", '{"bpp": [0.1], "psnr": [28], "PSNR": [29]}', "twice (psnr and PSNR)"),
+        ("a.json", '{"bpp": [], "psnr": []}', "its lists are empty"),
+        ("a.json", '{"results": {"bpp": [], "ms-ssim": []}}', "its lists are empty"),
+        ("a.json", "[]", "neither an object"),
+    ],
+)
+def test_what_is_there_twice_or_not_at_all_is_refused(tmp_path, name, text, why):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match=re.escape(why)):
+        read_curves(path)
+
+
+def test_a_line_may_end_with_empty_cells_and_unknown_columns_may_be_twice(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("bpp,psnr,note,note\n.1,28,x,y\n.2,30,,,,\n")
+    (curve,) = read_curves(path)
+    assert curve.series == {"psnr_db": ((0.1, 0.2), (28, 30))}

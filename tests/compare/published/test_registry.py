@@ -129,3 +129,24 @@ def test_shown_points_are_those_of_the_file():
     assert "doi:10.48550/arXiv.2303.14978" in text
     done = bench("published", "show", "tcm", "--dataset", "div2k")
     assert (done.returncode, "name one of kodak, tecnick" in done.stderr) == (2, True)
+
+
+def test_names_without_latin_letters_are_as_many_systems(tmp_path):
+    file = written(tmp_path / "a.csv", "bpp,psnr", RATES, PSNR)
+    for name in ("变分", "另一个", "?!", "!?"):
+        done = bench("published", "add", file, "--system", name, "--reference", DOI,
+                     "--results", tmp_path / "results")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "results/published").glob("*.json"))) == 4
+    shown = bench("published", "show", "另一个", "--results", tmp_path / "results", "--json")
+    assert {row["system"] for row in json.loads(shown.stdout)} == {"另一个"}
+
+
+def test_a_curve_that_cannot_be_written_is_one_sentence(tmp_path):
+    file = written(tmp_path / "a.csv", "bpp,psnr", RATES, PSNR)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/published").write_text("")
+    done = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
+                 "--results", tmp_path / "results")  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written" in done.stderr
