@@ -110,7 +110,7 @@ def print_outcome(
     lines += [_reached_line(reached) for reached in outcome.reached]
     lines += unread_lines(dataset.unread, details)
     for spec, info, pack in _recorded(outcome):
-        lines.append(f"recorded {spec}: streams of {short_version(info.version)} from {pack.path}")
+        lines.append(f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}")
     print_lines([*lines, *without_values(outcome, details)], details)
     where = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     print(

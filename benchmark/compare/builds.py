@@ -17,7 +17,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Build, Edition, Point, Summary
 from benchmark.rows.systems import EFFORT, OWN, SIZE, short_version
 
-RECORDED = "recorded (a pack, or bundled rows)"
+RECORDED = "bundled (with the project, or in a pack)"
 LEAST_BETAS, LEAST_RATES = 3, 2
 
 

@@ -22,7 +22,7 @@ Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
-SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
+SECONDS = ("encode_seconds", "decode_seconds")  # never of bundled rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
@@ -63,7 +63,7 @@ class Edition:
     timed: str  # what the seconds contain
     devices: tuple[str, ...]
     caveats: tuple[str, ...]  # shown beside the codec in tables and figures
-    recorded: bool = False  # some rows are precomputed
+    recorded: bool = False  # some rows are bundled
     facts: CodingFacts = NOT_STATED
     bundled: bool = False  # all rows came with the project or in a pack
     variant: str = ""  # options of the codec

@@ -2,7 +2,7 @@
 
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
 two runs measured it. The best one is valid: measured or imported here rather than bundled, then
-without failure, then timed, then coded here rather than precomputed, then later. Each metric is
+without failure, then timed, then coded here rather than bundled, then later. Each metric is
 taken from the best of the versions that agree or have the same stream and have it under its present
 protocol, value, protocol and reason together; counts of features, of the same pixels too. Two rows
 agree if both failed, or if their streams have equal length and their pixels are equal or differ by

@@ -77,7 +77,7 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
     assert (
         after.origin
         == before.origin
-        == "recorded (a pack, or bundled rows) with " + ("checkpoint bundled: 9 steps")
+        == "bundled (with the project, or in a pack) with " + ("checkpoint bundled: 9 steps")
     )
     assert before.left_out == ()
     assert after.left_out == (
@@ -195,7 +195,7 @@ def test_points_say_which_of_them_were_measured_here():
     rows = [*of_beta(0, recorded=True), *of_beta(1.28)[:3], *of_beta(2.56, caveat="a trial")]
     summary = summarise(table(rows))
     message = "checkpoint bundled: 9 steps; checkpoint bundled: 9 steps, a trial"
-    recorded = "recorded (a pack, or bundled rows)"
+    recorded = "bundled (with the project, or in a pack)"
     assert (
         origin(summary.points) == f"measured here with {message}, of which ours:beta=0 {recorded}"
     )

@@ -28,7 +28,7 @@ WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
-HOW = {"measured": "Measured", "recorded": "Recorded (a pack, or bundled rows)"}
+HOW = {"measured": "Measured", "recorded": "Bundled (with the project, or in a pack)"}
 ORIGINS = {
     "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
     "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",

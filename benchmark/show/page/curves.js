@@ -30,7 +30,7 @@ page.curves.hover = (point, measure) => {
     const [low, high] = mean.interval.map((end) => page.text(measure, end));
     lines.push(`${Math.round(100 * page.data.confidence)} % interval: ${low} to ${high}`);
   }
-  const remarks = [...codec.caveats, ...(codec.bundled ? ["bundled"] : codec.recorded ? ["precomputed"] : [])].join("; ");
+  const remarks = [...codec.caveats, ...(codec.bundled || codec.recorded ? ["bundled"] : [])].join("; ");
   return [...lines, codec.version, ...(remarks ? [remarks] : [])]; // at most five lines
 };
 

@@ -220,7 +220,7 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
         place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
         rate = f"{record['bpp']:.4f} bpp"
         origin = f"{record['system']}: {record['version']} at {record['setting']}, {rate}"
-        recorded = "recorded elsewhere" if record["recorded"] else ""
+        recorded = "bundled" if record["recorded"] else ""
         words = [origin, recorded, record["caveat"]]
         lines.append(f"{place}. {', '.join(filter(None, words))}.")
     return lines

@@ -133,7 +133,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
     points = [point for point in summary.points if point.label == label]
     edition = points[0].edition
     sizes = [size for point in points if (size := point.means[CONTAINER].value)]
-    origin = "recorded elsewhere" if edition.recorded else "measured here"
+    origin = "bundled" if edition.recorded else "measured here"
     return {
         "codec": edition.label,
         "version": edition.short_version,

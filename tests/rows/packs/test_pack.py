@@ -144,7 +144,7 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     done = bench("pack", "export", pack, "--codecs", HONEST.text, "--results", first)
     assert (done.returncode, done.stdout) == (0, f"{pack}: 6 streams\n"), done.stderr
     done = bench(*run, "--results", second, "--pack", pack)
-    assert f"recorded {HONEST.text}: streams of 1 from {pack}" in done.stdout
+    assert f"bundled {HONEST.text}: streams of 1 from {pack}" in done.stdout
     assert done.returncode == 0
     named = ("--codecs", HONEST.text)
     refused = bench("audit", "pack", pack)

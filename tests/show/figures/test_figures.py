@@ -139,7 +139,7 @@ def test_a_caveat_is_a_star_at_the_name_and_a_note_that_fits_the_figure():
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))
-    assert "Recorded (a pack, or bundled rows): VTM (1.0)." in draw(summary).details
+    assert "Bundled (with the project, or in a pack): VTM (1.0)." in draw(summary).details
     assert [bar.name for bar in timed_block(summary).bars] == ["JPEG"]
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}

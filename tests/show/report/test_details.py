@@ -29,7 +29,7 @@ def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_p
     assert avif["container_bytes"] == pytest.approx(mean)
     assert jpeg["container_bytes"] is None
     assert (avif["chroma"], jpeg["chroma"]) == ("4:4:4", "4:2:0")
-    assert (avif["origin"], jpeg["origin"]) == ("measured here", "recorded elsewhere")
+    assert (avif["origin"], jpeg["origin"]) == ("measured here", "bundled")
     assert record["protocols"]["psnr_db"] == summary.protocols["psnr_db"]
     counts = {(o["codec"], o["container_bytes_images"]) for o in summary.for_machines()}
     assert {("jpeg", 0), ("avif", 3)} <= counts
