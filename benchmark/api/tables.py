@@ -159,7 +159,7 @@ def match(
     source : DataFrame, path or Outcome
         As in `summary`.
     codec, against : str
-        Names of codecs, for all of their variants, or names of variants in `summary`.
+        Codecs as in `run`, such as ``"ours"``, or names of variants in `summary`.
     metric : str
         Name of the metric of single images that has to match.
     tolerance : float or str

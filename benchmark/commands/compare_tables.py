@@ -8,10 +8,11 @@ from benchmark.compare.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
+from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.show.means import chosen_notes
@@ -166,7 +167,8 @@ def _labels(summary: Summary, codec: str) -> list[str]:
     editions = [point.edition for point in summary.points]
     named = [edition for edition in editions if codec in (edition.label, edition.codec)]
     if not named:
-        raise UnknownName("codec with results", codec, summary.labels)
+        pairs = named_variants([codec], {(of.codec, of.variant) for of in editions})
+        named = [of for of in editions if (of.codec, of.variant) in pairs]
     default = [edition for edition in named if is_default(edition)]
     return list(dict.fromkeys(edition.label for edition in default or named))
 

@@ -8,7 +8,7 @@ difference are kept. Ratios are averaged geometrically; nothing is interpolated.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
@@ -18,11 +18,12 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.interval import Interval, draws_interval, image_draws
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.rows.codecs import Side, caveats
+from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import TIMED, Point, Summary
 
@@ -140,8 +141,8 @@ def matches(
 ) -> list[Match]:
     """Compare every variant of a codec with every variant of another.
 
-    summary: in METRICS. codec, against: a label, or a codec's name for all of its variants. metric:
-    the name of the metric that has to match. Raises `UnknownName` and `UsageError`.
+    summary: in METRICS. codec, against: names as `--codecs` has them. metric: the name of the one
+    that has to match. Raises `UnknownName` and `UsageError`.
     """
     (name,) = metric_names([metric])
     by = Measure.named(name)
@@ -150,18 +151,17 @@ def matches(
             f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
             "single images"
         )
+    known = {(point.edition.codec, point.edition.variant) for point in summary.points}
+    asked_for = {asked: named_variants([asked], known) for asked in (codec, against)}
+    summary = _of_variants(summary, set().union(*asked_for.values()))
     measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
     measures = [measure for measure in measures if summary.values_of(measure.column)]
     sides: list[list[tuple[Streams, Side]]] = []
     for asked in (codec, against):
-        by_label: dict[str, list[Point]] = {}
-        for point in summary.points:
-            if asked in (point.label, point.edition.codec):
-                by_label.setdefault(point.label, []).append(point)
-        if not by_label:
-            raise UnknownName("codec with results", asked, summary.labels)
+        own = _of_variants(summary, asked_for[asked])
         side = []
-        for label, points in by_label.items():
+        for label in own.labels:
+            points = [point for point in own.points if point.label == label]
             edition = points[0].edition
             facts = Side(label, edition.facts, edition.caveats)
             side.append((streams_of(points, by, measures), facts))
@@ -184,6 +184,12 @@ def matches(
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared
+
+
+def _of_variants(summary: Summary, pairs: Collection[tuple[str, str]]) -> Summary:
+    points = summary.points
+    kept = (p for p in points if (p.edition.codec, p.edition.variant) in pairs)
+    return replace(summary, points=tuple(kept))
 
 
 def bias(

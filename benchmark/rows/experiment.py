@@ -133,7 +133,13 @@ def _variants(name: str, pairs: Collection[Pair]) -> set[Pair]:
             named.add((codec, variant))
         if {codec, label.partition(":")[0]} & spellings:
             of_codec.add((codec, variant))
-    return named or of_codec
+    if named or of_codec:
+        return named or of_codec
+    with suppress(BenchError):
+        spec = parse_codec(plain_codec(name))
+        if names_code(spec):  # of a file that was moved
+            return {pair for pair in pairs if label_of(*pair) == spec.label}
+    return set()
 
 
 def usual_variants(name: str) -> set[Pair]:

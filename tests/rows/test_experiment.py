@@ -91,6 +91,15 @@ def test_a_name_without_its_usual_variants_means_all_and_a_file_is_not_loaded():
     assert named_variants(["HiFiC"], [folder]) == named_variants(["folder"], [folder]) == {folder}
 
 
+def test_a_file_that_was_moved_is_known_by_its_name_without_folders():
+    pairs = [("old/mine.py:Mine", ""), ("mine.py:Other", ""), ("jpeg", "")]
+    assert named_variants(["new/mine.py:Mine"], pairs) == {("old/mine.py:Mine", "")}
+    with pytest.raises(UnknownName, match=r"new/mine\.py:Nothing"):
+        named_variants(["new/mine.py:Nothing"], pairs)
+    both = [("a/mine.py:Mine", ""), ("b/mine.py:Mine", "")]
+    assert named_variants(["b/mine.py:Mine"], both) == {("b/mine.py:Mine", "")}
+
+
 def test_variants_measured_here_come_before_bundled_ones():
     bundled, own = ("jpeg", ""), ("jpeg", "optimize=1")
     assert named_variants(["jpeg"], [bundled, own], [own]) == {own}
