@@ -1,0 +1,48 @@
+"""The session of docs/paper.sh takes a list of checkpoints to the table and figures of a paper."""
+
+import csv
+import re
+import shutil
+
+import torch
+
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED
+from conftest import ROOT
+from support.console import Session
+from support.files.noise import effect_noise
+
+SCRIPT = ROOT / "docs" / "paper.sh"
+MOST_COMMANDS = 10
+
+
+def test_checkpoints_become_the_table_and_figures_of_a_paper(tmp_path):
+    session = Session(tmp_path)
+    here = session.folder
+    for number in (1, 2, 3, 4):  # state dicts as CompressAI saves them
+        trained = load_checkpoint(BUNDLED / f"hyperprior-{number}.safetensors").network.codec
+        torch.save(trained.state_dict(), here / f"{number}.pth")
+    shutil.copytree(here / "photos", here / "holiday")
+    for folder, name in (("photos", "coffee.png"), ("holiday", "chelsea.png")):
+        for path in (here / folder).iterdir():
+            if path.name != name:
+                path.unlink()
+    effect_noise((96, 80), 9).convert("RGB").save(here / "holiday" / "flat.png")
+    shutil.copyfile(SCRIPT, here / "paper.sh")
+
+    printed = session.run("bash paper.sh")
+
+    assert len(re.findall("^bench ", SCRIPT.read_text(), re.MULTILINE)) < MOST_COMMANDS
+    assert printed.endswith("streams.tar: 12 streams\n"), printed
+    assert "Mine needs" in printed
+    assert printed.count("0 cells measured, 0 failed") == 2
+    made = {path.name for path in (here / "paper").iterdir()}
+    figures = {f"{verb}-{folder}.pdf" for verb in ("rd", "bd") for folder in ("photos", "holiday")}
+    assert figures | {"table.tex", "table.md"} <= made
+    tex = (here / "paper" / "table.tex").read_text()
+    assert all(words in tex for words in (r"\toprule", "on photos", "on holiday", "Mine"))
+    with (here / "paper" / "rd-photos.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["system"] == "Mine"]
+    rates = [float(row["bpp"]) for row in rows if row["metric"] == "psnr_db"]
+    assert len(rates) == 4
+    assert rates == sorted(rates)
