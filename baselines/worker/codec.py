@@ -99,7 +99,7 @@ class Worker:
         weights = {path: about.weights.get(path, "") for path in contender.weights}
         changed = {
             path: about.weights.get(path, "")
-            for path, digest in sorted(self._opened.items())
+            for path, digest in self._opened.items()
             if path not in weights and about.weights.get(path, "") != digest
         }
         decides = [
@@ -248,7 +248,7 @@ def own_gpu(needed: bool) -> dict[str, str]:
 def _locked_gpu() -> int | None:
     if sys.platform == "win32":
         return None
-    for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*"))):
+    for number in range(len([*Path("/dev").glob("nvidia[0-9]*")])):
         path = Path(tempfile.gettempdir()) / f"rdrbench-gpu-{os.getuid()}-{number}"
         file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with suppress(BlockingIOError):

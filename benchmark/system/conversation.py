@@ -84,11 +84,9 @@ class Conversation:
             answer = json.loads(self._receive(message_bytes, end))
             if not isinstance(answer, dict):
                 raise ValueError
-            if (number := answer.pop("number", None)) is None:
-                what = "without its question's number: copy rdrbench_worker.py again"
-                raise ProgramFailed(f"{self.name} answered {what}")
-            if number != self._asked:
-                raise ProgramFailed(f"{self.name} answered another question than the last one")
+            if answer.pop("number", None) != self._asked:
+                what = "another question than the last one, or as an older rdrbench_worker.py does"
+                raise ProgramFailed(f"{self.name} answered {what}: copy that file again")
             return answer, self._receive(body_bytes, end)
         except BaseException as error:
             self.close()

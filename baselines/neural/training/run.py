@@ -83,11 +83,6 @@ class RunRecord:
     photographs: int
     names_and_sizes: str = ""  # sha256 of the photographs' names and sizes; empty in older records
 
-    def has_photographs_of(self, later: "RunRecord") -> bool:
-        """Return whether both have the same photographs, as far as it is known."""
-        known = self.names_and_sizes in ("", later.names_and_sizes)
-        return known and self.photographs == later.photographs
-
     def covers(self, later: "RunRecord") -> bool:
         """Return whether `later` is this run, but for added stages, precision, parts of a batch.
 
@@ -194,7 +189,9 @@ def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool)
         begun, later = read_record(run), _record(content)
         if not begun.covers(later):
             raise UsageError(f"{run} is a run of another model or recipe.")
-        if not begun.has_photographs_of(later) and not photographs_changed:
+        known = begun.names_and_sizes or later.names_and_sizes, begun.photographs
+        same = known == (later.names_and_sizes, later.photographs)
+        if not same and not photographs_changed:
             raise UsageError(
                 f"{run} was begun with {begun.photographs} photographs, and --data has "
                 f"{later.photographs} of other names or sizes: give those again, or "

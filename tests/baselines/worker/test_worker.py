@@ -228,8 +228,8 @@ CONFUSED = {
     "answer(number, b'1'); answer(number + 1, b'2')": "without being asked",
     "answer(1, b'1')": "another question",
     "answer(number, b'1'); number == 1 and os.write(1, b'x')": "without being asked",
-    "answer(None)": "copy rdrbench_worker.py again",
-    "answer(0, text='{}')": "copy rdrbench_worker.py again",
+    "answer(None)": "older rdrbench_worker.py does: copy",
+    "answer(0, text='{}')": "older rdrbench_worker.py does: copy",
     "answer(0, text='[' * 200_000 + ']' * 200_000)": "something else than an answer",
 }
 
