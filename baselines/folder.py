@@ -67,7 +67,8 @@ class Folder:
         for row in self._rows.values():
             digest = ""
             with suppress(OSError):
-                digest = file_sha256(self._picture(row))
+                if os.path.lexists(picture := self._picture(row)):
+                    digest = file_sha256(picture)
             digests.update(f"{row.file} {digest}".encode())
         return CodecInfo(
             version=f"{self.name}, coded elsewhere",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 SHOWN = 6  # causes
+MOST_POINTS = 1000
 UNEXPLAINED = 0.9  # probability of no known cause from which that is said
 WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to do
     "unrounded": ("values of pictures that are not rounded to 8 bits", "round, clip, then measure"),
@@ -128,6 +129,8 @@ def explain(
             continue
         reference, what = read_reference(against, dataset, measure, results, data_dir)
         bpp, values = map(np.array, mine.series[measure.column])
+        if len(bpp) > MOST_POINTS:
+            raise UsageError(f"{mine.name} has {len(bpp)} points, at most {MOST_POINTS} are fitted")
         decibels = places(values, scale)
         try:
             result = explained(reference, bpp, decibels)

@@ -1,8 +1,9 @@
 """Answers from the field: claims, anchors that are absent, metrics in the training loss."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from benchmark.compare.curves import NoDelta, bd_rate, curve_of
 from benchmark.compare.published.points import slug
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
@@ -14,6 +15,7 @@ from benchmark.review.supplement import LeftOutFile
 from benchmark.show.table import NOTHING, Table
 from benchmark.system.text import counted, listed
 
+MOST_COMPARED = 20  # curves
 SURVIVALS: Mapping[str, tuple[Verdict, str]] = {
     "supported": ("yes", "the whole interval is at least what is claimed"),
     "undecided": ("partly", "the interval has what is claimed and less: the images do not decide"),
@@ -94,6 +96,36 @@ def anchors(of: Reviewed) -> Answer:
     return Answer("anchors", question, verdict, sentence, Table(headers, tuple(rows), 3, (note,)))
 
 
+def published(of: Reviewed) -> Answer:
+    """Compare curves that were sent with the published ones of the anchors, by their means."""
+    systems = {name: anchor.system for anchor in of.anchors for name in anchor.names.split(";")}
+    rows, told = [], []
+    for curve in of.curves[:MOST_COMPARED]:
+        for measure in (Measure.named(name) for name in METRICS):
+            if measure.column not in curve.series:
+                continue
+            series: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+            for point in of.points:
+                same = point.metric in (measure.column, measure.published)
+                if same and point.slug in systems and point.dataset == of.dataset:
+                    key = systems[point.slug], point.variant
+                    series[key].append((point.bpp, point.value))
+            mine = curve_of(*curve.series[measure.column], measure)
+            for key in sorted(series, key=lambda key: [*systems.values()].index(key[0])):
+                name, points = " ".join(filter(None, key)), series[key]
+                rates, values = zip(*sorted(points), strict=True)
+                rate = bd_rate(curve_of(rates, values, measure), mine)
+                number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+.1f} %"
+                rows.append((curve.name, measure.label, name, number))
+                told += [f"{curve.name} {number} against {name}"] if number != NOTHING else []
+    sentence = f"BD-rates by published means of {of.dataset}: {listed(told)}"
+    if not told:
+        sentence = f"no anchor has published points of {of.dataset} that meet them (--dataset)"
+    question = "Can the curves be compared with published ones?"
+    table = Table(("curve", "metric", "anchor", "BD-rate"), tuple(rows), 3)
+    return Answer("published", question, "yes" if told else "unknown", sentence, table)
+
+
 def _is_generative(of: Reviewed) -> bool:
     """Return whether systems are trained on, or shown in, more than distortion metrics."""
     specs = {spec_of(stream.row) for stream in of.again}
@@ -113,12 +145,12 @@ def training(of: Reviewed) -> Answer:
         known = () if facts.kind == "standard" else facts.trained_on or stated or None
         systems[label_of_row(row)] = known
     labels = {metric_named(name).column: metric_named(name).label for name in METRICS}
-    rows, judged, unknown = [], set(), []
+    rows, judged, unknown, columns = [], set(), [], of.columns
     for name, trained in systems.items():
-        own = sorted(of.columns & set(trained or ()))
+        own = sorted(columns & set(trained or ()))
         judged |= {(name, column) for column in own}
         unknown += [name] if trained is None else []
-        others = sorted(of.columns - set(trained or ()))
+        others = sorted(columns - set(trained or ()))
         judges, shown = (", ".join(labels.get(c, c) for c in names) for names in (own, others))
         stated_own = "not stated" if trained is None else judges or NOTHING
         rows.append((name, stated_own, shown or NOTHING))

@@ -109,6 +109,7 @@ def answers(of: Reviewed) -> list[Answer]:
         *(ask(of) for ask in measured.OF_STREAMS if of.again),
         *([measured.points(of)] if rows else []),
         *([measured.curves(of)] if of.curves and rows else []),
+        *([field.published(of)] if of.curves else []),
         *(field.claim(judged, of) for judged in of.claims),
         field.anchors(of),
         field.training(of),
