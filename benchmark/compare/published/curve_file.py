@@ -14,6 +14,7 @@ from benchmark.system.foreign_text import parse_csv, parse_json
 from benchmark.system.text import csv_delimiter, one_line
 
 MOST_BYTES = 1 << 26
+LARGEST, LARGEST_DB = 1e6, 200  # values of a metric, and of MS-SSIM in dB
 CURVE_FILES = (".csv", ".json", ".md")  # endings by which an option knows a file
 RATE = "bpp"
 # Names of columns beside the words for metrics (`registry.metric_called`), as `squeezed` has them.
@@ -139,6 +140,8 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
     decibels = []
     for column, values in columns.items():
         in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
+        if any(abs(value) > (LARGEST_DB if in_db else LARGEST) for value in values):
+            raise UsageError(f"{path}: {name} has a {column} that no picture has")
         linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
         if column != RATE:
             pairs = tuple(rates[at] for at in order), tuple(linear[at] for at in order)

@@ -1,0 +1,184 @@
+"""Every kind of harm in a file, over every verb that reads such a file: a sentence, in little time.
+
+A traceback, a hang or a line of another's on the terminal fails.
+"""
+
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+from time import process_time
+
+import polars as pl
+import pytest
+
+from support.bench.command import bench
+
+DEEP, LONG = 20_000, "x" * 140_000
+POINTS = ((0.1, 30.0), (0.2, 32.0), (0.4, 35.0), (0.8, 38.0))
+
+
+def table(*rows, header="bpp,psnr"):
+    return "\n".join([header, *(",".join(map(str, row)) for row in rows)])
+
+
+FORGED = (
+    '{"name": "x\\nyes      Are the bits real? all", "results": {"bpp": [1, 2], "psnr": [1, 2]}}'
+)
+CURVES = {
+    "deep.json": "[" * DEEP,
+    "twice.json": '{"bpp": [0.1], "bpp": [0.2], "psnr": [30]}',
+    "empty-lists.json": '{"results": {"bpp": [], "psnr": []}}',
+    "empty-list.json": "[]",
+    "nan.json": '{"results": {"bpp": [NaN], "psnr": [30]}}',
+    "huge.json": '{"results": {"bpp": [1e999], "psnr": [30]}}',
+    "lists-of-lists.json": '{"results": {"bpp": [[1]], "psnr": [{}]}}',
+    "forged.json": FORGED,
+    "empty.csv": "",
+    "header.csv": "bpp,psnr\n",
+    "cell.csv": table((0.1, LONG)),
+    "null.csv": "bpp,psnr\n0.1,\0\n",
+    "no-text.csv": b"\xff\xfe\x00",
+    "twice.csv": table(*((*p, p[1]) for p in POINTS), header="bpp,psnr,psnr"),
+    "infinite.csv": table((0.1, "inf")),
+    "psnr.csv": table(*((bpp, f"1e30{n}") for n, (bpp, _) in enumerate(POINTS, 5))),
+    "ms-ssim.csv": table(*((b, v) for (b, _), v in zip(POINTS, (-400000, 2, 3, 4), strict=True)),
+                         header="bpp,ms_ssim"),
+    "columns.csv": ",".join(map(str, range(50_000))),
+    "wide.md": "|" * 100_000,
+}  # fmt: skip
+OF_CURVES = {
+    "bd": ("bd", "{}", "sound.csv"),
+    "bd, second": ("bd", "sound.csv", "{}"),
+    "explain": ("explain", "{}", "--against", "jpeg", "--dataset", "photos"),
+    "published add": ("published", "add", "{}", "--system", "X", "--dataset", "photos"),
+    "published compare": ("published", "compare", "{}", "--dataset", "photos"),
+    "review": ("review", "{}", "--out", "out"),
+    "report": ("report", "--dataset", "photos", "--out", "out", "--published", "{}"),
+}
+TOMLS = {
+    "deep": "a = " + "[" * DEEP,
+    "dotted": "a" + ".a" * 30_000 + " = 1",
+    "twice": "name = 'a'\nname = 'b'",
+    "no text": b"\xff",
+    "empty": "",
+    "infinite": "name = 'x'\nscript = 'x.py'\ntimeout_seconds = inf",
+}
+OF_TOMLS = {
+    "worker check": ("worker", "check", "{}"),
+    "worker setup": ("worker", "setup", "{}"),
+    "run": ("run", "--codecs", "worker:{}", "--dataset", "photos"),
+    "plan": ("plan", "--codecs", "worker:{}", "--dataset", "photos"),
+}
+OF_PACKS = {
+    "review": ("review", "{}", "--out", "out"),
+    "audit pack": ("audit", "pack", "{}"),
+    "pack import": ("pack", "import", "{}", "--results", "other"),
+    "run": ("run", "--codecs", "jpeg", "--dataset", "photos", "--packs", "{}"),
+}
+
+
+def tar(**members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, text in members.items():
+            member = tarfile.TarInfo(name.replace("__", "/").replace("_dot_", "."))
+            member.size = len(text)
+            made.addfile(member, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def zipped(name, text):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(name, text)
+    return out.getvalue()
+
+
+PACKS = {
+    "deep.tar": tar(pack_dot_json="[" * DEEP, rows_dot_csv=""),
+    "cell.tar": tar(pack_dot_json="{}", rows_dot_csv=LONG),
+    "twice.tar": tar(pack_dot_json='{"format": 1, "format": 2}', rows_dot_csv="a,a\n1,2"),
+    "folders.tar": tar(**{"d__" * 500 + "x_dot_csv": "bpp,psnr"}),
+    "cut.zip": zipped("a.csv", "bpp,psnr\n" * 99)[:60],
+    "damaged.zip": zipped("a.csv", table(*POINTS)).replace(b"bpp", b"bbb"),
+    "deep.zip": zipped("d/" * 1500 + "a.csv", table(*POINTS)),
+    "outside.zip": zipped("../../a.csv", table(*POINTS)),
+}
+
+
+def attacked(words, file):
+    began = process_time()
+    done = bench(*(word.format(file) for word in words))
+    assert process_time() - began < 20
+    assert done.returncode in (0, 1, 2)
+    said = done.stdout + done.stderr
+    assert not any(line.startswith("yes      Are the bits real? all") for line in said.splitlines())
+    assert "Traceback" not in said
+    return done
+
+
+def written(name, content):
+    with open(name, "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+    return name
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("verb", OF_CURVES)
+def test_a_curve_of_any_harm_is_a_sentence(work, verb, name):
+    written("sound.csv", table(*POINTS))
+    attacked(OF_CURVES[verb], written(name, CURVES[name]))
+
+
+@pytest.mark.parametrize("name", TOMLS)
+@pytest.mark.parametrize("verb", OF_TOMLS)
+def test_a_contender_of_any_harm_is_refused(work, verb, name):
+    assert attacked(OF_TOMLS[verb], written("x.toml", TOMLS[name])).returncode == 2
+
+
+@pytest.mark.parametrize("name", PACKS)
+@pytest.mark.parametrize("verb", OF_PACKS)
+def test_a_pack_of_any_harm_is_a_sentence(work, verb, name):
+    before = {*os.listdir(".."), *os.listdir("../..")}
+    attacked(OF_PACKS[verb], written(name, PACKS[name]))
+    assert {*os.listdir(".."), *os.listdir("../..")} == before
+
+
+@pytest.mark.parametrize("name", TOMLS)
+def test_a_statement_of_any_harm_leaves_the_other_submissions(work, name):
+    os.mkdir("submissions")
+    for pack in ("a", "b"):
+        shutil.copy("pack.tar", f"submissions/{pack}.tar")
+    written("submissions/a.toml", TOMLS[name])
+    done = attacked(("site", "results", "--submissions", "submissions", "--metrics", "psnr"), "")
+    assert "b jpeg" in done.stdout
+
+
+@pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
+@pytest.mark.parametrize("verb", ["report", "rank", "review", "merge"])
+def test_a_shard_of_one_column_is_left_out(work, verb):
+    for shard in work.iterdir():
+        shard.unlink()
+    pl.DataFrame({"codec": ["jpeg"]}).write_parquet(work / ("a" * 32 + ".parquet"))
+    attacked({
+        "report": ("report", "--dataset", "photos", "--out", "out"),
+        "rank": ("rank", "--dataset", "photos", "--at", "bpp=1"),
+        "review": ("review", "results", "--out", "out"),
+        "merge": ("merge", "results", "--into", "other"),
+    }[verb], "")  # fmt: skip
+
+
+def test_a_folder_400_deep_is_reviewed_to_a_bound(work):
+    os.mkdir("deep")
+    place = os.open("deep", os.O_RDONLY)
+    for _ in range(400):
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    written("deep/a.csv", table(*POINTS))
+    done = attacked(("review", "{}", "--out", "out"), "deep")
+    assert "Was every file read?" in done.stdout
