@@ -44,9 +44,9 @@ def picture(figure: Figure) -> bytes:
     """Return a figure as PNG, with a palette of few colours."""
     from PIL import Image
 
-    drawn, small = BytesIO(), BytesIO()
-    figure.savefig(drawn, dpi=DPI)
-    with Image.open(drawn) as image:
+    whole, small = BytesIO(), BytesIO()
+    figure.savefig(whole, dpi=DPI)
+    with Image.open(whole) as image:
         image.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
     return small.getvalue()
 

@@ -155,13 +155,13 @@ def rank_at(
             short = tuple(sorted(curve.images - curve.reached))
             codec = codec._replace(short=short, span=curve.span)
             if images and images <= curve.reached:
-                rates, found = curve.rates(order), {m.column: curve.at(order, m) for m in measures}
-                values = {c: at_target.mean(of) for c, of in found.items() if of is not None}
+                rates, means = curve.rates(order), {m.column: curve.at(order, m) for m in measures}
+                values = {c: at_target.mean(of) for c, of in means.items() if of is not None}
                 values |= {} if by_rate else {by.column: exact}
                 bpp = at_target.mean(rates)
                 seconds = _seconds(curve.points[by.column], math.log10(bpp.value))
                 codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
-                of_rank = found[by.column] if by_rate else rates
+                of_rank = means[by.column] if by_rate else rates
         if of_rank is None:
             others.append(codec)
         else:

@@ -119,10 +119,10 @@ def _require_whole(files: list[Path], remedy: str) -> None:
     for path in files:
         if part := re.search(r"-of-(\d+)\.parquet$", path.name):
             stem = path.name.rsplit("-", 3)[0]
-            found = sum(other.name.startswith(f"{stem}-") for other in files)
-            if found != int(part[1]):
+            parts = sum(other.name.startswith(f"{stem}-") for other in files)
+            if parts != int(part[1]):
                 raise Unavailable(
-                    f"{found} of the {int(part[1])} files of {stem} are here: {remedy}"
+                    f"{parts} of the {int(part[1])} files of {stem} are here: {remedy}"
                 )
 
 

@@ -68,9 +68,7 @@ def run(
     """Measure what the results folder lacks of a request; finished cells are not measured again.
 
     matrix: of this request, if the caller has opened it already. announce: called before the first
-    cell is measured, with the planned cells, the metrics that cannot be computed here, each with
-    the reason, and on this machine with the number of workers that its memory allows.
-
+    cell, with the cells, the metrics that cannot be computed here and why, and the workers here.
     A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
     be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
     """
@@ -78,9 +76,8 @@ def run(
     if request.verify and not request.keep:
         raise UsageError("--verify decodes kept streams again: drop --no-keep")
     if request.verify and not here:
-        raise UsageError(
-            "--verify decodes on this machine: run the same command afterwards with --engine local"
-        )
+        again = "run the same command afterwards with --engine local"
+        raise UsageError(f"--verify decodes on this machine: {again}")
     request.use_folders()
     with backend_of(request) as backend:
         if here and matrix is None and not measured_before(request):

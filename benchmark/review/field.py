@@ -99,7 +99,7 @@ def anchors(of: Reviewed) -> Answer:
 def published(of: Reviewed) -> Answer:
     """Compare curves that were sent with the published ones of the anchors, by their means."""
     systems = {name: anchor.system for anchor in of.anchors for name in anchor.names.split(";")}
-    rows, told = [], []
+    rows, compared = [], []
     for curve in of.curves[:MOST_COMPARED]:
         for measure in (Measure.named(name) for name in METRICS):
             if measure.column not in curve.series:
@@ -117,13 +117,13 @@ def published(of: Reviewed) -> Answer:
                 rate = bd_rate(curve_of(rates, values, measure), mine)
                 number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+.1f} %"
                 rows.append((curve.name, measure.label, name, number))
-                told += [f"{curve.name} {number} against {name}"] if number != NOTHING else []
-    sentence = f"BD-rates by published means of {of.dataset}: {listed(told)}"
-    if not told:
+                compared += [f"{curve.name} {number} against {name}"] if number != NOTHING else []
+    sentence = f"BD-rates by published means of {of.dataset}: {listed(compared)}"
+    if not compared:
         sentence = f"no anchor has published points of {of.dataset} that meet them (--dataset)"
     question = "Can the curves be compared with published ones?"
     table = Table(("curve", "metric", "anchor", "BD-rate"), tuple(rows), 3)
-    return Answer("published", question, "yes" if told else "unknown", sentence, table)
+    return Answer("published", question, "yes" if compared else "unknown", sentence, table)
 
 
 def _is_generative(of: Reviewed) -> bool:

@@ -140,17 +140,17 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorte
             ]
             sources[dataset, label].append(_Source(rows, origin, whole))
     for (dataset, label), of_label in sources.items():
-        newest = max((one for one in of_label if one.audited), key=_Source.age, default=None)
+        newest = max((each for each in of_label if each.audited), key=_Source.age, default=None)
         if newest is not None:
             accepted[dataset] += newest.sent
             done.standing[dataset][label] = newest.origin
         cells = {of.row["cell"] for of in newest.sent} if newest else set()
-        for one in of_label:
-            left = [of.row for of in one.sent if one.origin.name or of.row["cell"] not in cells]
-            if one is newest or not left:
+        for each in of_label:
+            left = [of.row for of in each.sent if each.origin.name or of.row["cell"] not in cells]
+            if each is newest or not left:
                 continue
-            origin, below = one.origin, done.declared[dataset]
-            if one.audited and newest:
+            origin, below = each.origin, done.declared[dataset]
+            if each.audited and newest:
                 here = newest.origin.name or "the results here"
                 origin = origin._replace(below=f"a newer audited one stands: of {here}")
             name = named(label, origin.name)

@@ -153,7 +153,7 @@ def audit(
 def _lacking(alike: Sequence[Again], photographs: Mapping[str, Sequence[Source]]) -> str:
     """Return which image of its dataset a point is without; empty where all are there."""
     there = {(*point_of(of.row), of.row["image_sha256"]) for of in alike}
-    for point in sorted({found[:3] for found in there}):
+    for point in sorted({key[:3] for key in there}):
         for source in photographs.get(point[0], ()):
             if (*point, source.sha256) not in there:
                 return f"{source.file.name} is missing at {point[2]}"
