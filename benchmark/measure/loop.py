@@ -13,7 +13,6 @@ from polars import col
 from benchmark.codec import CODING
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.cells import (
-    Cell,
     Conditions,
     Measured,
     Seconds,
@@ -32,6 +31,7 @@ from benchmark.measure.record import (
     RunNotes,
     ShowsProgress,
     silent,
+    title_of,
 )
 from benchmark.measure.remaining import Pace
 from benchmark.measure.request import Request
@@ -268,12 +268,6 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
-def _title(task: Task) -> str:
-    """Return the codec, setting and image of a task, for a reader."""
-    image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
-    return f"{task.codec.label} {task.setting}, {image}"
-
-
 def run_tasks(
     tasks: Sequence[Task],
     conditions: Conditions,
@@ -294,7 +288,7 @@ def run_tasks(
                 recorder.tick()
             else:
                 pace.take(event)
-                at = _title(event.task)
+                at = title_of(event.task)
             if isinstance(event, Finished):
                 finished += 1
                 failures += notes.add(event)

@@ -14,7 +14,7 @@ import polars as pl
 
 from benchmark.codec import Setting
 from benchmark.datasets.dataset import Refused
-from benchmark.measure.cells import Cell, Failed, Measured
+from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
 from benchmark.measure.select import Matrix, Skipped
 from benchmark.registry import metric_named, scored_by_image
@@ -65,6 +65,12 @@ class Progress(NamedTuple):
     failed: int
     left: float | None = None  # None while nothing is known
     at: str = ""  # the task that was begun or finished last: "vtm qp=32, kodim05.png"
+
+
+def title_of(task: Task) -> str:
+    """Return the codec, setting and image of a task, for a reader."""
+    image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
+    return f"{task.codec.label} {task.setting}, {image}"
 
 
 # Called with what is done ("measuring") and the number of tasks; what it yields is called about
