@@ -1,6 +1,7 @@
 """A run and its outcome on the terminal: a ranking, what is absent, where the rows are."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -97,8 +98,8 @@ def print_outcome(
         from benchmark.show.means import draws_table
 
         measures = [*map(Measure.named, outcome.metrics)]
-        summary, ranking = _summarised(outcome, measures, allow_few)
-        print_ranking(ranking, summary, measures, table, outcome.named)
+        summary, every, ranking = _summarised(outcome, measures, allow_few)
+        print_ranking(ranking, every, measures, table, outcome.named, summary)
         if spreads := draw_spreads(summary, measures):
             print_table(draws_table(spreads))
     facts = source_facts(outcome.rows)
@@ -151,10 +152,12 @@ def print_ranking(
     measures: Sequence[Measure],
     table: bool | None,
     named: Sequence[str] = (),
+    points: "Summary | None" = None,
 ) -> None:
     """Print a line for each codec, best first; where none can be ranked, one for each setting.
 
-    table: also print the lines of settings; False: nothing at all. named: codecs asked for.
+    table: also print the lines of settings; False: nothing at all. named: codecs asked for. points:
+    whose settings have lines, if not all.
     """
     if table is False:
         return
@@ -162,8 +165,9 @@ def print_ranking(
     from benchmark.show.ranking import headline, ranking_heading, ranking_table
 
     if table or not ranking.ranked:
-        print_points(summary, measures)
-    print(headline(ranking, summary.images, names_of(summary), named))
+        print_points(points or summary, measures)
+    if len(ranking.ranks) > 1:
+        print(headline(ranking, summary.images, names_of(summary), named))
     if ranking.ranked:
         print(ranking_heading(ranking))
         print_table(ranking_table(ranking, marks=True))
@@ -205,19 +209,22 @@ def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 
 def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
-) -> "tuple[Summary, Ranking]":
-    """Summarise and rank the rows that were asked for, with stored rows of their anchor."""
+) -> "tuple[Summary, Summary, Ranking]":
+    """Summarise the rows that were asked for, alone and with the anchor's, and rank the latter."""
     from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
-    from benchmark.rows.experiment import others_of
+    from benchmark.rows.experiment import others_of, pairs_of
     from benchmark.rows.reduce import summarise_with_distributions
+    from benchmark.rows.systems import label_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
     anchored, anchor = with_anchor(outcome.rows, others, outcome.anchor)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     ranking = rank_by_bd_rate(summary, measures, anchor.label)
-    return summary, ranking._replace(why=anchor.why)
+    asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
+    points = tuple(point for point in summary.points if point.label in asked)
+    return replace(summary, points=points), summary, ranking._replace(why=anchor.why)
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
@@ -228,7 +235,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     measures = [*map(Measure.named, outcome.metrics)]
     summary = ranking = None
     if outcome.rows.height:
-        summary, ranking = _summarised(outcome, measures, allow_few)
+        summary, _, ranking = _summarised(outcome, measures, allow_few)
     spreads = draw_spreads(summary, measures) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
