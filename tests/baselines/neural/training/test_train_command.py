@@ -157,7 +157,7 @@ def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("--data", "nowhere"), "--data nowhere: there is no such folder or dataset"),
+        (("--data", "nowhere"), "--data nowhere: there is no such folder, tar archive or dataset"),
         (("--device", "tpu"), "'tpu' is none of auto, cpu, cuda"),
         (("--lmbda", "0.01"), "ours takes no --lmbda"),
         (("--model", "hyperprior", "--lmbda", "nan"), "needs --lmbda above 0"),
@@ -190,7 +190,7 @@ def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tm
 def test_a_folder_of_another_run_or_in_use_or_that_is_a_file_is_refused(place, unbroken, tmp_path):
     folder, _ = unbroken
     other = write_recipe(tmp_path / "recipe.toml", rate_steps=3, realism_steps=1)
-    with pytest.raises(UsageError, match="is a run of another model, recipe"):
+    with pytest.raises(UsageError, match="is a run of another model or recipe"):
         bench(*training(place, folder, recipe=other))
     assert card(folder / "ours.safetensors")["steps"] == STEPS
     used = tmp_path / "used"
