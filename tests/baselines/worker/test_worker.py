@@ -522,6 +522,7 @@ def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
     assert facts.typical[0].seconds == ((0, 3.5),)
     (plain,) = resolve(parse_codec(f"worker:{contender(tmp_path / 'plain')}"))
     assert not facts_of(plain).typical
+    assert facts_of(plain).memory.pixel == 60, "where the file says nothing"
 
 
 def test_nothing_outlives_a_process_that_is_killed(tmp_path):
