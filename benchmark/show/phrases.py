@@ -102,6 +102,8 @@ def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
     parts = [f"Open markers: {' or '.join(OPEN[origin] for origin in origins)}."] if origins else []
     if mixed:
         parts.append(MIXED)
+    if any(curve.sampled for curve in curves):
+        parts.append("Dash-dotted: read off a plotted line.")
     return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 

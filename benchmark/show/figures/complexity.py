@@ -98,9 +98,9 @@ def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
             for (name, source), of in systems.items()
             if {ENCODE, DECODE} <= of.keys()
         ]
-        unit = f"s per image of {dataset_title(dataset)}"
+        where = f"{dataset_title(dataset)}, published, {machine}"
         if bars:
-            result.append(Block(unit, f"published, {machine}", False, _ordered(bars)))
+            result.append(Block("s per image", where, False, _ordered(bars)))
     return result
 
 

@@ -53,6 +53,7 @@ def draw_costs(
     styles: by label. anchor: name of the codec that BD-rates are against.
     """
     import seaborn as sns
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator
 
     of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
@@ -71,8 +72,10 @@ def draw_costs(
                     "linestyle": "",
                     "label": phrases.marked(name, point.curve.caveats),
                 }
-                (handle,) = axes.plot(point.value, point.bd_rate, **look)
-                handles.setdefault(name, handle)
+                axes.plot(point.value, point.bd_rate, **look)
+                # The legend names codecs: open and filled say where seconds are from.
+                look["markerfacecolor"] = styles[system.label].colour
+                handles.setdefault(name, Line2D([], [], **look))
             axes.set_xscale("log")
             values = [point.value for point in of_cost[cost]]
             low, high = min(values), max(values)

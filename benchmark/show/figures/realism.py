@@ -6,7 +6,12 @@ quality; here it is what one network does, plotted as its lines of equal rate.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from benchmark.codec import Float64Array
 from benchmark.compare.builds import RECORDED, RealismGrid, records
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.published.realism_sweep import (
@@ -21,12 +26,25 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
 from benchmark.show import phrases
 from benchmark.show.figures import texts
-from benchmark.show.figures.style import COLOUR_MAP, LINE_GREY, WIDTHS, Style, figure_style, line
+from benchmark.show.figures.style import (
+    COLOUR_MAP,
+    LINE_GREY,
+    SMALL_POINTS,
+    SPARE_MARKERS,
+    WIDTHS,
+    Style,
+    figure_style,
+    line,
+)
 from benchmark.show.means import network_sentences
 from benchmark.show.table import Column, Table
 
 SURFACE_INCHES = 2.9
 MOST_RATES = 5  # that are written at the surface's lines
+LABEL_POINTS = 22.0, 9.0  # width and height of a setting beside its point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_realism_plots(
@@ -80,6 +98,8 @@ def draw_realism_plots(
         grouped_all = all(sweep.curve.system.group for sweep in ordered)
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
         texts.add_legend(figure, list(legend), note, grouped_all)
+        for axes, plot in zip(every_axes, plots, strict=True):  # where the layout has put points
+            _write_settings(axes, plot.sweeps)
     columns = (
         Column("rate", lambda row: f"{row[0]:g}"),
         Column("system", "1.name"),
@@ -122,6 +142,23 @@ def draw_realism_plots(
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
 
 
+def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
+    """Write the numbers of sweeps' settings at their points, where these are apart."""
+    written: list[Float64Array] = []
+    for sweep in sweeps:
+        steps = sweep.steps if len(sweep.steps) > 1 else ()
+        for step in (*steps[:1], *steps[:0:-1]):  # the ends first
+            place = step.distortion.value, step.realism.value
+            at = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
+            if all(abs(at - other).max() >= 1 for other in written):
+                number = step.setting.rpartition("=")[2]
+                axes.annotate(
+                    number, place, (4, 2), textcoords="offset points", ha="left", va="bottom",
+                    fontsize=SMALL_POINTS, color=LINE_GREY,
+                )  # fmt: skip
+                written.append(at)
+
+
 def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
     names = {}
@@ -143,19 +180,21 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
     """Draw realism against distortion: a line for each rate, a colour for each beta."""
     import matplotlib as mpl
     import seaborn as sns
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import to_hex
 
     x, y = grid.distortion_values, grid.realism_values
     with figure_style():
         figure, ((axes,),) = texts.new_figure(WIDTHS["column"], SURFACE_INCHES)
         for column, setting in enumerate(grid.settings):
             axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
-        scale = Normalize(min(grid.betas), max(grid.betas))
-        colours = mpl.cm.ScalarMappable(scale, mpl.colormaps[COLOUR_MAP])
-        betas = [beta for beta in grid.betas for _ in grid.settings]
-        axes.scatter(x.ravel(), y.ravel(), c=betas, s=16, norm=scale, cmap=COLOUR_MAP, zorder=3)
-        figure.colorbar(colours, ax=axes, label="β", aspect=30)
-        axes.margins(x=0.3, y=0.1)
+        # A colour and a marker for each, in equal steps: betas crowd at the low end.
+        colours = mpl.colormaps[COLOUR_MAP](np.linspace(0, 1, len(grid.betas)))
+        looks = zip(grid.betas, colours, cycle(SPARE_MARKERS), strict=False)
+        handles = []
+        for row, (beta, colour, marker) in enumerate(looks):
+            look = {"color": to_hex(colour), "label": f"β={beta:g}", "zorder": 3}
+            handles += axes.plot(x[row], y[row], marker, **look)
+        axes.margins(x=0.36, y=0.1)
         axes.set_xlabel(grid.distortion.axis_label)
         few = grid.images if grid.realism.few(grid.images) else 0
         axes.set_ylabel(texts.axis_words(grid.realism, few))
@@ -165,7 +204,7 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
         ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
         for rate, *place in list(ends)[::every]:
             axes.annotate(f"{rate:.2g} bpp", place, (6, 0), textcoords="offset points", size=7)
-        texts.add_legend(figure, [])
+        texts.add_legend(figure, handles)
     columns = (
         Column("β", lambda mark: f"{mark['beta']:g}"),
         Column("setting"),

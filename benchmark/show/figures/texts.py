@@ -150,9 +150,20 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
         legend.remove()
     headings = {handle.get_gid() for handle in handles}
     for text in legend.get_texts():
-        text.set_parse_math(False)
+        text.set_parse_math(_is_math(text.get_text()))
         text.set_fontweight("bold" if text.get_text() in headings else "normal")
     return legend
+
+
+def _is_math(text: str) -> bool:
+    """Return whether a legend's entry has mathematics that the user wrote in a `--label`."""
+    from matplotlib.mathtext import MathTextParser
+
+    labels = [label.rpartition("=")[2] for label in look().label if label.count("$") > 1]
+    try:
+        return any(label in text for label in labels) and bool(MathTextParser("path").parse(text))
+    except ValueError:
+        return False
 
 
 def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":

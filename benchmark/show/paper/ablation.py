@@ -167,6 +167,8 @@ def draw_ablation(
                 draw_panel(rows[1, place], _changes(panel, own, summary), styles, linear_rate=True)
         texts.title(rows[0, 0], f"{dataset}, {summary.images} images", width)
         entries = [handles[label] for label in summary.labels if label in handles]
+        if compared:
+            handles[own].set_label(f"{handles[own].get_label()} (reference)")
         texts.add_legend(figure, entries, phrases.panels_note(panels))
     caption = phrases.brief(
         f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
@@ -203,5 +205,5 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
         if changed:
             curves.append(curve._replace(points=tuple(changed)))
     unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
-    label = f"Change ({unit})" if unit else "Change"
+    label = f"Change from\n{own} ({unit})" if unit else f"Change from\n{own}"
     return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))
