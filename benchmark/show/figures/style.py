@@ -16,6 +16,7 @@ from zlib import crc32
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
 from benchmark.show.figures.colour import channels, lightness, mixed
+from benchmark.show.figures.fonts import further_fonts
 from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
@@ -43,13 +44,6 @@ FONTS: Mapping[str, Sequence[str]] = {  # they come with matplotlib; "serif" loo
     "sans": ["DejaVu Sans"],
     "serif": ["STIXGeneral", "DejaVu Sans"],  # a sign that the first lacks is from the second
 }
-# Of scripts that these lack, where they are installed: a name is drawn letter by letter.
-FURTHER_FONTS = (
-    "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "Hiragino Sans", "PingFang SC",
-    "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAGothic",
-    "Droid Sans Fallback", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
-    "Noto Sans Bengali", "Noto Sans Thai", "Arial Unicode MS", "FreeSans", "Symbola",
-)  # fmt: skip
 MOST_CURVES = 8
 
 
@@ -210,22 +204,13 @@ def figure_style() -> Iterator[None]:
 
     chosen: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
     chosen |= sns.axes_style("ticks") | sns.plotting_context("paper") | RC
-    chosen |= {"font.family": [*FONTS[look().font], *_further_fonts()]}
+    chosen |= {"font.family": [*FONTS[look().font], *further_fonts()]}
     chosen |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:
         chosen |= _style_file(path)
     # names may hold anything
     with mpl.rc_context({**chosen, "text.parse_math": False, "text.usetex": False}):
         yield
-
-
-@cache
-def _further_fonts() -> list[str]:
-    """Return the installed typefaces that have letters which those of FONTS lack."""
-    from matplotlib.font_manager import fontManager
-
-    installed = {font.name for font in fontManager.ttflist}
-    return [name for name in FURTHER_FONTS if name in installed]
 
 
 def _style_file(path: Path) -> dict[str, Any]:
