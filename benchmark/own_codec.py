@@ -57,10 +57,10 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a user's codec; `UsageError` where it breaks the contract."""
     title: object = getattr(codec, "name", None)
     if not isinstance(title, str) or not title:
-        raise _wrong(name, f"`name` is to be a text, not {title!r}")
+        raise _wrong(name, f"`name` must be a text, not {title!r}")
     sweep: object = getattr(codec, "sweep", None)
     if not isinstance(sweep, tuple | list) or not sweep:
-        raise _wrong(name, f"`sweep` is to be a tuple of one Setting or more, not {sweep!r}")
+        raise _wrong(name, f"`sweep` must be a tuple of one Setting or more, not {sweep!r}")
     for setting in sweep:
         value: object = getattr(setting, "value", None)
         if not isinstance(setting, Setting) or not isinstance(value, Real):
@@ -68,7 +68,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
             raise _wrong(name, why)
     files: object = getattr(codec, "files", ())
     if isinstance(files, str) or not isinstance(files, Iterable):
-        raise _wrong(name, f"`files` is to be a tuple of paths, not {files!r}")
+        raise _wrong(name, f"`files` must be a tuple of paths, not {files!r}")
     for file in files:
         if not Path(file).is_file():
             raise _wrong(name, f"`files` names {file}, and there is no such file")
@@ -84,12 +84,12 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         fact, values = getattr(info, field), get_args(kind)
         if fact not in values if values else not isinstance(fact, kind):
             wanted = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
-            raise _wrong(name, f"`describe` gives {field} as {fact!r}, which is to be {wanted}")
+            raise _wrong(name, f"`describe` gives {field} as {fact!r}, which must be {wanted}")
     return info
 
 
 def _wrong(name: str, what: str) -> UsageError:
-    return UsageError(f"{plugins.place_of(name)}: of {name}, {what}")
+    return UsageError(f"{plugins.place_of(name)}: in {name}, {what}")
 
 
 def _digest(path: Path) -> str:

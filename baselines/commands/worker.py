@@ -54,7 +54,7 @@ def new(
       bench worker new hpcm --code ~/HPCM
     """
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
-        raise UsageError(f"{name!r} is to be a word that begins with a letter: name another")
+        raise UsageError(f"{name!r} must be a word that begins with a letter: choose another name")
     plain = re.sub(r"\W", "_", name)
     folder = code or out / plain
     script = f"{plain}_worker.py"

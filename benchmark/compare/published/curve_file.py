@@ -157,7 +157,7 @@ def _number(path: Path, where: str, value: Any) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UsageError(f"{path}: {where} is to be a finite number, not {value!r}")
+        raise UsageError(f"{path}: {where} must be a finite number, not {value!r}")
     return number
 
 
