@@ -134,6 +134,7 @@ def page_data(content: Content) -> dict[str, Any]:
     points = _points(content, sentences)
     return {
         "dataset": content.dataset,
+        "title": content.title,
         "coding": summary.protocols["coding"],
         "confidence": CONFIDENCE,
         "few_images": FEW_IMAGES,

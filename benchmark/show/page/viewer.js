@@ -66,7 +66,7 @@ page.viewer.head = (point) => {
   page.by("viewer-title").textContent = page.titleOf(point);
   page.by("viewer-line").textContent = [`${page.rate(point.bpp)} bpp`, ...means(page.leads())].join("  ·  ");
   const facts = {
-    Dataset: `${data.dataset}, means over ${page.images(point.count)}`,
+    Dataset: `${data.title}, means over ${page.images(point.count)}`,
     Metrics: means(data.measures).join(", "),
     Version: codec.version,
     Caveats: codec.caveats.join("; "),
