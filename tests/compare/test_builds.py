@@ -88,7 +88,7 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
     assert [step.distortion.value for step in sweep.steps] == pytest.approx(
         before.distortion_values[:, 1].tolist()
     )
-    assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled: 9 steps"}
+    assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
     assert sweep.curve.recorded
     assert sweep.left_out == after.left_out
 
@@ -279,7 +279,7 @@ def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table
     summary = summarise(store.table())
     names = {curve.system.label: curve.name for curve in measured_panel(summary, PSNR).curves}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"
-    assert names["ours:beta=0"] == "CRDR β=0"
+    assert names["ours:beta=0"] == "CRDR β=0 (bundled)"
     message = (
         "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
         "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
