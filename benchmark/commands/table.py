@@ -30,7 +30,7 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
 
     Examples:
       bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
-      bench table --dataset kodak,tecnick --published tcm:large,mlic++ --metrics psnr --out paper
+      bench table --dataset kodak,tecnick --published mlic++ --out paper
     """
     from benchmark.datasets.names import listed_datasets
     from benchmark.rows.stored import stored_dataset
