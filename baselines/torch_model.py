@@ -12,13 +12,13 @@ rounding are those of CompressAI's own evaluation.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-import numpy as np
 
-from baselines.compressai.codec import padding
+from baselines.compressai.codec import inner_levels, padded_planes
 from baselines.compressai.weights import kept
 from benchmark.codec import Pixels, Setting
 from benchmark.system.digest import file_sha256
@@ -58,41 +58,35 @@ class TorchModel:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream of an image by the network of a setting's checkpoint."""
-        import torch
-        from torch.nn import functional
-
         from baselines.neural.inference import inference
 
         height, width, _ = pixels.shape
         number = [*self.checkpoints].index(setting.value)
-        left, top, wide, high = padding(width, height)
-        around = (left, wide - width - left, top, high - height - top)
-        levels = torch.from_numpy(pixels.astype(np.float32)).to(self.device)
         with inference():
-            image = functional.pad(levels.permute(2, 0, 1)[None] / 255, around)
-            coded = self._network(number).compress(image)
+            coded = self._network(number).compress(padded_planes(pixels, self.device))
         stream: STREAM = number, height, width, coded["shape"], coded["strings"]
         return msgspec.msgpack.encode(stream)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image of a stream, rounded to 8 bits."""
-        import torch
-
         from baselines.neural.inference import inference
 
         number, height, width, shape, strings = msgspec.msgpack.decode(data, type=STREAM)
-        left, top, _, _ = padding(width, height)
         with inference():
             decoded = self._network(number).decompress(strings, shape)["x_hat"][0]
-            inside = decoded[:, top : top + height, left : left + width]
-            levels = inside.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-            pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+            levels = inner_levels(decoded, width, height).permute(1, 2, 0).contiguous()
+            pixels: Pixels = levels.cpu().numpy()
         return pixels
 
     def _network(self, number: int) -> Any:
         file = self.files[number]
+        return kept(self._sources[number], lambda: self._made(file))
+
+    @cached_property
+    def _sources(self) -> list[tuple[str, ...]]:
+        """What tells the networks of a process apart; files are hashed once, not in each call."""
         kind = type(self).__module__, type(self).__qualname__
-        return kept((*kind, file, file_sha256(Path(file)), self.device), lambda: self._made(file))
+        return [(*kind, file, file_sha256(Path(file)), self.device) for file in self.files]
 
     def _made(self, file: str) -> "nn.Module":
         network = self.load(file).eval().requires_grad_(False)

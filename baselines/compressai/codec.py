@@ -181,29 +181,17 @@ class CompressAI(ZooCodec):
 
     def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
         """Encode an image."""
-        import torch
-        from torch.nn import functional
-
-        height, width, _ = pixels.shape
-        left, top, wide, high = padding(width, height)
-        levels = torch.from_numpy(pixels.astype(np.float32)).to(self._device)
-        planes = levels.permute(2, 0, 1)[None] / 255
-        around = (left, wide - width - left, top, high - height - top)
-        strings = net.compress(functional.pad(planes, around))["strings"]
+        strings = net.compress(padded_planes(pixels, self._device))["strings"]
         return tuple(string for (string,) in strings)
 
     def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
         """Decode a stream to uint8 of shape (3, height, width)."""
-        import torch
-
-        left, top, wide, high = padding(stream.width, stream.height)
+        _, _, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)
         symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)
         strings = [[container.readable_beyond(string, symbols)] for string in stream.strings]
         decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
-        picture = decoded[:, top : top + stream.height, left : left + stream.width]
-        levels: Tensor = picture.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-        return levels
+        return inner_levels(decoded, stream.width, stream.height)
 
     def _cards(self) -> list[Card]:
         """Return the cards of those files that have any."""
@@ -227,3 +215,24 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     """
     wide, high = container.padded(width, height)
     return (wide - width) // 2, (high - height) // 2, wide, high
+
+
+def padded_planes(pixels: Pixels, device: Device) -> "Tensor":
+    """Return an image as a network gets it: float32 of 0 to 1, (1, 3, height, width), padded."""
+    import torch
+    from torch.nn import functional
+
+    height, width, _ = pixels.shape
+    left, top, wide, high = padding(width, height)
+    planes = torch.from_numpy(pixels.astype(np.float32)).to(device).permute(2, 0, 1)[None] / 255
+    return functional.pad(planes, (left, wide - width - left, top, high - height - top))
+
+
+def inner_levels(planes: "Tensor", width: int, height: int) -> "Tensor":
+    """Return the image inside a network's planes, (3, height, width), rounded to uint8."""
+    import torch
+
+    left, top, _, _ = padding(width, height)
+    picture = planes[:, top : top + height, left : left + width]
+    levels: Tensor = picture.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return levels
