@@ -9,10 +9,11 @@ from benchmark.compare.anchor import is_users
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.errors import BenchError
-from benchmark.rows.systems import family, kind, option_count, plainness
+from benchmark.rows.experiment import usual_variants
+from benchmark.rows.systems import family, kind, label_of, option_count, plainness
 from benchmark.show.figures import style as looks
 from benchmark.show.figures.style import look
-from benchmark.spec import parse_codec, resolve
+from benchmark.spec import parse_codec
 
 # The largest difference of two curves that are shown as one: of a panel's span of values, which is
 # less than a line's width, and where values are decibels their last printed digit.
@@ -169,8 +170,7 @@ def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCur
     for text in named:
         usual = {text}
         with suppress(BenchError):
-            spec = parse_codec(text)
-            usual |= {spec.label, *(own.label for own in ([] if spec.options else resolve(spec)))}
+            usual |= {parse_codec(text).label, *(label_of(*pair) for pair in usual_variants(text))}
         mine = [c for c in every if c.measured and looks.names_meaning(c.system.label) & usual]
         asked += [curve for curve in mine if curve.system.label in usual] or mine
     return [*asked, *(curve for curve in every if not curve.measured)]
