@@ -82,7 +82,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
         results.append(evidence(of_one, "table"))
     anchor = results[0].anchor
     with drawn_as(request.look(), every_curve=bool(asked)):
-        rows, absent = _rows(results, anchor, request)
+        rows, absent, time_note = _rows(results, anchor, request)
     lacking = [*(row.name for row in rows if not row.pairs), *_without_curve(results)]
     rows = [row for row in rows if row.pairs]
     names = [row.name for row in rows if row.curve.system.label == anchor]
@@ -98,7 +98,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [_kind(row.curve) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    table = Table.of(columns, rows, _notes(results, rows, names[0]))
+    table = Table.of(columns, rows, _notes(results, rows, names[0], time_note))
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
@@ -110,8 +110,8 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
 
 def _rows(
     results: Sequence[Evidence], anchor: str, request: FigureRequest
-) -> tuple[list[SystemRow], list[str]]:
-    """Return the systems of all datasets, those of a kind together, and the names of others."""
+) -> tuple[list[SystemRow], list[str], str]:
+    """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
     pairs: dict[str, dict[str, Pair]] = {}
     absent: dict[str, None] = {}
@@ -132,10 +132,10 @@ def _rows(
                     of |= (
                         {_key(result, panel.measure): pair} if isinstance(pair.rate, Delta) else {}
                     )
-    costs = _costs(results, curves)
+    costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(_kind(curves[name])))
     rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
-    return rows, [name for name in absent if name not in curves]
+    return rows, [name for name in absent if name not in curves], time_note
 
 
 def _without_curve(results: Sequence[Evidence]) -> list[str]:
@@ -211,24 +211,28 @@ def _rank(values: Iterable[Delta | float | None]) -> dict[int, str]:
 
 def _costs(
     results: Sequence[Evidence], curves: Mapping[str, SystemCurve]
-) -> dict[str, dict[str, float]]:
-    """Return what systems cost by name, from the first dataset with rows of them.
+) -> tuple[dict[str, dict[str, float]], str]:
+    """Return what systems cost by name, and the note on their seconds.
 
-    Seconds are measured ones or typical ones, whichever more systems have.
+    Each is from the first dataset with rows of the system. Seconds are measured ones or typical
+    ones, whichever more systems have.
     """
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
     times: dict[bool, dict[str, float]] = {True: {}, False: {}}
-    for name, curve in curves.items():
-        for summary in (result.summary for result in results if result.summary):
+    machines: dict[bool, str] = {}
+    for summary in (result.summary for result in results if result.summary):
+        for name, curve in curves.items():
             if curve.edition is None or curve.system.label not in summary.labels or costs[name]:
                 continue
             costs[name] = _of_rows(summary, curve.edition)
             if spent := cost_of(summary, curve.edition, "seconds"):
                 times[spent[1]][name] = spent[0]
+                machines.setdefault(spent[1], summary.machine)
     chosen = max(times, key=lambda measured: (len(times[measured]), measured))
     for name, seconds in times[chosen].items():
         costs[name][SECONDS] = seconds
-    return costs
+    machine = machines.get(chosen) or "one machine"
+    return costs, TIMES[chosen].format(machine=machine)
 
 
 def _of_rows(summary: Summary, edition: Edition) -> dict[str, float]:
@@ -253,7 +257,9 @@ def _of_rows(summary: Summary, edition: Edition) -> dict[str, float]:
     return {name: value for (*_, name), value in zip(COSTS, values, strict=True) if value}
 
 
-def _notes(results: Sequence[Evidence], rows: Sequence[SystemRow], anchor: str) -> list[str]:
+def _notes(
+    results: Sequence[Evidence], rows: Sequence[SystemRow], anchor: str, time_note: str
+) -> list[str]:
     notes = [f"BD-rate against {anchor}; negative saves bits at equal quality."]
     of_measure = {_key(of, panel.measure): panel.measure for of in results for panel in of.panels}
     crossing = [
@@ -268,16 +274,7 @@ def _notes(results: Sequence[Evidence], rows: Sequence[SystemRow], anchor: str) 
         isinstance(p.rate, Delta) and p.rate.doubtful for row in rows for p in row.pairs.values()
     ):
         notes.append(DOUBTFUL_NOTE)
-    for measured, text in TIMES.items():
-        of_kind = [
-            summary.machine
-            for summary in (result.summary for result in results if result.summary)
-            for row in rows
-            if SECONDS in row.costs and row.curve.edition
-            and (spent := cost_of(summary, row.curve.edition, "seconds"))
-            and spent == (row.costs[SECONDS], measured)
-        ]  # fmt: skip
-        notes += [text.format(machine=of_kind[0] or "one machine")] if of_kind else []
+    notes += [time_note] if any(SECONDS in row.costs for row in rows) else []
     bundled = [row.name for row in rows if row.curve.edition and row.curve.edition.bundled]
     for origin, names in (
         ("Bundled with the benchmark", bundled),
