@@ -84,7 +84,7 @@ class TorchModel:
 
     @cached_property
     def _sources(self) -> list[tuple[str, ...]]:
-        """What tells the networks of a process apart; files are hashed once, not in each call."""
+        """Names of the networks among those of a process; files are hashed once for a codec."""
         kind = type(self).__module__, type(self).__qualname__
         return [(*kind, file, file_sha256(Path(file)), self.device) for file in self.files]
 
