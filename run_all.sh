@@ -187,8 +187,6 @@ check_and_test() { # arguments of pytest
 }
 
 run_tests() { # python, more arguments of pytest
-  # Hundreds of processes import the project: it is compiled once.
-  unset PYTHONDONTWRITEBYTECODE
   # A process for each core; more than 8 may not find the memory.
   "$1" -m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account "${@:2}"
 }

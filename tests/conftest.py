@@ -26,6 +26,10 @@ from support.page.opened import CHROMIUM
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Hundreds of processes import the project, and pytest rewrites each test: all is compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Every run tries the same examples, however long one takes; fuzzers (tests/faults) try others.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
