@@ -137,10 +137,9 @@ class CRDR(KnowsIdealBits):
         """Return the stream; grey pictures stretched over the image may set q and beta by block."""
         require_accepted(self, setting)
         from baselines.neural.bitstream.container import SMALL
-        from baselines.neural.bitstream.level_map import levels_of
-        from baselines.neural.crdr.coder import HeaderControls
-        from baselines.neural.crdr.encode import encode, encode_to
-        from baselines.neural.crdr.refine import Search
+        from baselines.neural.bitstream.control_grid import levels_of
+        from baselines.neural.crdr.encode import Search, encode, encode_to
+        from baselines.neural.crdr.model import HeaderControls
 
         height, width, _ = pixels.shape
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
@@ -167,7 +166,7 @@ class CRDR(KnowsIdealBits):
             return self._codec().decode(data)
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
-        from baselines.neural.crdr.coder import BETA_GRID
+        from baselines.neural.crdr.model import BETA_GRID
 
         step = BETA_GRID.step(beta)
         return self._codec().decode(data, lambda controls: controls._replace(beta=step))

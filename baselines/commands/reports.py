@@ -13,10 +13,10 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from baselines.neural.training.curves import CSV, write_curves
 from baselines.neural.training.loop import Log
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run_folder import step_of
+from baselines.neural.training.session import CSV, write_curves
 from benchmark.commands import output
 from benchmark.errors import UnknownName, UsageError
 from benchmark.plugins import failed_in, load

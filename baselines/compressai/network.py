@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from baselines.compressai.architecture import MODELS, ZooConfig
 from baselines.neural.blocks.start_values import add_transform, transforms_of
-from baselines.neural.entropy.latent_network import CodedLatents, LatentNetwork
+from baselines.neural.entropy.hyperprior import CodedLatents, LatentNetwork
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.neural.bitstream.container import ControlBlock
-    from baselines.neural.entropy.latent_network import LatentNetwork
+    from baselines.neural.entropy.hyperprior import LatentNetwork
     from baselines.neural.network import Network
     from benchmark.codec import Pixels
 

@@ -27,7 +27,7 @@ PIXELS = noise(70, 101)
 MAY_WAIT = (
     "neural/blocks/control.py", "neural/exact/layers.py",  # which refuse what is out of range
     "neural/entropy/", "neural/ivr/model.py", "neural/pqmim/",
-    "neural/inference.py", "neural/crdr/encode.py", "neural/crdr/refine.py", "neural/diffusion/",
+    "neural/inference.py", "neural/crdr/encode.py", "neural/diffusion/",
     "compressai/codec.py", "compressai/inference.py",
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def path_of(weights, method):
 
 def controls_of(codec, method):
     if method == "crdr":
-        from baselines.neural.crdr.coder import HeaderControls
+        from baselines.neural.crdr.model import HeaderControls
 
         return HeaderControls.nearest(2.0, 2.56)
     return {"multirealism": 32, "ivr": 24}.get(method)

@@ -32,8 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has 
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
-from baselines.neural.crdr.coder import HeaderControls
-from baselines.neural.crdr.model import Controls, CRDRNetwork
+from baselines.neural.crdr.model import Controls, CRDRNetwork, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.convolution import FixedSequence
 from baselines.neural.inference import to_images

@@ -10,7 +10,7 @@ from baselines.neural import dimensions as dim
 from baselines.neural.architecture import HyperpriorArchitecture
 
 if TYPE_CHECKING:
-    from baselines.neural.crdr.coder import CRDRControlBlock
+    from baselines.neural.crdr.model import CRDRControlBlock
 
 PUBLISHED_FREQUENCIES = 10  # of the embedded beta, each with a sine and a cosine
 
@@ -61,10 +61,10 @@ class CRDRArchitecture(HyperpriorArchitecture[Sizes]):
     name = "crdr"
     presets: Mapping[str, Sizes] = NAMED
     network_type = "baselines.neural.crdr.model:CRDRNetwork"
-    coder_type = "baselines.neural.crdr.coder:CRDRCoder"
+    coder_type = "baselines.neural.crdr.model:CRDRCoder"
 
     def control_block(self) -> "CRDRControlBlock":
         """Return the control block of q and beta."""
-        from baselines.neural.crdr.coder import CRDRControlBlock
+        from baselines.neural.crdr.model import CRDRControlBlock
 
         return CRDRControlBlock()

@@ -130,8 +130,7 @@ class DrawingCodec:
         base = self._base.codec.decode(data)
         network = _network(self._path, self._card.sha256, self._device)
         config, table = network.config, network.level_table
-        from baselines.neural.diffusion.drawing import receive
-        from baselines.neural.diffusion.model import OVERHEAD, RATE
+        from baselines.neural.diffusion.model import OVERHEAD, RATE, receive
 
         rates, overhead = table[:, RATE].tolist(), float(table[:, OVERHEAD].mean())
         position = self._base.position(data, base, config.settings, rates, overhead)

@@ -85,4 +85,4 @@ class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):
     name = "elic"
     presets: Mapping[str, ElicSizes] = NAMED
     network_type = "baselines.neural.elic.model:ElicNetwork"
-    coder_type = "baselines.neural.elic.path:ElicCoder"
+    coder_type = "baselines.neural.elic.model:ElicCoder"

@@ -46,7 +46,7 @@ from baselines.neural.entropy.fixed.tables import (
     TANH_LIMIT,
     half_tanh,
 )
-from baselines.neural.entropy.latent_network import LatentNetwork
+from baselines.neural.entropy.hyperprior import LatentNetwork
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.losses.conditional_gan import GanObjective, WeightedGanStage
+from baselines.neural.training.losses.gan import GanObjective, WeightedGanStage
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.objective import Batch, Loss
 from baselines.neural.training.recipe import Count, Positive, Weight

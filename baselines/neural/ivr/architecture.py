@@ -50,7 +50,7 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
     presets: Mapping[str, IvrSizes] = NAMED
     network_type = "baselines.neural.ivr.model:IvrNetwork"
     coder_type = "baselines.neural.ivr.model:IvrCoder"
-    symbols_type = "baselines.neural.ivr.laplace:laplace_tables"
+    symbols_type = "baselines.neural.ivr.model:laplace_tables"
 
     def control_block(self) -> SingleControl:
         """Return the control block of q."""

@@ -25,7 +25,7 @@ from baselines.neural.network import Network
 from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
-from baselines.neural.training.losses.conditional_gan import GanObjective, WeightedGanStage
+from baselines.neural.training.losses.gan import GanObjective, WeightedGanStage
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import (
     Batch,

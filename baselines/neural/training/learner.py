@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,18 +16,64 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
 from baselines.neural.training.device_crops import crops_on
-from baselines.neural.training.objective import (
-    Batch,
-    Setup,
-    StageObjective,
-    StepGuard,
-    kernels_of,
-)
+from baselines.neural.training.objective import Batch, Setup, StageObjective, StepGuard, kernels_of
 from baselines.neural.training.photographs import Drawing, Photographs
 from baselines.neural.training.recipe import Recipe, objective_class
-from baselines.neural.training.recorded_step import RecordedStep
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
+
+FIRST_STEPS = 3  # before the recording, in which libraries choose kernels and allocate
+
+
+class RecordedStep:
+    """A step that takes and returns tensors of a GPU, of the same shapes each time.
+
+    Whatever else it reads or changes has to stay in the same memory. The first steps, and the one
+    that is recorded, are steps like any other.
+    """
+
+    def __init__(self, step: Callable[..., tuple[Tensor, ...]], device: torch.device) -> None:
+        self._step, self._device, self._done = step, device, 0
+        self._inputs: tuple[Tensor, ...] = ()
+        self._outputs: tuple[Tensor, ...] = ()
+        self._graph = torch.cuda.CUDAGraph()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Do the step with `inputs`, on any device; return a copy of its outputs."""
+        if not self._done:
+            self._inputs = tuple(torch.empty_like(value, device=self._device) for value in inputs)
+        for kept, value in zip(self._inputs, inputs, strict=True):
+            kept.copy_(value, non_blocking=True)
+        self._done += 1
+        if self._done <= FIRST_STEPS:
+            return self._beside()
+        if self._done == FIRST_STEPS + 1:
+            with _fastest_kernels(), torch.cuda.graph(self._graph):
+                self._outputs = self._step(*self._inputs)
+        self._graph.replay()
+        return tuple(output.clone() for output in self._outputs)
+
+    def _beside(self) -> tuple[Tensor, ...]:
+        """Do the step in a stream of its own, as a recording needs of those before."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with _fastest_kernels(), torch.cuda.stream(stream), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of optimisers, that nothing is recorded
+            outputs = self._step(*self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        return outputs
+
+
+@contextmanager
+def _fastest_kernels() -> Iterator[None]:
+    """Have cuDNN try its kernels, unless they are to be deterministic."""
+    cudnn = torch.backends.cudnn
+    before, cudnn.benchmark = cudnn.benchmark, not cudnn.deterministic
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
+
 
 LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
 COMPILING_PAYS_STEPS = 10_000  # of a stage: compiling takes 50 s, and saves 5 ms of a recorded step

@@ -17,7 +17,7 @@ from baselines.compressai.codec import CompressAI
 from baselines.neural.checkpoint.card import load_card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr.coder import HeaderControls
+from baselines.neural.crdr.model import HeaderControls
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.errors import BenchError, Unavailable, UsageError

@@ -12,9 +12,8 @@ from baselines.formats.ffmpeg import read_y4m
 from baselines.jpeg import application_bytes
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import whole_blocks, window
-from baselines.neural.bitstream.control_grid import SingleControl
-from baselines.neural.bitstream.level_map import decode_levels
-from baselines.neural.crdr.coder import BETA_GRID, CRDRControlBlock
+from baselines.neural.bitstream.control_grid import SingleControl, decode_levels
+from baselines.neural.crdr.model import BETA_GRID, CRDRControlBlock
 from baselines.neural.entropy.coder import Decoder, Distributions
 from baselines.raw import Raw
 from baselines.video import coded_picture

@@ -12,11 +12,13 @@ from baselines.neural.entropy.fixed.integer_path import (
     fractional_bit_tables,
     symbols_of,
 )
-from baselines.neural.entropy.fixed.kernels import KERNELS, is_exact
+from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums, PairSums, is_exact
 from baselines.neural.entropy.hyperprior_coder import EntropyPath
 
-# Those that a coder may choose on this processor: without VNNI, int8 products saturate.
-EXACT_KERNELS = [kernel for kernel in KERNELS if is_exact(kernel, torch.device("cpu"))]
+# Those that are exact on this processor: without VNNI, int8 products saturate.
+EXACT_KERNELS = [
+    kernel for kernel in (PairSums, LimbSums, Float64Sums) if is_exact(kernel, torch.device("cpu"))
+]
 
 SIZES = {
     "tiny": TINY,

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from baselines.neural.bitstream import container
-from baselines.neural.crdr.coder import CRDRControlBlock, HeaderControls
+from baselines.neural.crdr.model import CRDRControlBlock, HeaderControls
 from baselines.neural.picture_codec import PictureCodec
 
 pack = partial(container.pack, block=CRDRControlBlock())

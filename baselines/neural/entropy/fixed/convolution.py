@@ -24,8 +24,7 @@ from baselines.neural.entropy.fixed.grid import (
     power_of_two,
     requantise,
 )
-from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, Kernel, planes
-from baselines.neural.entropy.fixed.pairs import PairSums
+from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, Kernel, PairSums, planes
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds

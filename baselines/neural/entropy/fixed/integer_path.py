@@ -16,8 +16,8 @@ from baselines.neural.entropy.fixed.grid import (
     coarser,
 )
 from baselines.neural.entropy.fixed.kernels import Kernel, exact_kernel
-from baselines.neural.entropy.fixed.tables import NUM_SCALES, ScaleIndex
-from baselines.neural.entropy.latent_network import LatentNetwork
+from baselines.neural.entropy.fixed.tables import NUM_SCALES
+from baselines.neural.entropy.hyperprior import LatentNetwork
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 LARGEST_FRACTION = OUTPUT_FRACTION
@@ -106,7 +106,7 @@ class Ends(NamedTuple):
 class PieceParameters(NamedTuple):
     """Distributions of a piece's symbols, each of the symbols' shape."""
 
-    indices: Tensor  # uint8 or int32, rows of the table `cdf`
+    indices: Tensor  # int32, rows of the table `cdf`
     means: Tensor  # int32, on the grid 2^-12
 
 
@@ -136,7 +136,7 @@ class IntegerPath:
     ) -> None:
         self.device = torch.device(device)
         self.fractional_bits = known = _fractional_bits_in(tables, model)
-        self.scale_index = ScaleIndex(self._table(tables, "thresholds", self.num_thresholds))
+        self._thresholds = self._table(tables, "thresholds", self.num_thresholds)
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < LARGEST_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
@@ -188,6 +188,10 @@ class IntegerPath:
         limit = ACTIVATION_LIMIT >> self.fractional_bits["z"]
         z = (symbols.clamp(-limit, limit) << self.fractional_bits["z"]) + self.medians
         return z.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).to(torch.int16)
+
+    def scale_index(self, scales: Tensor) -> Tensor:
+        """Return the number of thresholds below each of `scales`, int32 on the grid 2^-12."""
+        return torch.bucketize(scales.contiguous(), self._thresholds, out_int32=True)
 
     def on_grid(self, values: Tensor, activation: str) -> Tensor:
         """Return y, int32 on the grid 2^-12, as an activation, int16; same shape."""

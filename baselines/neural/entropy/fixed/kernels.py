@@ -1,9 +1,10 @@
-"""Exact kernels of integer convolutions, and the choice of the fastest that proves exact.
+"""Exact kernels of integer convolutions, and the choice of the first that proves exact.
 
 In float64, every product and every partial sum, in whatever order, is an integer below 2^51
-(`convolution.prove`); pairs of int16 have bounds of their own (`pairs`). For int8 products numbers
-are split in two limbs, v = 128 h + l with l in -64..63. For activations a and weights w of two
-limbs
+(`convolution.prove`). On x86 with AVX2 or VNNI, multiply-adds of int16 pairs, in C (`products.c`),
+add up products in int32 over blocks of inputs so short that no sum overflows by the weights'
+magnitudes, and blocks in float64. For int8 products numbers are split in two limbs, v = 128 h + l
+with l in -64..63. For activations a and weights w of two limbs
 
     a w = 128^2 ah wh + 128 (ah wl + al wh) + al wl
     ah wl + al wh = (ah + al)(wh + wl) - ah wh - al wl
@@ -17,9 +18,14 @@ each layer: which products are added together is decided by shapes, and there ev
 largest that any numbers give.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
-from time import perf_counter, process_time
+from importlib import import_module
+from itertools import pairwise
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +34,86 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, LIMB_BITS, WEIGHT_LIMIT, Precision
-from baselines.neural.entropy.fixed.pairs import PairSums
+from baselines.neural.entropy.fixed.grid import (
+    ACTIVATION_LIMIT,
+    LIMB_BITS,
+    WEIGHT_LIMIT,
+    OutputGrid,
+    Precision,
+)
 from benchmark.errors import Unavailable
+
+products: ModuleType | None = None  # in C; without a compiler other kernels do the same
+with suppress(ImportError):
+    products = import_module(f"{__package__}.products")
+
+LANES = 16  # outputs of a vector
+LONGEST_BLOCK = 256  # pairs, whose weights stay in the first cache
+INT32_BOUND = 2**31 - 1
+
+
+class PairSums:
+    """Kernel by pairs of inputs; CPU only. Raises `Unavailable` without `instructions` for it."""
+
+    def __init__(self, weight: Tensor, device: torch.device, instructions: str = "") -> None:
+        known = products.instructions() if products and device.type == "cpu" else ()
+        if not known or (instructions or known[0]) not in known:
+            raise Unavailable(f"no multiply-adds of int16 pairs on {device}")
+        self._vnni = (instructions or known[0]) == "vnni"
+        self.outputs, self.side, _, inputs = weight.shape
+        self._odd = inputs % 2
+        whole = functional.pad(weight, (0, self._odd, 0, 0, 0, 0, 0, -self.outputs % LANES))
+        pairs = whole.view(-1, LANES, self.side, whole[0, 0].numel() // 2, 2)
+        self.weight = pairs.permute(0, 2, 3, 1, 4).contiguous().numpy()
+        self.block = longest_block(self.weight)
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Return the sums."""
+        nothing = torch.zeros(self.outputs, dtype=torch.float64)
+        return self.on_grid(activations, OutputGrid(nothing, nothing, 0, 0, torch.float64))
+
+    def on_grid(self, activations: Tensor, grid: OutputGrid) -> Tensor:
+        """Return what `requantise` makes of the sums; the sums themselves for float64 values."""
+        seen = functional.pad(activations, (0, self._odd)) if self._odd else activations
+        count, height, columns, inputs = seen.shape
+        rows, width = height - self.side + 1, columns - self.side + 1
+        result = torch.empty(count, rows, width, self.outputs, dtype=grid.dtype)
+        windows, values = seen.contiguous().numpy(), result.numpy()
+        bias, factor = grid.bias.numpy(), grid.factor.numpy()
+        shape = columns, inputs, self.side, self.outputs, self.block
+        limits = grid.lowest, grid.highest, values.itemsize
+
+        def fill(number: int, first: int, last: int) -> None:
+            assert products is not None
+            seen, filled = windows[number, first : last + self.side - 1], values[number, first:last]
+            layer = (last - first, *shape, *limits)
+            products.convolve(seen, self.weight, bias, factor, filled, layer, self._vnni)
+
+        threads = min(torch.get_num_threads(), rows)
+        cuts = [rows * part // threads for part in range(threads + 1)]
+        parts = [(number, *ends) for number in range(count) for ends in pairwise(cuts)]
+        each = map if threads == 1 else _pool(threads, os.getpid()).map
+        list(each(fill, *zip(*parts, strict=True)))
+        return result
+
+
+def longest_block(weight: NDArray[np.int16]) -> int:
+    """Return the number of pairs of inputs after which int32 sums are moved to float64.
+
+    `weight` has the shape (vectors, rows, pairs, LANES, 2). Any block of so many pairs in a row of
+    the kernel, from a multiple of it on, has sums of at most 2^31 - 1.
+    """
+    reach = np.abs(weight.astype(np.int64)).sum(axis=4) * ACTIVATION_LIMIT
+    block = LONGEST_BLOCK
+    while np.add.reduceat(reach, range(0, reach.shape[2], block), axis=2).max() > INT32_BOUND:
+        block //= 2  # a block of 16 pairs of the largest weights is within the bound
+    return block
+
+
+@cache
+def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
 
 # A convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
 # (N, rows, columns, out).
@@ -38,18 +121,14 @@ Sums = Callable[[Tensor], Tensor]
 # Of an int16 weight (out, k, k, in), within the limits of `grid`, on a device.
 Kernel = Callable[[Tensor, torch.device], Sums]
 
-BAND_BYTES = 8 << 20  # of unfolded float64 input at a time
 LARGEST_LIMB = 127
 BASE = 1 << LIMB_BITS
 ALIGNMENT = 16  # cuBLAS multiplies int8 matrices whose sides are multiples of 8
 LEAST_ROWS = 24  # and the first of which has more than 16 rows
-TIMES = 10  # of some milliseconds each, so that one of them is undisturbed
-TOLERATED = 2.0  # times slower: short timings are no more precise
-HOPELESS = 10.0  # times slower: timed no further, since int8 products without VNNI take .1 s
 
 
 class Float64Sums:
-    """Kernel by torch's convolution in float64, the reference of all others."""
+    """Kernel by torch's convolution in float64, on any device; the reference of all others."""
 
     def __init__(self, weight: Tensor, device: torch.device) -> None:
         # int16 until it is used: the weights in float64 would be four times as large.
@@ -62,34 +141,6 @@ class Float64Sums:
         with torch.backends.cudnn.flags(enabled=False):
             sums = functional.conv2d(channels_first, self.weight.double())
         return sums.permute(0, 2, 3, 1)
-
-
-class Float64Products:
-    """Kernel by NumPy's float64 matrix products, fast on AMD's processors; CPU only."""
-
-    def __init__(self, weight: Tensor, device: torch.device) -> None:
-        if device.type != "cpu":
-            raise ValueError(f"NumPy computes nothing on {device}")
-        self.outputs, self.side, _, _ = weight.shape
-        # int16 until it is used, by row of the kernel: (k, k * in, out).
-        self.weight = weight.flatten(2).permute(1, 2, 0).contiguous().numpy()
-
-    def __call__(self, activations: Tensor) -> Tensor:
-        """Return the sums."""
-        unfolded = unfold_width(activations, self.side)
-        count, height, columns, inputs = unfolded.shape
-        rows = height - self.side + 1
-        weight = self.weight.astype(np.float64)
-        sums = np.zeros((count, rows, columns, self.outputs))
-        band = max(1, BAND_BYTES // (8 * count * columns * inputs))
-        for first in range(0, rows, band):
-            part = sums[:, first : first + band]
-            end = first + part.shape[1] + self.side - 1
-            values = unfolded[:, first:end].double().numpy()
-            for y, row in enumerate(weight):
-                seen = values[:, y : y + part.shape[1]]
-                part += (seen.reshape(-1, inputs) @ row).reshape(part.shape)
-        return torch.from_numpy(sums)
 
 
 def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,8 +215,9 @@ def unfold_width(values: Tensor, side: int) -> Tensor:
     return values.unfold(2, side, 1).transpose(3, 4).flatten(3).contiguous()
 
 
-# The fastest first, where it is exact.
-KERNELS: tuple[Kernel, ...] = (PairSums, LimbSums, Float64Products, Float64Sums)
+# The fastest first, where it is exact: without VNNI, int8 products are slow on a processor.
+ON_CPU: tuple[Kernel, ...] = (PairSums, Float64Sums)
+ELSEWHERE: tuple[Kernel, ...] = (LimbSums, Float64Sums)
 
 
 class _Case(NamedTuple):
@@ -183,34 +235,20 @@ CASES = (
     _Case(21, 3, 13, 9, Precision.FINE),
     _Case(5, 1, 3, 1, Precision.COARSE),
 )
-TIMED = _Case(64, 5, 128, 12, Precision.FINE)
 
 
 @cache
 def exact_kernel(device: torch.device) -> Kernel:
     """Return the kernel for a device, chosen once per process; raises `Unavailable` without any."""
-    return choose(device, KERNELS)
+    return choose(device, ON_CPU if device.type == "cpu" else ELSEWHERE)
 
 
 def choose(device: torch.device, kernels: Sequence[Kernel]) -> Kernel:
-    """Return the first exact kernel, unless a later is far faster; raises `Unavailable`."""
-    exact = [kernel for kernel in kernels if is_exact(kernel, device)]
-    if not exact:
-        raise Unavailable(f"no integer kernel is exact on {device}: use the device cpu")
-    clock = process_time if device.type == "cpu" else perf_counter
-    weight, activations = (torch.from_numpy(values) for values in _adversarial(TIMED))
-    on_device = activations.to(device)
-    timed = {kernel: kernel(weight, device) for kernel in exact}
-    seconds = dict.fromkeys(exact, float("inf"))  # the least of each, all of them in turn
-    for done in range(TIMES):
-        for kernel, sums in timed.items():
-            started = clock()
-            sums(on_device).cpu()  # a copy to the CPU waits for an accelerator
-            seconds[kernel] = min(seconds[kernel], clock() - started)
-        if done:  # the first call's preparations must not decide
-            limit = HOPELESS * min(seconds.values())
-            timed = {kernel: sums for kernel, sums in timed.items() if seconds[kernel] <= limit}
-    return next(k for k in exact if seconds[k] <= TOLERATED * min(seconds.values()))
+    """Return the first exact kernel; raises `Unavailable` without any."""
+    for kernel in kernels:
+        if is_exact(kernel, device):
+            return kernel
+    raise Unavailable(f"no integer kernel is exact on {device}: use the device cpu")
 
 
 def is_exact(kernel: Kernel, device: torch.device) -> bool:

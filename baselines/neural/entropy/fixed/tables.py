@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION, OUTPUT_LIMIT
+from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
 
 CDF_BITS = 16
 NUM_SCALES = 64
@@ -76,22 +76,6 @@ def stacked_rows(
         f"{name}_length": torch.tensor([len(counts) + 1 for counts in rows], dtype=torch.int32),
         f"{name}_offset": torch.tensor(offsets, dtype=torch.int32),
     }
-
-
-class ScaleIndex:
-    """Index of a scale: the number of thresholds below it, looked up in a thirtieth of the time."""
-
-    def __init__(self, thresholds: Tensor) -> None:
-        """thresholds: int32, in order, on the grid 2^-12, as scales are."""
-        bounded = thresholds.clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT)
-        self._lowest, self._highest = int(bounded[0]), int(bounded[-1]) + 1
-        between = torch.arange(self._lowest, self._highest + 1, device=thresholds.device)
-        self._indices = torch.bucketize(between, thresholds).to(torch.uint8)
-
-    def __call__(self, scales: Tensor) -> Tensor:
-        """Return the rows of `cdf`, uint8, for int32 scales of at most OUTPUT_LIMIT."""
-        places = scales.clamp(self._lowest, self._highest).sub_(self._lowest)
-        return self._indices.index_select(0, places.reshape(-1)).view(scales.shape)
 
 
 def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ from baselines.neural.bitstream.container import (
     size_fault,
     tiles,
 )
-from baselines.neural.bitstream.level_map import map_shape
-from baselines.neural.crdr.coder import BETA_GRID, Q_GRID, CRDRControlBlock, HeaderControls
+from baselines.neural.bitstream.control_grid import map_shape
+from baselines.neural.crdr.model import BETA_GRID, Q_GRID, CRDRControlBlock, HeaderControls
 from benchmark.errors import CorruptStream
 
 FORMAT = Path(__file__).parents[4] / "docs" / "bitstream.md"

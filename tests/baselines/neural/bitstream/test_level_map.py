@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from baselines.neural.bitstream.level_map import (
+from baselines.neural.bitstream.control_grid import (
     decode_levels,
     encode_levels,
     level_steps,
     map_shape,
     nearest_levels,
 )
-from baselines.neural.crdr.coder import BETA_GRID, Q_GRID
+from baselines.neural.crdr.model import BETA_GRID, Q_GRID
 from benchmark.errors import CorruptStream
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))

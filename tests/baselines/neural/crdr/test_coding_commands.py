@@ -11,7 +11,7 @@ from baselines.crdr import CRDR
 from baselines.neural.checkpoint.card import card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr.coder import HeaderControls
+from baselines.neural.crdr.model import HeaderControls
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
 from support.bench.invoked import bench

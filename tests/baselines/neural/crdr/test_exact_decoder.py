@@ -30,7 +30,7 @@ import hashlib, sys
 import numpy as np, torch
 from baselines.crdr import CRDR
 from baselines.neural.inference import to_pixels
-from baselines.neural.crdr.coder import exact_synthesis
+from baselines.neural.crdr.model import exact_synthesis
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.architecture import TINY
 

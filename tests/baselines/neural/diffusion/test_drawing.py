@@ -6,8 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baselines.neural.diffusion.drawing import draw, ramps, starts
-from baselines.neural.diffusion.model import LevelFacts
+from baselines.neural.diffusion.model import LevelFacts, draw, ramps, starts
 from baselines.neural.diffusion.noise import noise_level, normal_noise
 from baselines.neural.inference import to_images
 from support.networks.tiny_checkpoint import noise as noisy_picture

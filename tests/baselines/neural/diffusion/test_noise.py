@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from baselines.neural.diffusion.drawing import draw_residual
+from baselines.neural.diffusion.model import draw_residual
 from baselines.neural.diffusion.noise import (
     GRID,
     log_snr,

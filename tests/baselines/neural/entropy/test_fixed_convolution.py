@@ -4,7 +4,6 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.entropy.fixed import kernels as float64_products
 from baselines.neural.entropy.fixed.convolution import (
     BoundExceeded,
     FixedSequence,
@@ -18,7 +17,7 @@ from baselines.neural.entropy.fixed.grid import (
     Precision,
     integer_weights,
 )
-from baselines.neural.entropy.fixed.kernels import Float64Products, Float64Sums, limbs
+from baselines.neural.entropy.fixed.kernels import Float64Sums, limbs
 from support.networks.fixed_network import EXACT_KERNELS
 
 CPU = torch.device("cpu")
@@ -96,15 +95,6 @@ def test_a_relu_cuts_what_is_below_zero_and_nothing_else(kernel):
     plain = in_integers(LAYERS[0], kernel)(activations)
     assert plain.min() < 0
     assert torch.equal(in_integers(LAYERS[0], kernel, relu=True)(activations), plain.clamp(min=0))
-
-
-@pytest.mark.parametrize("rows", [1, 2, 7])
-def test_an_input_computed_in_bands_of_rows_has_the_sums_of_the_whole(monkeypatch, rows):
-    activations = extreme((2, 19, 9, 8), ACTIVATION_LIMIT, 6)
-    monkeypatch.setattr(float64_products, "BAND_BYTES", rows * 8 * 2 * 9 * 5 * 8)
-    expected = expected_output(LAYERS[0], activations, Precision.FINE)
-    result = in_integers(LAYERS[0], Float64Products, Precision.FINE)(activations)
-    assert torch.equal(result.long(), expected)
 
 
 def test_limbs_and_their_sum_never_reach_minus_128_and_add_up_to_the_number():

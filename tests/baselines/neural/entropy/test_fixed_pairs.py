@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.entropy.fixed import pairs
+from baselines.neural.entropy.fixed import kernels
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OutputGrid
-from baselines.neural.entropy.fixed.kernels import integer_sums
-from baselines.neural.entropy.fixed.pairs import PairSums, longest_block
+from baselines.neural.entropy.fixed.kernels import PairSums, integer_sums, longest_block
 from benchmark.errors import Unavailable
 from support.extension import extension
 
@@ -22,14 +21,14 @@ INSTRUCTIONS = ("vnni", "avx2")
 def compiled(tmp_path_factory):
     """Have products.c compiled, where there is a compiler, if the installation did not."""
     with pytest.MonkeyPatch.context() as patch:
-        if pairs.products is None:
+        if kernels.products is None:
             name = "baselines.neural.entropy.fixed.products"
-            patch.setattr(pairs, "products", extension(name, tmp_path_factory.mktemp("compiled")))
+            patch.setattr(kernels, "products", extension(name, tmp_path_factory.mktemp("compiled")))
         yield
 
 
 def kernel(weight: np.ndarray, instructions: str) -> PairSums:
-    known = pairs.products.instructions() if pairs.products else ()
+    known = kernels.products.instructions() if kernels.products else ()
     if instructions not in known:
         pytest.skip(f"not compiled, or no processor with {instructions}")
     return PairSums(torch.from_numpy(weight), CPU, instructions)
@@ -110,17 +109,17 @@ def test_a_block_is_the_longest_of_which_no_sum_leaves_int32():
 
 
 def test_shapes_that_differ_are_refused():
-    if not pairs.products or not pairs.products.instructions():
+    if not kernels.products or not kernels.products.instructions():
         pytest.skip("not compiled, or another processor")
     arrays = [np.zeros(n, np.int16) for n in (8, 32)] + [np.zeros(1), np.zeros(1)]
     layer = (1, 4, 2, 1, 1, 16, -9, 9, 4)
-    pairs.products.convolve(*arrays, np.zeros(4, np.int32), layer, False)
+    kernels.products.convolve(*arrays, np.zeros(4, np.int32), layer, False)
     for place in range(4):
         wrong = [array[:-1] if at == place else array for at, array in enumerate(arrays)]
         with pytest.raises(ValueError, match="shapes of a convolution differ"):
-            pairs.products.convolve(*wrong, np.zeros(4, np.int32), layer, False)
+            kernels.products.convolve(*wrong, np.zeros(4, np.int32), layer, False)
     with pytest.raises(ValueError, match="shapes of a convolution differ"):
-        pairs.products.convolve(*arrays, np.zeros(3, np.int32), layer, False)
+        kernels.products.convolve(*arrays, np.zeros(3, np.int32), layer, False)
 
 
 def test_other_devices_and_instructions_have_no_such_kernel():

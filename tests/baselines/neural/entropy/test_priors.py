@@ -17,7 +17,7 @@ from baselines.neural.entropy.factorised import (
     factorised_tables,
     with_dead_zone,
 )
-from baselines.neural.entropy.latent_network import gaussian_bits
+from baselines.neural.entropy.hyperprior import gaussian_bits
 from support.entropy.reference_coder import encode
 from support.networks.drawn import noise, shaken
 from support.networks.fixed_network import network

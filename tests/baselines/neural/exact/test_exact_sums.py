@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.crdr.coder import exact_fourier
-from baselines.neural.crdr.model import HIGHEST_BETA, fourier
+from baselines.neural.crdr.model import HIGHEST_BETA, exact_fourier, fourier
 from baselines.neural.exact import layers as exact_sums
 from baselines.neural.exact.layers import (
     ACTIVATION_BITS,

@@ -11,8 +11,14 @@ from baselines.neural.blocks.control import Control
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.cost import costs
 from baselines.neural.ivr.architecture import FULL, TINY
-from baselines.neural.ivr.laplace import IvrPath, LaplacePrior, laplace_bits, laplace_tables
-from baselines.neural.ivr.model import IvrNetwork, Mask
+from baselines.neural.ivr.model import (
+    IvrNetwork,
+    IvrPath,
+    LaplacePrior,
+    Mask,
+    laplace_bits,
+    laplace_tables,
+)
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.fixed_network import default_fractional_bits
 from support.networks.tiny_architecture import write_tiny

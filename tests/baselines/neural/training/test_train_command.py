@@ -15,8 +15,8 @@ from baselines.commands import reports
 from baselines.commands.reports import last_report, sentence
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
-from baselines.neural.training.curves import curves
 from baselines.neural.training.run_folder import Journal
+from baselines.neural.training.session import curves
 from baselines.neural.training.workers import in_processes
 from benchmark.commands import output
 from benchmark.errors import BenchError, Unavailable, UsageError

@@ -10,9 +10,9 @@ from baselines.crdr import CRDR
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr import refine
+from baselines.neural.crdr import encode
 from baselines.neural.crdr.architecture import TINY
-from baselines.neural.crdr.coder import CRDRControlBlock
+from baselines.neural.crdr.model import CRDRControlBlock
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
@@ -51,7 +51,7 @@ def cost(pixels: Pixels, data: bytes, weight: float) -> float:
 def test_a_search_lowers_what_the_network_was_trained_for(
     q, with_bfloat16, picture, tiled, monkeypatch
 ):
-    monkeypatch.setattr(refine, "has_bfloat16", lambda _device: with_bfloat16)
+    monkeypatch.setattr(encode, "has_bfloat16", lambda _device: with_bfloat16)
     image, part = picture
     pixels = read_image(open_sample().images[image].path).pixels[part]
     codecs = [ours(effort=effort) for effort in (0, 1)]

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from baselines.commands import training as commands
-from baselines.neural.training.learner import Learner
-from baselines.neural.training.recorded_step import FIRST_STEPS
+from baselines.neural.training.learner import FIRST_STEPS, Learner
 from baselines.neural.training.workers import Workers
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import least_network, photographs, recipe_of
