@@ -102,7 +102,7 @@ def bootstrap_interval(values: Float64Array) -> Interval:
 def jackknife_interval(values: Float64Array) -> Interval:
     """Return the interval of a distribution metric.
 
-    values: the set's value plus each image's influence (`distribution_metric.Reduced`), (images,).
+    values: the set's value plus each image's influence (`metric.Reduced`), (images,).
 
     Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
     drawing an image twice makes a set less varied, which moves a Frechet distance by more than its

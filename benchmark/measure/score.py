@@ -20,8 +20,7 @@ from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import give_memory_back
 from benchmark.metrics.availability import lasting, reason_text
-from benchmark.metrics.distribution_metric import FeatureSpace
-from benchmark.metrics.metric import ImageMetric
+from benchmark.metrics.metric import FeatureSpace, ImageMetric
 from benchmark.registry import FEATURE_SPACES, metric_class, metric_named
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder, ImageFeatures

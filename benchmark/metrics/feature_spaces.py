@@ -19,8 +19,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.distribution_metric import Features
-from benchmark.metrics.metric import OF_PIXELS
+from benchmark.metrics.metric import OF_PIXELS, Features
 from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone, load_pinned
 from benchmark.system.convolution import convolve
 from benchmark.system.weights import find_fetched

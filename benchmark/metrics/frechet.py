@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.distribution_metric import (
+from benchmark.metrics.metric import (
     DistributionMetric,
     Features,
+    Presentation,
     Reduced,
     image_influence,
     patches_by_image,
     require_patches,
 )
-from benchmark.metrics.metric import Presentation
 
 Floats = NDArray[np.float64]
 

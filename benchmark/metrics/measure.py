@@ -8,8 +8,7 @@ import numpy as np
 
 from benchmark.codec import CODING, Float64Array
 from benchmark.errors import UsageError
-from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
-from benchmark.metrics.metric import Kind, Presentation, Scale
+from benchmark.metrics.metric import FEW_IMAGES, Kind, Presentation, Scale, has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, Better, metric_class, metric_named
 
 # Panels of the figure that holds several metrics: of each, the first that any codec has; LPIPS on

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.errors import StoreError, UsageError
-from benchmark.metrics.distribution_metric import Features
+from benchmark.metrics.metric import Features
 from benchmark.system.atomic import require_inside, write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 

@@ -1,7 +1,7 @@
 """Distribution metrics of stored rows, reduced from kept features into columns of the rows.
 
 A distribution metric has no value for a single image. Its column holds, for each image, the value
-of the set plus the image's influence (`distribution_metric.Reduced`), so that the mean over the
+of the set plus the image's influence (`metric.Reduced`), so that the mean over the
 images of a point is the metric of that set, and their spread is what its interval is made of.
 
     results/<dataset>/sets/<sha256>.parquet    values and each image's influence, written once
@@ -25,8 +25,8 @@ import polars as pl
 
 from benchmark.codec import CODING, Int64Array, Setting
 from benchmark.errors import DamagedResults, NotMeasurable, StoreError, memory_exhausted
-from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.measure import Measure, protocol_of, protocols, require_image_values
+from benchmark.metrics.metric import DistributionMetric, Reduced
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.features import FeatureFolder

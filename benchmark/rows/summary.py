@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
-from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import psnr_of_mean_mse
+from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 from benchmark.rows.comparable import LeftOut

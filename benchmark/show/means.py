@@ -7,8 +7,8 @@ from functools import partial
 from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.errors import UsageError
-from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure, protocol_of
+from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import metric_named
 from benchmark.rows.reduce import attribution
 from benchmark.rows.stored import DatasetResults

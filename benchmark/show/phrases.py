@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.compare.builds import build_words
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import SIZE, short_version
 

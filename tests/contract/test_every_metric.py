@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.measure.score import HashedImage, Scorer
-from benchmark.metrics.distribution_metric import has_influence
 from benchmark.metrics.measure import protocol_of
+from benchmark.metrics.metric import has_influence
 from benchmark.registry import (
     DISTRIBUTION_METRICS,
     FEATURE_SPACES,

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics.perceptual import dists, lpips
+from benchmark.metrics import deep_features as module
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
@@ -41,10 +41,10 @@ def use_weights(name, request, monkeypatch):
             hashlib.sha256((folder / file).read_bytes()).hexdigest()
             for file in (NETWORK_FILE, IMPORTANCES_FILE)
         ]
-        monkeypatch.setattr(dists, "NETWORK", dists.NETWORK._replace(sha256=digests[0]))
-        monkeypatch.setattr(dists, "SHA256", digests[1])
+        monkeypatch.setattr(module, "NETWORK", module.NETWORK._replace(sha256=digests[0]))
+        monkeypatch.setattr(module, "SHA256", digests[1])
         network = VGG16._replace(sha256=digests[0], sha256_of="file")
-        monkeypatch.setattr(lpips.LPIPSVGG, "backbone", network)
+        monkeypatch.setattr(module.LPIPSVGG, "backbone", network)
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     else:
         monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))

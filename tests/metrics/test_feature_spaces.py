@@ -14,7 +14,6 @@ from torch import Tensor
 
 from benchmark.errors import Unavailable
 from benchmark.metrics import feature_spaces
-from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.feature_spaces import (
     Alex256,
     Inception256,
@@ -23,6 +22,7 @@ from benchmark.metrics.feature_spaces import (
     cut_patches,
     patch_corners,
 )
+from benchmark.metrics.metric import Features
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
 from support.metrics.cases import MakesFolder

@@ -12,7 +12,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.feature_spaces import Inception256, InceptionTF256, cut_patches
 from benchmark.metrics.frechet import FID256TF
-from benchmark.metrics.kernel_distance import KID256TF
+from benchmark.metrics.pairwise import KID256TF
 from support.networks.inception_files import INCEPTION_FILE
 
 SPREAD = 1e-5  # of the largest feature, as the docstring of the spaces says

@@ -15,9 +15,8 @@ from benchmark.metrics.frechet import (
     frechet_at_infinity,
     random_halves,
 )
-from benchmark.metrics.kernel_distance import kernel_distance
 from benchmark.metrics.measure import Measure
-from benchmark.metrics.neighbours import Recall256
+from benchmark.metrics.pairwise import Recall256, kernel_distance
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from support.metrics.drawn_features import image_set
 

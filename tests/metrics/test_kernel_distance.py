@@ -6,10 +6,8 @@ import torch
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics import kernel_distance as module
-from benchmark.metrics import neighbours
-from benchmark.metrics.kernel_distance import kernel_distance
-from benchmark.metrics.neighbours import Precision256, Recall256, coverage
+from benchmark.metrics import pairwise as module
+from benchmark.metrics.pairwise import Precision256, Recall256, coverage, kernel_distance
 from support.metrics.drawn_features import image_set
 
 
@@ -112,7 +110,7 @@ def drawn(seed, images=40, dimensions=8):
 @pytest.mark.parametrize("block", [7, 1024])
 @pytest.mark.parametrize("offset", [0, 1000])
 def test_torch_fidelity_gives_the_same_shares(monkeypatch, block, offset):
-    monkeypatch.setattr(neighbours, "BLOCK_PATCHES", block)
+    monkeypatch.setattr(module, "BLOCK_PATCHES", block)
     reference, decoded = drawn(4)
     expected = calculate_precision_recall_full(
         *(torch.from_numpy(np.concatenate(one)).double() for one in (decoded, reference))

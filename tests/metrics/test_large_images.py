@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import metric as boundary
-from benchmark.metrics.perceptual.ms_ssim import MSSSIM, SSIM
+from benchmark.metrics.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR
 from support.files.noise import effect_noise
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
-from benchmark.metrics.distribution_metric import Reduced
+from benchmark.metrics.metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures, features_budget_bytes
 from benchmark.rows.reduce import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
 from support.metrics.cases import MakesFolder

@@ -11,7 +11,7 @@ import pytest
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.measure.cells import Measured
 from benchmark.measure.record import Recorder
-from benchmark.metrics.distribution_metric import Reduced
+from benchmark.metrics.metric import Reduced
 from benchmark.registry import metric_class
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.reduce import Reduction, Reductions

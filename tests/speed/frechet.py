@@ -22,7 +22,7 @@ from harness import best, options, verdict
 from scipy.linalg import sqrtm
 
 from benchmark.metrics.frechet import GaussianSums, frechet, frechet_at_infinity
-from benchmark.metrics.kernel_distance import kernel_distance
+from benchmark.metrics.pairwise import kernel_distance
 
 KODAK_IMAGES, KODAK_PATCHES = 24, 192
 CLIC_IMAGES, CLIC_PATCHES = 428, 28_650

@@ -31,8 +31,8 @@ from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.metrics.perceptual.ms_ssim import MSSSIM, SSIM
+from benchmark.metrics.deep_features import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.metrics.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.system.machine import package_folder
 

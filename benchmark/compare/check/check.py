@@ -38,7 +38,7 @@ from benchmark.compare.check.compare import (
 from benchmark.compare.check.equivalence import Claims, MeanTests, claims, holm, images_needed
 from benchmark.compare.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.compare.check.request import CheckRequest, Margin, parse_margins
-from benchmark.metrics.distribution_metric import has_influence
+from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.codecs import Side, caveats
 

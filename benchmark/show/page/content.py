@@ -10,8 +10,8 @@ from benchmark.compare.curves import excluded
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.one_rate import CLOSE
 from benchmark.compare.panel import SystemCurve
-from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.colour import luminance, mixed

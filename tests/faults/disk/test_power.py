@@ -223,7 +223,7 @@ KEEPS = """
 import sys
 from pathlib import Path
 import numpy as np
-from benchmark.metrics.distribution_metric import Reduced
+from benchmark.metrics.metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.reduce import Reduction, Reductions
 from support.faults.recorded_writes import tell

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.metrics.distribution_metric import Reduced
+from benchmark.metrics.metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.store import Store

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.no_reference import learned
-from benchmark.metrics.no_reference.learned import CLIPIQA, MANIQA, MUSIQ
+from benchmark.metrics.no_reference import CLIPIQA, MANIQA, MUSIQ, VERSION
 from benchmark.system.digest import file_sha256
 from benchmark.system.weights import NETWORKS
 
 ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 
 
-def pretend_pyiqa(monkeypatch, version=learned.VERSION):
+def pretend_pyiqa(monkeypatch, version=VERSION):
     """Have pyiqa look installed, without being imported."""
     monkeypatch.setattr("importlib.metadata.version", lambda name: version)
     monkeypatch.setitem(sys.modules, "pyiqa", None)
@@ -92,7 +91,7 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
         made.append((name, options))
         return Network()
 
-    monkeypatch.setattr("importlib.metadata.version", lambda name: learned.VERSION)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: VERSION)
     monkeypatch.setitem(sys.modules, "timm", timm)
     monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=create_metric))
     path = tmp_path / metric.file

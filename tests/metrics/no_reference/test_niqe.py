@@ -8,8 +8,8 @@ from scipy.io import savemat
 from scipy.special import gamma
 
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.no_reference import niqe as module
-from benchmark.metrics.no_reference.niqe import FILE, NIQE, block_features
+from benchmark.metrics import no_reference as module
+from benchmark.metrics.no_reference import FILE, NIQE, block_features
 from benchmark.system.digest import file_sha256
 from conftest import SHARED
 

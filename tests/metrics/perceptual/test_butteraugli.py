@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.perceptual import butteraugli as module
-from benchmark.metrics.perceptual.butteraugli import Butteraugli, find_butteraugli, known_pair
+from benchmark.metrics import jpeg_xl as module
+from benchmark.metrics.jpeg_xl import Butteraugli, find_butteraugli, known_pair
 from benchmark.system.programs import find_program
 
 # Stands in for butteraugli_main: its 3-norm is a sum that only both images give.

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics.perceptual import dists as module
-from benchmark.metrics.perceptual.dists import DISTS
+from benchmark.metrics import deep_features as module
+from benchmark.metrics.deep_features import DISTS
 from support.metrics.cases import through_jpeg, value
 from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 

@@ -11,7 +11,7 @@ from scipy.ndimage import correlate1d
 
 from benchmark import registry
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.perceptual.jpeg_ai import CVVDP, FSIM, IWSSIM, NLPD, PSNRHVSM, VIF, luma
+from benchmark.metrics.jpeg_ai import CVVDP, FSIM, IWSSIM, NLPD, PSNRHVSM, VIF, luma
 from support.metrics.cases import value as value_of
 
 ALL = pytest.mark.parametrize("metric", [VIF, FSIM, IWSSIM, NLPD, PSNRHVSM, CVVDP])

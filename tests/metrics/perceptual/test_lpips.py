@@ -15,8 +15,8 @@ import torchvision
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.perceptual import lpips as module
-from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.metrics import deep_features as module
+from benchmark.metrics.deep_features import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
 from support.metrics.cases import MakesFolder, through_jpeg, unavailable_in_new_python, value
@@ -258,7 +258,7 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
 
 
 def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
-    module = "benchmark.metrics.perceptual.lpips"
+    module = "benchmark.metrics.deep_features"
     shown = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
     assert shown.startswith("False no weight file ")
     assert case.file in shown

@@ -10,9 +10,9 @@ from skimage.metrics import structural_similarity
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual import ms_ssim as module
-from benchmark.metrics.perceptual import scales
-from benchmark.metrics.perceptual.ms_ssim import (
+from benchmark.metrics import ms_ssim as module
+from benchmark.metrics import scales
+from benchmark.metrics.ms_ssim import (
     HALF_WINDOW,
     MARGIN_PX,
     MSSSIM,

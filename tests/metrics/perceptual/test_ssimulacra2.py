@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ssimulacra2 import SSIMULACRA2, WEIGHTS, blur
+from benchmark.metrics.jpeg_xl import SSIMULACRA2, WEIGHTS, blur
 
 
 def ssimulacra2(reference, decoded):

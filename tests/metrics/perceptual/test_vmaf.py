@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.perceptual import vmaf as module
-from benchmark.metrics.perceptual.vmaf import VMAF, find_libvmaf, limited_luma
+from benchmark.metrics import jpeg_ai as module
+from benchmark.metrics.jpeg_ai import VMAF, find_libvmaf, limited_luma
 from benchmark.system.programs import packaged_ffmpeg, run_program
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.errors import DamagedResults, UsageError
-from benchmark.metrics.distribution_metric import Reduced
+from benchmark.metrics.metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key

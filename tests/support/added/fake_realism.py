@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.distribution_metric import Features, Reduced
+from benchmark.metrics.metric import Features, Reduced
 
 
 class Colours:

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.metrics import feature_spaces
-from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.feature_spaces import INCEPTION_FILE, Inception256, PatchSpace
+from benchmark.metrics.metric import Features
 
 
 class Case(NamedTuple):

@@ -17,7 +17,7 @@ from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.metrics.perceptual.lpips import LPIPSAlex
+from benchmark.metrics.deep_features import LPIPSAlex
 from conftest import SHARED
 from support.networks.tiny_checkpoint import write_checkpoint
 

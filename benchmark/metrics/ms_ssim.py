@@ -40,7 +40,7 @@ from benchmark.metrics.metric import (
     require_same_shape,
     require_side,
 )
-from benchmark.metrics.perceptual.scales import Finest, Planes, coarser, planes_of
+from benchmark.metrics.scales import Finest, Planes, coarser, planes_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,27 +1,39 @@
-"""SSIMULACRA 2 of two 8-bit sRGB images: 100 for identical ones, below 0 for very poor ones.
+"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images, the metrics that JPEG XL is developed by.
 
-Sneyers, "SSIMULACRA 2 - Structural SIMilarity Unveiling Local And Compression Related Artifacts",
-release 2.1 of April 2023. Both images become XYB, the colour space of JPEG XL, at six scales that
-are halved in linear light. At each scale and in each channel three maps are made: one minus the
-structural similarity, edges that only the decoded image has, and edges that only the source has.
-The score is a polynomial of the weighted sum of the means and the 4-norms of these maps.
+SSIMULACRA 2, 100 for identical images, below 0 for very poor ones: Sneyers, "SSIMULACRA 2 -
+Structural SIMilarity Unveiling Local And Compression Related Artifacts", release 2.1 of April 2023.
+Both images become XYB, the colour space of JPEG XL, at six scales that are halved in linear light.
+At each scale and in each channel three maps are made: one minus the structural similarity, edges
+that only the decoded image has, and edges that only the source has. The score is a polynomial of
+the weighted sum of the means and the 4-norms of these maps.
 
 The blur is JPEG XL's recursive approximation of a Gaussian of sigma 1.5 (Charalampidis, "Recursive
 Implementation of the Gaussian Filter Using Truncated Cosine Functions" (2016)), applied by its
 finite impulse response, in float64. The author's program computes in float32: its scores differ by
 up to .03 below 70, and are up to .2 lower above 85.
+
+Butteraugli, 0 for identical images, 1 just visible: Alakuijala et al., "Guetzli: Perceptually
+Guided JPEG Encoder" (2017), by libjxl's program, on a display of 80 cd/m²: the mean of the 3-, 6-
+and 12-norm of the map of differences, which libjxl calls the 3-norm; the maximum, which papers give
+as well, is another number. The program prints no version, so it is refused unless it gives the
+value of a known pair of images.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
-from benchmark.metrics.perceptual.scales import planes_of
+from benchmark.metrics.scales import planes_of
+from benchmark.system.private_folder import private_folder
+from benchmark.system.programs import find_program, run_program
 
 Floats = NDArray[np.float64]
 Planes = Floats  # (3, height, width)
@@ -173,3 +185,72 @@ def _norms(source: PreparedScale, xyb: Planes) -> Floats:
     means = [errors.mean((1, 2)) for errors in maps]
     fourth = [np.square(np.square(errors)).mean((1, 2)) ** 0.25 for errors in maps]
     return np.stack([np.stack(means, axis=-1), np.stack(fourth, axis=-1)], axis=1)
+
+
+PROGRAM = "butteraugli_main"
+REMEDY = "install libjxl's tools (Debian: libjxl-devtools)"
+KNOWN_VALUE = 1.49497  # of `known_pair`, by libjxl 0.7.0
+TOLERANCE = 1e-3  # relative; instruction sets differ by less
+TIMEOUT_SECONDS = 3600
+
+
+class Butteraugli(ImageMetric):
+    """Butteraugli's 3-norm, computed by a program on the CPU on every device."""
+
+    column = "butteraugli"
+    label = "Butteraugli (3-norm)"
+    better = "lower"
+    protocol = "butteraugli-3norm/libjxl-0.7-80nits"
+    min_side_px = 8
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Ignore `device`; `Unavailable` without a program that gives the known value."""
+        self._program = find_butteraugli()
+
+    def compare(self, prepared: Pixels, decoded: Pixels) -> float:
+        """Return the distance of a decoded image; `ValueError` unless the shapes agree.
+
+        Raises `NotMeasurable` where the program fails, with what it printed.
+        """
+        require_same_shape(prepared.shape, decoded.shape)
+        try:
+            return _distance(self._program, prepared, decoded)
+        except ProgramFailed as error:
+            raise NotMeasurable(f"no Butteraugli: {error}") from error
+
+
+@cache
+def find_butteraugli() -> Path:
+    """Return the path of a program that gives the known value; `Unavailable` where none does."""
+    program = find_program(PROGRAM, REMEDY)
+    try:
+        result = _distance(program, *known_pair())
+    except ProgramFailed as error:
+        raise Unavailable(f"Butteraugli needs a working {PROGRAM}: {error}") from error
+    if abs(result - KNOWN_VALUE) > TOLERANCE * KNOWN_VALUE:
+        raise Unavailable(
+            f"{program} gives {result:g} for a pair of images whose Butteraugli is "
+            f"{KNOWN_VALUE:g}, so it is another definition: {REMEDY}, of a release that gives "
+            "this value"
+        )
+    return program
+
+
+def known_pair() -> tuple[Pixels, Pixels]:
+    """Return two images of 48 x 64 px whose distance is known: gradients, and the same coarser."""
+    rows, columns = np.mgrid[:48, :64]
+    source = np.stack([4 * columns, 5 * rows, (7 * rows * columns) % 256], axis=-1).astype(np.uint8)
+    return source, source // 16 * 16 + 8
+
+
+def _distance(program: Path, reference: Pixels, decoded: Pixels) -> float:
+    with private_folder() as folder:
+        for name, pixels in (("reference.ppm", reference), ("decoded.ppm", decoded)):
+            height, width, _ = pixels.shape
+            (folder / name).write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
+        command: list[str | Path] = [program, "reference.ppm", "decoded.ppm"]
+        printed = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    result = re.search(rb"3-norm: *([0-9.eE+-]+)", printed)
+    if result is None:
+        raise ProgramFailed(f"{program.name} printed no 3-norm")
+    return float(result[1])

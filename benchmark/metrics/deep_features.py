@@ -1,0 +1,285 @@
+"""LPIPS and DISTS, distances of two 8-bit RGB images by a network's features: 0 for identical ones.
+
+LPIPS: Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
+Perceptual Metric" (2018), as the package lpips 0.1.4 computes it: the whole image, scaled to
+[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. Weights of channels are that package's; its
+network would run the source again for every decoded image, and import torchvision.
+
+DISTS: Ding, Ma, Wang, Simoncelli, "Image Quality Assessment: Unifying Structure and Texture
+Similarity" (2020), as the authors' package DISTS_pytorch 0.1 computes it, of the whole image, not
+scaled: VGG-16 with the root mean square under a Hanning window in place of each maximum; the means
+and the variances of every channel of six layers (the first is the image itself) are compared.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.metrics.metric import (
+    ImageMetric,
+    Presentation,
+    loops,
+    require_same_shape,
+    require_side,
+)
+from benchmark.system import backbone as networks
+from benchmark.system.backbone import (
+    ALEXNET,
+    DEVIATION,
+    LPIPS_VERSION,
+    MEAN,
+    SQUEEZENET,
+    VGG16,
+    Backbone,
+    Step,
+    image_tensor,
+    load_pinned,
+)
+from benchmark.system.weights import find_fetched
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LPIPS(ImageMetric):
+    """LPIPS with the network that a subclass names.
+
+    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
+    and any numbers of threads, differ by less than 1e-6.
+    """
+
+    better = "lower"
+    packages = ("torch", "lpips")
+    backbone: ClassVar[Backbone]
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Raise `Unavailable` where the network's weights or lpips 0.1.4 are missing or others."""
+        path, importances = self.backbone.find(), self.backbone.importances()
+        import torch
+
+        dtype = torch.float32 if device == "cpu" else torch.float64
+        self._weights = self.backbone.load(path, device, dtype)
+        self._importances = [importance.to(device, dtype) for importance in importances]
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise `Unavailable` where weights or lpips 0.1.4 are missing; nothing is loaded."""
+        cls.backbone.require(importances=True)
+
+    def prepare(self, reference: Pixels) -> "tuple[tuple[int, ...], list[Tensor]]":
+        """Return shape and features of the source: AlexNet 40, SqueezeNet 140, VGG-16 490 B/px.
+
+        Raises `NotMeasurable` where a side is too short for the network.
+        """
+        import torch
+
+        require_side(reference, self.backbone.min_side_px, self.label)
+        with torch.inference_mode():
+            return reference.shape, list(self._features(reference))
+
+    def compare(self, prepared: "tuple[tuple[int, ...], list[Tensor]]", decoded: Pixels) -> float:
+        """Return the LPIPS of a decoded image; `ValueError` unless the shapes agree."""
+        import torch
+
+        shape, features_of_source = prepared
+        require_same_shape(shape, decoded.shape)
+        with torch.inference_mode():
+            return sum(
+                map(_distance, features_of_source, self._features(decoded), self._importances)
+            )
+
+    def _features(self, pixels: Pixels) -> "Iterator[Tensor]":
+        """Yield each layer's output for an image."""
+        like = self._importances[0]
+        pair = networks.SHIFT, networks.SCALE
+        shift, scale = (like.new_tensor(values).view(1, 3, 1, 1) for values in pair)
+        signal = (networks.image_tensor(pixels, like) / 127.5 - 1 - shift) / scale
+        return self.backbone.features(signal, self._weights)
+
+
+def _distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> float:
+    """Return the mean over positions of the weighted squares of differences of unit vectors."""
+    import torch
+
+    height, width = features.shape[2:]
+    if loops is not None and features.dtype == torch.float32 and features.device.type == "cpu":
+        maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (expected, features))
+        total: float = loops.unlikeness(*maps, importance.numpy())
+        return total / (height * width)
+    expected, features = (
+        layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
+        for layer in (expected, features)
+    )
+    # in place, which saves a tenth of the time
+    weighted = features.sub_(expected).square_().mul_(importance)
+    return float(weighted.sum(dim=1).mean())
+
+
+class LPIPSAlex(LPIPS):
+    """LPIPS with AlexNet, the network that most papers use."""
+
+    column = "lpips_alex"
+    label = "LPIPS (AlexNet)"
+    protocol = f"lpips-alex/{LPIPS_VERSION}-{ALEXNET.sha256[:8]}"
+    presentation = Presentation(
+        realism=5,
+        kind="perceptual quality",
+        meets=(
+            "lpips-alex-truncated/0.1.4", "lpips-alex-unrounded/torchmetrics", "lpips-alex/hific",
+            "lpips-alex/reported",
+        ),
+    )  # fmt: skip
+    backbone = ALEXNET
+
+
+class LPIPSSqueeze(LPIPS):
+    """LPIPS with SqueezeNet 1.1, an independent metric for codecs trained on LPIPS with AlexNet."""
+
+    column = "lpips_squeeze"
+    label = "LPIPS (SqueezeNet)"
+    protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
+    presentation = Presentation(realism=4, kind="perceptual quality")
+    backbone = SQUEEZENET
+
+
+class LPIPSVGG(LPIPS):
+    """LPIPS with VGG-16, which many papers report; takes seconds per megapixel."""
+
+    column = "lpips_vgg"
+    label = "LPIPS (VGG-16)"
+    protocol = f"lpips-vgg/{LPIPS_VERSION}-{VGG16.sha256[:8]}"
+    presentation = Presentation(kind="perceptual quality")
+    backbone = VGG16
+
+
+FILE = "dists_weights.pt"
+SHA256 = "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218"
+STABILISER = 1e-6  # the authors' c1 and c2
+ROOT_STABILISER = 1e-12
+
+
+def _root_mean_square(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    from torch.nn.functional import conv2d
+
+    line = signal.new_tensor((0.25, 0.5, 0.25))
+    channels = signal.shape[1]
+    window = (line[:, None] * line).expand(channels, 1, 3, 3)
+    mean = conv2d(signal.square(), window, stride=2, padding=1, groups=channels)
+    return mean.add_(ROOT_STABILISER).sqrt_()
+
+
+NETWORK = VGG16._replace(
+    layers=tuple(
+        tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
+        for layer in VGG16.layers
+    ),
+    fetched_as="dists",  # which brings both files
+)
+
+
+class PreparedLayer(NamedTuple):
+    """Output of a layer for a source with its statistics, float64 of shape (channels,).
+
+    All layers are about 500 bytes per pixel on the CPU.
+    """
+
+    signal: "Tensor"
+    mean: "Tensor"
+    variance: "Tensor"
+
+
+class DISTS(ImageMetric):
+    """DISTS of the whole image.
+
+    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
+    and any numbers of threads, differ by less than 1e-6.
+    """
+
+    column = "dists"
+    label = "DISTS"
+    better = "lower"
+    presentation = Presentation(kind="perceptual quality")
+    packages = ("torch",)
+    protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Raise `Unavailable` where a weight file is missing or another."""
+        network, importances = NETWORK.find(), find_importances()
+        import torch
+
+        dtype = torch.float32 if device == "cpu" else torch.float64
+        content = load_pinned(importances, SHA256, "the weights.pt of DISTS_pytorch 0.1")
+        pair = torch.stack([content["alpha"], content["beta"]]).double().view(2, -1)
+        self._importances = (pair / pair.sum()).to(device)
+        self._weights = NETWORK.load(network, device, dtype)
+        self._mean, self._deviation = (
+            torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
+            for values in (MEAN, DEVIATION)
+        )
+
+    @staticmethod
+    def require() -> None:
+        """Raise `Unavailable` where a weight file is missing; nothing is loaded."""
+        NETWORK.find()
+        find_importances()
+
+    def prepare(self, reference: Pixels) -> list[PreparedLayer]:
+        """Return the source's layers with their means and variances."""
+        import torch
+
+        with torch.inference_mode():
+            signals = self._signals(reference)
+            return [PreparedLayer(signal, *_statistics(signal)) for signal in signals]
+
+    def compare(self, prepared: list[PreparedLayer], decoded: Pixels) -> float:
+        """Return the DISTS of a decoded image; `ValueError` unless the shapes agree.
+
+        Of each channel, with weights a and b, a (m - n)² / (m² + n²) + b var(x - y) / (v + w):
+        the paper's a (1 - 2mn / (m² + n²)) + b (1 - 2c / (v + w)), without cancellation.
+        """
+        import torch
+
+        channels, height, width = prepared[0].signal.shape[1:]
+        require_same_shape((height, width, channels), decoded.shape)
+        textures, structures = [], []
+        with torch.inference_mode():
+            for source, signal in zip(prepared, self._signals(decoded), strict=True):
+                mean, variance = _statistics(signal)
+                squares = source.mean.square() + mean.square() + STABILISER
+                textures.append((source.mean - mean).square() / squares)
+                _, difference = _statistics(source.signal - signal)
+                structures.append(difference / (source.variance + variance + STABILISER))
+            parts = torch.stack([torch.cat(textures), torch.cat(structures)])
+            return float((self._importances * parts).sum())
+
+    def _signals(self, pixels: Pixels) -> "Iterator[Tensor]":
+        """Yield the image in [0, 1] and each layer's output, (1, channels, height, width)."""
+        unit = image_tensor(pixels, self._mean) / 255
+        yield unit
+        yield from NETWORK.features((unit - self._mean) / self._deviation, self._weights)
+
+
+def find_importances() -> Path:
+    """Return the file of the channels' weights: fetched, or the installed package's."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return find_fetched((FILE,), "dists", f"DISTS_pytorch's weights.pt as {FILE}")
+    except Unavailable as missing:
+        try:
+            package = distribution("DISTS_pytorch")
+        except PackageNotFoundError:
+            raise missing from None
+    return Path(str(package.locate_file("DISTS_pytorch/weights.pt")))
+
+
+def _statistics(signal: "Tensor") -> "tuple[Tensor, Tensor]":
+    """Return mean and variance of every channel of (1, channels, height, width), in float64.
+
+    torch.var_mean takes twice as long.
+    """
+    mean = signal.mean((2, 3), keepdim=True)
+    variance = (signal - mean).square_().mean((2, 3))
+    return mean.double().flatten(), variance.double().flatten()

@@ -1,1 +1,0 @@
-"""Metrics of the decoded image alone, without its source: a file per metric or library."""
