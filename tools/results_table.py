@@ -10,12 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 import benchmark
-from baselines.facts import SEARCH_STEPS, WORK
-from baselines.neural.checkpoint.card import load_card
-from baselines.neural.cost import costs
+from baselines.facts import SEARCH_STEPS
+from benchmark.facts import facts_of
+from benchmark.spec import parse_codec
 
 KODAK = Path(__file__).parents[1] / "results" / "kodak"
-OURS = KODAK.parents[1] / "baselines" / "checkpoints" / "ours.safetensors"
 ANCHOR = "vtm"
 CODECS = {  # label in the rows -> what the README calls it
     "vtm": "VTM 23.13 (VVC)",
@@ -49,7 +48,6 @@ def lines(kodak: Path) -> Iterator[str]:
     rows = benchmark.load(kodak)
     rates = [bd_rates(rows, ANCHOR, metric) for metric in ("psnr", "psnr_y", LPIPS)]
     ranked = benchmark.rank(rows, AT, metrics=LPIPS).set_index("codec")
-    work, searched = _kmac()
     yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for label, name in CODECS.items():
@@ -57,7 +55,7 @@ def lines(kodak: Path) -> Iterator[str]:
         cells = [
             *(rate[label] for rate in rates),
             _shown(at_rate[LPIPS], ".3f"),
-            searched if "effort" in label else work if label.startswith("ours") else "–",
+            _shown(facts_of(parse_codec(label)).kmac or math.nan, ",.0f"),
             _seconds(at_rate["typical_seconds_per_megapixel"]),
         ]
         yield f"| {name} | {' | '.join(cells)} |"
@@ -93,18 +91,6 @@ def bd_rate_cell(value: float, low: float, high: float, mark: str = "") -> str:
     """Return a BD-rate (%) with the ends of its interval, which may be NaN as it may."""
     ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
     return "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
-
-
-def _kmac() -> tuple[str, str]:
-    """Return the work per pixel of encoder and decoder, and with the encoder's search.
-
-    A step of the search is one way through the encoder's share of the work, and two back.
-    """
-    card = load_card(OURS)
-    parts = costs(card.architecture, card.config).values()
-    whole = sum(part.macs_per_pixel for part in parts) / 1e3
-    steps = 3 * SEARCH_STEPS[SEARCH] * (WORK[""].encode_kmac or 0)
-    return f"{whole:.0f}", f"{round(whole + steps, -2):,.0f}"
 
 
 def _seconds(value: float) -> str:

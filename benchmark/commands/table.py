@@ -26,7 +26,8 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
     """Write the table of a paper: systems by BD-rates against one anchor, and what they cost.
 
     Of several datasets each has its columns. The best of a column is bold, the second underlined; a
-    column without values is left out. Files: table.tex (booktabs), table.md, table.csv.
+    column without values is left out. Files: table.tex (booktabs), as wide as a page has room for;
+    table.md and table.csv, with intervals over images.
 
     Examples:
       bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
@@ -50,7 +51,7 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
     tex = latex(made.table, {}, made.marks, made.groups, made.headers, made.parts)
     files = {
         path.name: f"{MADE}{command_line(context).removeprefix('bench table')}`.\n{tex}",
-        "table.md": markdown(made.table, made.marks),
+        "table.md": markdown(made.wide, made.marks),
         "table.csv": csv_text(made.records),
     }
     write_files(folder, files, what="table")

@@ -79,12 +79,7 @@ def compare(
     any_overlap: as `curves.bd_rate` has it, for mean curves and images.
     """
     of = curves(summary, measure)
-    by_image = measure.by_image and summary.average == "per_image"
-    left_out = {
-        label: over_images.resampled_curve(points, measure, over_images.set_and_left_out)
-        for label, points in of.items()
-        if by_image and points[0].means[measure.column].images > 1
-    }
+    intervals = rate_intervals(summary, measure, anchor, up_to_bpp)
     result = []
     for label in summary.labels:
         if label == anchor:
@@ -96,23 +91,39 @@ def compare(
             continue
         both = of[anchor], of[label]
         first, second = (cut(rd.mean_curve(points, measure), up_to_bpp) for points in both)
-        pair, interval = rd.compared(first, second, measure, any_overlap), None
-        if isinstance(pair.rate, Delta):
-            ends = left_out.get(anchor), left_out.get(label)
-            interval = over_images.bd_rate_interval(*ends, up_to_bpp)
+        pair = rd.compared(first, second, measure, any_overlap)
         result.append(
             Comparison(
                 *key,
                 pair.rate,
                 _of_images(*both, measure, up_to_bpp, any_overlap),
                 pair.quality,
-                interval,
+                intervals.get(label) if isinstance(pair.rate, Delta) else None,
                 any(measure.few(p.means[measure.column].images) for side in both for p in side),
                 tuple(p for points in both for p in _left_out(points, measure, up_to_bpp)),
                 pair.crossing,
             )
         )
     return result
+
+
+def rate_intervals(
+    summary: Summary, measure: Measure, anchor: str, up_to_bpp: float | None = None
+) -> dict[str, Interval]:
+    """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
+    if not measure.by_image or summary.average != "per_image":
+        return {}
+    left_out = {
+        label: over_images.resampled_curve(points, measure, over_images.set_and_left_out)
+        for label, points in curves(summary, measure).items()
+        if points[0].means[measure.column].images > 1
+    }
+    of_anchor = left_out.pop(anchor, None)
+    ends = {
+        label: over_images.bd_rate_interval(of_anchor, of, up_to_bpp)
+        for label, of in left_out.items()
+    }
+    return {label: interval for label, interval in ends.items() if interval}
 
 
 def _of_images(

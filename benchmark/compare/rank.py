@@ -16,12 +16,11 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
+from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve
 from benchmark.compare.interpolation import interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
 from benchmark.errors import UsageError
-from benchmark.facts import facts_of
-from benchmark.measure.estimate import interpolated as typical_at
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import SECONDS, Point, Summary
@@ -159,7 +158,7 @@ def rank_at(
                 values = {c: at_target.mean(of) for c, of in means.items() if of is not None}
                 values |= {} if by_rate else {by.column: exact}
                 bpp = at_target.mean(rates)
-                seconds = _seconds(curve.points[by.column], math.log10(bpp.value))
+                seconds = _seconds(curve.points[by.column], bpp.value)
                 codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
                 of_rank = means[by.column] if by_rate else rates
         if of_rank is None:
@@ -327,20 +326,6 @@ def _span(fronts: Iterable[Curve], target: Target, by: Measure) -> tuple[float, 
     return float(ends[0]), float(ends[1])
 
 
-def _seconds(points: Sequence[Point], log_rate: float) -> dict[str, Any]:
-    """Return the seconds at a rate, interpolated between the means of the settings."""
-    rates = np.log10([point.bpp or math.nan for point in points])
-    seconds: dict[str, float | None] = {}
-    for name in SECONDS:
-        values = np.array([point.means[name].value for point in points], np.float64)
-        known = np.isfinite(values)
-        at = float(np.interp(log_rate, rates[known], values[known])) if known.any() else None
-        seconds[name] = at
-    edition, setting = points[0].edition, points[0].setting.name
-    value = float(np.interp(log_rate, rates, [float(point.setting.value) for point in points]))
-    typical = [
-        declared.seconds
-        for declared in facts_of(edition.spec).typical
-        if declared.device in edition.devices and declared.setting in (setting, "")
-    ]
-    return {**seconds, "typical_seconds": typical_at(typical[0], value) if typical else None}
+def _seconds(points: Sequence[Point], bpp: float) -> dict[str, Any]:
+    seconds = {name: at_rate(points, name, bpp) for name in SECONDS}
+    return {**seconds, "typical_seconds": typical_seconds(points, bpp, points[0].edition.devices)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmark.compare.cost import AT_BPP
 from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import phrases
@@ -11,7 +12,10 @@ from benchmark.show.figures.style import Style, figure_style, line
 from benchmark.show.table import Column, Table, records
 
 COSTS = {  # words of the axis and of the caption, by the name of a cost
-    "seconds": ("Coding time (s/MP)", "seconds to encode and decode a megapixel"),
+    "seconds": (
+        "Coding time (s/MP)",
+        f"seconds to encode and decode a megapixel at {AT_BPP:g} bpp",
+    ),
     "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
 }
 DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone

@@ -1,13 +1,14 @@
 """Figures of one's own experiment: what a request asks for, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean, median
+from statistics import median
 from typing import NamedTuple
 
 import polars as pl
 
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import Comparison, compare
+from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.compare.panel import Panel, measured_panel
@@ -17,7 +18,7 @@ from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, 
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
-from benchmark.facts import facts_of, reference_codecs
+from benchmark.facts import reference_codecs
 from benchmark.metrics.availability import remedies
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DATASETS
@@ -25,7 +26,7 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
-from benchmark.rows.summary import TIMED, Edition, Summary
+from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, find_label, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
@@ -226,24 +227,12 @@ def _complexity(request: FigureRequest) -> PaperFigure:
 
 
 def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
-    """Return the cost of a codec and whether it was measured; None where nothing says it.
-
-    Seconds are the mean over settings of encoding and decoding a megapixel: of rows that were timed
-    alone, else those that the codec's class calls typical of one core.
-    """
-    facts = facts_of(edition.spec)
-    if cost == "kmac":
-        return (facts.kmac, True) if facts.kmac else None
-    mine = [point for point in summary.points if point.label == edition.label]
-    timed = [[point.means[name].value for name in TIMED] for point in mine]
-    known = [encode + decode for encode, decode in timed if encode and decode]
-    if mine and len(known) == len(mine):
-        return fmean(known), True
-    names = {point.setting.name for point in mine}
-    for typical in facts.typical:
-        if typical.device == "cpu" and typical.setting in (*names, ""):
-            return fmean(seconds for _, seconds in typical.seconds), False
-    return None
+    """Return the cost of a codec and whether it was measured; None where nothing says it."""
+    points = [point for point in summary.points if point.label == edition.label]
+    if cost == "seconds":
+        return megapixel_seconds(points)
+    work = kmac(points) if points else None
+    return (work, True) if work else None
 
 
 def _realism(request: FigureRequest) -> PaperFigure:

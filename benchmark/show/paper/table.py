@@ -7,22 +7,26 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from benchmark.compare.bd import rate_intervals
+from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta, Pair, compared
+from benchmark.compare.interval import Interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summary import Edition, Summary
-from benchmark.rows.systems import EFFORT, kind
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_text, short_name
+from benchmark.rows.summary import Point
+from benchmark.rows.systems import kind
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.paper.figures import Evidence, cost_of, evidence
+from benchmark.show.paper.figures import Evidence, evidence
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.phrases import listed
 from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.table import Column, Marks, Table, records
 
+INTERVALS = f"In brackets: {PERCENT} intervals over images."
 KINDS = ("standard", "learned", "own")  # of systems, in the order of the table's parts
 
 
@@ -38,10 +42,15 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
 )
 SECONDS = COSTS[2][2]
 ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ((), ()))  # of the anchor
-TIMES = {
-    True: "Time: to encode and decode a megapixel, timed alone on {machine}.",
-    False: "Time: to encode and decode a megapixel, typical of one core, as codecs declare it.",
-}
+TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp, {{}}."
+TIMES = {True: "timed alone on {}", False: "typical of one core, as codecs declare it"}
+
+
+class Rate(NamedTuple):
+    """A BD-rate, with its interval over images; None of published curves."""
+
+    delta: Delta
+    interval: Interval | None
 
 
 class SystemRow(NamedTuple):
@@ -50,6 +59,7 @@ class SystemRow(NamedTuple):
     name: str
     curve: SystemCurve
     pairs: Mapping[str, Pair]  # with the anchor's curve, by dataset and column of a metric
+    intervals: Mapping[str, Interval]  # of BD-rates, likewise
     costs: Mapping[str, float]  # by the csv's name
 
 
@@ -57,6 +67,7 @@ class PaperTable(NamedTuple):
     """A table, how LaTeX has it, and its rows for csv."""
 
     table: Table
+    wide: Table  # with intervals, for which the page of a paper has no room
     marks: Marks  # of the best and the second of each column
     groups: tuple[tuple[str, int], ...]  # titles above columns, and how many each is above
     headers: tuple[str, ...]  # below them
@@ -98,13 +109,23 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [_kind(row.curve) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    table = Table.of(columns, rows, _notes(results, rows, names[0], time_note))
+    notes = _notes(results, rows, names[0], time_note)
+    wide = [
+        column._replace(form=_with_ends) if column.form == _text else column for column in columns
+    ]
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     return PaperTable(
-        table, marks, groups, headers, parts, _records(results, rows), (*left_out, *gone)
+        Table.of(columns, rows, notes),
+        Table.of(wide, rows, [*notes, INTERVALS]),
+        marks,
+        groups,
+        headers,
+        parts,
+        _records(results, rows),
+        (*left_out, *gone),
     )
 
 
@@ -114,28 +135,42 @@ def _rows(
     """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
     pairs: dict[str, dict[str, Pair]] = {}
+    intervals: dict[str, dict[str, Interval]] = {}
     absent: dict[str, None] = {}
     for result in results:
         named = (result.anchor, *request.codecs) if request.codecs else ()
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
         for panel in (of.up_to(request.up_to_bpp) for of in choice.of(result.panels)):
-            other = panel.of_label(anchor)
+            other, key = panel.of_label(anchor), _key(result, panel.measure)
+            ends = _intervals(result, panel.measure, other, request.up_to_bpp)
             for curve in panel.curves:
                 curves.setdefault(curve.name, curve)
                 of = pairs.setdefault(curve.name, {})
                 if other is not None and curve.name == other.name:
-                    of[_key(result, panel.measure)] = ITSELF
+                    of[key] = ITSELF
                 elif other is not None:
                     both = other.rates(panel.measure), curve.rates(panel.measure)
                     pair = compared(*both, panel.measure)
-                    of |= (
-                        {_key(result, panel.measure): pair} if isinstance(pair.rate, Delta) else {}
-                    )
+                    of |= {key: pair} if isinstance(pair.rate, Delta) else {}
+                if curve.edition is not None and curve.system.label in ends:
+                    intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(_kind(curves[name])))
-    rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
+    rows = [
+        SystemRow(name, curves[name], pairs[name], intervals.get(name, {}), costs[name])
+        for name in ordered
+    ]
     return rows, [name for name in absent if name not in curves], time_note
+
+
+def _intervals(
+    result: Evidence, measure: Measure, anchor: SystemCurve | None, up_to_bpp: float | None
+) -> dict[str, Interval]:
+    """Return the intervals of BD-rates against a measured anchor, by label."""
+    if result.summary is None or anchor is None or anchor.edition is None:
+        return {}
+    return rate_intervals(result.summary, measure, anchor.system.label, up_to_bpp)
 
 
 def _without_curve(results: Sequence[Evidence]) -> list[str]:
@@ -177,29 +212,38 @@ def _columns(
     return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
 
 
-def _rate(key: str, row: SystemRow) -> Delta | None:
+def _rate(key: str, row: SystemRow) -> Rate | None:
     pair = row.pairs.get(key)
-    return pair.rate if pair and isinstance(pair.rate, Delta) else None
+    delta = pair and pair.rate
+    return Rate(delta, row.intervals.get(key)) if isinstance(delta, Delta) else None
 
 
-def _text(rate: Delta) -> str:
-    return delta_text(rate, "+.1f") if rate.value else "0"
+def _text(rate: Rate) -> str:
+    return delta_text(rate.delta, "+.1f") if rate.delta.value else "0"
+
+
+def _with_ends(rate: Rate) -> str:
+    return f"{_text(rate)} {ends_text(rate.interval)}".rstrip()
 
 
 def _percent(key: str, row: SystemRow) -> float | None:
     rate = _rate(key, row)
-    return rate and rate.value
+    return rate and rate.delta.value
 
 
-def _rank(values: Iterable[Delta | float | None]) -> dict[int, str]:
+def _end(key: str, end: str, row: SystemRow) -> float | None:
+    return getattr(row.intervals.get(key), end, None)
+
+
+def _rank(values: Iterable[Rate | float | None]) -> dict[int, str]:
     """Return the marks of the least and the second least, by row; none of a single value.
 
     Deltas of curves that share little have none.
     """
     known: dict[int, float] = {}
     for row, value in enumerate(values):
-        if isinstance(value, Delta):
-            known |= {} if value.doubtful else {row: round(value.value, 2)}
+        if isinstance(value, Rate):
+            known |= {} if value.delta.doubtful else {row: round(value.delta.value, 2)}
         elif value is not None:
             known[row] = value
     best, *others = sorted(set(known.values())) or [math.nan]
@@ -220,40 +264,30 @@ def _costs(
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
     times: dict[bool, dict[str, float]] = {True: {}, False: {}}
     machines: dict[bool, str] = {}
-    for summary in (result.summary for result in results if result.summary):
-        for name, curve in curves.items():
-            if curve.edition is None or curve.system.label not in summary.labels or costs[name]:
-                continue
-            costs[name] = _of_rows(summary, curve.edition)
-            if spent := cost_of(summary, curve.edition, "seconds"):
-                times[spent[1]][name] = spent[0]
-                machines.setdefault(spent[1], summary.machine)
+    stored = [result.summary for result in results if result.summary]
+    for name, curve in curves.items():
+        label = curve.edition.label if curve.edition else ""
+        of = next((summary for summary in stored if label in summary.labels), None)
+        if of is None:
+            continue
+        points = [point for point in of.points if point.label == label]
+        costs[name] = _of_rows(points)
+        if spent := megapixel_seconds(points):
+            times[spent.timed][name] = spent.value
+            machines.setdefault(spent.timed, of.machine)
     chosen = max(times, key=lambda measured: (len(times[measured]), measured))
     for name, seconds in times[chosen].items():
         costs[name][SECONDS] = seconds
     machine = machines.get(chosen) or "one machine"
-    return costs, TIMES[chosen].format(machine=machine)
+    return costs, TIME.format(TIMES[chosen].format(machine))
 
 
-def _of_rows(summary: Summary, edition: Edition) -> dict[str, float]:
+def _of_rows(points: Sequence[Point]) -> dict[str, float]:
     """Return work, parameters and memory: of the rows, else as the codec's class declares."""
-    mine = [point for point in summary.points if point.label == edition.label]
-
-    def most(column: str) -> float | None:
-        means = [point.means.get(column) for point in mine]
-        return max((mean.value for mean in means if mean and mean.value), default=None)
-
-    facts = facts_of(edition.spec)
-    ways = [
-        most("encode_kmac") or facts.work.encode_kmac,
-        most("decode_kmac") or facts.work.decode_kmac,
-    ]
-    kmac = sum(filter(None, ways)) if all(ways) else facts.kmac
-    if EFFORT in edition.options:  # an encoder's search, whose work nobody has declared
-        kmac = 0.0
-    parameters = most("parameters") or facts.work.parameters
-    peak = max(filter(None, map(most, ("encode_peak_bytes", "decode_peak_bytes"))), default=None)
-    values = kmac, parameters and parameters / 1e6, None, peak and peak / 1e9
+    parameters = most(points, "parameters") or facts_of(points[0].edition.spec).work.parameters
+    ways = most(points, "encode_peak_bytes"), most(points, "decode_peak_bytes")
+    peak = max(filter(None, ways), default=None)
+    values = kmac(points), parameters and parameters / 1e6, None, peak and peak / 1e9
     return {name: value for (*_, name), value in zip(COSTS, values, strict=True) if value}
 
 
@@ -296,5 +330,8 @@ def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dic
         for panel in result.panels:
             key = _key(result, panel.measure)
             columns.append(Column("", partial(_percent, key), key=f"{key} bd_rate_percent"))
+            for end in Interval._fields:
+                get = partial(_end, key, end)
+                columns.append(Column("", get, key=f"{key} bd_rate_{end}_percent"))
     columns += [Column("", f"costs.{name}", key=name) for *_, name in COSTS]
     return records(columns, rows)

@@ -14,6 +14,7 @@ from benchmark.rows.store import Store
 from benchmark.show.table import Table, latex, markdown
 from support.bench.verbs import app
 from support.rows.measured import sweep
+from tools.results_table import CODECS
 
 RESULTS = Path(__file__).parents[3] / "results"
 DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{}\end{{document}}"
@@ -93,6 +94,22 @@ def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(
     assert titles == [r"BD-rate (\%) on Kodak", r"BD-rate (\%) on sample photographs"]
     assert "% BD-rate against VTM 23.13;" in tex
     assert tex.count(r"\midrule") == 3  # programs, learned codecs, our own
+
+
+def test_the_numbers_are_those_of_the_readme(tmp_path):
+    words = "--results", RESULTS, "--dataset", "kodak,sample", "--codecs", "vtm,ours"
+    rows, tex, _ = draw(tmp_path, *words)
+    readme = (RESULTS.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    shown = (tmp_path / "table.md").read_text(encoding="utf-8")
+    for row in rows:
+        start = f"| {CODECS[row['label']]} | "
+        (line,) = (line.removeprefix(start) for line in readme if line.startswith(start))
+        psnr, _, lpips, _, kmac, seconds = line.strip(" |").split(" | ")
+        assert (psnr in shown, lpips in shown) == (True, True)
+        assert f"{float(row['seconds_per_megapixel']):.2g}" == seconds
+        assert f"{float(row['kmac_per_pixel'] or 'nan'):.0f}" == kmac.replace("–", "nan")
+    assert shown.count("[") > 4
+    assert "[" not in tex
 
 
 def test_published_curves_alone_make_a_table(tmp_path):
