@@ -110,8 +110,8 @@ def make_card(
       bench checkpoint card mailed.safetensors --like ours.safetensors
       bench checkpoint card mailed.safetensors --architecture crdr --sizes mini
     """
-    from baselines.neural.checkpoint.bare import BareTensors
     from baselines.neural.checkpoint.card import card_path
+    from baselines.neural.checkpoint.checkpoint import BareTensors
 
     if not file.is_file():
         raise UsageError(f"no checkpoint {file}")
@@ -208,9 +208,8 @@ def info(
       bench checkpoint info elic-3.safetensors
       bench checkpoint info ours.safetensors --json
     """
-    from baselines.neural.architecture import load_architecture
+    from baselines.neural.architecture import costs, load_architecture
     from baselines.neural.checkpoint.card import verified_card
-    from baselines.neural.cost import costs
 
     card = verified_card(file)
     parts = costs(card.architecture, card.config)

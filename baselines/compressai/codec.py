@@ -4,12 +4,12 @@
     compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
     compressai:model=cheng2020-anchor:checkpoint=low.pth,middle.pth,high.pth:name=Mine
-    compressai:model=mbt2018-mean:weights=random:accelerated=1
+    compressai:model=mbt2018-mean:weights=random
     hyperprior:weights=matched        the same model, reduced, as this project trained it
 
 The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
 of 64) and rounding are those of CompressAI's own evaluation; its numbers differ only by the header,
-8 to 10 bytes. `accelerated=1` takes this project's layers, equal up to float rounding.
+8 to 10 bytes.
 
 The entropy model's parameters are computed in floating point: a stream decodes on the kind of
 device, with the versions and the number of threads that it was made with. A damaged payload gives a
@@ -130,12 +130,11 @@ class CompressAI(ZooCodec):
         weights: str = "published",
         checkpoint: str = "",
         device: str = "",
-        accelerated: int = 0,
         name: str = "",
     ) -> None:
         package_folder("compressai")
-        require_options(self.name, accelerated=(accelerated, (0, 1)), device=(device, DEVICES))
-        self._model, self._metric, self._accelerated = model, metric, bool(accelerated)
+        require_options(self.name, device=(device, DEVICES))
+        self._model, self._metric = model, metric
         by_default = "cpu" if model in weight_files.AUTOREGRESSIVE else chosen_device()
         self._device: Device = "cuda" if (device or by_default) == "cuda" else "cpu"
         if self._device == "cuda":
@@ -144,9 +143,7 @@ class CompressAI(ZooCodec):
             if not torch.cuda.is_available():
                 raise Unavailable("torch cannot use a GPU here: leave device=cuda out")
         self.num_strings = 1 if "factorized" in model else 2
-        sources = weight_files.find_sources(
-            model, metric, weights, checkpoint, self._device, self._accelerated
-        )
+        sources = weight_files.find_sources(model, metric, weights, checkpoint, self._device)
         self._kind = next(iter(sources.values())).weights
         super().__init__(sources, weight_files.network)
 
@@ -163,7 +160,7 @@ class CompressAI(ZooCodec):
             steps = f"{card.steps} steps of {card.crops} crops in all: {card.training_data}"
             training = card.training if card.steps is None else steps
             trainings["N={}, M={}, {}".format(*card.config.widths, training)] = None
-        layers = "accelerated layers" if self._accelerated else "CompressAI's own layers"
+        layers = "CompressAI's own layers"  # as rows have it
         return CodecInfo(
             version="; ".join((versions, layers, *trainings)),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "

@@ -16,8 +16,7 @@ from typing import NamedTuple
 from baselines.neural.bitstream.container import ByteReader, varint
 from benchmark.errors import CorruptStream
 
-# The widest hyperprior needs 660 bytes of memory per pixel, with accelerated layers 300: 44 GB and
-# 20 GB for an image of this size.
+# The widest hyperprior needs 660 bytes of memory per pixel: 44 GB for an image of this size.
 MAX_PIXELS = 1 << 26
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 STRING_TAIL = 64  # bytes that CompressAI's decoder reads at its start and ahead

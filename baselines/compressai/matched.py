@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from baselines.compressai.architecture import MATCHED_WIDTHS, ZooConfig, rate_weight
-from baselines.neural.architecture import load_architecture
-from baselines.neural.cost import macs_per_pixel
+from baselines.neural.architecture import load_architecture, macs_per_pixel
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun

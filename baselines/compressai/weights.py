@@ -58,11 +58,10 @@ class NetworkSource(NamedTuple):
     path: Path | None  # None for random weights
     sha256: str  # of the file
     device: str
-    accelerated: bool = False  # the layers of `inference`, not CompressAI's own
 
 
 def find_sources(
-    model: str, metric: str, weights: str, checkpoint: str, device: str, accelerated: bool = False
+    model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
     """Return the origins of networks by quality, lowest first; options as in `CompressAI`.
 
@@ -86,7 +85,7 @@ def find_sources(
     kind = "checkpoint" if checkpoint else weights
     return {
         quality: NetworkSource(
-            model, quality, kind, path, file_sha256(path) if path else "", device, accelerated
+            model, quality, kind, path, file_sha256(path) if path else "", device
         )
         for quality, path in files.items()
     }
@@ -286,10 +285,6 @@ def _make(source: NetworkSource) -> "nn.Module":
     # CompressAI's own evaluation does it.
     made.update(force=source.path is None or not (published or has_card(source.path)))
     made.eval().requires_grad_(False)
-    if source.accelerated:
-        from baselines.compressai.inference import accelerate
-
-        accelerate(made)
     result: nn.Module = made.to(source.device)
     return result
 

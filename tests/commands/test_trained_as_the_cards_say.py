@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from baselines.commands.training import ASSUMED_FLOPS
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import costs, load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.cost import costs
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject

@@ -5,15 +5,16 @@ its buffers, and integer tables by names that begin with `tables.`. The card car
 that file, whose first bytes name the checkpoint in every stream.
 """
 
+import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -250,3 +251,33 @@ def _read(
         if not bool(value.isfinite().all()):
             raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
     return state, {name.removeprefix(TABLES): tensors[name] for name in tables}, absent
+
+
+class BareTensors:
+    """Tensors of a known configuration without a card; raises `Unavailable` for others."""
+
+    def __init__(self, path: Path, architecture: str, config: Any) -> None:
+        self.path = path
+        self.card = Card(architecture, config, sha256=file_sha256(path))
+        self._loaded = load_network(path, self.card, complete=False)
+        self.has_tables = self._loaded.complete
+        try:
+            if self.has_tables:
+                load_architecture(architecture).coder(self._loaded.network, self._loaded.tables)
+        except (KeyError, ValueError, Unavailable):
+            self.has_tables = False
+
+    def save(self, target: Path, card: Card, images: Callable[[], Sequence[Pixels]]) -> Card:
+        """Write `card` and the tensors to `target`, missing tables made for `images`."""
+        if not self.has_tables:
+            network = self._loaded.network
+            state = network.stored_state().items()
+            with safe_open(self.path, framework="pt") as file:
+                kinds = {
+                    file.get_slice(k).get_dtype() for k, v in state if isinstance(v, nn.Parameter)
+                }
+            return make_checkpoint(target, network, card, images(), half=kinds == {"F16"})
+        if os.path.realpath(target) != os.path.realpath(self.path):
+            write_file(target, self.path.read_bytes(), durable=True)
+        save_card(target, card)
+        return card

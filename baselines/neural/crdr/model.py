@@ -44,7 +44,7 @@ from baselines.neural.blocks.start_values import start_transforms
 from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES, Sizes
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.exact.layers import exact_transform, sine_cosine
+from baselines.neural.exact import exact_transform, sine_cosine
 
 HIGHEST_BETA = 5.12
 FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
@@ -70,11 +70,7 @@ class CRDRNetwork(HyperpriorNetwork):
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.add_entropy_model(sizes)
-        self.quantised_bits = {"hyper_": 8, "context.": 8}
-        for name in ("analysis", "synthesis"):
-            for i, layer in enumerate(self.get_submodule(f"{name}.layers").children()):
-                if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                    self.quantised_bits[f"{name}.layers.{i}."] = 8
+        self.quantised_bits = self.in_eight_bits("analysis.layers", "synthesis.layers")
 
     def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""

@@ -201,11 +201,7 @@ class ElicNetwork(LatentNetwork):
         self.hyper_synthesis = hyper_synthesis(sizes, sizes.support)
         self.prior = FactorisedPrior(sizes.hyper_latent)
         self.context = SpaceChannelContext(sizes)
-        self.quantised_bits = {"hyper_": 8, "context.": 8}
-        for name in ("analysis", "synthesis"):
-            for i, layer in enumerate(self.get_submodule(name).children()):
-                if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                    self.quantised_bits[f"{name}.{i}."] = 8
+        self.quantised_bits = self.in_eight_bits("analysis", "synthesis")
         self.noisy_contexts = False  # whether contexts see noisy latents in training
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:

@@ -13,8 +13,9 @@
 
 `code` turns (index, mu, sigma) into the slice's values: it quantises and counts bits in training,
 and reads symbols in a decoder. Minnen, Singh, "Channel-wise autoregressive entropy models for
-learned image compression" (ICIP 2020). `sizes` have the fields of `dimensions.ConditionedSizes` but
-the condition.
+learned image compression" (ICIP 2020). z has a
+factorised prior (Ballé et al., "Variational image compression with a scale hyperprior", ICLR 2018).
+`sizes` have the fields of `dimensions.ConditionedSizes` but the condition.
 """
 
 import math
@@ -72,6 +73,16 @@ class LatentNetwork(Network):
                     rounded = self.code(y, noisy=False)
             rounded_bits = rounded.y_bits + rounded.z_bits
         return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded, rounded_bits)
+
+    def in_eight_bits(self, *transforms: str) -> dict[str, int]:
+        """Return `quantised_bits` of the entropy model and the blocks of transforms, by path."""
+        blocks = {
+            f"{path}.{i}.": 8
+            for path in transforms
+            for i, layer in enumerate(self.get_submodule(path).children())
+            if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        }
+        return {"hyper_": 8, "context.": 8, **blocks}
 
     def priors(self) -> tuple[FactorisedPrior]:
         """Return the factorised prior of z."""

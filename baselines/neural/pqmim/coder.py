@@ -38,7 +38,7 @@ e of the values named:
    largest logit - logit)], at most 16384, of the table [2^24·e^(-i/1024)], and T the sum of all E,
    f = 1+⌊E·(2^24-K)/T⌋; the largest, the first of equals, takes what lacks to 2^24.
 
-Both tables use the exponential of `baselines/neural/exact/layers.py`. All sums are exact, in any
+Both tables use the exponential of `baselines/neural/exact.py`. All sums are exact, in any
 order.
 """
 
@@ -54,7 +54,7 @@ from torch.nn.functional import linear
 
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
-from baselines.neural.exact.layers import exponential, on_grid, square_root, weights_on_grid
+from baselines.neural.exact import exponential, on_grid, square_root, weights_on_grid
 from baselines.neural.pqmim.architecture import FACTOR
 from baselines.neural.pqmim.model import PqMimNetwork, ProductQuantiser
 from baselines.neural.pqmim.transformer import (

@@ -4,7 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,7 +157,6 @@ class Learner:
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
         self._prepare_optimisers()
-        self._gradients = workers.averages(self._parameters)
         self._part = self.stage.batch // workers.count
         reduced = self.stage.reduced_share, self.stage.largest_reduction
         crop = self.stage.crop_px, recipe.seed, *reduced, self.stage.scaled_decoding
@@ -223,7 +222,8 @@ class Learner:
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
-        means = self._workers.average(self._auxiliary, torch.stack(list(numbers.values())))
+        trained = [*self._parameters, *self._auxiliary]
+        means = self._workers.average(trained, torch.stack(list(numbers.values())))
         norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
         counts = self._guard.counts(norm, means[self._names.index("loss")], LARGEST_LOSS)
         if counts:
@@ -245,8 +245,7 @@ class Learner:
             own = None if draws is None else draws[:, start : start + len(part)]
             batch = Batch(part, self._workers.rank * self._part + start, seen, own)
             loss = self.objective.loss(self._forward, batch, self.step)
-            with self._gradients.during() if index + 1 == len(parts) else nullcontext():
-                (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
+            (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": loss.total, **loss.numbers}.items():
                 share = value.detach().float() / len(parts)
                 numbers[name] = numbers[name] + share if name in numbers else share

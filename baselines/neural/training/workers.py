@@ -7,8 +7,7 @@ Wishes to stop are exchanged through the processor, so that no process waits for
 import atexit
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +25,6 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
 LAUNCH_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-BUCKET_BYTES = 25 << 20  # as DistributedDataParallel has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,73 +47,6 @@ class Launch:
         except (KeyError, ValueError) as error:
             names = ", ".join(LAUNCH_VARIABLES)
             raise UsageError(f"{names} are not all integers: {error}") from error
-
-
-class GradientAverage:
-    """Average of the gradients of parameters over `count` processes, in buckets.
-
-    Buckets hold parameters from the last to the first, about the order in which a backward pass
-    ends with them, and are averaged in turn, so that all processes agree on the order: a bucket as
-    soon as it and those before are complete. A parameter without a gradient keeps none, and has
-    none in the other processes.
-    """
-
-    def __init__(self, parameters: Sequence[nn.Parameter], count: int) -> None:
-        self._count = count
-        self._buckets: list[list[nn.Parameter]] = []
-        size = BUCKET_BYTES
-        for parameter in reversed(parameters):
-            if size >= BUCKET_BYTES:
-                self._buckets.append([])
-                size = 0
-            self._buckets[-1].append(parameter)
-            size += parameter.numel() * parameter.element_size()
-        self._left: list[int] = []  # by bucket: gradients that the pass has not computed yet
-        self._next = 0  # bucket to begin
-        self._begun: list[tuple[list[Tensor], Tensor, Any]] = []  # gradients, joined, work
-
-    @contextmanager
-    def during(self) -> Iterator[None]:
-        """Average the gradients of the backward pass in the block; on its end they are averages."""
-        if self._count == 1:
-            yield
-            return
-        self._left, self._next = [len(bucket) for bucket in self._buckets], 0
-        handles = [
-            parameter.register_post_accumulate_grad_hook(self._hook(number))  # type: ignore[no-untyped-call]
-            for number, bucket in enumerate(self._buckets)
-            for parameter in bucket
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-        while self._next < len(self._buckets):
-            self._begin()
-        for gradients, flat, work in self._begun:
-            work.wait()  # on a GPU, its queue waits and this process does not
-            flat.div_(self._count)
-            parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-            for gradient, part in zip(gradients, parts, strict=True):
-                gradient.copy_(part.view_as(gradient))
-        self._begun = []
-
-    def _hook(self, number: int) -> Any:
-        def complete(_parameter: Tensor) -> None:
-            self._left[number] -= 1
-            while self._next < len(self._buckets) and not self._left[self._next]:
-                self._begin()
-
-        return complete
-
-    def _begin(self) -> None:
-        bucket = self._buckets[self._next]
-        self._next += 1
-        gradients = [parameter.grad for parameter in bucket if parameter.grad is not None]
-        if gradients:
-            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-            self._begun.append((gradients, flat, dist.all_reduce(flat, async_op=True)))
 
 
 class Workers:
@@ -145,10 +76,6 @@ class Workers:
         for gradient, part in zip(gradients, parts, strict=False):
             gradient.copy_(part.view_as(gradient))
         return parts[-1]
-
-    def averages(self, parameters: Sequence[nn.Parameter]) -> GradientAverage:
-        """Return what averages the gradients of these parameters while they are computed."""
-        return GradientAverage(parameters, self.count)
 
     def mean(self, number: Tensor) -> Tensor:
         """Return the mean over the processes of a number of each."""

@@ -82,41 +82,6 @@ def test_streams_and_pictures_are_those_of_compressai_to_the_last_bit(model, tmp
     assert len(np.unique(decoded)) > 10  # a picture, not one grey
 
 
-@pytest.mark.parametrize("model", QUALITIES)
-def test_accelerated_layers_code_the_same_picture_up_to_float_rounding(model, tmp_path, crop):
-    network = small_network(model)
-    path = save(network, tmp_path / "own.pth.tar")
-    codec = CompressAI(model=model, checkpoint=path, accelerated=1)
-    stream = codec.encode(crop, Setting("quality", 1))
-    strings, expected = stock_coded(network, crop)
-    assert len(stream) == pytest.approx(sum(map(len, strings)), rel=0.005, abs=30)
-    decoded = codec.decode(stream)
-    assert decoded.shape == crop.shape
-    error = np.square(decoded.astype(float) - expected).mean()
-    # A latent beside .5 is rounded either way, and in an autoregressive model later ones follow.
-    assert error < 1e-3 * np.square(crop.astype(float) - expected).mean()
-
-
-def test_the_layers_are_said_in_every_row_and_are_networks_of_their_own(tmp_path, photo):
-    path = save(small_network("mbt2018-mean"), tmp_path / "own.pth")
-    stock, fast = (
-        load_codec(parse_codec(f"compressai:model=mbt2018-mean:checkpoint={path}{option}"))
-        for option in ("", ":accelerated=1")
-    )
-    assert "CompressAI's own layers" in stock.describe().version
-    assert "accelerated layers" in fast.describe().version
-    for codec in (stock, fast):
-        codec.encode(photo, Setting("quality", 1))
-    plain, changed = compressai_weights._kept.values()
-    layers = [
-        {type(module).__name__ for module in network.modules()} for network in (plain, changed)
-    ]
-    assert {"GDN", "GaussianConditional"} <= layers[0]
-    assert {"InPlaceGDN", "ListedGaussian"} <= layers[1]
-    with pytest.raises(BadOption, match="accelerated=2: it is 0 or 1"):
-        CompressAI(model="mbt2018-mean", checkpoint=path, accelerated=2)
-
-
 def test_published_files_that_are_here_make_the_sweep_and_code_with_their_tables(
     tmp_path, monkeypatch, photo
 ):

@@ -16,7 +16,7 @@ from baselines.compressai.matched import (
     single_rate,
 )
 from baselines.compressai.weights import find_matched
-from baselines.neural.cost import macs_per_pixel
+from baselines.neural.architecture import macs_per_pixel
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.recipe import load_recipe
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe

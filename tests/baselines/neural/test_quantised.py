@@ -7,9 +7,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.bare import BareTensors
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import (
+    BareTensors,
     load_checkpoint,
     make_checkpoint,
     quantise,

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.architecture import ARCHITECTURES, load_architecture, macs_per_pixel
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
-from baselines.neural.cost import macs_per_pixel
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes

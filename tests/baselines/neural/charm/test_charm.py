@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from baselines.compressai.weights import importable
+from baselines.neural.architecture import costs
 from baselines.neural.blocks.gdn import GDN
 from baselines.neural.charm.architecture import FULL, TINY
 from baselines.neural.charm.model import CharmNetwork
-from baselines.neural.cost import costs
 
 
 def test_the_published_size_has_the_published_parameters_and_work():

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural.architecture import from_json
+from baselines.neural.architecture import costs, from_json, macs_per_pixel
 from baselines.neural.blocks.control import Control
-from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import (
     FULL,
     MICRO,

@@ -8,8 +8,7 @@ import torch
 from scipy.fft import dctn
 from torch.nn.functional import conv2d, layer_norm, linear
 
-from baselines.neural.architecture import load_architecture
-from baselines.neural.cost import costs, macs_per_pixel
+from baselines.neural.architecture import costs, load_architecture, macs_per_pixel
 from baselines.neural.crdr.architecture import MICRO as CRDR_MICRO
 from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import DiffusionNetwork

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from baselines.compressai.weights import importable
-from baselines.neural.cost import costs
+from baselines.neural.architecture import costs
 from baselines.neural.elic.architecture import FULL
 from baselines.neural.elic.model import CheckerboardConvolution, ElicNetwork
 

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import costs, load_architecture
 from baselines.neural.blocks.layers import ChannelNorm
-from baselines.neural.cost import costs
 from baselines.neural.hific.architecture import FULL, MICRO, TINY
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from baselines.field import PqMim
-from baselines.neural.architecture import load_architecture
-from baselines.neural.cost import costs
+from baselines.neural.architecture import costs, load_architecture
 from baselines.neural.inference import padded, to_images
 from baselines.neural.pqmim.architecture import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.pqmim.coder import PqMimCoder

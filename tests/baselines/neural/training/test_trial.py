@@ -5,8 +5,7 @@ import re
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
-from baselines.neural.cost import costs
+from baselines.neural.architecture import costs, load_architecture
 from baselines.neural.training.run import Subject
 from baselines.neural.training.trial import trials
 from baselines.neural.training.workers import Workers

@@ -13,7 +13,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.workers import GradientAverage, Workers
+from baselines.neural.training.workers import Workers
 from conftest import SHARED
 from support.training.fixtures import (
     LAMBDAS,
@@ -148,9 +148,6 @@ class OneOf(Workers):
 
     def average(self, parameters, numbers):
         return numbers
-
-    def averages(self, parameters):
-        return GradientAverage(parameters, 1)
 
 
 def test_the_parts_of_the_workers_are_the_batch():

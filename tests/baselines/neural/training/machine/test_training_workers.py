@@ -6,16 +6,14 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 
 from baselines.neural.crdr.objective import Adversary
-from baselines.neural.training import workers as workers_module
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
-from baselines.neural.training.workers import GradientAverage, Launch, Workers
+from baselines.neural.training.workers import Launch, Workers
 from benchmark.errors import UsageError
 from support.processes import ran
 from support.training import tiny_runs as tiny_training
@@ -183,47 +181,3 @@ def test_a_launch_is_what_the_environment_says():
         Launch.current({**whole, "RANK": "first"})
     with pytest.raises(UsageError, match="LOCAL_RANK"):
         Launch.current({"RANK": "0", "WORLD_SIZE": "2"})
-
-
-class Done:
-    def wait(self):
-        """At once."""
-
-
-def test_buckets_are_averaged_in_turn_and_before_the_backward_pass_ends(monkeypatch):
-    """All processes but this one have gradients of 0, so that a mean of two is the half."""
-    layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(4)))
-    unused = nn.Parameter(torch.ones(3))
-    parameters = [unused, *layers.parameters()]
-    sizes, missing = [], []
-
-    def reduce(flat, async_op):
-        assert async_op
-        sizes.append(flat.numel())
-        missing.append(sum(parameter.grad is None for parameter in layers.parameters()))
-        return Done()
-
-    monkeypatch.setattr(workers_module, "BUCKET_BYTES", 4 * 72)
-    monkeypatch.setattr(workers_module.dist, "all_reduce", reduce)
-    average = GradientAverage(parameters, 2)
-    images = torch.randn(2, 8)
-    layers(images).square().sum().backward()
-    whole = [parameter.grad.clone() for parameter in layers.parameters()]
-    for tensor in layers.parameters():
-        tensor.grad = None
-    with average.during():
-        layers(images).square().sum().backward()
-        assert sizes, "it waited for the end"
-    assert missing[0] > missing[-1] == 0
-    assert len(sizes) > 2
-    assert sum(sizes) == 4 * 72
-    for tensor, before in zip(layers.parameters(), whole, strict=True):
-        assert torch.equal(tensor.grad, before / 2)
-    assert unused.grad is None
-
-
-def test_alone_nothing_is_averaged():
-    parameter = nn.Parameter(torch.ones(3))
-    with GradientAverage([parameter], 1).during():
-        parameter.sum().backward()
-    assert torch.equal(parameter.grad, torch.ones(3))

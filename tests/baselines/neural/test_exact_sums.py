@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.neural import exact as exact_sums
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.crdr.model import HIGHEST_BETA, exact_fourier, fourier
-from baselines.neural.exact import layers as exact_sums
-from baselines.neural.exact.layers import (
+from baselines.neural.exact import (
     ACTIVATION_BITS,
     WEIGHT_BITS,
     ExactConvolution,

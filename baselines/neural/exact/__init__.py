@@ -1,1 +1,0 @@
-"""Transforms in float64 whose results have the same bits on every machine."""
