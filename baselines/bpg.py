@@ -6,8 +6,8 @@ from pathlib import Path
 from baselines.formats.external import decoded_by, encoded_by, printed_version, write_png
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream
+from benchmark.system.atomic import private_folder
 from benchmark.system.digest import files_sha256
-from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program
 from benchmark.system.settings import program_folders
 

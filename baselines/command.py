@@ -16,7 +16,7 @@ from baselines.formats.external import decoded_by, encoded_by, write_png
 from baselines.named_files import named_files
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
-from benchmark.system.private_folder import private_folder
+from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program
 
 QUOTED_OR_SPACE = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|\s+""")

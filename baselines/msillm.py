@@ -39,8 +39,7 @@ from benchmark.codec import CodecInfo, Pixels, require_options
 from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
 from benchmark.registry import require_release
 from benchmark.system.digest import file_sha256, require_recorded
-from benchmark.system.settings import chosen_device
-from benchmark.system.weights import PublishedFile
+from benchmark.system.settings import PublishedFile, chosen_device
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ from baselines.formats.external import encoded_by, printed_version
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system import programs
+from benchmark.system.atomic import private_folder
 from benchmark.system.digest import files_sha256
-from benchmark.system.private_folder import private_folder
 from benchmark.system.settings import program_folders
 
 REMEDY = (

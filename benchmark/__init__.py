@@ -4,10 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.api.codec import decoded, open_codec
+    from benchmark.api.codec import decoded, open_codec, run
     from benchmark.api.plot import plot
     from benchmark.api.rows import load, missing, protocols
-    from benchmark.api.run import run
     from benchmark.api.tables import bd_rate, match, rank, summary
     from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 INTERFACE = {
     "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),
-    "benchmark.api.codec": ("decoded", "open_codec"),
+    "benchmark.api.codec": ("decoded", "open_codec", "run"),
     "benchmark.api.plot": ("plot",),
     "benchmark.api.rows": ("load", "missing", "protocols"),
-    "benchmark.api.run": ("run",),
     "benchmark.api.tables": ("bd_rate", "match", "rank", "summary"),
 }
 __all__ = [

@@ -93,7 +93,7 @@ class Codec(Protocol):
     packages           Python packages outside the core that it needs: ("torch", "safetensors")
     not_here           why a package cannot be installed on this machine, by the package's name
     published_weights  static method that returns for the options the
-                       `benchmark.system.weights.PublishedFile`s that `bench fetch` downloads
+                       `benchmark.system.settings.PublishedFile`s that `bench fetch` downloads
     unnamed_option     option that may be written without its name: `worker:contenders/hpcm.toml`
     runs_programs      True if its options name programs to run, which stored rows must not start
     """

@@ -44,7 +44,7 @@ from baselines.neural.training.photographs import pack
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.workers import Workers
-from benchmark.api.run import run
+from benchmark.api.codec import run
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image

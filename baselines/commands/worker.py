@@ -89,7 +89,7 @@ def setup(file: File) -> None:
     from baselines.worker.contender import read_contender
     from benchmark.commands.fetch import download_weights
     from benchmark.system.foreign_files import below
-    from benchmark.system.weights import PublishedFile
+    from benchmark.system.settings import PublishedFile
 
     contender = read_contender(file)
     if contender.ssh:

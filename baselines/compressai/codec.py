@@ -30,8 +30,7 @@ from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted,
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
-from benchmark.system.settings import Device, chosen_device
-from benchmark.system.weights import PublishedFile
+from benchmark.system.settings import Device, PublishedFile, chosen_device
 
 if TYPE_CHECKING:
     from torch import Tensor

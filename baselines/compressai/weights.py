@@ -16,8 +16,7 @@ from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.spec import file_list
 from benchmark.system.digest import file_sha256
 from benchmark.system.machine import package_folder
-from benchmark.system.settings import weight_folders
-from benchmark.system.weights import PublishedFile, find_weights
+from benchmark.system.settings import PublishedFile, find_weights, weight_folders
 
 if TYPE_CHECKING:
     from torch import nn

@@ -20,8 +20,8 @@ from baselines.formats.external import encoded_by
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system import programs
+from benchmark.system.atomic import private_folder
 from benchmark.system.digest import file_sha256, remembered
-from benchmark.system.private_folder import private_folder
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph

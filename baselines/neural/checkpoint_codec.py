@@ -14,8 +14,7 @@ from baselines.neural.bitstream.container import checkpoint_of
 from baselines.neural.checkpoint.card import Card, load_card, verified_card
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
-from benchmark.system.settings import Device, chosen_device
-from benchmark.system.weights import PublishedFile, find_weights
+from benchmark.system.settings import Device, PublishedFile, chosen_device, find_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,15 +1,21 @@
-"""Codecs called with arrays and bytes, and decoded pixels of stored results."""
+"""Codecs called with arrays and bytes, decoded pixels of stored results, `bench run` as a call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import CorruptStream, Unavailable, UnknownName, UsageError
+from benchmark.measure.request import Request
+from benchmark.option import arguments
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.settings import isolated, use_device, use_weights_folder
+
+if TYPE_CHECKING:
+    from benchmark.measure.record import Outcome, ShowsProgress
 
 
 class BoundCodec:
@@ -154,3 +160,46 @@ def decoded(
         kind = Unavailable if pixels.stage == "load" else CorruptStream
         raise kind(f"{codec} of {image} cannot be decoded: {pixels.reason}")
     return pixels
+
+
+@arguments(Request)
+def run(
+    codecs: str | Sequence[str],
+    dataset: str | Path = "sample",
+    *,
+    progress: "ShowsProgress | None" = None,
+    **options: Any,
+) -> "Outcome":
+    """Measure codecs on the images of a dataset, as `bench run` does; finished cells are skipped.
+
+    A cell is one image coded by one codec at one setting. Rows and streams are stored below
+    `results`, where `bench report` and every other command find them. Raises `UsageError` for an
+    unknown codec, dataset, metric or setting, and `Unavailable` if one that was named is not on
+    this machine, before anything is measured. After `KeyboardInterrupt` the same call resumes.
+
+    Parameters
+    ----------
+    {parameters}
+    progress : callable, optional
+        Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
+        standard error, or any function like it.
+
+    Returns
+    -------
+    Outcome
+        ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
+        that were asked for (``rows``, a polars frame); of a ``target``, what was ``reached``.
+        `load` makes a data frame of it.
+    """
+    from benchmark.measure.loop import run as measure
+    from benchmark.measure.record import silent
+
+    progress = progress or silent
+    request, *others = Request.of(codecs=codecs, dataset=dataset, **options).of_each_dataset()
+    if others:
+        raise UsageError(f"{dataset} names several datasets: call this function for each")
+    if request.target:
+        from benchmark.compare.target import run_to_target
+
+        return run_to_target(request, progress=progress)
+    return measure(request, progress=progress)

@@ -8,8 +8,7 @@ from benchmark.api.rows import Source, load, summarised
 from benchmark.compare.anchor import anchor_among
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import UsageError
-from benchmark.metrics.availability import remedies
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, remedies
 from benchmark.option import arguments
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import named_images

@@ -10,8 +10,7 @@ from benchmark.compare.bd import compare
 from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
 from benchmark.errors import UsageError
-from benchmark.metrics.availability import remedies
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Average, Summary

@@ -15,8 +15,8 @@ from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET, opt
 from benchmark.registry import ALIASES, CODECS, DATASETS, dataset_module, dataset_opener
 from benchmark.spec import codec_class, parse_codec
+from benchmark.system.settings import NETWORKS, PublishedFile
 from benchmark.system.text import counted
-from benchmark.system.weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:
     from benchmark.datasets.download import DownloadProgress
@@ -114,8 +114,7 @@ def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> No
         raise UsageError(
             "--from is one address for weights, https://..., of the folder that holds them"
         )
-    from benchmark.system.settings import weight_folders
-    from benchmark.system.weights import find_weights
+    from benchmark.system.settings import find_weights, weight_folders
 
     for file in files:
         try:

@@ -21,7 +21,7 @@ from benchmark.option import (
     opt,
 )
 from benchmark.spec import split_codecs
-from benchmark.system.weights import NETWORKS
+from benchmark.system.settings import NETWORKS
 
 
 def _complete(listed: bool, *tables: Iterable[str]) -> Callable[[str], list[str]]:

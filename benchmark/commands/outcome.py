@@ -13,13 +13,12 @@ from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
-from benchmark.metrics.availability import by_kind, labelled
-from benchmark.metrics.measure import Measure, overview_columns
+from benchmark.metrics.measure import Measure, by_kind, labelled, overview_columns
 from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.systems import short_version
+from benchmark.system.settings import SEARCHED
 from benchmark.system.text import counted
-from benchmark.system.weights import SEARCHED
 
 FEW_METRICS = 3  # that were asked for: all of them are shown
 

@@ -19,8 +19,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.interval import Interval, draws_interval, image_draws
 from benchmark.errors import UsageError
-from benchmark.metrics.availability import remedies
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS
 from benchmark.rows.codecs import Side, caveats
 from benchmark.rows.experiment import named_variants

@@ -21,7 +21,7 @@ from benchmark.system.text import listed
 
 if TYPE_CHECKING:
     from benchmark.measure.request import Request
-    from benchmark.rows.features import ImageFeatures
+    from benchmark.rows.streams import ImageFeatures
 
 
 class Part(NamedTuple):

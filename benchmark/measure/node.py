@@ -32,9 +32,9 @@ from benchmark.measure.workers import Lost, WorkerProcess
 from benchmark.plugins import one_line, use_contents
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
+from benchmark.system.atomic import private_folder
 from benchmark.system.digest import code_sha256
 from benchmark.system.machine import machine
-from benchmark.system.private_folder import private_folder
 
 OTHER_CODE = "its rdrbench is another version than the driver's: install the same on both"
 LOST_SECONDS, RETRY_SECONDS, KNOCK_SECONDS = 5.0, 1.0, 2.0  # of a silent head; Ray waits a minute

@@ -25,7 +25,7 @@ from benchmark.system.atomic import WaitingFiles
 from benchmark.system.text import counted, listed
 
 if TYPE_CHECKING:
-    from benchmark.rows.features import FeatureFolder
+    from benchmark.rows.streams import FeatureFolder
 
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
@@ -269,7 +269,7 @@ class Recorder:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))
         for features in measured.features:
-            from benchmark.rows.features import FeatureFolder
+            from benchmark.rows.streams import FeatureFolder
 
             self._features = self._features or FeatureFolder(self._store.folder)
             self._features.keep(features)  # at once: workers need not compute what is kept
@@ -298,6 +298,6 @@ class Recorder:
             self._notes.write()
         self._store.compact()
         if self._features is not None:
-            from benchmark.rows.features import features_budget_bytes
+            from benchmark.rows.streams import features_budget_bytes
 
             self._features.prune(features_budget_bytes())

@@ -19,12 +19,12 @@ from benchmark.datasets.dataset import Source
 from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import give_memory_back
-from benchmark.metrics.availability import lasting, reason_text
+from benchmark.metrics.measure import lasting, reason_text
 from benchmark.metrics.metric import FeatureSpace, ImageMetric
 from benchmark.registry import FEATURE_SPACES, metric_class, metric_named
 from benchmark.rows.codecs import EVERY
-from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.schema import metric_columns
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 
 if TYPE_CHECKING:
     import polars as pl

@@ -49,8 +49,7 @@ from benchmark.spec import (
     parse_codec,
     resolve,
 )
-from benchmark.system.bundled import begin_with_bundled
-from benchmark.system.machine import cores
+from benchmark.system.machine import begin_with_bundled, cores
 from benchmark.system.text import visible
 
 ALL = ("all",)  # codecs: everything that runs here

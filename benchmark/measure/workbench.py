@@ -33,8 +33,8 @@ from benchmark.measure.execute import (
     give_memory_back,
 )
 from benchmark.measure.score import HashedImage, Scorer, Scores
-from benchmark.rows.features import FeatureFolder
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
+from benchmark.rows.streams import FeatureFolder
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 

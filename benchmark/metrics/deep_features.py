@@ -37,7 +37,7 @@ from benchmark.system.backbone import (
     image_tensor,
     load_pinned,
 )
-from benchmark.system.weights import find_fetched
+from benchmark.system.settings import find_fetched
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,9 +20,16 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import OF_PIXELS, Features
-from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone, load_pinned
-from benchmark.system.convolution import convolve
-from benchmark.system.weights import find_fetched
+from benchmark.system.backbone import (
+    ALEXNET,
+    DEVIATION,
+    MEAN,
+    SQUEEZENET,
+    Backbone,
+    convolve,
+    load_pinned,
+)
+from benchmark.system.settings import find_fetched
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,7 +40,7 @@ from benchmark.metrics.metric import (
 from benchmark.metrics.psnr import luma
 from benchmark.registry import require_packages, require_release
 from benchmark.system import programs
-from benchmark.system.private_folder import private_folder
+from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program, packaged_ffmpeg, run_program
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.metrics.scales import planes_of
-from benchmark.system.private_folder import private_folder
+from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program, run_program
 
 Floats = NDArray[np.float64]

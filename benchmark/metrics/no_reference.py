@@ -25,7 +25,7 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.metric import OF_PIXELS, ImageMetric, require_same_shape, require_side
 from benchmark.registry import require_release
 from benchmark.system.backbone import load_pinned, require_pinned
-from benchmark.system.weights import find_fetched
+from benchmark.system.settings import find_fetched
 
 Floats = NDArray[np.float64]
 

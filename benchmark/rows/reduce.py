@@ -29,10 +29,10 @@ from benchmark.metrics.measure import Measure, protocol_of, protocols, require_i
 from benchmark.metrics.metric import DistributionMetric, Reduced
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.features import FeatureFolder
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
+from benchmark.rows.streams import FeatureFolder
 from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import label_of
 from benchmark.system.atomic import require_inside

@@ -42,8 +42,8 @@ from benchmark.rows.shard import (
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.valid import OK, merge_versions, valid_rows
 from benchmark.system.atomic import lock, require_inside, write_results
-from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
+from benchmark.system.machine import begin_with_bundled
 
 Row = dict[str, Any]
 

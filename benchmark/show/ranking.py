@@ -6,8 +6,7 @@ from functools import partial
 from benchmark.compare.anchor import subjects
 from benchmark.compare.bd import Rank, Ranking
 from benchmark.compare.curves import Delta, NoDelta
-from benchmark.metrics.availability import remedies
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
 from benchmark.show.bd_tables import (

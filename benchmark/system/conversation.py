@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from benchmark.errors import ProgramFailed
-from benchmark.system.private_folder import private_folder
+from benchmark.system.atomic import private_folder
 from benchmark.system.programs import (
     STDERR_KEPT_CHARACTERS,
     WITH_LAUNCHER,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmark.errors import ProgramFailed, Reason, Unavailable, UsageError
 from benchmark.registry import require_packages
+from benchmark.system.atomic import private_folder
 from benchmark.system.launcher import Order
-from benchmark.system.private_folder import private_folder
 
 SCRIPT = Path(__file__).with_name("launcher.py")
 LONGEST_SECONDS = 1e6  # that the system waits for a pipe: eleven days

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from benchmark.system.bundled import BUNDLED
+from benchmark.system.machine import BUNDLED
 from conftest import ROOT
 from support.console import Session
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.compare.generations import GenerationCurve, generation_curves, nearest_to
+from benchmark.compare.pictures import GenerationCurve, generation_curves, nearest_to
 from support.rows.measured import failed, row, table
 
 

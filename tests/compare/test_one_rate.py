@@ -1,6 +1,6 @@
 import pytest
 
-from benchmark.compare.one_rate import matched_rate, nearest, off_rate
+from benchmark.compare.pictures import matched_rate, nearest, off_rate
 
 
 def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.api.run import run
+from benchmark.api.codec import run
 from benchmark.codec import Between, CodecInfo, OneOf, Setting
 from benchmark.compare.rank import parse_target
 from benchmark.compare.target import Search

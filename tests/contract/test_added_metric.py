@@ -21,9 +21,9 @@ from benchmark.measure.cells import Conditions, plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.metrics.measure import Measure
-from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reduce import Reductions, attribution, summarise_with_distributions
 from benchmark.rows.store import Store
+from benchmark.rows.streams import FeatureFolder
 from benchmark.spec import load_codec, parse_codec
 from support.added.fake_realism import Colours
 from support.added.metrics import MeanAbsoluteError, Recall, line_of

@@ -5,7 +5,7 @@ import pytest
 from benchmark.commands import fetch as command
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS
-from benchmark.system.weights import NETWORKS, PublishedFile
+from benchmark.system.settings import NETWORKS, PublishedFile
 from support.files.file_server import BODY, SHA256, left_in
 
 

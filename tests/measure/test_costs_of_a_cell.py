@@ -24,7 +24,7 @@ from benchmark.rows.summary import REAL_TO_ESTIMATED
 from benchmark.show.means import means_table
 from benchmark.show.report.details import codec_records, codecs_table
 from benchmark.spec import CodecSpec, parse_codec, resolve
-from benchmark.system.bundled import BUNDLED as BUNDLED_RESULTS
+from benchmark.system.machine import BUNDLED as BUNDLED_RESULTS
 from support.codecs import fakes
 from support.rows.measured import sweep
 

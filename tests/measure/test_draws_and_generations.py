@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.api.run import run
+from benchmark.api.codec import run
 from benchmark.commands.outcome import print_outcome
-from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.compare.interval import draw_spreads
+from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.select import select
 from benchmark.metrics.measure import Measure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable, Reason, Unavailable
-from benchmark.metrics.availability import (
+from benchmark.metrics.measure import (
     absence,
     by_kind,
     computable,

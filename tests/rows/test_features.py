@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.metric import Reduced
-from benchmark.rows.features import FeatureFolder, ImageFeatures, features_budget_bytes
 from benchmark.rows.reduce import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.streams import FeatureFolder, ImageFeatures, features_budget_bytes
 from support.metrics.cases import MakesFolder
 
 

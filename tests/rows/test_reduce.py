@@ -18,11 +18,11 @@ from benchmark.measure.cells import Conditions, Rescore, plan
 from benchmark.measure.score import unscored
 from benchmark.measure.select import select
 from benchmark.metrics.measure import protocol_of
-from benchmark.rows.features import FeatureFolder
 from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
+from benchmark.rows.streams import FeatureFolder
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
 from support.added.metrics import line_of
 from support.files.noise import effect_noise

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from benchmark.system import convolution
-from benchmark.system.convolution import convolve
+from benchmark.system import backbone
+from benchmark.system.backbone import convolve
 
 # outputs, inputs, kernel, stride, padding
 LAYERS = (
@@ -22,7 +22,7 @@ LAYERS = (
 @pytest.mark.parametrize("mode", [torch.inference_mode, contextlib.nullcontext])
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_it_is_the_relu_of_the_convolution(layer, mode, machine, monkeypatch):
-    monkeypatch.setattr(convolution.platform, "machine", lambda: machine)
+    monkeypatch.setattr(backbone.platform, "machine", lambda: machine)
     outputs, inputs, kernel, stride, padding = layer
     generator = torch.Generator().manual_seed(3)
     signal = torch.randn(2, inputs, 21, 30, generator=generator)

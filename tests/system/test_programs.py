@@ -10,8 +10,8 @@ import pytest
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
 from benchmark.system import programs as external
+from benchmark.system.atomic import private_folder
 from benchmark.system.machine import package_folder
-from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, read_written, run_program
 from benchmark.system.settings import program_folders, use_program_folder
 from support.processes import is_running, until

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.system.convolution import has_onednn
+from benchmark.system.backbone import has_onednn
 
 # MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
 MOST_IN_ONE_SUM = 192

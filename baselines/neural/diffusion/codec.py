@@ -26,9 +26,8 @@ from benchmark.codec import (
 )
 from benchmark.errors import BadOption, Unavailable
 from benchmark.spec import parse_codec
-from benchmark.system.settings import chosen_device
+from benchmark.system.settings import PublishedFile, chosen_device
 from benchmark.system.text import counted
-from benchmark.system.weights import PublishedFile
 
 if TYPE_CHECKING:
     from baselines.neural.diffusion.model import DiffusionNetwork

@@ -19,8 +19,7 @@ from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.check.pairing import VariantPair
 from benchmark.compare.curves import Curve, Delta, NoDelta
-from benchmark.metrics.availability import absence
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, absence
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.summary import Point, Summary

@@ -32,8 +32,8 @@ from benchmark.compare.published.points import (
 from benchmark.errors import StoreError, UsageError
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
-from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.machine import BUNDLED
 
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
 ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project

@@ -18,7 +18,7 @@ from benchmark.review.explain.curve_rules import Images, Reference, Scale, colou
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, read_one
-from benchmark.system.bundled import BUNDLED
+from benchmark.system.machine import BUNDLED
 
 # Columns of one kind, which papers take for each other.
 KINDS = (

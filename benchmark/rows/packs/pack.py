@@ -20,7 +20,6 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.spec import CodecSpec
-from benchmark.system.bundled import BUNDLED
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
@@ -31,6 +30,7 @@ from benchmark.system.foreign_files import (
     read_regular,
 )
 from benchmark.system.foreign_text import parse_json, parse_sheet
+from benchmark.system.machine import BUNDLED
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmark.compare.generations import GenerationCurve
+from benchmark.compare.pictures import GenerationCurve
 from benchmark.metrics.measure import Measure
 from benchmark.show import phrases
 from benchmark.show.figures import texts

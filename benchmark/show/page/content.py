@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.curves import excluded
 from benchmark.compare.interval import CONFIDENCE, point_interval
-from benchmark.compare.one_rate import CLOSE
 from benchmark.compare.panel import SystemCurve
+from benchmark.compare.pictures import CLOSE
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.rows.summary import Point, Summary

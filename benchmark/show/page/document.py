@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from benchmark.compare.interval import CONFIDENCE
-from benchmark.compare.one_rate import off_rate
+from benchmark.compare.pictures import off_rate
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.content import (
     PAGE_DARK,

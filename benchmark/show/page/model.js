@@ -55,11 +55,11 @@ page.sweep = (codec) =>
     .filter((point) => point.codec === codec && point.bpp !== null)
     .sort((one, other) => one.bpp - other.bpp);
 
-// Whether two rates are one, by the tolerance of the figures (compare/one_rate.py).
+// Whether two rates are one, by the tolerance of the figures (compare/pictures.py).
 page.close = (bpp, rate) => Math.abs(Math.log(bpp / rate)) <= Math.log(page.data.close);
 
 // The codec's point whose rate of this image is nearest by ratio, of those that have its picture
-// if these show the codec at the rate (one_rate.nearest); null where no point has the image.
+// if these show the codec at the rate (pictures.nearest); null where no point has the image.
 page.nearest = (codec, image, bpp) => {
   const found = page.sweep(codec)
     .map((point) => ({ point, at: point.images.indexOf(image) }))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmark.compare.one_rate import distance, matched_rate
+from benchmark.compare.pictures import distance, matched_rate
 from benchmark.errors import BadOption, UsageError
 from benchmark.facts import Facts, facts_of
 from benchmark.measure.estimate import interpolated

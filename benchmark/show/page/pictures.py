@@ -11,7 +11,7 @@ import polars as pl
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels
-from benchmark.compare.one_rate import nearest
+from benchmark.compare.pictures import nearest
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, ImageRefused
@@ -242,8 +242,8 @@ def crops(
 ) -> list[Crop]:
     """Return crops of the page's first photograph: the original, then codecs in their order.
 
-    Each codec of `first` is shown at its setting of about one rate, see `one_rate.nearest`. Without
-    at least two of them and the original there are none.
+    Each codec of `first` is shown at its setting of about one rate (`compare.pictures.nearest`).
+    Without at least two of them and the original there are none.
     """
     if not pictures.order or pictures.rate is None:
         return []

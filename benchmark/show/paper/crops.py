@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import CODING, Pixels
-from benchmark.compare.one_rate import CLOSE, matched_rate, nearest, off_rate
+from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError

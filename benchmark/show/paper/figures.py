@@ -10,8 +10,8 @@ from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
-from benchmark.compare.generations import generation_curves, nearest_to
 from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
@@ -19,8 +19,7 @@ from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
-from benchmark.metrics.availability import remedies
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike

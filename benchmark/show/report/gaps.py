@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.compare.curves import excluded
-from benchmark.metrics.availability import NOT_COMPUTED
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import NOT_COMPUTED, Measure
 from benchmark.rows.summary import Summary
 from benchmark.show.sections import Section, section
 from benchmark.system.text import counted

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reduce import Reductions
 from benchmark.rows.store import Store
+from benchmark.rows.streams import FeatureFolder
 from support.bench.command import bench
 from support.faults.ledger import tell
 from support.faults.power_loss import Disk, write_all, write_lost
@@ -224,7 +224,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from benchmark.metrics.metric import Reduced
-from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.rows.reduce import Reduction, Reductions
 from support.faults.recorded_writes import tell
 

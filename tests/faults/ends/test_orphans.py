@@ -159,7 +159,7 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     there = names_in(place)
     assert not there & used
     assert {*others, "rdrbench-link"} <= there
-    sweeping = "from benchmark.system.private_folder import sweep; sweep()"
+    sweeping = "from benchmark.system.atomic import sweep; sweep()"
     environment = {**os.environ, "TMPDIR": str(place)}
     subprocess.run([sys.executable, "-c", sweeping], env=environment, check=True)
     assert names_in(place) == there  # the run that works keeps its own

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmark.errors import StoreError
-from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.reading_verbs import READS
 from support.processes import bench_alone
 

@@ -8,9 +8,9 @@ import pytest
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.metric import Reduced
-from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.store import Store
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, RESULTS
 

@@ -11,7 +11,7 @@ import pytest
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.no_reference import CLIPIQA, MANIQA, MUSIQ, VERSION
 from benchmark.system.digest import file_sha256
-from benchmark.system.weights import NETWORKS
+from benchmark.system.settings import NETWORKS
 
 ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 

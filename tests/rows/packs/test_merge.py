@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from benchmark.errors import DamagedResults, UsageError
 from benchmark.metrics.metric import Reduced
-from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.verbs import app
 from support.rows.measured import failed, row
 

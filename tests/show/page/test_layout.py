@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmark.compare.one_rate import nearest
+from benchmark.compare.pictures import nearest
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, DESKTOP, PHONE, click_point, loaded
 from support.page.results import make_page

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import stats
 
 from benchmark.compare.interval import records
-from benchmark.compare.one_rate import off_rate
+from benchmark.compare.pictures import off_rate
 from benchmark.compare.published.points import How
 from benchmark.errors import StoreError
 from benchmark.metrics.measure import Measure

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark.codec import Setting
-from benchmark.compare.one_rate import off_rate
+from benchmark.compare.pictures import off_rate
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError

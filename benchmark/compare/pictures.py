@@ -1,4 +1,7 @@
-"""Means by generation: of pictures that a codec coded again and again, from stored rows."""
+"""Pictures: of one rate, which may stand side by side; of one photograph, coded again and again.
+
+One rule of rates for the figure of crops, the page's crops and its viewer (model.js). Pure.
+"""
 
 import math
 from collections import defaultdict
@@ -10,6 +13,62 @@ import polars as pl
 
 from benchmark.codec import Setting
 from benchmark.rows.systems import label_of
+
+CLOSE = 1.1  # ratio of two rates up to which pictures are of one rate
+LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
+USUAL_BPP = 0.1, 0.6  # between which codecs look different
+
+
+def distance(bpp: float, rate: float) -> float:
+    """Return the logarithm of the ratio of two rates, without its sign."""
+    return abs(math.log(max(bpp, LEAST_BPP) / rate))
+
+
+def nearest(rates: Sequence[float], rate: float) -> int | None:
+    """Return the place of the setting that shows a codec at a rate; None where none does.
+
+    It is the nearest by ratio, if that is within CLOSE or the rate lies between two settings.
+
+    >>> nearest([0.1, 0.3], 0.28), nearest([0.1, 0.3], 0.2), nearest([0.3, 0.5], 0.2)
+    (1, 1, None)
+    """
+    place = min(range(len(rates)), key=lambda at: distance(rates[at], rate))
+    between = min(rates) <= rate <= max(rates)
+    return place if between or distance(rates[place], rate) <= math.log(CLOSE) else None
+
+
+def off_rate(bpp: float, rate: float) -> str:
+    """Return by how much a rate is off another one, empty up to CLOSE.
+
+    >>> off_rate(0.3, 0.2), off_rate(0.21, 0.2)
+    ('+50 %', '')
+    """
+    if distance(bpp, rate) <= math.log(CLOSE):
+        return ""
+    return f"{100 * (bpp / rate - 1):+.0f} %".replace("-", "−")
+
+
+def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
+    """Return a rate in bpp at which most codecs are shown; `rates` are by codec.
+
+    Of these rates of settings it is one inside USUAL_BPP, if any; of those the lowest from which
+    the nearest settings differ by a factor of at most CLOSE in the geometric mean, since codecs
+    differ most at low rates; else the one from which they differ least.
+
+    >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.21, 1.0]})
+    0.2
+    """
+    every = sorted({rate for of_codec in rates.values() for rate in of_codec})
+    shown = [sum(nearest(of, rate) is not None for of in rates.values()) for rate in every]
+    most = [rate for rate, count in zip(every, shown, strict=True) if count == max(shown)]
+    usual = [rate for rate in most if USUAL_BPP[0] <= rate <= USUAL_BPP[1]] or most
+
+    def spread(rate: float) -> float:
+        return fmean(min(distance(other, rate) for other in of) for of in rates.values())
+
+    close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
+    return close[0] if close else min(usual, key=spread)
+
 
 BUILD = ("codec", "variant", "setting_name", "setting_value", "fingerprint", "revision")
 COLUMNS = (*BUILD, "image_sha256", "generation", "status", "bpp", "finished_utc")
