@@ -28,7 +28,10 @@ ALL_ROWS = "Also rows of photographs that the dataset no longer has."
 ALLOW_FEW = "Compute FID and KID of fewer than 50 images too, marked as such."
 ANY_OVERLAP = "Also give BD-rates of curves that share less than a third of what they span."
 VERIFIED_ONLY = "Only rows that an independent decode has verified (`bench run --verify`)."
-ANCHOR = "Anchor of BD-rates; default: vtm where it has a curve, else the best conventional codec."
+ANCHOR = (
+    "Codec that others are compared with; default: vtm where it has a curve, else the best "
+    "conventional codec."
+)
 BUNDLED = "Also these bundled codecs, or 'all': their rows come with the project."
 EXPERIMENT = "Comma-separated codecs to show, or 'all' that were measured in this folder."
 PAGE_IMAGES = (

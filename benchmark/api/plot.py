@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmark.api.rows import Source, load, summarised
+from benchmark.api.rows import Source, load, shown, summarised
 from benchmark.compare.anchor import anchor_among
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import UsageError
@@ -30,6 +30,9 @@ def plot(
     metric: str = "psnr",
     *,
     ax: "Axes | None" = None,
+    codecs: str = "all",
+    bundled: str = "",
+    anchor: str = "",
     common: bool = False,
     allow_few: bool = False,
     **options: Any,
@@ -49,6 +52,8 @@ def plot(
     ax : matplotlib Axes, optional
         Axes to draw on, which keep their fonts; by default those of a new pyplot figure, with the
         legend below them.
+    codecs, bundled, anchor : str
+        Of a folder, which codecs to draw, as in `load`.
     common, allow_few : bool
         As in `summary`.
     {parameters}
@@ -58,14 +63,16 @@ def plot(
     look = Look.of(**options)
     (name,) = metric_names([metric])
     measure = Measure.named(name)
-    frame = source if isinstance(source, pd.DataFrame) else load(source)
+    rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
+    frame = rows if isinstance(rows, pd.DataFrame) else load(rows)
     if look.images:
         frame = frame[frame["image"].isin(named_images(sorted(set(frame["image"])), look.images))]
     result = summarised(frame, (name,), common, "per_image", allow_few)
     with drawn_as(look):
         look.check(result.labels)
         panel = measured_panel(result, measure)
-        panels = choose([panel], anchor_among(result).label).of([panel])
+        known = str(frame.attrs.get("anchor") or anchor_among(result).label)
+        panels = choose([panel], known).of([panel])
         if not panels:
             why = remedies([name], result.why_without(measure.column))
             raise UsageError(f"no point of {measure.label} can be drawn: {why}")

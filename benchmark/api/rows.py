@@ -175,6 +175,19 @@ def summarised(
     return summarise_with_distributions(table, folder, names, average, common, allow_few)
 
 
+def shown(source: Source, **choice: str) -> Source:
+    """Return the rows of a folder that a choice of codecs, bundled ones and an anchor has.
+
+    choice: as `load` takes it. Raises `UsageError` for a choice among rows that were read before.
+    """
+    if isinstance(source, str | Path):
+        return load(source, details=True, **choice)  # type: ignore[arg-type]
+    if named := [name for name, text in choice.items() if text not in ("", "all")]:
+        what = " and ".join(named)
+        raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
+    return source
+
+
 def whole_rows(source: Source) -> tuple[pl.DataFrame, Path]:
     """Return the rows of a frame with all their columns, and the folder of their store.
 

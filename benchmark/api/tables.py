@@ -5,7 +5,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from benchmark.api.rows import Source, summarised, unit
+from benchmark.api.rows import Source, shown, summarised, unit
 from benchmark.compare.bd import compare
 from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
@@ -192,6 +192,9 @@ def rank(
     at: str | Sequence[str] = "bpp=0.3",
     *,
     metrics: str | Sequence[str] = "psnr,lpips_squeeze",
+    codecs: str = "all",
+    bundled: str = "",
+    anchor: str = "",
     budget: Budget = "image",
     common: bool = False,
     allow_few: bool = False,
@@ -210,6 +213,8 @@ def rank(
         What to compare at: ``"bpp=0.3"``, ``"psnr=32"``, ``"lpips_squeeze=0.15"``.
     metrics : str or sequence of str
         Metrics to return; at a rate, the first one ranks.
+    codecs, bundled, anchor : str
+        Of a folder, which codecs to rank, as in `load`.
     budget : {"image", "set"}
         Whether each image has the rate or value, or all images together with one setting.
     common, allow_few : bool
@@ -218,22 +223,24 @@ def rank(
     Returns
     -------
     DataFrame
-        One row per target (``at``) and codec variant. ``rank`` is missing where not all ``images``
-        that are compared reach the target (``images_reached`` do). ``bpp`` and metrics are means
-        over images with their 95 % intervals; ``to_best`` is the difference from the best codec,
-        at a rate of the first metric, else of the rate in percent, with its interval over images in
-        pairs and ``images_better``, those in which this codec is better. Seconds are of an image,
-        measured here, or typical ones per megapixel, as declared. What is not known is NaN.
+        One row per target (``at``) and codec variant, which is ``bundled`` or not. ``rank`` is
+        missing where not all ``images`` that are compared reach the target (``images_reached`` do).
+        ``bpp`` and metrics are means over images with their 95 % intervals; ``to_best`` is the
+        difference from the best codec, at a rate of the first metric, else of the rate in percent,
+        with its interval over images in pairs and ``images_better``, those in which this codec is
+        better. Seconds are of an image, measured here, or typical ones per megapixel, as declared.
+        What is not known is NaN.
     """
     names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
     targets = [parse_target(text) for text in texts]
     asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
-    result = summarised(source, tuple(asked), False, "per_image", allow_few)
+    rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
+    result = summarised(rows, tuple(asked), False, "per_image", allow_few)
     measures = [Measure.named(name) for name in names]
     records = [
         codec.record(measures)
         for target in targets
         for codec in rank_at(result, target, measures, budget, common)
     ]
-    others = {"at", "rank", "codec", "images", "images_reached"}
+    others = {"at", "rank", "codec", "bundled", "images", "images_reached"}
     return _frame(records, set(records[0]) - others, result).astype({"rank": "Int64"})

@@ -1,7 +1,7 @@
 """`bench rank`, `tradeoff`, `match` and `bd`: codecs compared over the curves of stored rows."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +10,9 @@ from benchmark.commands.options import refuse_several
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, TARGET, opt
 from benchmark.registry import METRICS
+
+if TYPE_CHECKING:
+    from benchmark.show.table import Table
 
 # Metrics that a curve's file may have.
 BD_METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
@@ -20,8 +23,10 @@ def rank(
         list[str],
         opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", "--at"),
     ] = ["bpp=0.3"],  # noqa: B006 - typer copies it
-    dataset: options.StoredDataset = "",
-    codecs: options.StoredCodecs = "all",
+    dataset: options.StoredDatasets = "",
+    codecs: options.ShownCodecs = "all",
+    bundled: options.Bundled = "",
+    anchor: options.Anchor = "",
     metrics: Annotated[
         str, opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
     ] = "psnr,lpips_squeeze",
@@ -39,6 +44,7 @@ def rank(
 ) -> None:
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
 
+    Those of the experiment and its anchor, as in a report; of several datasets each has a table.
     Codecs are compared on the images that most of them reach the value in; those left out are
     named. The difference from the best codec has a 95 % interval over images in pairs. With
     --budget set the bytes of all images count together.
@@ -46,30 +52,44 @@ def rank(
     Examples:
       bench rank --at bpp=.3
       bench rank --at psnr=32 --at lpips_squeeze=.15 --codecs ours,vtm,avif
+      bench rank --dataset kodak,sample --bundled ours,elic
       bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
     """
     from benchmark.commands.compare_tables import rank_table
+    from benchmark.compare.anchor import read_compared
     from benchmark.compare.rank import RATE, parse_target, rank_at
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
-    from benchmark.rows.stored import read_one
+    from benchmark.rows.stored import asked_datasets
 
     if budget not in ("image", "set"):
         raise UsageError(f"--budget takes image or set, not {budget!r}")
     targets = [*map(parse_target, at)]
     names = metric_names(metrics)
     compared = [*names, *(target.name for target in targets if target.name != RATE)]
-    rows = {"allow_few": allow_few, "all_rows": all_rows}
-    stored = read_one(results, dataset, codecs, tuple(dict.fromkeys(compared)), **rows)
+    shown: dict[str, Any] = {"bundled": bundled, "anchor": anchor}
+    shown |= {"allow_few": allow_few, "all_rows": all_rows}
     measures = [*map(Measure.named, names)]
     whose: Literal["image", "set"] = "set" if budget == "set" else "image"
-    ranks = {target: rank_at(stored.summary, target, measures, whose, common) for target in targets}
-    ranked = [codec for codecs_at in ranks.values() for codec in codecs_at]
-    records = [codec.record(measures) for codec in ranked]
-    facts = {"dataset": stored.name, "budget": budget, "ranks": records}
-    table = rank_table(ranks, measures, stored, budget)
-    output.print_comparison(as_json, facts, table, csv_file, records)
-    if not any(codec.rank for codec in ranked):
+    compared_on = [
+        read_compared(results, name, codecs, tuple(dict.fromkeys(compared)), **shown)
+        for name in asked_datasets(results, dataset)
+    ]
+    facts: list[dict[str, Any]] = []
+    tables: list[Table] = []
+    for stored in compared_on:
+        ranks = {at: rank_at(stored.summary, at, measures, whose, common) for at in targets}
+        records = [codec.record(measures) for of_target in ranks.values() for codec in of_target]
+        facts.append({"dataset": stored.name, "budget": budget, "ranks": records})
+        tables.append(rank_table(ranks, measures, stored, budget))
+    if as_json:
+        output.print_records(facts)
+    for number, table in enumerate(() if as_json else tables):
+        print(end="\n" if number else "")
+        output.print_table(table)
+    records = [{"dataset": of["dataset"], **record} for of in facts for record in of["ranks"]]
+    output.write_csv(csv_file, records)
+    if not any(record["rank"] for record in records):
         raise typer.Exit(1)
 
 
@@ -120,13 +140,15 @@ def tradeoff(
     from benchmark.compare.tradeoff import tradeoffs
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names
-    from benchmark.rows.stored import read_one
+    from benchmark.rows.stored import read_rows, require_one
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
-    rows: dict[str, Any] = {"allow_few": allow_few, "all_rows": all_rows, "bundled": "all"}
-    stored = read_one(results, dataset, "all", names, **rows)
+    require_one(results, dataset)
+    both = f"{codec},{against}"
+    rows = read_rows(results, dataset, both, names, allow_few=allow_few, all_rows=all_rows)
+    stored = rows.summarised(rows.experiment.every_variant())
     measures = Measure.named(names[0]), Measure.named(names[1])
     require_values(stored, measures)
     mine, others = families(stored.summary, codec, against, measures, build)

@@ -1,7 +1,8 @@
 """Tables of the verbs that compare codecs: `bench rank`, `tradeoff` and `match`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.interval import CONFIDENCE, DRAWS, Interval
@@ -15,7 +16,9 @@ from benchmark.rows.comparable import image_numbers
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
+from benchmark.rows.systems import marked_bundled
 from benchmark.show.means import chosen_notes
+from benchmark.show.phrases import ONLY_BUNDLED, capitalised
 from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted, listed
@@ -69,10 +72,11 @@ def rank_table(
         f"interpolated values. To the best: mean difference with its {PERCENT} interval over "
         "images in pairs. Typical: seconds to encode and decode on one core, as declared."
     )
+    bundled = {codec.label: codec.bundled for ranked in ranks.values() for codec in ranked}
     columns = [
         *([Column("at", lambda codec: str(codec.target))] if len(ranks) > 1 else []),
         Column("rank", lambda codec: str(codec.rank)),
-        Column("codec", "label"),
+        _codec(bundled, "codec", "label"),
     ]
     if any(target.name != RATE for target in ranks):
         columns.append(Column("bpp", "bpp.value", ".3f"))
@@ -84,8 +88,7 @@ def rank_table(
         Column("better on", _better, str),
         *(Column(name, field, seconds_text) for name, field in SECONDS.items()),
     ]
-    labels = (codec.label for ranked in ranks.values() for codec in ranked)
-    return Table.of(columns, rows, (*notes, *_remarks(stored, labels))).filled()
+    return Table.of(columns, rows, (*notes, *_remarks(stored, bundled))).filled()
 
 
 def _to_best(ranks: Measure, codec: Ranked) -> str | None:
@@ -186,10 +189,12 @@ def tradeoff_table(
     of_realism = realism.kind == "realism"
     better, worse = ("more", "less") if of_realism else ("better", "worse")
     noun = "realistic" if of_realism else realism.kind
+    curves = {label: of for family in (mine, *others) for label, of in family.points.items()}
+    bundled = {label: of[0].edition.bundled for label, of in curves.items()}
     words = {"equal": f"equal {realism.kind}"}
     words |= {"all better": f"{better} {noun}", "all worse": f"{worse} {noun}"}
     columns = (
-        Column("against", "label"),
+        _codec(bundled, "against", "label"),
         Column("setting"),
         Column("comparison", lambda point: words.get(point.verdict, point.verdict)),
         Column("bpp", "bpp", ".4f"),
@@ -213,7 +218,7 @@ def tradeoff_table(
     )
     left_out = dict.fromkeys(text for family in (mine, *others) for text in family.left_out)
     more = (f"{text[0].upper()}{text[1:]}." for text in left_out)
-    remarks = _remarks(stored, [*mine.points, *(point.label for point in points)])
+    remarks = _remarks(stored, bundled)
     return Table.of(columns, points, (*notes, *remarks, *dict.fromkeys(more)))
 
 
@@ -238,9 +243,10 @@ def match_table(
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
     measured = {name for of in matches for name, mean in of.averages.items() if mean.pairs}
     shown = [name for name in labels if name in measured]
+    bundled = {point.label: point.edition.bundled for point in stored.summary.points}
     columns = [
-        Column("codec", "first.label"),
-        Column("against", "second.label"),
+        _codec(bundled, "codec", "first.label"),
+        _codec(bundled, "against", "second.label"),
         Column("images", lambda of: f"{of.matched_images}/{of.images}", str),
         Column("pairs", lambda of: len(of.pairs), "d"),
         Column("bytes", "averages.bytes", _average),
@@ -258,7 +264,7 @@ def match_table(
         "Geometric means of ratios, codec to against (0.9: a tenth less); values with a sign are "
         "mean differences. The interval is over images.",
         f"Without a match: {'; '.join(unmatched)}.",
-        *_remarks(stored, (side.label for of in matches for side in (of.first, of.second))),
+        *_remarks(stored, bundled),
         *dict.fromkeys(f"Caveat: {text}." for match in matches for text in match.caveats),
     ]
     if not set(TIMED) & set(shown):
@@ -272,6 +278,12 @@ def _average(average: Average) -> str:
     return f"{average.value:.3f}" if average.kind == "ratio" else f"{average.value:+.3f}"
 
 
-def _remarks(stored: DatasetResults, labels: Iterable[str]) -> tuple[str, ...]:
-    gone = (f"{text}." for text in gone_sentences(stored.gone))
-    return (*gone, *chosen_notes(labels))
+def _codec(bundled: Mapping[str, bool], heading: str, label: str) -> Column:
+    """Return a column of labels, the bundled ones marked unless all are. bundled: by label."""
+    of, mixed = attrgetter(label), not all(bundled.values())
+    return Column(heading, lambda row: marked_bundled(of(row), mixed and bundled[of(row)]))
+
+
+def _remarks(stored: DatasetResults, bundled: Mapping[str, bool]) -> tuple[str, ...]:
+    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *gone_sentences(stored.gone)]
+    return (*map(capitalised, texts), *chosen_notes(bundled))

@@ -113,7 +113,7 @@ def draw_figures(experiment: Experiment, line: str) -> None:
     request = experiment.request
     codecs, _ = with_settings_as_points(request.codecs, {})
     own = () if "all" in codecs else tuple(codecs)
-    shared = ("results", "dataset", "data_dir", "anchor")
+    shared = ("results", "dataset", "data_dir", "anchor", "bundled")
     place = {name: getattr(request, name) for name in shared}
     for verb in experiment.figures:
         asked = FigureRequest(**place).over(experiment.file, verb)

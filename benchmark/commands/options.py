@@ -11,8 +11,11 @@ from benchmark.errors import UsageError
 from benchmark.option import (
     ALL_ROWS,
     ALLOW_FEW,
+    ANCHOR,
     ANY_OVERLAP,
+    BUNDLED,
     COMPARED,
+    EXPERIMENT,
     EXPORTED,
     MANNER,
     ORIGIN,
@@ -118,6 +121,9 @@ StoredDatasets = Annotated[
     opt(COMPARED, "Datasets that have results, or 'all' of them.", completes="stored"),
 ]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
+ShownCodecs = Annotated[str, opt(COMPARED, EXPERIMENT, completes="codecs")]
+Bundled = Annotated[str, opt(COMPARED, BUNDLED, completes="codecs")]
+Anchor = Annotated[str, opt(COMPARED, ANCHOR, completes="codecs")]
 ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, completes="metrics")]
 VerifiedOnly = Annotated[bool, opt(COMPARED, VERIFIED_ONLY)]
 AllRows = Annotated[bool, opt(COMPARED, ALL_ROWS)]

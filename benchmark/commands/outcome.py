@@ -1,5 +1,6 @@
 """A run and its outcome on the terminal: a ranking, what is absent, where the rows are."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -119,8 +120,10 @@ def print_outcome(
     )
     if ranked:
         results = store.folder.parent
-        option = "" if str(results) == "results" else f" --results {results}"
-        print(f"figures and tables: bench report --dataset {dataset.name}{option}")
+        given = {"dataset": dataset.name, "bundled": outcome.bundled, "anchor": outcome.anchor}
+        given |= {} if str(results) == "results" else {"results": str(results)}
+        options = [word for name, text in given.items() if text for word in (f"--{name}", text)]
+        print(f"figures and tables: {shlex.join(['bench', 'report', *options])}")
 
 
 def _reached_line(reached: Reached) -> str:
@@ -209,16 +212,17 @@ def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
 ) -> "tuple[Summary, Summary, Ranking]":
-    """Summarise the rows that were asked for, alone and with the anchor's, and rank the latter."""
+    """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
     from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
-    from benchmark.rows.experiment import others_of, pairs_of
+    from benchmark.rows.experiment import others_of, pairs_of, with_bundled
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.systems import label_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
-    anchored, anchor = with_anchor(outcome.rows, others, outcome.anchor)
+    rows, others = with_bundled(outcome.rows, others, outcome.bundled)
+    anchored, anchor = with_anchor(rows, others, outcome.anchor)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     ranking = rank_by_bd_rate(summary, measures, anchor.label)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}

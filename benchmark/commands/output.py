@@ -38,6 +38,11 @@ def print_json(facts: object) -> None:
     print(json_text(facts))
 
 
+def print_records(records: Sequence[object]) -> None:
+    """Print as JSON what is known of each dataset: a list of several, or the record of one."""
+    print_json(records if len(records) > 1 else records[0])
+
+
 def json_text(facts: object) -> str:
     """Return a result as JSON; a number that is not finite is null."""
     return json.dumps(_finite(facts), indent=1, allow_nan=False)

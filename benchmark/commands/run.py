@@ -71,7 +71,7 @@ def run(
             else:
                 outcome.print_outcome(done, table, allow_few, verbose)
     if as_json:
-        output.print_json(records if len(requests) > 1 else records[0])
+        output.print_records(records)
     else:
         experiment.draw_figures(asked, command_line(context))
     raise typer.Exit(exit_code)
@@ -123,7 +123,7 @@ def rescore(
                 f"{done.filled} values filled in, {done.still_null} rows still without"
             )
     if as_json:
-        output.print_json(records if len(records) > 1 else records[0])
+        output.print_records(records)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -147,7 +147,7 @@ def plan(
     asked = experiment.read_experiment(request, "", file, context).request
     records = [_planned(each, as_json) for each in asked.of_each_dataset()]
     if as_json:
-        output.print_json(records if len(records) > 1 else records[0])
+        output.print_records(records)
 
 
 def _planned(request: Request, as_json: bool) -> dict[str, object]:

@@ -33,8 +33,7 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
       bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
       bench table --dataset kodak,tecnick --published mlic++ --out paper
     """
-    from benchmark.datasets.names import listed_datasets
-    from benchmark.rows.stored import stored_dataset
+    from benchmark.rows.stored import asked_datasets, stored_dataset
     from benchmark.show.paper.table import draw_table
     from benchmark.show.table import csv_text, latex, markdown
 
@@ -45,9 +44,8 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
         require_inside(request.results, path)
     elif path.is_file() and not path.read_text(errors="replace").startswith(MADE):
         raise StoreError(f"{path} is of no earlier `bench table`: move it, or name another --out")
-    made = draw_table(
-        request, listed_datasets(request.dataset or stored_dataset(request.results, ""))
-    )
+    named = request.dataset or stored_dataset(request.results, "")
+    made = draw_table(request, asked_datasets(request.results, named))
     tex = latex(made.table, {}, made.marks, made.groups, made.headers, made.parts)
     files = {
         path.name: f"{MADE}{command_line(context).removeprefix('bench table')}`.\n{tex}",

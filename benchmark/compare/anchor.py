@@ -15,7 +15,7 @@ from benchmark.facts import reference_codecs
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
-from benchmark.rows.stored import DatasetResults, read_rows, require_one
+from benchmark.rows.stored import DatasetResults, read_rows
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import System, family, find_label, kind, label_of, spec_of
 from benchmark.spec import PATHS, names_code
@@ -36,10 +36,8 @@ def read_compared(
     """Read and summarise the rows of an experiment and of its anchor.
 
     anchor: label, spec or codec; "": by the rule of this module. Other arguments as of
-    `stored.read_rows`. Raises `UsageError` for several datasets, `UnknownName` for an anchor
-    without rows.
+    `stored.read_rows`. Raises `UnknownName` for an anchor without rows.
     """
-    require_one(results, dataset)
     stored = read_rows(results, dataset, codecs, metrics, **options)
     return stored.summarised(*with_anchor(*stored.experiment[:2], anchor))
 

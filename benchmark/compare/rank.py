@@ -76,6 +76,7 @@ class Ranked(NamedTuple):
     encode_seconds: float | None = None
     decode_seconds: float | None = None
     typical_seconds: float | None = None  # of both, a megapixel on one core, as the codec declares
+    bundled: bool = False  # its rows come with the project
 
     def record(self, measures: Sequence[Measure]) -> dict[str, Any]:
         """Return a flat record, JSON values only; each mean is followed by its interval."""
@@ -83,6 +84,7 @@ class Ranked(NamedTuple):
             "at": str(self.target),
             "rank": self.rank,
             "codec": self.label,
+            "bundled": self.bundled,
             "images": self.images,
             "images_reached": self.reached,
         }
@@ -147,8 +149,9 @@ def rank_at(
     exact = Estimate(target.value, None)  # what interpolation there and back would round
     ranked: list[tuple[Ranked, Float64Array]] = []
     others: list[Ranked] = []
-    for label in summary.labels:
-        codec, of_rank = Ranked(target, label, None, 0, 0), None
+    editions = {point.label: point.edition for point in summary.points}
+    for label, edition in editions.items():
+        codec, of_rank = Ranked(target, label, None, 0, 0, bundled=edition.bundled), None
         if curve := curves.get(label):
             codec = codec._replace(images=len(images), reached=len(curve.reached & images))
             short = tuple(sorted(curve.images - curve.reached))

@@ -196,6 +196,7 @@ def _measure(
         tuple(backend.remarks),
         absent,
         anchor=request.anchor,
+        bundled=request.bundled,
         named=request.codecs,
     )
 

@@ -115,6 +115,7 @@ class Outcome:
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
     reached: tuple[Reached, ...] = ()  # of a search for a target, by codec
     anchor: str = ""  # of BD-rates, as it was asked for
+    bundled: str = ""  # codecs to print beside those measured, as they were asked for
     named: tuple[str, ...] = ()  # codecs as they were asked for
 
     @property

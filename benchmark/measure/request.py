@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from benchmark.datasets.names import listed_datasets, text_of_list
 from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
-from benchmark.option import ANCHOR, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
+from benchmark.option import ANCHOR, BUNDLED, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
 from benchmark.registry import CODECS, USUAL_METRICS
 from benchmark.spec import (
     CodecSpec,
@@ -60,6 +60,7 @@ class Request:
         python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
     )
     anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
+    bundled: str = option("", COMPARED, BUNDLED, completes="codecs")
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     part: str = option(
         "",

@@ -33,7 +33,7 @@ from benchmark.facts import needs_options, work_of
 from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
-from benchmark.rows.experiment import require_label
+from benchmark.rows.experiment import named_in, named_variants, pairs_of, require_label
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import SHIPPED, refused
@@ -304,6 +304,8 @@ def open_matrix(request: Request) -> Matrix:
     matrix = matrix_of(request, sources, selection, store)
     if request.anchor:
         require_label(request.anchor, [of.spec for of in selection.contenders], matrix.table)
+    if request.bundled:
+        named_variants(named_in(request.bundled), pairs_of(matrix.table))
     return matrix
 
 

@@ -34,7 +34,12 @@ class Experiment(NamedTuple):
 
     rows: pl.DataFrame
     others: pl.DataFrame  # of which an anchor may be taken
-    only_bundled: bool  # nothing was measured here, so that the bundled rows are shown
+    only_bundled: bool  # none of the rows that are shown was measured here
+
+    def every_variant(self) -> pl.DataFrame:
+        """Return the rows with those of all other variants and builds of their codecs."""
+        same = col("codec").is_in(self.rows["codec"].unique().implode())
+        return pl.concat([self.rows, self.others.filter(same)])
 
 
 class Anchor(NamedTuple):
@@ -69,7 +74,8 @@ def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -
     same = IMAGE.is_in(images.implode()) if here.height else pl.lit(True)
     marks = table.select(shown=shown | (are_of(whole) & same), same=same)
     others = table.filter(marks["same"] & ~marks["shown"])
-    return Experiment(table.filter(marks["shown"]), others, not measured and not asked)
+    rows = table.filter(marks["shown"])
+    return Experiment(rows, others, rows.filter(~BUNDLED).height == 0)
 
 
 def others_of(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -87,6 +93,17 @@ def are_of(pairs: Collection[Pair]) -> pl.Expr:
     """Mark the rows of these codec variants."""
     marks = ((col("codec") == codec) & (col("variant") == variant) for codec, variant in pairs)
     return pl.any_horizontal(pl.lit(False), *marks).fill_null(False)
+
+
+def with_bundled(
+    rows: pl.DataFrame, others: pl.DataFrame, bundled: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return rows with those of bundled codecs, names or "all", taken from others, and the rest."""
+    of = others.filter(BUNDLED)
+    pairs = pairs_of(of)
+    asked = named_in(bundled)
+    more = are_of((named_variants(asked, pairs) if asked else pairs) if bundled else ())
+    return pl.concat([rows, of.filter(more)]), others.filter(~(BUNDLED & more))
 
 
 def require_label(named: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -> None:

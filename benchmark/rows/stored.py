@@ -49,7 +49,7 @@ class DatasetResults(NamedTuple):
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
-    only_bundled: bool = False  # nothing was measured here, so that the bundled rows are shown
+    only_bundled: bool = False  # none of the rows was measured here
     anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
 
 
@@ -58,9 +58,12 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
     Raises `UsageError` or `UnknownName` if there are no results.
     """
-    if dataset == "all":
-        return _with_rows(results)
-    return [stored_dataset(results, name) for name in listed_datasets(dataset)]
+    return [stored_dataset(results, name) for name in asked_datasets(results, dataset)]
+
+
+def asked_datasets(results: Path, dataset: str) -> list[str]:
+    """Return the datasets of a comma-separated list as they are given, or all that have rows."""
+    return _with_rows(results) if dataset == "all" else listed_datasets(dataset)
 
 
 def stored_dataset(results: Path, dataset: str) -> str:

@@ -16,6 +16,7 @@ CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
 OPEN = {"published": "published", "file": "from a file"}  # by the origin of a curve
 MIXED = "Protocols mixed: see the details."
+ONLY_BUNDLED = "none of this was measured here: the results are bundled with the project"
 
 
 def few_sentences(measures: Iterable[Measure]) -> list[str]:

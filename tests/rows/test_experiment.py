@@ -1,9 +1,16 @@
 """What an experiment shows: what was measured here or named, and bundled rows by request."""
 
+import polars as pl
 import pytest
 
 from benchmark.errors import UnknownName
-from benchmark.rows.experiment import experiment_of, named_variants, usual_variants
+from benchmark.rows.experiment import (
+    experiment_of,
+    named_variants,
+    others_of,
+    usual_variants,
+    with_bundled,
+)
 from support.rows.measured import row, table
 
 IMAGES = ("a", "b", "c")
@@ -67,7 +74,29 @@ def test_where_nothing_was_measured_all_bundled_rows_are_shown():
     assert shown.only_bundled
     assert points_of(shown.rows) == points_of(bundled)
     assert shown.others.height == 0
-    assert not experiment_of(bundled, "vtm").only_bundled
+    assert experiment_of(bundled, "vtm").only_bundled, "named, and not measured either"
+    assert experiment_of(MEASURED, "vtm").only_bundled
+    assert not experiment_of(MEASURED, "vtm,jpeg").only_bundled
+
+
+def test_all_variants_of_the_codecs_that_are_shown_are_those_of_their_images():
+    shown = experiment_of(MEASURED, "jpeg,vtm")
+    every = shown.every_variant()
+    assert codecs(every) == {"jpeg", "jpeg:optimize=1", "vtm"}
+    assert {image for *_, image in points_of(every)} == {"a", "b"}
+
+
+def test_bundled_codecs_are_added_to_the_rows_of_a_run():
+    run = MEASURED.filter(~pl.col("bundled"))
+    others = others_of(run, MEASURED)
+    rows, rest = with_bundled(run, others, "elic")
+    assert (codecs(rows), codecs(rest)) == ({"jpeg", "elic"}, {"vtm", "jpeg:optimize=1"})
+    rows, rest = with_bundled(run, others, "all")
+    assert codecs(rows) == codecs(MEASURED)
+    assert rest.height == 0
+    rows, rest = with_bundled(run, others, "")
+    assert codecs(rows) == {"jpeg"}
+    assert codecs(rest) == codecs(others)
 
 
 def test_a_name_means_the_variants_that_run_measures():

@@ -13,12 +13,12 @@ from benchmark.compare.published.curves import Overlay, overlays, style_label
 from benchmark.compare.published.curves import left_out as left_out_published
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
-from benchmark.datasets.names import listed_datasets
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
+    asked_datasets,
     datasets_with_results,
     read_rows,
     report_folder,
@@ -31,6 +31,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
 from benchmark.show.means import attribution_files, few_of, means_table
+from benchmark.show.phrases import ONLY_BUNDLED
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -45,7 +46,6 @@ from benchmark.show.sections import Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 
 ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.tex", "means.csv"}
-ONLY_BUNDLED = "nothing was measured here yet: these are results bundled with the project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     names = metric_names(f"{request.metrics},{request.attribute}" if more else request.metrics)
     measures = [Measure.named(name) for name in names]
     datasets = datasets_with_results(request.results, request.dataset)
-    asked = datasets if request.dataset == "all" else listed_datasets(request.dataset)
+    asked = asked_datasets(request.results, request.dataset)
 
     def read(name: str, whole: bool) -> DatasetResults:
         stored = read_rows(

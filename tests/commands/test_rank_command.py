@@ -1,0 +1,61 @@
+"""`bench rank`: the codecs of the experiment and its anchor, marked; a table for each dataset."""
+
+import csv
+import json
+
+import pytest
+
+from benchmark.rows.store import Store
+from support.bench.invoked import bench
+from support.rows.measured import row, table
+
+RATES = (500, 1000, 2000, 4000)
+
+
+def rows_of(codec, decibels, **columns):
+    return [
+        row(codec, number, image, num_bytes=rate, psnr_db=decibels + 3.0 * number, **columns)
+        for number, rate in enumerate(RATES)
+        for image in ("a", "b")
+    ]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Rows of jpeg that were measured here, and bundled ones of vtm and webp, on two datasets."""
+    for dataset in ("photos", "more"):
+        store = Store(tmp_path / "results" / dataset)
+        store.append(rows_of("jpeg", 30.0))
+        store.ship("field", table([*rows_of("vtm", 35.0), *rows_of("webp", 32.0)]))
+    return tmp_path / "results"
+
+
+def rank(results, dataset, *words):
+    at = ("--at", "bpp=1.5", "--metrics", "psnr", "--dataset", dataset)
+    return bench("rank", *at, "--results", results, *words)
+
+
+def test_the_codecs_measured_here_are_ranked_with_the_anchor(results):
+    lines = [line.split() for line in rank(results, "photos").splitlines()]
+    assert lines[1][:3] == ["1", "vtm", "(bundled)"]
+    assert lines[2][:2] == ["2", "jpeg"]
+    assert "webp" not in rank(results, "photos")
+    assert "webp (bundled)" in rank(results, "photos", "--bundled", "webp")
+    of_webp = rank(results, "photos", "--anchor", "webp")
+    assert "webp (bundled)" in of_webp
+    assert "vtm" not in of_webp
+    assert "None of this was measured here" in rank(results, "photos", "--codecs", "vtm,webp")
+
+
+def test_each_dataset_has_a_table_a_record_and_its_lines_of_csv(results, tmp_path):
+    of_one = [rank(results, dataset) for dataset in ("photos", "more")]
+    file = tmp_path / "ranks.csv"
+    assert rank(results, "photos,more", "--csv", file) == "\n".join(of_one)
+    with file.open() as lines:
+        records = list(csv.DictReader(lines))
+    assert [of["dataset"] for of in records] == ["photos", "photos", "more", "more"]
+    assert [of["bundled"] for of in records] == ["True", "False"] * 2
+    first, second = json.loads(rank(results, "photos,more", "--json"))
+    assert (first["dataset"], second["dataset"]) == ("photos", "more")
+    assert json.loads(rank(results, "photos", "--json")) == first
+    assert rank(results, "all") == "\n".join(reversed(of_one)), "in the order of their names"
