@@ -16,7 +16,7 @@ from pathlib import Path
 
 from baselines.vtm import VTM
 from benchmark.codec import CODING, CodecInfo, bits_per_pixel
-from benchmark.rows.packs.export_pack import write_pack
+from benchmark.rows.packs.contents import write_pack
 from benchmark.spec import CodecSpec
 
 VERSION = "VTM 23.13"

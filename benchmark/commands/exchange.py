@@ -98,7 +98,7 @@ def pack_export(
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
     """
-    from benchmark.rows.packs.export_pack import export_pack
+    from benchmark.rows.packs.contents import export_pack
     from benchmark.rows.store import Store
     from benchmark.rows.stored import datasets_with_results
 

@@ -27,11 +27,7 @@ from benchmark.measure.cells import (
     origin_of,
 )
 from benchmark.measure.decode_again import reconstruct
-from benchmark.measure.execute import (
-    differs_again,
-    execute_within_memory,
-    give_memory_back,
-)
+from benchmark.measure.execute import differs_again, execute_within_memory, give_memory_back
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
 from benchmark.rows.streams import FeatureFolder
@@ -100,13 +96,7 @@ class Workbench:
         return measured._replace(further=tuple(further))
 
     def _generation(
-        self,
-        cell: Cell,
-        number: int,
-        encoder: Codec,
-        decoder: Codec,
-        pixels: Pixels,
-        enter: Enter,
+        self, cell: Cell, number: int, encoder: Codec, decoder: Codec, pixels: Pixels, enter: Enter
     ) -> tuple[Measured, Pixels] | Failed:
         """Code pixels, the source's or as decoded before; score and return what is decoded."""
         conditions, name = self._conditions, cell.source.file.name

@@ -4,7 +4,7 @@ Stored rows start no program (`command`) and no Python file (`path.py:Class`), w
 and also as `base` of another codec: such a variant runs where `--codecs` names it in full.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,6 +65,20 @@ class NamedCodecs:
 def why_not_run(spec: CodecSpec) -> str:
     """Return the clause on a codec variant of stored rows that `NamedCodecs.may_run` refuses."""
     return f"{spec.text!r} is code that rows name: it runs only where --codecs names it in full"
+
+
+def why_no_stream(recorded: bool, codecs: Iterable[str], dataset: str, options: str = "") -> str:
+    """Return a sentence on why rows have no stream and what makes one, without its full stop.
+
+    recorded: whether they were measured elsewhere. options: further ones of `bench run`.
+
+    >>> why_no_stream(True, ["webp"], "kodak")
+    'no stream came with the numbers; `bench run --codecs webp --dataset kodak` makes it here'
+    """
+    again = f"`bench run --codecs {','.join(codecs)} --dataset {dataset}{options}"
+    if recorded:
+        return f"no stream came with the numbers; {again}` makes it here"
+    return f"the stream was not kept; {again} --results OTHER` makes it again"
 
 
 EVERY = NamedCodecs()  # "all": every codec, and no code that rows name

@@ -31,7 +31,6 @@ from benchmark.rows.experiment import (
     pairs_of,
 )
 from benchmark.rows.means import summarise_rows
-from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary
@@ -193,7 +192,7 @@ def read_rows(
     whole = whole or not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     rows = store.table() if whole else store.means_table()
     if verified_only and rows.height:
-        rows = verified_rows(rows)
+        rows = rows.filter("attested")
         if rows.height == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
     table, gone = of_part(rows, subset), tuple[str, ...]()

@@ -15,13 +15,7 @@ from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training, facts_of, shown_variants
 from benchmark.registry import ALIASES, CODECS, metric_named
 from benchmark.rows.codecs import CodingFacts
-from benchmark.spec import (
-    CodecSpec,
-    declared,
-    parse_codec,
-    resolve,
-    split_unescaped,
-)
+from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -196,9 +190,7 @@ def marked_bundled(name: str, bundled: bool = True) -> str:
 
 
 def short_names(
-    labels: Sequence[str],
-    versions: Mapping[str, str] | None = None,
-    bundled: Collection[str] = (),
+    labels: Sequence[str], versions: Mapping[str, str] | None = None, bundled: Collection[str] = ()
 ) -> dict[str, str]:
     """Return a name for figures for each label; whole labels where two would be the same.
 

@@ -249,10 +249,7 @@ def _with_features(
     lacks = filled.select(~has & OK).to_series()
     names = [name for count in counts for name in metric_columns(count)]
     own = rows.select(
-        *content,
-        *names,
-        features_of=pl.coalesce("features_of", "decoded_sha256"),
-        gives=gives,
+        *content, *names, features_of=pl.coalesce("features_of", "decoded_sha256"), gives=gives
     )
     taken = own.select(
         col("gives").any().over(content).alias("any"),

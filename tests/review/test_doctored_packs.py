@@ -17,7 +17,7 @@ from benchmark.measure.workbench import Workbench
 from benchmark.review.request import ReviewRequest
 from benchmark.review.review import for_machines, review
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
 from support.files.noise import noise_images
 from support.packs.doctored import CHEATS, HONEST, Opened

@@ -15,13 +15,7 @@ from benchmark.compare.check.request import CheckRequest
 from benchmark.compare.check.row_sets import read_rows
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.select import open_matrix, open_sources, with_stored_name
-from benchmark.registry import (
-    CODECS,
-    DATASETS,
-    DISTRIBUTION_METRICS,
-    metric_named,
-    scored_by_image,
-)
+from benchmark.registry import CODECS, DATASETS, DISTRIBUTION_METRICS, metric_named, scored_by_image
 from benchmark.rows.shard import alike
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device

@@ -21,9 +21,9 @@ from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.record import Progress
 from benchmark.measure.remaining import Expected
 from benchmark.registry import CODECS
-from benchmark.rows.codecs import why_not_run
+from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.packs.contents import DatasetContents, why_no_stream
+from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
 from benchmark.show.figures.pictures import largest_square
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture

@@ -15,7 +15,6 @@ from benchmark.errors import StoreError
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_stored
 from benchmark.metrics.measure import Measure
-from benchmark.rows.packs.contents import verified_rows
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.summary import Summary
@@ -97,7 +96,7 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
         for rows in sorted(path.parent.glob("results/*/per_image")):
             store = rows.parent
             table = Store(store).table()
-            table = verified_rows(table) if results.verified_only else table
+            table = table.filter("attested") if results.verified_only else table
             summary = _summary(table, store, variants, every_metric())
             shown = [m for m in every_measure() if m.realism is not None or m.column == "psnr_db"]
             measures = [measure for measure in shown if summary.values_of(measure.column)]

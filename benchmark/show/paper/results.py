@@ -14,7 +14,6 @@ from benchmark.rows.packs.contents import (
     DatasetContents,
     dataset_contents,
     packs_beside,
-    verified_rows,
 )
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.reduce import summarise_with_distributions
@@ -70,7 +69,7 @@ class PaperResults:
 
     def _contents(self, dataset: str) -> DatasetContents:
         result = dataset_contents(self.folder, dataset, self.packs)
-        table = verified_rows(result.table) if self.verified_only else result.table
+        table = result.table.filter("attested") if self.verified_only else result.table
         return result._replace(table=table)
 
     def _summary(self, dataset: str) -> Summary | None:

@@ -15,9 +15,9 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of
 from benchmark.measure.request import parse_points
 from benchmark.registry import ALIASES, CODECS
-from benchmark.rows.codecs import why_not_run
+from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import newest
-from benchmark.rows.packs.contents import DatasetContents, why_no_stream
+from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
 from benchmark.spec import CodecSpec

@@ -14,8 +14,7 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix, select
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import EVERY
-from benchmark.rows.packs.contents import import_pack
-from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import LARGEST_INDEX_BYTES, open_pack
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec

@@ -5,7 +5,7 @@ import pytest
 from benchmark.measure.cells import plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
-from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
 from support.codecs.files import sources_in
 from support.files.noise import noise_images

@@ -5,8 +5,7 @@ import pytest
 from benchmark.errors import BadPack
 from benchmark.measure.cells import plan
 from benchmark.measure.workbench import Workbench
-from benchmark.rows.packs.contents import import_pack
-from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import HONEST, conditions, recorded_contender, rewrite
 

@@ -11,8 +11,7 @@ import pytest
 
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.means import summarise
-from benchmark.rows.packs.contents import import_pack
-from benchmark.rows.packs.export_pack import export_pack
+from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
