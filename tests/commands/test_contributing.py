@@ -101,7 +101,7 @@ def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
         "from baselines.neural.training.recipe import load_recipe\n"
         "(one,) = ablation('gan', load_recipe('smoke'), ('lsgan',)).variants\n"
         "import torch\n"
-        "from baselines.neural.training.losses.gan import GAN_LOSSES\n"
+        "from baselines.neural.training.gan import GAN_LOSSES\n"
         "loss = GAN_LOSSES[one.recipe.stages[-1].objective]\n"
         "print(one.label, float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
     )  # fmt: skip

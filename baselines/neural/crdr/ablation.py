@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as DESIGNS
 from baselines.neural.crdr.objective import ConditionedStage
-from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.gan import GAN_LOSSES
 from baselines.neural.training.recipe import Recipe
 from benchmark.errors import UnknownName, UsageError
 

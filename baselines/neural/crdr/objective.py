@@ -15,9 +15,9 @@ from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator
 from baselines.neural.crdr.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.losses.gan import GAN_LOSSES, StageAdversary
-from baselines.neural.training.losses.rate_distortion import RateDistortion, lambda_at, terms
+from baselines.neural.training.gan import GAN_LOSSES, StageAdversary
 from baselines.neural.training.objective import Batch, Loss, Setup, uncompiled
+from baselines.neural.training.rate_distortion import RateDistortion, lambda_at, terms
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
 from benchmark.errors import UsageError
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from baselines.neural.elic.model import ElicNetwork
 from baselines.neural.network import Network
-from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, RateDistortion
 from baselines.neural.training.objective import Batch
+from baselines.neural.training.rate_distortion import MSE_WEIGHT, RateDistortion
 from baselines.neural.training.recipe import ONE_RATE, Stage
 
 

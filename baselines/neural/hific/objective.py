@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.losses.gan import GanObjective, WeightedGanStage
-from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.gan import GanObjective, WeightedGanStage
 from baselines.neural.training.objective import Batch, Loss
+from baselines.neural.training.rate_distortion import terms
 from baselines.neural.training.recipe import Count, Positive, Weight
 
 # Factors of the weight of a bit and of the target in the first steps: models/hific/configs.py.

@@ -12,8 +12,8 @@ import torch
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.network import Network
-from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, RateDistortion
 from baselines.neural.training.objective import Batch
+from baselines.neural.training.rate_distortion import MSE_WEIGHT, RateDistortion
 from baselines.neural.training.recipe import ANY_RATES, Stage
 
 SHARES = (0.0, 0.5, 1.0)  # a, of the lower level of a pair

@@ -15,9 +15,9 @@ from torch import Tensor
 from baselines.neural.blocks.control import Control
 from baselines.neural.multirealism.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.losses.gan import GanObjective, GanStage
-from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.gan import GanObjective, GanStage
 from baselines.neural.training.objective import Batch, Loss
+from baselines.neural.training.rate_distortion import terms
 from baselines.neural.training.recipe import Share, Weight
 
 EARLY_WEIGHT = 10.0  # factor of lambda in the first steps

@@ -8,7 +8,7 @@ import pytest
 
 from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
-from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
+from baselines.neural.training.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure

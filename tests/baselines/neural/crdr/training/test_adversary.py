@@ -11,7 +11,7 @@ from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import Adversary, draw_levels
-from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.gan import GAN_LOSSES
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers

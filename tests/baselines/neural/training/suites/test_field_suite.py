@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.training.losses.gan import PatchDiscriminator
+from baselines.neural.training.gan import PatchDiscriminator
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.suites import LEARNING_RATES, field_suite

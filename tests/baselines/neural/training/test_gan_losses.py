@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.gan import GAN_LOSSES
 
 TOLERANCE = 1e-12  # of float64 arithmetic on numbers about 1
 each_objective = pytest.mark.parametrize("name", GAN_LOSSES)

@@ -1,1 +1,0 @@
-"""Losses that objectives share: rate and distortion, LPIPS, and those of GANs."""
