@@ -64,6 +64,7 @@ def lines(kodak: Path) -> Iterator[str]:
 def note(kodak: Path) -> str:
     """Return the sentences below the table on what decides places in it."""
     rows = benchmark.load(kodak, details=True)
+    rows = rows[rows["codec"].isin([label.partition(":")[0] for label in (ANCHOR, BOXED)])]
     bare = rows["num_bytes"] - rows["container_bytes"].fillna(0)
     boxes = rows["container_bytes"][rows["codec"] == BOXED.partition(":")[0]].dropna().unique()
     psnr, lpips = (
