@@ -16,7 +16,7 @@ SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | 
 MEASURED = "run --codecs jpeg --dataset sample --limit 1 --metrics psnr"
 BLOCK = r":\n\n```\w+\n(.*?)```"
 SHOWN = {  # a file that the commands leave, and what stands in it
-    "A metric": ("results/sample/report/details.md", "FD (gradients): one value of the whole set"),
+    "A metric": ("results/sample/report/means.md", "| FD (gradients) |"),
     "A figure": ("results/sample/report/psnr_db.pdf", "DejaVuSansMono"),
     "A dataset": ("results/charts/report/report.md", "# Test charts"),
     "A verb": ("slowest.csv", "label,image,decode_seconds\nVTM"),

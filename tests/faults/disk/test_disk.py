@@ -135,7 +135,9 @@ def noise(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("verb", ["encode", "decode", "train"])
+@pytest.mark.parametrize(
+    "verb", ["encode", "decode", pytest.param("train", marks=pytest.mark.slow)]
+)
 def test_a_file_that_does_not_fit_leaves_no_draft(
     verb, noise, tmp_path, monkeypatch, record_property
 ):
@@ -153,6 +155,7 @@ def test_a_file_that_does_not_fit_leaves_no_draft(
     assert ended.returncode in (1, 2)
 
 
+@pytest.mark.slow
 def test_results_that_may_only_be_read_are_shown_and_never_written(
     images, expected, tmp_path, record_property
 ):
@@ -185,6 +188,7 @@ def test_results_and_images_below_any_name_come_out_the_same(
         assert bench(*command, place / "results").returncode == 0
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
     images, expected, tmp_path, record_property
 ):
@@ -227,6 +231,7 @@ sys.meta_path.insert(0, Finder)
 '''
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
     images, expected, tmp_path, record_property
 ):

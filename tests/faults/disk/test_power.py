@@ -201,6 +201,7 @@ def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path, recor
     assert sum(losses) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
 def test_rows_and_added_values_survive_a_loss_of_power_in_rescore(
     images, seeds, tmp_path, record_property
@@ -278,6 +279,7 @@ def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_pat
         assert any(losses), f"{what} of {where} need not be synchronised"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
 def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path, record_property):
     source = tmp_path / "source"

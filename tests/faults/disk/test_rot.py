@@ -95,6 +95,7 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_propert
     assert store.table().height == bundled.height + 1
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
     images, results, tmp_path, record_property
 ):
