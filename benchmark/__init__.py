@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.api.codec import decoded, open_codec, run
-    from benchmark.api.plot import plot
     from benchmark.api.rows import load, missing, protocols
-    from benchmark.api.tables import bd_rate, match, rank, summary
+    from benchmark.api.tables import bd_rate, match, plot, rank, summary
     from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
 
@@ -16,9 +15,8 @@ INTERFACE = {
     "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),
     "benchmark.api.codec": ("decoded", "open_codec", "run"),
-    "benchmark.api.plot": ("plot",),
     "benchmark.api.rows": ("load", "missing", "protocols"),
-    "benchmark.api.tables": ("bd_rate", "match", "rank", "summary"),
+    "benchmark.api.tables": ("bd_rate", "match", "plot", "rank", "summary"),
 }
 __all__ = [
     "bd_rate", "decoded", "load", "match", "missing", "open_codec", "open_dataset", "plot",

@@ -21,7 +21,7 @@ import benchmark
 ROOT = Path(__file__).parent.parent
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
-MADE = "benchmark.api.codec.run", "benchmark.api.plot.plot"
+MADE = "benchmark.api.codec.run", "benchmark.api.tables.plot"
 BOUNDARY = "benchmark.codec", "benchmark.facts", "benchmark.errors"
 INTRODUCTION = """# Interface
 

@@ -134,7 +134,6 @@ class Inception256(PatchSpace):
     scales: ClassVar[bool] = True  # the network itself, as pytorch-fid does
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
         path = self.require()  # before torch is imported
         from unittest.mock import patch
@@ -210,7 +209,6 @@ class BackboneSpace(PatchSpace):
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
         self._weights = self.backbone.load(self.backbone.find(), device, self._dtype)
 
