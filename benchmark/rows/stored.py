@@ -53,10 +53,7 @@ class DatasetResults(NamedTuple):
 
 
 def datasets_with_results(results: Path, dataset: str) -> list[str]:
-    """Return the names of the datasets asked for: a comma-separated list, or "all".
-
-    Raises `UsageError` or `UnknownName` if there are no results.
-    """
+    """Return the names that `asked_datasets` have here; raise what `stored_dataset` does."""
     return [stored_dataset(results, name) for name in asked_datasets(results, dataset)]
 
 
@@ -193,7 +190,7 @@ def read_rows(
     rows = store.table() if whole else store.means_table()
     if verified_only and rows.height:
         rows = rows.filter("attested")
-        if rows.height == 0:
+        if not rows.height:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
     table, gone = of_part(rows, subset), tuple[str, ...]()
     if not all_rows:
@@ -346,7 +343,6 @@ def _recorded(record: Mapping[str, Any]) -> Path | None:
 
 def _is_below(folder: Path, name: str) -> bool:
     inside = PurePosixPath(name)
-    try:
+    with suppress(OSError, ValueError):
         return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
-    except (OSError, ValueError):
-        return False
+    return False
