@@ -120,9 +120,9 @@ def print_outcome(
     )
     if ranked:
         results = store.folder.parent
-        given = {"dataset": dataset.name, "bundled": outcome.bundled, "anchor": outcome.anchor}
-        given |= {} if str(results) == "results" else {"results": str(results)}
-        options = [word for name, text in given.items() if text for word in (f"--{name}", text)]
+        chosen = {"dataset": dataset.name, "bundled": outcome.bundled, "anchor": outcome.anchor}
+        chosen |= {} if str(results) == "results" else {"results": str(results)}
+        options = [word for name, text in chosen.items() if text for word in (f"--{name}", text)]
         print(f"figures and tables: {shlex.join(['bench', 'report', *options])}")
 
 
