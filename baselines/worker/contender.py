@@ -11,8 +11,8 @@ import msgspec
 
 from benchmark.codec import Setting
 from benchmark.errors import Reason, Unavailable, UsageError
-from benchmark.system.foreign_files import BadFile, read_regular
-from benchmark.system.foreign_text import parse_toml
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.foreign_text import read_toml
 
 MOST_BYTES = 1 << 20
 RUNTIMES = ("docker", "podman")
@@ -110,7 +110,7 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_contender(file: Path) -> Contender:
     """Read a contender file; raise `UsageError` with the key for an unusable file."""
     try:
-        values: dict[str, Any] = parse_toml(read_regular(file, MOST_BYTES))
+        values = read_toml(file, dict[str, Any], MOST_BYTES)
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read ({error.strerror}): name a contender file"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
 from io import BufferedRandom, BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -21,6 +21,7 @@ from benchmark.errors import Unavailable
 from benchmark.system.atomic import lock, write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
+from benchmark.system.foreign_text import read_json
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18
@@ -263,7 +264,7 @@ def manifest_objection(folder: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        for name, facts in json.loads(path.read_bytes())["files"].items():
+        for name, facts in read_json(path, dict[str, Any])["files"].items():
             size = int(facts["bytes"])
             if not (folder / name).is_file():
                 return f"{folder / name} is missing"

@@ -113,8 +113,7 @@ def read_statement(path: Path) -> Statement:
         return Statement()
     try:
         text = read_regular(path, LARGEST_STATEMENT_BYTES, path.parent)
-        statement: Statement = parse_toml(text, Statement)
-        return statement
+        return parse_toml(text, Statement)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path.name} cannot be read: {error}") from error
 
@@ -127,7 +126,7 @@ class _Kept(msgspec.Struct):
 def _kept(path: Path | None, metrics: Sequence[str]) -> dict[str, Audit] | None:
     with suppress(OSError, ValueError):
         if path is not None:
-            kept: _Kept = read_json(path, _Kept)
+            kept = read_json(path, _Kept)
             return kept.audits if kept.metrics == [*metrics] else None
     return None
 

@@ -28,6 +28,7 @@ from polars import col
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
+from benchmark.rows.footer import read_footer
 from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns
 from benchmark.rows.shard import (
     NEVER_NULL,
@@ -42,7 +43,8 @@ from benchmark.rows.shard import (
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.valid import OK, merge_versions, valid_rows
 from benchmark.system.atomic import lock, require_inside, write_results
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, is_regular, read_regular
+from benchmark.system.foreign_text import read_json
 from benchmark.system.machine import begin_with_bundled
 
 Row = dict[str, Any]
@@ -83,14 +85,11 @@ class RunRecords:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
         path = self._record_path(run)
         try:
-            record = json.loads(read_regular(path, LARGEST_FILE_BYTES))
-            if not isinstance(record, dict):
-                raise ValueError("it is no record")
+            return read_json(path, Row)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, BadFile) as error:
             raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
-        return record
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all runs, oldest first; warns of those that cannot be read."""
@@ -341,8 +340,8 @@ def _finished(table: pl.DataFrame, timed: bool) -> pl.DataFrame:
 
 def _row_count(path: Path) -> int:
     try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return read_footer(read_regular(path, LARGEST_FILE_BYTES)).rows
+    except (OSError, ValueError, RecursionError):
         return 0  # reading it will say what is wrong with it
 
 

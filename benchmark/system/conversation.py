@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmark.errors import ProgramFailed
 from benchmark.system.atomic import private_folder
+from benchmark.system.foreign_text import parse_json
 from benchmark.system.programs import (
     STDERR_KEPT_CHARACTERS,
     WITH_LAUNCHER,
@@ -77,13 +78,11 @@ class Conversation:
             self._send(body, end)
             magic, message_bytes, body_bytes = HEAD.unpack(self._head(end))
             if magic != MAGIC or message_bytes > MOST_MESSAGE_BYTES:
-                raise ValueError
+                raise ValueError("no head of one")
             if body_bytes > most_bytes:
                 size = f"{body_bytes:,} bytes, and at most {most_bytes:,} are read"
                 raise ProgramFailed(f"{self.name} answered {size}")
-            answer = json.loads(self._receive(message_bytes, end))
-            if not isinstance(answer, dict):
-                raise ValueError
+            answer = parse_json(self._receive(message_bytes, end), dict[str, Any])
             if answer.pop("number", None) != self._asked:
                 what = "another question than the last one, or as an older rdrbench_worker.py does"
                 raise ProgramFailed(f"{self.name} answered {what}: copy that file again")
@@ -92,8 +91,8 @@ class Conversation:
             self.close()
             if isinstance(error, TimeoutError):
                 why = f"was stopped after {timeout_seconds:g} s without an answer"
-            elif isinstance(error, (ValueError, RecursionError)):
-                why = "wrote something else than an answer to its pipe"
+            elif isinstance(error, ValueError):
+                why = f"wrote something else than an answer to its pipe ({error})"
             else:
                 raise
             raise ProgramFailed(f"{self.name} {why}{self._said()}") from None

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 from zipfile import BadZipFile
 
 import msgspec
@@ -29,6 +29,7 @@ from benchmark.system.foreign_files import (
 )
 from benchmark.system.text import one_line
 
+Value = TypeVar("Value")
 SHOWN_REASON = 300  # characters of what a parser says
 MOST_DOTS = 250  # of a key of TOML, whose time grows with the square of their number
 REFUSALS = (
@@ -52,7 +53,7 @@ def parsing(form: str) -> Iterator[None]:
         raise BadFile(f"it is no {form}: {one_line(str(error))[:SHOWN_REASON]}") from error
 
 
-def parse_json(content: bytes | str, kind: Any = Any) -> Any:
+def parse_json(content: bytes | str, kind: type[Value]) -> Value:
     """Return strict JSON in UTF-8 as a type of msgspec; raise `BadFile`, for a key twice too."""
     with parsing("JSON"):
         text = _text(content)
@@ -60,7 +61,7 @@ def parse_json(content: bytes | str, kind: Any = Any) -> Any:
         return msgspec.convert(_lines(value), kind)
 
 
-def parse_toml(content: bytes | str, kind: Any = Any) -> Any:
+def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
     """Return TOML as a type of msgspec; raise `BadFile`."""
     with parsing("TOML"):
         text = _text(content)
@@ -69,9 +70,14 @@ def parse_toml(content: bytes | str, kind: Any = Any) -> Any:
         return msgspec.convert(_lines(tomllib.loads(text)), kind)
 
 
-def read_json(path: Path, kind: Any = Any) -> Any:
+def read_json(path: Path, kind: type[Value], most_bytes: int = LARGEST_FILE_BYTES) -> Value:
     """Return a regular file of JSON as `parse_json` does; raise `BadFile`, `OSError`."""
-    return parse_json(read_regular(path, LARGEST_FILE_BYTES), kind)
+    return parse_json(read_regular(path, most_bytes), kind)
+
+
+def read_toml(path: Path, kind: type[Value], most_bytes: int = LARGEST_FILE_BYTES) -> Value:
+    """Return a regular file of TOML as `parse_toml` does; raise `BadFile`, `OSError`."""
+    return parse_toml(read_regular(path, most_bytes), kind)
 
 
 class Line(NamedTuple):
@@ -114,6 +120,11 @@ def parse_sheet(content: bytes | str, delimiter: str = ",", skip_space: bool = F
                 what = f"{len(line.cells)} cells below {len(names)} names"
                 raise BadFile(f"line {line.number} of the csv has {what}")
         return Sheet(names, lines)
+
+
+def read_sheet(path: Path) -> Sheet:
+    """Return a regular file of csv as `parse_sheet` does; raise `BadFile`, `OSError`."""
+    return parse_sheet(read_regular(path, LARGEST_FILE_BYTES))
 
 
 def _text(content: bytes | str) -> str:

@@ -13,7 +13,7 @@ from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import read_regular
+from benchmark.system.foreign_text import read_json
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20
@@ -91,7 +91,7 @@ def load_card(path: Path) -> Card:
     """Return the card of a tensors' file, without reading the tensors; raises `Unavailable`."""
     source = card_path(path)
     try:
-        return _card(json.loads(read_regular(source, LARGEST_CARD_BYTES)))
+        return _card(read_json(source, dict[str, Any], LARGEST_CARD_BYTES))
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
@@ -99,7 +99,7 @@ def load_card(path: Path) -> Card:
             makes = f"`bench checkpoint {verb} {path}` makes a checkpoint with a card"
             missing = f"{path} has no card {source.name} beside it: {makes}"
         raise Unavailable(missing) from None
-    except (OSError, ValueError, OverflowError, RecursionError, UnknownName) as error:
+    except (OSError, ValueError, UnknownName) as error:
         raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
 
 
@@ -118,8 +118,7 @@ def verified_card(path: Path) -> Card:
     return card
 
 
-def _card(record: Any) -> Card:
-    record = msgspec.convert(record, dict[str, Any])
+def _card(record: dict[str, Any]) -> Card:
     lacking = [name for name in REQUIRED if name not in record]
     if lacking or record.get("format") not in (1, FORMAT):
         raise ValueError(f"it lacks {', '.join(lacking) or 'a known format'}")

@@ -6,7 +6,6 @@ archives (WebDataset's shards) are a source like folders: in any order, by any n
 
 import hashlib
 import os
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -21,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from benchmark.codec import Int64Array, Pixels
 from benchmark.errors import UsageError
 from benchmark.system.atomic import write_file
+from benchmark.system.foreign_files import BadTar, files_of_tar, open_regular
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
 ARCHIVE = ".tar"
@@ -52,13 +52,13 @@ def photograph_paths(places: Iterable[Path]) -> list[str]:
 @cache
 def _members(archive: str, _changed: int) -> tuple[str, ...]:
     try:
-        with tarfile.open(archive, "r:") as file:
+        with open_regular(Path(archive)) as file:
             return tuple(
                 f"{archive}:{member.offset_data}:{member.size}:{member.name}"
-                for member in file
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+                for member in files_of_tar(file)
+                if Path(member.name).suffix.lower() in SUFFIXES
             )
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, BadTar) as error:
         raise UsageError(f"{archive} cannot be read as an uncompressed archive: {error}") from error
 
 

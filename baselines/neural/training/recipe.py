@@ -1,7 +1,6 @@
 """Recipes of training runs: stages read from a toml file and checked, their objectives by name."""
 
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import msgspec
 
 from baselines.neural.architecture import from_json, imported, load_architecture
 from benchmark.errors import UsageError
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_text import read_toml
 
 # Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
 OBJECTIVES = {
@@ -197,7 +196,7 @@ def load_recipe(name: str) -> Recipe:
     """Return a recipe of this package, or that of a toml file; raises `UsageError`."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        record = tomllib.loads(read_regular(path, LARGEST_FILE_BYTES).decode())
+        record = read_toml(path, dict[str, Any])
     except FileNotFoundError:
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.toml")))
         raise UsageError(f"No recipe {name!r}: it is one of {known}, or a .toml file.") from None

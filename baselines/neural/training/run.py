@@ -21,6 +21,7 @@ from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.workers import Launch, in_processes, launched
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file
+from benchmark.system.foreign_text import read_json
 
 RECORD = "recipe.json"
 INDEX = "photographs.npz"  # of their sizes in pixels
@@ -166,15 +167,14 @@ def read_record(run: Path) -> RunRecord:
     """Return what a run was begun with; raises `Unavailable` without, `UsageError` if damaged."""
     path = run / RECORD
     try:
-        return _record(path.read_bytes())
+        return _record(read_json(path, dict[str, Any]))
     except FileNotFoundError:
         raise Unavailable(f"{run} is no run: it has no {RECORD}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is no record of a training run: train elsewhere.") from error
 
 
-def _record(content: bytes) -> RunRecord:
-    stored = msgspec.json.decode(content, type=dict[str, Any])
+def _record(stored: dict[str, Any]) -> RunRecord:
     fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
@@ -186,7 +186,7 @@ def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool)
     """Write the record, unless the folder has another run; stages may be added to its own."""
     content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     if (run / RECORD).exists():
-        begun, later = read_record(run), _record(content)
+        begun, later = read_record(run), _record(msgspec.to_builtins(record))
         if not begun.covers(later):
             raise UsageError(f"{run} is a run of another model or recipe.")
         known = begun.names_and_sizes or later.names_and_sizes, begun.photographs

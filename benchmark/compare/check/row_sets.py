@@ -34,7 +34,8 @@ from benchmark.rows.systems import known_names, label_of
 from benchmark.rows.valid import BUNDLED
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import replacing, require_inside
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
+from benchmark.system.foreign_text import read_json
 from benchmark.system.machine import commit
 
 FOLDER = "baselines"  # below results/
@@ -126,8 +127,8 @@ def find_baseline(results: Path, name: str) -> Path:
 
 def _record(path: Path) -> BaselineRecord:
     try:
-        return msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=BaselineRecord)
-    except (OSError, msgspec.DecodeError) as error:
+        return read_json(path, BaselineRecord)
+    except (OSError, BadFile) as error:
         raise StoreError(f"{path} is no record of a baseline: {error}") from error
 
 

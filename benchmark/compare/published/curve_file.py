@@ -65,7 +65,7 @@ def read_curves(path: Path) -> list[NamedCurve]:
 
 
 def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
-    content = parse_json(text)
+    content = parse_json(text, object)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content) and content:
         header = list(content[0])
         rows = ([str(row.get(key, "")) for key in header] for row in content)

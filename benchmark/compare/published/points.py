@@ -3,14 +3,12 @@
 `registry.py` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
 """
 
-import csv
 import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -19,6 +17,7 @@ import msgspec
 from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import UNSTATED
+from benchmark.system.foreign_text import parse_sheet
 from benchmark.system.text import listed
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
@@ -91,20 +90,23 @@ def curve_name(system: str, variant: str) -> str:
     return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"
 
 
-def parse(text: str, kind: type[Record]) -> tuple[Record, ...]:
-    """Return the rows of a csv whose columns are fields of `kind`; empty fields are defaults.
+def parse(content: bytes | str, kind: type[Record]) -> tuple[Record, ...]:
+    """Return the lines of a csv whose columns are fields of `kind`; empty fields are defaults.
 
-    Raises `StoreError`, with the line, for other columns and rows that do not fit.
+    Raises `BadFile`, and `StoreError` for other columns and lines that do not fit.
     """
-    reader = csv.DictReader(StringIO(text, newline=""))
+    sheet = parse_sheet(content)
     expected = list(kind.__struct_fields__)
-    if reader.fieldnames != expected:
+    if sheet.names != expected:
         raise StoreError(f"it has other columns than {', '.join(expected)}")
-    rows = ({name: value for name, value in row.items() if value} for row in reader)
-    try:
-        return tuple(msgspec.convert(row, kind, strict=False) for row in rows)
-    except msgspec.ValidationError as error:
-        raise StoreError(f"line {reader.line_num}: {error}") from error
+    records = []
+    for number, cells in sheet.lines:
+        fields = {name: cell for name, cell in zip(expected, cells, strict=True) if cell}
+        try:
+            records.append(msgspec.convert(fields, kind, strict=False))
+        except msgspec.ValidationError as error:
+            raise StoreError(f"line {number}: {error}") from error
+    return tuple(records)
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:

@@ -5,7 +5,6 @@ dataset in a metric, under the ids of its rules, with source and commit, how it 
 is doubtful about it. docs/protocol.md defines the ids.
 """
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +31,8 @@ from benchmark.compare.published.points import (
 from benchmark.errors import StoreError, UsageError
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
+from benchmark.system.foreign_text import read_json
 from benchmark.system.machine import BUNDLED
 
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
@@ -128,9 +128,9 @@ def _json(value: Any) -> str:
 def read_paper(path: Path) -> Paper:
     """Return the paper of a file; raise `StoreError` with the place where it does not fit."""
     try:
-        paper = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Paper)
+        paper = read_json(path, Paper)
         tuple(paper.published())
-    except (OSError, ValueError, StoreError) as error:  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, StoreError) as error:
         raise StoreError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     return paper
 
@@ -163,8 +163,8 @@ def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record
     path = results / "published" / name
     path = path if path.exists() else BUNDLED / "published" / name
     try:
-        return parse(read_regular(path, LARGEST_FILE_BYTES).decode(), kind)
-    except (OSError, StoreError, ValueError, csv.Error) as error:
+        return parse(read_regular(path, LARGEST_FILE_BYTES), kind)
+    except (OSError, StoreError, BadFile) as error:
         why = getattr(error, "strerror", error)
         raise StoreError(f"{path} cannot be read: {why}") from error
 

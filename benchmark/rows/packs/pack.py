@@ -175,7 +175,7 @@ def open_pack(path: Path) -> Pack:
         name = INDEX if index is None else ROWS
         raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
     try:
-        header: Index = parse_json(index, Index)
+        header = parse_json(index, Index)
         infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
         lines = map(_recorded_stream, parse_sheet(rows).records())
         streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}

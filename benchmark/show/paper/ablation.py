@@ -30,7 +30,8 @@ from benchmark.show.paper.results import PaperFigure, PaperResults, every_measur
 from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.foreign_text import read_json
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 CHANGE_INCHES = 1.45  # height of the panels of changes
@@ -90,8 +91,8 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
     """Draw an ablation that `bench ablation` left below the results."""
     for path in sorted(results.folder.glob(f"*/{kind}{SUFFIX}")):
         try:
-            variants = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Variants)
-        except (OSError, msgspec.MsgspecError) as error:
+            variants = read_json(path, Variants)
+        except (OSError, BadFile) as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
         for rows in sorted(path.parent.glob("results/*/per_image")):
             store = rows.parent

@@ -4,9 +4,7 @@ Wang and Bovik's example ("Mean Squared Error: Love It or Leave It?", 2009): pic
 equally far from the source, and do not look it. Pixels have shape (height, width, 3), uint8.
 """
 
-import csv
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_text import read_sheet
 
 METRICS = ("psnr", "ms_ssim", "lpips")
 PHOTOGRAPH, PSNR_DB = "astronaut.png", 24.0
@@ -151,10 +149,8 @@ def _recorded(path: Path) -> dict[tuple[str, Any, str], str]:
     """Return the values of the figure's csv by sha256 of the pixels, column and protocol."""
     columns = [Measure.named(name).column for name in METRICS]
     try:
-        text = read_regular(path, LARGEST_FILE_BYTES).decode()
-        rows = list(csv.DictReader(StringIO(text, newline="")))
         return {(row["pixels_sha256"], name, row[f"{name}_protocol"]): row[name]
-                for row in rows for name in columns}  # fmt: skip
+                for row in read_sheet(path).records() for name in columns}  # fmt: skip
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError) as error:

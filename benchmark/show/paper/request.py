@@ -1,6 +1,5 @@
 """Requests for figures of one's own: options, and the file `figures.toml` that they override."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
 from benchmark.show.figures.style import Look
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_text import read_toml
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")
@@ -172,7 +171,7 @@ def whole_file(path: Path) -> dict[str, Any]:
     Raises `UsageError` for a file that cannot be read, `UnknownName` for a key that is no option.
     """
     try:
-        whole = tomllib.loads(read_regular(path, LARGEST_FILE_BYTES).decode())
+        whole = read_toml(path, dict[str, Any])
         of_figure, of_file = _kinds()
         tables = {f", {verb}": (whole.get(verb), of_figure) for verb in VERBS}
         for place, (table, kinds) in {"": (whole, of_file), **tables}.items():

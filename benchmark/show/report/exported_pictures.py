@@ -3,14 +3,13 @@
 Only the pixels that were scored are written: their sha256 is that of the row, or there is no file.
 """
 
-import csv
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +29,8 @@ from benchmark.show.report.chosen_pictures import StoredPicture, stem
 from benchmark.show.table import csv_text
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.foreign_text import read_sheet
 from benchmark.system.settings import Device
 
 TABLE = "images.csv"
@@ -224,15 +224,14 @@ def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
     if not path.exists():
         return {}
     try:
-        table = csv.DictReader(StringIO(read_regular(path, LARGEST_FILE_BYTES).decode()))
-        if not {"file", "codec", "sha256", "image_sha256"} <= {*(table.fieldnames or ())}:
-            raise ValueError
-        lines = list(table)
-        return {name: dict(line) for line in lines
+        table = read_sheet(path)
+        if not {"file", "codec", "sha256", "image_sha256"} <= {*table.names}:
+            raise BadFile("it lacks a column")
+        return {name: line for line in table.records()
                 if (name := line["file"]) and (folder / name).exists()}  # fmt: skip
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, csv.Error):
+    except BadFile:
         if not force:
             raise UsageError(f"{path} is no table of pictures: --force replaces it") from None
         return {}

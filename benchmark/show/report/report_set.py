@@ -18,7 +18,8 @@ import msgspec
 from benchmark.errors import StoreError, UsageError
 from benchmark.system.atomic import replacing, require_inside, write_file
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.foreign_text import read_json
 from benchmark.system.processes import delayed
 
 MANIFEST = "report.json"
@@ -129,10 +130,10 @@ class ReportSet:
 
 def _read(path: Path) -> Manifest:
     try:
-        result = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
+        result = read_json(path, Manifest)
     except FileNotFoundError:
         return Manifest()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, BadFile) as error:
         raise StoreError(
             f"{path} is not the list of a report's files: {error}; remove it, or give --out "
             "another folder"

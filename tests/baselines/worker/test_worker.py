@@ -187,7 +187,7 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(told, why, tmp_pa
         ("{**about, 'sweep': [['q']]}", "length 2"),
         ("{**about, 'sweep': 'hello'}", "got `str`"),
         ("{**about, 'sweep': [['q', '8']]}", "got `str`"),
-        ("{**about, 'sweep': [['q', float('nan')]]}", "sweep"),
+        ("{**about, 'sweep': [['q', float('nan')]]}", "it has NaN"),
         ("{**about, 'sweep': [['q', 1e300]]}", "sweep"),
         ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
         ("{**about, 'device': 'tpu'}", "'tpu'"),

@@ -27,6 +27,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.systems import SYSTEMS
 from benchmark.show.figures.complexity import ComplexityRow
+from benchmark.system.foreign_files import BadFile
 from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
 from support.figures.published import FID, POINTS, PSNR, RESULTS
@@ -158,11 +159,12 @@ def test_a_damaged_file_is_one_sentence_that_names_the_line():
         (line.replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
         (line.replace(",30.5,", ",,"), "missing required field `value`"),
         (line.replace(",here", ","), "missing required field `reference`"),
-        ("CRDR\n", "missing required field"),
         (line.replace(",30.5,", ",nan,"), "no point at"),
     ):
         with pytest.raises(StoreError, match=f"line 3: .*{why}"):
             parse(header + line + broken, PublishedPoint)
+    with pytest.raises(BadFile, match="line 3 of the csv has 1 cells"):
+        parse(header + line + "CRDR\n", PublishedPoint)
 
 
 def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
@@ -176,7 +178,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
         (f"{point.value!r}]", "null]", "points"),
         (f"[{point.bpp!r}", "[-1", "no point at -1"),
         ('"title": "A",', "", "title"),
-        ("}", "", "malformed"),
+        ("}", "", "it is no JSON"),
     ):
         assert old in text
         path.write_text(text.replace(old, new))
