@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines.facts import SEARCH_STEPS
-from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.card import verified_card
 from baselines.neural.checkpoint_codec import (
     PACKAGES,
     KnowsIdealBits,

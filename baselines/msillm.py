@@ -203,7 +203,7 @@ def network(source: NetworkSource) -> Any:
         torch.manual_seed(RANDOM_SEED + source.quality)
         made = HiFiCAutoencoder()
     if source.path is not None:
-        from baselines.neural.checkpoint.checkpoint import read_weights
+        from baselines.neural.checkpoint import read_weights
 
         state = read_weights(source.path)
         try:

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
 from baselines.neural.crdr.objective import Realism
 from baselines.neural.network import Network
 from baselines.neural.training.photograph_files import photograph_paths

@@ -12,7 +12,7 @@ import pandas as pd
 
 import benchmark
 from baselines.neural.architecture import Cost, costs
-from baselines.neural.checkpoint.card import Card, load_card
+from baselines.neural.card import Card, load_card
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.registry import read_points

@@ -35,8 +35,8 @@ import torch
 from baselines.crdr import CRDR
 from baselines.jpeg import JPEG
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.card import Card, load_card
+from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.inference import to_images
 from baselines.neural.training.learner import Learner

@@ -110,8 +110,8 @@ def make_card(
       bench checkpoint card mailed.safetensors --like ours.safetensors
       bench checkpoint card mailed.safetensors --architecture crdr --sizes mini
     """
-    from baselines.neural.checkpoint.card import card_path
-    from baselines.neural.checkpoint.checkpoint import BareTensors
+    from baselines.neural.card import card_path
+    from baselines.neural.checkpoint import BareTensors
 
     if not file.is_file():
         raise UsageError(f"no checkpoint {file}")
@@ -150,7 +150,7 @@ def _named_network(
     like: Path | None, architecture: str | None, sizes: str | None
 ) -> tuple[str, Any]:
     from baselines.neural.architecture import load_architecture
-    from baselines.neural.checkpoint.card import load_card
+    from baselines.neural.card import load_card
 
     if like is not None:
         card = load_card(like)
@@ -165,7 +165,7 @@ def _named_network(
 
 def _text(question: str, value: str | None) -> str:
     """Return what was given, else the answer on a terminal, else that it is unknown."""
-    from baselines.neural.checkpoint.card import UNKNOWN
+    from baselines.neural.card import UNKNOWN
 
     if value is None and sys.stdin.isatty():
         value = typer.prompt(question, default=UNKNOWN)
@@ -174,7 +174,7 @@ def _text(question: str, value: str | None) -> str:
 
 def _count(question: str, value: int | None) -> int | None:
     """Return what was given, else the answer on a terminal; None for unknown."""
-    from baselines.neural.checkpoint.card import UNKNOWN
+    from baselines.neural.card import UNKNOWN
 
     while value is None and (answer := _text(question, None)) != UNKNOWN:
         if answer.isdecimal():
@@ -209,7 +209,7 @@ def info(
       bench checkpoint info ours.safetensors --json
     """
     from baselines.neural.architecture import costs, load_architecture
-    from baselines.neural.checkpoint.card import verified_card
+    from baselines.neural.card import verified_card
 
     card = verified_card(file)
     parts = costs(card.architecture, card.config)

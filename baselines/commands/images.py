@@ -229,7 +229,7 @@ def _our_codec(checkpoint: str, request: Request, beta: float, **more: Any) -> "
 def _bundled_checkpoint(stream: bytes) -> str:
     """Return the path of our bundled checkpoint that a stream names; empty if it names another."""
     from baselines.neural.bitstream.container import checkpoint_of
-    from baselines.neural.checkpoint.card import load_card
+    from baselines.neural.card import load_card
     from baselines.neural.checkpoint_codec import BUNDLED
 
     try:

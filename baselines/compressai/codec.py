@@ -25,7 +25,7 @@ import numpy as np
 
 from baselines.compressai import container
 from baselines.compressai import weights as weight_files
-from baselines.neural.checkpoint.card import Card, verified_card
+from baselines.neural.card import Card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 from benchmark.system.digest import files_sha256

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.card import verified_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
@@ -270,7 +270,7 @@ def _make(source: NetworkSource) -> "nn.Module":
             torch.manual_seed(RANDOM_SEED)
             made = architecture(*cfgs[source.model][source.quality])
     elif has_card(source.path):
-        from baselines.neural.checkpoint.checkpoint import load_checkpoint
+        from baselines.neural.checkpoint import load_checkpoint
 
         made = load_checkpoint(source.path).network.codec
     else:
@@ -289,7 +289,7 @@ def _make(source: NetworkSource) -> "nn.Module":
 
 
 def _state_dict(path: Path) -> dict[str, Any]:
-    from baselines.neural.checkpoint.checkpoint import read_weights
+    from baselines.neural.checkpoint import read_weights
 
     with importable():
         from compressai.zoo import load_state_dict as with_present_names

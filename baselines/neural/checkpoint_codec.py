@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
-from baselines.neural.checkpoint.card import Card, load_card, verified_card
+from baselines.neural.card import Card, load_card, verified_card
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.settings import Device, PublishedFile, chosen_device, find_weights
@@ -211,7 +211,7 @@ def loaded_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "
     # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
     # ten times as long where they do not have a core each: the entropy path waits often.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from baselines.neural.checkpoint.checkpoint import load_checkpoint
+    from baselines.neural.checkpoint import load_checkpoint
     from baselines.neural.picture_codec import PictureCodec
 
     return PictureCodec(load_checkpoint(path), device)

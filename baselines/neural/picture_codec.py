@@ -31,7 +31,7 @@ from baselines.neural.bitstream.container import (
     whole_blocks,
     window,
 )
-from baselines.neural.checkpoint.checkpoint import Checkpoint
+from baselines.neural.checkpoint import Checkpoint
 from baselines.neural.inference import inference, padded, to_images, to_pixels
 from baselines.neural.network import Estimate
 from benchmark.codec import Pixels

@@ -12,7 +12,7 @@ import pytest
 from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR
 from baselines.field import Elic
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.compare.curves import Curve, bd_rate

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from conftest import ROOT
 from support.console import Session

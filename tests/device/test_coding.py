@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.spec import load_codec, parse_codec, resolve

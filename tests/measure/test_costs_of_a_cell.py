@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from baselines.neural.architecture import costs
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.facts import Facts, Work, facts_of, work_of

@@ -30,7 +30,7 @@ from harness import options, verdict
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import Controls, CRDRNetwork, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Encoder

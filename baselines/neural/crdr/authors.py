@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint, read_weights
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import make_checkpoint, read_weights
 from baselines.neural.crdr.architecture import FULL, Sizes
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.codec import Pixels

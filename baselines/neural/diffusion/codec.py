@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from baselines.neural.checkpoint.card import Card, verified_card
+from baselines.neural.card import Card, verified_card
 from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint, released
 from baselines.neural.diffusion.base_codec import BaseCodec
 from benchmark.codec import (
@@ -156,7 +156,7 @@ def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `checkpoint_codec`
     import torch
 
-    from baselines.neural.checkpoint.checkpoint import load_checkpoint
+    from baselines.neural.checkpoint import load_checkpoint
 
     network = load_checkpoint(path).network
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

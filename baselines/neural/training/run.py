@@ -10,8 +10,8 @@ import msgspec
 import torch
 
 from baselines.neural.architecture import Architecture, load_architecture
-from baselines.neural.checkpoint.card import verified_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.card import verified_card
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.inference import BLOCK
 from baselines.neural.network import Network
 from baselines.neural.training.loop import Conditions, TrainingRequest, run_request

@@ -15,8 +15,8 @@ import msgspec
 import polars as pl
 import torch
 
-from baselines.neural.checkpoint.card import UNKNOWN, Card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.card import UNKNOWN, Card
+from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.recipe import Recipe

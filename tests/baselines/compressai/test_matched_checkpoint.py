@@ -11,7 +11,7 @@ from baselines.compressai import weights as compressai_weights
 from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.container import unpack
 from baselines.compressai.network import ZooNetwork
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from benchmark.rows.systems import label_of

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines.neural.checkpoint.card import load_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.card import load_card
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.inference import to_images
 from baselines.neural.training.photograph_files import read_photograph

@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint.checkpoint import (
+from baselines.neural.card import Card, load_card
+from baselines.neural.checkpoint import (
     load_checkpoint,
     make_checkpoint,
     save_checkpoint,

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.compressai.codec import CompressAI
-from baselines.neural.checkpoint.card import load_card, verified_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.card import load_card, verified_card
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import HeaderControls
 from baselines.neural.picture_codec import PictureCodec

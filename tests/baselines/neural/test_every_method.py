@@ -7,7 +7,7 @@ import torch
 from baselines.compressai.architecture import ZooConfig
 from baselines.neural.architecture import ARCHITECTURES, costs, load_architecture, macs_per_pixel
 from baselines.neural.bitstream.container import Tiling
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED as CRDR_SIZES
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec

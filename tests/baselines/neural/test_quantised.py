@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import (
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import (
     BareTensors,
     load_checkpoint,
     make_checkpoint,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from baselines.neural.architecture import ARCHITECTURES, load_architecture, macs_per_pixel
-from baselines.neural.checkpoint.card import Card, card_path, load_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.card import Card, card_path, load_card
+from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec

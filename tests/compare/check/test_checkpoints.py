@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
 from support.bench.invoked import bench, verdict_line
 

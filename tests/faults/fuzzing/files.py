@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from baselines.folder import Folder
 from baselines.formats.external import read_png
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from benchmark.codec import Setting
 from benchmark.datasets import image
 from benchmark.errors import BadPack, BenchError, ImageRefused

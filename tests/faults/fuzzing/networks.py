@@ -14,7 +14,7 @@ from baselines.compressai import container as zoo
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC
-from baselines.neural.checkpoint.card import Card
+from baselines.neural.card import Card
 from benchmark.codec import Codec
 from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed

@@ -207,7 +207,7 @@ def test_a_pipe_in_the_place_of_weights_or_a_card_is_refused(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors

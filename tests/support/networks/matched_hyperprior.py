@@ -7,8 +7,8 @@ import torch
 from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
 from baselines.compressai.network import ZooNetwork
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import make_checkpoint
 from benchmark.codec import Setting
 
 HYPERPRIOR = "bmshj2018-hyperprior"

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.inference import to_images
 from support.networks.tiny_checkpoint import noise
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from baselines.neural.checkpoint.card import Card
+from baselines.neural.card import Card
 from baselines.neural.crdr.architecture import TINY, Sizes
 from baselines.neural.crdr.authors import import_checkpoint
 from support.networks.authors_weights import authors_state

@@ -8,8 +8,8 @@ from unittest.mock import patch
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.inference import to_images

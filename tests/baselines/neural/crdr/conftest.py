@@ -2,7 +2,7 @@
 
 import pytest
 
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_checkpoint import write_checkpoint
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from baselines.crdr import CRDR
-from baselines.neural.checkpoint.card import card_path, load_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.card import card_path, load_card
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import HeaderControls
 from benchmark.codec import Setting

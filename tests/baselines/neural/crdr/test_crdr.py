@@ -9,7 +9,7 @@ import torch
 
 from baselines.neural.bitstream.container import LARGE, Stream, Tiling, tiling_of
 from baselines.neural.bitstream.control_grid import levels_of, map_shape
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.model import Controls, CRDRCoder, HeaderControls
 from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.picture_codec import PictureCodec

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from baselines.neural.diffusion.base_codec import BaseCodec, placed
 from baselines.neural.diffusion.codec import _network
 from baselines.neural.diffusion.model import OVERHEAD, RATE

@@ -9,7 +9,7 @@ from scipy.stats import laplace
 
 from baselines.neural.architecture import costs
 from baselines.neural.blocks.control import Control
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.ivr.architecture import FULL, TINY
 from baselines.neural.ivr.model import (
     IvrNetwork,

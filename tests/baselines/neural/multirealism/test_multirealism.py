@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from baselines.neural.architecture import costs
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.multirealism.architecture import BETA_GRID, FULL, TINY
 from baselines.neural.multirealism.model import MultiRealismNetwork, fourier
 from baselines.neural.picture_codec import PictureCodec

@@ -13,7 +13,7 @@ import torch
 
 from baselines.commands import reports
 from baselines.commands.reports import last_report, sentence
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.session import curves

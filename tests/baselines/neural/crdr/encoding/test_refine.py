@@ -8,7 +8,7 @@ import pytest
 
 from baselines.crdr import CRDR
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr import encode
 from baselines.neural.crdr.architecture import TINY

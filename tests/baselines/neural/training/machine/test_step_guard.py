@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.card import load_card
 from baselines.neural.training import objective
 from baselines.neural.training.loop import run_request
 from baselines.neural.training.objective import (

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.card import Card, save_card, verified_card
+from baselines.neural.card import Card, save_card, verified_card
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable

@@ -1,1 +1,0 @@
-"""Checkpoints of learned codecs and the cards beside them."""
