@@ -251,6 +251,14 @@ def test_an_image_of_an_impossible_size_is_named(tmp_path):
         open_professional([tmp_path])
 
 
+def test_what_is_missing_of_clic_is_the_set_or_the_half_that_is_not_there(tmp_path):
+    with pytest.raises(Unavailable, match=r"clic2020 with 428 PNG files.*bench fetch clic2020`"):
+        open_clic2020([tmp_path])
+    make_clic(tmp_path / "clic2020/professional", 250)
+    with pytest.raises(Unavailable, match="clic2020/mobile with 178 PNG files"):
+        open_clic2020([tmp_path])
+
+
 def test_a_copy_of_clic_in_half_size_is_refused(tmp_path):
     make_clic(tmp_path / "clic2020/professional", 250, (1024, 685))
     make_clic(tmp_path / "clic2020/mobile", 178, (1024, 685))

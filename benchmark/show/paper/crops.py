@@ -22,7 +22,7 @@ from benchmark.rows.codecs import why_not_run
 from benchmark.rows.comparable import newest
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import stored_dataset
-from benchmark.rows.systems import label_of, measured_names, short_names
+from benchmark.rows.systems import label_of, measured_names, short_names, short_version
 from benchmark.show.figures.pictures import PictureTile, draw_pictures, largest_square
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.request import Crop, FigureRequest
@@ -218,8 +218,8 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
     for record in records:
         size = f"{record['width']} x {record['height']} pixels"
         place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
-        rate = f"{record['bpp']:.4f} bpp"
-        origin = f"{record['system']}: {record['version']} at {record['setting']}, {rate}"
+        version, rate = short_version(record["version"]), f"{record['bpp']:.4f} bpp"
+        origin = f"{record['system']}: {version} at {record['setting']}, {rate}"
         recorded = "bundled" if record["recorded"] else ""
         words = [origin, recorded, record["caveat"]]
         lines.append(f"{place}. {', '.join(filter(None, words))}.")
