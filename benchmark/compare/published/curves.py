@@ -68,7 +68,7 @@ def style_label(system: str, variant: str) -> str:
     'webp:variant='
     """
     known, name = STYLE_LABELS.get((system, variant)), slug(system)
-    option = variant if "=" in variant else f"variant={slug(variant)}"
+    option = variant if "=" in variant else f"variant={slug(variant) if variant else ''}"
     return known or (f"{name}:{option}" if variant or name in LABELS else name)
 
 

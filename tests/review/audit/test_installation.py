@@ -26,7 +26,7 @@ def test_every_codec_is_named_with_what_it_is_needs_or_lacks():
     for name in WHEELS:
         assert codecs[name].state == "ready", codecs[name]
         assert codecs[name].licence
-    assert PIL.__version__ in codecs["jpeg"].what
+    assert codecs["jpeg"].what.startswith("libjpeg-turbo ")
     assert (codecs["command"].state, "encode=" in codecs["command"].what) == ("options", True)
     assert codecs["hyperprior"].state == "missing"
 
@@ -50,7 +50,8 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
     vtm = by_name(doctor.examine_codecs())["vtm"]
     assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
     assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
-    assert vtm.what.endswith("name its folder by --vtm-dir or $VTM_DIR")
+    assert "name its folder by --vtm-dir or $VTM_DIR" in vtm.what
+    assert "vvenc" in vtm.what
     monkeypatch.setattr("benchmark.rows.packs.pack.SHIPPED", tmp_path)
     vtm = by_name(doctor.examine_codecs())["vtm"]
     assert (vtm.state, "'EncoderAppStatic' is not on the PATH" in vtm.what) == ("missing", True)

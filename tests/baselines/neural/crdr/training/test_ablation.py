@@ -131,16 +131,18 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
     summary = summary_of(["HRRGAN", "SGAN"], extra=sweep("jpeg"))
     drawing = draw_ablation(summary, [PSNR, LPIPS], "HRRGAN", "kodak", TRAINED)
     axes = drawing.figure.axes
-    labels = ["PSNR (dB)", "LPIPS (AlexNet) ↓", "Change (dB)", "Change (%) ↓"]
-    assert [ax.get_ylabel() for ax in axes] == labels
+    changes = ["Change from HRRGAN (dB)", "Change from HRRGAN (%) ↓"]
+    labels = ["PSNR (dB)", "LPIPS (AlexNet) ↓", *changes]
+    assert [" ".join(ax.get_ylabel().split()) for ax in axes] == labels
     for panel, measure in zip(axes[:2], (PSNR, LPIPS), strict=True):
         lines = {line.get_label(): line for line in panel.get_lines()}
-        assert list(lines) == ["HRRGAN", "SGAN"]
+        assert list(lines) == ["HRRGAN (reference)", "SGAN"]
         points = [point for point in summary.points if point.label == "SGAN"]
         values = [point.means[measure.column].value for point in points]
         assert lines["SGAN"].get_xdata().tolist() == [point.bpp for point in points]
         assert lines["SGAN"].get_ydata().tolist() == values
-        assert (lines["HRRGAN"].get_color(), lines["HRRGAN"].get_marker()) == OWN
+        own = lines["HRRGAN (reference)"]
+        assert (own.get_color(), own.get_marker()) == OWN
     assert any("psnr-rgb8/1" in detail for detail in drawing.details)
     assert TRAINED in drawing.caption
 

@@ -156,7 +156,8 @@ def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, comma
     whole = bench(*command(tmp_path / "whole"))
     message = whole.stderr.splitlines()
     assert message[0] == "2 networks, 0 finished: 10 steps left"
-    assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", message[-1])
+    assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", message[-2])
+    assert message[-1] == f"elic-2: writing {tmp_path / 'whole/elic-2.safetensors'}"
     append = Journal.append
 
     def interrupted(journal, entry):
