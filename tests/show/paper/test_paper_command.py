@@ -95,7 +95,9 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
         (0.87446, 37.453)
     ]
     details = (folder_of(tmp_path) / "curves_kodak.details.md").read_text()
-    assert re.search(r"Recorded \(a pack, or bundled rows\): BPG .*, VTM \(VTM 23.13\)", details)
+    assert re.search(
+        r"Bundled \(with the project, or in a pack\): BPG .*, VTM \(VTM 23.13\)", details
+    )
     assert not (tmp_path / "kodak").exists()
 
 
