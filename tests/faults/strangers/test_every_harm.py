@@ -1,19 +1,26 @@
 """Every kind of harm in a file, over every verb that reads such a file: a sentence, in little time.
 
-A traceback, a hang or a line of another's on the terminal fails.
+A traceback, a hang or a line of another's on the terminal fails. The table of verbs and harms:
+
+    python -m pytest -s -n 0 tests/faults/strangers/test_every_harm.py
 """
 
 import io
 import os
 import shutil
+import sys
 import tarfile
+import tempfile
 import zipfile
+from collections import defaultdict
+from pathlib import Path
 from time import process_time
 
 import polars as pl
 import pytest
 
 from support.bench.command import bench
+from support.bench.reading_verbs import READS
 
 DEEP, LONG = 20_000, "x" * 140_000
 POINTS = ((0.1, 30.0), (0.2, 32.0), (0.4, 35.0), (0.8, 38.0))
@@ -79,6 +86,27 @@ OF_PACKS = {
 }
 
 
+DEEP_JSON, TWICE_JSON = CURVES["deep.json"], CURVES["twice.json"]
+JSONS = {"deep": DEEP_JSON, "twice": TWICE_JSON, "nan": "[NaN]", "no text": b"\xff", "empty": ""}
+CSVS = {"cell": table((0.1, LONG)), "twice": "file,file\na,b", "no text": b"\xff", "empty": ""}
+PLACED = {  # where a verb finds a file without its name on the command line, and what it may be
+    "doctor": ("{}/runs/x.json", JSONS),
+    "published list": ("results/published/a.json", JSONS),
+    "figures crdr": ("results/published/complexity.csv", CSVS),
+    "report": ("out/report.json", JSONS),
+    "export images": ("out/images.csv", CSVS),
+    "figures rd": ("x.toml", TOMLS),
+    "train": ("x.toml", TOMLS),
+    "run": ("sent/sizes.csv", CSVS),
+}
+WORDS = READS | {
+    "figures rd": ("figures", "rd", "x.toml", "--out", "out"),
+    "figures crdr": ("figures", "crdr", "--results", "results", "--only", "complexity"),
+    "train": ("train", "--recipe", "x.toml", "--data", "photos", "--out", "trained", "--check"),
+    "run": ("run", "--codecs", "folder:path=sent", "--dataset", "photos", "--metrics", "psnr"),
+}
+
+
 def tar(**members):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as made:
@@ -108,15 +136,47 @@ PACKS = {
 }
 
 
-def attacked(words, file):
+# Of each harm, in the table below; all others are of another form.
+KINDS = {
+    "too large": ("cell", "columns", "wide", "dotted"),
+    "too deep": ("deep", "folders", "400 deep"),
+    "not finite": ("nan", "huge", "infinite", "psnr", "ms-ssim"),
+    "not text": ("no-text", "no text", "null", "forged"),
+    "elsewhere": ("outside", "link", "pipe"),
+    "twice": ("twice",),
+    "empty": ("empty", "empty-lists", "empty-list", "header"),
+}
+ENDS = defaultdict(lambda: defaultdict(list))  # exit codes by verb and harm
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _table():
+    """Print how many files of each harm every verb took, and its exit codes."""
+    yield
+    kinds = [*KINDS, "of another form"]
+    head = ("", f"| verb | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|\n")
+    sys.stdout.write("\n".join(head))
+    for verb, ends in sorted(ENDS.items()):
+        cells = (f"{len(ends[kind])}: {','.join(map(str, sorted({*ends[kind]})))}"
+                 if ends[kind] else "-" for kind in kinds)  # fmt: skip
+        sys.stdout.write(f"| {verb} | {' | '.join(cells)} |\n")
+
+
+def attacked(words, file, harm=""):
     began = process_time()
     done = bench(*(word.format(file) for word in words))
     assert process_time() - began < 20
+    name = (harm or file).partition(".")[0]
+    kind = next((kind for kind, names in KINDS.items() if name in names), "of another form")
+    ENDS[" ".join(words[: 1 + (words[0] in GROUPS)])][kind].append(done.returncode)
     assert done.returncode in (0, 1, 2)
     said = done.stdout + done.stderr
     assert not any(line.startswith("yes      Are the bits real? all") for line in said.splitlines())
     assert "Traceback" not in said
     return done
+
+
+GROUPS = ("published", "pack", "audit", "worker", "export", "figures")
 
 
 def written(name, content):
@@ -135,15 +195,35 @@ def test_a_curve_of_any_harm_is_a_sentence(work, verb, name):
 @pytest.mark.parametrize("name", TOMLS)
 @pytest.mark.parametrize("verb", OF_TOMLS)
 def test_a_contender_of_any_harm_is_refused(work, verb, name):
-    assert attacked(OF_TOMLS[verb], written("x.toml", TOMLS[name])).returncode == 2
+    assert attacked(OF_TOMLS[verb], written("x.toml", TOMLS[name]), name).returncode == 2
 
 
 @pytest.mark.parametrize("name", PACKS)
 @pytest.mark.parametrize("verb", OF_PACKS)
-def test_a_pack_of_any_harm_is_a_sentence(work, verb, name):
-    before = {*os.listdir(".."), *os.listdir("../..")}
+def test_a_pack_of_any_harm_is_a_sentence(work, verb, name, tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a" / "b"))
     attacked(OF_PACKS[verb], written(name, PACKS[name]))
-    assert {*os.listdir(".."), *os.listdir("../..")} == before
+    assert [*tmp_path.rglob("a.csv")] == []
+
+
+@pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
+@pytest.mark.parametrize("verb", [
+    pytest.param(verb, marks=[pytest.mark.slow] * verb.startswith("figures")) for verb in PLACED
+])  # fmt: skip
+def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, verb):
+    place, contents = PLACED[verb]
+    path = Path(place.format(work.parent))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        written(path, content)
+        attacked(WORDS[verb], "", name)
+        path.unlink()
+    for name, make in {"link": lambda: path.symlink_to("/proc/self/pagemap"),
+                       "pipe": lambda: os.mkfifo(path)}.items():  # fmt: skip
+        make()
+        attacked(WORDS[verb], "", name)
+        path.unlink()
 
 
 @pytest.mark.parametrize("name", TOMLS)
@@ -152,7 +232,9 @@ def test_a_statement_of_any_harm_leaves_the_other_submissions(work, name):
     for pack in ("a", "b"):
         shutil.copy("pack.tar", f"submissions/{pack}.tar")
     written("submissions/a.toml", TOMLS[name])
-    done = attacked(("site", "results", "--submissions", "submissions", "--metrics", "psnr"), "")
+    done = attacked(
+        ("site", "results", "--submissions", "submissions", "--metrics", "psnr"), "", name
+    )
     assert "b jpeg" in done.stdout
 
 
