@@ -125,7 +125,8 @@ def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) ->
     for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
         if not stored.summary.values_of(measure.column):
             has = [n for n in names if stored.table[metric_named(n).column].count()]
-            remedy = f"try --{option} {has[0]}" if has else "`bench rescore` computes metrics"
+            rescore = f"`bench rescore --dataset {stored.name}` computes metrics"
+            remedy = f"try --{option} {has[0]}" if has else rescore
             raise UsageError(f"{stored.name} has no {measure.label}: {remedy}")
 
 

@@ -1,6 +1,5 @@
 """A run and its outcome on the terminal: a ranking, what is absent, where the rows are."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -90,7 +89,7 @@ def print_outcome(
     table: also print the means of every point; False: neither. details: every line and reason.
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
-    from benchmark.rows.stored import WIDE_SPREAD, source_facts
+    from benchmark.rows.stored import WIDE_SPREAD, options_of, source_facts
 
     ranked = outcome.rows.height and table is not False
     if ranked:
@@ -119,11 +118,9 @@ def print_outcome(
         f"{len(outcome.cells) - outcome.measured} were finished before; {where}"
     )
     if ranked:
-        results = store.folder.parent
-        chosen = {"dataset": dataset.name, "bundled": outcome.bundled, "anchor": outcome.anchor}
-        chosen |= {} if str(results) == "results" else {"results": str(results)}
-        options = [word for name, text in chosen.items() if text for word in (f"--{name}", text)]
-        print(f"figures and tables: {shlex.join(['bench', 'report', *options])}")
+        given = {"bundled": outcome.bundled, "anchor": outcome.anchor}
+        more = options_of(store.folder.parent, dataset.name, **given)
+        print(f"figures and tables: bench report {more}")
 
 
 def _reached_line(reached: Reached) -> str:
@@ -217,6 +214,7 @@ def _summarised(
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.experiment import others_of, pairs_of, with_bundled
     from benchmark.rows.reduce import summarise_with_distributions
+    from benchmark.rows.stored import options_of
     from benchmark.rows.systems import label_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
@@ -227,7 +225,8 @@ def _summarised(
     ranking = rank_by_bd_rate(summary, measures, anchor.label)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
     points = tuple(point for point in summary.points if point.label in asked)
-    return replace(summary, points=points), summary, ranking._replace(why=anchor.why)
+    options = options_of(folder.parent, outcome.matrix.sources.dataset.name)
+    return replace(summary, points=points), summary, ranking._replace(why=anchor.why, rows=options)
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
@@ -306,6 +305,9 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
             f"no value {absent.column} of {absent.cells} cells: {absent.reason}"
             for absent in without
         ]
+    from benchmark.rows.stored import options_of
+
+    rows = options_of(outcome.matrix.store.folder.parent, outcome.matrix.sources.dataset.name)
     labels: dict[str, list[str]] = {}
     for name in outcome.metrics:
         (of_image,) = scored_by_image([name])
@@ -318,5 +320,5 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
     return [
         f"no value in {counted(cells, 'cell')}: {kind}"
         for cells, of_count in reasons.items()
-        for kind in by_kind(of_count, then="`bench rescore`")
+        for kind in by_kind(of_count, then=f"`bench rescore {rows}`")
     ]

@@ -80,6 +80,7 @@ def run(
 @takes(
     Request,
     "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir flatten",
+    dataset="",
     metrics="all",
     results=STORED,
 )

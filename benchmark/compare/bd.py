@@ -201,6 +201,7 @@ class Ranking(NamedTuple):
     absent: tuple[tuple[Measure, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
+    rows: str = ""  # options that name the rows in a command, see `stored.options_of`
 
     @property
     def ranked(self) -> bool:

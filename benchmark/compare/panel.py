@@ -48,9 +48,9 @@ class SystemCurve(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """Source of its points: "here", "published", or a "file" of the user's own."""
-        if self.measured:
-            return "here"
+        """Source of its points: "here", "bundled", "published", or a "file" of the user's own."""
+        if self.edition is not None:
+            return "bundled" if self.edition.bundled else "here"
         return "file" if self.protocols == (UNSTATED,) else "published"
 
     @property

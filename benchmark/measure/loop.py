@@ -112,8 +112,11 @@ def rescore(
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
     from benchmark.measure.score import count_values, unscored
+    from benchmark.rows.stored import measured_place, stored_dataset
 
     named = NamedCodecs(",".join(request.codecs))
+    dataset = request.dataset or stored_dataset(request.results, "")
+    request = replace(request, dataset=measured_place(request.results, dataset))
     request.use_folders()
     asked = metric_names(request.metrics)
     absent = lacking(asked)

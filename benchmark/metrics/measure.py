@@ -257,16 +257,17 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     return result
 
 
-def remedies(names: Iterable[str], reason: str = "") -> str:
+def remedies(names: Iterable[str], reason: str = "", rows: str = "") -> str:
     """Return what computes metrics of stored rows, with what they lack here, as part of a sentence.
 
-    reason: why rows have no values of them, as rows keep it; returned where no command helps.
+    reason: why rows have no values of them, as rows keep it; returned where no command helps. rows:
+    options that name the rows, "--dataset kodak".
     """
     kind, sentence = read_reason(reason)
     if sentence and kind.kind not in ABSENT and NOT_COMPUTED not in sentence:
         return sentence
     asked = dict.fromkeys(names)
-    command = f"`bench rescore --metrics {','.join(asked)}`"
+    command = f"`{' '.join(filter(None, ['bench rescore', rows, '--metrics']))} {','.join(asked)}`"
     absent = [absence(text) for text in lacking(asked).values()]
     if not absent:
         return f"{command} computes it from kept streams"

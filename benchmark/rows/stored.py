@@ -4,7 +4,8 @@ Rows outlive photographs, which are known by the sha256 of their pixels. A datas
 the user names, by its name in the registry, or by the folder that the records of its runs name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
@@ -83,6 +84,29 @@ def stored_dataset(results: Path, dataset: str) -> str:
             f"`bench run --dataset {dataset}`"
         )
     return name
+
+
+def options_of(results: Path, dataset: str, **more: str) -> str:
+    """Return the options that name stored rows in a command. more: others, empty ones left out.
+
+    >>> options_of(Path("results"), "kodak"), options_of(Path("my results"), "kodak", anchor="vtm")
+    ('--dataset kodak', "--dataset kodak --anchor vtm --results 'my results'")
+    """
+    given = {"dataset": dataset, **more, "results": str(results)}
+    given |= {"results": ""} if results == Path("results") else {}
+    return shlex.join(word for name, text in given.items() if text for word in (f"--{name}", text))
+
+
+def measured_place(results: Path, dataset: str) -> str:
+    """Return the folder of images that rows of this name were measured on, if it is still there.
+
+    A name that is a dataset's or a folder's stays, as does one without rows or such a folder.
+    """
+    if dataset in DATASETS or Path(dataset).exists() or dataset not in stores_below(results):
+        return dataset
+    store = Store(results / dataset)
+    names = store.means_table()["image"].unique().to_list()
+    return next((str(path) for path in _recorded_folders(store, names)), dataset)
 
 
 def _with_rows(results: Path) -> list[str]:
@@ -323,11 +347,19 @@ def _places(
         with suppress(Unavailable):
             yield open_dataset(place or name, data_dir).images
         return
+    for path in _recorded_folders(store, names):
+        with suppress(BenchError):
+            yield open_folder(path).images
+
+
+def _recorded_folders(store: Store, names: Collection[str]) -> Iterable[Path]:
+    """Yield the folders that runs were of and that hold at least half of the named images.
+
+    A stranger's record may name any folder: it is walked only if it has the rows' files.
+    """
     for path in dict.fromkeys(map(_recorded, reversed(store.records()))):
-        # A stranger's record may name any folder: it is walked only if it has the rows' files.
         if path and 2 * sum(_is_below(path, name) for name in names) >= len(names):
-            with suppress(BenchError):
-                yield open_folder(path).images
+            yield path
 
 
 def _recorded(record: Mapping[str, Any]) -> Path | None:

@@ -131,7 +131,8 @@ def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[
     parts = attribution(stored.table, kind.column, protocol)
     if not parts:
         raise UsageError(
-            f"{stored.name} has no {kind.label} of two images: `bench rescore --metrics {metric}`"
+            f"{stored.name} has no {kind.label} of two images: "
+            f"`bench rescore --dataset {stored.name} --metrics {metric}`"
         )
     seen = Counter[tuple[str, str]]()
     shown = []

@@ -21,7 +21,7 @@ COMMAND = re.compile(r"^(bench (?:[^#\n\\]|\\\n)*)(#.*)?$", re.MULTILINE)
 CANNOT = {  # what a command has, and why it cannot run here
     r"bench fetch": "it downloads",
     r"clic2020": "the photographs are downloaded",
-    r"--engine ray|\$address|results-a": "it is of a cluster",
+    r"--engine ray|\$address|results-a|parts/": "it is of several machines",
     r"bench worker|worker:": "a contender's environment is downloaded",
     r"--recipe (?!smoke)|weights-dir runs|bench ablation": "it trains for hours",
     r"crdr\.pth\.tar|msillm|--vtm-dir|--codecs bpg|vtm-23\.13": "it needs downloads",

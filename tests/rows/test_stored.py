@@ -8,7 +8,9 @@ from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
     Size,
+    asked_datasets,
     datasets_with_results,
+    measured_place,
     named_images,
     read_one,
     read_results,
@@ -158,3 +160,19 @@ def test_without_a_name_it_is_kodak_or_the_only_dataset(tmp_path):
         stored_dataset(tmp_path, "")
     stored(tmp_path, "kodak", [row("jpeg", 10, "a")])
     assert stored_dataset(tmp_path, "") == "kodak"
+
+
+def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tmp_path):
+    photos, results = tmp_path / "my photos", tmp_path / "results"
+    photos.mkdir()
+    store = Store(results / "my photos-1a2b3c")
+    store.begin(RUN, {"request": {"dataset": str(photos)}})
+    store.append(table_of([row("jpeg", 10, "a.png")]).rows(named=True))
+    name = store.folder.name
+    assert measured_place(results, name) == name, "another folder's rows, for all one knows"
+    Image.new("RGB", (8, 8)).save(photos / "a.png")
+    assert measured_place(results, name) == str(photos)
+    assert measured_place(results, "kodak") == "kodak"
+    assert measured_place(results, str(photos)) == str(photos)
+    assert asked_datasets(results, "all") == [name]
+    assert asked_datasets(results, "kodak,other") == ["kodak", "other"]

@@ -103,6 +103,8 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = shown.notes
     assert note.startswith("No LPIPS (SqueezeNet) where there is –: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
+    (note,) = ranking_table(ranking._replace(rows="--dataset sample")).notes
+    assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     whole = rank_by_bd_rate(summarise(table(squeezed(rows))), measures, "vtm")
     assert ranking_table(whole).notes == ()
 

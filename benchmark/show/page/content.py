@@ -12,6 +12,7 @@ from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.colour import luminance, mixed
@@ -316,7 +317,7 @@ def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[s
     return {
         **_legend(content.legend[curve.name]),
         "protocol": first.protocol,
-        "other_rule": first.protocol != rule,
+        "other_rule": first.protocol not in (rule, *measure.meets, UNSTATED),
         "sampled": curve.sampled,
         "source": first.source,
         "how": ORIGINS[first.how],

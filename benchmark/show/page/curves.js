@@ -98,8 +98,7 @@ page.curves.caption = (measure) => {
   const common = every.filter((part) => caveats.every((other) => other.includes(part)));
   const words = (common.length ? common : every).join("; ");
   if (caveats.length) parts.push(`* ${words.length > data.most_caveat ? "a caveat: see the details" : words}.`);
-  const others = [...new Set(visible.filter((one) => one.published?.other_rule).map((one) => one.published.protocol))];
-  if (others.length) parts.push(`Protocols mixed: ${others.join(", ")}.`);
+  if (visible.some((one) => one.published?.other_rule)) parts.push("Protocols mixed: see the details.");
   return parts.join(" ");
 };
 

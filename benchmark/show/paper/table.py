@@ -192,7 +192,7 @@ def _columns(
     results: Sequence[Evidence], rows: Sequence[SystemRow]
 ) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
     """Return the columns that have values, and the titles above them."""
-    columns, groups = [Column("System", "name")], [("", 1)]
+    columns, groups = [Column("System", _marked)], [("", 1)]
     for result in results:
         above = f"BD-rate (%) on {result.title}"
         known = [
@@ -210,6 +210,12 @@ def _columns(
         if any(name in row.costs for row in rows)
     ]
     return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
+
+
+def _marked(row: SystemRow) -> str:
+    """Return the system's name, marked where its points are published or from a file."""
+    mark = {"published": " (published)", "file": " (from a file)"}.get(row.curve.origin, "")
+    return row.name if row.name.endswith(mark) else f"{row.name}{mark}"
 
 
 def _rate(key: str, row: SystemRow) -> Rate | None:
@@ -309,13 +315,9 @@ def _notes(
     ):
         notes.append(DOUBTFUL_NOTE)
     notes += [time_note] if any(SECONDS in row.costs for row in rows) else []
-    bundled = [row.name for row in rows if row.curve.edition and row.curve.edition.bundled]
-    for origin, names in (
-        ("Bundled with the benchmark", bundled),
-        ("Published", [row.name for row in rows if row.curve.origin == "published"]),
-        ("From a file", [row.name for row in rows if row.curve.origin == "file"]),
-    ):
-        notes += [f"{origin}: {listed(names)}."] if names else []
+    origins = {row.curve.origin for row in rows}
+    if "bundled" in origins and "here" not in origins:  # else their names say so
+        notes.append("What is measured is bundled with the benchmark.")
     return notes
 
 

@@ -86,13 +86,14 @@ def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(
     words = "--results", RESULTS, "--codecs", "ours:beta=0", "--metrics", "psnr"
     more = "--dataset", "kodak,sample", "--published", "mlic++"
     rows, tex, _ = draw(tmp_path, *words, *more)
-    assert [row["from"] for row in rows] == ["here", "published", "here"]
+    assert [row["from"] for row in rows] == ["bundled", "published", "bundled"]
     assert [float(row["sample psnr_db bd_rate_percent"] or "nan") > 0 for row in rows] == [
         False, False, True,
     ]  # fmt: skip
     titles = re.findall(r"\\multicolumn\{1\}\{c\}\{(BD-rate[^}]*)\}", tex)
     assert titles == [r"BD-rate (\%) on Kodak", r"BD-rate (\%) on sample photographs"]
     assert "% BD-rate against VTM 23.13;" in tex
+    assert "MLIC++ (mse) (published)" in tex
     assert tex.count(r"\midrule") == 3  # programs, learned codecs, our own
 
 
