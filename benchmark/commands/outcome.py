@@ -118,8 +118,8 @@ def print_outcome(
         f"{len(outcome.cells) - outcome.measured} were finished before; {where}"
     )
     if ranked:
-        given = {"bundled": outcome.bundled, "anchor": outcome.anchor}
-        more = options_of(store.folder.parent, dataset.name, **given)
+        chosen = {"bundled": outcome.bundled, "anchor": outcome.anchor}
+        more = options_of(store.folder.parent, dataset.name, **chosen)
         print(f"figures and tables: bench report {more}")
 
 

@@ -92,9 +92,9 @@ def options_of(results: Path, dataset: str, **more: str) -> str:
     >>> options_of(Path("results"), "kodak"), options_of(Path("my results"), "kodak", anchor="vtm")
     ('--dataset kodak', "--dataset kodak --anchor vtm --results 'my results'")
     """
-    given = {"dataset": dataset, **more, "results": str(results)}
-    given |= {"results": ""} if results == Path("results") else {}
-    return shlex.join(word for name, text in given.items() if text for word in (f"--{name}", text))
+    values = {"dataset": dataset, **more}
+    values |= {} if results == Path("results") else {"results": str(results)}
+    return shlex.join(word for name, text in values.items() if text for word in (f"--{name}", text))
 
 
 def measured_place(results: Path, dataset: str) -> str:
