@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.compare.anchor import with_anchor
@@ -46,7 +46,7 @@ from benchmark.show.report.request import ReportRequest
 from benchmark.show.sections import Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 
-ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.tex", "means.csv"}
+ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +143,7 @@ def _write(
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
     means = means_table(summary, measured)
     eight = summary.labels if look().most is None else choice.labels
-    of_eight = replace(summary, points=tuple(p for p in summary.points if p.label in eight))
-    printed = ranking.measures if request.metrics == "all" else measured
-    tables = {
-        "means.md": markdown(means),
-        "means.tex": latex(means_table(of_eight, printed), short),
-        "means.csv": csv_text(records(summary, measured)),
-    }
+    tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
         compared = [comparison for comparison in comparisons if comparison.label in eight]
         tables["bd_rate.md"] = markdown(deltas[1])
