@@ -123,12 +123,6 @@ class Panel(NamedTuple):
         return next((curve for curve in curves if curve.system.label == label), None)
 
     @property
-    def mixed(self) -> bool:
-        """True if some curve is by a rule that the metric's own does not meet."""
-        rules = list(self.names_by_protocol)
-        return any(rule not in (*self.measure.meets, UNSTATED) for rule in rules[1:])
-
-    @property
     def names_by_protocol(self) -> dict[str, list[str]]:
         """Names of the curves by protocol id, the panel's own protocol first.
 

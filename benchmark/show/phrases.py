@@ -15,7 +15,6 @@ DECIBELS = "{} drawn as -10 log10(1 - mean)."
 CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
 OPEN = {"published": "published", "file": "from a file"}  # by the origin of a curve
-MIXED = "Protocols mixed: see the details."
 ONLY_BUNDLED = "none of this was measured here: the results are bundled with the project"
 
 
@@ -97,21 +96,18 @@ def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
     return f"{CAVEAT} {words}." if groups else ""
 
 
-def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
-    """Return the line inside a figure: points of others, mixed protocols, caveats."""
+def curves_note(curves: Sequence[SystemCurve]) -> str:
+    """Return the line inside a figure: points of others, caveats."""
     origins = dict.fromkeys(curve.origin for curve in curves if not curve.measured)
     parts = [f"Open markers: {' or '.join(OPEN[origin] for origin in origins)}."] if origins else []
-    if mixed:
-        parts.append(MIXED)
     if any(curve.sampled for curve in curves):
         parts.append("Dash-dotted: read off a plotted line.")
     return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 
 def panels_note(panels: Sequence[Panel]) -> str:
-    """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
-    mixed = any(panel.mixed for panel in panels)
-    return curves_note([curve for panel in panels for curve in panel.curves], mixed)
+    """Return the line inside a figure of panels: published points, caveats."""
+    return curves_note([curve for panel in panels for curve in panel.curves])
 
 
 def not_drawn(names: Sequence[str]) -> list[str]:

@@ -111,7 +111,7 @@ def is_own(curve: SystemCurve) -> bool:
 def _equal(
     panels: Sequence[Panel], known: Mapping[str, SystemCurve], anchor: str
 ) -> dict[str, str]:
-    """Return by name the first of the curves that no panel shows apart.
+    """Return by name the first of the curves that no panel shows apart: that of fewest options.
 
     Only of learned codecs, whose decoders may stand behind the streams of another.
     """
@@ -125,8 +125,12 @@ def _equal(
         pairs = [pair for pair in pairs if pair[1] or pair[2]]
         return bool(pairs) and all(_as_one(*pair) for pair in pairs)
 
+    def place(name: str) -> tuple[bool, int]:
+        label = known[name].system.label
+        return label != anchor, option_count(label)
+
     result: dict[str, str] = {}
-    for name in sorted(known, key=lambda name: known[name].system.label != anchor):
+    for name in sorted(known, key=place):
         firsts = (first for first in result if result[first] == first)
         result[name] = next((first for first in firsts if as_one(first, name)), name)
     return result

@@ -82,6 +82,8 @@ def draw_rate_curves(
     panels = choice.of(panels)
     if not panels:
         return None
+    lacking = choice.lacking(panels)
+    panels, lone = _without_lone_points(panels)
     images, frame = phrases.images_of(panels), frame_of(panels)
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
@@ -95,9 +97,7 @@ def draw_rate_curves(
         ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        note = " ".join(
-            filter(None, [phrases.panels_note(panels), *choice.lacking(panels), _cut(panels)])
-        )
+        note = " ".join(filter(None, [phrases.panels_note(panels), *lacking, _cut(panels)]))
         texts.add_legend(figure, ordered, note, groups)
     measures = [panel.measure for panel in panels]
     count = len(choice.kept)
@@ -109,7 +109,7 @@ def draw_rate_curves(
         note,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
-    details = [*curve_details(panels, dataset, summary), *phrases.not_drawn(choice.absent)]
+    details = [*curve_details(panels, dataset, summary), *phrases.not_drawn(choice.absent), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * AS_ONE:.0f} % of the axis: {name}."
@@ -117,6 +117,24 @@ def draw_rate_curves(
     ]
     table = rate_table(panels, anchor)
     return texts.Drawing(figure, caption, records(panels), table, tuple(details))
+
+
+def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
+    """Return panels without published curves that have one point there and more in another panel.
+
+    Also return sentences on them.
+    """
+    curves = [curve for panel in panels for curve in panel.published]
+    others = {curve.name for curve in curves if len(curve.points) > 1}
+    result, sentences = [], []
+    for panel in panels:
+        lone = [c for c in panel.published if len(c.points) == 1 and c.name in others]
+        kept = tuple(curve for curve in panel.curves if curve not in lone)
+        result.append(panel._replace(curves=kept or panel.curves))
+        if lone and kept:
+            names = ", ".join(curve.name for curve in lone)
+            sentences.append(f"Of one point in {panel.measure.label}, not drawn: {names}.")
+    return result, sentences
 
 
 def _cut(panels: Sequence[Panel]) -> str:
@@ -162,7 +180,7 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     own = kind(curve.system) == "own"
     properties = looks.line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
-    order = 2 + 0.1 * curve.measured + 0.2 * own
+    order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted(measure)
     name = phrases.marked(curve.name, curve.caveats)
     properties |= {"label": name, "gid": curve.system.group}

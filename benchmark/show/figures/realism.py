@@ -5,6 +5,7 @@ Perception Tradeoff" (ICML 2019), whose surface is the least rate at each distor
 quality; here it is what one network does, plotted as its lines of equal rate.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ from benchmark.show.table import Column, Table
 
 SURFACE_INCHES = 2.9
 MOST_RATES = 5  # that are written at the surface's lines
+NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a setting that is stated, not a place on a plotted line
 LABEL_POINTS = 22.0, 9.0  # width and height of a setting beside its point
 
 if TYPE_CHECKING:
@@ -69,9 +71,7 @@ def draw_realism_plots(
         phrases.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
         phrases.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
     ]
-    note = phrases.curves_note(
-        [sweep.curve for _, sweep in sweeps], any(len(of) > 1 for of in rules)
-    )
+    note = phrases.curves_note([sweep.curve for _, sweep in sweeps])
     handles = {}
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
@@ -147,7 +147,8 @@ def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
     written: list[Float64Array] = []
     for sweep in sweeps:
         steps = sweep.steps if len(sweep.steps) > 1 else ()
-        for step in (*steps[:1], *steps[:0:-1]):  # the ends first
+        known = [step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)]
+        for step in known:  # the ends first
             place = step.distortion.value, step.realism.value
             at = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
             if all(abs(at - other).max() >= 1 for other in written):

@@ -34,12 +34,11 @@ from benchmark.system.foreign_files import BadFile
 from benchmark.system.foreign_text import read_json
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
-CHANGE_INCHES = 1.45  # height of the panels of changes
 OWN = style.families()[OWN_CODEC]  # the method itself looks as everywhere
 # Okabe and Ito's colours without the method's own, and two of Tol's.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (
-    "Below: changes from {} at equal settings, at the variant's own rate; where lower is better, "
+    "Changes from {} at equal settings, at the variant's own rate; where lower is better, "
     "in percent of it; bars are 95 % intervals over images, resampled in pairs, and say nothing of "
     "another run of the training."
 )
@@ -141,7 +140,8 @@ def draw_ablation(
 ) -> texts.Drawing | None:
     """Draw a panel for each measure that has values; None where no points can be plotted.
 
-    Below, as variants may differ by less than a marker, are the changes from the method itself.
+    As variants may differ by less than a marker, it has the changes from the method itself, where
+    that was measured: their values are in the table.
     own: label of the method that the others differ from. trained: a sentence for the caption on how
     the variants were trained.
     """
@@ -157,15 +157,13 @@ def draw_ablation(
     handles = {}
     with figure_style():
         width = WIDTHS["column" if len(panels) == 1 else "page"]
-        heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
-        size = width, sum(heights), len(heights), len(panels)
-        figure, rows = texts.new_figure(*size, height_ratios=heights)
-        for place, panel in enumerate(panels):
-            for curve, handle in draw_panel(rows[0, place], panel, styles, linear_rate=True):
+        figure, (row,) = texts.new_figure(width, PANEL_INCHES, 1, len(panels))
+        for axes, panel in zip(row, panels, strict=True):
+            shown = _changes(panel, own, summary) if compared else panel
+            for curve, handle in draw_panel(axes, shown, styles, linear_rate=True):
                 handles[curve.system.label] = handle
-            if compared:
-                draw_panel(rows[1, place], _changes(panel, own, summary), styles, linear_rate=True)
-        texts.title(rows[0, 0], f"{dataset}, {summary.images} images", width)
+        words = f", changes from {own}" if compared else ""
+        texts.title(row[0], f"{dataset}, {summary.images} images{words}", width)
         entries = [handles[label] for label in summary.labels if label in handles]
         if compared:
             handles[own].set_label(f"{handles[own].get_label()} (reference)")
@@ -173,7 +171,7 @@ def draw_ablation(
     caption = phrases.brief(
         f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
         trained,
-        f"Below: changes from {own} at equal settings." if compared else None,
+        f"Changes from {own} at equal settings." if compared else None,
         phrases.panels_note(panels),
         *phrases.scale_sentences(panel.measure for panel in panels),
     )
@@ -205,5 +203,6 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
         if changed:
             curves.append(curve._replace(points=tuple(changed)))
     unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
-    label = f"Change from\n{own} ({unit})" if unit else f"Change from\n{own}"
+    name = measure.label.partition(" (dB")[0]
+    label = f"{name},\nchange ({unit})" if unit else f"{name},\nchange"
     return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))

@@ -13,7 +13,7 @@ from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
-from benchmark.facts import facts_of
+from benchmark.facts import facts_of, reference_codecs
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
 from benchmark.metrics.measure import Measure
@@ -87,8 +87,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         missing = _too_far(far, rate, request.dataset)
         pixels, lacking = _decoded(chosen, contents)
         sentences += [*missing, *lacking]
-        order = sorted(pixels, key=look().place)
-        order = order[: None if look().most is None else MOST_CROPS]
+        order = _order(pixels)
         if len(order) < 2:
             few = f"fewer than two codecs have kept streams of about {rate:.3g} bpp to decode"
             return _no_crops(few, *sentences)
@@ -113,6 +112,14 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     )
     drawing = draw_pictures(tiles, columns, caption, _details(records, measure))
     return PaperFigure(drawing, tuple(dict.fromkeys(sentences)))
+
+
+def _order(labels: Iterable[str]) -> list[str]:
+    """Return the codecs to show, the strongest that readers know among them, in their order."""
+    most, known = None if look().most is None else MOST_CROPS, reference_codecs()[-1]
+    order = sorted(labels, key=look().place)
+    kept = sorted(order, key=lambda label: label != known)[:most]
+    return [label for label in order if label in kept]
 
 
 def _no_crops(why: str, *more: str) -> PaperFigure:

@@ -266,14 +266,18 @@ def realism_plots(
     None where no system has both at any rate. looks: styles by label.
     """
     choice = choose(panels, anchor, named)
-    kept = {*choice.kept, *(name for of in choice.alike.values() for name in of)}
     cut = [
-        panel._replace(curves=tuple(c for c in panel.curves if c.name in kept)) for panel in panels
+        panel._replace(curves=tuple(c for c in panel.curves if c.name in choice.kept))
+        for panel in panels
     ]
+    titles = {
+        of.system.label: choice.title(n) for n, of in choice.kept.items() if n in choice.alike
+    }
 
     def called(sweep: RealismSweep) -> RealismSweep:
         system = sweep.curve.system
-        name = by_label(look().label, [system.label]).get(system.label, system.name)
+        named_by = {system.label: system.name} | titles | by_label(look().label, [system.label])
+        name = named_by[system.label]
         return sweep._replace(curve=sweep.curve._replace(system=system._replace(name=name)))
 
     plots = []

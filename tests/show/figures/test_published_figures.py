@@ -100,9 +100,10 @@ def test_a_reported_psnr_is_beside_a_measured_one_and_the_details_have_who_follo
     assert all(f"{rule} {names}" in details for rule, names in rules.items())
 
 
-def test_a_figure_of_rules_that_do_not_meet_says_so_itself():
+def test_the_details_have_rules_that_do_not_meet_and_the_figure_has_none():
     drawing = draw(["perco", "hific:"], (PSNR, MS_SSIM), mix=True)
-    assert "Protocols mixed" in words_in(drawing.figure)
+    assert "Protocols mixed" not in words_in(drawing.figure) + drawing.caption
+    assert "Protocols mixed" in " ".join(drawing.details)
     assert list(lines_of(draw(["perco", "hific:"]).figure.axes[0])) == ["HiFiC", "JPEG"]
 
 
@@ -118,6 +119,18 @@ def test_published_curves_stand_alone_where_nothing_is_measured():
     drawn = np.concatenate([line.get_ydata() for line in fid.get_lines()])
     assert not set(sweeps) & set(drawn) - {5.21}  # beta=2.56 itself
     assert drawing.caption.startswith("PSNR and FID/256 against rate on clic2020 (428 images)")
+
+
+def test_a_lone_point_of_a_curve_is_in_the_details_alone():
+    names = ["crdr:beta=0", "crdr:beta=3.84"]
+    (psnr, fid), known = overlaid(None, names, (PSNR, FID), "clic2020", True)
+    first, second = fid.curves
+    fid = fid._replace(curves=(first._replace(points=first.points[:1]), second))
+    drawing = draw_rate_curves([psnr, fid], known, "clic2020")
+    drawn = [len(axes.get_lines()) for axes in drawing.figure.axes]
+    assert drawn == [2, 1]
+    assert f"Of one point in FID/256, not drawn: {first.name}." in drawing.details
+    assert "not reported" not in words_in(drawing.figure)
 
 
 def test_fid_is_on_a_logarithmic_axis_where_it_spans_more_than_a_decade():
@@ -154,7 +167,7 @@ def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
     assert not (tmp_path / "kodak" / "report").exists()
     mixed = report(tmp_path, "--published", "perco,hific", "--mix-protocols")
     assert mixed.exit_code == 0, mixed.output
-    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    text = (tmp_path / "kodak" / "report" / "details.md").read_text()
     assert "Protocols mixed" in text
 
 
