@@ -15,11 +15,11 @@ from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import Anchor, experiment_of
+from benchmark.rows.photographs import present
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
-from benchmark.rows.stored import present
 from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import label_of, short_names
 from benchmark.rows.valid import BUNDLED, OK

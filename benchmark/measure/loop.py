@@ -112,7 +112,8 @@ def rescore(
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
     from benchmark.measure.score import count_values, unscored
-    from benchmark.rows.stored import measured_place, stored_dataset
+    from benchmark.rows.photographs import measured_place
+    from benchmark.rows.stored import stored_dataset
 
     named = NamedCodecs(",".join(request.codecs))
     dataset = request.dataset or stored_dataset(request.results, "")

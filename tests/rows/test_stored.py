@@ -4,13 +4,13 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.photographs import measured_place
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
     Size,
     asked_datasets,
     datasets_with_results,
-    measured_place,
     named_images,
     read_one,
     read_results,
