@@ -1,13 +1,13 @@
 """VIF, FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF (JPEG AI's set), ColorVideoVDP, by others' programs.
 
-Of two 8-bit RGB images; luma is BT.709 in 0..255, not rounded. Releases are pinned, since other
-ones may give other values:
+Of two 8-bit RGB images. JPEG AI's software takes BT.709 luma of the full range: so do, unrounded,
+all here that take luma, but VMAF. Releases are pinned, since other ones may give other values:
 
     VIF         Sheikh, Bovik (2006), in the pixel domain, of luma; piq
     FSIM        Zhang et al. (2011), with chrominance (FSIMc), of RGB; piq
     IW-SSIM     Wang, Li (2011), of luma; piq
-    NLPD        Laparra et al. (2016), of luma as pyiqa has it; pyiqa
-    PSNR-HVS-M  Ponomarenko et al. (2007), of 8-bit BT.601 luma, whole blocks of 8 x 8; psnr-hvsm
+    NLPD        Laparra et al. (2016), of luma; pyiqa
+    PSNR-HVS-M  Ponomarenko et al. (2007), of luma, whole blocks of 8 x 8; psnr-hvsm
     CVVDP       Mantiuk et al., "ColorVideoVDP" (2024), a still picture on a 4k display, in JOD
                 (10: no difference); the authors' package cvvdp
     VMAF        Li et al., "Toward a Practical Perceptual Video Quality Metric" (2016), model
@@ -83,14 +83,15 @@ class OfPackage(ImageMetric):
 class OfTensors(OfPackage):
     """A metric that takes two images as float32 (1, C, H, W) in 0..1; a subclass may name piq's."""
 
-    of_luma: ClassVar[bool] = False  # weighted by information, of which a flat source has none
+    of_luma: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False  # by information, of which a flat source has none
     function: ClassVar[str]
 
     def prepare(self, reference: Pixels) -> "Tensor":
         """Return the source as a tensor; `NotMeasurable` for a short side, or flat luma."""
         require_side(reference, self.min_side_px, self.label)
         plane = luma(reference) if self.of_luma else reference
-        if self.of_luma and np.ptp(plane) == 0:
+        if self.weighted and np.ptp(plane) == 0:
             raise NotMeasurable(f"{self.label} needs a source that is not flat", OF_PIXELS)
         return self._tensor(plane)
 
@@ -114,7 +115,7 @@ class VIF(OfTensors):
     column, label, better = "vif", "VIF", "higher"
     protocol = f"vif/piq-{PIQ[1]}-pixel-luma709"
     packages, release = ("piq",), PIQ
-    of_luma, min_side_px, function, on_cpu = True, 41, "vif_p", True
+    of_luma, weighted, min_side_px, function, on_cpu = True, True, 41, "vif_p", True
 
 
 class FSIM(OfTensors):
@@ -132,7 +133,8 @@ class IWSSIM(OfTensors):
     presentation = Presentation("saturating", kind="perceptual quality")
     protocol = f"iw-ssim/piq-{PIQ[1]}-luma709"
     packages, release = ("piq",), PIQ
-    of_luma, min_side_px, function, on_cpu = True, 161, "information_weighted_ssim", True
+    of_luma, weighted, min_side_px, on_cpu = True, True, 161, True
+    function = "information_weighted_ssim"
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
         """Return IW-SSIM, which rounding may raise above 1; `NotMeasurable` of repeated rows."""
@@ -146,11 +148,11 @@ class IWSSIM(OfTensors):
 
 
 class NLPD(OfTensors):
-    """Normalised Laplacian pyramid distance."""
+    """Normalised Laplacian pyramid distance of luma."""
 
     column, label, better = "nlpd", "NLPD", "lower"
-    protocol = f"nlpd/pyiqa-{PYIQA[1]}"
-    packages, release, min_side_px = ("pyiqa",), PYIQA, 64
+    protocol = f"nlpd/pyiqa-{PYIQA[1]}-luma709"
+    packages, release, of_luma, min_side_px = ("pyiqa",), PYIQA, True, 64
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
@@ -161,15 +163,15 @@ class NLPD(OfTensors):
         self._metric = create_metric("nlpd", device=device)
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
-        """Return NLPD."""
-        return self._metric(decoded, source)
+        """Return NLPD; of grey, pyiqa's BT.601 luma is the grey itself."""
+        return self._metric(*(plane.expand(-1, 3, -1, -1) for plane in (decoded, source)))
 
 
 class PSNRHVSM(OfPackage):
     """PSNR with the contrast sensitivity of the eye and the masking between DCT coefficients."""
 
     column, label, better = "psnr_hvs_m_db", "PSNR-HVS-M (dB)", "higher"
-    protocol = f"psnr-hvs-m/{HVSM[1]}-luma601-8bit"
+    protocol = f"psnr-hvs-m/{HVSM[1]}-luma709"
     packages, release, min_side_px = ("psnr_hvsm",), HVSM, BLOCK
 
     def prepare(self, reference: Pixels) -> tuple[tuple[int, ...], Float64Array]:
@@ -179,7 +181,8 @@ class PSNRHVSM(OfPackage):
 
     def compare(self, prepared: tuple[tuple[int, ...], Float64Array], decoded: Pixels) -> float:
         """Return PSNR-HVS-M of a decoded image; infinite without difference."""
-        from psnr_hvsm import psnr_hvs_hvsm_np
+        with redirect_stdout(StringIO()):  # it prints what it lacks
+            from psnr_hvsm import psnr_hvs_hvsm_np
 
         require_same_shape(prepared[0], decoded.shape)
         source, seen = prepared[1], self._luma(decoded)
@@ -190,11 +193,8 @@ class PSNRHVSM(OfPackage):
 
     @staticmethod
     def _luma(pixels: Pixels) -> Float64Array:
-        with redirect_stdout(StringIO()):  # it prints what it lacks
-            from psnr_hvsm import bt601ycbcr_np
-
         height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
-        result: Float64Array = bt601ycbcr_np(pixels[:height, :width])[0]
+        result: Float64Array = luma(pixels[:height, :width]) / 255
         return result
 
 

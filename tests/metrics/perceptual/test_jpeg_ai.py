@@ -52,10 +52,7 @@ def handed(monkeypatch):
     packages = {
         "piq": dict.fromkeys(of_piq, give),
         "pyiqa": {"create_metric": lambda name, device: give if name == "nlpd" else None},
-        "psnr_hvsm": {
-            "bt601ycbcr_np": lambda pixels: [pixels.sum(2) / 4, None],
-            "psnr_hvs_hvsm_np": lambda *images: [None, give(*images)],
-        },
+        "psnr_hvsm": {"psnr_hvs_hvsm_np": lambda *images: [None, give(*images)]},
         "pycvvdp": {"cvvdp": lambda **options: give(**options) and cvvdp},
     }
     for name, functions in packages.items():
@@ -84,12 +81,13 @@ def test_a_package_sees_both_images_as_it_wants_them(metric, least, expected, ha
         assert options == {"dim_order": "HWC"}
         wanted = [decoded, source]
     elif metric is PSNRHVSM:
-        wanted = [image[:8, :16].sum(2) / 4 for image in (source, decoded)]
+        wanted = [plane[:8, :16] / 255 for plane in reversed(grey)]
         assert value_of(metric(), source, source.copy()) == np.inf
     else:
         assert options == ({} if metric is NLPD else {"data_range": 1.0})
-        planes = grey if metric in (VIF, IWSSIM) else [decoded, source]
+        planes = grey if metric is not FSIM else [decoded, source]
         wanted = [np.atleast_3d(plane).transpose(2, 0, 1)[None] / 255 for plane in planes]
+        wanted = [image.repeat(3, 1) for image in wanted] if metric is NLPD else wanted
         assert str(images[0].dtype) == "torch.float32"
     for image, one in zip(images, wanted, strict=True):
         np.testing.assert_allclose(np.asarray(image), one, rtol=1e-6)
