@@ -67,6 +67,12 @@ def test_whole_settings_of_a_wide_range_are_met_in_few_steps(wanted):
     assert len(made.known) <= 7
 
 
+def test_where_interpolation_hardly_narrows_the_bracket_it_is_halved():
+    made = search("psnr=1", lambda q: 64 * (q > 900), (0, 1024), Between("q", 0, 1024, whole=True))
+    # A 64th of the bracket, and its middle whenever the last value left more than half of it.
+    assert [*made.known][:9] == [0, 1024, 16, 520, 528, 776, 780, 902, 782]
+
+
 def test_undeclared_whole_settings_stay_whole_and_between_the_points():
     made = search("bpp=3.3", lambda q: q / 10, (10, 30, 50))
     assert made.nearest() == 33
