@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -127,16 +126,37 @@ ARCHIVES = {
 
 
 def _open(name: str, data_folders: Sequence[Path]) -> Dataset:
-    """Open all photographs of an archive."""
     return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
 
 
-open_professional = partial(_open, "clic2020:professional")
-open_mobile = partial(_open, "clic2020:mobile")
-open_validation = partial(_open, "clic2020-valid")
-open_clic2021 = partial(_open, "clic2021")
-open_div2k = partial(_open, "div2k")
-open_tecnick = partial(_open, "tecnick")
+def open_professional(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 250 professional photographs of that set."""
+    return _open("clic2020:professional", data_folders)
+
+
+def open_mobile(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 178 mobile photographs of that set."""
+    return _open("clic2020:mobile", data_folders)
+
+
+def open_validation(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 41 professional photographs of CLIC 2020 for validation."""
+    return _open("clic2020-valid", data_folders)
+
+
+def open_clic2021(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 60 photographs of CLIC 2021's test set."""
+    return _open("clic2021", data_folders)
+
+
+def open_div2k(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 100 photographs of DIV2K's validation set."""
+    return _open("div2k", data_folders)
+
+
+def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 100 photographs of Tecnick's sampling set."""
+    return _open("tecnick", data_folders)
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
@@ -146,13 +166,9 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
     both = both._replace(dataset="clic2020", places=("clic2020", "."))
     try:
         images = find_archive_images(both, data_folders)
-    except Unavailable as whole:
-        try:
-            images = tuple(chain(*(find_archive_images(half, data_folders) for half in halves)))
-        except Unavailable as part:
-            below = {place for half in halves for place in half.places} - {"."}
-            one_is_here = any((root / place).exists() for root in data_folders for place in below)
-            raise (part if one_is_here else whole) from None
+    except Unavailable:
+        parts = (half._replace(dataset="clic2020") for half in halves)
+        images = tuple(chain(*(find_archive_images(half, data_folders) for half in parts)))
     pixels = sum(width * height for width, height in (png_size(image.path) for image in images))
     if abs(pixels / CLIC2020_PIXELS - 1) > PIXELS_TOLERANCE:
         raise Unavailable(
