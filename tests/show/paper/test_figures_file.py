@@ -201,7 +201,7 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
     words = "--codecs", "vtm", "--published", f"mlic++,{curve}", "--metrics", "psnr"
     drawn, caption = draw("rd", tmp_path, *words, "--anchor", "vtm")
     assert {row["system"]: row["from"] for row in drawn} == {
-        "VTM 23.13": "here", "MLIC++ (mse)": "published", "mine": "file",
+        "VTM 23.13": "bundled", "MLIC++ (mse)": "published", "mine": "file",
     }  # fmt: skip
     assert "Open markers: published or from a file." in caption
     assert "mixed" not in caption.lower()
