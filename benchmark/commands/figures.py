@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs, command_line, takes
-from benchmark.datasets.names import file_stem
+from benchmark.datasets.names import file_stem, text_of_list
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import DRAWING, TARGET, opt
@@ -35,13 +35,17 @@ SHARED = (
 
 
 def draw_figure(name: str, request: FigureRequest, line: str) -> None:
-    """Draw a figure, of each dataset its own, and print its files. line: the command."""
+    """Draw a figure, of each dataset its own but of curves, and print its files.
+
+    line: the command.
+    """
     from benchmark.rows.stored import asked_datasets, stored_dataset
     from benchmark.show.paper.figures import draw
     from benchmark.show.paper.results import write_figure
 
     named = request.dataset or stored_dataset(request.results, "")
     datasets = asked_datasets(request.results, named)
+    datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = f"{name}-{file_stem(dataset)}" if len(datasets) > 1 else name
         with drawn_as(request.look()):

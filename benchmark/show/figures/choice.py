@@ -58,19 +58,25 @@ class Choice(NamedTuple):
         return " = ".join([name, *self.alike.get(name, ())])
 
     def lacking(self, panels: Sequence[Panel]) -> list[str]:
-        """Return a sentence for each of the figure's panels on the kept curves that it lacks."""
+        """Return sentences on the kept curves that all of the figure's panels lack, or one does."""
         sentences = []
-        for panel in panels:
-            there = {(curve.system.label, curve.measured) for curve in panel.curves}
-            of_panel = f"{panel.measure.label.partition(' (dB)')[0]} " if panels[1:] else ""
-            for measured, word in ((True, "measured"), (False, "reported")):
-                names = [
-                    curve.name for curve in self.kept.values()
-                    if curve.measured is measured and (curve.system.label, measured) not in there
-                ]  # fmt: skip
-                if names:
-                    sentences.append(f"{of_panel}not {word}: {', '.join(names)}.")
-        return [f"{text[0].upper()}{text[1:]}" for text in sentences]
+        for measured, word in ((True, "measured"), (False, "reported")):
+            kept = [curve for curve in self.kept.values() if curve.measured is measured]
+            lacked = [_lacking(kept, panel) for panel in panels]
+            whole = [name for name in lacked[0] if all(name in names for names in lacked)]
+            if whole:
+                sentences.append(f"Not {word}: {', '.join(whole)}.")
+            for panel, names in zip(panels, lacked, strict=True):
+                if rest := [name for name in names if name not in whole]:
+                    metric = panel.measure.label.partition(" (dB)")[0]
+                    sentences.append(f"{metric} not {word}: {', '.join(rest)}.")
+        return sentences
+
+
+def _lacking(curves: Sequence[SystemCurve], panel: Panel) -> list[str]:
+    """Return the names of the curves that a panel has no points of."""
+    there = {(curve.system.label, curve.measured) for curve in panel.curves}
+    return [curve.name for curve in curves if (curve.system.label, curve.measured) not in there]
 
 
 def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ()) -> Choice:

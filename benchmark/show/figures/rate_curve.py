@@ -1,33 +1,28 @@
-"""Rate curves: a panel for each metric, which other figures share."""
+"""Figures of rate curves: a panel for each metric, a row of them for each dataset."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from benchmark.compare.panel import Panel, SystemCurve, records
+from benchmark.compare.panel import Panel, records
 from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import GROUPS, kind, trained_on
+from benchmark.rows.systems import GROUPS, trained_on
 from benchmark.show import phrases
 from benchmark.show.bd_tables import rate_table
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import AS_ONE, Choice, choose, is_own
-from benchmark.show.figures.style import BAR_POINTS, Style, look
+from benchmark.show.figures.choice import AS_ONE, Choice, choose, renamed
+from benchmark.show.figures.rate_panel import draw_panel, frame_of
+from benchmark.show.figures.style import WIDTHS, Style, look
 from benchmark.show.means import network_sentences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
-WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
-ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
-MOST_TICKS = 7  # on a linear axis of values
-MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 HOW = {"measured": "Measured", "recorded": "Bundled (with the project, or in a pack)"}
 ORIGINS = {
     "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
@@ -36,24 +31,13 @@ ORIGINS = {
 }  # fmt: skip
 
 
-class Frame(NamedTuple):
-    """Range of the rates that the panels of a figure show, in bpp."""
+class OfDataset(NamedTuple):
+    """What a figure shows of one dataset: a row of panels where there are several datasets."""
 
-    low: float
-    high: float
-    most: float  # no point above it is inside
-    beyond: float  # the lowest rate of a point above `high`; infinite without any
-
-
-def frame_of(panels: Iterable[Panel]) -> Frame:
-    """Return the range of all points up to CROP_BPP, and of all points of own curves."""
-    curves = [curve for panel in panels for curve in panel.curves]
-    every = [point.bpp for curve in curves for point in curve.points]
-    own = [point.bpp for curve in curves if is_own(curve) for point in curve.points]
-    most = max([CROP_BPP, *own])
-    inside = [bpp for bpp in every if bpp <= most] or every
-    beyond = min((bpp for bpp in every if bpp > max(inside)), default=math.inf)
-    return Frame(min(inside), max(inside), most, beyond)
+    title: str
+    panels: Sequence[Panel]
+    summary: Summary | None = None  # of the measured curves
+    anchor: str = ""  # label that BD-rates are against
 
 
 def draw_rate_curves(
@@ -68,55 +52,121 @@ def draw_rate_curves(
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
+    """Draw the panels of one dataset, whose title `dataset` is: see `draw_datasets`."""
+    of_dataset = OfDataset(dataset, panels, summary, anchor)
+    return draw_datasets([of_dataset], styles, named, choice, outlier, groups)
+
+
+def draw_datasets(
+    datasets: Sequence[OfDataset],
+    styles: Mapping[str, Style],
+    named: Sequence[str] = (),
+    choice: Choice | None = None,
+    outlier: str = "",
+    groups: bool = False,
+) -> texts.Drawing | None:
     """Draw a panel for each metric and a legend; None where no points can be plotted.
 
-    Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and on a
-    linear one a dozen codecs meet in the lowest quarter.
+    Several datasets are rows of panels, a column for each metric, with the same codecs and range of
+    rates. Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and
+    on a linear one a dozen codecs meet in the lowest quarter.
 
-    styles: by `System.label`. dataset: its title. summary: of the measured curves. anchor: label
-    that BD-rates are against. named: the codecs that were asked for. choice: the curves to show, if
+    styles: by `System.label`. named: the codecs that were asked for. choice: the curves to show, if
     not of these panels alone. outlier: see `draw_panel`. groups: put the legend's entries under
     their groups.
     """
-    choice = choice or choose(panels, anchor, named)
-    panels = choice.of(panels)
-    if not panels:
+    every = renamed([panel for of in datasets for panel in of.panels])
+    choice = choice or choose(every, datasets[0].anchor, named)
+    parts = iter(every)
+    called = [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
+    rows, notes, lone = _shown(called, choice)
+    if not rows:
         return None
-    lacking = choice.lacking(panels)
-    panels, lone = _without_lone_points(panels)
-    images, frame = phrases.images_of(panels), frame_of(panels)
+    panels = [panel for of in rows for panel in of.panels]
+    measures = list(dict.fromkeys(panel.measure for panel in panels))
+    frame = frame_of(panels)
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
-        figure, every_axes, width = texts.panel_figure(len(panels))
-        for axes, panel in zip(every_axes, panels, strict=True):
-            for curve, handle in draw_panel(
-                axes, panel, styles, look().linear_rate, outlier, frame
-            ):
-                handles.setdefault(curve.name, handle)
-        texts.title(every_axes[0], f"{dataset}, {images} images", 0.8 * width)
+        figure, grid, inches = _axes_of(rows, measures)
+        for of, every_axes in zip(rows, grid, strict=True):
+            for axes, panel in zip(every_axes, of.panels, strict=True):
+                for curve, handle in draw_panel(
+                    axes, panel, styles, look().linear_rate, outlier, frame
+                ):
+                    handles.setdefault(curve.name, handle)
+            texts.title(every_axes[0], f"{of.title}, {_images(of)}", inches)
         ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        note = " ".join(filter(None, [phrases.panels_note(panels), *lacking, _cut(panels)]))
+        note = " ".join(filter(None, [phrases.panels_note(panels), *notes, _cut(panels)]))
         texts.add_legend(figure, ordered, note, groups)
-    measures = [panel.measure for panel in panels]
     count = len(choice.kept)
     caption = phrases.brief(
-        f"{phrases.metric_names(measures)} against rate on {dataset} ({images} images), means over "
-        "images.",
+        f"{phrases.metric_names(measures)} against rate on "
+        f"{phrases.listed([f'{of.title} ({_images(of)})' for of in rows])}, means over images.",
         *phrases.scale_sentences(measures),
         "Bars: 95 % intervals over images." if _with_bars(panels) else None,
         note,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
-    details = [*curve_details(panels, dataset, summary), *phrases.not_drawn(choice.absent), *lone]
+    details = [text for of in rows for text in curve_details(of.panels, of.title, of.summary)]
+    details += [*phrases.not_drawn(choice.absent), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * AS_ONE:.0f} % of the axis: {name}."
         for name in same
     ]
-    table = rate_table(panels, anchor)
-    return texts.Drawing(figure, caption, records(panels), table, tuple(details))
+    if len(rows) == 1:
+        table = rate_table(panels, rows[0].anchor)
+        return texts.Drawing(figure, caption, records(panels), table, tuple(details))
+    marks = [{"dataset": of.title, **mark} for of in rows for mark in records(of.panels)]
+    return texts.Drawing(figure, caption, marks, None, tuple(dict.fromkeys(details)))
+
+
+def _shown(
+    datasets: Sequence[OfDataset], choice: Choice
+) -> tuple[list[OfDataset], list[str], list[str]]:
+    """Return the datasets with the chosen curves, and sentences on what a panel lacks or drops."""
+    rows, lacking, lone = [], list[str](), list[str]()
+    for of in datasets:
+        if panels := choice.of(of.panels):
+            where = f"{of.title}: " if len(datasets) > 1 else ""
+            lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
+            panels, dropped = _without_lone_points(panels)
+            lone += [f"{where}{sentence}" for sentence in dropped]
+            rows.append(of._replace(panels=panels))
+    return rows, lacking, lone
+
+
+def _axes_of(
+    rows: Sequence[OfDataset], measures: Sequence[Measure]
+) -> "tuple[Figure, list[list[Axes]], float]":
+    """Return a figure, the axes of each dataset's panels, and the inches that a title may take.
+
+    One dataset, or one metric, is panels beside each other; else a row is a dataset, and in a
+    column's width all are below each other.
+    """
+    if 1 in (len(rows), len(measures)):
+        figure, every, width = texts.panel_figure(len(rows) * len(measures))
+        columns = max(1, round(width / WIDTHS["column"])) if len(rows) > 1 else 1
+    else:
+        width = texts.figure_width(len(measures))
+        columns = 1 if width == WIDTHS["column"] else len(measures)
+        down = len(rows) * len(measures) // columns
+        figure, grid = texts.new_figure(width, looks.PANEL_INCHES * down, down, columns)
+        every, columns = [*grid.ravel()], 1
+    result, axes = [], iter(every)
+    for of in rows:
+        there = {panel.measure: None for panel in of.panels}
+        mine = dict(zip(measures, islice(axes, len(measures)), strict=True))
+        for measure in mine.keys() - there.keys():
+            mine[measure].remove()
+        result.append([mine[measure] for measure in there])
+    return figure, result, 0.8 * width / columns
+
+
+def _images(of: OfDataset) -> str:
+    return f"{phrases.images_of(of.panels)} images"
 
 
 def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
@@ -149,93 +199,6 @@ def _cut(panels: Sequence[Panel]) -> str:
 def _with_bars(panels: Sequence[Panel]) -> list[str]:
     measures = [panel.measure for panel in panels]
     return [measure.label for measure in measures if measure.of_sets and measure.by_image]
-
-
-def draw_panel(
-    axes: "Axes",
-    panel: Panel,
-    styles: Mapping[str, Style],
-    linear_rate: bool = False,
-    outlier: str = "",
-    frame: Frame | None = None,
-) -> "list[tuple[SystemCurve, Line2D]]":
-    """Draw the curves of a panel, frame its axes, and return each with its line.
-
-    Curves wholly beyond the frame are left out. The axis of values spans those of all curves but
-    the system named `outlier`. frame: of the figure; default: of this panel.
-    """
-    frame = frame or frame_of([panel])
-    inside = [c for c in panel.curves if min(p.bpp for p in c.points) <= frame.high]
-    ordered = sorted(inside, key=lambda curve: curve.measured)
-    seen = panel._replace(curves=tuple(ordered))
-    lines = [
-        (curve, _draw(axes, curve, panel.measure, styles[curve.system.label]))
-        for curve in seen.curves
-    ]
-    _set_frame(axes, seen, linear_rate, outlier, frame)
-    return lines
-
-
-def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
-    own = kind(curve.system) == "own"
-    properties = looks.line(style, published=not curve.measured, sampled=curve.sampled, own=own)
-    every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
-    order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
-    bpp, values = curve.plotted(measure)
-    name = phrases.marked(curve.name, curve.caveats)
-    properties |= {"label": name, "gid": curve.system.group}
-    (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
-    for point in curve.points:
-        if point.interval is not None:
-            ends = [measure.plotted(end) for end in point.interval]
-            axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
-    if any(point.value_error or point.bpp_error for point in curve.points):
-        low, high = (
-            [measure.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
-            for sign in (-1, 1)
-        )
-        if curve.sampled:
-            axes.fill_between(bpp, low, high, color=style.colour, alpha=0.18, linewidth=0, zorder=1)
-        else:
-            spans = np.abs(np.array([low, high]) - values)
-            rates = [point.bpp_error or 0 for point in curve.points]
-            bars: Any = {"ecolor": style.colour, "elinewidth": BAR_POINTS, "capthick": BAR_POINTS}
-            axes.errorbar(bpp, values, spans, rates, fmt="none", capsize=1.2, zorder=1.8, **bars)
-    return handle
-
-
-def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, frame: Frame) -> None:
-    """Set limits from the points inside the frame, ticks, and the words on the axes."""
-    import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
-
-    measure = panel.measure
-    framing = [curve for curve in panel.curves if curve.system.name != outlier] or panel.curves
-    points = [point for curve in framing for point in curve.points if point.bpp <= frame.high]
-    values = [measure.plotted(point.value) for point in points]
-    ends = [measure.plotted(end) for point in points for end in point.interval or ()]
-    low, high = min(values), max(values)
-    if measure.scale == "decades" and 0 < WIDE_RATIO * low < high:
-        axes.set_yscale("log")
-        axes.set_ylim(low / 1.2, high * 1.2)
-        texts.plain_ticks(axes.yaxis)
-    else:
-        low, high = min([low, *ends]), max([high, *ends])
-        margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
-        axes.set_ylim(low - margin, high + margin)
-        axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
-    room = 1.04 if linear_rate else ROOM
-    # so no marker is half shown
-    right = min(room * frame.high, math.sqrt(frame.high * frame.beyond))
-    if linear_rate:
-        axes.set_xlim(0, right)
-    else:
-        axes.set_xscale("log")
-        axes.set_xlim(frame.low / room, right)
-        texts.plain_ticks(axes.xaxis, wide=right * room / frame.low > 5)
-    axes.set_xlabel(texts.RATE_LABEL)
-    axes.set_ylabel(texts.axis_words(measure, texts.few_images(panel)))
-    sns.despine(ax=axes)
 
 
 def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:

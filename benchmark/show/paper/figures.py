@@ -1,6 +1,7 @@
 """Figures of one's own experiment: what a request asks for, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
+from benchmark.datasets.names import listed_datasets
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.measure import Measure, remedies
@@ -31,7 +33,7 @@ from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
 from benchmark.show.figures.generations import draw_generations
-from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing
@@ -154,13 +156,20 @@ def _read(
 
 
 def _rd(request: FigureRequest) -> PaperFigure:
-    result = evidence(request, "rd")
-    panels = [panel.up_to(request.up_to_bpp) for panel in result.panels]
-    drawing = draw_rate_curves(
-        panels, result.styles, result.title, result.summary,
-        anchor=result.anchor, named=_named(request, result),
-    )  # fmt: skip
-    return _made(result, drawing, "no rd: no points can be drawn")
+    """Draw a row of panels for each dataset of the request."""
+    names = listed_datasets(request.dataset) if request.dataset else [""]
+    results = [evidence(replace(request, dataset=name), "rd") for name in names]
+    rows = [
+        OfDataset(
+            of.title, [panel.up_to(request.up_to_bpp) for panel in of.panels], of.summary, of.anchor
+        )
+        for of in results
+    ]
+    looks = styles(dict.fromkeys(label for of in results for label in of.labels))
+    named = [name for of in results for name in _named(request, of)]
+    drawing = draw_datasets(rows, looks, tuple(dict.fromkeys(named)))
+    gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
+    return PaperFigure(drawing, (*gone,) if drawing else ("no rd: no points can be drawn", *gone))
 
 
 def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:

@@ -211,3 +211,16 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
     hidden = tmp_path / "hidden"
     draw("rd", hidden, "--codecs", "ours", "--metrics", "psnr")
     assert " -- " not in (hidden / "rd.tex").read_text()
+
+
+@pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])
+def test_one_figure_of_several_datasets_has_the_points_of_each(tmp_path, metrics):
+    words = "--codecs", "ours,vtm", "--metrics", metrics, "--dataset"
+    both, caption = draw("rd", tmp_path / "both", *words, "kodak,sample")
+    titles = {"kodak": "Kodak", "sample": "sample photographs"}
+    for name, title in titles.items():
+        alone, _ = draw("rd", tmp_path / name, *words, name)
+        assert [row for row in both if row["dataset"] == title] == [
+            {"dataset": title, **row} for row in alone
+        ]
+    assert "Kodak (24 images) and sample photographs (4 images)" in caption
