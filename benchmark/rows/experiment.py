@@ -14,6 +14,7 @@ from polars import col
 from benchmark.errors import BenchError, UnknownName
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS
+from benchmark.rows.shard import alike
 from benchmark.rows.systems import find_label, known_names, label_of
 from benchmark.rows.valid import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import (
@@ -103,7 +104,8 @@ def with_bundled(
     pairs = pairs_of(of)
     asked = named_in(bundled)
     more = are_of((named_variants(asked, pairs) if asked else pairs) if bundled else ())
-    return pl.concat([rows, of.filter(more)]), others.filter(~(BUNDLED & more))
+    every = pl.concat(alike([rows, of.filter(more)]))
+    return every, others.filter(~(BUNDLED & more))
 
 
 def require_label(named: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -> None:

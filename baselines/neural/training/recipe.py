@@ -211,7 +211,7 @@ def load_recipe(name: str) -> Recipe:
 def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a toml table; raises `ValueError` that names the wrong field."""
     listed = record.get("stage", [])
-    if not isinstance(listed, list) or not all(isinstance(table, Mapping) for table in listed):
+    if not isinstance(listed, list | tuple) or not all(isinstance(t, Mapping) for t in listed):
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
     stages = [_stage(number, table) for number, table in enumerate(listed, start=1)]
     others = {field: value for field, value in record.items() if field != "stage"}
