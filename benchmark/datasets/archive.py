@@ -166,9 +166,13 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
     both = both._replace(dataset="clic2020", places=("clic2020", "."))
     try:
         images = find_archive_images(both, data_folders)
-    except Unavailable:
-        parts = (half._replace(dataset="clic2020") for half in halves)
-        images = tuple(chain(*(find_archive_images(half, data_folders) for half in parts)))
+    except Unavailable as whole:
+        try:
+            images = tuple(chain(*(find_archive_images(half, data_folders) for half in halves)))
+        except Unavailable as part:
+            below = {place for half in halves for place in half.places} - {"."}
+            one_is_here = any((root / place).exists() for root in data_folders for place in below)
+            raise (part if one_is_here else whole) from None
     pixels = sum(width * height for width, height in (png_size(image.path) for image in images))
     if abs(pixels / CLIC2020_PIXELS - 1) > PIXELS_TOLERANCE:
         raise Unavailable(

@@ -53,7 +53,7 @@ def test_the_file_is_measured_on_each_dataset_and_its_figures_are_drawn(here):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("12 cells measured, 0 failed") == 2
     details = (here / "results" / "figures" / "rd.details.md").read_text()
-    assert all(words in details for words in ("My JPEG", "bench run exp.toml", "first", "more, ph"))
+    assert all(words in details for words in ("My JPEG", "bench run exp.toml", "first", "photos"))
     with Image.open(here / "results" / "figures" / "rd.png") as picture:
         assert picture.width == 3.25 * 200
     again = bench("figures", "rd", "exp.toml")

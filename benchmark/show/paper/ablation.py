@@ -164,7 +164,8 @@ def draw_ablation(
             for curve, handle in draw_panel(axes, shown, styles, linear_rate=True):
                 handles[curve.system.label] = handle
         words = f", changes from {own}" if compared else ""
-        texts.title(row[0], f"{dataset}, {summary.images} images{words}", width)
+        inches = 0.8 * width / len(panels)
+        texts.title(row[0], f"{dataset}, {summary.images} images{words}", inches)
         entries = [handles[label] for label in summary.labels if label in handles]
         if compared:
             handles[own].set_label(f"{handles[own].get_label()} (reference)")
