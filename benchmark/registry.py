@@ -213,7 +213,8 @@ def metric_called(word: str) -> str:
     >>> metric_called("fid"), metric_called("LPIPS-Alex"), metric_called("psnr_db")
     ('fid256', 'lpips', 'psnr')
     """
-    return word if is_brought(word) else _metric_words().get(squeezed(word), word)
+    known = word in METRICS or word in DISTRIBUTION_METRICS or is_brought(word)
+    return word if known else _metric_words().get(squeezed(word), word)
 
 
 def unknown_metric(word: str, known: Iterable[str], kind: str = "metric") -> UnknownName:

@@ -95,7 +95,7 @@ def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
 def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     data, rows = data_of(page), rows_of(measured_once)
     result = re.findall(
-        r'<button type="button" (\S.*?)><img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
+        r'<button type="button" (\S[^>]*)><img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
         page.read_text(),
     )
     parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
@@ -118,7 +118,7 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
         whole = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
         assert np.array_equal(whole[top : top + side, left : left + side], part)
     wanted = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
-    marked = re.findall(r"(\S+) bpp \((\S+) %\)", page.read_text())
+    marked = re.findall(r"([\d.]+) bpp \((\S+) %\)", page.read_text())
     assert {f"{rate:.3f}" for rate in rates if off_rate(rate, wanted)} == {
         rate for rate, _ in marked
     }
