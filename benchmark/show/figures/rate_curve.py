@@ -32,7 +32,7 @@ ORIGINS = {
 
 
 class OfDataset(NamedTuple):
-    """What a figure shows of one dataset: a row of panels where there are several datasets."""
+    """Panels of one dataset: a row of a figure where there are several datasets."""
 
     title: str
     panels: Sequence[Panel]

@@ -1,4 +1,4 @@
-"""One panel of rate curves, which several figures share: lines, markers, bars, and the frame."""
+"""Panel of rate curves, which several figures share: lines, markers, bars, and the frame."""
 
 import math
 from collections.abc import Iterable, Mapping
