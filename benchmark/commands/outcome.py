@@ -89,7 +89,7 @@ def print_outcome(
     table: also print the means of every point; False: neither. details: every line and reason.
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
-    from benchmark.rows.stored import WIDE_SPREAD, options_of, source_facts
+    from benchmark.rows.stored import WIDE_SPREAD, source_facts
 
     ranked = outcome.rows.height and table is not False
     if ranked:
@@ -119,8 +119,7 @@ def print_outcome(
     )
     if ranked:
         chosen = {"bundled": outcome.bundled, "anchor": outcome.anchor}
-        more = options_of(store.folder.parent, dataset.name, **chosen)
-        print(f"figures and tables: bench report {more}")
+        print(f"figures and tables: bench report {_rows_options(outcome, **chosen)}")
 
 
 def _reached_line(reached: Reached) -> str:
@@ -214,7 +213,6 @@ def _summarised(
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.experiment import others_of, pairs_of, with_bundled
     from benchmark.rows.reduce import summarise_with_distributions
-    from benchmark.rows.stored import options_of
     from benchmark.rows.systems import label_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
@@ -225,8 +223,16 @@ def _summarised(
     ranking = rank_by_bd_rate(summary, measures, anchor.label)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
     points = tuple(point for point in summary.points if point.label in asked)
-    options = options_of(folder.parent, outcome.matrix.sources.dataset.name)
-    return replace(summary, points=points), summary, ranking._replace(why=anchor.why, rows=options)
+    ranking = ranking._replace(why=anchor.why, rows=_rows_options(outcome))
+    return replace(summary, points=points), summary, ranking
+
+
+def _rows_options(outcome: Outcome, **chosen: str) -> str:
+    """Return the options by which another command reads the rows of a run. chosen: more of them."""
+    from benchmark.rows.stored import options_of
+
+    matrix = outcome.matrix
+    return options_of(matrix.store.folder.parent, matrix.sources.dataset.name, **chosen)
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
@@ -305,9 +311,7 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
             f"no value {absent.column} of {absent.cells} cells: {absent.reason}"
             for absent in without
         ]
-    from benchmark.rows.stored import options_of
-
-    rows = options_of(outcome.matrix.store.folder.parent, outcome.matrix.sources.dataset.name)
+    rows = _rows_options(outcome)
     labels: dict[str, list[str]] = {}
     for name in outcome.metrics:
         (of_image,) = scored_by_image([name])

@@ -75,6 +75,7 @@ def draw_datasets(
     not of these panels alone. outlier: see `draw_panel`. groups: put the legend's entries under
     their groups.
     """
+    # Together: a published curve says so beside one that was measured on any of the datasets.
     every = renamed([panel for of in datasets for panel in of.panels])
     choice = choice or choose(every, datasets[0].anchor, named)
     parts = iter(every)
@@ -148,7 +149,8 @@ def _axes_of(
     """
     if 1 in (len(rows), len(measures)):
         figure, every, width = texts.panel_figure(len(rows) * len(measures))
-        columns = max(1, round(width / WIDTHS["column"])) if len(rows) > 1 else 1
+        # Titles stand beside each other; that of one dataset may go on over its other panels.
+        columns = texts.panels_in_a_row(len(rows)) if len(rows) > 1 else 1
     else:
         width = texts.figure_width(len(measures))
         columns = 1 if width == WIDTHS["column"] else len(measures)

@@ -73,12 +73,17 @@ def figure_width(panels: int = 1) -> float:
     return WIDTHS[look().width or ("column" if panels == 1 else "page")]
 
 
+def panels_in_a_row(panels: int) -> int:
+    """Return how many of a figure's panels are beside each other: one in a column's width."""
+    return 1 if figure_width(panels) == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
+
+
 def panel_figure(
     panels: int, height: float = style.PANEL_INCHES, **options: Any
 ) -> "tuple[Figure, list[Axes], float]":
     """Return a figure, so many axes in it, three in a row of a page, and its width in inches."""
     width = figure_width(panels)
-    columns = 1 if width == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
+    columns = panels_in_a_row(panels)
     rows = -(-panels // columns)
     figure, grid = new_figure(width, height * rows, rows, columns, **options)
     every = [*grid.ravel()]

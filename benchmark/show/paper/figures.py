@@ -168,14 +168,16 @@ def _rd(request: FigureRequest) -> PaperFigure:
     looks = styles(dict.fromkeys(label for of in results for label in of.labels))
     named = [name for of in results for name in _named(request, of)]
     drawing = draw_datasets(rows, looks, tuple(dict.fromkeys(named)))
-    gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
-    return PaperFigure(drawing, (*gone,) if drawing else ("no rd: no points can be drawn", *gone))
+    return _made(results, drawing, "no rd: no points can be drawn")
 
 
-def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:
+def _made(
+    results: Sequence[Evidence], drawing: Drawing | None, absent: str, *more: str
+) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
-    sentences = [*more, *(gone_sentences(result.stored.gone) if result.stored else ())]
-    return PaperFigure(drawing, (*sentences,) if drawing else (absent, *sentences))
+    gone = (text for of in results if of.stored for text in gone_sentences(of.stored.gone))
+    sentences = (*more, *gone)
+    return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 
 def _named(request: FigureRequest, result: Evidence) -> tuple[str, ...]:
@@ -200,7 +202,7 @@ def _bd(request: FigureRequest) -> PaperFigure:
     shown = choice.of(result.panels), compared, result.styles, result.title, result.anchor
     drawing = draw_bd_bars(*shown, choice.absent)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
-    return _made(result, drawing, f"no bd: {lack}")
+    return _made([result], drawing, f"no bd: {lack}")
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -232,7 +234,7 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     of_anchor = panels[0].of_label(result.anchor)
     metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
     drawing = draw_costs(points, result.styles, result.title, metric, name, details)
-    return _made(result, drawing, "no complexity: no cost is known")
+    return _made([result], drawing, "no complexity: no cost is known")
 
 
 def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
@@ -256,7 +258,7 @@ def _realism(request: FigureRequest) -> PaperFigure:
         known, result.anchor, images, request.codecs
     )  # fmt: skip
     absent = "no realism: no codec has points near these rates (--bpp)"
-    return _made(result, drawing, absent, *(f"realism: {why}" for why in left_out(plots)))
+    return _made([result], drawing, absent, *(f"realism: {why}" for why in left_out(plots)))
 
 
 def realism_plots(
