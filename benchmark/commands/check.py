@@ -16,7 +16,7 @@ from benchmark.commands.verb import Verbs, takes
 from benchmark.compare.check.request import CheckRequest
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Request
-from benchmark.option import TARGET, option
+from benchmark.option import MANNER, TARGET, opt, option
 from benchmark.system.atomic import write_files
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _print(check: "Check", details: bool) -> None:
     print("", *verdict_table.sentences(check), sep="\n")
 
 
-baseline = Verbs("""Save and list named references for `bench check`.
+baseline = Verbs("""Save, accept and list named references for `bench check`.
 
 Examples:
   bench baseline save v1 --codecs ours
@@ -183,6 +183,26 @@ def save(
     print(folder)
 
 
+@baseline.verb("accept")
+def accept(
+    name: Annotated[str, typer.Argument(help="Name of a baseline that was saved.")],
+    why: Annotated[str, opt(MANNER, "The reason, for whoever reads the file later.")],
+    who: Annotated[str, opt(MANNER, "Who accepts it; default: git's user.name.")] = "",
+    results: options.Results = Path("results"),
+) -> None:
+    """Make a baseline what `bench check --against accepted` compares with, from now on.
+
+    Who, when and why are added to a file for version control.
+
+    Examples:
+      bench baseline accept v1 --why "the first checkpoint in the product"
+    """
+    from benchmark.compare.check.row_sets import accept_baseline
+    from benchmark.system.machine import user
+
+    print(accept_baseline(results, name, who or user(), why))
+
+
 @baseline.verb("list")
 def list_all(results: options.Results = Path("results"), as_json: options.AsJson = False) -> None:
     """List the baselines with date, commit and contents.
@@ -192,10 +212,11 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     """
     from msgspec.structs import asdict
 
-    from benchmark.compare.check.row_sets import list_baselines
+    from benchmark.compare.check.row_sets import acceptances, list_baselines
     from benchmark.show.table import Column, Table
 
     records = list_baselines(results)
+    accepted = {of.name: f"{of.accepted_utc[:10]}, {of.who}" for of in acceptances(results)}
     if as_json:
         output.print_json([asdict(record) for record in records])
     elif not records:
@@ -207,5 +228,6 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
             Column("commit", lambda of: (of.commit or "")[:12]),
             Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of.rows.items())),
             Column("codecs", lambda of: ", ".join(of.codecs)),
+            Column("accepted", lambda of: accepted.get(of.name)),
         )
         output.print_table(Table.of(columns, records))

@@ -17,14 +17,17 @@ from benchmark.system.text import counted, listed
 # Sign, word and meaning of each verdict
 VERDICTS = {
     "regressed": ("❌", "FAIL", "worse by more than the margin"),
+    "missed": ("❌", "FAIL", "a requirement is missed"),
     "improved": ("✅", "PASS", "better by more than the margin"),
     "equivalent": ("✅", "PASS", "every change is inside its margin"),
+    "met": ("✅", "PASS", "the requirements are met"),
     "undecided": ("❔", "UNDECIDED", "too few images to say"),
     "nothing measured": ("⚠️", "NO VERDICT", "something that was to be judged has no numbers"),
     "not comparable": ("⚠️", "NO VERDICT", "the two sets of rows cannot be compared"),
 }
 FIRST_METRICS, FIRST_REASONS = 4, 3  # that are named above everything else
-JUNIT = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
+FAILURES, ERRORS = ("regressed", "missed"), ("undecided", "nothing measured")
+JUNIT = {**dict.fromkeys(FAILURES, "failure"), **dict.fromkeys(ERRORS, "error")}
 
 
 def _percent(value: float) -> str:
@@ -219,7 +222,7 @@ def junit_xml(check: Check) -> str:
         case = _case(suite, check.name, "comparison")
         message = check.why or headline(check)
         SubElement(case, "error", message=message, type=check.verdict)
-    for finding in (*check.findings, *check.timing):
+    for finding in (*check.findings, *check.timing, *check.required):
         judged = finding in check.judged
         if judged or finding.verdict != "nothing measured":
             _add_case(suite, finding, judged)

@@ -1,5 +1,6 @@
 """The machine and the checkout: processor, cores, memory, packages, commit, bundled files."""
 
+import getpass
 import math
 import os
 import platform
@@ -86,6 +87,16 @@ def commit() -> str | None:
         return _printed("git", "-C", str(root), "describe", *how).strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def user() -> str:
+    """Return who works here: git's name of the user, else the login, else ""."""
+    with suppress(OSError, subprocess.SubprocessError):
+        if name := _printed("git", "config", "user.name").strip():
+            return name
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return ""
 
 
 def _printed(*command: str) -> str:

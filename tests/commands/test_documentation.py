@@ -20,7 +20,7 @@ SHOWN = (
 )
 LONG = "README", "docs/figures", "docs/own-model"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:^ *(?:- )?|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 
@@ -57,6 +57,16 @@ def test_every_command_can_be_given(page):
             understood(words)
         except typer.TyperException as error:
             pytest.fail(f"bench {shlex.join(words)}: {error.format_message()}")
+
+
+def test_the_jobs_for_continuous_integration_give_commands_that_can_be_given():
+    jobs = sorted((ROOT / "docs" / "ci").glob("*.yml"))
+    for job in jobs:
+        commands = COMMAND.findall(re.sub(r" *\\\n\s*", " ", job.read_text()))
+        assert [words.split()[0] for words in commands] == ["fetch", "fetch", "check"], job
+        for words in commands:
+            understood(shlex.split(words))
+    assert [job.stem for job in jobs] == ["github", "gitlab"]
 
 
 def test_every_page_with_outputs_is_among_them():

@@ -108,6 +108,10 @@ MISTAKES = {
         report --up-to-bpp 0 --metrics psnr
         report --page --page-images x --metrics psnr
         check results results --margin psnr=x
+        check results results --require psnr>=30at0bpp
+        check results results --require psnrr>=30at1bpp
+        check results results --require encoding<=3ms
+        check results results --require psnr=30
         match jpeg jpeg --dataset ./photos --tolerance x
         figures realism --dataset ./photos --bpp -1
         figures crops --dataset ./photos --box=-1,2,3,4
@@ -137,6 +141,8 @@ MISTAKES = {
         figures bd --dataset ./photos --codecs jpeg --anchor vtm
         figures bd broken.toml
         check results v9
+        check results accepted
+        baseline accept v9 --why better --who me
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
         train --recipe dawn --data sample --out out
         train --recipe smoke --data sample --out out --suite pairs

@@ -12,6 +12,7 @@ from benchmark.compare.check import pairing
 from benchmark.compare.check.check import USUAL
 from benchmark.compare.check.pairing import NotComparable, RowSet, settings_of, without_weights
 from benchmark.compare.check.request import CheckRequest
+from benchmark.compare.check.requirement import parse_requirements
 from benchmark.compare.check.row_sets import read_rows
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.select import open_matrix, open_sources, with_stored_name
@@ -64,7 +65,8 @@ def measure_candidate(
     _refuse_other_images(reference, sources, asked.common)
 
     of_sets = _with_values(rows, tuple(DISTRIBUTION_METRICS))
-    metrics = request.metrics or (*USUAL, *of_sets)
+    required = [of.metric for of in parse_requirements(asked.require) if of.bpp is not None]
+    metrics = tuple(dict.fromkeys((*(request.metrics or (*USUAL, *of_sets)), *required)))
     outcomes = []
     for spec, before in counterparts.items():
         of_spec = pairing.rows_of(rows, [before])

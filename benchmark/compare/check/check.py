@@ -14,6 +14,7 @@ improved           the mean change is below minus the margin
 equivalent         the mean change is inside the margin
 undecided          too few images to say; the finding says how many would be needed
 nothing measured   there are no numbers to judge by
+missed, met        an absolute limit that was asked for (`requirement`), by the mean alone
 
 Each claim is corrected over all metrics and codec variants (Holm's method): the probability that
 any metric is wrongly called regressed is at most 1 - confidence, and that any is wrongly called
@@ -36,21 +37,27 @@ from benchmark.compare.check.compare import (
     time_changes,
 )
 from benchmark.compare.check.equivalence import Claims, MeanTests, claims, holm, images_needed
+from benchmark.compare.check.kept import judge_requirement
 from benchmark.compare.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.compare.check.request import CheckRequest, Margin, parse_margins
+from benchmark.compare.check.requirement import Requirement, parse_requirements
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.codecs import Side, caveats
 
-Verdict = Literal["regressed", "improved", "equivalent", "undecided", "nothing measured"]
+Verdict = Literal[
+    "regressed", "missed", "nothing measured", "undecided", "improved", "equivalent", "met"
+]
 
 # The first of these that any metric has is the verdict over all.
 EXIT_CODES: Mapping[Verdict, int] = {
     "regressed": 1,
+    "missed": 1,
     "nothing measured": 4,
     "undecided": 3,
     "improved": 0,
     "equivalent": 0,
+    "met": 0,
 }
 WORST = 3  # images that are named
 ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
@@ -63,7 +70,7 @@ CheckVerdict = Verdict | Literal["not comparable"]
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 NOT_COMPARABLE = 4
-LISTS = ("subjects", "findings", "timing", "notes")
+LISTS = ("subjects", "findings", "timing", "notes", "required")
 
 
 class WorstImage(NamedTuple):
@@ -237,6 +244,7 @@ class Check:
     timing: tuple[Finding, ...] = ()
     at_settings: tuple[AtSetting, ...] = ()
     notes: tuple[str, ...] = ()
+    required: tuple[Finding, ...] = ()  # a finding for each variant and requirement
 
     @property
     def exit_code(self) -> int:
@@ -246,7 +254,8 @@ class Check:
     @property
     def judged(self) -> tuple[Finding, ...]:
         """The findings that the verdict is over."""
-        return (*self.findings, *(self.timing if self.options.fail_on_timing else ()))
+        timing = self.timing if self.options.fail_on_timing else ()
+        return (*self.findings, *timing, *self.required)
 
     def for_machines(self) -> dict[str, Any]:
         """Return the check as JSON values."""
@@ -266,9 +275,11 @@ class Check:
 def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()) -> Check:  # noqa: B008
     """Compare new rows with a reference, image by image, and judge the changes."""
     asked = options.metrics or judged_by_default()
+    requirements = parse_requirements(options.require)
+    of_values = [of.metric for of in requirements if of.bpp is not None]
     choice = (options.codec, options.reference_codec, options.common, options.allow_few)
     try:
-        pairs, notes = pair_up(reference, new, asked, *choice)
+        pairs, notes = pair_up(reference, new, [*dict.fromkeys((*asked, *of_values))], *choice)
     except NotComparable as why:
         return Check(new.name, reference.name, "not comparable", str(why), options)
     compared, times, at_settings, judged = [], [], [], set()
@@ -286,10 +297,17 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
     margins = parse_margins(options.margin)
     findings, timing = (judge(of, margins, options.confidence) for of in (compared, times))
-    verdict = overall([*findings, *(timing if options.fail_on_timing else [])])
+    required = tuple(_required(pair, of) for pair in pairs for of in requirements)
+    verdict = overall([*findings, *(timing if options.fail_on_timing else []), *required])
     subjects = tuple(_compared_codec(pair, reference.name, new.name) for pair in pairs)
-    lists = subjects, tuple(findings), tuple(timing), tuple(at_settings), notes
+    lists = subjects, tuple(findings), tuple(timing), tuple(at_settings), notes, required
     return Check(new.name, reference.name, verdict, "", options, *lists)
+
+
+def _required(pair: VariantPair, asked: Requirement) -> Finding:
+    kept, why, images = judge_requirement(asked, pair.test)
+    verdict: Verdict = "nothing measured" if kept is None else "met" if kept else "missed"
+    return Finding(pair.label, asked.metric, asked.text, "limit", verdict, why, None, images)
 
 
 def judged_by_default() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from benchmark.compare.check.requirement import parse_requirements
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
@@ -21,7 +22,7 @@ class CheckRequest:
         None, COMPARED, "The weights to check, for a codec that takes a checkpoint."
     )
     against: str = option(
-        "", COMPARED, "The reference: results/kodak, a results folder, or a baseline."
+        "", COMPARED, "The reference: results/kodak, a results folder, a baseline, or accepted."
     )
     reference_codec: str = option(
         "", COMPARED, "The reference's codec, if it is not --codec.", completes="codecs"
@@ -44,6 +45,13 @@ class CheckRequest:
     )
     confidence: float = option(
         0.95, MANNER, "Confidence of each kind of claim, over all metrics.", least=0.5, most=0.9999
+    )
+    require: tuple[str, ...] = option(
+        (),
+        MANNER,
+        "Also fail unless 'ssimulacra2 at least 70 at 0.5 bpp' or 'encode at most 40 ms' "
+        "(repeatable).",
+        many="repeated",
     )
     common: bool = option(False, COMPARED, "Compare only the images and settings that both have.")
     fail_on_timing: bool = option(False, MANNER, "Let seconds decide the verdict as well.")
@@ -70,7 +78,10 @@ class CheckRequest:
         from benchmark.rows.schema import metric_names
 
         parse_margins(margin)
-        return cls(metrics=metric_names(metrics) if metrics else (), margin=margin, **options)
+        required = tuple(options.pop("require", None) or ())
+        parse_requirements(required)
+        names = metric_names(metrics) if metrics else ()
+        return cls(metrics=names, margin=margin, require=required, **options)
 
 
 class Margin(NamedTuple):

@@ -5,6 +5,8 @@
                             /<dataset>/runs/<run>.json       the records of the runs behind them
                             /<dataset>/sets/                 values of distribution metrics
 
+    results/baselines/accepted.json                          those accepted: when, by whom, why
+
 A baseline is small enough for version control: rows, no streams. It is written once and whole; a
 name is never reused.
 """
@@ -33,13 +35,14 @@ from benchmark.rows.stored import name_of_folder, rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
 from benchmark.rows.valid import BUNDLED
 from benchmark.spec import parse_codec
-from benchmark.system.atomic import replacing, require_inside
+from benchmark.system.atomic import replacing, require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.foreign_text import read_json
 from benchmark.system.machine import commit
 
 FOLDER = "baselines"  # below results/
 ORIGIN = "origin.json"
+ACCEPTED = "accepted"  # the name by which a check asks for the last accepted baseline
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -52,6 +55,15 @@ class BaselineRecord(msgspec.Struct, frozen=True):
     source: str  # the results folder
     rows: Mapping[str, int]  # by dataset
     codecs: tuple[str, ...]
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """The record that a baseline was accepted as the reference of later checks."""
+
+    name: str
+    accepted_utc: str
+    who: str
+    why: str
 
 
 class KeptRows(NamedTuple):
@@ -78,8 +90,9 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
     """Write a baseline and return its folder; raise `UsageError` for a name that is taken."""
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of a baseline: use letters, digits, . _ -")
+    if not NAME.fullmatch(name) or name == ACCEPTED:
+        why = "that is the last accepted one" if name == ACCEPTED else "use letters, digits, . _ -"
+        raise UsageError(f"{name!r} is no name of a baseline: {why}")
     folder = results / FOLDER / name
     if folder.exists():
         raise UsageError(
@@ -125,6 +138,31 @@ def find_baseline(results: Path, name: str) -> Path:
     return folder
 
 
+def accept_baseline(results: Path, name: str, who: str, why: str) -> Path:
+    """Record that a baseline is the reference from now on; return the file, which keeps all such.
+
+    Raises `UnknownName` for a baseline that there is not, `UsageError` without `who` or `why`.
+    """
+    if not (who.strip() and why.strip()):
+        raise UsageError("an acceptance needs its reason (--why) and who gives it (--who)")
+    find_baseline(results, name)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entries = [*acceptances(results), Acceptance(name, now, who, why)]
+    text = msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n"
+    file = f"{ACCEPTED}.json"
+    write_files(results / FOLDER, {file: text}, what="acceptance")
+    return results / FOLDER / file
+
+
+def acceptances(results: Path) -> list[Acceptance]:
+    """Return the acceptances below a results folder, the last one last."""
+    path = results / FOLDER / f"{ACCEPTED}.json"
+    try:
+        return read_json(path, list[Acceptance]) if path.exists() else []
+    except (OSError, BadFile) as error:
+        raise StoreError(f"{path} is no record of acceptances: {error}") from error
+
+
 def _record(path: Path) -> BaselineRecord:
     try:
         return read_json(path, BaselineRecord)
@@ -161,8 +199,16 @@ def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
     """Return the folders with rows, by dataset.
 
     where: a dataset's folder, a results folder, or the name of a baseline in the results folder
-    `baselines`. Raises `UsageError` or `UnknownName` for anything else.
+    `baselines`, or "accepted" for the last that was. Raises `UsageError` or `UnknownName` for
+    anything else.
     """
+    if where == ACCEPTED:
+        if not (known := acceptances(baselines)):
+            raise UsageError(
+                f"no baseline in {baselines / FOLDER} was accepted: `bench baseline accept NAME "
+                "--why ...` accepts one"
+            )
+        where = str(find_baseline(baselines, known[-1].name))
     folder = Path(where)
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}

@@ -14,11 +14,16 @@ import pytest
 from PIL import Image
 
 from benchmark.compare.check.candidate import measure_candidate
+from benchmark.compare.check.kept import judge_requirement
 from benchmark.compare.check.pairing import NotComparable
 from benchmark.compare.check.request import CheckRequest
+from benchmark.compare.check.requirement import parse_requirements
+from benchmark.compare.rank import Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
+from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_class
+from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from support.bench.invoked import bench, verdict_line
@@ -301,6 +306,40 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
         "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
         "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
     )  # fmt: skip
+
+
+def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, tmp_path):
+    """Of equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
+    words = ("check", stored / "jpeg", stored / "jpeg", "-v", "--json-file", tmp_path / "c")
+    for limit, verdict, code in (
+        ("PSNR >= 20 at 2 bpp", "met", 0),
+        ("psnr at least 60 at 2 bpp", "missed", 1),
+        ("psnr at least 20 at 50 bpp", "nothing measured", 4),
+        ("encode at most 40 ms", "nothing measured", 4),
+    ):
+        said = bench(*words, "--require", limit, code=code)
+        (found,) = json.loads((tmp_path / "c").read_text())["required"]
+        assert found["verdict"] == verdict
+        assert f"{verdict}: jpeg, {found['metric_label']}: {found['why']}" in said.splitlines()
+    summary = summarise(Store(store_of(stored / "jpeg")).table())
+    (ranked,) = rank_at(summary, Target("bpp", 2.0), [Measure.named("psnr")])
+    bench(*words, "--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x", code=1)
+    (found,) = json.loads((tmp_path / "c").read_text())["required"]
+    assert found["why"].startswith(f"it is {ranked.values['psnr_db'].value:.4g} [")
+    assert ElementTree.parse(tmp_path / "x").getroot().get("failures") == "1"
+
+
+def test_seconds_are_those_of_the_slowest_setting_of_rows_timed_alone():
+    rows = [
+        row("jpeg", q, image, timing=True, encode_seconds=s)
+        for q, image, s in ((10, "a", 0.01), (10, "b", 0.02), (90, "a", 0.03), (90, "b", 0.05))
+    ]
+    of = SimpleNamespace(rows=table_of(rows))
+    for limit, kept in (("encode at most 40 ms", True), ("encode <= 0.039 s", False)):
+        (asked,) = parse_requirements([limit])
+        assert judge_requirement(asked, of) == (kept, "it is 40 ms at quality=90", 2)
+    of = SimpleNamespace(rows=table_of([*rows, row("jpeg", 20, "a")]))
+    assert judge_requirement(asked, of).why == "1 row without `--timing`"
 
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
