@@ -1,9 +1,10 @@
 """Reports of a training run: progress on standard error, read from its journal, and logs.
 
-Logs are a csv table, TensorBoard events, and a function of the user.
+Logs are a csv table, TensorBoard events, Weights & Biases, and a function of the user.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 from baselines.neural.training.loop import Log
 from baselines.neural.training.recipe import Recipe
@@ -21,6 +23,7 @@ from benchmark.commands import output
 from benchmark.errors import UnknownName, UsageError
 from benchmark.plugins import failed_in, load
 from benchmark.registry import names_file
+from benchmark.system.atomic import write_file
 
 POLL_SECONDS = 0.5
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
@@ -162,15 +165,49 @@ def tensorboard_log(run: Path, recipe: Recipe) -> Log:
         step = run_step(report, recipe)
         if not writers:
             writers.append(SummaryWriter(str(run / FOLDER), purge_step=step))
-        for name, value in report.items():
-            if isinstance(value, int | float) and name not in ("stage", "step"):
-                writers[0].add_scalar(name, value, step)
+        for name, value in numbers_of(report).items():
+            writers[0].add_scalar(name, value, step)
         writers[0].flush()
 
     return log
 
 
-LOGS: dict[str, Callable[[Path, Recipe], Log]] = {"csv": csv_log, "tensorboard": tensorboard_log}
+WANDB_ID = "wandb-id"  # file in a run's folder, so that a resumed run goes on in the same place
+
+
+def wandb_log(run: Path, recipe: Recipe) -> Log:
+    """Return a log to Weights & Biases, by its own variables: WANDB_MODE=offline, WANDB_PROJECT.
+
+    What a resumed run repeats stays there as it was the first time.
+    """
+    writers: list[Any] = []
+
+    def log(report: Mapping[str, Any]) -> None:
+        if not writers:
+            import wandb
+
+            run.mkdir(parents=True, exist_ok=True)
+            if not (run / WANDB_ID).exists():
+                write_file(run / WANDB_ID, uuid4().hex)
+            name = (run / WANDB_ID).read_text()
+            options = {"dir": run, "name": run.absolute().name, "resume": "allow"}
+            writers.append(wandb.init(id=os.environ.get("WANDB_RUN_ID", name), **options))
+        writers[0].log(numbers_of(report), step=run_step(report, recipe))
+
+    return log
+
+
+def numbers_of(report: Report) -> dict[str, float]:
+    """Return the numbers of a report but its position."""
+    numbers = {name: value for name, value in report.items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if name not in ("stage", "step")}
+
+
+LOGS: dict[str, Callable[[Path, Recipe], Log]] = {
+    "csv": csv_log,
+    "tensorboard": tensorboard_log,
+    "wandb": wandb_log,
+}
 
 
 def log_of(names: Sequence[str], run: Path, recipe: Recipe) -> Log:
@@ -194,10 +231,9 @@ def require_logs(names: Sequence[str]) -> None:
             load(name, "log")
         elif name not in LOGS:
             raise UnknownName("log", name, [*LOGS, "FILE.py:FUNCTION"])
-        elif name == "tensorboard" and find_spec("tensorboard") is None:
+        elif name != "csv" and find_spec(name) is None:
             raise UsageError(
-                "--log tensorboard: the package tensorboard is not installed: install it, or take "
-                "--log csv"
+                f"--log {name}: the package {name} is not installed: install it, or take --log csv"
             )
 
 

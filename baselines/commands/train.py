@@ -137,7 +137,7 @@ def train(
     ] = 0,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "csv, tensorboard or FILE.py:FUNCTION gets each report (repeatable)."),
+        opt(MANNER, "csv, tensorboard, wandb or FILE.py:FUNCTION gets each report (repeatable)."),
     ] = None,
     export_now: Annotated[
         bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
