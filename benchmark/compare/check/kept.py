@@ -16,7 +16,7 @@ from benchmark.system.text import counted
 
 
 class Kept(NamedTuple):
-    """What rows say of a requirement."""
+    """Verdict on a requirement, by rows."""
 
     kept: bool | None  # None where nothing was measured
     why: str  # a sentence: the value, or why there is none
