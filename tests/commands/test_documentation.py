@@ -20,7 +20,9 @@ SHOWN = (
 )
 LONG = "README", "docs/figures", "docs/own-model"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"(?:^ *(?:- )?|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^ *(?:- )?|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE
+)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 

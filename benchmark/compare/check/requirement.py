@@ -45,28 +45,28 @@ def parse_requirements(texts: Iterable[str]) -> tuple[Requirement, ...]:
 
 
 def _parsed(text: str) -> Requirement:
-    found = FORM.fullmatch(text.strip())
+    parts = FORM.fullmatch(text.strip())
     try:
-        if found is None:
+        if parts is None:
             raise ValueError
-        number = float(found["number"])
-        bpp = None if found["bpp"] is None else float(found["bpp"])
+        number = float(parts["number"])
+        bpp = None if parts["bpp"] is None else float(parts["bpp"])
     except ValueError:
         raise UsageError(
             f"--require {text!r} is not of the form 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
         ) from None
-    least = found["side"].lower() in (">=", "at least")
+    least = parts["side"].lower() in (">=", "at least")
     words = f"at {'least' if least else 'most'} {number:g}"
     if bpp is not None:
         if bpp <= 0:
             raise UsageError(f"--require {text!r}: a rate is above 0")
         from benchmark.rows.schema import metric_names
 
-        (name,) = metric_names([found["what"]])
+        (name,) = metric_names([parts["what"]])
         return Requirement(f"{name} {words} at {bpp:g} bpp", name, least, number, bpp)
-    what = found["what"].lower()
+    what = parts["what"].lower()
     if what not in SECONDS:
         raise UsageError(f"--require {text!r}: seconds are those of encode or decode")
-    unit = found["unit"].lower()
+    unit = parts["unit"].lower()
     return Requirement(f"{what} {words} {unit}", SECONDS[what], least, number * UNITS[unit], None)
