@@ -66,9 +66,10 @@ def summarise_rows(
         rows = rows.changed(ok=rows.common(rows.ok))
     means = _Means(rows, average, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    machine, alone = _timed_alone(rows, coded_here)
+    _, timed = _on_one_machine(rows, coded_here)
+    machine, alone = _on_one_machine(rows, coded_here & (rows.numbers("timing") == 1) & rows.shown)
     values: dict[str, Float64Array] = {}
-    of_points = {name: means.of(rows.numbers(name), coded_here) for name in SECONDS}
+    of_points = {name: means.of(rows.numbers(name), timed) for name in SECONDS}
     for name, seconds in zip(TIMED, SECONDS, strict=True):
         values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
         of_points[name] = means.of(values[name], alone)
@@ -110,15 +111,14 @@ def _real_to_estimated(rows: ComparableRows) -> Float64Array:
     return np.asarray(8 * rows.bytes / np.where(estimated > 0, estimated, np.nan))
 
 
-def _timed_alone(rows: ComparableRows, coded_here: BoolArray) -> tuple[str, BoolArray]:
-    """Return the machine of the latest row that was timed alone, and mark such rows of it."""
-    alone = coded_here & (rows.numbers("timing") == 1) & rows.shown
-    if not alone.any():
-        return "", alone
-    latest = rows.index[alone][rows.recency[alone].argmax()]
+def _on_one_machine(rows: ComparableRows, chosen: BoolArray) -> tuple[str, BoolArray]:
+    """Return the machine of the latest of the chosen rows, and mark those of it."""
+    if not chosen.any():
+        return "", chosen
+    latest = rows.index[chosen][rows.recency[chosen].argmax()]
     machine = rows.table["machine"][int(latest)]
     same = rows.table["machine"].eq_missing(machine).to_numpy()[rows.index]
-    return str(machine), alone & same
+    return str(machine), chosen & same
 
 
 def _lacks(table: pl.DataFrame, column: str) -> bool:

@@ -22,8 +22,9 @@ Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
-SECONDS = ("encode_seconds", "decode_seconds")  # never of bundled rows
-# Only of rows measured alone, on one machine: that of the latest such row.
+# Never of bundled rows, and of one machine: that of the latest row, for TIMED of the latest that
+# was measured alone.
+SECONDS = ("encode_seconds", "decode_seconds")
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
 REAL_TO_ESTIMATED = "real_to_estimated_bits"  # of each stream, by the codec's own probabilities

@@ -212,6 +212,18 @@ def test_timed_means_are_of_timed_rows_on_the_machine_of_the_latest():
     assert summarise(table(rows[2:])).machine == ""
 
 
+def test_seconds_in_a_table_are_never_of_two_machines():
+    rows = [
+        row("jpeg", 5, "a", machine="new", encode_seconds=0.5, run="z"),
+        row("jpeg", 5, "b", machine="old", encode_seconds=7.0),
+        row("webp", 5, "a", machine="old", encode_seconds=7.0),
+    ]
+    means = [point.means[SECONDS[0]] for point in summarise(table(rows)).points]
+    assert [(mean.value, mean.images) for mean in means] == [(0.5, 1), (None, 0)]
+    old = [point.means[SECONDS[0]].value for point in summarise(table(rows[1:])).points]
+    assert old == [7.0, 7.0]
+
+
 def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     recorded = {"recorded": True, "timing": True, "encode_seconds": 99.0}
     alone = point(summarise(table([row("vtm", 5, "a", **recorded)])), "vtm", 5)

@@ -43,7 +43,7 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
 SECONDS = COSTS[2][2]
 ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ((), ()))  # of the anchor
 TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp, {{}}."
-TIMES = {True: "timed alone on {}", False: "typical of one core, as codecs declare it"}
+TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
 
 
 class Rate(NamedTuple):
@@ -264,12 +264,11 @@ def _costs(
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return what systems cost by name, and the note on their seconds.
 
-    Each is from the first dataset with rows of the system. Seconds are measured ones or typical
-    ones, whichever more systems have.
+    Each is from the first dataset with rows of the system. Seconds are those of one machine or
+    typical ones, whichever most systems have; others have none.
     """
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
-    times: dict[bool, dict[str, float]] = {True: {}, False: {}}
-    machines: dict[bool, str] = {}
+    times: dict[str, dict[str, float]] = {"": {}}  # by machine, of which typical ones have none
     stored = [result.summary for result in results if result.summary]
     for name, curve in curves.items():
         label = curve.edition.label if curve.edition else ""
@@ -279,13 +278,11 @@ def _costs(
         points = [point for point in of.points if point.label == label]
         costs[name] = _of_rows(points)
         if spent := megapixel_seconds(points):
-            times[spent.timed][name] = spent.value
-            machines.setdefault(spent.timed, of.machine)
-    chosen = max(times, key=lambda measured: (len(times[measured]), measured))
-    for name, seconds in times[chosen].items():
+            times.setdefault(of.machine if spent.timed else "", {})[name] = spent.value
+    machine = max(times, key=lambda machine: (len(times[machine]), machine))
+    for name, seconds in times[machine].items():
         costs[name][SECONDS] = seconds
-    machine = machines.get(chosen) or "one machine"
-    return costs, TIME.format(TIMES[chosen].format(machine))
+    return costs, TIME.format(TIMED.format(machine) if machine else TYPICAL)
 
 
 def _of_rows(points: Sequence[Point]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""VMAF against ffmpeg's value of files whose colours ffmpeg converts itself."""
+"""VMAF against ffmpeg's value of files whose colours ffmpeg converts itself, and PyTorch's."""
 
 import json
 import os
@@ -42,11 +42,16 @@ def of_files(reference, decoded, folder):
     return json.loads((folder / "log.json").read_text())["pooled_metrics"]["vmaf"]["mean"]
 
 
-@pytest.mark.parametrize("step", [10, 24, 60])
-def test_ffmpegs_own_conversion_gives_nearly_the_same_value(coffee, tmp_path, step):
+# Of vmaf-torch 1.1.0 (class VMAF, scores clipped), in PyTorch, of luma as here
+@pytest.mark.parametrize(("step", "in_torch"), [(10, 94.67198), (24, 86.01846), (60, 8.76974)])
+def test_ffmpegs_own_conversion_and_another_program_give_nearly_the_same_value(
+    coffee, tmp_path, step, in_torch
+):
     decoded = np.minimum(coffee // step * step + step // 2, 255).astype(np.uint8)
     expected = of_files(coffee, decoded, tmp_path)
-    assert vmaf(coffee, decoded) == pytest.approx(expected, abs=0.1)
+    result = vmaf(coffee, decoded)
+    assert result == pytest.approx(expected, abs=0.1)
+    assert result == pytest.approx(in_torch, abs=0.02)  # libvmaf computes in integers
     assert abs(vmaf(decoded, coffee) - expected) > 0.3, "the source is the second input"
 
 

@@ -1,6 +1,7 @@
 """`bench table`: rows and published points to the table of a paper."""
 
 import csv
+import math
 import re
 import shutil
 import subprocess
@@ -111,6 +112,20 @@ def test_the_numbers_are_those_of_the_readme(tmp_path):
         assert f"{float(row['kmac_per_pixel'] or 'nan'):.0f}" == kmac.replace("–", "nan")
     assert shown.count("[") > 4
     assert "[" not in tex
+
+
+def test_seconds_are_those_of_one_machine(tmp_path):
+    for dataset, machine, codecs in (("one", "A", "jpeg"), ("two", "B", "webp,avif")):
+        timed = {"timing": True, "machine": machine, "encode_seconds": 0.004, "image": dataset}
+        rows = [row | timed for codec in codecs.split(",") for row in sweep(codec)]
+        every = [row | {"image": dataset} for row in sweep("jpeg")] if dataset == "two" else []
+        Store(tmp_path / dataset).append([*rows, *every])
+    words = "--results", tmp_path, "--dataset", "one,two", "--anchor", "jpeg", "--metrics", "psnr"
+    rows, tex, _ = draw(tmp_path / "out", *words)
+    seconds = {row["label"]: float(row["seconds_per_megapixel"] or "nan") for row in rows}
+    assert seconds.keys() == {"jpeg", "webp", "avif"}
+    assert (seconds["webp"], math.isnan(seconds["jpeg"])) == (seconds["avif"], True)
+    assert "timed alone on B." in tex
 
 
 def test_published_curves_alone_make_a_table(tmp_path):
