@@ -10,6 +10,7 @@ from conftest import ROOT
 from support.bench.command import bench
 from support.files.noise import effect_noise
 from support.networks.zoo import save, small_network
+from support.quick import quick
 
 PAGES = "own-codec", "own-model", "metric-and-dataset"
 TEXT = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
@@ -31,7 +32,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", quick(SHOWN, "A dataset"))
 def test_a_recipe_runs_as_it_stands(name, here):
     files = re.findall(
         r"^`([\w/.]+)`:\n\n```python\n(.*?)```", SECTIONS[name], re.DOTALL | re.MULTILINE
@@ -60,6 +61,7 @@ def test_the_codec_runs_as_it_stands(here):
     assert mine == sorted(mine)
 
 
+@pytest.mark.slow
 def test_the_model_runs_as_it_stands(here):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model in one file"], re.DOTALL)[1]
     assert len(source.splitlines()) <= LONGEST_MODEL

@@ -15,6 +15,7 @@ from benchmark.spec import load_codec, parse_codec, resolve
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
+from support.quick import quick
 
 pytestmark = pytest.mark.device
 
@@ -60,7 +61,7 @@ def only_meant(waits):
     return [wait for wait in waits if not wait.startswith(meant)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", quick(METHODS, "charm", "ivr"))
 def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, method):
     here = PictureCodec(load_checkpoint(path_of(weights, method)))
     there = PictureCodec(load_checkpoint(path_of(weights, method)), "cuda")
@@ -77,7 +78,7 @@ def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, me
     assert not only_meant(gpu.waits)
 
 
-@pytest.mark.parametrize("options", OURS)
+@pytest.mark.parametrize("options", quick(OURS, "beta=0:exact=1"))
 def test_every_option_of_ours_codes_on_a_gpu(gpu, weights, monkeypatch, options):
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
     codec = load_codec(parse_codec(f"ours:{options}"))
@@ -92,6 +93,7 @@ def test_every_option_of_ours_codes_on_a_gpu(gpu, weights, monkeypatch, options)
     assert np.abs(decoded.astype(int) - here.decode(data)).max() <= most
 
 
+@pytest.mark.slow
 def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
     there = load_codec(parse_codec("ours:beta=0"))
@@ -103,7 +105,7 @@ def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeyp
     assert np.abs(decoded - here.decode(data, beta=1.28)).max() <= 1
 
 
-@pytest.mark.parametrize("spec", ["dirac:steps=2", "hfd:steps=2"])
+@pytest.mark.parametrize("spec", quick(["dirac:steps=2", "hfd:steps=2"], "dirac:steps=2"))
 def test_a_decoder_that_draws_gives_nearly_the_picture_of_the_processor(
     gpu, weights, monkeypatch, spec
 ):

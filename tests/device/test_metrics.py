@@ -14,6 +14,7 @@ from conftest import SHARED
 from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
 from support.networks.tiny_checkpoint import noise
 from support.networks.vgg_files import IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
+from support.quick import quick
 
 __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 pytestmark = pytest.mark.device
@@ -58,7 +59,9 @@ def of_both(kind, use):
         pytest.skip(str(missing))
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name not in ON_THE_CPU])
+@pytest.mark.parametrize(
+    "name", quick([name for name in METRICS if name not in ON_THE_CPU], "lpips", "dists", "ms_ssim")
+)
 def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
     sides = (67, 72) if name in OF_VGG else (192, 200)
@@ -86,7 +89,7 @@ def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, mon
     assert not gpu.waits
 
 
-@pytest.mark.parametrize("name", FEATURE_SPACES)
+@pytest.mark.parametrize("name", quick(FEATURE_SPACES, "alex256", "squeeze256"))
 def test_features_are_those_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
     pixels: Pixels = noise(256, 300)

@@ -10,6 +10,7 @@ from baselines.neural.training.learner import Learner
 from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.workers import Workers
 from support.networks.tiny_diffusion import drawing_network
+from support.quick import quick
 from support.training.every_stage import STAGES, recipe_for
 from support.training.fixtures import photographs
 
@@ -41,7 +42,13 @@ def test_every_kind_of_stage_is_tried():
 
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [*((kind, method) for kind, (method, _) in STAGES.items()), ("single_rate", "charm")],
+    quick(
+        [*((kind, method) for kind, (method, _) in STAGES.items()), ("single_rate", "charm")],
+        ("single_rate", "charm"),
+        ("hific", "hific"),
+        ("dirac", "dirac"),
+        ("pqmim_autoencoder", "pqmim"),
+    ),
 )
 def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kind, method):
     there, here = learner_on("cuda", method, kind), learner_on("cpu", method, kind)

@@ -37,6 +37,7 @@ def test_torchvision_is_imported_plainly():
     assert imported(TORCHVISION).split() == ["ToTensor"]
 
 
+@pytest.mark.slow
 def test_compressai_is_imported_plainly_and_is_a_program():
     package_folder("compressai")
     name, _, help_of_bench = imported(COMPRESSAI).partition("\n")

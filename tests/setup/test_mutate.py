@@ -116,6 +116,7 @@ def git(folder, *words):
     subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_known_mutants_are_killed_or_survive_and_verdicts_are_kept(project, tmp_path, capfd):
     words = ["benchmark/metrics", "--out", str(tmp_path / "verdicts.jsonl")]
     assert main(words, project) == 1

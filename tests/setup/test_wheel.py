@@ -83,6 +83,7 @@ def test_a_script_elsewhere_is_checked_with_the_types_of_the_wheel(installed, tm
     assert "Found 1 error in 1 file" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
     run = bench(installed, tmp_path, "run", "--codecs", "jpeg,vtm", "--points", "vtm.qp=37",
                 "--metrics", "psnr")  # fmt: skip
@@ -103,6 +104,7 @@ def test_other_folders_of_results_begin_empty(installed, tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_the_wheel_leaves_out_is_fetched(installed, tmp_path, monkeypatch):
     run = ["run", "--codecs", "elic", "--dataset", "sample", "--metrics", "psnr"]
     absent = bench(installed, tmp_path, *run)
@@ -119,6 +121,7 @@ def test_a_checkpoint_that_the_wheel_leaves_out_is_fetched(installed, tmp_path, 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_core_works_without_torch(installed, tmp_path):
     (tmp_path / "absent").mkdir()
     (tmp_path / "absent" / "sitecustomize.py").write_text(WITHOUT)

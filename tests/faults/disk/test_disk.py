@@ -72,6 +72,7 @@ def one_sentence(done, says):
     )
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_resume(
     images, tmp_path, record_property
 ):

@@ -22,6 +22,7 @@ from support.bench.command import bench
 from support.faults.ledger import tell
 from support.faults.power_loss import Disk, write_all, write_lost
 from support.processes import ran
+from support.quick import quick
 from support.rows.stable_rows import VOLATILE, unreadable
 
 TESTS = Path(__file__).parents[2]
@@ -165,6 +166,7 @@ def recorded(images, tmp_path_factory):
 SEEDS = [1, pytest.param(40, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
 def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_path, record_property):
     changes, expected = recorded
@@ -176,6 +178,7 @@ def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_pat
     assert sum(losses) == 0
 
 
+@pytest.mark.slow
 def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path, record_property):
     """The same command, at some losses, leaves every row with its stream, and the earlier rows."""
     changes, expected = recorded
@@ -262,7 +265,7 @@ def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, record_pr
     assert sum(losses) == 0
 
 
-@pytest.mark.parametrize("what", ["files", "folders"])
+@pytest.mark.parametrize("what", quick(["files", "folders"], "files"))
 def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_path):
     changes, expected = recorded
     files = {change[1] for change in changes if change[0] == "open"}
@@ -317,6 +320,7 @@ for step in (1, 2, 3):
 """
 
 
+@pytest.mark.slow
 def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, record_property):
     torch = pytest.importorskip("torch")
     from baselines.neural.training.run_folder import Journal, load_state

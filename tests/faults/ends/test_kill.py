@@ -60,6 +60,7 @@ def wait_until_gone(process):
     assert gone, "a worker outlives its driver"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kills", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
 )

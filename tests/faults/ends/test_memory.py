@@ -16,6 +16,7 @@ from support.added.metrics import line_of
 from support.bench.command import bench
 from support.files.noise import effect_noise
 from support.processes import in_a_process, ran
+from support.quick import quick
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
 TESTS = HUNGRY.parents[2]
@@ -38,6 +39,7 @@ def run(codec, images, results, metrics, *more):
     return done, Store(folder).table().rows(named=True)
 
 
+@pytest.mark.slow
 def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_is_more(
     images, tmp_path, monkeypatch
 ):
@@ -70,7 +72,9 @@ def test_a_metric_of_a_users_file_is_null_as_well(images, tmp_path):
     assert all("Hungry of" in row["hungry_reason"] for row in rows)
 
 
-@pytest.mark.parametrize(("codec", "failed"), [("TooLargeToLoad", 9), ("Torches", 3)])
+@pytest.mark.parametrize(
+    ("codec", "failed"), quick([("TooLargeToLoad", 9), ("Torches", 3)], ("TooLargeToLoad", 9))
+)
 def test_a_codec_out_of_memory_is_a_failed_row_with_its_reason(codec, failed, images, tmp_path):
     done, rows = run(f"{HUNGRY}:{codec}", images, tmp_path / "results", "psnr", "--json")
     assert done.returncode == 1

@@ -17,6 +17,7 @@ from benchmark.system.processes import descendants
 from support.faults.ledger import tell
 from support.files.noise import noise_images
 from support.processes import is_running, ran, running, until
+from support.quick import quick
 
 # An encoder that hangs, with a child in its process group and one that shares nothing with it:
 # no environment, no session, no parent.
@@ -98,7 +99,11 @@ def nothing_runs(below, mark):
 
 
 @pytest.mark.parametrize(
-    ("how", "limit"), [*((how, ()) for how in ENDS), ("process group killed", ("--timeout", "300"))]
+    ("how", "limit"),
+    quick(
+        [*((how, ()) for how in ENDS), ("process group killed", ("--timeout", "300"))],
+        ("driver killed", ()),
+    ),
 )
 def test_no_program_outlives_its_run(how, limit, hanging, record_property):
     """With a limit, each worker leads a process group of its own."""
@@ -125,6 +130,7 @@ def test_a_closed_terminal_ends_the_run_and_its_programs(hanging, tmp_path, reco
     assert until(lambda: nothing_runs(below, mark), 60)
 
 
+@pytest.mark.slow
 def test_a_run_that_ignores_a_closed_terminal_goes_on(hanging):
     """As below `nohup`."""
     ignoring = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
@@ -140,6 +146,7 @@ def names_in(folder):
     return {path.name for path in folder.iterdir() if not path.name.startswith("rdrbench-speed")}
 
 
+@pytest.mark.slow
 def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     hanging, place, tmp_path, record_property
 ):

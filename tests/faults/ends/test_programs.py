@@ -12,6 +12,7 @@ from support.codecs.files import FAKES
 from support.faults.ledger import tell
 from support.files.noise import noise_images
 from support.processes import ran, running
+from support.quick import quick
 
 # Shell scripts as encoders: $1 is the source, $2 the stream, {mark} a number of seconds by which a
 # process that is left is recognised. The decoder is `cp` of a PNG.
@@ -93,6 +94,7 @@ def rows_of(results):
     return Store(folder).table().rows(named=True)
 
 
+@pytest.mark.slow
 def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     images, tmp_path, record_property, monkeypatch
 ):
@@ -131,6 +133,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path, record_property):
     scripts = tmp_path / "scripts"
     scripts.mkdir()
@@ -162,7 +165,7 @@ with open("/proc/self/status") as status:  # getrusage counts what the parent ha
 MOST_KILOBYTES = 250_000  # resident; the imports take 50,000, the flood would add 400,000
 
 
-@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.parametrize("name", quick(FLOODS, "prints"))
 def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
     script = tmp_path / "encode.sh"
     script.write_text(FLOODS[name])
@@ -172,7 +175,9 @@ def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
     assert int(kilobytes) < MOST_KILOBYTES
 
 
-@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"])
+@pytest.mark.parametrize(
+    "how", quick(["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"], "SIGSEGV")
+)
 def test_native_code_that_crashes_is_a_failed_row_with_its_signal(
     how, images, tmp_path, record_property
 ):

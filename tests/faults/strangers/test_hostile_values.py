@@ -62,6 +62,7 @@ def all_at_once(sound, tmp_path_factory):
     return [pl.concat(read, how="diagonal"), *left_out[:: len(left_out) // 10]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", READS)
 def test_a_verb_over_all_hostile_values_ends_in_sentences(verb, work, all_at_once):
     put(work, *all_at_once)

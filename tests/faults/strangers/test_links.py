@@ -13,6 +13,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, RESULTS
+from support.quick import quick
 
 
 def here(verb):
@@ -45,7 +46,7 @@ def contents(folder):
     return {str(path): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("place", [*OF_DATASET, *OF_RESULTS])
+@pytest.mark.parametrize("place", quick([*OF_DATASET, *OF_RESULTS], "baselines"))
 def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
     """What the link leads to are files of the same names as bench writes."""
     dataset = work.parent

@@ -15,6 +15,7 @@ from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, names_code
 from support.bench.command import bench
 from support.files.noise import noise_images
+from support.quick import quick
 
 SHOT = "PWNED"
 PYTHON = f"""
@@ -67,7 +68,7 @@ def naming(work, kind):
     return store
 
 
-@pytest.mark.parametrize("kind", CODE)
+@pytest.mark.parametrize("kind", quick(CODE, "command"))
 def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work, kind):
     store = naming(work, kind)
     codec, text = CODE[kind][0], CodecSpec.of(*CODE[kind]).text

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from support.quick import quick
 from support.review.causes import verdicts
 
 SIDE_PX = 160
@@ -22,7 +23,7 @@ def crops():
             )
 
 
-@pytest.mark.parametrize("colours", [True, False], ids=["with pictures", "without"])
+@pytest.mark.parametrize("colours", quick([True, False], False), ids=["with pictures", "without"])
 def test_at_most_two_in_a_hundred_causes_are_wrong_and_most_are_right(colours):
     counts = Counter(verdict for *_, verdict in verdicts([*crops()][:8], colours))
     assert counts["wrong"] <= 0.02 * counts.total()

@@ -32,6 +32,7 @@ from support.figures.published import (
     panel,
 )
 from support.figures.text_boxes import crowding, shown_texts
+from support.quick import quick
 from support.rows.measured import row, table
 
 LONG = "reduced network, trained on a CPU for as many crops as the whole of this project has"
@@ -134,7 +135,7 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("font", FONTS)
+@pytest.mark.parametrize("font", quick(FONTS, "sans"))
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
     with drawn_as(font=font), figure_style():
@@ -145,7 +146,7 @@ def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
         assert all(axes.bbox.height / figure.dpi > 0.9 for axes in shown)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", quick(WIDTHS, "column"))
 @pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
 def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width):
     with drawn_as(width=width):
@@ -154,7 +155,8 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
         assert crowding(figure) == []
 
 
-@pytest.mark.parametrize("every", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [False, True])
 def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
     with drawn_as(every_curve=every):
         drawn = [made.drawing for _, made in draw_crdr(PaperResults(RESULTS), "all")]

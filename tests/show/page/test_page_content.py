@@ -333,6 +333,7 @@ def test_published_curves_that_were_asked_for_are_shown_first(tmp_path):
     assert len(offered["published"]["psnr_db"]) > 10
 
 
+@pytest.mark.slow
 def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there_are(
     tmp_path, coffee
 ):

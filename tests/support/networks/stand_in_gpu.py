@@ -15,7 +15,7 @@ What it cannot show: kernels, their rounding, speed, memory, autocast, streams, 
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 CUDA = torch.device("cuda", 0)
 # What torch's C++ takes the tensors for: a device of every build, run by the calling thread. Its
@@ -145,8 +144,8 @@ class _Graph:
 
     def note(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func._schema.is_mutable:
-            given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
-            self._changed += [(one, one.clone()) for one in given]
+            given = _leaves((args, kwargs))
+            self._changed += [(one, one.clone()) for one in given if isinstance(one, Tensor)]
         result = func(*args, **kwargs)
         self._operations.append((func, args, kwargs, result))
         return result
@@ -155,7 +154,7 @@ class _Graph:
         """Compute all again, with whatever is in the tensors now."""
         for func, args, kwargs, result in self._operations:
             again = func(*args, **kwargs)
-            for old, new in zip(tree_flatten(result)[0], tree_flatten(again)[0], strict=True):
+            for old, new in zip(_leaves(result), _leaves(again), strict=True):
                 if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
@@ -200,7 +199,7 @@ class _Devices(TorchFunctionMode):
             given = args[0] if isinstance(args[0], OnGpu) else None
             made = func(*args, **{**kwargs, "device": "cpu"}) if given is None else given
             return made.to(INSIDE, kwargs.get("dtype"))
-        args, kwargs = tree_map(_inside, (args, kwargs))
+        args, kwargs = _each(_inside, (args, kwargs))
         return func(*args, **kwargs)
 
 
@@ -246,7 +245,7 @@ class _Values(TorchDispatchMode):
 
 
 def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:
-    flat, spec = tree_flatten((args, kwargs))
+    flat = _leaves((args, kwargs))
     tensors = [one for one in flat if isinstance(one, Tensor)]
     on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
     asked = kwargs.get("device")
@@ -264,8 +263,7 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     if to_cpu or shaped or _waits_for_a_copy(kind, args, kwargs):
         waits[_caller()] += 1
     wrappers = {id(one.held): one for one in on_gpu}
-    values = [one.held if isinstance(one, OnGpu) else _cpu(one) for one in flat]
-    inner_args, inner_kwargs = tree_unflatten(values, spec)
+    inner_args, inner_kwargs = _each(_outside, (args, kwargs))
     if _Graph.open is None:
         result = func(*inner_args, **inner_kwargs)
     elif to_cpu or shaped or others:
@@ -276,13 +274,29 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
         return args[0]
     if to_cpu:
         return result
-    if not any(isinstance(one, Tensor) for one in tree_flatten(result)[0]) and result is not None:
+    if not any(isinstance(one, Tensor) for one in _leaves(result)) and result is not None:
         waits[_caller()] += 1  # a number or a truth value
-    return tree_map(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), result)
+    return _each(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), result)
 
 
 def _wrapped(found: Any) -> Any:
     return OnGpu(found) if isinstance(found, Tensor) else found
+
+
+def _each(change: Callable[[Any], Any], given: Any) -> Any:
+    """Return `given` with each leaf changed: torch's own pytree takes four times as long."""
+    kind = type(given)
+    if kind is dict:
+        return {name: _each(change, one) for name, one in given.items()}
+    if isinstance(given, tuple | list) and kind is not torch.Size:
+        return kind([_each(change, one) for one in given])
+    return change(given)
+
+
+def _leaves(given: Any) -> list[Any]:
+    found: list[Any] = []
+    _each(found.append, given)
+    return found
 
 
 def _counts_a_mask(args: Any) -> bool:
@@ -318,7 +332,9 @@ def _inside(given: Any) -> Any:
     return INSIDE if isinstance(given, str) and given in ("cuda", "cuda:0") else given
 
 
-def _cpu(given: Any) -> Any:
+def _outside(given: Any) -> Any:
+    if isinstance(given, OnGpu):
+        return given.held
     return torch.device("cpu") if isinstance(given, torch.device) and given == INSIDE else given
 
 

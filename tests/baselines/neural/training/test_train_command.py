@@ -204,6 +204,7 @@ def test_a_folder_of_another_run_or_in_use_or_that_is_a_file_is_refused(place, u
         bench(*training(place, other))
 
 
+@pytest.mark.slow
 def test_a_failure_or_the_death_of_a_worker_process_is_one_sentence(place, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.toml", processes=2)
     out = tmp_path / "r"

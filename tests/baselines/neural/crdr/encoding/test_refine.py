@@ -45,7 +45,7 @@ def cost(pixels: Pixels, data: bytes, weight: float) -> float:
     [
         (4, False, (0, np.s_[64:128, 128:192]), False),
         (2, True, (0, np.s_[64:114, 128:183]), False),  # padding has no part in it
-        (3, True, (1, np.s_[:64, :300]), True),
+        pytest.param(3, True, (1, np.s_[:64, :300]), True, marks=pytest.mark.slow),
     ],
 )
 def test_a_search_lowers_what_the_network_was_trained_for(

@@ -21,9 +21,9 @@ MAY_WAIT = {
 }  # fmt: skip
 
 
-def waits_of(workers, folder):
+def waits_of(workers, folder, steps=STEPS):
     """Functions in which a run of one stage waits, with how often."""
-    recipe = recipe_of({"steps": STEPS, "batch": PROCESSES}, report_every_steps=STEPS)
+    recipe = recipe_of({"steps": steps, "batch": PROCESSES}, report_every_steps=steps)
     with stand_in_gpu() as waits:
         run_request(workers, request_for(folder, recipe, least_network, device="cuda"))
     return {name.removeprefix("baselines/neural/training/"): n for name, n in waits.items()}
@@ -31,7 +31,7 @@ def waits_of(workers, folder):
 
 def test_steps_of_a_run_wait_for_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device=None: "stand-in")
-    waits = waits_of(Workers(), tmp_path / "run")
+    waits = waits_of(Workers(), tmp_path / "run", 4)
     assert waits.keys() <= MAY_WAIT, waits
     assert waits, "reports are read from the device"
 

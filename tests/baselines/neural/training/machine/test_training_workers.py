@@ -141,6 +141,7 @@ def torchrun(*words):
     return ran(*command, "-m", "benchmark", *words)
 
 
+@pytest.mark.slow
 def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp_path):
     shared = ("train", "--data", place / "photos", "--validation", place / "unseen", "--quiet",
               "--device", "cpu")  # fmt: skip

@@ -119,6 +119,7 @@ def test_a_discriminator_learns_and_goes_on_from_its_state():
     assert float(third.loss(network, batch, 2).after_step(1.0)["discriminator"]) != losses[0]
 
 
+@pytest.mark.slow
 def test_members_are_trained_to_checkpoints_that_their_codecs_find(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     out = tmp_path / "field"
