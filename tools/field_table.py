@@ -123,7 +123,7 @@ def _published() -> dict[str, str]:
 
 def cards_of(contender: Contender) -> tuple[list[Card], list[Card]]:
     """Return the cards of a method's networks, and that of a receiver that draws, if there is."""
-    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(contender.checkpoints))]
+    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(f"{contender.checkpoints}.xz"))]
     return networks, [load_card(CHECKPOINTS / contender.receiver)] if contender.receiver else []
 
 

@@ -160,7 +160,7 @@ class Network(NamedTuple):
 def networks(conditions: Conditions) -> Iterator[Network]:
     """Yield `ours` in every size, bundled or untrained, and a hyperprior of CompressAI's."""
     presets = load_architecture("crdr").presets
-    trained = {load_card(path).config: path for path in BUNDLED.glob("ours*.safetensors")}
+    trained = {load_card(path).config: path for path in BUNDLED.glob("ours*.safetensors.*")}
     for size in ("tiny",) if conditions.small else SIZES:
         path = trained.get(presets[size])
         name = size if path else f"{size} (untrained)"

@@ -236,7 +236,7 @@ def _bundled_checkpoint(stream: bytes) -> str:
         named = checkpoint_of(stream)
     except CorruptStream:
         return ""  # the decoder reports it
-    paths = sorted(BUNDLED.glob(f"{OURS}*.safetensors"))
+    paths = sorted(BUNDLED.glob(f"{OURS}*.safetensors.*"))
     return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
 
 

@@ -25,10 +25,9 @@ import numpy as np
 
 from baselines.compressai import container
 from baselines.compressai import weights as weight_files
-from baselines.neural.card import Card, verified_card
+from baselines.neural.card import Card, has_card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
-from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import Device, PublishedFile, chosen_device
 
@@ -98,7 +97,8 @@ class ZooCodec:
 
     def fingerprint(self, seeded: str) -> str:
         """Return the sha256 of the weight files, without any of what random weights depend on."""
-        return files_sha256(self._paths) if self._paths else sha256(seeded.encode()).hexdigest()
+        digests = b"".join(bytes.fromhex(source.sha256) for source in self._sources.values())
+        return sha256(digests or seeded.encode()).hexdigest()
 
     def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
         """Encode an image."""
@@ -191,7 +191,7 @@ class CompressAI(ZooCodec):
 
     def _cards(self) -> list[Card]:
         """Return the cards of those files that have any."""
-        return [verified_card(path) for path in self._paths if weight_files.has_card(path)]
+        return [verified_card(path) for path in self._paths if has_card(path)]
 
     def _caveat(self) -> str:
         cards = self._cards()

@@ -6,10 +6,11 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from baselines.neural.card import verified_card
+from baselines.neural.card import PACKED, has_card, tensors_sha256, verified_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
@@ -84,7 +85,7 @@ def find_sources(
     kind = "checkpoint" if checkpoint else weights
     return {
         quality: NetworkSource(
-            model, quality, kind, path, file_sha256(path) if path else "", device
+            model, quality, kind, path, tensors_sha256(path) if path else "", device
         )
         for quality, path in files.items()
     }
@@ -188,9 +189,10 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
         known = ", ".join(MATCHED_STEMS)
         raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
     stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
-    for folder in (*weight_folders(), BUNDLED):
+    named = f"{stem}-{QUALITY_MARK}.safetensors"
+    for folder, end in product((*weight_folders(), BUNDLED), ("", PACKED)):
         with suppress(Unavailable):
-            files = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
+            files = find_checkpoints(f"{folder}/{named}{end}")
             break
     else:
         raise Unavailable(
@@ -208,11 +210,6 @@ def require_model(path: Path, model: str) -> None:
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
         raise Unavailable(f"{path} holds {model_of_card} by its card, not {model}")
-
-
-def has_card(path: Path) -> bool:
-    """Return whether a file is a checkpoint of this project's, with a card and its tables."""
-    return path.suffix == ".safetensors"
 
 
 def find_checkpoints(pattern: str) -> dict[int, Path]:

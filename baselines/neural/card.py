@@ -1,9 +1,14 @@
-"""The json card beside a checkpoint's tensors: its network and how to make it again. No torch."""
+"""The json card beside a checkpoint's tensors: its network and how to make it again. No torch.
+
+Tensors may lie packed by `xz`, as NAME.safetensors.xz: their sha256 is that of the unpacked file.
+"""
 
 import json
+import lzma
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +17,13 @@ import msgspec
 from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
-from benchmark.system.digest import file_sha256
+from benchmark.system.digest import file_sha256, remembered
 from benchmark.system.foreign_text import read_json
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20
+TENSORS, PACKED = ".safetensors", ".xz"  # ends of names
+MOST_UNPACKED_BYTES, MOST_UNPACKING_BYTES = 1 << 30, 1 << 27
 UNKNOWN = "unknown"  # in place of a fact
 TRAINING_UNKNOWN = "training unknown"  # caveat in tables and figures
 
@@ -72,7 +79,31 @@ UNSAID = (0, None, UNKNOWN)  # values of the last four fields that a card leaves
 
 def card_path(path: Path) -> Path:
     """Return the path of a tensors' file's card: the same name, ending in .json."""
-    return path.with_suffix(".json")
+    return path.with_name(path.name.removesuffix(PACKED)).with_suffix(".json")
+
+
+def has_card(path: Path) -> bool:
+    """Return whether a file is called as the tensors of a checkpoint, which have a card."""
+    return path.name.removesuffix(PACKED).endswith(TENSORS)
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the content of a packed file; raises `OSError`, and `ValueError` if it has none."""
+    packing = lzma.LZMADecompressor(memlimit=MOST_UNPACKING_BYTES)
+    try:
+        data = packing.decompress(path.read_bytes(), MOST_UNPACKED_BYTES)
+    except lzma.LZMAError as error:
+        raise ValueError(str(error)) from error
+    if not packing.eof:
+        raise ValueError("it ends early, or is too long")
+    return data
+
+
+def tensors_sha256(path: Path) -> str:
+    """Hash a file of tensors, if packed then what is in it; raises as `unpacked` does."""
+    if path.suffix != PACKED:
+        return file_sha256(path)
+    return str(remembered(path, "sha256 unpacked", lambda: sha256(unpacked(path)).hexdigest()))
 
 
 def save_card(path: Path, card: Card) -> None:
@@ -95,7 +126,7 @@ def load_card(path: Path) -> Card:
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            verb = "card" if path.suffix == ".safetensors" else "import"  # of CRDR's authors
+            verb = "card" if path.suffix == TENSORS else "import"  # of CRDR's authors
             makes = f"`bench checkpoint {verb} {path}` makes a checkpoint with a card"
             missing = f"{path} has no card {source.name} beside it: {makes}"
         raise Unavailable(missing) from None
@@ -107,9 +138,11 @@ def verified_card(path: Path) -> Card:
     """Return the card of a tensors' file that is whole; raises `Unavailable` for any other."""
     card = load_card(path)
     try:
-        actual = file_sha256(path)
+        actual = tensors_sha256(path)
     except OSError as error:
         raise Unavailable(f"no checkpoint {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise Unavailable(f"{path} cannot be unpacked: {error}; get it again") from error
     if actual != card.sha256:
         raise Unavailable(
             f"{path} is damaged or of another checkpoint: its sha256 begins with {actual[:8]}, "

@@ -1,4 +1,4 @@
-"""A trained network on disk: a safetensors file and the json card beside it.
+"""A trained network on disk: a safetensors file, packed or not, and the json card beside it.
 
 The file holds the parameters of `Network.stored_state`, in float32, float16 or int8 with scales,
 its buffers, and integer tables by names that begin with `tables.`. The card carries the sha256 of
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.card import Card, save_card, verified_card
+from baselines.neural.card import PACKED, Card, save_card, unpacked, verified_card
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -214,7 +214,7 @@ def _read(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], set[str]]:
     """Return a network's tensors, parameters in float32; its tables; names of absent buffers."""
     try:
-        tensors = load_file(path)
+        tensors = load(unpacked(path)) if path.suffix == PACKED else load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}

@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
-from baselines.neural.card import Card, load_card, verified_card
+from baselines.neural.card import PACKED, Card, load_card, verified_card
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
-from benchmark.system.settings import Device, PublishedFile, chosen_device, find_weights
+from benchmark.system.settings import (
+    Device,
+    PublishedFile,
+    chosen_device,
+    find_weights,
+    weight_folders,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"  # of the release; a wheel has the small ones
 ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # has all of them
-DIGESTS = BUNDLED / "SHA256SUMS"  # in the form of sha256sum, which verifies them, too
+DIGESTS = BUNDLED / "SHA256SUMS"  # unpacked, in the form of sha256sum, which verifies them, too
 PLACE = "{level}"  # replaced by a number in the option `checkpoint`
 PACKAGES = ("torch", "safetensors")
 TIMED = "one call in this process: padding, transforms, entropy coding"
@@ -249,14 +255,12 @@ def find_checkpoint(asked: str, file: str = "", command: str = "") -> Path:
         if not Path(asked).is_file():
             raise Unavailable(f"no checkpoint {asked}")
         return Path(asked)
-    bundled = BUNDLED / file
+    folders = (*weight_folders(), BUNDLED)
+    paths = (folder / name for folder in folders for name in (file, f"{file}{PACKED}"))
+    if path := next(filter(Path.is_file, paths), None):
+        return path
     remedy = f"make it with `{command}`, or name one with checkpoint=..."
-    if not bundled.exists() and any(file == weights.name for weights in released(codec_of(file))):
+    if any(file == weights.name for weights in released(codec_of(file))):
         command = f"bench fetch {codec_of(file)}"
         remedy = f"run `{command}`"
-    try:
-        return find_weights([file], remedy, command)
-    except Unavailable:
-        if bundled.exists():
-            return bundled
-        raise
+    return find_weights([file], remedy, command)

@@ -10,6 +10,7 @@ import shutil
 
 import pytest
 
+from baselines.neural.card import card_path, unpacked
 from benchmark.system.machine import BUNDLED
 from conftest import ROOT
 from support.console import Session
@@ -63,9 +64,10 @@ def session(tmp_path_factory):
     shutil.copytree(here / "results", here / "elsewhere")
     for name in ("new", "mailed", "ours", "elic-3"):
         of = {"elic-3": "elic-3"}.get(name, "ours")
-        for ending in ("safetensors", "json")[: 1 if name == "mailed" else 2]:
-            source = ROOT / "baselines" / "checkpoints" / f"{of}.{ending}"
-            shutil.copyfile(source, here / f"{name}.{ending}")
+        source = ROOT / "baselines" / "checkpoints" / f"{of}.safetensors.xz"
+        (here / f"{name}.safetensors").write_bytes(unpacked(source))
+        if name != "mailed":
+            shutil.copyfile(card_path(source), here / f"{name}.json")
     for name, (more_db, times) in CURVES.items():
         points = [(b * times, 30 + 5 * n + more_db) for n, b in enumerate((0.1, 0.2, 0.4, 0.8))]
         lines = ["bpp,psnr", *(f"{bpp},{psnr}" for bpp, psnr in points)]

@@ -22,7 +22,7 @@ def test_checkpoints_become_the_table_and_figures_of_a_paper(tmp_path):
     session = Session(tmp_path)
     here = session.folder
     for number in (1, 2, 3, 4):  # state dicts as CompressAI saves them
-        trained = load_checkpoint(BUNDLED / f"hyperprior-{number}.safetensors").network.codec
+        trained = load_checkpoint(BUNDLED / f"hyperprior-{number}.safetensors.xz").network.codec
         torch.save(trained.state_dict(), here / f"{number}.pth")
     shutil.copytree(here / "photos", here / "holiday")
     for folder, name in (("photos", "coffee.png"), ("holiday", "chelsea.png")):

@@ -22,9 +22,7 @@ from tools.field_table import FIELD as TABLE
 from tools.field_table import cards_of, effort
 
 ROOT = Path(__file__).parents[2]
-CARDS = {
-    path.stem: load_card(path) for path in (ROOT / "baselines/checkpoints").glob("*.safetensors")
-}
+CARDS = {path.stem: load_card(path) for path in (ROOT / "baselines/checkpoints").glob("*.json")}
 MICRO, MINI = CARDS["ours-micro"], CARDS["ours"]
 FIELD = {  # the suite `field`, and the hyperpriors
     name: card

@@ -116,10 +116,10 @@ def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_n
     ],
 )  # fmt: skip
 def test_declared_work_is_what_torch_counts(codec, checkpoint):
-    card = load_card(BUNDLED / f"{checkpoint}.safetensors")
+    card = load_card(BUNDLED / f"{checkpoint}.safetensors.xz")
     parts = costs(card.architecture, card.config)
     if "unet" in parts:  # behind ELIC
-        base = load_card(BUNDLED / "elic-1.safetensors")
+        base = load_card(BUNDLED / "elic-1.safetensors.xz")
         parts = {**costs("elic", base.config), **parts}
     spec = resolve(parse_codec(codec))[0]
     names = {"g_a": "analysis", "g_s": "synthesis", "h_a": "hyper_analysis"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines.neural.card import PACKED, unpacked
 from support.checkout import ROOT
 from support.files.file_server import served
 from support.metrics.cases import in_new_python
@@ -29,8 +30,19 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 def test_every_bundled_checkpoint_has_its_digest():
     listed = {name: digest for digest, name in map(str.split, DIGESTS.read_text().splitlines())}
-    files = [path for path in BUNDLED.iterdir() if path.suffix in (".json", ".safetensors")]
-    assert listed == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    assert listed == {
+        name: hashlib.sha256(content).hexdigest() for name, content in contents("*.*").items()
+    }
+
+
+def contents(pattern: str) -> dict[str, bytes]:
+    """Return bundled files, unpacked, by the names that the release has."""
+    return {
+        path.name.removesuffix(PACKED): (
+            unpacked(path) if path.suffix == PACKED else path.read_bytes()
+        )
+        for path in BUNDLED.glob(pattern)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +122,8 @@ def test_a_checkpoint_that_the_wheel_leaves_out_is_fetched(installed, tmp_path, 
     absent = bench(installed, tmp_path, *run)
     assert (absent.returncode, "bench fetch elic" in absent.stderr) == (2, True)
     with served(monkeypatch) as server:
-        for path in BUNDLED.glob("elic*"):
-            server.files[f"/{path.name}"] = path.read_bytes()
+        for name, content in contents("elic*").items():
+            server.files[f"/{name}"] = content
         server.files["/elic-2.json"] += b" "
         for code in (2, 0):  # what differs from its digest is refused, and the rest kept
             done = bench(installed, tmp_path, "fetch", "elic", "--from", server.url)

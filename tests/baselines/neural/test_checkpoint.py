@@ -1,6 +1,7 @@
 """Checkpoints on disk: what is saved comes back; anything else ends in one error."""
 
 import json
+import lzma
 import os
 import shutil
 from dataclasses import replace
@@ -238,7 +239,7 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
 def test_a_card_of_another_architecture_is_refused_at_once(copied):
     assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == ""
     with pytest.raises(Unavailable, match="holds a network of compressai by its card"):
-        load_codec(parse_codec(f"ours:beta=0:checkpoint={BUNDLED / 'hyperprior-1.safetensors'}"))
+        load_codec(parse_codec(f"ours:beta=0:checkpoint={BUNDLED / 'hyperprior-1.safetensors.xz'}"))
 
 
 def other_sizes(copied):
@@ -253,3 +254,17 @@ def test_tensors_of_another_network_are_refused_with_the_first_image(copied, spo
     codec = load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}"))
     with pytest.raises(Unavailable, match=named):
         codec.encode(noise(8, 8), codec.sweep[0])
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda data: b"no xz" + data])
+def test_a_packed_checkpoint_is_the_one_that_was_packed_and_refused_if_damaged(tmp_path, damage):
+    plain, packed = tmp_path / "tiny.safetensors", tmp_path / "tiny.safetensors.xz"
+    write_checkpoint(plain)
+    packed.write_bytes(lzma.compress(plain.read_bytes()))
+    ours, theirs = load_checkpoint(plain), load_checkpoint(packed)
+    state = theirs.network.stored_state()
+    assert all(torch.equal(state[name], of) for name, of in ours.network.stored_state().items())
+    assert theirs.card == ours.card
+    packed.write_bytes(damage(packed.read_bytes()))
+    with pytest.raises(Unavailable, match="cannot be unpacked"):
+        load_checkpoint(packed)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from baselines.compressai.codec import CompressAI
-from baselines.neural.card import load_card, verified_card
+from baselines.neural.card import PACKED, load_card, unpacked, verified_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import HeaderControls
@@ -25,7 +25,7 @@ from benchmark.rows.store import Store
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.training.tiny_runs import bench
 
-OURS = ("--like", BUNDLED / "ours.safetensors")
+OURS = ("--like", BUNDLED / "ours.safetensors.xz")
 TINY = ("--architecture", "crdr", "--sizes", "tiny")
 
 
@@ -37,7 +37,9 @@ def with_card(path, *more):
 @pytest.fixture
 def bare(tmp_path):
     """The tensors of the bundled checkpoint, mailed without a card."""
-    return Path(shutil.copy(BUNDLED / "ours.safetensors", tmp_path / "mailed.safetensors"))
+    path = tmp_path / "mailed.safetensors"
+    path.write_bytes(unpacked(BUNDLED / "ours.safetensors.xz"))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def tiny(tmp_path_factory):
 
 def changed(source, target, change):
     """Write the tensors of `source` as `change` leaves them, without a card; return `target`."""
-    tensors = load_file(source)
+    tensors = load(unpacked(source)) if source.suffix == PACKED else load_file(source)
     change(tensors)
     save_file(tensors, target)
     return target
@@ -64,7 +66,7 @@ def without_tables(tensors):
 def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
     reported = with_card(bare, *OURS)
     assert reported == f"{bare.with_suffix('.json')}: a network of crdr, training unknown\n"
-    own, made = load_card(BUNDLED / "ours.safetensors"), load_card(bare)
+    own, made = load_card(BUNDLED / "ours.safetensors.xz"), load_card(bare)
     assert (made.config, made.sha256) == (own.config, own.sha256)
     codecs = f"ours:beta=0,ours:beta=0:checkpoint={bare}"
     words = ("--dataset", "sample", "--limit", 1, "--points", "ours.q=2", "--metrics", "psnr")
@@ -147,10 +149,10 @@ def test_tables_of_which_one_is_missing_are_made_again(tiny, tmp_path):
 
 
 def test_weights_in_half_precision_stay_so(tmp_path):
-    source = BUNDLED / "ours-micro.safetensors"
+    source = BUNDLED / "ours-micro.safetensors.xz"
     bare = changed(source, tmp_path / "bare.safetensors", without_tables)
     with_card(bare, "--like", source)
-    made, before = load_file(tmp_path / "bare-tables.safetensors"), load_file(source)
+    made, before = load_file(tmp_path / "bare-tables.safetensors"), load(unpacked(source))
     weights = {name for name in made if not name.startswith("tables.")}
     assert {made[name].dtype for name in weights} == {torch.float16}
     assert all(torch.equal(made[name], before[name]) for name in weights)
@@ -171,11 +173,11 @@ def no_zoo_buffers(tensors):
 
 @pytest.mark.parametrize("change", [lambda tensors: None, empty_zoo_tables, no_zoo_buffers])
 def test_a_network_of_compressai_codes_with_the_card_made_for_it(change, tmp_path, photo):
-    bare = changed(BUNDLED / "hyperprior-2.safetensors", tmp_path / "2.safetensors", change)
+    bare = changed(BUNDLED / "hyperprior-2.safetensors.xz", tmp_path / "2.safetensors", change)
     with_card(
         bare,
         "--like",
-        BUNDLED / "hyperprior-2.safetensors",
+        BUNDLED / "hyperprior-2.safetensors.xz",
         "--out",
         tmp_path / "with-2.safetensors",
     )

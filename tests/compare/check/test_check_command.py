@@ -430,7 +430,7 @@ def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp
         codecs.extend(request.codecs)
         return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
-    checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors"
+    checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
     asked = CheckRequest(codec="ours", checkpoint=checkpoint)
     folders = {"sample": ROOT / "results" / "sample"}
     measure_candidate(asked, Request(results=tmp_path), folders, run=record)

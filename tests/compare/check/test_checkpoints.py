@@ -24,7 +24,7 @@ def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regr
     photographs, tmp_path
 ):
     """The bundled network; one without training has no curve: its rate does not move."""
-    shipped = load_checkpoint(SHIPPED / "ours.safetensors")
+    shipped = load_checkpoint(SHIPPED / "ours.safetensors.xz")
     again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
     save_checkpoint(again, shipped.network, shipped.card, shipped.tables)
     random = torch.Generator().manual_seed(0)

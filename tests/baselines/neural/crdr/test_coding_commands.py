@@ -99,7 +99,7 @@ def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
 
 
 def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, checkpoint, tmp_path):
-    bundled = load_card(BUNDLED / "ours-micro.safetensors")
+    bundled = load_card(BUNDLED / "ours-micro.safetensors.xz")
     assert CRDR(beta=0, size="micro").describe().fingerprint == bundled.sha256
     monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours-micro\.safetensors"):

@@ -71,7 +71,7 @@ def test_a_fresh_process_gives_the_same_picture_on_every_processor(processor):
 
 
 def test_the_bundled_checkpoint_gives_the_picture_that_it_always_gave():
-    checkpoint = str(BUNDLED / "ours-micro.safetensors")
+    checkpoint = str(BUNDLED / "ours-micro.safetensors.xz")
     pixels = CRDR(beta=0, checkpoint=checkpoint, exact=1).decode(STREAM)
     assert pixels.shape == (64, 64, 3)
     assert pixels_sha256(pixels) == PICTURE_SHA256

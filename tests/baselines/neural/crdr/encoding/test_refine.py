@@ -26,7 +26,7 @@ LAMBDAS = (3.4, 1.2, 0.4, 0.13, 0.05)  # of the recipe that trained it
 
 
 def ours(**options: object) -> CRDR:
-    return CRDR(**{"beta": 0, "checkpoint": str(BUNDLED / "ours.safetensors"), **options})  # type: ignore[arg-type]
+    return CRDR(**{"beta": 0, "checkpoint": str(BUNDLED / "ours.safetensors.xz"), **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_it_repeats_with_its_seed_and_beta_changes_no_bit(photograph):
     ]
     first, again, realistic, other = streams
     assert first == again != other
-    identity = load_card(BUNDLED / "ours.safetensors").identity[:CHECKPOINT_BYTES]
+    identity = load_card(BUNDLED / "ours.safetensors.xz").identity[:CHECKPOINT_BYTES]
     plain, real = (unpack(one, CRDRControlBlock(), identity).payloads for one in (first, realistic))
     assert plain == real
 
