@@ -81,9 +81,9 @@ def share_values(table: pl.DataFrame) -> pl.DataFrame:
     alike = agrees(_firsts(some, "content")[1])
     some = some.with_columns(others=pl.when(~alike).then("decoded_sha256")).reverse()
     group = ("content", "others")  # the last of equal ones gives
-    some = _with_values(some, group, (*group, "decoded_sha256"))
-    some = _with_features(some, some, group)
-    return pl.concat([table.filter(~shared), some.reverse().select(table.columns)])
+    filled = _with_values(some, group, (*group, "decoded_sha256"))
+    filled = _with_features(filled, some, group)
+    return pl.concat([table.filter(~shared), filled.reverse().select(table.columns)])
 
 
 def with_equal_builds(table: pl.DataFrame) -> pl.DataFrame:

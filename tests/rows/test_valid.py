@@ -250,6 +250,19 @@ def test_equal_streams_share_what_the_rules_name(seed):
         assert row == expected.get(row["cell"], row)
 
 
+def test_features_that_a_row_was_given_are_not_given_on():
+    space, other = (metric_class(name).column for name in ("alex256", "squeeze256"))
+    same = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0}
+    builds = (("f1", "p", {}), ("f2", "p", {space: 7}), ("f3", "q", {}), ("f4", "p", {other: 9}))
+    rows = [
+        measured.row("x", 5, "a", fingerprint=f, decoded_sha256=pixels, cell=f, **same) | count
+        for f, pixels, count in builds
+    ]
+    shared = share_values(measured.table(rows)).sort("fingerprint")
+    assert shared[space].to_list() == [7, 7, None, 7]
+    assert shared[other].to_list() == [9, 9, 9, 9]
+
+
 def test_rows_of_one_build_share_nothing():
     rows = [measured.row("x", quality, "a", stream_sha256="s", decoded_sha256="d")
             | {"lpips_alex": value} for quality, value in ((5, None), (10, 0.5))]  # fmt: skip
