@@ -45,6 +45,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "check": ("benchmark.commands.check", "Say whether a codec is worse than a reference."),
         "baseline": ("benchmark.commands.check", "Save and list references for `bench check`."),
         "published": ("benchmark.commands.published", "Show and compare published numbers."),
+        "study": ("benchmark.commands.study", "Ask people which codec they prefer."),
         "explain": ("benchmark.commands.explain", "Name the rule that makes two curves differ."),
     },
     "Exchange": {

@@ -175,7 +175,7 @@ EXTRAS = {
     "piq": "iqa", "pyiqa": "iqa", "psnr_hvsm": "iqa", "pycvvdp": "iqa",
     "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
     "pytorch_fid": "neural", "compressai": "compressai", "imageio_ffmpeg": "formats",
-    "pyvips": "formats", "huggingface_hub": "hub",
+    "pyvips": "formats", "huggingface_hub": "hub", "choix": "study",
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ RUN = (
 OWN_MEANING = {
     "--against", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
     "--data-dir", "--dataset", "--images", "--metrics", "--mix-protocols", "--out", "--points",
-    "--published", "--results", "--sizes", "--to", "--up-to-bpp",
+    "--published", "--results", "--seed", "--sizes", "--to", "--up-to-bpp",
 }  # fmt: skip
 
 

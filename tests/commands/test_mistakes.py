@@ -27,6 +27,7 @@ MISTAKES = {
         export images --to out --dataset ./photos --codecs jpg
         encode in.png out.jpg --codec jpg
         audit colour-round-trip --codecs jpg --dataset ./photos
+        study new --codecs jpg --dataset ./photos
         train --recipe smoke --data sample --out out --model jpg
         fetch jpg
     """,
@@ -58,6 +59,7 @@ MISTAKES = {
         published check --dataset kodac
         published list --dataset kodac
         published show tcm --dataset kodac
+        study new --dataset kodac
         pack export out.tar --codecs jpeg --dataset kodac
         export images --to out --dataset kodac
         audit decode results --dataset kodac
@@ -114,6 +116,8 @@ MISTAKES = {
         check results results --require psnr=30
         match jpeg jpeg --dataset ./photos --tolerance x
         figures realism --dataset ./photos --bpp -1
+        study new --dataset ./photos --bpp 0
+        study new --dataset ./photos --each 1
         figures crops --dataset ./photos --box=-1,2,3,4
         train --recipe smoke --data sample --out out --model hyperprior --lmbda -1
         train --recipe smoke --data sample --out out --suite matched --learning-rate -1
@@ -140,6 +144,7 @@ MISTAKES = {
         figures rd --dataset ./photos --images none
         figures bd --dataset ./photos --codecs jpeg --anchor vtm
         figures bd broken.toml
+        study new --dataset ./photos --post ftp://here
         check results v9
         check results accepted
         baseline accept v9 --why better --who me
@@ -171,9 +176,11 @@ MISTAKES = {
         figures crdr --results nowhere
         figures generations --results nowhere
         site nowhere --out out
+        study new --results nowhere
     """,
     "file that is not there": """
         explain nowhere.csv
+        study read nowhere photo.png
         review nowhere.tar
         published add nowhere.csv --system A --reference here
         run --codecs jpeg --dataset ./photos --pack nowhere.tar
@@ -237,6 +244,7 @@ MISTAKES = {
         train --recipe smoke --data sample
         decode
         checkpoint import
+        study read
     """,
     "argument too many": """
         run jpeg

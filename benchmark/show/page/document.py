@@ -73,6 +73,14 @@ def sheet_html(title: str, lede: str, body: str, scripts: Sequence[str] = ()) ->
     return _filled("sheet.html", {**_frame(("style.css", "sheet.css"), scripts), **parts})
 
 
+def study_html(data: Mapping[str, object], post: str = "") -> str:
+    """Return the page of a study with people; post: the only address that it may send to."""
+    frame = _frame(("study.css",), ("study.js",))
+    if post:
+        frame["policy"] += f"; connect-src {post}"
+    return _filled("study.html", {**frame, "title": "Which is closer?", "data": json_text(data)})
+
+
 def _filled(name: str, parts: Mapping[str, str]) -> str:
     text = _asset(name).replace("{{head}}\n", _asset("head.html"))
     # In one pass, so that what is filled in is never looked through for places to fill.

@@ -32,6 +32,7 @@ READS: dict[str, tuple[str, ...]] = {
     "figures new": ("figures", "new", "out.toml", *DATASET, *RESULTS),
     "figures generations": ("figures", "generations", *WRITES_OUT, "--metrics", "psnr,ms_ssim"),
     "figures crdr": ("figures", "crdr", *RESULTS, "--out", "out", "--only", "crops"),
+    "study new": ("study", "new", *WRITES_OUT, "--bpp", "1", "--crop", "64"),
     "table": ("table", *WRITES_OUT, "--metrics", "psnr", "--anchor", "jpeg"),
     "site": ("site", "results", "--out", "out"),
     "rank": ("rank", *DATASET, *RESULTS, "--at", "bpp=1"),
@@ -58,6 +59,7 @@ READS: dict[str, tuple[str, ...]] = {
 READS_NONE = {
     "list": "it lists what there is to run",
     "published add": "it reads a file of a curve",
+    "study read": "it reads a study and files of answers (tests/compare/study)",
     "fetch": "it brings datasets and weights",
     "worker new": "it writes a contender's file",
     "worker setup": "it makes a contender's environment",

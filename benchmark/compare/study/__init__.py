@@ -1,0 +1,1 @@
+"""Studies with people: questions, raters, scores of their answers."""

@@ -1,0 +1,215 @@
+"""Scores of what raters preferred: Bradley-Terry, intervals, bits at equal preference.
+
+The odds that a stimulus is preferred to another one are exp(score - other score), so that 1.1 more
+is preferred in three of four answers. A tie is half an answer for each (choix has the fit). Scores
+are of all images together, and have a mean of 0.
+
+Intervals are of other raters and other images. Answers of one rater, or of one image, are not
+independent, and to draw both at once would count the chance of single answers three times (A. B.
+Owen, "The Pigeonhole Bootstrap", 2007). So raters, images and answers are each drawn with
+replacement by themselves, and the variances put together: that of raters plus that of images minus
+that of answers, which is in both (A. C. Cameron, J. B. Gelbach and D. L. Miller, "Robust Inference
+with Multiway Clustering", 2011). The bounds are Student's t of the smaller of both numbers.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Float64Array
+from benchmark.compare.curves import LEAST_POINTS
+from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
+from benchmark.compare.study.votes import Votes
+from benchmark.errors import UsageError
+from benchmark.registry import require_packages
+
+DRAWS = 300  # of raters, of images and of answers each
+EXACT, ROUGH = 1e-6, 1e-3  # the second beside the spread of draws
+PRIOR = 0.25  # of an answer for either side of each pair that was compared: scores stay finite
+MOST_LOST = 0.05  # share of draws without a number, up to which there is an interval
+
+
+class Resampled(NamedTuple):
+    """A number in draws of raters, of images and of single answers; arrays (draws, ...)."""
+
+    raters: Float64Array
+    images: Float64Array
+    answers: Float64Array
+
+
+class Scores(NamedTuple):
+    """Scores by stimulus, with their intervals."""
+
+    values: Float64Array  # (stimuli,)
+    errors: Float64Array  # (stimuli,): standard errors; NaN for one rater and one image
+    resampled: Resampled  # (draws, stimuli)
+    freedom: int  # raters or images, whichever are fewer, less one
+
+    def interval(self, stimulus: int) -> Interval | None:
+        """Return the interval of a stimulus' score; None for one rater and one image."""
+        return bounds(float(self.values[stimulus]), float(self.errors[stimulus]), self.freedom)
+
+    def difference(self, stimulus: int, other: int) -> tuple[float, Interval | None]:
+        """Return by how much a score is above another one, with its interval."""
+        value = float(self.values[stimulus] - self.values[other])
+        of = Resampled(*(draws[:, stimulus] - draws[:, other] for draws in self.resampled))
+        return value, bounds(value, float(two_way_error(of)), self.freedom)
+
+
+def wins(votes: Votes, weights: Float64Array | None = None) -> Float64Array:
+    """Return how often each stimulus was preferred to each other, (stimuli, stimuli)."""
+    size = len(votes.stimuli)
+    weight = np.ones(len(votes.won)) if weights is None else weights
+    result = np.zeros((size, size))
+    np.add.at(result, (votes.first, votes.second), weight * votes.won)
+    np.add.at(result, (votes.second, votes.first), weight * (1 - votes.won))
+    return result
+
+
+def fitted(
+    of_wins: Float64Array, start: Float64Array | None = None, tolerance: float = EXACT
+) -> Float64Array:
+    """Return Bradley-Terry scores, of mean 0.
+
+    start: scores that they are near. tolerance: of the last step, all scores together.
+    """
+    from choix import ilsr_pairwise_dense
+
+    compared = (of_wins + of_wins.T) > 0
+    return np.asarray(
+        ilsr_pairwise_dense(
+            of_wins + PRIOR * compared, initial_params=start, max_iter=5000, tol=tolerance
+        ),
+        np.float64,
+    )
+
+
+def require_connected(votes: Votes) -> None:
+    """Raise `UsageError` where some stimuli are compared with the others by no chain of answers."""
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(votes.won):
+        raise UsageError("no answers are left to compute scores from")
+    _, group = connected_components(wins(votes) + wins(votes).T > 0)
+    apart = [s for s, of in zip(votes.stimuli, group.tolist(), strict=True) if of != group[0]]
+    if apart:
+        raise UsageError(
+            f"no chain of answers leads from {_named(votes, 0)} to "
+            f"{apart[0].system} at {apart[0].level}: more answers are needed"
+        )
+
+
+def _named(votes: Votes, number: int) -> str:
+    stimulus = votes.stimuli[number]
+    return f"{stimulus.system} at {stimulus.level}"
+
+
+def scores_of(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Scores:
+    """Return scores with their intervals; raises `UsageError` where answers do not connect them."""
+    require_packages("bench study read", ("choix",))
+    require_connected(votes)
+    values = fitted(wins(votes))
+    rng = np.random.default_rng(seed)
+    kinds = []
+    for units in (votes.rater, votes.image, np.arange(len(votes.won))):
+        known, unit = np.unique(units, return_inverse=True)
+        # Without the answers of a pair altogether the others would not be connected: at least one
+        # in a hundred thousand of each answer stays.
+        of = [
+            np.bincount(rng.integers(0, len(known), len(known)), minlength=len(known))[unit] + 1e-5
+            for _ in range(draws)
+        ]
+        kinds.append(np.array([fitted(wins(votes, drawn_of), values, ROUGH) for drawn_of in of]))
+    resampled = Resampled(*kinds)
+    freedom = min(len(np.unique(of)) for of in (votes.rater, votes.image)) - 1
+    return Scores(values, two_way_error(resampled), resampled, freedom)
+
+
+def scores_without(votes: Votes) -> dict[int, Float64Array]:
+    """Return the scores of the answers of all other raters, by rater; needs three of them."""
+    raters = np.unique(votes.rater).tolist()
+    if len(raters) < 3:
+        return {}
+    everyone = fitted(wins(votes))
+    result = {}
+    for rater in raters:
+        weights = np.where(votes.rater == rater, 1e-5, 1.0)
+        result[rater] = fitted(wins(votes, weights), everyone, ROUGH)
+    return result
+
+
+def two_way_error(of: Resampled) -> Float64Array:
+    """Return the standard error of a number for other raters and other images."""
+    raters, images, answers = (np.var(draws, axis=0) for draws in of)
+    both = np.maximum(raters + images - answers, np.maximum(raters, images))
+    return np.asarray(np.sqrt(both), np.float64)
+
+
+def bounds(value: float, error: float, freedom: int) -> Interval | None:
+    """Return the interval of a number by its standard error; None without degrees of freedom."""
+    from scipy.stats import t
+
+    if freedom < 1 or not np.isfinite(error):
+        return None
+    low, high = (float(t.ppf(tail, freedom)) for tail in TAILS)
+    return Interval(value + low * error, value + high * error)
+
+
+class EqualPreference(NamedTuple):
+    """Bits that a codec needs for the same preference as the anchor, percent more or fewer."""
+
+    system: str
+    change: float | None  # None: `why`
+    interval: Interval | None = None
+    why: str = ""
+
+
+def equal_preference(votes: Votes, scores: Scores, anchor: str) -> list[EqualPreference]:
+    """Return the BD-rates of scores against log rate of every codec but the anchor, a system.
+
+    Scores take the place of a metric: curves and rules are those of BD-rates.
+    """
+    places: dict[str, list[int]] = {}
+    for number, stimulus in enumerate(votes.stimuli):
+        if stimulus.bpp:
+            places.setdefault(stimulus.system, []).append(number)
+    for of in places.values():
+        of.sort(key=lambda number: votes.stimuli[number].bpp or 0.0)
+    result = []
+    for system in dict.fromkeys(stimulus.system for stimulus in votes.stimuli):
+        if system != anchor:
+            result.append(_compared(votes, scores, places, system, anchor))
+    return result
+
+
+def _compared(
+    votes: Votes, scores: Scores, places: Mapping[str, list[int]], system: str, anchor: str
+) -> EqualPreference:
+    few = [name for name in (anchor, system) if len(places.get(name, ())) < LEAST_POINTS]
+    if few:
+        return EqualPreference(
+            system, None, why=f"{few[0]} was shown at fewer than {LEAST_POINTS} rates"
+        )
+    resampled = []
+    for draws in scores.resampled:
+        drawn_scores = np.vstack([scores.values, draws])
+        of_anchor, own = (_curve(votes, drawn_scores, places[of]) for of in (anchor, system))
+        resampled.append(np.log1p(bd_rates(of_anchor, own) / 100))
+    value = float(resampled[0][0])
+    if not np.isfinite(value):
+        return EqualPreference(system, None, why="the curves have no preference in common")
+    finite = [of[1:][np.isfinite(of[1:])] for of in resampled]
+    lost = max(1 - len(of) / len(draws) for of, draws in zip(finite, scores.resampled, strict=True))
+    change = 100 * float(np.expm1(value))
+    if lost > MOST_LOST:
+        why = f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet"
+        return EqualPreference(system, change, why=why)
+    ends = bounds(value, float(two_way_error(Resampled(*finite))), scores.freedom)
+    interval = ends and Interval(*(100 * float(np.expm1(end)) for end in ends))
+    return EqualPreference(system, change, interval)
+
+
+def _curve(votes: Votes, scores: Float64Array, places: list[int]) -> ResampledCurve:
+    log_rate = np.log10([votes.stimuli[number].bpp or np.nan for number in places])
+    return ResampledCurve(np.tile(log_rate, (len(scores), 1)), scores[:, places])

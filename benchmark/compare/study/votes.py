@@ -1,0 +1,187 @@
+"""Answers of raters as arrays; which raters are left out, by which rule; how consistent they are.
+
+The rules, in their order, each with its count in the report:
+
+1. a file that cannot be read, is of another study, or of a rater who is there with more answers;
+2. fewer than half of the questions of the list answered;
+3. more than one in four trials of known answer wrong;
+4. half of the answers in under a second;
+5. one side chosen in more than nine of ten of at least twenty answers;
+6. answers that agree with the scores of all others together by four standard deviations less than
+   these scores themselves predict: a rater who votes for one codec whatever is shown.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.codec import BoolArray, Float64Array, Int64Array
+from benchmark.compare.study.form import Answers, Key, Stimulus
+
+LEAST_SHARE = 0.5  # of a list's questions
+MOST_WRONG = 0.25  # of the trials of known answer
+FAST_MS = 1000.0
+MOST_OF_ONE_SIDE, LEAST_FOR_SIDES = 0.9, 20
+FAR = 4.0  # standard deviations
+TIE = 0.5
+Row = tuple[int, int, int, int, float]
+
+
+class Votes(NamedTuple):
+    """Answers that compare two stimuli of one image; arrays of shape (answers,)."""
+
+    stimuli: tuple[Stimulus, ...]
+    raters: tuple[str, ...]
+    images: tuple[str, ...]
+    rater: Int64Array
+    image: Int64Array
+    first: Int64Array  # numbers of stimuli
+    second: Int64Array
+    won: Float64Array  # share of the vote that the first one gets: 1, 0, or TIE
+
+    @classmethod
+    def of_rows(
+        cls,
+        stimuli: Sequence[Stimulus],
+        raters: Sequence[str],
+        images: Sequence[str],
+        rows: Sequence[Row],
+    ) -> "Votes":
+        """Return the answers of rows: rater, image, first, second, share of the first."""
+        table = np.array(rows, np.float64).reshape(-1, 5)
+        rater, image, first, second = table[:, :4].astype(np.int64).T
+        named = tuple(stimuli), tuple(raters), tuple(images)
+        return cls(*named, rater, image, first, second, table[:, 4])
+
+    def of(self, kept: BoolArray) -> "Votes":
+        """Return some of the answers; raters and images keep their numbers."""
+        return self._replace(**{name: getattr(self, name)[kept] for name in ARRAYS})
+
+    @property
+    def same_level(self) -> BoolArray:
+        """True for answers that compare codecs at one rate."""
+        levels = [stimulus.level for stimulus in self.stimuli]
+        level = np.unique(levels, return_inverse=True)[1]
+        return np.asarray(level[self.first] == level[self.second])
+
+
+ARRAYS = ("rater", "image", "first", "second", "won")
+
+
+class LeftOut(NamedTuple):
+    """A file or rater that is left out."""
+
+    name: str  # of the file
+    rule: str
+    detail: str = ""
+
+
+def why_left_out(answers: Answers, key: Key) -> str:
+    """Return the rule by which a rater's own answers are left out, empty for none."""
+    trials = key.lists[answers.order - 1]
+    if len(answers.answers) < LEAST_SHARE * len(trials):
+        return "fewer than half of the questions answered"
+    known = [answer for answer in answers.answers if trials[answer.trial].better]
+    wrong = sum(answer.choice != trials[answer.trial].better for answer in known)
+    if wrong > MOST_WRONG * len(known):
+        return "more than one in four questions of known answer wrong"
+    if median(answer.ms for answer in answers.answers) < FAST_MS:
+        return "half of the answers in under a second"
+    first = sum(answer.choice == 1 for answer in answers.answers)
+    most = max(first, len(answers.answers) - first)
+    if len(answers.answers) >= LEAST_FOR_SIDES and most > MOST_OF_ONE_SIDE * len(answers.answers):
+        return "one side chosen in more than nine of ten answers"
+    return ""
+
+
+def votes_of(key: Key, answers: Sequence[Answers]) -> Votes:
+    """Return the answers to all questions whose answer is not known."""
+    images = tuple(dict.fromkeys(picture.image for picture in key.pictures))
+    number = {image: n for n, image in enumerate(images)}
+    rows: list[Row] = []
+    for rater, of in enumerate(answers):
+        trials = key.lists[of.order - 1]
+        for answer in of.answers:
+            trial = trials[answer.trial]
+            if not trial.better:
+                picture, other = key.pictures[trial.first], key.pictures[trial.second]
+                won = float(answer.choice == 1)
+                rows.append((rater, number[picture.image], picture.stimulus, other.stimulus, won))
+    return Votes.of_rows(key.stimuli, [of.rater for of in answers], images, rows)
+
+
+def far_raters(votes: Votes, scores_without: Mapping[int, Float64Array]) -> list[int]:
+    """Return the raters whose answers the scores of all others predict far too well to be so.
+
+    scores_without: natural logarithms of odds by stimulus, of the answers of all other raters.
+    """
+    result = []
+    for rater, scores in scores_without.items():
+        own = votes.of(votes.rater == rater)
+        odds = scores[own.first] - scores[own.second]
+        chance = 1 / (1 + np.exp(-odds))
+        # Each answer's vote weighs as much as the scores are sure of it.
+        agreed = ((own.won - chance) * odds).sum()
+        spread = np.sqrt((chance * (1 - chance) * odds**2).sum())
+        if spread and agreed < -FAR * spread:
+            result.append(rater)
+    return result
+
+
+class Consistency(NamedTuple):
+    """Agreement of raters with each other, and with themselves."""
+
+    agreement: float | None  # Kendall's u: 1 if all agree, 0 by chance; None without pairs
+    pairs: int  # of one image that at least two raters compared
+    circular: int  # triads of stimuli, of the majorities over all images
+    triads: int
+    own_circular: int  # triads of single raters
+    own_triads: int
+
+
+def consistency(votes: Votes) -> Consistency:
+    """Return Kendall's coefficient of agreement u and numbers of circular triads.
+
+    u of an incomplete design: 2 S - 1, where S is the share of pairs of answers to one question
+    that agree (M. G. Kendall and B. Babington Smith, "On the Method of Paired Comparisons", 1940).
+    A triad is of three stimuli that were compared two by two; by chance one in four is circular.
+    """
+    agreed = together = pairs = 0
+    tallies: dict[tuple[int, int, int], list[float]] = defaultdict(list)
+    by_rater: dict[int, dict[tuple[int, int], float]] = defaultdict(lambda: defaultdict(float))
+    rows = zip(*(getattr(votes, name).tolist() for name in ARRAYS), strict=True)
+    for rater, image, first, other, won in rows:
+        pair, share = ((first, other), won) if first < other else ((other, first), 1 - won)
+        tallies[image, *pair].append(share)
+        by_rater[rater][pair] += share - TIE
+    majority: dict[tuple[int, int], float] = defaultdict(float)
+    for (_, low, high), shares in tallies.items():
+        majority[low, high] += sum(shares) - TIE * len(shares)
+        counts = Counter(shares)
+        pairs += len(shares) > 1
+        together += len(shares) * (len(shares) - 1)
+        agreed += sum(count * (count - 1) for count in counts.values())
+    own = [_circular(of) for of in by_rater.values()]
+    return Consistency(
+        2 * agreed / together - 1 if together else None,
+        pairs,
+        *_circular(majority),
+        sum(circular for circular, _ in own),
+        sum(triads for _, triads in own),
+    )
+
+
+def _circular(preferred: Mapping[tuple[int, int], float]) -> tuple[int, int]:
+    """Return the numbers of circular triads and of all; above 0: the first of the pair is."""
+    ahead = {pair: value > 0 for pair, value in preferred.items() if value}
+    numbers = sorted({number for pair in ahead for number in pair})
+    circular = triads = 0
+    for a, b, c in combinations(numbers, 3):
+        if (a, b) in ahead and (b, c) in ahead and (a, c) in ahead:
+            triads += 1
+            circular += ahead[a, b] == ahead[b, c] != ahead[a, c]
+    return circular, triads

@@ -1,0 +1,1 @@
+"""Folders of studies with people, and the report of their answers."""

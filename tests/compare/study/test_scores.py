@@ -1,0 +1,118 @@
+"""Scores of raters who answer by known ones: the model, its intervals, bits, agreement."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from benchmark.compare.study.agreement import PEOPLE, agreements
+from benchmark.compare.study.design import pairs_of
+from benchmark.compare.study.form import Stimulus
+from benchmark.compare.study.scores import (
+    EqualPreference,
+    equal_preference,
+    fitted,
+    scores_of,
+    wins,
+)
+from benchmark.compare.study.simulate import POINTS, answers_needed
+from benchmark.compare.study.votes import Votes, votes_of
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
+from support.rows.study import OFFSETS, SYSTEMS, answers_of, key_of, true_scores
+
+COVERED = range(12)  # studies
+
+
+def votes(rows, stimuli=3):
+    named = tuple(Stimulus(f"codec{n}", "1 bpp", 1.0) for n in range(stimuli))
+    return Votes.of_rows(named, ("r0", "r1"), ("i0", "i1"), rows)
+
+
+def test_scores_are_the_most_likely_ones_and_a_tie_is_half_an_answer():
+    rows = [(0, 0, 0, 1, 1.0)] * 7 + [(0, 1, 1, 0, 1.0)] * 3 + [(1, 0, 1, 2, 0.5)] * 6
+    rows += [(1, 1, 2, 0, 1.0)] * 4 + [(1, 1, 0, 2, 1.0)] * 5
+    of = wins(votes(rows))
+
+    def unlikely(scores):
+        chance = 1 / (1 + np.exp(scores[None] - scores[:, None]))
+        return -((of + 0.25 * (1 - np.eye(3))) * np.log(chance)).sum()
+
+    best = minimize(unlikely, np.zeros(3), tol=1e-10).x
+    assert fitted(of) == pytest.approx(best - best.mean(), abs=1e-4)
+
+
+def test_codecs_that_no_answer_connects_are_refused():
+    with pytest.raises(
+        UsageError, match="no chain of answers leads from codec0 at 1 bpp to codec2"
+    ):
+        scores_of(votes([(0, 0, 0, 1, 1.0)] * 4))
+
+
+def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
+    held = []
+    for seed in COVERED:
+        key = key_of(images=8, raters=10, each=40, seed=seed)
+        scores = scores_of(votes_of(key, answers_of(key, seed)), draws=30, seed=seed)
+        ends = [scores.interval(number) for number in range(len(key.stimuli))]
+        held += [
+            low <= true <= high for (low, high), true in zip(ends, true_scores(key), strict=True)
+        ]
+    assert 0.9 <= np.mean(held) <= 1
+
+
+def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_random():
+    key = key_of(images=12, raters=40, each=60)
+    of = votes_of(key, answers_of(key, lapses=0.1))
+    scores = scores_of(of, draws=60)
+    assert np.argsort(scores.values).tolist() == np.argsort(true_scores(key)).tolist()
+    bits = {one.system: one for one in equal_preference(of, scores, "good")}
+    assert bits.keys() == {"middling", "poor"}
+    for system, one in bits.items():
+        true = 100 * (2 ** ((OFFSETS["good"] - OFFSETS[system]) / 1.1) - 1)
+        assert one.interval.low < true < one.interval.high
+        assert one.interval.low < one.change < one.interval.high
+    assert bits["middling"].change < bits["poor"].change
+
+
+def test_two_rates_are_too_few_for_bits():
+    key = key_of()
+    of = votes_of(key, answers_of(key))
+    of = of._replace(
+        stimuli=tuple(s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in of.stimuli)
+    )
+    refused = equal_preference(of, scores_of(of, draws=10), "good")[0]
+    assert refused == EqualPreference("middling", None, why="good was shown at fewer than 3 rates")
+
+
+def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():
+    key = key_of()
+    of = votes_of(key, answers_of(key))
+    true = true_scores(key)
+    values = {
+        (image, n): {"psnr_db": true[n], "lpips_alex": true[n], "ssim": 1.0}
+        for image in range(8)
+        for n in range(len(true))
+    }
+    measures = [Measure.named(name) for name in ("ssim", "lpips", "psnr", "dists")]
+    found = {one.name: one for one in agreements(of, values, measures)}
+    assert [*found] == [PEOPLE, "PSNR (dB)", "SSIM", "LPIPS (AlexNet)"]
+    ahead = true[of.first] > true[of.second]
+    assert found["PSNR (dB)"].share == pytest.approx(np.mean(ahead == (of.won == 1)))
+    assert found["LPIPS (AlexNet)"].share == pytest.approx(1 - found["PSNR (dB)"].share)
+    assert found["SSIM"].share == found["SSIM"].equal_rate == 0.5
+    low, high = found["PSNR (dB)"].interval
+    assert 0.5 < low < found["PSNR (dB)"].share < high < 1
+    assert found["PSNR (dB)"].equal_rate < found["PSNR (dB)"].share  # the harder questions
+
+
+def test_the_number_of_answers_that_is_said_gives_intervals_of_that_width():
+    key = key_of()
+    every = [(system, level) for system in SYSTEMS for level in range(3)]
+    bpp = {(image, n): s.bpp for image in range(8) for n, s in enumerate(key.stimuli)}
+    pairs = pairs_of(bpp, every, 8)
+    wide, narrow = (answers_needed(key.stimuli, pairs, 40, points, seed=0) for points in (20, 10))
+    assert 3.9 < narrow / wide < 4.1
+    study = key_of(raters=-(-wide // 40), each=40)
+    scores = scores_of(votes_of(study, answers_of(study)), draws=100)
+    widths = [np.ptp(scores.difference(n, n + 3)[1]) for n in range(6)]
+    assert POINTS * np.mean(widths) == pytest.approx(20, rel=0.3)

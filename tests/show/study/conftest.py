@@ -1,0 +1,49 @@
+"""A study of real streams of two codecs on two photographs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.show.study.folder import StudyRequest, write_study
+
+QUALITIES = ",".join(map(str, range(10, 96, 5)))
+POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15")
+RATES = (0.8, 1.2, 1.6)  # bpp
+
+
+@pytest.fixture(scope="package")
+def measured(tmp_path_factory, coffee):
+    """Returns a folder with `photos` and `results` of them."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "photos").mkdir()
+    for name, (left, top) in {"cup": (0, 0), "spoon": (330, 190)}.items():
+        crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
+        Image.fromarray(crop).save(folder / "photos" / f"{name}.png")
+    codecs, photos = "jpeg,webp,jpeg2000", str(folder / "photos")
+    made = {"metrics": "psnr,ms_ssim", "results": folder / "results", "jobs": 1}
+    benchmark.run(codecs, photos, points=[*POINTS], **made)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def request_of(measured):
+    """Returns a function that makes requests of a study."""
+
+    def make(**changed):
+        usual = {
+            "results": measured / "results", "dataset": str(measured / "photos"),
+            "codecs": ("jpeg", "webp", "jpeg2000"), "rates": RATES,
+            "raters": 3, "each": 6, "crop": 96,
+        }  # fmt: skip
+        return StudyRequest(**{**usual, **changed})
+
+    return make
+
+
+@pytest.fixture(scope="package")
+def study(tmp_path_factory, request_of):
+    """Returns the folder of a study."""
+    out = tmp_path_factory.mktemp("written") / "study"
+    write_study(out, request_of())
+    return out

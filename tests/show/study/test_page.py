@@ -1,0 +1,161 @@
+"""The page of a study in a real Chromium: answered whole by keys and by touch, then read."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from benchmark.compare.study.form import read_answers, read_key
+from support.page.opened import CHROMIUM, DESKTOP, PHONE
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page; at the end nothing was complained of, and nothing asked from elsewhere."""
+    contexts, text, asked = [], [], []
+
+    def open_page(address, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: text.append(message.text))
+        page.on("pageerror", lambda error: text.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert text == []
+    assert not [url for url in asked if not url.startswith(("file:", "http://127.0.0.1", "blob:"))]
+
+
+@pytest.fixture
+def host(study):
+    """Returns the address of a static host of what raters get."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            if self.path != "/favicon.ico":
+                super().do_GET()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=study / "page"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/index.html"
+    server.shutdown()
+    server.server_close()
+
+
+def ready(page, number):
+    page.wait_for_function(
+        f"() => state.ready && state.trained === 3 && state.kept.answers.length === {number}"
+    )
+
+
+def by_keys(page, choice):
+    for key in ("ArrowLeft", "ArrowRight", str(choice)):
+        page.keyboard.press(key)
+
+
+def by_touch(page, choice):
+    page.locator("#pictures").tap()
+    page.locator(f"#choose{choice}").tap()
+
+
+def begin(page, act):
+    page.locator("#begin").click()
+    for number in range(3):
+        page.wait_for_function(f"() => state.ready && state.trained === {number}")
+        right = page.evaluate("study.training[state.trained][3]")
+        act(page, 3 - right)  # which says to look again
+        assert "the other one" in page.locator("#told").inner_text()
+        act(page, right)
+
+
+def saved(page, path):
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    download.value.save_as(path)
+    return path
+
+
+def answer(page, act, choices, number=0):
+    for choice in choices[number:]:
+        ready(page, number)
+        act(page, choice)
+        number += 1
+
+
+def test_a_study_answered_by_keys_from_a_disk_survives_a_reload(visit, study, tmp_path):
+    key = read_key(study)
+    page = visit(f"{(study / 'page' / 'index.html').as_uri()}?rater=2", viewport=DESKTOP)
+    assert page.locator("#number").input_value() == "2"
+    begin(page, by_keys)
+    choices = [1 + n % 2 for n in range(len(key.lists[1]))]
+    answer(page, by_keys, choices[:4])
+    ready(page, 4)
+    page.reload()
+    page.wait_for_function("() => state.ready && state.kept.answers.length === 4")
+    page.evaluate("state.trained = 3")
+    size = page.locator("#pictures img").first.bounding_box()
+    assert (size["width"], size["height"]) == (96, 96)
+    answer(page, by_keys, choices, 4)
+    given = read_answers(saved(page, tmp_path / "answers.json"), key)
+    assert [(one.trial, one.choice) for one in given.answers] == [*enumerate(choices)]
+    assert given.order == 2
+    assert given.device.pixel_ratio == 1
+    assert given.device.screen == (1440, 900)
+    assert not given.device.touch
+    assert all(one.flips == 1 for one in given.answers)
+
+
+def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, study, tmp_path):
+    key = read_key(study)
+    phone = {"viewport": PHONE, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
+    page = visit(host, **phone)
+    page.locator("#number").fill("3")
+    begin(page, by_touch)
+    ready(page, 0)
+    size = page.locator("#pictures img").first.bounding_box()
+    assert (size["width"] * 3, size["height"] * 3) == (96, 96), "a pixel is a pixel of the screen"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    choices = [2 - n % 2 for n in range(len(key.lists[2]))]
+    answer(page, by_touch, choices)
+    given = read_answers(saved(page, tmp_path / "answers.json"), key)
+    assert [one.choice for one in given.answers] == choices
+    assert given.order == 3
+    assert given.device.pixel_ratio == 3
+    assert given.device.touch
+
+
+def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_are_seen(
+    visit, study
+):
+    page = visit((study / "page" / "index.html").as_uri(), viewport=DESKTOP)
+    page.locator("#begin").click()
+    page.wait_for_function("() => state.ready")
+    page.keyboard.press("2")
+    assert page.locator("#choose2").is_disabled()
+    places = page.eval_on_selector_all(
+        "#pictures img", "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    )
+    assert len(places) == 3
+    assert len(set(places)) == 1
+    seen = "() => state.images.findIndex((one) => getComputedStyle(one).visibility === 'visible')"
+    assert page.evaluate(seen) == 1
+    page.keyboard.down(" ")
+    assert page.evaluate(seen) == 0
+    page.keyboard.up(" ")
+    assert page.evaluate(seen) == 1
+    page.keyboard.press("f")
+    page.wait_for_function("() => state.view === 0")
+    page.wait_for_function("() => state.view === 1")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(seen) == 2
+    assert page.locator("#choose1").is_enabled()

@@ -1,0 +1,60 @@
+"""A study without pictures, and raters of known scores."""
+
+import msgspec
+import numpy as np
+
+from benchmark.compare.study.design import Pair, catches_for, pairs_of, question_lists, with_catches
+from benchmark.compare.study.form import SOURCE, WORSE, Key, Picture, Stimulus, Trial
+from benchmark.compare.study.simulate import PER_DOUBLING, simulated
+
+SYSTEMS, RATES = ("good", "middling", "poor"), (0.25, 0.5, 1.0)
+OFFSETS = {"good": 0.7, "middling": 0.0, "poor": -0.6}  # in scores, at every rate
+
+
+def key_of(images=8, raters=16, each=40, seed=0):
+    """A study of SYSTEMS at RATES on images that all have every stimulus."""
+    rng = np.random.default_rng(seed)
+    every = [(system, level) for system in SYSTEMS for level in range(len(RATES))]
+    stimuli = tuple(
+        Stimulus(system, f"{RATES[level]:g} bpp", RATES[level]) for system, level in every
+    )
+    pictures, place = [], {}
+    for image in range(images):
+        for number in (SOURCE, WORSE, *range(len(every))):
+            place[image, number] = len(pictures)
+            pictures.append(
+                Picture(f"{len(pictures)}.png", f"{image}.png", number, cell=f"{image}/{number}")
+            )
+    bpp = {(image, n): stimuli[n].bpp for image in range(images) for n in range(len(every))}
+    lists = []
+    for mine in question_lists(pairs_of(bpp, every, images), raters, each, rng):
+        trials = [trial(place, pair, swapped) for pair, swapped in mine]
+        catches = [
+            Trial(place[n % images, SOURCE], place[n % images, SOURCE], place[n % images, WORSE], 1)
+            for n in range(catches_for(each))
+        ]
+        lists.append(tuple(with_catches(trials, catches, rng)))
+    return Key("study", "sample", "", seed, stimuli, tuple(pictures), (), tuple(lists))
+
+
+def trial(place, pair: Pair, swapped):
+    sides = place[pair.image, pair.first], place[pair.image, pair.second]
+    return Trial(place[pair.image, SOURCE], *(sides[::-1] if swapped else sides))
+
+
+def true_scores(key):
+    """The scores of mean 0 that raters of a study answer by."""
+    scores = np.array([OFFSETS[s.system] + PER_DOUBLING * np.log2(s.bpp) for s in key.stimuli])
+    return scores - scores.mean()
+
+
+def answers_of(key, seed=0, lapses=0.0):
+    """What a rater for each list answers."""
+    rng = np.random.default_rng(seed)
+    scores = true_scores(key)
+    return [simulated(key, n, scores, rng, lapses) for n in range(1, len(key.lists) + 1)]
+
+
+def changed(of, **fields):
+    """Answers, or one of them, with other fields."""
+    return msgspec.structs.replace(of, **fields)
