@@ -9,9 +9,10 @@ from benchmark.compare.interval import Interval, point_interval
 from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Edition, Summary
-from benchmark.rows.systems import System, short_names
+from benchmark.rows.systems import System, short_names, with_remark
 
 UNRECORDED = ("reference", "interval")  # fields of points that records leave out
+NOT_MEASURED = {"published": "published", "file": "from file"}  # in names, by `SystemCurve.origin`
 
 
 class CurvePoint(NamedTuple):
@@ -55,11 +56,8 @@ class SystemCurve(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in legends, without caveats."""
-        if self.build:
-            return f"{self.system.name} ({self.build})"
-        beside_own = self.system.keeps_published and not self.measured
-        return f"{self.system.name} ({self.origin})" if beside_own else self.system.name
+        """Name in legends, which says where points are from that were not measured; no caveats."""
+        return with_remark(self.system.name, self.build or NOT_MEASURED.get(self.origin, ""))
 
     @property
     def caveats(self) -> tuple[str, ...]:

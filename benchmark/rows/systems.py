@@ -180,13 +180,25 @@ def measured_names() -> dict[str, str]:
     return {system.measured: system.name for system in SYSTEMS if system.measured}
 
 
+def with_remark(name: str, remark: str) -> str:
+    """Return a name with a remark in brackets, in those that the name ends with, if any.
+
+    >>> with_remark("HiFiC", "published"), with_remark("JPEG (Pillow)", "published")
+    ('HiFiC (published)', 'JPEG (Pillow, published)')
+    >>> with_remark("HiFiC", "")
+    'HiFiC'
+    """
+    head = f"{name[:-1]}, " if name.endswith(")") else f"{name} ("
+    return f"{head}{remark})" if remark else name
+
+
 def marked_bundled(name: str, bundled: bool = True) -> str:
     """Return the name of a codec whose rows are bundled, beside others, with a mark.
 
     >>> marked_bundled("VTM 23.13"), marked_bundled("VTM 23.13", False)
     ('VTM 23.13 (bundled)', 'VTM 23.13')
     """
-    return f"{name} (bundled)" if bundled else name
+    return with_remark(name, "bundled" if bundled else "")
 
 
 def short_names(

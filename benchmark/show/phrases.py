@@ -14,7 +14,6 @@ LOWER = "Arrow down: lower is better."
 DECIBELS = "{} drawn as -10 log10(1 - mean)."
 CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
-OPEN = {"published": "published", "file": "from a file"}  # by the origin of a curve
 ONLY_BUNDLED = "none of this was measured here: the results are bundled with the project"
 
 
@@ -97,16 +96,18 @@ def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
 
 
 def curves_note(curves: Sequence[SystemCurve]) -> str:
-    """Return the line inside a figure: points of others, caveats."""
-    origins = dict.fromkeys(curve.origin for curve in curves if not curve.measured)
-    parts = [f"Open markers: {' or '.join(OPEN[origin] for origin in origins)}."] if origins else []
+    """Return the line inside a figure: what names in the legend do not say, caveats."""
+    parts = []
+    if any(curve.origin == "bundled" and "bundled" not in curve.name for curve in curves):
+        which = "All" if all(curve.measured for curve in curves) else "Unmarked"
+        parts.append(f"{which} results are bundled with the project.")
     if any(curve.sampled for curve in curves):
         parts.append("Dash-dotted: read off a plotted line.")
     return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 
 def panels_note(panels: Sequence[Panel]) -> str:
-    """Return the line inside a figure of panels: published points, caveats."""
+    """Return the line inside a figure of panels, as `curves_note` does."""
     return curves_note([curve for panel in panels for curve in panel.curves])
 
 

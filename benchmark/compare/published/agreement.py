@@ -126,7 +126,7 @@ def agreements(
         for system, curve in product(systems, published):
             if curve.system.published[0] == system.published[0]:
                 label, mine = system.label, panel.of_label(system.label)
-                known = agreed.setdefault((label, curve.name), set())
+                known = agreed.setdefault((label, curve.system.name), set())
                 result.append(_compare(summary, label, mine, measure, curve, known))
                 if getattr(result[-1], "verdict", "") == "agrees":
                     known.add(measure.column)
@@ -153,7 +153,7 @@ def _compare(
         f"{len(curve.points)} published points are too few": len(curve.points) < AKIMA_POINTS,
         "no complete point is measured": mine is None,
     }
-    key = label, curve.name, measure.column
+    key = label, curve.system.name, measure.column
     why = next((why for why, applies in refusals.items() if applies), "")
     if mine is None or why:
         return NotCompared(*key, why)

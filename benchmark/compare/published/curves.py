@@ -129,7 +129,7 @@ def overlays(
             if curve.method not in methods:
                 others = summary.protocols[column] if summary else "another rule"
                 raise UsageError(
-                    f"{curve.name} cannot be beside the others: its {column} is by "
+                    f"{curve.system.name} cannot be beside the others: its {column} is by "
                     f"{curve.protocols[0]}, theirs by {others}; --mix-protocols draws both, and "
                     "the figure says so"
                 )
@@ -146,7 +146,7 @@ def left_out(
     refused: dict[tuple[str, str], dict[str, None]] = {}
     for column, of_column in overlaid.items():
         for curve in of_column.refused:
-            refused.setdefault((column, curve.protocols[0]), {})[curve.name] = None
+            refused.setdefault((column, curve.protocols[0]), {})[curve.system.name] = None
     methods = {c.method for of_column in overlaid.values() for curves in of_column for c in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [

@@ -33,6 +33,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
+GREEK = {"alpha": "α", "beta": "β", "lambda": "λ"}  # in names, of letters in variants
 ANY_DATASET = "any"  # of points in a user's own file
 
 
@@ -83,8 +84,10 @@ def curve_name(system: str, variant: str) -> str:
     """Return the name of a published variant in legends.
 
     >>> curve_name("CRDR", "beta=0"), curve_name("JPEG", "Pillow 7.1.2"), curve_name("HFD", "")
-    ('CRDR beta=0', 'JPEG (Pillow 7.1.2)', 'HFD')
+    ('CRDR β=0', 'JPEG (Pillow 7.1.2)', 'HFD')
     """
+    for word, letter in GREEK.items():
+        variant = re.sub(rf"\b{word}\b", letter, variant)
     if not variant:
         return system
     return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"

@@ -61,7 +61,7 @@ def draw_bd_bars(
     marked = [phrases.marked(name, known[name].caveats) for name in names]
     words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
-    note = phrases.panels_note(panels).replace("markers", "bars")
+    note = phrases.panels_note(panels)
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():

@@ -74,9 +74,10 @@ class Choice(NamedTuple):
 
 
 def _lacking(curves: Sequence[SystemCurve], panel: Panel) -> list[str]:
-    """Return the names of the curves that a panel has no points of."""
+    """Return the names of the curves that a panel has no points of, without "published"."""
     there = {(curve.system.label, curve.measured) for curve in panel.curves}
-    return [curve.name for curve in curves if (curve.system.label, curve.measured) not in there]
+    lacked = [curve for curve in curves if (curve.system.label, curve.measured) not in there]
+    return [curve.name if curve.measured else curve.system.name for curve in lacked]
 
 
 def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ()) -> Choice:
@@ -157,16 +158,13 @@ def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None)
 
 
 def renamed(panels: Sequence[Panel]) -> list[Panel]:
-    """Give curves the names of the look; a published one beside one measured says so."""
+    """Give curves the names of the look."""
     labels = {curve.system.label for panel in panels for curve in panel.curves}
     names = looks.by_label(look().label, labels)
-    measured = {curve.system.label for panel in panels for curve in panel.measured}
 
     def called(curve: SystemCurve) -> SystemCurve:
-        label = curve.system.label
-        twice = not curve.measured and label in measured
-        system = curve.system._replace(name=names.get(label, curve.system.name))
-        return curve._replace(system=system, build=curve.origin if twice else curve.build)
+        name = names.get(curve.system.label, curve.system.name)
+        return curve._replace(system=curve.system._replace(name=name))
 
     return [panel._replace(curves=tuple(map(called, panel.curves))) for panel in panels]
 

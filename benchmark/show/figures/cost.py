@@ -1,15 +1,27 @@
 """Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.cost import AT_BPP
 from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import phrases
 from benchmark.show.figures import texts
-from benchmark.show.figures.style import Style, figure_style, line
+from benchmark.show.figures.style import (
+    BAR_POINTS,
+    MARKER_POINTS,
+    MOST_CURVES,
+    SMALL_POINTS,
+    Style,
+    figure_style,
+    line,
+)
 from benchmark.show.table import Column, Table, records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COSTS = {  # words of the axis and of the caption, by the name of a cost
     "seconds": (
@@ -18,6 +30,8 @@ COSTS = {  # words of the axis and of the caption, by the name of a cost
     ),
     "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
 }
+PANEL_INCHES = 1.9
+SHIFTS = (0, 8, -8, 16, -16)  # points that a name may be above its place
 DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
 TYPICAL = "Open markers: typical seconds of one core, not timed here."
 
@@ -54,36 +68,32 @@ def draw_costs(
 ) -> texts.Drawing | None:
     """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
 
+    Names of up to MOST_CURVES codecs are beside their points, else in a legend.
+
     styles: by label. anchor: name of the codec that BD-rates are against.
     """
     import seaborn as sns
-    from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator
 
     of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
     kinds = [cost for cost in COSTS if of_cost[cost]]
     if not kinds:
         return None
-    handles: dict[str, Any] = {}
+    handles = {}
     with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(kinds), sharey=True)
+        figure, every_axes, width = texts.panel_figure(len(kinds), PANEL_INCHES, sharey=True)
         for axes, cost in zip(every_axes, kinds, strict=True):
             for point in of_cost[cost]:
-                system, name = point.curve.system, point.curve.name
+                system, name = point.curve.system, _name(point)
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not point.measured, own=own)
-                look |= {
-                    "linestyle": "",
-                    "label": phrases.marked(name, point.curve.caveats),
-                }
-                axes.plot(point.value, point.bd_rate, **look)
-                # The legend names codecs: open and filled say where seconds are from.
-                look["markerfacecolor"] = styles[system.label].colour
-                handles.setdefault(name, Line2D([], [], **look))
+                look |= {"linestyle": "", "label": name, "zorder": 3}
+                (handles[name],) = axes.plot(point.value, point.bd_rate, **look)
+            axes.axhline(0, color="black", linewidth=BAR_POINTS)
             axes.set_xscale("log")
             values = [point.value for point in of_cost[cost]]
             low, high = min(values), max(values)
-            axes.set_xlim(low / 1.6, high * 1.6)
+            axes.set_xlim(low / 1.5, high * 2)
             texts.plain_ticks(axes.xaxis, wide=high > 3 * low)
             if high > DECADES * low:
                 axes.xaxis.set_major_locator(LogLocator(numticks=6))
@@ -93,9 +103,13 @@ def draw_costs(
         every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
-        marks = phrases.caveat_note(phrases.caveats(point.curve for point in points))
+        marks = phrases.curves_note([point.curve for point in points])
         note = " ".join(filter(None, [TYPICAL if typical else "", marks]))
-        texts.add_legend(figure, list(handles.values()), note)
+        many = len(handles) > MOST_CURVES
+        texts.add_legend(figure, [*handles.values()] if many else [], note)
+        for axes, cost in zip(every_axes, kinds, strict=True):
+            if not many:
+                _write_names(axes, of_cost[cost])  # where the layout has put points
     caption = phrases.brief(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
@@ -104,3 +118,31 @@ def draw_costs(
     return texts.Drawing(
         figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points), tuple(details)
     )
+
+
+def _name(point: CostPoint) -> str:
+    return phrases.marked(point.curve.name, point.curve.caveats)
+
+
+def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
+    """Write the names of codecs right or left of their points, where nothing else is."""
+    from matplotlib.transforms import Bbox
+
+    pixels = axes.figure.dpi / 72  # of a point
+    places = [axes.transData.transform((point.value, point.bd_rate)) for point in points]
+    taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in places]
+    taken.append(axes.lines[-1].get_window_extent())  # of the anchor
+    for point in points:
+        for up, side in product(SHIFTS, (1, -1)):
+            text = axes.annotate(
+                _name(point), (point.value, point.bd_rate), (6 * side, up), va="center_baseline",
+                ha="left" if side > 0 else "right", fontsize=SMALL_POINTS,
+                textcoords="offset points",
+            )  # fmt: skip
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+            if (up, side) != (SHIFTS[-1], -1):
+                text.remove()
+        taken.append(box)

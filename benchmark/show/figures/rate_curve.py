@@ -231,7 +231,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
             if sources:
                 yield f"{words} (open markers, broken lines): {phrases.by_name(sources)}."
     errors = phrases.grouped(
-        (measure.label, f"{c.name} ± {p.value_error:g}")
+        (measure.label, f"{c.system.name} ± {p.value_error:g}")
         for measure, c, p in published
         if p.value_error
     )
@@ -239,7 +239,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
     if rules:
         yield f"Published rates are as their sources count them ({phrases.listed(rules)})."
-    notes = phrases.grouped((p.note, c.name) for _, c, p in published if p.note)
+    notes = phrases.grouped((p.note, c.system.name) for _, c, p in published if p.note)
     yield from (f"{phrases.by_name({note: names})}." for note, names in notes.items())
     trained = phrases.grouped(
         (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)

@@ -48,14 +48,15 @@ class Drawing(NamedTuple):
 def wrapped(text: str, inches: float) -> str:
     """Break a text of SMALL_POINTS into lines that are no wider than `inches`; lines stay lines.
 
-    Control characters become blanks.
+    Control characters become blanks. A mark stays with the words that explain it.
 
     >>> wrapped("a note\\nof two\\x1blines", 0.5)
     'a note\\nof two\\nlines'
     """
     width = max(int(CHARACTERS * inches), 1)
     fill = partial(textwrap.fill, width=width, break_on_hyphens=False)
-    return "\n".join(fill(one_line(line)) for line in text.split("\n"))
+    lines = (one_line(line).replace("* ", "*\xa0") for line in text.split("\n"))
+    return "\n".join(map(fill, lines)).replace("*\xa0", "* ")
 
 
 def new_figure(

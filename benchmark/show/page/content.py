@@ -320,7 +320,7 @@ def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[s
         "other_rule": first.protocol not in (rule, *measure.meets, UNSTATED),
         "sampled": curve.sampled,
         "source": first.source,
-        "how": ORIGINS[first.how],
+        "how": "from file" if curve.origin == "file" else f"published, {ORIGINS[first.how]}",
         "points": points,
     }
 

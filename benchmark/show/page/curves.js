@@ -38,7 +38,7 @@ page.curves.publishedHover = (curve, point, measure) => [
   `${curve.name} ${point.setting}`,
   `${page.rate(point.bpp)} bpp, ${page.text(measure, point.value)}` +
     `${point.value_error ? ` ± ${point.value_error}` : ""}${page.unit(measure)}`,
-  `published, ${curve.how}: ${curve.source}`, point.reference,
+  `${curve.how}: ${curve.source}`, point.reference,
   [`${curve.protocol}${curve.other_rule ? " (another rule)" : ""}`, point.rate_protocol, point.note].filter(Boolean).join("; "),
 ];
 
@@ -92,7 +92,9 @@ page.curves.caption = (measure) => {
   if (!measure.by_image && Math.min(...counts) < data.few_images) {
     parts.push(`Over fewer than ${data.few_images} images, where such metrics are biased.`);
   }
-  if (visible.some((one) => one.published)) parts.push("Open markers: published.");
+  if (codecs.some((place) => data.codecs[place].bundled && !data.codecs[place].name.includes("bundled"))) {
+    parts.push(`${visible.some((one) => one.published) ? "Unmarked" : "All"} results are bundled with the project.`);
+  }
   const caveats = codecs.flatMap((place) => data.codecs[place].caveats.map((caveat) => caveat.split("; ")));
   const every = [...new Set(caveats.flat())];
   const common = every.filter((part) => caveats.every((other) => other.includes(part)));

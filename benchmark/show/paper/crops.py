@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import CODING, Pixels
+from benchmark.compare.anchor import is_users, with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -20,6 +21,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.comparable import newest
+from benchmark.rows.experiment import experiment_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import label_of, measured_names, short_names, short_version
@@ -58,7 +60,8 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     if dataset not in DATASETS:
         dataset = stored_dataset(results.folder, request.dataset)
     contents = results.contents(dataset)
-    by_image = rows_with_streams(contents, request.codecs)
+    choice = request.codecs, request.bundled, request.anchor
+    by_image = rows_with_streams(contents, *choice)
     every = [row for rows in by_image.values() for of in rows.values() for row in of]
     asked = map(Measure.named, request.metrics or USUAL_METRICS)
     there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
@@ -74,7 +77,8 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
             "no photograph here has kept streams of two codecs (`bench run` keeps them)"
         )
     versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
-    names = short_names(list(versions), versions)
+    here = {label_of(row["codec"], row["variant"]) for row in every if not row["bundled"]}
+    names = short_names([*versions], versions, versions.keys() - here if here else ())
     names |= by_label(look().label, names)
     boxes = request.boxes or (Crop(request.images[0] if request.images else ""),)
     tiles: list[PictureTile] = []
@@ -115,10 +119,10 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
 
 
 def _order(labels: Iterable[str]) -> list[str]:
-    """Return the codecs to show, the strongest that readers know among them, in their order."""
+    """Return the codecs to show, in their order: the user's and the best known before others."""
     most, known = None if look().most is None else MOST_CROPS, reference_codecs()[-1]
     order = sorted(labels, key=look().place)
-    kept = sorted(order, key=lambda label: label != known)[:most]
+    kept = sorted(order, key=lambda label: not is_users(label) and label != known)[:most]
     return [label for label in order if label in kept]
 
 
@@ -245,30 +249,29 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
 
 
 def rows_with_streams(
-    contents: DatasetContents, codecs: Iterable[str] = ()
+    contents: DatasetContents, codecs: Sequence[str] = (), bundled: str = "", anchor: str = ""
 ) -> dict[str, dict[str, list[StreamRow]]]:
-    """Return the newest rows with an available stream by image and label, the paper's first.
+    """Return rows with an available stream by image and label: of the experiment and its anchor.
 
-    Newest are those that means are taken over: under the present protocol, and of each codec
-    variant the fingerprint and adapter revision of its latest run. `raw` is left out. codecs: names
-    or labels to keep, in their order; empty for all. Raises `UnknownName` for one without rows.
+    They are the newest: under the present protocol, and of each codec variant the fingerprint and
+    adapter revision of its latest run. `raw` is left out. Codecs are in the order of `codecs`, else
+    the paper's first. codecs, bundled: see `experiment_of`. anchor: see `with_anchor`. Raises
+    `UnknownName` for one without rows.
     """
-    table = newest(contents.table)
-    wanted = list(codecs)
-    order = wanted or [*measured_names(), *CODECS]
-    labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.rows(named=True)]
-    labels = {label for label, _ in labelled}
-    for name in wanted:
-        if name not in labels | {row["codec"] for _, row in labelled}:
-            raise UnknownName("codec with results", name, labels)
+    experiment = experiment_of(newest(contents.table), ",".join(codecs) or "all", bundled)
+    rows = with_anchor(*experiment[:2], anchor)[0].rows(named=True)
+    labelled = [(label_of(row["codec"], row["variant"]), row) for row in rows]
+    order = [*codecs, *measured_names(), *CODECS]
 
-    def place(label: str, row: StreamRow) -> int:
-        return next((order.index(key) for key in (label, row["codec"]) if key in order), len(order))
+    def place(pair: tuple[str, StreamRow]) -> tuple[int, str]:
+        names = (pair[0], pair[1]["codec"])
+        places = (order.index(name) for name in names if name in order)
+        return next(places, len(order)), pair[1]["variant"]
 
     result: dict[str, dict[str, list[StreamRow]]] = {}
-    for label, row in sorted(labelled, key=lambda pair: (place(*pair), pair[1]["variant"])):
+    for label, row in sorted(labelled, key=place):
         null = facts_of(CodecSpec(row["codec"], ())).null
         good = row["status"] == "ok" and row["stream_sha256"] and not null
-        if good and (not wanted or place(label, row) < len(order)) and contents.has_stream(row):
+        if good and contents.has_stream(row):
             result.setdefault(row["image"], {}).setdefault(label, []).append(row)
     return result

@@ -192,7 +192,7 @@ def _columns(
     results: Sequence[Evidence], rows: Sequence[SystemRow]
 ) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
     """Return the columns that have values, and the titles above them."""
-    columns, groups = [Column("System", _marked)], [("", 1)]
+    columns, groups = [Column("System", "name")], [("", 1)]
     for result in results:
         above = f"BD-rate (%) on {result.title}"
         known = [
@@ -210,12 +210,6 @@ def _columns(
         if any(name in row.costs for row in rows)
     ]
     return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
-
-
-def _marked(row: SystemRow) -> str:
-    """Return the system's name, marked where its points are published or from a file."""
-    mark = {"published": " (published)", "file": " (from a file)"}.get(row.curve.origin, "")
-    return row.name if row.name.endswith(mark) else f"{row.name}{mark}"
 
 
 def _rate(key: str, row: SystemRow) -> Rate | None:

@@ -220,9 +220,8 @@ def test_a_curve_is_one_variant_of_one_source_by_rate_and_realism_sweeps_are_non
         rates = [point.bpp for point in curve.points]
         assert rates == sorted(rates)
         assert len({p.source for p in curve.points}) == len(curve.protocols) == 1
-    (psnr,) = [
-        c for c in published_curves(POINTS, "kodak", PSNR) if c.name == "JPEG (Pillow 7.1.2)"
-    ]
+    curves = published_curves(POINTS, "kodak", PSNR)
+    (psnr,) = [curve for curve in curves if curve.name == "JPEG (Pillow 7.1.2, published)"]
     assert len(psnr.points) == 19
 
 
@@ -233,7 +232,7 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     for name, rule in rules.items():
         measure = Measure.named(name)
         panels[measure.column] = overlay(published_curves(points, "kodak", measure), measure, rule)
-    assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC"]
+    assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC (published)"]
     assert panels["lpips_alex"].compatible == ()
     refused, absent = left_out(points, panels, "kodak")
     assert "lpips_alex of HiFiC: lpips-alex/hific" in refused

@@ -38,7 +38,7 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     drawing = draw(["hific:"])
     (axes,) = drawing.figure.axes
     lines = lines_of(axes)
-    line = lines["HiFiC"]
+    line = lines["HiFiC (published)"]
     assert list(zip(*line.get_data(), strict=True)) == from_registry(
         "HiFiC", "", "kodak", "psnr_db"
     )
@@ -48,7 +48,7 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     assert lines["JPEG"].get_markerfacecolor() != "white"
     assert not lines["JPEG"].is_dashed()
     assert line.get_zorder() < lines["JPEG"].get_zorder()
-    assert "Open markers: published." in words_in(drawing.figure)
+    assert words_in(drawing.figure).count("(published)") == 1, "in the legend alone"
     details = " ".join(drawing.details)
     assert "HiFiC: HiFiC official data.csv (NeurIPS 2020" in details
     assert "Published rates are as their sources count them" in details
@@ -56,7 +56,7 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
 
 def test_a_codec_of_ours_and_its_published_curve_look_alike():
     lines = lines_of(draw(["jpeg:Pillow 7.1.2"]).figure.axes[0])
-    measured, published = lines["JPEG"], lines["JPEG (Pillow 7.1.2) (published)"]
+    measured, published = lines["JPEG"], lines["JPEG (Pillow 7.1.2, published)"]
     assert measured.get_color() == published.get_color()
     assert measured.get_marker() == published.get_marker()
 
@@ -82,7 +82,7 @@ def test_digitised_points_have_bars_as_long_as_their_reading_error():
 def test_samples_of_a_drawn_line_are_a_band_without_markers():
     drawing = draw(["ivr:with U-Net"], mix=True)
     (axes,) = drawing.figure.axes
-    line = lines_of(axes)["IVR (with U-Net)"]
+    line = lines_of(axes)["IVR (with U-Net, published)"]
     assert line.get_marker() == ""
     (band,) = axes.collections
     corners = band.get_paths()[0].vertices
@@ -94,8 +94,12 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
 def test_a_reported_psnr_is_beside_a_measured_one_and_the_details_have_who_follows_which():
     drawing = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM))
     assert "mixed" not in words_in(drawing.figure) + drawing.caption
-    rules = {"psnr-rgb8/1": "JPEG, HiFiC", "psnr-rgb8-truncated/1": "CRDR beta=0",
-             "psnr-rgb/reported": "ELIC (mse)", "ms-ssim-rgb/reported": "ELIC (mse)"}  # fmt: skip
+    rules = {
+        "psnr-rgb8/1": "JPEG, HiFiC (published)",
+        "psnr-rgb8-truncated/1": "CRDR β=0 (published)",
+        "psnr-rgb/reported": "ELIC (mse, published)",
+        "ms-ssim-rgb/reported": "ELIC (mse, published)",
+    }
     details = " ".join(drawing.details)
     assert all(f"{rule} {names}" in details for rule, names in rules.items())
 
@@ -104,7 +108,8 @@ def test_the_details_have_rules_that_do_not_meet_and_the_figure_has_none():
     drawing = draw(["perco", "hific:"], (PSNR, MS_SSIM), mix=True)
     assert "Protocols mixed" not in words_in(drawing.figure) + drawing.caption
     assert "Protocols mixed" in " ".join(drawing.details)
-    assert list(lines_of(draw(["perco", "hific:"]).figure.axes[0])) == ["HiFiC", "JPEG"]
+    drawn = lines_of(draw(["perco", "hific:"]).figure.axes[0])
+    assert list(drawn) == ["HiFiC (published)", "JPEG"]
 
 
 def test_published_curves_stand_alone_where_nothing_is_measured():
@@ -113,8 +118,8 @@ def test_published_curves_stand_alone_where_nothing_is_measured():
     psnr, fid = drawing.figure.axes
     assert psnr.get_title(loc="left") == "clic2020, 428 images"
     assert fid.get_ylabel() == "FID/256 ↓"
-    assert "PQ-MIM" in lines_of(fid)
-    assert "PQ-MIM" not in lines_of(psnr)
+    assert "PQ-MIM (published)" in lines_of(fid)
+    assert "PQ-MIM (published)" not in lines_of(psnr)
     sweeps = [p.value for p in POINTS if p.kind == "step" and p.metric == "fid"]
     drawn = np.concatenate([line.get_ydata() for line in fid.get_lines()])
     assert not set(sweeps) & set(drawn) - {5.21}  # beta=2.56 itself
@@ -155,8 +160,8 @@ def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_pat
     assert done.exit_code == 0, done.output
     assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in done.stdout
     assert "nothing published on kodak in these metrics: HFD" in done.stdout
-    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
-    assert "Open markers: published." in text
+    details = (tmp_path / "kodak" / "report" / "details.md").read_text()
+    assert "HiFiC (published)" in details
 
 
 def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):

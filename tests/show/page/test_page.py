@@ -166,16 +166,15 @@ def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak)
     [vtm] = [
         record
         for record in data_of(kodak)["published"]["psnr_db"]
-        if record["name"] == "VTM (CompressAI)"
+        if record["name"] == "VTM (CompressAI, published)"
     ]
     page = visit(kodak)
     page.locator("#find-curve input").fill("vtm compressai")
     page.locator("#find-curve .found button").first.click()
-    result = curves_of(page)["VTM (CompressAI)"]
+    result = curves_of(page)["VTM (CompressAI, published)"]
     assert (result["filled"], result["dashes"]) == (False, "4 3")
     assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
     caption = page.locator("#curve-caption").inner_text()
-    assert "Open markers: published." in caption
     assert "* a trial." in caption
     point = result["points"][3]
     page.mouse.move(*place_of(page, point["x"], point["y"]))

@@ -187,7 +187,10 @@ def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_p
     assert "HiFiC & published & 3" in (tmp_path / "rd.tex").read_text()
     assert "% Against VTM (version 20.0)" in (tmp_path / "rd.tex").read_text()
     draw("bd", tmp_path, *words, "psnr", "--anchor", "crdr:beta=0")
-    assert "BD-rates against CRDR beta=0 on CLIC2020 test" in (tmp_path / "bd.txt").read_text()
+    assert (
+        "BD-rates against CRDR β=0 (published) on CLIC2020 test"
+        in (tmp_path / "bd.txt").read_text()
+    )
     draw("realism", tmp_path, *words, "psnr,fid", "--bpp", "0.2")
     refused = bench("rd", *words, "ms_ssim_db", "--results", RESULTS)
     assert isinstance(refused.exception, BenchError)
@@ -203,10 +206,10 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
     assert {row["system"]: row["from"] for row in drawn} == {
         "VTM 23.13": "bundled", "MLIC++ (mse)": "published", "mine": "file",
     }  # fmt: skip
-    assert "Open markers: published or from a file." in caption
+    assert "Unmarked results are bundled with the project." in caption
     assert "mixed" not in caption.lower()
     details = (tmp_path / "rd.details.md").read_text()
-    assert "psnr-rgb/reported MLIC++ (mse); unstated mine" in details
+    assert "psnr-rgb/reported MLIC++ (mse, published); unstated mine (from file)" in details
     assert "From a file (open markers, broken lines): mine: mine.csv." in details
     hidden = tmp_path / "hidden"
     draw("rd", hidden, "--codecs", "ours", "--metrics", "psnr")
