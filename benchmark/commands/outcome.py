@@ -164,10 +164,11 @@ def print_ranking(
 
     if table or not ranking.ranked:
         print_points(points or summary, measures)
+    names = names_of(summary)
     if len(ranking.ranks) > 1:
-        print(headline(ranking, summary.images, names_of(summary), named))
+        print(headline(ranking, summary.images, names, named))
     if ranking.ranked:
-        print(ranking_heading(ranking))
+        print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))
 
 
@@ -223,13 +224,13 @@ def _summarised(
     ranking = rank_by_bd_rate(summary, measures, anchor.label)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
     points = tuple(point for point in summary.points if point.label in asked)
-    ranking = ranking._replace(why=anchor.why, rows=_rows_options(outcome))
+    ranking = ranking._replace(why=anchor.why)
     return replace(summary, points=points), summary, ranking
 
 
 def _rows_options(outcome: Outcome, **chosen: str) -> str:
     """Return the options by which another command reads the rows of a run. chosen: more of them."""
-    from benchmark.rows.stored import options_of
+    from benchmark.rows.summary import options_of
 
     matrix = outcome.matrix
     return options_of(matrix.store.folder.parent, matrix.sources.dataset.name, **chosen)

@@ -94,12 +94,12 @@ def site(
     codecs: RunnableCodecs = "all",
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a leaderboard as a static site: audited rows ranked, declared ones below.
+    """Write a leaderboard as a static site: verified rows ranked, the others below.
 
-    Each pack of --submissions is audited: its streams are decoded twice, scored and compared with
-    what it declares; of one system the newest audited submission stands. Rows of the results are
-    audited if `bench run --verify` verified them. Exit code 1 if a submission is not reproduced or
-    cannot be read.
+    The streams of each pack in --submissions are decoded twice, scored and compared with its rows,
+    which are verified if all agree; of one system the newest verified submission stands. `bench run
+    --verify` verifies rows of the results. Exit code 1 if a submission is not reproduced or cannot
+    be read.
 
     Examples:
       bench site results --submissions submissions
@@ -110,7 +110,7 @@ def site(
 
     request.use_folders()
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
-    request = replace(request, metrics=names)  # that can be compared and audited by image
+    request = replace(request, metrics=names)  # that can be compared by image
     progress = partial(output.show_progress, quiet=as_json)
 
     def tell(sentence: str) -> None:
@@ -124,14 +124,14 @@ def site(
         {
             "submission": submission.name,
             "system": label,
-            "audited": audit.audited,
+            "verified": audit.audited,
             "reason": audit.reason,
         }
         for submission in known
         for label, audit in submission.audits.items()
     ]
     records += [
-        {"submission": submission.name, "system": "", "audited": False, "reason": submission.wrong}
+        {"submission": submission.name, "system": "", "verified": False, "reason": submission.wrong}
         for submission in known
         if submission.wrong
     ]
@@ -140,10 +140,10 @@ def site(
         output.print_json({"entries": counts, "submissions": records})
     else:
         for record in records:
-            state = "audited " if record["audited"] else "declared"
+            state = "verified" if record["verified"] else "not verified"
             why = f": {record['reason']}" if record["reason"] else ""
             print(f"{state} {record['submission']} {record['system']}{why}")
         print(
             f"{(asked.out or results / 'site') / 'index.html'}: {counted(len(boards), 'dataset')}"
         )
-    raise typer.Exit(0 if all(record["audited"] for record in records) else 1)
+    raise typer.Exit(0 if all(record["verified"] for record in records) else 1)

@@ -201,7 +201,7 @@ class Ranking(NamedTuple):
     absent: tuple[tuple[Measure, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
-    rows: str = ""  # options that name the rows in a command, see `stored.options_of`
+    rows: str = ""  # options that name the rows in a command, see `options_of`
 
     @property
     def ranked(self) -> bool:
@@ -283,7 +283,7 @@ def rank_by_bd_rate(
         if {point.label for point in summary.points if point.has(measure.column)} < labels
     ]
     ordered = tuple(sorted(ranks, key=order))
-    return Ranking(anchor, ranked, ordered, tuple(absent), summary.bundled)
+    return Ranking(anchor, ranked, ordered, tuple(absent), summary.bundled, rows=summary.rows)
 
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:

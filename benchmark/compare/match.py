@@ -165,7 +165,8 @@ def matches(
             facts = Side(label, edition.facts, edition.caveats)
             side.append((streams_of(points, by, measures), facts))
         if not any(len(streams.bpp) for streams, _ in side):
-            raise UsageError(f"{asked} has no finite {by.label} to match: {remedies([name])}")
+            why = remedies([name], rows=summary.rows)
+            raise UsageError(f"{asked} has no finite {by.label} to match: {why}")
         sides.append(side)
     compared = []
     for (first, one_side), (second, other_side) in product(*sides):

@@ -1,4 +1,4 @@
-"""A leaderboard: audited rows, ranked; declared ones below; each with its cost and origin."""
+"""A leaderboard: verified rows, ranked; others below; each with its cost and origin."""
 
 import math
 import re
@@ -30,7 +30,7 @@ from benchmark.show.table import escape_latex
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
 WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements
 LARGEST, PROGRAM, UNDECLARED = "above 1,000 kMAC/px", "program", "not declared"
-NOT_VERIFIED = "no independent decode has verified its rows (bench run --verify does)"
+NOT_VERIFIED = "no fresh process has decoded its rows again (bench run --verify does)"
 NO_STREAMS = "its streams were not sent"
 
 
@@ -75,7 +75,7 @@ class Entry(NamedTuple):
 
     @property
     def why(self) -> str:
-        """Reason why it is declared, or has no BD-rate; empty where it is ranked."""
+        """Reason why it is not verified, or has no BD-rate; empty where it is ranked."""
         if not self.audited:
             return self.origin.below
         reasons = [c.rate.reason for c in self.rates.values() if c and isinstance(c.rate, NoDelta)]
@@ -152,7 +152,7 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorte
             origin, below = each.origin, done.declared[dataset]
             if each.audited and newest:
                 here = newest.origin.name or "the results here"
-                origin = origin._replace(below=f"a newer audited one stands: of {here}")
+                origin = origin._replace(below=f"a newer verified one stands: of {here}")
             name = named(label, origin.name)
             below.rows.setdefault(name, []).extend(left)
             below.origins[name] = origin
@@ -276,7 +276,7 @@ def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:
     authors = list(stated.authors) or [publisher]
     title = f"{stated.title or entry.name}: rates and distortions on {entry.dataset}"
     version = f"sha256:{pack.sha256}" if pack else str(entry.row["run"])
-    state = "audited" if entry.audited else "declared, not audited"
+    state = "verified" if entry.audited else "not verified"
     words = {
         "title": title, "author": " and ".join(authors), "year": str(year), "publisher": publisher,
         "version": version, "note": f"{state}; {entry.row['coding_protocol']}",

@@ -42,7 +42,7 @@ class SiteRequest:
         None,
         ORIGIN,
         "Folder of earlier audits, which are taken as they are and added to; who can write there "
-        "decides what is audited. Default: every pack is audited again.",
+        "decides what is verified. Default: every pack is decoded again.",
         refuses="folder",
     )
     anchor: str = option("", COMPARED, ANCHOR)

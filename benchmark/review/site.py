@@ -42,8 +42,8 @@ from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
 RANKS = (
-    "Only audited entries are ranked: their streams were decoded twice, to the recorded pixels, "
-    "and every shown number was measured again. Below the line are declared ones."
+    "Only verified entries are ranked: their streams were decoded twice, to the recorded pixels, "
+    "and every shown number was measured again. The others are below the line."
 )
 
 
@@ -87,7 +87,7 @@ def build_site(
             rows = Store(audited / dataset).table().rows(named=True) if dataset in stored else below
             anchor = name_among(asked.anchor, labels_of(rows))
             if asked.anchor and not anchor:
-                which = "no audited rows" if dataset in stored else "no rows"
+                which = "no verified rows" if dataset in stored else "no rows"
                 raise UsageError(
                     f"the anchor {asked.anchor} has {which} of {dataset}: measure it there by "
                     "`bench run --verify`, or name another --anchor"
@@ -160,8 +160,8 @@ def _section(board: Board, publisher: str) -> str:
         if lines:
             bodies.append(f'<tbody class="{kind}">{"".join(lines)}</tbody>')
     title = profile(board.dataset).title
-    audited = counted(len(groups[0]), "audited entry", "audited entries")
-    about = f"{audited}, {len(groups[1])} declared"
+    verified = counted(len(groups[0]), "verified entry", "verified entries")
+    about = f"{verified}, {len(groups[1])} not verified"
     if board.anchor:
         about += f"; BD-rates (%) against {named(board.anchor, '')}, with 95 % intervals"
     name = escape(board.dataset)

@@ -16,6 +16,7 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,7 @@ from benchmark.rows.means import summarise_rows
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
-from benchmark.rows.summary import Average, Summary
+from benchmark.rows.summary import Average, Summary, options_of
 from benchmark.rows.systems import label_of
 from benchmark.system.atomic import require_inside
 
@@ -99,7 +100,8 @@ def summarise_with_distributions(
 ) -> Summary:
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
-    return summarise_rows(rows, protocols(names), average, common)
+    summary = summarise_rows(rows, protocols(names), average, common)
+    return replace(summary, rows=options_of(folder.parent, folder.name))
 
 
 class ImageInfluence(NamedTuple):
@@ -151,6 +153,7 @@ class _Reducer:
 
     def __init__(self, rows: ComparableRows, folder: Path, allow_few: bool) -> None:
         self._allow_few = allow_few
+        self._again = f"`bench rescore {options_of(folder.parent, folder.name)} --metrics"
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_texts(rows, name) for name in names), strict=True)
@@ -169,8 +172,7 @@ class _Reducer:
         for point in points:
             for at in point[~counted[point]].tolist():
                 reasons[rows.index[at]] = why[at] or (
-                    f"not computed: `bench rescore --metrics {metric.column}` does it from kept "
-                    "streams"
+                    f"not computed: {self._again} {metric.column}` does it from kept streams"
                 )
             row_of = {self._pairs[at]: rows.index[at] for at in point[counted[point]].tolist()}
             if not row_of:
@@ -210,7 +212,7 @@ class _Reducer:
         if gone := len(pairs) - len(kept):
             raise NotMeasurable(
                 f"the features of {gone} of {len(pairs)} images are not kept here: "
-                f"`bench rescore --metrics {metric.column}` makes them again"
+                f"{self._again} {metric.column}` makes them again"
             )
         try:
             return metric.reduce([source for source, _ in kept], [own for _, own in kept])

@@ -4,7 +4,6 @@ A dataset is known by what the user names, by its name in the registry, or by th
 records of its runs name.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
@@ -83,17 +82,6 @@ def stored_dataset(results: Path, dataset: str) -> str:
             f"`bench run --dataset {dataset}`"
         )
     return name
-
-
-def options_of(results: Path, dataset: str, **more: str) -> str:
-    """Return the options that name stored rows in a command. more: others, empty ones left out.
-
-    >>> options_of(Path("results"), "kodak"), options_of(Path("my results"), "kodak", anchor="vtm")
-    ('--dataset kodak', "--dataset kodak --anchor vtm --results 'my results'")
-    """
-    values = {"dataset": dataset, **more}
-    values |= {} if results == Path("results") else {"results": str(results)}
-    return shlex.join(word for name, text in values.items() if text for word in (f"--{name}", text))
 
 
 def _with_rows(results: Path) -> list[str]:

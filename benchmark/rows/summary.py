@@ -1,9 +1,11 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -134,6 +136,7 @@ class Summary:
     left_out: tuple[LeftOut, ...]  # rows that are not comparable
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
+    rows: str = ""  # options that name its rows in a command, see `options_of`
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -190,3 +193,14 @@ class Summary:
             caveat, version = "; ".join(point.edition.caveats), point.edition.version
             records.append({**record, "caveat": caveat, "version": version})
         return records
+
+
+def options_of(results: Path, dataset: str, **more: str) -> str:
+    """Return the options that name stored rows in a command. more: others, empty ones left out.
+
+    >>> options_of(Path("results"), "kodak"), options_of(Path("my results"), "kodak", anchor="vtm")
+    ('--dataset kodak', "--dataset kodak --anchor vtm --results 'my results'")
+    """
+    values = {"dataset": dataset, **more}
+    values |= {} if results == Path("results") else {"results": str(results)}
+    return shlex.join(word for name, text in values.items() if text for word in (f"--{name}", text))

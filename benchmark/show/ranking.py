@@ -63,11 +63,11 @@ def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
     return f"No {measure.label}{where}: {remedies(names, why, ranking.rows)}." if names else ""
 
 
-def ranking_heading(ranking: Ranking) -> str:
-    """Return the line above the table, on what its numbers are."""
+def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
+    """Return the line above the table, on what its numbers are. names: of figures, by label."""
     if not ranking.measures:
         return "no metric that ranks codecs was measured"
-    metrics, anchor = metric_names(ranking.measures), ranking.anchor
+    metrics, anchor = metric_names(ranking.measures), names[ranking.anchor]
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
     return f"BD-rate (%) against {anchor} in {metrics}, best first"
 

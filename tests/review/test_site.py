@@ -139,7 +139,7 @@ def test_of_a_system_the_newest_audited_submission_stands_whole_and_others_are_b
     assert done.standing["sample"]["webp"].name == "new"
     below = done.declared["sample"]
     assert {*below.rows} == {"WebP (old)", "WebP (to come)"}
-    assert below.origins["WebP (old)"].below == "a newer audited one stands: of new"
+    assert below.origins["WebP (old)"].below == "a newer verified one stands: of new"
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +193,8 @@ def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
     boast, good = (part.partition("\n**")[0] for part in parts)
     assert "- **no**: Are the points reproduced?" in boast
     assert "- **yes**: Are the points reproduced?" in good.replace("\\", "")
-    assert "declared boast webp: 16 values differ" in comment
-    assert "audited  good jpeg" in comment
+    assert "not verified boast webp: 16 values differ" in comment
+    assert "verified good jpeg" in comment
     report = repository / "site" / "sample"
     assert (report / "page.html").exists()
     listed = json.loads((report / "report.json").read_text())["pictures"]  # a later site's page

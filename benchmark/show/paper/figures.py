@@ -26,7 +26,7 @@ from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.stored import DatasetResults, options_of, read_one, rows_of_codecs
+from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, find_label, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
@@ -104,8 +104,7 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
             raise UsageError(
                 f"nothing published on {dataset} has {first.label}: name another metric"
             )
-        rows = options_of(request.results, dataset)
-        why = remedies(names, summary.why_without(first.column), rows)
+        why = remedies(names, summary.why_without(first.column), summary.rows)
         raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     look().check({curve.system.label for panel in panels for curve in panel.curves})
     result = Evidence(dataset, stored, points, panels, "", profile(dataset).title, {})

@@ -84,7 +84,10 @@ class FigureRequest(Look):
     all_rows: bool = option(False, COMPARED, choices.ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(
-        None, TARGET, "Folder to write to; default: RESULTS/figures.", refuses="folder"
+        None,
+        TARGET,
+        "Folder to write to; default: RESULTS/figures, of a table RESULTS/tables.",
+        refuses="folder",
     )
     crops: tuple[Crop, ...] = ()
 

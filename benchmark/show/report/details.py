@@ -11,7 +11,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.show.figures.texts import Drawing
+from benchmark.show.figures.texts import Drawing, names_of
 from benchmark.show.means import (
     FEW_NOTE,
     NETWORK_HEADERS,
@@ -229,7 +229,7 @@ def report_text(
     parts: list[Part] = [
         headline(ranking, summary.images, names, named),
         Links(about, {"details": "details.md"}),
-        f"{ranking_heading(ranking)}:",
+        f"{ranking_heading(ranking, names)}:",
         table._replace(rows=table.rows[:LONGEST_RANKING]),
     ]
     if (more := len(table.rows) - LONGEST_RANKING) > 0:
@@ -259,8 +259,9 @@ def page_sections(
             for place, (title, table) in enumerate(zip(titles, deltas, strict=True))
         ]
     missing: list[Part] = [*gap_sections(gaps)] or ["Nothing failed or is left out."]
+    heading = ranking_heading(ranking, names_of(summary))
     known = (
-        section("ranking", "Ranking", ranking_heading(ranking), ranking_table(ranking)),
+        section("ranking", "Ranking", heading, ranking_table(ranking)),
         section("bd_rates", "BD-rates", *rates),
         section("means", "All points", means),
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),

@@ -72,7 +72,7 @@ def left_out(
             continue
         why = summary.why_without(measure.column) or NOT_COMPUTED
         if why == NOT_COMPUTED:
-            why += "; `bench rescore --metrics NAME` does it from kept streams"
+            why += f"; `bench rescore {summary.rows} --metrics NAME` does it from kept streams"
         result.append(Gap(NO_VALUES, measure.label, why))
     for (label, setting, why), labels in metrics.items():
         of = () if len(labels) == len(with_values) else tuple(labels)

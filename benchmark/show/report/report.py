@@ -20,7 +20,6 @@ from benchmark.rows.stored import (
     DatasetResults,
     asked_datasets,
     datasets_with_results,
-    options_of,
     read_rows,
     report_folder,
     source_facts,
@@ -136,8 +135,7 @@ def _write(
     drawings = _draw(stored, overlaid, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, measures, anchor, comparisons)
-    rows = options_of(request.results, stored.name)
-    ranking = ranking._replace(why=stored.anchor.why, rows=rows)
+    ranking = ranking._replace(why=stored.anchor.why)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
