@@ -232,7 +232,7 @@ def say_not_run(code: Mapping[str, int]) -> None:
 
     code: numbers of rows by codec variant (`NamedCodecs.not_run`).
     """
-    say(f"not run  {text!r}, which rows name: with all,{text} as --codecs it runs" for text in code)
+    say(f"not run  {text}: stored rows start no code; --codecs all,{text} runs it" for text in code)
 
 
 def print_lines(lines: Sequence[str], details: bool = False) -> None:
