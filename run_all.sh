@@ -21,7 +21,7 @@ unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PIP_USER PIP_TARGET PIP
 
 PYTHON=.venv/bin/python
 PIP=("$PYTHON" -m pip --disable-pip-version-check --no-input install --progress-bar off)
-UV=(.venv/bin/uv pip install --python "$PYTHON" --index-strategy unsafe-best-match --compile-bytecode)
+UV=(.venv/bin/uv pip install --python "$PYTHON" --index-strategy unsafe-best-match)
 INSTALL=("${PIP[@]}")
 
 fail() { # one line, exit code
@@ -71,7 +71,7 @@ select_from() { # lock file, regular expression of names, 1 to keep those or 0 t
 shown() { # command; all that it says is logged, what takes time is shown
   "$@" 2>&1 | tee -a .venv/install.log | sed -u -n -E \
     -e 's/^ *(Downloading .* \([0-9]{2,}[.0-9]* ?[MG]i?B\)).*/  \1/p' \
-    -e 's/^((Prepared|Installed|Bytecode compiled) [0-9]{2,} .*)/  \1/p' \
+    -e 's/^((Prepared|Installed) [0-9]{2,} .*)/  \1/p' \
     -e 's/^Installing collected .*/  unpacking, which takes as long as the downloads/p'
 }
 
@@ -123,6 +123,13 @@ install_packages() {
   [ ! -f "$pip" ] || shown "${INSTALL[@]}" --no-deps --no-index --force-reinstall "$pip"
 }
 
+compile_used() { # half of the packages: Python compiles the others where one is imported after all
+  local unused="tests?|testing|mypyc?|pip|setuptools|playwright|hypothesis|_pytest|torch_geometric|huggingface_hub"
+  unused="$unused|networkx|pygments|aiohttp|anyio|pydantic/v1|pytorch_optimizer|imageio|onnx|_inductor|_export|distributed/[^/]*"
+  "$PYTHON" -m compileall -q -j 0 -x "/site-packages/.*\b($unused)/" .venv/lib/python3*/site-packages >>.venv/install.log 2>&1 ||
+    true # templates of packages are no Python
+}
+
 set_up() { # nothing to do where .venv was completed from these locks, here
   local locked project python
   locked=$({ cat requirements*.lock; pwd; } | sha256sum)
@@ -139,6 +146,7 @@ set_up() { # nothing to do where .venv was completed from these locks, here
         fail "pip could not install requirements.lock; .venv/install.log has all it said"
       fi
     fi
+    compile_used
     echo "$locked" >.venv/locked
   fi
   if [ "$(cat .venv/project 2>/dev/null)" != "$project" ]; then

@@ -22,6 +22,7 @@ from conftest import ROOT
 from support.bench.lean_process import HEAVY
 from support.codecs.files import FAKES
 from support.figures.text_boxes import crowding
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import PROTOCOLS, failed, row, sweep
 
 SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
@@ -130,14 +131,14 @@ def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_p
 
 
 def test_a_frame_has_some_thirty_columns_and_the_rest_is_asked_for():
-    frame = benchmark.load(ROOT / "results" / "kodak")
+    frame = benchmark.load(bundled_results() / "kodak")
     assert len(frame.columns) == 32
     assert {"codec", "variant", "label", "bpp", "psnr_db", "lpips_squeeze"} <= set(frame.columns)
     assert not [name for name in frame if name.endswith(("_protocol", "_reason"))]
     of_label = frame.groupby("label")[["codec", "variant"]].nunique()
     assert (of_label == 1).all(axis=None)
     assert set(frame.loc[frame["variant"] == "beta=3.84", "label"]) == {"CRDR β=3.84"}
-    whole = benchmark.load(ROOT / "results" / "kodak", details=True)
+    whole = benchmark.load(bundled_results() / "kodak", details=True)
     assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(whole.columns)
     few = frame[frame["codec"] == "jpegxl"]
     assert benchmark.summary(few).equals(benchmark.summary(whole[whole["codec"] == "jpegxl"]))
@@ -282,7 +283,7 @@ def test_distribution_metrics_are_those_of_a_report(stored):
     from benchmark.rows.stored import read_results
 
     names = ("psnr", "fd_squeeze")
-    report = read_results(ROOT / "results", "kodak", "all", names, allow_few=True).summary
+    report = read_results(bundled_results(), "kodak", "all", names, allow_few=True).summary
     means = benchmark.summary(benchmark.load(ROOT / "results/kodak"), metrics=names, allow_few=True)
     expected = [row["fd_squeeze"] for row in report.for_machines()]
     assert sum(value is not None for value in expected) > 4

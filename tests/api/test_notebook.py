@@ -9,6 +9,7 @@ import matplotlib as mpl
 import pytest
 
 import benchmark
+from support.rows.bundled_results import bundled_results
 from tools.notebook import NOTEBOOK, executed, shown
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,7 @@ def test_the_example_of_the_reference_runs(monkeypatch, tmp_path):
     text = (ROOT / "docs" / "python.md").read_text()
     (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     source = source.replace('"kodak", metrics="psnr,lpips")', 'limit=1, metrics="psnr")')
-    shutil.copytree(ROOT / "results" / "kodak", tmp_path / "results" / "kodak")
+    shutil.copytree(bundled_results() / "kodak", tmp_path / "results" / "kodak")
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(source, names)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,8 +19,9 @@ from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import psnr
 from benchmark.rows.shard import SHIPPED as STORED_ROWS
 from support.networks.tiny_architecture import write_tiny
+from support.rows.bundled_results import bundled_results
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = bundled_results()
 CARD, MICRO = (load_card(BUNDLED / f"{name}.safetensors.xz") for name in ("ours", "ours-micro"))
 LARGEST_BYTES = 60_000_000
 HYPERPRIOR = "model=bmshj2018-hyperprior:weights="

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from support.files.noise import effect_noise
 from support.quick import quick
+from support.rows.bundled_results import copy_bundled_results
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Usual changes\n")[2]
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
@@ -54,8 +55,10 @@ def project(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     for package in ("benchmark", "baselines"):
         shutil.copytree(
-            ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+            ROOT / package, project / package,
+            ignore=shutil.ignore_patterns("__pycache__", "bundled"),
+        )  # fmt: skip
+    copy_bundled_results(project / "benchmark" / "bundled")
     for section in SECTIONS.values():
         follow(section, project)
     architecture = ROOT / "tests" / "support" / "added" / "factorised.py"

@@ -4,10 +4,10 @@ import csv
 import json
 
 import benchmark
-from conftest import ROOT
 from support.bench.invoked import bench
+from support.rows.bundled_results import bundled_results
 
-RESULTS = ROOT / "results"
+RESULTS = bundled_results()
 
 
 def match(*words):

@@ -6,8 +6,8 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
-from conftest import ROOT
 from support.bench.invoked import bench
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, table
 
 IMAGES = ("a", "bb", "ccc")
@@ -102,7 +102,7 @@ def test_nothing_to_compare_is_one_sentence(store):
 
 
 def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():
-    message = compared(ROOT / "results")
+    message = compared(bundled_results())
     assert "equal perceptual quality" in message
     assert "realis" not in message
     kinds = {name: Measure.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}

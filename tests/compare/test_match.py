@@ -24,6 +24,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import TIMED
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
 ROOT = Path(__file__).parents[2]
@@ -290,7 +291,7 @@ def test_a_tolerance_is_a_number_or_a_percentage(text):
 
 def test_bundled_rows_have_the_ratio_that_a_join_of_the_frame_has():
     """No two settings of these codecs lie within .2 dB of each other, so no stream is contested."""
-    frame = benchmark.load(ROOT / "results" / "kodak")
+    frame = benchmark.load(bundled_results() / "kodak")
     frame = frame[frame["variant"] == ""]
     sides = [
         frame[frame["codec"] == codec][["image", "psnr_db", "num_bytes", "lpips_squeeze"]]

@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,10 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.bench.verbs import app
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import failed, row, table
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = bundled_results()
 PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
 IMAGES = {f"{number:02}": (60 + 10 * number, 80) for number in range(9)}  # width, height
 SETTINGS = (5, 12, 20, 35, 55, 80)

@@ -13,8 +13,9 @@ from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import effect_noise
+from support.rows.bundled_results import bundled_results
 
-BUNDLED = Path(__file__).parents[2] / "results" / "sample"
+BUNDLED = bundled_results() / "sample"
 OUT_OF_RANGE = [
     ("jpeg", "jpeg.quality=300", "jpeg takes a whole quality from 1 to 100, not quality=300"),
     ("jpeg", "jpeg.quality=30.5", "not quality=30.5"),

@@ -13,13 +13,14 @@ from benchmark.rows.store import Store
 from benchmark.rows.systems import coding_facts
 from benchmark.spec import CodecSpec
 from support.rows import measured
+from support.rows.bundled_results import bundled_results
 
 ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
-    table = Store(ROOT / "results" / "kodak").table()
+    table = Store(bundled_results() / "kodak").table()
     columns = ["codec", "variant", "command", "chroma", "tuned_for"]
     compared = set()
     for row in newest(table).select(columns).unique().rows(named=True):

@@ -24,7 +24,7 @@ from benchmark.rows.shard import (
     to_parquet,
 )
 from benchmark.rows.store import Store
-from support.rows.bundled_results import ROOT
+from support.rows.bundled_results import ROOT, bundled_results
 
 
 def repeated(value, times, kind=None):
@@ -75,7 +75,7 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
     "columns", [None, ["cell"], ["cell", "status", "timing"], ["image_sha256"], ["nothing"]]
 )
 def test_real_rows_are_read_as_polars_reads_them(columns, monkeypatch):
-    for path in sorted((ROOT / "results" / "kodak" / "per_image").glob("*.parquet")):
+    for path in sorted((bundled_results() / "kodak" / "per_image").glob("*.parquet")):
         names = pl.read_parquet_schema(path)
         wanted = None if columns is None else [name for name in columns if name in names]
         assert read_shard(path, columns).equals(pl.read_parquet(path, columns=wanted))
@@ -146,7 +146,7 @@ def test_texts_that_no_bound_rules_out_are_counted(row_group_size, free, tmp_pat
 def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path, monkeypatch):
     """Bounds are set low, so that less than a gigabyte is a bomb."""
     monkeypatch.setattr(shard, "FREE_BYTES", 1 << 20)
-    store, rows = Store(tmp_path / "kodak"), Store(ROOT / "results" / "kodak").versions(True)
+    store, rows = Store(tmp_path / "kodak"), Store(bundled_results() / "kodak").versions(True)
     store.add(rows.slice(0, 5))
     known = schema_of()
     columns = {
@@ -222,7 +222,7 @@ WRITTEN = [name for name in schema_of() if name not in (*WHERE_READ, *NEVER_NULL
 
 @pytest.fixture(scope="module")
 def sound_row():
-    row = Store(ROOT / "results" / "sample").versions(True).row(0, named=True)
+    row = Store(bundled_results() / "sample").versions(True).row(0, named=True)
     return {name: value for name, value in row.items() if name not in WHERE_READ}
 
 

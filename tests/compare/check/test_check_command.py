@@ -27,6 +27,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from support.bench.invoked import bench, verdict_line
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
 ROOT = Path(__file__).parents[3]
@@ -413,7 +414,7 @@ def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_
         measured.append((request.metrics, judged))
         return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
-    folders = {"sample": ROOT / "results" / "sample"}
+    folders = {"sample": bundled_results() / "sample"}
     for metrics in ((), ("psnr", "vmaf")):
         asked = CheckRequest(codec="jpeg", metrics=metrics)
         measure_candidate(asked, Request(results=Path("unused")), folders, run=record)
@@ -432,6 +433,6 @@ def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp
 
     checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
     asked = CheckRequest(codec="ours", checkpoint=checkpoint)
-    folders = {"sample": ROOT / "results" / "sample"}
+    folders = {"sample": bundled_results() / "sample"}
     measure_candidate(asked, Request(results=tmp_path), folders, run=record)
     assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]

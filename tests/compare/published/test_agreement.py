@@ -12,6 +12,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.bench.verbs import app
 from support.figures.published import MS_SSIM, POINTS, PSNR
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]
@@ -209,7 +210,7 @@ def check(results, *arguments):
 def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path):
     for name in ("kodak", "published"):
         shutil.copytree(
-            ROOT / "results" / name, tmp_path / name, ignore=lambda folder, names: [
+            bundled_results() / name, tmp_path / name, ignore=lambda folder, names: [
                 one for one in names if folder.endswith("per_image") and "shipped" not in one
             ]
         )  # fmt: skip

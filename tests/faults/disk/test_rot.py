@@ -18,10 +18,10 @@ from benchmark.rows.schema import WHERE_READ
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
-from conftest import ROOT
 from support.bench.command import bench
 from support.faults.ledger import tell
 from support.processes import bench_alone
+from support.rows.bundled_results import bundled_results
 from support.rows.stable_rows import stable
 
 pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
@@ -73,7 +73,7 @@ def flip(path, chance):
 )
 def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_property):
     """Real rows, those that are bundled, and one row in a shard beside them."""
-    bundled = Store(ROOT / "results" / "kodak").versions(shipped=True)
+    bundled = Store(bundled_results() / "kodak").versions(shipped=True)
     store = Store(tmp_path / "kodak")
     store.add(bundled)
     (shard,) = store.folder.glob("per_image/*.parquet")
@@ -263,4 +263,4 @@ def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
 
 def test_what_comes_with_the_project_is_verified():
     for place in ("", "ablation/results", "budgets/results"):
-        assert all(result.findings == () for result in verify_results(ROOT / "results" / place))
+        assert all(result.findings == () for result in verify_results(bundled_results() / place))

@@ -1,7 +1,6 @@
 """`bench figures rd`, `bd`, `complexity`, `realism`, `new`: rows, file and options to figures."""
 
 import csv
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +9,9 @@ import benchmark
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.show.paper.request import FigureRequest, read_file
 from support.bench.verbs import app
+from support.rows.bundled_results import bundled_results
 
-RESULTS = Path(__file__).parents[3] / "results"
+RESULTS = bundled_results()
 
 
 def bench(*words):

@@ -5,7 +5,6 @@ import math
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,10 +13,11 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.table import Table, latex, markdown
 from support.bench.verbs import app
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import sweep
 from tools.results_table import CODECS
 
-RESULTS = Path(__file__).parents[3] / "results"
+RESULTS = bundled_results()
 DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{}\end{{document}}"
 
 

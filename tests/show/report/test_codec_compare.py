@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,10 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.show.report.codec_compare import batches
 from support.bench.invoked import bench
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, sweep, table
 
-RESULTS = Path(__file__).parents[3] / "results"
+RESULTS = bundled_results()
 MEASURES = [Measure.named(name) for name in ("psnr", "ms_ssim", "lpips", "dists")]
 # Names in src/entry.ts that the page gives a meaning, as far as they are used here.
 KNOWN_CONSTANTS = {"name", "codec", "version", "time", "source_data_set", "encoding_cmd"}

@@ -15,9 +15,9 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.report.chosen_pictures import StoredPicture
 from benchmark.show.report.exported_pictures import picture_names
-from conftest import ROOT
 from support.bench.invoked import bench
 from support.codecs.files import FAKES
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
 POINTS = {"jpeg.quality": [10, 40, 80], "webp.quality": [5, 60]}
@@ -314,7 +314,7 @@ def test_reconstructions_with_declared_sizes_are_exported_too(folder):
 
 def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
     words = "--codecs", "vtm", "--limit", "1", "--points", "vtm.qp=37"
-    images(ROOT / "results", "sample", tmp_path, *words)
+    images(bundled_results(), "sample", tmp_path, *words)
     decoded, source = sorted(tmp_path.glob("*.png"), key=lambda path: "source" in path.name)
     assert re.fullmatch(r"astronaut__vtm__qp=37__\d\.\d{3}bpp\.png", decoded.name)
     (line,) = (record for record in listed(tmp_path, ".") if record["codec"] == "vtm")

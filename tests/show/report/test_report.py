@@ -1,7 +1,6 @@
 import csv
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -10,9 +9,10 @@ from benchmark.rows.store import Store
 from benchmark.show.means import NETWORK_HEADERS
 from benchmark.show.report.gaps import NOT_DRAWN
 from support.bench.invoked import bench
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, sweep
 
-KODAK = Path(__file__).parents[3] / "results" / "kodak"
+KODAK = bundled_results() / "kodak"
 
 
 def fill(folder, rows, dataset="kodak"):

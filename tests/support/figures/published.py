@@ -1,7 +1,6 @@
 """Published numbers, the paper's metrics, and panels and plots of both, for tests of figures."""
 
 import json
-from pathlib import Path
 
 from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.curves import overlay, paper_panel, published_curves
@@ -12,9 +11,10 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
 from benchmark.show.figures.complexity import ComplexityRow, measured_block
 from benchmark.show.figures.style import styles
+from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
-RESULTS = Path(__file__).parents[3] / "results"
+RESULTS = bundled_results()
 POINTS = read_points(RESULTS)
 SECONDS_FILE = RESULTS / "published" / "complexity.csv"
 SECONDS = parse(SECONDS_FILE.read_text(encoding="utf-8"), ComplexityRow)

@@ -1,24 +1,39 @@
 """The results that come with the project, without those that were measured in this checkout."""
 
+import atexit
 import shutil
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 
 
+@cache
+def bundled_results() -> Path:
+    """Return the folder of bundled results: a copy where runs in this checkout added others."""
+    if not _listed("--others"):
+        return ROOT / "results"
+    folder = Path(tempfile.mkdtemp(prefix="rdrbench-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return copy_bundled_results(folder / "results")
+
+
 def copy_bundled_results(to: Path) -> Path:
     """Copy the files below `results/` that git tracks, all of them outside of a repository."""
-    listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-z", "results"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode or not listed.stdout:
+    tracked = _listed()
+    if not tracked:
         return Path(shutil.copytree(ROOT / "results", to))
-    for name in listed.stdout.rstrip("\0").split("\0"):
+    for name in tracked:
         file = to / Path(name).relative_to("results")
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, file)
     return to
+
+
+def _listed(*which: str) -> list[str]:
+    """Return the files below `results/` that git lists; none outside of a repository."""
+    words = ["git", "-C", str(ROOT), "ls-files", "-z", *which, "results"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return [name for name in done.stdout.split("\0") if name]
