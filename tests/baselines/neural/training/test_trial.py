@@ -38,6 +38,7 @@ def test_steps_of_every_kind_of_stage_are_followed_without_being_computed(kind):
     assert trial.macs > 0
 
 
+@pytest.mark.slow
 def test_work_and_memory_grow_with_the_crops_as_they_should():
     def tried(**fields):
         own = {**STAGES["single_rate"][1], **fields}
