@@ -63,14 +63,12 @@ class Network(nn.Module):
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """Return all parameters in groups, empty ones left out; quantiles are auxiliary."""
-        quantiles = {id(prior.quantiles) for prior in self.priors()}
-        prior = {id(weight) for module in self.priors() for weight in module.parameters()}
+        quantiles = {prior.quantiles for prior in self.priors()}
+        prior = {weight for module in self.priors() for weight in module.parameters()}
         named: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
         for weight in self.parameters():
-            at = id(weight)
-            named["quantiles" if at in quantiles else "prior" if at in prior else "rest"] += [
-                weight
-            ]
+            name = "quantiles" if weight in quantiles else "prior" if weight in prior else "rest"
+            named[name].append(weight)
         return tuple(
             ParameterGroup(name, tuple(members), name == "quantiles")
             for name, members in named.items()

@@ -15,7 +15,7 @@ from benchmark.codec import Float64Array
 from benchmark.compare.curves import why_not
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Build, Edition, Point, Summary
-from benchmark.rows.systems import EFFORT, OWN, SIZE, short_version
+from benchmark.rows.systems import EFFORT, OWN, SIZE
 
 RECORDED = "bundled (with the project, or in a pack)"
 LEAST_BETAS, LEAST_RATES = 3, 2
@@ -30,7 +30,7 @@ class Family(NamedTuple):
     @property
     def described(self) -> str:
         """The labels of the variants, and their versions without details."""
-        versions = dict.fromkeys(build_words(of[0].edition) for of in self.points.values())
+        versions = dict.fromkeys(of[0].edition.build_words for of in self.points.values())
         return f"{', '.join(self.points)} ({' and '.join(versions)})"
 
     def within(self, summary: Summary) -> Summary:
@@ -92,12 +92,6 @@ def origin(points: Sequence[Point]) -> str:
 def is_default(edition: Edition) -> bool:
     """Return whether a variant is of its codec's default network and default encoder."""
     return not {SIZE, EFFORT} & edition.options.keys()
-
-
-def build_words(edition: Edition) -> str:
-    """Return a short version of an edition's build, and whether its rows are bundled."""
-    version = short_version(edition.version)
-    return f"{version}, bundled" if edition.bundled else version
 
 
 def beta_of(edition: Edition) -> float | None:
@@ -211,7 +205,7 @@ def _left_out(
     summary: Summary,
 ) -> list[str]:
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
-    joined = " and ".join(map(build_words, of_chosen.values()))
+    joined = " and ".join(of.build_words for of in of_chosen.values())
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
         why = _lacks(point, measures, summary)
@@ -219,7 +213,7 @@ def _left_out(
         if of_chosen and edition.build not in of_chosen:
             if not edition.shown:
                 continue
-            why = why or f"of another build ({build_words(edition)}) than the others ({joined})"
+            why = why or f"of another build ({edition.build_words}) than the others ({joined})"
         if why is not None:
             settings.setdefault((point.label, why), []).append(str(point.setting))
     return [f"left out: {label} {', '.join(of)}: {why}" for (label, why), of in settings.items()]

@@ -33,7 +33,6 @@ from benchmark.facts import needs_options, work_of
 from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
-from benchmark.rows.experiment import named_in, named_variants, pairs_of, require_label
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import SHIPPED, refused
@@ -49,7 +48,7 @@ from benchmark.spec import (
     parse_codec,
     resolve,
 )
-from benchmark.system.machine import begin_with_bundled, cores
+from benchmark.system.machine import cores
 from benchmark.system.text import visible
 
 ALL = ("all",)  # codecs: everything that runs here
@@ -277,10 +276,7 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
 
 def open_stored(request: Request) -> tuple[Sources, Store]:
     """Open the dataset as `open_sources` does, and the store of its rows in the results folder."""
-    sources = open_sources(request)
-    begin_with_bundled(request.results)
-    if sources.dataset.folder_title:
-        sources = with_stored_name(sources, stores_below(request.results))
+    sources = with_stored_name(open_sources(request), stores_below(request.results))
     return sources, Store(request.results / sources.dataset.store_name)
 
 
@@ -302,10 +298,13 @@ def open_matrix(request: Request) -> Matrix:
     sources, store = open_stored(request)
     selection = _for_images(selection, sources.images, request)
     matrix = matrix_of(request, sources, selection, store)
-    if request.anchor:
-        require_label(request.anchor, [of.spec for of in selection.contenders], matrix.table)
-    if request.bundled:
-        named_variants(named_in(request.bundled), pairs_of(matrix.table))
+    if request.anchor or request.bundled:
+        from benchmark.rows.experiment import named_in, named_variants, pairs_of, require_label
+
+        if request.anchor:
+            require_label(request.anchor, [of.spec for of in selection.contenders], matrix.table)
+        if request.bundled:
+            named_variants(named_in(request.bundled), pairs_of(matrix.table))
     return matrix
 
 

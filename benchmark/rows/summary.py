@@ -88,6 +88,15 @@ class Edition:
         return first
 
     @property
+    def build_words(self) -> str:
+        """A short version of the build, and whether the rows are bundled."""
+        return (
+            f"{short_version(self.version)}, bundled"
+            if self.bundled
+            else short_version(self.version)
+        )
+
+    @property
     def options(self) -> dict[str, str]:
         """The options of `variant` by name."""
         return dict(self.spec.options)

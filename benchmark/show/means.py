@@ -10,7 +10,6 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure, protocol_of
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import metric_named
-from benchmark.rows.reduce import attribution
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
 from benchmark.rows.systems import chosen_on, spec_of, training
@@ -128,6 +127,8 @@ def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[
     Raises `UsageError` where no point has values of two images.
     """
     kind, protocol = metric_named(metric), protocol_of(metric)
+    from benchmark.rows.reduce import attribution
+
     parts = attribution(stored.table, kind.column, protocol)
     if not parts:
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmark.compare.builds import build_words
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import FEW_IMAGES
@@ -149,7 +148,7 @@ def mixed_sentences(summary: Summary) -> list[str]:
         key = edition.codec, edition.options.get(SIZE, "")
         of_codec.setdefault(key, {})[edition.label] = edition
     by_words = grouped(
-        (build_words(edition), label)
+        (edition.build_words, label)
         for editions in of_codec.values()
         if len({edition.build for edition in editions.values()}) > 1
         and len({short_version(edition.version) for edition in editions.values()}) > 1

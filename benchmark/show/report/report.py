@@ -4,14 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.compare.anchor import with_anchor
 from benchmark.compare.bd import Ranking, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel
-from benchmark.compare.published.curves import Overlay, overlays, style_label
-from benchmark.compare.published.curves import left_out as left_out_published
-from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
@@ -26,7 +24,6 @@ from benchmark.rows.stored import (
 )
 from benchmark.show.bd_tables import bd_overview, bd_records, compare_all
 from benchmark.show.figures.choice import Choice, choose
-from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
@@ -45,6 +42,9 @@ from benchmark.show.report.request import ReportRequest
 from benchmark.show.sections import Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 
+if TYPE_CHECKING:
+    from benchmark.compare.published.curves import Overlay
+
 ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
 
 
@@ -57,7 +57,7 @@ class Report:
     measured: Sequence[Measure]  # those that have values
     sections: Mapping[str, Section]  # that a page shows, by kind
     deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
-    overlays: Mapping[str, Overlay]  # published curves by metric column
+    overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
     attribution: Table | None = None
     files: Sequence[Path] = ()  # report.md, and csv files that were asked for
@@ -98,14 +98,22 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     with_page = (request.page or report_set.page_images is not None for report_set in sets)
     result = [read(*of) for of in zip(asked, with_page, strict=True)]
     labels = {label for stored in result for label in stored.summary.labels}
-    published = chosen_points(request.results, request.published) if request.published else ()
-    look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
+    if request.published:
+        from benchmark.compare.published import curves
+        from benchmark.compare.published.registry import chosen_points
+
+        published = chosen_points(request.results, request.published)
+        labels |= {curves.style_label(point.system, point.variant) for point in published}
+    look().check(labels)
     for report_set in sets:
         report_set.require_writable(ALWAYS | {PAGE} if request.page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
         placed = stored._replace(folder=report_set.folder)
-        over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
-        of_published = left_out_published(published, over, placed.name)
+        over, of_published = dict[str, "Overlay"](), list[str]()
+        if request.published:
+            of_dataset = published, placed.summary, measures, placed.name
+            over = curves.overlays(*of_dataset, request.mix_protocols)
+            of_published = curves.left_out(published, over, placed.name)
         yield _write(request, placed, measures, over, of_published, report_set)
 
 
@@ -113,7 +121,7 @@ def _write(
     request: ReportRequest,
     stored: DatasetResults,
     measures: Sequence[Measure],
-    over: Mapping[str, Overlay],
+    over: Mapping[str, "Overlay"],
     of_published: Sequence[str],
     report_set: ReportSet,
 ) -> Report:
@@ -127,10 +135,11 @@ def _write(
     measured = [measure for measure in measured if measure not in over_few]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
-    overlaid = {
-        column: panel._replace(curves=(*panel.curves, *over[column].compatible)).up_to(most)
-        for column, panel in panels.items()
-    }
+    for column, of_column in over.items():
+        if column in panels:
+            more = (*panels[column].curves, *of_column.compatible)
+            panels[column] = panels[column]._replace(curves=more)
+    overlaid = {column: panel.up_to(most) for column, panel in panels.items()}
     choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
@@ -193,7 +202,10 @@ def _draw(
     for file, columns in (figures | {column: [column] for column in large}).items():
         of_file = [large[column] for column in columns], looks, profile(name).title, summary
         drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
-    if summary.machine and (timed := measured_block(summary, name, names_of(summary))):
+    if summary.machine:
+        from benchmark.show.figures.complexity import draw_complexity, measured_block
+
         names = names_of(summary)
-        drawings["timing"] = draw_complexity([timed], [names[label] for label in choice.labels])
+        if timed := measured_block(summary, name, names):
+            drawings["timing"] = draw_complexity([timed], [names[label] for label in choice.labels])
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}
