@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import BenchError, Unavailable
+from benchmark.errors import BadOption, BenchError, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
 from benchmark.measure.workers import TICK_SECONDS, Lost, Patience, WorkerProcess
@@ -48,7 +48,7 @@ class Decoder:
         self.process.send(stream)
 
     def encode(self, pixels: Pixels, setting: Setting, limit_seconds: float) -> bytes | Failed:
-        """Return a picture's stream; the process, which then knows the picture, decodes no more."""
+        """Return a picture's stream, of which the process then knows; "verify": no such setting."""
         self.process.patience = Patience(limit_seconds)
         self.process.patience.begin("encode")
         self.process.send((pixels, setting))
@@ -133,7 +133,7 @@ def _encoded(codec: Any, pixels: Pixels, setting: Setting) -> bytes | Failed:
     try:
         return bytes(codec.encode(pixels, setting))
     except Exception as error:  # adapters run foreign code
-        return failed_by(codec, "encode", error)
+        return failed_by(codec, "verify" if isinstance(error, BadOption) else "encode", error)
 
 
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:

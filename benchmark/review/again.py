@@ -32,7 +32,7 @@ from benchmark.system.settings import use_device
 # blind: others, whose PSNR is not known; failed: no picture; damaged: the bytes are not those
 # recorded; not run: its codec is not here
 State = Literal["equal", "rounded", "other", "blind", "failed", "damaged", "not run"]
-# equal: the same bytes; near: others, of about the size; other: the stream of another setting
+# equal: the same bytes; near: others, of about the size; other: of another setting, or of none
 Label = Literal["equal", "near", "other", ""]
 ROUNDING = 1e-3  # dB of PSNR: by less do pixels differ that another processor rounds otherwise
 ENCODING_SECONDS = 60.0  # that a codec variant may take for encoding again
@@ -207,7 +207,7 @@ def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures) -> No
             row, before = done[name].row, pictures.original(done[name].row)
             if before is None or done[name].num_bytes is None:
                 continue
-            why = f"not within {ENCODING_SECONDS:g} s"
+            none, why = False, f"not within {ENCODING_SECONDS:g} s"
             if left > 0 and not isinstance(decoder.where, Failed):
                 began = perf_counter()
                 setting = Setting(row["setting_name"], row["setting_value"])
@@ -217,8 +217,8 @@ def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures) -> No
                     label, why = labelled(done[name], data, [done[other] for other in names])
                     done[name] = done[name]._replace(label=label, encoded=why)
                     continue
-                why = data.reason
-            done[name] = done[name]._replace(encoded=why)
+                none, why = data.stage == "verify", data.reason
+            done[name] = done[name]._replace(label="other" if none else "", encoded=why)
 
 
 def labelled(stream: Again, data: bytes, alike: Iterable[Again]) -> tuple[Label, str]:

@@ -179,11 +179,14 @@ def points(of: Reviewed) -> Answer:
         f"{good} of {counted(of_sent, 'mean')} are as sent, each image within {TOLERANCE:g}, "
         f"within {ROUNDING:g} where the pixels are of another processor's rounding"
     )
-    sent = {column for stream in of.again for column in values_sent(stream.row, METRICS)}
-    if more := sorted(sent - {column for *_, column in groups}):
-        sentence += f"; not measured here: {', '.join(more)} (--metrics)"
+    columns = {metric_named(name).column for name in METRICS}
+    left = Counter(name for stream in of.again for name in columns - {*compared(stream, of.metrics)}
+                   if stream.row.get(name) is not None)  # fmt: skip
+    if left:
+        counts = listed([f"{left[name]} of {name}" for name in sorted(left)])
+        sentence += f"; not compared (--metrics, another protocol, not decoded): {counts}"
     sentence += _worst(differences(of.again, of.metrics))
-    verdict = verdict_of(good < of_sent, rounded=rounded)
+    verdict = verdict_of(good < of_sent, left.keys() & labels, rounded)
     return Answer("points", question, verdict, sentence, table)
 
 

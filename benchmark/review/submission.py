@@ -115,7 +115,8 @@ def read_statement(path: Path) -> Statement:
         text = read_regular(path, LARGEST_STATEMENT_BYTES, path.parent)
         return parse_toml(text, Statement)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path.name} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise StoreError(f"{path.name} cannot be read: {why}") from error
 
 
 class _Kept(msgspec.Struct):

@@ -88,3 +88,5 @@ def test_an_honest_pack_is_not_contradicted(reviewed, edit):
     assert not done.wrong, verdicts
     rounding = {"pixels_rounded", "pixels_of_one_rounded", "values_rounded"}
     assert (verdicts["points"] == "partly") == (edit.__name__ in rounding)
+    # values of another protocol cannot be compared
+    assert (verdicts["points"] == "unknown") == (edit.__name__ == "an_earlier_protocol")

@@ -81,8 +81,9 @@ def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, re
 
 def test_results_are_reviewed_as_a_pack_is(author, answers, photos):
     result = answers(author / "results")
-    assert result["points"].verdict == "yes"
     assert result["decodes"].verdict == "unknown"  # the author's program is not run
+    assert result["points"].verdict == "unknown"  # nor its values compared
+    assert "not compared" in result["points"].sentence
 
 
 def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):

@@ -34,11 +34,11 @@ class Cause(NamedTuple):
 
 # Squared levels that a rule adds to the squared error of every image. Truncation of R, G and B
 # adds 1/4, 8 bits before them as much. What a conversion to and from Y'CbCr adds depends on the
-# pictures: 1 to 4 if it truncates, 1 if samples are a level off, .8 to 9 for 4:2:0, 4 and more with
-# another matrix or range. None of these can be told from another by a curve.
+# pictures: 1 to 4 if it truncates, .5 to 1 if samples are a level off, .8 to 9 for 4:2:0, 4 and
+# more with another matrix or range. None of these can be told from another by a curve.
 EXCESS = (
     Cause("unrounded", -0.12, -0.05), Cause("rounded", 0.05, 0.12),
-    Cause("truncated", 0.18, 0.65), Cause("conversion", 0.65, 900.0),
+    Cause("truncated", 0.18, 0.65), Cause("conversion", 0.5, 900.0),
 )  # fmt: skip
 SHIFTS: Mapping[Scale, tuple[Cause, ...]] = {  # dB
     "psnr": (),  # luma and the mean error differ by .1 to 2 dB with the rate: measured alone

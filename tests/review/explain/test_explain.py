@@ -274,6 +274,12 @@ def test_a_mistake_in_the_colours_of_real_pictures_is_measured(mistake):
     assert nearest < 0.15 * result.before_db
 
 
+def test_an_error_of_two_causes_is_named_by_both():
+    values = 255**2 / 10 ** (VTM[1] / 10) + 0.58
+    result = explain(Reference("psnr", *VTM, None), VTM[0], 10 * np.log10(255**2 / values))
+    assert {v.cause for v in result.named} == {"truncated", "conversion"}
+
+
 def test_the_figure_has_the_rule_on_top_of_the_curve(tmp_path):
     path = written(tmp_path / "a.csv", *THREAD)
     shown = explain(Reference("psnr", *VTM, None), *THREAD).named[0]

@@ -122,6 +122,13 @@ def half_the_pictures_shifted(pack):
             line.update(other)
 
 
+def shifted_to_settings_that_are_none(pack):
+    """Shift labels, and name settings that the codec cannot encode at."""
+    half_the_pictures_shifted(pack)
+    for line in pack.of():
+        add(line, "setting_value", 200)
+
+
 def stream_changed(pack):
     place = pack.place / "streams" / pack.of()[0]["stream_sha256"]
     data = place.read_bytes()
@@ -135,7 +142,7 @@ def curve_raised(pack):
 CHEATS = (
     psnr_of_all_raised, psnr_of_one_raised, ssim_raised, pixels_of_another_quality, bytes_short,
     rate_short, picture_too_high, hardest_picture_left_out, picture_left_out_of_one_point,
-    half_the_pictures_shifted, stream_changed, curve_raised,
+    half_the_pictures_shifted, shifted_to_settings_that_are_none, stream_changed, curve_raised,
 )  # fmt: skip
 
 

@@ -193,13 +193,13 @@ def verdicts(pictures: Sequence[np.ndarray], colours=True) -> Iterator[tuple[str
 
 
 def main(folder: Path) -> None:
-    """Print a line for each cause, and one for all."""
-    pictures = [
-        np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))
-    ]
+    """Print a line for each cause, and one for all; curves are of eight pictures each."""
+    paths = sorted(folder.glob("*.png"))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for cause, _, verdict in verdicts(pictures):
-        counts[cause][verdict] += 1
+    for eight in (paths[first : first + 8] for first in range(0, len(paths), 8)):
+        pictures = [np.asarray(Image.open(path).convert("RGB")) for path in eight]
+        for cause, _, verdict in verdicts(pictures):
+            counts[cause][verdict] += 1
     counts["all"] = sum(counts.values(), Counter())
     states = ("right", "undecided", "wrong")
     print(f"| what was done | {' | '.join(states)} |\n|---|--:|--:|--:|")
