@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import LEAST_POINTS
+from benchmark.compare.curves import LEAST_POINTS, Curve, NoDelta, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
 from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
@@ -191,23 +191,27 @@ def _compared(
         return EqualPreference(
             system, None, why=f"{few[0]} was shown at fewer than {LEAST_POINTS} rates"
         )
+    of_anchor, own = (
+        Curve(np.array([votes.stimuli[n].bpp for n in places[of]]), scores.values[places[of]])
+        for of in (anchor, system)
+    )
+    delta = bd_rate(of_anchor, own)
+    if isinstance(delta, NoDelta):
+        return EqualPreference(system, None, why=delta.reason)
     resampled = []
     for draws in scores.resampled:
         drawn_scores = np.vstack([scores.values, draws])
-        of_anchor, own = (_curve(votes, drawn_scores, places[of]) for of in (anchor, system))
-        resampled.append(np.log1p(bd_rates(of_anchor, own) / 100))
-    value = float(resampled[0][0])
-    if not np.isfinite(value):
-        return EqualPreference(system, None, why="the curves have no preference in common")
+        first, second = (_curve(votes, drawn_scores, places[of]) for of in (anchor, system))
+        resampled.append(np.log1p(bd_rates(first, second) / 100))
+    value = float(np.log1p(delta.value / 100))
     finite = [of[1:][np.isfinite(of[1:])] for of in resampled]
     lost = max(1 - len(of) / len(draws) for of, draws in zip(finite, scores.resampled, strict=True))
-    change = 100 * float(np.expm1(value))
     if lost > MOST_LOST:
         why = f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet"
-        return EqualPreference(system, change, why=why)
+        return EqualPreference(system, delta.value, why=why)
     ends = bounds(value, float(two_way_error(Resampled(*finite))), scores.freedom)
     interval = ends and Interval(*(100 * float(np.expm1(end)) for end in ends))
-    return EqualPreference(system, change, interval)
+    return EqualPreference(system, delta.value, interval)
 
 
 def _curve(votes: Votes, scores: Float64Array, places: list[int]) -> ResampledCurve:

@@ -65,13 +65,16 @@ def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_rand
     of = votes_of(key, answers_of(key, lapses=0.1))
     scores = scores_of(of, draws=60)
     assert np.argsort(scores.values).tolist() == np.argsort(true_scores(key)).tolist()
-    bits = {one.system: one for one in equal_preference(of, scores, "good")}
-    assert bits.keys() == {"middling", "poor"}
+    bits = {one.system: one for one in equal_preference(of, scores, "middling")}
+    assert bits.keys() == {"good", "poor"}
     for system, one in bits.items():
-        true = 100 * (2 ** ((OFFSETS["good"] - OFFSETS[system]) / 1.1) - 1)
+        true = 100 * (2 ** ((OFFSETS["middling"] - OFFSETS[system]) / 1.1) - 1)
         assert one.interval.low < true < one.interval.high
         assert one.interval.low < one.change < one.interval.high
-    assert bits["middling"].change < bits["poor"].change
+    assert bits["good"].change < 0 < bits["poor"].change
+    far = equal_preference(of, scores, "good")[1]
+    assert (far.system, far.change) == ("poor", None)
+    assert "less than a third" in far.why
 
 
 def test_two_rates_are_too_few_for_bits():

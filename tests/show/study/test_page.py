@@ -4,9 +4,13 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from benchmark.compare.study.form import read_answers, read_key
+from benchmark.compare.study.simulate import PER_DOUBLING, simulated
+from benchmark.show.study.folder import write_study
+from benchmark.show.study.report import read_study
 from support.page.opened import CHROMIUM, DESKTOP, PHONE
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
@@ -159,3 +163,40 @@ def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_ar
     page.keyboard.press("ArrowRight")
     assert page.evaluate(seen) == 2
     assert page.locator("#choose1").is_enabled()
+
+
+@pytest.mark.slow
+def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
+    visit, request_of, tmp_path
+):
+    study = tmp_path / "study"
+    key = write_study(study, request_of(raters=40, each=24)).key
+    offsets = {"jpeg": -0.8, "webp": 0.0, "jpeg2000": 0.5}
+    doublings = np.log2([stimulus.bpp for stimulus in key.stimuli])
+    scores = PER_DOUBLING * doublings + [offsets[s.system] for s in key.stimuli]
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(1, 41):
+        wanted = simulated(key, number, scores, rng)
+        page = visit(f"{(study / 'page' / 'index.html').as_uri()}?rater={number}", viewport=DESKTOP)
+        begin(page, by_keys)
+        page.clock.install()
+        for place, given in enumerate(wanted.answers):
+            if place and place % 20 == 0:
+                page.locator("#resume").click()
+            ready(page, place)
+            page.clock.fast_forward(3000)
+            by_keys(page, given.choice)
+        files.append(saved(page, tmp_path / f"{number}.json"))
+        page.context.close()
+    report = read_study(study, files, request_of().results, "webp", None)
+    assert not report.left_out
+    ends = [report.scores.interval(number) for number in range(len(scores))]
+    true = scores - scores.mean()
+    assert np.mean([low < one < high for (low, high), one in zip(ends, true, strict=True)]) >= 0.8
+    bits = {one.system: one for one in report.bits}
+    assert bits["jpeg2000"].change < 0 < bits["jpeg"].change
+    for system, one in bits.items():
+        if one.interval:
+            change = 100 * (2 ** ((offsets["webp"] - offsets[system]) / PER_DOUBLING) - 1)
+            assert one.interval.low < change < one.interval.high
