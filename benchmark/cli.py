@@ -62,6 +62,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "baselines.commands.train",
             "Train and measure variants of the realism stage.",
         ),
+        "history": ("baselines.commands.history", "Say when a training became worse."),
         "encode": ("baselines.commands.images", "Encode an image."),
         "decode": ("baselines.commands.images", "Decode a stream of any codec to an image."),
         "checkpoint": ("baselines.commands.checkpoint", "Make checkpoints, and describe them."),

@@ -150,12 +150,14 @@ def _figures(report: Report, recipe: Recipe) -> str:
 FOLDER = "tensorboard"  # in that of a run
 
 
-def csv_log(run: Path, recipe: Recipe) -> Log:
+def csv_log(run: Path, recipe: Recipe | None) -> Log:
     """Return a log that writes a run's journal as a csv file, anew with each report."""
+    if recipe is None:
+        raise UsageError("--log csv: history.csv has these numbers already")
     return lambda _report: write_curves(run, recipe, [CSV])
 
 
-def tensorboard_log(run: Path, recipe: Recipe) -> Log:
+def tensorboard_log(run: Path, recipe: Recipe | None) -> Log:
     """Return a log of TensorBoard events; what a resumed run repeats is replaced there."""
     from torch.utils.tensorboard import SummaryWriter
 
@@ -175,7 +177,7 @@ def tensorboard_log(run: Path, recipe: Recipe) -> Log:
 WANDB_ID = "wandb-id"  # file in a run's folder, so that a resumed run goes on in the same place
 
 
-def wandb_log(run: Path, recipe: Recipe) -> Log:
+def wandb_log(run: Path, recipe: Recipe | None) -> Log:
     """Return a log to Weights & Biases, by its own variables: WANDB_MODE=offline, WANDB_PROJECT.
 
     What a resumed run repeats stays there as it was the first time.
@@ -203,15 +205,18 @@ def numbers_of(report: Report) -> dict[str, float]:
     return {name: value for name, value in numbers.items() if name not in ("stage", "step")}
 
 
-LOGS: dict[str, Callable[[Path, Recipe], Log]] = {
+LOGS: dict[str, Callable[[Path, Recipe | None], Log]] = {
     "csv": csv_log,
     "tensorboard": tensorboard_log,
     "wandb": wandb_log,
 }
 
 
-def log_of(names: Sequence[str], run: Path, recipe: Recipe) -> Log:
-    """Return a log that passes each report to the logs named; see `require_logs`."""
+def log_of(names: Sequence[str], run: Path, recipe: Recipe | None) -> Log:
+    """Return a log that passes each report to the logs named; see `require_logs`.
+
+    recipe: None where reports have the step of all stages together, with 0 as their stage.
+    """
     logs = [
         _of_user(name, load(name, "log"), recipe) if names_file(name) else LOGS[name](run, recipe)
         for name in names
@@ -237,13 +242,13 @@ def require_logs(names: Sequence[str]) -> None:
             )
 
 
-def run_step(report: Mapping[str, Any], recipe: Recipe) -> int:
+def run_step(report: Mapping[str, Any], recipe: Recipe | None) -> int:
     """Return a report's step, counted through all stages."""
     stage, step = step_of(report)
-    return recipe.steps_before(stage) + step
+    return (recipe.steps_before(stage) if recipe else 0) + step
 
 
-def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe) -> Log:
+def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe | None) -> Log:
     def log(report: Mapping[str, Any]) -> None:
         try:
             function({**report, "run_step": run_step(report, recipe)})

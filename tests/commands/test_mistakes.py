@@ -146,6 +146,9 @@ MISTAKES = {
         figures bd broken.toml
         study new --dataset ./photos --post ftp://here
         check results v9
+        history notes.txt --follow
+        history results
+        history photo.png notes.txt
         check results accepted
         baseline accept v9 --why better --who me
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
@@ -169,6 +172,7 @@ MISTAKES = {
         rescore --dataset ./photos --results nowhere
         report --results nowhere
         check nowhere nowhere
+        history nowhere
         baseline list --results nowhere
         pack export out.tar --codecs jpeg --results nowhere
         export codec-compare --to out --dataset ./photos --results nowhere

@@ -21,7 +21,14 @@ from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import Subject, read_record, train
-from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, restoring, step_of
+from baselines.neural.training.run_folder import (
+    JOURNAL,
+    STATE,
+    Journal,
+    load_state,
+    restoring,
+    step_of,
+)
 from baselines.neural.training.workers import Launch
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import lock, write_files
@@ -235,12 +242,14 @@ def _owned(run: TrainingRun) -> Iterator[None]:
 CROP_PX = 256  # of the photographs from which integer tables are made
 
 
-def export(run: TrainingRun, session: TrainingSession) -> Card:
+def export(run: TrainingRun, session: TrainingSession, name: str = STATE) -> Card:
     """Write the run's last saved network to its target; return the card, which says how far it is.
+
+    name: of the state's file, the last or a milestone.
 
     Raises `UsageError` without a saved state, or for one of which no checkpoint can be made.
     """
-    state = load_state(run.folder, torch.device("cpu"))
+    state = load_state(run.folder, torch.device("cpu"), name)
     if state is None:
         raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
     record = read_record(run.folder)

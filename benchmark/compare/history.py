@@ -1,0 +1,187 @@
+"""Checkpoints over time: rows of states to BD-rates against references, and which are worse.
+
+A BD-rate is that of mean curves: against the first state, a baseline and an anchor.
+A state is worse where `bench check` would say that it has regressed against the best state before
+it; all states, metrics and variants are one family for Holm's correction.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import polars as pl
+from polars import col
+
+from benchmark.codec import CODING
+from benchmark.compare import curves as rd
+from benchmark.compare.bd import rate_intervals
+from benchmark.compare.check.check import Finding, judge
+from benchmark.compare.check.compare import Changes, changes
+from benchmark.compare.check.pairing import (
+    WEIGHTS,
+    NotComparable,
+    RowSet,
+    pair_up,
+    rows_of,
+    specs_in,
+    without_weights,
+)
+from benchmark.compare.check.request import parse_margins
+from benchmark.compare.curves import Delta, NoDelta
+from benchmark.compare.interval import Interval
+from benchmark.metrics.measure import Measure, protocols
+from benchmark.rows.means import summarise
+from benchmark.rows.reduce import with_distribution_metrics
+from benchmark.rows.shard import alike
+from benchmark.rows.systems import label_of
+from benchmark.spec import CodecSpec
+
+FIRST = "the first"
+
+
+class State(NamedTuple):
+    """A checkpoint with its rows, of one codec's variants."""
+
+    name: str  # "step 36,000"
+    step: int  # of training, or the state's number
+    rows: RowSet
+
+
+class Change(NamedTuple):
+    """A state beside a reference under one metric."""
+
+    state: State
+    variant: str  # label of the codec variant, without weights
+    measure: Measure
+    against: str  # "the first", the baseline's name, or the anchor's label
+    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
+    interval: Interval | None
+
+
+class Judged(NamedTuple):
+    """A state beside the best one before it."""
+
+    state: State
+    best: State
+    finding: Finding
+
+
+class History(NamedTuple):
+    """States in the order of steps, what became of them, and sentences on what is left out."""
+
+    states: tuple[State, ...]
+    images: int
+    changes: tuple[Change, ...]
+    judged: tuple[Judged, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def worse(self) -> list[Judged]:
+        """The states that are worse than the best before them, the first one first."""
+        return [of for of in self.judged if of.finding.verdict == "regressed"]
+
+
+def history_of(
+    states: Sequence[State],
+    references: Mapping[str, RowSet],
+    metrics: Sequence[str],
+    margin: str = "",
+    confidence: float = 0.95,
+) -> History:
+    """Compare states, in the order given, with the first and the references.
+
+    references: rows by the names that tables have: of the codec's variants themselves, or of one
+    variant of another codec. metrics: names in the registry. Everything is over the images that all
+    have. Raises `UsageError` for a margin that is none.
+    """
+    variants = dict.fromkeys(without_weights(spec) for spec in specs_in(states[0].rows.rows))
+    result: list[Change] = []
+    notes: list[str] = []
+    pairs: list[tuple[State, State, Changes]] = []
+    images = 0
+    for variant in variants:
+        tables = {str(n): _relabelled(of.rows, variant, n, metrics) for n, of in enumerate(states)}
+        for name, rows in references.items():
+            own = _relabelled(rows, variant, name, metrics)
+            tables[name] = own if own.height else _with_values(rows, metrics)
+        labels = {n: label_of(*of.select("codec", "variant").row(0)) for n, of in tables.items()}
+        whole = pl.concat(alike([*tables.values()]))
+        summary = summarise(whole, {**protocols(metrics), "coding": CODING}, common=True)
+        images = summary.images
+        for measure in map(Measure.named, metrics):
+            curves = {
+                label: rd.mean_curve(of, measure)
+                for label, of in rd.curves(summary, measure).items()
+            }
+            for name, anchor in {FIRST: labels["0"], **{n: labels[n] for n in references}}.items():
+                intervals = rate_intervals(summary, measure, anchor)
+                for number, state in enumerate(states):
+                    label = labels[str(number)]
+                    rate: Delta | NoDelta = NoDelta("it has no complete point")
+                    if label in curves and anchor in curves:
+                        rate = rd.bd_rate(curves[anchor], curves[label], any_overlap=True)
+                    interval = intervals.get(label) if isinstance(rate, Delta) else None
+                    named = label_of(variant.name, variant.variant)
+                    result.append(Change(state, named, measure, name, rate, interval))
+        for metric in metrics:
+            pairs += _beside_best(states, variant, metric, notes)
+    judged = judge([of for _, _, of in pairs], parse_margins(margin), confidence)
+    beside = [Judged(state, best, of) for (state, best, _), of in zip(pairs, judged, strict=True)]
+    beside.sort(key=lambda of: states.index(of.state))
+    return History(tuple(states), images, tuple(result), tuple(beside), tuple(dict.fromkeys(notes)))
+
+
+def _relabelled(
+    rows: RowSet, variant: CodecSpec, name: object, metrics: Sequence[str]
+) -> pl.DataFrame:
+    """Return the rows of a variant, of any weights, as those of a checkpoint of this name."""
+    specs = [spec for spec in specs_in(rows.rows) if without_weights(spec) == variant]
+    options = tuple(sorted((*variant.options, (WEIGHTS, str(name)))))
+    text = variant._replace(options=options).variant
+    table = _with_values(rows._replace(rows=rows_of(rows.rows, specs)), metrics)
+    return table.with_columns(pl.lit(text, table.schema["variant"]).alias("variant"))
+
+
+def _with_values(rows: RowSet, metrics: Sequence[str]) -> pl.DataFrame:
+    """Return the rows with the columns of distribution metrics, which their features give."""
+    return with_distribution_metrics(rows.rows, rows.folder, metrics, allow_few=True).table
+
+
+def _beside_best(
+    states: Sequence[State], variant: CodecSpec, metric: str, notes: list[str]
+) -> Iterator[tuple[State, State, Changes]]:
+    """Yield each state with the best before it in a metric, and the changes of its images."""
+    best = states[0]
+    for state in states[1:]:
+        try:
+            sides = best.rows._replace(name=best.name), state.rows._replace(name=state.name)
+            pairs, _ = pair_up(*sides, [metric], variant.text, common=True, allow_few=True)
+        except NotComparable as why:
+            notes.append(f"{state.name}: {why}")
+            continue
+        of = changes(pairs[0], metric)
+        yield state, best, of
+        # One that the reference itself has no curve for says nothing of what comes later.
+        better = of.percent.mean() < 0 if len(of.percent) else not of.out_of_reach
+        best = state if better else best
+
+
+def states_of_rows(rows: RowSet, codec: str) -> list[State]:
+    """Return the states of a store of checks: each checkpoint of a codec, the oldest rows first.
+
+    Their steps are numbers from 1 on.
+    """
+    specs = [
+        spec for spec in specs_in(rows.rows) if codec in (spec.name, without_weights(spec).text)
+    ]
+    groups: dict[tuple[str, str], list[pl.DataFrame]] = {}
+    for spec in specs:
+        for of in rows_of(rows.rows, [spec]).partition_by("fingerprint"):
+            key = dict(spec.options).get(WEIGHTS, ""), of["fingerprint"][0] or ""
+            groups.setdefault(key, []).append(of)
+    tables = {key: pl.concat(alike(of)) for key, of in groups.items()}
+    order = sorted(tables, key=lambda key: tables[key].select(col("finished_utc").min()).item())
+    return [
+        State(f"state {n}, {key[0].rpartition('/')[2] or codec} {key[1][:8]}", n,
+              rows._replace(rows=tables[key]))
+        for n, key in enumerate(order, 1)
+    ]  # fmt: skip

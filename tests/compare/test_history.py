@@ -1,0 +1,159 @@
+"""States over time: BD-rates are those of two codecs, and a planted fault is named where it is."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from baselines.commands import history as verb
+from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
+from baselines.neural.training import session
+from benchmark.commands import history as over_time
+from benchmark.compare.bd import compare
+from benchmark.compare.check.pairing import RowSet
+from benchmark.compare.curves import Delta
+from benchmark.compare.history import FIRST, State, history_of, states_of_rows
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.means import summarise
+from benchmark.rows.store import Store
+from benchmark.show.figures.history import headline
+from support.bench.invoked import bench
+from support.rows.measured import row, table
+
+GAINS = (0.0, 1.0, 1.5, 0.6, 1.7, 1.9)  # dB of six states; a fault enters with the fourth
+IMAGES = [f"image-{n}" for n in range(8)]
+NOISE = np.random.default_rng(0).normal(0, 0.02, (len(GAINS), len(IMAGES)))
+
+
+def rows_of_state(number, codec="ours", variant=None, **columns):
+    variant = f"beta=0:checkpoint=/runs/{number}.safetensors" if variant is None else variant
+    day = f"2025-01-0{number + 1}T00:00:00.000+00:00"
+    return [
+        row(codec, q, image, variant=variant, finished_utc=day, num_bytes=100 * q,
+            fingerprint=f"{number}" * 64, **columns,
+            psnr_db=20 + 6 * np.log2(q / 5) + place / 3 + GAINS[number] + NOISE[number, place])
+        for q in (5, 10, 20, 40, 80) for place, image in enumerate(IMAGES)
+    ]  # fmt: skip
+
+
+def states():
+    rows = [RowSet("x", Path("nowhere"), table(rows_of_state(n))) for n in range(len(GAINS))]
+    return [State(f"step {n}00", 100 * n, of) for n, of in enumerate(rows)]
+
+
+def test_bd_rates_of_states_are_those_of_codecs_and_the_fault_is_the_one_that_is_worse():
+    anchor = table(rows_of_state(0, "vtm", ""))
+    accepted = states()[5].rows
+    references = {"accepted": accepted, "vtm": RowSet("r", Path("nowhere"), anchor)}
+    result = history_of(states(), references, ["psnr"])
+    both = pl.concat([states()[0].rows.rows, states()[3].rows.rows])
+    (expected,) = compare(
+        summarise(both), Measure.named("psnr"), "ours:beta=0:checkpoint=/runs/0.safetensors"
+    )
+    found = {(c.state.step, c.against): c for c in result.changes}
+    assert found[300, FIRST].rate == expected.rate
+    assert found[300, FIRST].interval == expected.rate_interval
+    assert found[300, "vtm"].rate == expected.rate  # its rows are those of the first state
+    assert found[500, "accepted"].rate.value == pytest.approx(0)
+    assert found[0, FIRST].rate == Delta(0.0, 1.0)
+    ((state, best, finding),) = result.worse
+    assert (state.name, best.name, finding.metric) == ("step 300", "step 200", "psnr")
+    assert finding.lower_percent < 100 * (2 ** (0.9 / 6) - 1) < finding.upper_percent
+    assert [of.best.step for of in result.judged] == [0, 100, 200, 200, 400]
+    wider = history_of(states(), {}, ["psnr"], "bd_rate=20%")
+    assert not wider.worse
+
+
+def test_states_of_earlier_checks_are_in_the_order_of_their_rows_by_weights_not_by_name():
+    """Two checkpoints had one file name, one after the other."""
+    name = "beta=0:checkpoint=/runs/new.safetensors"
+    whole = [*rows_of_state(2, variant=name), *rows_of_state(1, variant=name), *rows_of_state(0)]
+    found = states_of_rows(RowSet("x", Path("nowhere"), table(whole)), "ours")
+    assert [of.rows.rows["fingerprint"][0][0] for of in found] == ["0", "1", "2"]
+    assert [of.step for of in found] == [1, 2, 3]
+    assert found[1].name == "state 2, new.safetensors 11111111"
+    assert not states_of_rows(found[0].rows, "elic")
+
+
+def test_a_folder_of_checks_becomes_figure_table_and_one_line_with_exit_code_1(tmp_path):
+    for number in range(len(GAINS)):
+        Store(tmp_path / "checks" / "set").append(rows_of_state(number))
+    results = tmp_path / "results"
+    Store(results / "set").append(rows_of_state(0, "ours", "beta=0"))
+    bench("baseline", "save", "v1", "--results", results)
+    (tmp_path / "mine.py").write_text(
+        "def log(report):\n    print('logged', report['run_step'], len(report))\n"
+    )
+    words = ("--metrics", "psnr", "--baselines", results, "--results", tmp_path / "checks")
+    log = ("--log", f"{tmp_path / 'mine.py'}:log", "--codec", "ours:beta=0")
+    said = bench("history", tmp_path / "checks/set", *words, "--against", "v1", *log, code=1)
+    first = said.splitlines()[0]
+    assert first.startswith("regressed at state 4, 3.safetensors 33333333: PSNR +")
+    assert ", image image-" in first
+    assert "beside state 3" in first
+    assert [line for line in said.splitlines() if line.startswith("logged")] == [
+        f"logged {n} 5" for n in range(1, 7)
+    ]
+    folder = tmp_path / "checks" / "history"
+    assert {"history.png", "history.pdf", "history.csv", "history.details.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert (folder / "history.csv").read_text().count("v1") == 6
+    with pytest.raises(UsageError, match=r"--log csv: history\.csv has"):
+        bench("history", tmp_path / "checks" / "set", *words, "--log", "csv")
+    with pytest.raises(UsageError, match="a history needs two states, and there is one"):
+        bench("history", results / "set", *words)
+
+
+def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
+    tmp_path, monkeypatch
+):
+    """Milestones appear while it waits; the finished checkpoint takes the place of its own step."""
+    run, shipped = tmp_path / "run", load_checkpoint(SHIPPED / "ours.safetensors.xz")
+    (run / "recipe.json").parent.mkdir()
+    record = {"subject": {"architecture": "crdr"}, "photographs": 1}
+    recipe = {"name": "smoke", "sizes": "tiny", "stages": [
+        {"kind": "single_rate", "steps": 500, "batch": 1, "crop_px": 64, "learning_rate": 1e-3,
+         "decay_at": 0.8, "lambdas": [0.05]}]}  # fmt: skip
+    (run / "recipe.json").write_text(json.dumps({**record, "recipe": recipe}))
+    measured, exported, lines = [], [], []
+
+    def checkpoint(path, steps):
+        save_checkpoint(path, shipped.network, replace(shipped.card, steps=steps), shipped.tables)
+
+    def milestones(*steps):
+        for step in steps:
+            (run / f"state-{step}.pt").touch()
+
+    def export(of, session, name):
+        exported.append(name)
+        checkpoint(of.target, int(name[6:-3]))
+
+    def measure(name, step, path, request, codec):
+        measured.append((name, path.parent.name))
+        return State(name, step, states()[step // 100].rows)
+
+    def later(seconds):
+        milestones(300, 400)
+        checkpoint(run / "ours.safetensors", 400)
+        monkeypatch.setattr(session, "is_complete", lambda run: True)
+
+    monkeypatch.setattr(session, "export", export)
+    monkeypatch.setattr(over_time, "measured", measure)
+    monkeypatch.setattr(verb, "sleep", later)
+    monkeypatch.setattr(over_time, "write", lambda history, *_: lines.append(headline(history)))
+    milestones(0, 100, 200)
+    words = ("history", run, "--metrics", "psnr", "--dataset", "sample", "--baselines", tmp_path)
+    bench(*words, "--follow", code=1)
+    assert lines[0] == "no state is worse than one before: 3 states, 8 images"
+    assert lines[1].startswith("regressed at step 300: PSNR +")
+    assert [name for name, _ in measured] == [f"step {100 * n}" for n in range(5)]
+    assert measured[-1] == ("step 400", "run")
+    assert sorted(exported) == [f"state-{100 * n}.pt" for n in range(5)]
+    bench(*words, code=1)
+    assert len(exported) == 5
