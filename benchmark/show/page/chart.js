@@ -187,10 +187,13 @@ page.listenToChart = (box) => {
     if (!found) return;
     const [title, ...lines] = found.point.hover;
     tip.replaceChildren(page.make("strong", { textContent: title }), ...lines.map((line) => page.make("div", { textContent: line })));
-    const right = found.x > box.clientWidth / 2;
-    tip.style.left = right ? "" : `${found.x + 14}px`;
-    tip.style.right = right ? `${box.clientWidth - found.x + 14}px` : "";
-    tip.style.top = `${Math.max(0, Math.min(found.y - 20, box.clientHeight - tip.offsetHeight))}px`;
+    // Beside the point; above or below it where there is no room beside.
+    const [right, narrow] = [found.x > box.clientWidth / 2, page.narrow.matches];
+    const low = narrow && found.y > box.clientHeight / 2;
+    tip.style.left = narrow ? "0" : right ? "" : `${found.x + 14}px`;
+    tip.style.right = narrow ? "" : right ? `${box.clientWidth - found.x + 14}px` : "";
+    const top = !narrow ? found.y - 20 : low ? found.y - tip.offsetHeight - 16 : found.y + 16;
+    tip.style.top = `${Math.max(0, Math.min(top, box.clientHeight - tip.offsetHeight))}px`;
   };
   box.addEventListener("pointerdown", (event) => {
     if (event.pointerType === "mouse" && event.button === 0 && event.target !== save) from = inBox(event);

@@ -35,10 +35,10 @@ page.curves.hover = (point, measure) => {
 };
 
 page.curves.publishedHover = (curve, point, measure) => [
-  `${curve.name} ${point.setting}`,
+  `${curve.name} ${point.setting}`.trim(),
   `${page.rate(point.bpp)} bpp, ${page.text(measure, point.value)}` +
     `${point.value_error ? ` ± ${point.value_error}` : ""}${page.unit(measure)}`,
-  `${curve.how}: ${curve.source}`, point.reference,
+  `${curve.how}: ${curve.source}`,
   [`${curve.protocol}${curve.other_rule ? " (another rule)" : ""}`, point.rate_protocol, point.note].filter(Boolean).join("; "),
 ];
 

@@ -14,7 +14,7 @@ page.allCurves = () => [
   ...page.allCodecs().filter((one) => page.curves.drawnPoints(one.place).length),
   ...page.data.published[page.curves.metric].map((curve) => ({
     key: `published ${curve.name}`, name: curve.name, style: curve, published: curve,
-    detail: `${curve.how}: ${curve.source}; ${curve.protocol}`, words: curve.name,
+    detail: `${curve.how}: ${curve.source}; ${curve.points[0].reference}; ${curve.protocol}`, words: curve.name,
   })),
 ];
 

@@ -1,13 +1,11 @@
 """Texts of a report: the short one, its details, and the sections that a page shows of it."""
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from benchmark.compare.bd import Ranking
 from benchmark.compare.interval import DrawSpread
-from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
@@ -200,16 +198,15 @@ def report_text(
     summary: Summary,
     ranking: Ranking,
     drawings: Mapping[str, Drawing],
-    measures: Sequence[Measure],
     remarks: Sequence[str],
     tables: Sequence[str],
     names: Mapping[str, str],
     command: str,
     named: Sequence[str] = (),
 ) -> str:
-    """Return report.md: a sentence, the ranking, three figures; the same results, the same text.
+    """Return report.md: a sentence, the ranking, figures; the same results, the same text.
 
-    measures: those with values. tables: names of files. names: of codecs in figures, by label.
+    tables: names of files. names: of codecs in figures, by label.
     named: codecs that were asked for.
     """
     counts = (
@@ -220,12 +217,11 @@ def report_text(
     dropped = f"; {summary.dropped} more images that not every point has" if summary.dropped else ""
     about = f"{', '.join(counts)}{dropped}. Protocols, builds and what is left out: "
     table = ranking_table(ranking, True, names)
-    # The overview, the metric of realism that says most, times, else the first ones
-    realism = [m for m in measures if m.kind == "realism" and m.column in drawings]
-    best = [min(realism, key=lambda m: m.realism or math.inf).column] if realism else []
-    order = [name for name in ("curves", *best, "timing") if name in drawings]
-    order = list(dict.fromkeys([*order, *drawings]))
-    pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
+    # The overview has the curves of what ranks codecs; without it, those of the first metrics
+    pictures = [name for name in ("curves", "timing") if name in drawings]
+    pictures += [*drawings][:SHOWN_FIGURES] if "curves" not in pictures else []
+    pictures = list(dict.fromkeys(pictures))
+    others = [name for name in drawings if name not in pictures]
     parts: list[Part] = [
         headline(ranking, summary.images, names, named),
         Links(about, {"details": "details.md"}),
@@ -258,8 +254,8 @@ def page_sections(
             section(f"bd_rates_{place}", title, table, folded=True)
             for place, (title, table) in enumerate(zip(titles, deltas, strict=True))
         ]
-    missing: list[Part] = [*gap_sections(gaps)] or ["Nothing failed or is left out."]
     heading = ranking_heading(ranking, names_of(summary))
+    missing: list[Part] = [*gap_sections(gaps)] or ["Nothing failed or is left out."]
     known = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
         section("bd_rates", "BD-rates", *rates),

@@ -161,7 +161,7 @@ def _write(
     remarks = [*origin, *about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
         "report.md": report_text(
-            title, summary, ranking, drawings, measured, remarks, [*tables], short, command, codecs
+            title, summary, ranking, drawings, remarks, [*tables], short, command, codecs
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
         "details.md": details_text(
