@@ -10,7 +10,7 @@ from support.bench.command import bench
 from support.bench.verbs import every_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "README.md"
-ELIC = PAGE.parents[1] / "baselines" / "checkpoints" / "elic-3.safetensors"
+ELIC = PAGE.parents[1] / "baselines" / "checkpoints" / "elic-3.safetensors.xz"
 MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
 # A command for each verb with the option, and words that its JSON has to have.
 COMMANDS = {

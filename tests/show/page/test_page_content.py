@@ -327,7 +327,7 @@ def test_published_curves_that_were_asked_for_are_shown_first(tmp_path):
     Store(tmp_path / "kodak").append(rows)
     data = data_of(make_page(tmp_path, "kodak", published="vtm"))
     assert {value["name"].split()[0] for value in data["published"]["psnr_db"]} == {"VTM"}
-    assert "VTM (CompressAI)" in data["shown"]["published"]
+    assert "VTM (CompressAI, published)" in data["shown"]["published"]
     offered = data_of(make_page(tmp_path, "kodak"))
     assert offered["shown"]["published"] == []
     assert len(offered["published"]["psnr_db"]) > 10
