@@ -11,6 +11,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign_files import walk
 
 MOST_FILES = 10_000
 MOST_BYTES = 1 << 33  # of a folder, of weights
@@ -119,7 +120,7 @@ def _inside(path: Path) -> Iterator[Path]:
     """Yield the files of a folder, or a file with what it imports."""
     if path.is_file():
         yield from with_imports(path)
-    for folder, below, files in os.walk(path):
+    for folder, below, files in walk(path):
         below[:] = sorted(
             name
             for name in below

@@ -3,7 +3,6 @@
 Logs are a csv table, TensorBoard events, Weights & Biases, and a function of the user.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from uuid import uuid4
 
 from baselines.neural.training.loop import Log
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.run_folder import step_of
+from baselines.neural.training.run_folder import entry_of, step_of
 from baselines.neural.training.session import CSV, write_curves
 from benchmark.commands import output
 from benchmark.errors import UnknownName, UsageError
@@ -82,11 +81,8 @@ def last_report(journal: Path) -> Report | None:
     except OSError:
         return None
     for line in reversed(lines[:-1]):
-        try:
-            report: Report = json.loads(line)
-        except ValueError:
-            continue
-        return report
+        if (report := entry_of(line)) is not None:
+            return report
     return None
 
 

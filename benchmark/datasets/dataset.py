@@ -34,6 +34,7 @@ from benchmark.registry import (
     means_folder,
 )
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
+from benchmark.system.foreign_files import walk
 
 VARIABLE = "BENCH_DATA"
 PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it waits
@@ -305,7 +306,7 @@ def _images_below(root: Path) -> tuple[list[ImageFile], list[str]]:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
 
     images, unread = [], []
-    for folder, below, files in os.walk(root, onerror=complain):
+    for folder, below, files in walk(root, complain):
         below[:] = [name for name in below if not name.startswith(".")]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
             # bytes that are not UTF-8 are escaped, as a table of text needs it

@@ -18,7 +18,10 @@ from benchmark.plugins import one_line
 from benchmark.registry import require_packages
 from benchmark.system.atomic import replacing
 from benchmark.system.digest import cache_folder, file_sha256
+from benchmark.system.foreign_files import BadFile, walk
+from benchmark.system.foreign_text import parsing
 
+MOST_OF_NAME = 200  # characters, of the picture's own name
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
 
 
@@ -31,7 +34,8 @@ def open_hub(text: str) -> Dataset:
     name = hub_name(text)
     remedy = f"fetch it with `bench fetch {text}`"
     root = Path(_asked(text, remedy, "snapshot_download", **_repository(name), local=True))
-    files = sorted(path for path in root.rglob("*") if path.is_file() and _is_of(path, root, name))
+    below = (Path(folder, file) for folder, _, names in walk(root) for file in names)
+    files = sorted(path for path in below if path.is_file() and _is_of(path, root, name))
     images = [ImageFile(_name_below(path, root, name), path) for path in files if _is_image(path)]
     parquet = [path for path in files if path.suffix == ".parquet"]
     if parquet and not images:
@@ -145,17 +149,24 @@ def _pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
     import polars as pl
 
     for path in files:
-        schema = pl.read_parquet_schema(path)
-        column = next((name for name, kind in schema.items() if _holds_pictures(kind)), None)
+        try:
+            with parsing("parquet file"):
+                schema = pl.read_parquet_schema(path)
+                kinds = schema.items()
+                column = next((name for name, kind in kinds if _holds_pictures(kind)), None)
+                values = pl.read_parquet(path, columns=[column])[column] if column else ()
+        except (BadFile, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            why = f"{path.name} cannot be read ({one_line(error)[:200]})"
+            raise Unavailable(f"{why}: delete {path} and fetch it again") from error
         if column is None:
             raise UsageError(f"{path.name} has no column of pictures: {', '.join(schema)}")
-        for value in pl.read_parquet(path, columns=[column])[column]:
+        for value in values:
             content, source = value, ""
             if isinstance(value, dict):
                 content, source = value["bytes"], str(value.get("path") or "")
             if content is None:
                 raise UsageError(f"{path.name} names pictures that it does not hold")
-            yield re.sub(r"[^A-Za-z0-9._-]+", "_", Path(source).stem), content
+            yield re.sub(r"[^A-Za-z0-9._-]+", "_", Path(source).stem)[:MOST_OF_NAME], content
 
 
 def _holds_pictures(kind: Any) -> bool:
@@ -163,5 +174,5 @@ def _holds_pictures(kind: Any) -> bool:
     import polars as pl
 
     return kind == pl.Binary or (
-        isinstance(kind, pl.Struct) and any(field.name == "bytes" for field in kind.fields)
+        isinstance(kind, pl.Struct) and pl.Field("bytes", pl.Binary) in kind.fields
     )

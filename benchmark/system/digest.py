@@ -21,7 +21,8 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
-from benchmark.system.foreign_files import open_regular
+from benchmark.system.foreign_files import BadFile, open_regular
+from benchmark.system.foreign_text import parsing
 
 SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
 WRITTEN_TOGETHER = 256  # values, for one wait for the disk
@@ -63,7 +64,7 @@ class FileMemory:
     """Json values computed from files, remembered while a file is unchanged; for several threads.
 
     A file is unchanged if its path, size, times, inode and device are. What changes meanwhile is
-    not remembered, and where the memory cannot be read or written, everything is computed. New
+    not remembered, and what cannot be read or written in the memory is computed. New
     values are written together, since each writing waits for the disk: at the latest by `close`.
     """
 
@@ -94,7 +95,8 @@ class FileMemory:
         with self._lock:
             text = self._text(key)
         if text is not None:
-            return json.loads(text)
+            with suppress(BadFile), parsing("JSON"):
+                return json.loads(text)
         value = compute()
         if _state(path) == state:
             with self._lock:

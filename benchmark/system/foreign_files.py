@@ -8,14 +8,14 @@ import struct
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from zipfile import BadZipFile, ZipFile
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,6 +77,16 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
     except OSError:
         return False
     return True
+
+
+def walk(
+    root: Path, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk folders as `os.walk` does; raise `UsageError` for folders below `MOST_DEEP` others."""
+    for folder, below, files in os.walk(root, onerror=onerror):
+        if below and len(Path(folder).relative_to(root).parts) >= MOST_DEEP:
+            raise UsageError(f"{root} has folders below more than {MOST_DEEP} others: move them up")
+        yield folder, below, files
 
 
 BLOCK_BYTES = 512

@@ -105,6 +105,14 @@ def test_what_is_not_here_whole_is_said_with_the_command_that_fetches_it(hub):
         open_dataset("hf:photos")
 
 
+def test_a_parquet_file_that_is_damaged_is_named_with_its_remedy(hub):
+    whole = parquet({"a.png": picture(64)})
+    for number, damaged in enumerate((b"", whole[:-9], whole[:50] + whole[-60:], b"PAR1" * 3)):
+        hub("dataset", f"me/cut{number}", {"test-00000-of-00001.parquet": damaged})
+        with pytest.raises(Unavailable, match=r"cannot be read.*fetch it again"):
+            open_dataset(f"hf:me/cut{number}")
+
+
 def test_fetching_without_the_network_is_one_sentence(hub):
     done = bench("fetch", "hf:me/none:test")
     assert done.returncode == 2

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmark.system.digest import (
     FileMemory,
@@ -31,6 +32,18 @@ def test_an_unchanged_file_is_looked_at_once(tmp_path):
     for _ in range(2):
         assert remembered(path, "look", lambda: reads.append(1) or [1, "a"]) == [1, "a"]
     assert len(reads) == 1
+
+
+@pytest.mark.parametrize("damage", ["[1, ", "[" * 200_000, ""])
+def test_a_value_in_the_memory_that_cannot_be_read_is_computed(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert remembered(path, "look", lambda: 1) == 1
+    with closing(sqlite3.connect(cache_folder() / "digests.sqlite")) as database, database:
+        database.execute("update digest set value = ?", (damage,))
+    assert [remembered(path, "look", lambda: 2) for _ in range(2)] == [2, 2]
+    assert remembered(path, "look", lambda: 3) == 2
 
 
 def test_names_that_are_no_text_and_a_memory_that_cannot_be_written_do_no_harm(

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import folders_to_synchronise, replacing, synchronise, write_file
-from benchmark.system.foreign_files import load_tensors
+from benchmark.system.foreign_files import BadFile, load_tensors
+from benchmark.system.foreign_text import parsing
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 PREVIOUS = "state-previous.pt"  # after the step saved before
@@ -143,9 +144,7 @@ class Journal:
         """Return the reports in the order of steps, without unfinished lines and repeated steps."""
         entries: list[dict[str, Any]] = []
         for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
+            if (entry := entry_of(line)) is None:
                 continue
             while entries and step_of(entries[-1]) >= step_of(entry):
                 entries.pop()
@@ -157,6 +156,14 @@ class Journal:
         kept = [entry for entry in self.entries() if step_of(entry) <= (stage, step)]
         text = "".join(json.dumps(entry) + "\n" for entry in kept)
         write_file(self.path, text, durable=True)
+
+
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """Return a line of a journal; None if it is unfinished or damaged."""
+    with suppress(BadFile), parsing("JSON"):
+        entry: dict[str, Any] = json.loads(line)
+        return entry if all(type(number) is int for number in step_of(entry)) else None
+    return None
 
 
 def step_of(entry: Mapping[str, Any]) -> tuple[int, int]:

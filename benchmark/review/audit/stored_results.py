@@ -5,9 +5,11 @@ Features carry no checksum. Rows that were measured again are compared by bytes,
 
 import hashlib
 import math
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +29,7 @@ from benchmark.rows.streams import DAMAGED
 from benchmark.rows.summary import Summary
 from benchmark.rows.valid import BUILD, OK, agreeing
 from benchmark.spec import CodecSpec
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular, walk
 from benchmark.system.text import counted
 
 State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
@@ -82,13 +84,13 @@ def _verify(folder: Path) -> Verified:
         *(_check_record(store, path) for path in records),
     )
     findings = [*filter(None, checked), *_lost(store)]
-    leftovers: tuple[tuple[str, State, str, str], ...] = (
-        (f"{DAMAGED}/*", "set aside", "it was damaged", "once its cells are measured again"),
-        ("**/.*.part", "draft", "a write was interrupted", "if no run is at work"),
-    )
-    for pattern, state, what, when in leftovers:
-        for path in sorted(folder.glob(pattern)):
-            findings.append(Finding(str(path), state, what, f"delete it {when}"))
+    remedy = "delete it once its cells are measured again"
+    for path in sorted(folder.glob(f"{DAMAGED}/*")):
+        findings.append(Finding(str(path), "set aside", "it was damaged", remedy))
+    inside = (Path(place, name) for place, *names in walk(folder) for name in chain(*names))
+    for path in sorted(path for path in inside if re.fullmatch(r"\..*\.part", path.name)):
+        remedy = "delete it if no run is at work"
+        findings.append(Finding(str(path), "draft", "a write was interrupted", remedy))
     return Verified(folder.resolve().name, len(shards), len(streams), len(records), (*findings,))
 
 

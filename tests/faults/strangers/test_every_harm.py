@@ -19,6 +19,9 @@ from time import process_time
 import polars as pl
 import pytest
 
+from baselines.neural.training.photograph_files import photograph_paths
+from benchmark.datasets.dataset import open_dataset
+from benchmark.errors import UsageError
 from support.bench.command import bench
 from support.bench.reading_verbs import READS
 
@@ -252,7 +255,7 @@ def test_a_shard_of_one_column_is_left_out(work, verb):
     }[verb], "")  # fmt: skip
 
 
-def test_a_folder_400_deep_is_reviewed_to_a_bound(work):
+def test_a_folder_400_deep_is_reviewed_to_a_bound_and_otherwise_refused(work):
     os.mkdir("deep")
     place = os.open("deep", os.O_RDONLY)
     for _ in range(400):
@@ -264,3 +267,7 @@ def test_a_folder_400_deep_is_reviewed_to_a_bound(work):
     written("deep/a.csv", table(*POINTS))
     done = attacked(("review", "{}", "--out", "out"), "deep")
     assert "Was every file read?" in done.stdout
+    with pytest.raises(UsageError, match="more than 64 others"):
+        open_dataset("./deep")
+    with pytest.raises(UsageError, match="more than 64 others"):
+        photograph_paths([Path("deep")])

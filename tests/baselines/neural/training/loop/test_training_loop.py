@@ -66,6 +66,7 @@ def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
     for entry in entries:
         journal.append(entry)
     with journal.path.open("a") as file:
+        file.write("[" * 200_000 + '\n[1]\n7\n{"stage": 1}\n{"stage": 0, "step": "9"}\n')
         file.write('{"stage": 1, "st')
     assert journal.entries() == entries
     journal.cut(1, 10)
