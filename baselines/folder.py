@@ -15,7 +15,7 @@ from baselines.formats.external import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import BadFile, below, is_regular, read_regular
+from benchmark.system.foreign_files import BadFile, below, read_regular
 from benchmark.system.foreign_text import parse_sheet
 from benchmark.system.text import csv_delimiter
 
@@ -101,9 +101,9 @@ class Folder:
             raise ImageRefused(f"{where} cannot be read: {error.strerror}") from None
 
     def has(self, image: str, setting: Setting) -> bool:
-        """Return whether there is a line of an image, and a file of its picture."""
-        with suppress(ImageRefused, OSError):
-            return is_regular(self._picture(self._line(image, setting)))
+        """Return whether there is a line of an image."""
+        with suppress(ImageRefused):
+            return bool(self._line(image, setting))
         return False
 
     def _picture(self, row: SizeLine) -> Path:

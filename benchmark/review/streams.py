@@ -99,8 +99,8 @@ def reconstructed(
     spec = f"folder:path={sizes.parent}:csv={sizes.name}:name={name}"
     bench, codec = Workbench(conditions), load_codec(parse_codec(spec))
     cells = plan(select([spec], {}).contenders, dataset, images)
-    with_picture = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
-    done = [bench.carry_out(cell) for cell in with_picture]
+    with_line = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
+    done = [bench.carry_out(cell) for cell in with_line]
     same = {"variant": f"name={name}", "command": "reconstructions, with a list of their sizes"}
     rows = [{**stream.row, **same} for stream in done if not isinstance(stream, Failed)]
     here = f"{sizes.parent}/"

@@ -117,6 +117,18 @@ def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
     assert "1.png" in result["images"].table.rows[0][3]
 
 
+@pytest.mark.parametrize("place", ["{photos}/{name}", "../{name}", "/proc/self/pagemap", "1/x.png"])
+def test_a_declared_picture_that_is_not_in_the_supplement_is_a_no(answers, photos, tmp_path, place):
+    (sent := tmp_path / "ours").mkdir()
+    names = [photo.name for photo in photos.iterdir()]
+    lines = [f"{name},1,512,{place.format(photos=photos, name=name)}" for name in names]
+    (sent / "sizes.csv").write_text("\n".join(["image,setting,num_bytes,file", *lines]))
+    result = answers(sent)
+    assert (result["images"].verdict, result["points"].verdict) == ("no", "unknown")
+    assert f"has 0 of {len(names)} images" in result["images"].sentence
+    assert "cannot be read" in result["images"].table.rows[0][4]
+
+
 def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(reviewed, tmp_path):
     path = tmp_path / "<script>alert(1)<.csv"
     path.write_text("codec,bpp,psnr\n<img src=x onerror=alert(2)>,1,30\n")
