@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -34,6 +35,7 @@ class SizeLine(NamedTuple):
     setting: float
     num_bytes: int
     file: str  # of the reconstruction, below the folder
+    stem: str  # the image without extension
 
 
 class Folder:
@@ -53,7 +55,7 @@ class Folder:
         self._by_stem: dict[tuple[str, float], list[SizeLine]] = defaultdict(list)
         sizes: dict[float, list[int]] = defaultdict(list)
         for row in self._rows.values():
-            self._by_stem[_without_suffix(row.image), row.setting].append(row)
+            self._by_stem[row.stem, row.setting].append(row)
             sizes[row.setting].append(row.num_bytes)
         if len(sizes) > MOST_SETTINGS:
             raise BadOption(f"{self._sizes} has {len(sizes)} settings, more than {MOST_SETTINGS}")
@@ -143,11 +145,11 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
     first: dict[tuple[str, float], SizeLine] = {}  # by the name without extension
     try:
         for row in _lines(path):
-            bare = _without_suffix(row.image)
-            other = rows.get((row.image, row.setting)) or first.get((bare, row.setting))
-            if other is not None and (row.image == other.image or bare in (row.image, other.image)):
+            image, stem = row.image, row.stem
+            other = rows.get((image, row.setting)) or first.get((stem, row.setting))
+            if other is not None and (image == other.image or stem in (image, other.image)):
                 raise BadOption(f"line {row.line} of {path} repeats line {other.line}")
-            first.setdefault((bare, row.setting), row)
+            first.setdefault((stem, row.setting), row)
             rows[row.image, row.setting] = row
     except OSError as error:
         remedy = f"make it, with the columns {','.join(COLUMNS)}"
@@ -186,8 +188,9 @@ def _lines(path: Path) -> Iterator[SizeLine]:
             raise BadOption(f"{where}: setting is a number, not {setting!r}")
         if not re.fullmatch(r"0*[1-9][0-9]{0,17}", num_bytes):
             raise BadOption(f"{where}: num_bytes is a whole number above 0, not {num_bytes!r}")
-        default = f"{setting}/{_without_suffix(image)}.png"
-        yield SizeLine(number, image, value, int(num_bytes), cells.get("file") or default)
+        stem = _without_suffix(image)
+        file = cells.get("file") or f"{setting}/{stem}.png"
+        yield SizeLine(number, image, value, int(num_bytes), file, stem)
 
 
 def _without_suffix(image: str) -> str:
@@ -196,5 +199,7 @@ def _without_suffix(image: str) -> str:
     >>> _without_suffix("mobile/a.b.png"), _without_suffix("a.b")
     ('mobile/a.b', 'a.b')
     """
-    path = PurePosixPath(image)
-    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else image
+    stem, suffix = splitext(image)
+    if suffix.lower() not in SUFFIXES:
+        return image
+    return str(PurePosixPath(stem)) if "/" in stem else stem
