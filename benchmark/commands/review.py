@@ -108,6 +108,7 @@ def site(
     from benchmark.review.site import build_site
     from benchmark.rows.codecs import NamedCodecs
 
+    options.stored_folder(results)
     request.use_folders()
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)  # that can be compared by image

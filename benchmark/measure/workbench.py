@@ -174,7 +174,9 @@ class Workbench:
 
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
-            self._codecs[spec] = (load_codec(spec), load_codec(spec))
+            encoder = load_codec(spec)
+            codes = not offers(encoder, DeclaresSizes)
+            self._codecs[spec] = (encoder, load_codec(spec) if codes else encoder)
         return self._codecs[spec]
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:

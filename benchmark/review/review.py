@@ -80,6 +80,7 @@ def review(
     metrics = scored_metrics(request, *(claim.metric for claim in claims))
     with_stream = [stream for stream in sent if stream.read]
     again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
+    again = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in again]
     left_out = [*supplement.left_out, *impossible]
     declared = [stream.row for stream in sent if not stream.read]
     conditions = Conditions.of(request, into, jobs=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 # Characters that move the cursor, end a line, turn the direction of writing or are no character.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = re.compile(f"{_CONTROL.pattern}+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
 
 
@@ -27,7 +28,7 @@ def one_line(text: str) -> str:
     >>> one_line("a\n\n\\input{b}")
     'a \\input{b}'
     """
-    return re.sub(f"(?:{_CONTROL.pattern})+", " ", text)
+    return text if text.isprintable() else _CONTROLS.sub(" ", text)
 
 
 def csv_cell(value: Any) -> Any:

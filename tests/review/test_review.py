@@ -61,6 +61,8 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     names = ("decodes", "pictures", "points", "images")
     assert [result[name].verdict for name in names] == ["no", "partly", "no", "no"]
     assert sum(int(row[4]) for row in result["decodes"].table.rows) == 1  # damaged
+    assert "is damaged" in result["decodes"].sentence
+    assert str(tmp_path.parent) not in str(result["decodes"])
     differing = [row for row in result["points"].table.rows if row[-1] != "0"]
     assert [row[1:3] for row in differing] == [
         (second["codec"], f"{second['setting_name']}={float(second['setting_value']):g}")
