@@ -51,6 +51,20 @@ def divided(data):
     return data[4:end], data[end:]
 
 
+def packed(strings):
+    """Return any number of strings, each after its length."""
+    return b"".join(struct.pack(">I", len(string)) + string for string in strings)
+
+
+def unpacked(data):
+    """Return the strings that `packed` put together."""
+    strings = []
+    while data:
+        string, data = divided(data)
+        strings.append(string)
+    return strings
+
+
 def encoded(network, x, zeros):
     """Return the stream of a picture, a tensor, by a network with the calls of CompressAI."""
     with torch.no_grad():
