@@ -165,8 +165,15 @@ DATASETS = {
     "clic2020:mobile": "benchmark.datasets.archive:open_mobile",
     "clic2020-valid": "benchmark.datasets.archive:open_validation",
     "clic2021": "benchmark.datasets.archive:open_clic2021",
+    "clic2022": "benchmark.datasets.archive:open_clic2022",
+    "clic2022-valid": "benchmark.datasets.archive:open_clic2022_validation",
+    "clic2024": "benchmark.datasets.archive:open_clic2024",
+    "clic2024-valid": "benchmark.datasets.archive:open_clic2024_validation",
+    "cid22": "benchmark.datasets.archive:open_cid22",
     "div2k": "benchmark.datasets.archive:open_div2k",
+    "flickr2k": "benchmark.datasets.archive:open_flickr2k",
     "tecnick": "benchmark.datasets.archive:open_tecnick",
+    "ustc-td": "benchmark.datasets.archive:open_ustc_td",
 }
 
 

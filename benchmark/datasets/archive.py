@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,15 @@ PROFILES = {
     "clic2020:mobile": Profile("clic2020:mobile", 178),
     "clic2020-valid": Profile("CLIC professional validation", 41),
     "clic2021": Profile("CLIC2021 test", 60),
+    "clic2022": Profile("CLIC2022 test", 30),
+    "clic2022-valid": Profile("CLIC2022 validation"),
+    "clic2024": Profile("CLIC2024 test"),
+    "clic2024-valid": Profile("CLIC2024 validation"),
+    "cid22": Profile("CID22 validation"),
     "div2k": Profile("DIV2K validation", 100),
+    "flickr2k": Profile("Flickr2K"),
     "tecnick": Profile("Tecnick", 100),
+    "ustc-td": Profile("USTC-TD images"),
 }
 # 0.15 bits per pixel allow 22,540,456 bytes for CLIC 2020's test set (challenge.compression.cc)
 CLIC2020_PIXELS = 22_540_456 * 8 / 0.15
@@ -33,7 +41,7 @@ class Archive(NamedTuple):
     """A published zip archive of PNG photographs, and how a complete copy is recognised."""
 
     dataset: str  # as `bench run --dataset` takes it: "clic2020:mobile"
-    url: str  # the publisher's address
+    url: str  # the publisher's address; a page, without .zip, where it is to be had by hand
     num_images: int
     sides_px: range  # of an image that can be meant, both sides
     places: tuple[str, ...]  # below a data folder, the first where fetched images go
@@ -63,9 +71,16 @@ def _clic2020_test(part: str, num_images: int, size_bytes: int, sha256: str) -> 
     )
 
 
+def _later_clic(dataset: str, path: str, num_images: int, *folders: str) -> Archive:
+    url = f"https://storage.googleapis.com/clic{path}.zip"
+    return Archive(dataset, url, num_images, CLIC_SIDES, (dataset, *folders))
+
+
 # Sizes and digests are those that TensorFlow Datasets records (url_checksums/clic.txt, div2k.txt);
-# the sha1 of CLIC 2021's archive is in two independent loaders of it. The publisher of Tecnick
-# TESTIMAGES (Asuni and Giachetti, STAG 2014) states none: numbers and sizes are compared.
+# the sha1 of CLIC 2021's archive is in two independent loaders of it, so is the md5 of Flickr2K's.
+# The others have no public digest: numbers and sizes are compared. The numbers are those of CLIC's
+# page of tasks (2022), of files in others' results (2024, USTC-TD), and of CID22's page: the part
+# with opinions. How USTC-TD unpacks is not documented.
 ARCHIVES = {
     archive.dataset: archive
     for archive in (
@@ -101,6 +116,25 @@ ARCHIVES = {
             ("clic2021", "professional_test_2021", "."),
             digest="sha1:6dadb31eeae6cee8d2455a35818129eb68b0adbb",
         ),
+        _later_clic("clic2022", "2022_public/test_sets/image_test_30", 30, "image_test_30"),
+        _later_clic("clic2022-valid", "2022_public/validation_sets/images", 30),
+        _later_clic(
+            "clic2024", "2023_public/test_sets/clic2024_test_image", 32, "clic2024_test_image"
+        ),
+        _later_clic(
+            "clic2024-valid",
+            "2023_public/validation_sets/clic2024_validation_image",
+            30,
+            "clic2024_validation_image",
+        ),
+        Archive(
+            "cid22",
+            "https://cloudinary.com/labs/cid22",
+            49,
+            range(512, 513),
+            ("cid22", "CID22_validation_set/original", "cid22/CID22_validation_set/original"),
+            member_folder="original",
+        ),
         Archive(
             "div2k",
             "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
@@ -121,6 +155,21 @@ ARCHIVES = {
             ),
             member_folder=TECNICK,
         ),
+        Archive(
+            "flickr2k",
+            "https://cv.snu.ac.kr/research/EDSR/Flickr2K.tar",
+            2650,
+            range(64, 8193),
+            ("flickr2k", "Flickr2K/Flickr2K_HR", "Flickr2K_HR", "flickr2k/Flickr2K/Flickr2K_HR"),
+            digest="md5:5d3f39443d5e9489bff8963f8f26cb03",
+        ),
+        Archive(
+            "ustc-td",
+            "https://github.com/EsakaK/USTC-TD",
+            40,
+            range(2160, 4097),
+            ("ustc-td", "USTC-TD"),
+        ),
     )
 }
 
@@ -129,34 +178,20 @@ def _open(name: str, data_folders: Sequence[Path]) -> Dataset:
     return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
 
 
-def open_professional(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 250 professional photographs of that set."""
-    return _open("clic2020:professional", data_folders)
-
-
-def open_mobile(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 178 mobile photographs of that set."""
-    return _open("clic2020:mobile", data_folders)
-
-
-def open_validation(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 41 professional photographs of CLIC 2020 for validation."""
-    return _open("clic2020-valid", data_folders)
-
-
-def open_clic2021(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 60 photographs of CLIC 2021's test set."""
-    return _open("clic2021", data_folders)
-
-
-def open_div2k(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 100 photographs of DIV2K's validation set."""
-    return _open("div2k", data_folders)
-
-
-def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 100 photographs of Tecnick's sampling set."""
-    return _open("tecnick", data_folders)
+# What the registry names: each takes the folders to search, and raises `Unavailable`.
+open_professional = partial(_open, "clic2020:professional")
+open_mobile = partial(_open, "clic2020:mobile")
+open_validation = partial(_open, "clic2020-valid")
+open_clic2021 = partial(_open, "clic2021")
+open_clic2022 = partial(_open, "clic2022")
+open_clic2022_validation = partial(_open, "clic2022-valid")
+open_clic2024 = partial(_open, "clic2024")
+open_clic2024_validation = partial(_open, "clic2024-valid")
+open_cid22 = partial(_open, "cid22")
+open_div2k = partial(_open, "div2k")
+open_flickr2k = partial(_open, "flickr2k")
+open_tecnick = partial(_open, "tecnick")
+open_ustc_td = partial(_open, "ustc-td")
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
@@ -261,6 +296,12 @@ def fetch_archive(
     also where it was put beside the folder, stays; a downloaded archive is removed.
     """
     finished = target / archive.places[0]
+    if not (archive.url.endswith(".zip") or origin.endswith(".zip")):
+        digest = archive.digest and f" ({archive.digest})"
+        raise Unavailable(
+            f"{archive.dataset} is not downloaded: get it yourself, from {archive.url}{digest}, "
+            f"and put its {archive.num_images} PNG files into {finished}"
+        )
     brought = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
     zip_file = brought or finished.parent / archive.file_name
     stays = zip_file.exists()

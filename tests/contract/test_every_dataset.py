@@ -20,6 +20,11 @@ def folders(tmp_path_factory):
     make_clic(made / "clic2020" / "mobile", 178)
     make_clic(made / "clic2020-valid", 41)
     make_clic(made / "clic2021", 60)
+    for name, count in (("2022", 30), ("2022-valid", 30), ("2024", 32), ("2024-valid", 30)):
+        make_clic(made / f"clic{name}", count)
+    make_clic(made / "cid22", 49, (512, 512))
+    make_clic(made / "flickr2k", 2650, (2040, 1356))
+    make_clic(made / "ustc-td", 40, (3840, 2160))
     make_clic(made / "div2k", 100, (2040, 1356))
     make_clic(made / "tecnick", 100, (1200, 1200))
     return [SHARED / "data", made]

@@ -14,18 +14,25 @@ from benchmark.datasets.archive import (
     Archive,
     fetch_archive,
     find_archive_images,
+    open_cid22,
     open_clic2020,
     open_clic2021,
+    open_clic2022,
+    open_clic2022_validation,
+    open_clic2024,
+    open_clic2024_validation,
     open_div2k,
+    open_flickr2k,
     open_professional,
     open_tecnick,
+    open_ustc_td,
     open_validation,
 )
 from benchmark.datasets.download import MANIFEST, Expected
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
 from conftest import SHARED
-from support.files.clic_files import make_clic
+from support.files.clic_files import make_clic, png_header
 from support.files.file_server import served, zip_of
 
 KODAK = SHARED / "data" / "kodak"
@@ -40,6 +47,13 @@ needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/dat
         (open_clic2021, "professional_test_2021", 60, (2048, 1365), "000.png"),
         (open_validation, "valid", 41, (2048, 1365), "000.png"),
         (open_tecnick, "TESTIMAGES/RGB/RGB_OR_1200x1200", 100, (1200, 1200), "000.png"),
+        (open_clic2022, "image_test_30", 30, (2048, 1365), "000.png"),
+        (open_clic2022_validation, "clic2022-valid", 30, (2048, 1365), "000.png"),
+        (open_clic2024, "clic2024_test_image", 32, (1507, 2048), "000.png"),
+        (open_clic2024_validation, "clic2024_validation_image", 30, (2048, 1365), "000.png"),
+        (open_cid22, "CID22_validation_set/original", 49, (512, 512), "000.png"),
+        (open_flickr2k, "Flickr2K/Flickr2K_HR", 2650, (2040, 1356), "000.png"),
+        (open_ustc_td, "ustc-td", 40, (3840, 2160), "000.png"),
         (open_clic2020, "clic2020", 428, (2048, 1371), "000.png"),
         *(
             (open_professional, place, 250, (2048, 1365), "professional/000.png")
@@ -55,6 +69,17 @@ def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, f
     (folder / "._000.png").write_bytes(b"resource fork")
     images = opener([tmp_path / "empty", tmp_path / "data"]).images
     assert (len(images), images[0].name) == (count, first)
+
+
+def test_what_is_had_by_hand_says_where_and_a_zip_of_it_is_taken(tmp_path):
+    with pytest.raises(Unavailable, match=r"Flickr2K\.tar \(md5:5d3f.+2650 PNG files into .+r2k$"):
+        command.fetch("flickr2k", tmp_path)
+    made = tmp_path / "made.zip"
+    picture = png_header(512, 512)
+    names = {f"CID22_validation_set/original/{number}.png": picture for number in range(49)}
+    zip_of(made, {**names, "CID22_validation_set/compressed/0.png": picture})
+    command.fetch("cid22", tmp_path / "data", [str(made)])
+    assert len(open_cid22([tmp_path / "data"]).images) == 49
 
 
 @needs_kodak
