@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar, cast, get_args
 
 import typer
-from typer.core import TyperArgument, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from benchmark.commands.options import COMPLETIONS, REFUSALS
+from benchmark.errors import UsageError
 from benchmark.option import PANELS, Option, declared
 from benchmark.system.settings import isolated
 from benchmark.system.text import visible
@@ -28,6 +29,7 @@ CONTEXT = {
     "help_option_names": ["--help", "-h"],
     "token_normalize_func": lambda name: SPELLINGS.get(name, name),
 }
+LISTS = ("codecs", "bundled", "published", "metrics")  # options of comma-separated names
 EXAMPLES = "Examples:\n"
 TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # that rich takes for one of its own
 VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' values in help
@@ -117,7 +119,19 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: A
     _sign(command, [*map(_for_typer, parameters), asks_help])
     text = help_and_examples(verb.__doc__ or "")
     settings = {**text, **listed, "context_settings": CONTEXT, "add_help_option": False}
-    app.command(name, **settings)(command)
+    app.command(name, cls=Once, **settings)(command)
+
+
+class Once(TyperCommand):
+    """A command that refuses a list given twice, of which the last would silently count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as typer does; raises `UsageError` for a list that is given again."""
+        order = [option.name for option in self.make_parser(ctx).parse_args(args=[*args])[2]]
+        for name in LISTS:
+            if order.count(name) > 1 and not ctx.resilient_parsing:
+                raise UsageError(f"--{name} is given twice: name all in one, with commas")
+        return super().parse_args(ctx, args)
 
 
 class Verbs(typer.Typer):

@@ -5,6 +5,7 @@ records of its runs name.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from benchmark.rows.means import summarise_rows
 from benchmark.rows.photographs import pixels_of, present
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary
+from benchmark.rows.summary import Average, Summary, options_of
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
@@ -150,6 +151,7 @@ class StoredRows(NamedTuple):
             filled = with_distribution_metrics(rows, *of)
         average: Average = "pooled" if self.pooled else "per_image"
         summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
+        summary = replace(summary, rows=options_of(self.folder.parent, self.folder.name))
         return DatasetResults(
             self.name, self.report, summary, filled.table, self.runs, self.gone,
             self.experiment.only_bundled, anchor,

@@ -21,6 +21,8 @@ from benchmark.show.phrases import listed, metric_names
 from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, seconds_text
 from benchmark.system.text import counted
 
+NO_METRIC = "no metric that ranks codecs was measured"
+
 
 def ranking_table(
     ranking: Ranking,
@@ -66,7 +68,7 @@ def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
 def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
     """Return the line above the table, on what its numbers are. names: of figures, by label."""
     if not ranking.measures:
-        return "no metric that ranks codecs was measured"
+        return NO_METRIC
     metrics, anchor = metric_names(ranking.measures), names[ranking.anchor]
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
     return f"BD-rate (%) against {anchor} in {metrics}, best first"
@@ -104,7 +106,7 @@ def headline(
     if parts:
         return f"{listed(parts)} {where}."
     reasons = [rate.reason for rate in ranks[labels[0]].rates if isinstance(rate, NoDelta)]
-    why = f": {reasons[0]}" if reasons else ""
+    why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."
 
 

@@ -68,6 +68,8 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     assert "Quantise cannot be compared with VTM" in sentence([*apart, *scaled("vtm")], "vtm")
     three = [record for record in mine(2) if record["setting_value"] in (20, 30, 60)]
     assert sentence([*three, *scaled("vtm")], "vtm").startswith("Quantise ")
+    no_metric = sentence([*mine(), *scaled("vtm")], "vtm", measures=())
+    assert no_metric.endswith("on 3 images: no metric that ranks codecs was measured.")
 
 
 def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 from zlib import crc32
@@ -17,6 +17,7 @@ from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
 from benchmark.show.figures.colour import channels, lightness, mixed
 from benchmark.show.figures.fonts import further_fonts
+from benchmark.show.table import GREEK
 from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
@@ -118,17 +119,21 @@ def names_meaning(label: str) -> set[str]:
 
 
 def by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
-    """Return the last parts of texts LABEL=VALUE by the label among `labels` that is meant.
+    r"""Return the last parts of texts LABEL=VALUE by the label among `labels` that is meant.
+
+    Greek letters may be written as in LaTeX.
 
     >>> by_label(["ours:beta=3.84=Ours", "vtm=a=b"], ["ours:beta=3.84", "vtm"])
     {'ours:beta=3.84': 'Ours', 'vtm': 'a=b'}
+    >>> by_label([r"ours=Ours ($\beta$)"], ["ours"])
+    {'ours': 'Ours (β)'}
     """
     from benchmark.rows.systems import find_label  # which needs numpy
 
     labels = list(labels)
     result = {}
     for text in texts:
-        parts = text.split("=")
+        parts = reduce(lambda t, sign: t.replace(GREEK[sign], sign), GREEK, text).split("=")
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
                 result[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])

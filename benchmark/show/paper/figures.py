@@ -42,7 +42,7 @@ from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.phrases import grouped, not_drawn
 from benchmark.show.phrases import metric_names as metric_words
-from benchmark.show.report.gaps import gone_sentences
+from benchmark.show.report.gaps import absent_sentences, gone_sentences
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -65,6 +65,7 @@ class Evidence(NamedTuple):
     anchor: str  # label
     title: str  # of the dataset
     styles: Mapping[str, Style]
+    lacking: Sequence[str] = ()  # sentences on metrics that were named and have no panel
 
     @property
     def summary(self) -> Summary | None:
@@ -107,7 +108,13 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         why = remedies(names, summary.why_without(first.column), summary.rows)
         raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     look().check({curve.system.label for panel in panels for curve in panel.curves})
-    result = Evidence(dataset, stored, points, panels, "", profile(dataset).title, {})
+    title, sentences = profile(dataset).title, list[str]()
+    if request.metrics and summary:
+        sentences = absent_sentences(names, summary)
+    elif request.metrics:
+        lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
+        sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
+    result = Evidence(dataset, stored, points, panels, "", title, {}, sentences)
     return result._replace(anchor=_anchor(result, request.anchor), styles=styles(result.labels))
 
 
@@ -174,8 +181,9 @@ def _made(
     results: Sequence[Evidence], drawing: Drawing | None, absent: str, *more: str
 ) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
+    lacking = (text for of in results for text in of.lacking)
     gone = (text for of in results if of.stored for text in gone_sentences(of.stored.gone))
-    sentences = (*more, *gone)
+    sentences = (*more, *lacking, *gone)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 

@@ -116,6 +116,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
+    left_out += [text for of in results for text in of.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     return PaperTable(
         Table.of(columns, rows, notes),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.compare.curves import excluded
-from benchmark.metrics.measure import NOT_COMPUTED, Measure
+from benchmark.metrics.measure import NOT_COMPUTED, Measure, remedies
 from benchmark.rows.summary import Summary
 from benchmark.show.sections import Section, section
 from benchmark.system.text import counted
@@ -15,7 +15,7 @@ INCOMPLETE = (
 )
 FAILED, NO_VALUES, NOT_DRAWN = "failed", "no values of", "not drawn or compared"
 INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
-DIFFERING = "not equal to bundled rows of the same build"
+DIFFERING = "bundled rows left out, since yours of the same build differ"
 GONE = "no longer in the folder"
 REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 
@@ -148,6 +148,16 @@ def gap_sections(gaps: Sequence[Gap]) -> list[Section]:
     return [
         section(heading, heading.capitalize(), lines_of(alike, headed=False), folded=True)
         for heading, alike in of_heading.items()
+    ]
+
+
+def absent_sentences(names: Iterable[str], summary: Summary) -> list[str]:
+    """Return a sentence on each metric without any value, with the command that fills it in."""
+    measures = {name: Measure.named(name) for name in names}
+    return [
+        f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.rows)}."
+        for name, of in measures.items()
+        if not summary.values_of(of.column)
     ]
 
 

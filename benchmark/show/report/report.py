@@ -36,7 +36,7 @@ from benchmark.show.report.details import (
     report_text,
     source_sentences,
 )
-from benchmark.show.report.gaps import Gap, counts_of, left_out
+from benchmark.show.report.gaps import Gap, absent_sentences, counts_of, left_out
 from benchmark.show.report.report_set import PAGE, ReportSet
 from benchmark.show.report.request import ReportRequest
 from benchmark.show.sections import Section
@@ -158,6 +158,10 @@ def _write(
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [ONLY_BUNDLED] if stored.only_bundled else []
+    if request.metrics != "all":
+        noted = {measure.column for measure, _ in ranking.absent}
+        named = dict(zip(metric_names(request.metrics), measures, strict=False))
+        origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
     remarks = [*origin, *about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
         "report.md": report_text(

@@ -168,6 +168,15 @@ def test_points_above_a_rate_are_not_drawn(tmp_path):
     assert max(float(point["bpp"]) for point in below) <= 0.5
 
 
+def test_a_named_metric_without_a_panel_is_said(tmp_path):
+    words = ("--out", tmp_path, "--format", "svg", "--metrics")
+    done = bench("rd", "--codecs", "jpeg", "--results", RESULTS, *words, "psnr,dists")
+    assert "No DISTS: " in done.stdout
+    assert "bench rescore --dataset kodak --results " in done.stdout
+    done = bench("rd", "--dataset", "clic2020", "--published", "hific", *words, "psnr,vmaf")
+    assert "Nothing published on CLIC2020 test has VMAF." in done.stdout
+
+
 def test_a_new_file_draws_the_eight_curves(tmp_path):
     path = tmp_path / "figures.toml"
     done = bench("new", path, "--results", RESULTS)

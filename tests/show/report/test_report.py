@@ -53,6 +53,14 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     assert shown == ["curves", "timing"], "no panel twice"
 
 
+def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
+    fill(tmp_path, [*sweep("jpeg"), *sweep("webp")])
+    message = bench_report(tmp_path, "--dataset", "kodak", "--metrics", "psnr,vmaf")
+    (line,) = (line for line in message.splitlines() if line.startswith("No VMAF: "))
+    assert f"`bench rescore --dataset kodak --results {tmp_path} --metrics vmaf`" in line
+    assert line in (tmp_path / "kodak" / "report" / "report.md").read_text()
+
+
 def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_asked(
     results, printed, tmp_path
 ):
