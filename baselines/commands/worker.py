@@ -69,13 +69,17 @@ def new(
     for path in filled:
         if path.exists() and path.name != HELPER:
             raise UsageError(f"{path} is there already: name another codec, or remove it")
+    written: list[Path] = []
     try:
         for path, text in filled.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, text.encode())
-            print(path)
+            written.append(path)
     except OSError as error:
-        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+        for whole in written:
+            whole.unlink()
+        raise BenchError(f"{path} cannot be written: {error.strerror}") from error
+    print(*written, sep="\n")
     print(f"Next: bench worker check {out / f'{plain}.toml'}")
 
 

@@ -1,12 +1,15 @@
 """Contenders: each file is read, each script has the methods, and the page lists what is there."""
 
 import ast
+import errno
 import re
 from pathlib import Path
 
 import pytest
 
+from baselines.commands import worker
 from baselines.worker.contender import read_contender
+from benchmark.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "contenders").glob("*.toml"))
@@ -65,3 +68,19 @@ def test_the_page_has_what_the_contender_files_say_of_each_and_lists_no_other():
     page = (ROOT / "docs/worker.md").read_text()
     rows = re.findall(r"^(\| \[.+\]\(\.\./contenders/(?:.+? \|){5})", page, re.MULTILINE)
     assert sorted(rows) == sorted(map(row, FILES))
+
+
+def test_a_new_contender_on_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path, monkeypatch):
+    written = []
+
+    def write(path, content):
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(content)
+        written.append(path)
+
+    monkeypatch.setattr(worker, "write_file", write)
+    with pytest.raises(BenchError, match=r"mine_worker\.py cannot be written: No space"):
+        worker.new("mine", tmp_path / "out")
+    assert written
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
