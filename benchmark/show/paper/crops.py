@@ -249,18 +249,21 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
 
 
 def rows_with_streams(
-    contents: DatasetContents, codecs: Sequence[str] = (), bundled: str = "", anchor: str = ""
+    contents: DatasetContents,
+    codecs: Sequence[str] = (),
+    bundled: str = "",
+    anchor: str | None = "",
 ) -> dict[str, dict[str, list[StreamRow]]]:
     """Return rows with an available stream by image and label: of the experiment and its anchor.
 
     They are the newest: under the present protocol, and of each codec variant the fingerprint and
     adapter revision of its latest run. `raw` is left out. Codecs are in the order of `codecs`, else
-    the paper's first. codecs, bundled: see `experiment_of`. anchor: see `with_anchor`. Raises
-    `UnknownName` for one without rows.
+    the paper's first. codecs, bundled: see `experiment_of`. anchor: see `with_anchor`; None adds
+    none. Raises `UnknownName` for one without rows.
     """
-    experiment = experiment_of(newest(contents.table), ",".join(codecs) or "all", bundled)
-    rows = with_anchor(*experiment[:2], anchor)[0].rows(named=True)
-    labelled = [(label_of(row["codec"], row["variant"]), row) for row in rows]
+    own, others, _ = experiment_of(newest(contents.table), ",".join(codecs) or "all", bundled)
+    rows = own if anchor is None else with_anchor(own, others, anchor)[0]
+    labelled = [(label_of(row["codec"], row["variant"]), row) for row in rows.rows(named=True)]
     order = [*codecs, *measured_names(), *CODECS]
 
     def place(pair: tuple[str, StreamRow]) -> tuple[int, str]:

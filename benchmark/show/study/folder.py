@@ -92,7 +92,7 @@ def plan(asked: StudyRequest) -> Plan:
     results = PaperResults(asked.results, asked.data_dir)
     dataset = stored_dataset(asked.results, asked.dataset)
     contents = results.contents(dataset.partition(":")[0])
-    by_image = rows_with_streams(contents, asked.codecs)
+    by_image = rows_with_streams(contents, asked.codecs, anchor=None)
     sources = sources_of(asked.dataset or dataset, asked.data_dir)
     if isinstance(sources, str):
         raise UsageError(f"no study: {sources}")

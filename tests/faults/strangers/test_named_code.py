@@ -94,7 +94,7 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
         assert not (work / SHOT).exists(), words
         if words in says:
             assert done.returncode == 0, (words, done.stderr)
-            assert repr(text) in done.stdout + done.stderr, words
+            assert text in done.stdout + done.stderr, words
     if kind == "command":
         with pytest.raises(Unavailable, match="--codecs"):
             decoded(store.folder, codec, "0.png")

@@ -42,6 +42,8 @@ READS: dict[str, tuple[str, ...]] = {
     "review": ("review", "results", *DATASET, "--results", "reviewed", "--out", "out"),
     "check": ("check", "results", "results"),
     "baseline save": ("baseline", "save", "x", *DATASET, *RESULTS),
+    "history": ("history", "results", *WRITES_OUT, "--codec", "jpeg", "--metrics", "psnr"),
+    "baseline accept": ("baseline", "accept", "x", "--why", "tried", *RESULTS),
     "baseline list": ("baseline", "list", *RESULTS),
     "published list": ("published", "list", *RESULTS),
     "published show": ("published", "show", "vtm", *RESULTS),
