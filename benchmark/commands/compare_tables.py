@@ -68,8 +68,8 @@ def rank_table(
     at = listed([str(target) for target in ranks], len(ranks))
     whose = "over all pixels of the set" if budget == "set" else "of each image"
     notes.append(
-        f"{stored.name}, {counted(stored.summary.images, 'image')}, at {at}, bpp {whose}: means of "
-        f"interpolated values. To the best: mean difference with its {PERCENT} interval over "
+        f"{stored.heading}, {counted(stored.summary.images, 'image')}, at {at}, bpp {whose}: means "
+        f"of interpolated values. To the best: mean difference with its {PERCENT} interval over "
         "images in pairs. Typical: seconds to encode and decode on one core, as declared."
     )
     bundled = {codec.label: codec.bundled for ranked in ranks.values() for codec in ranked}
@@ -208,7 +208,7 @@ def tradeoff_table(
     )
     ids = stored.summary.protocols
     notes = (
-        f"{stored.name}, {stored.summary.images} images; protocols {ids[distortion.column]}, "
+        f"{stored.heading}, {stored.summary.images} images; protocols {ids[distortion.column]}, "
         f"{ids[realism.column]}.",
         f"{words['equal']}: {codec} interpolated at the same rate and the same {realism.label}. "
         f"{words['all better']}, {words['all worse']}: every variant of {codec} is, at that rate; "
@@ -260,7 +260,7 @@ def match_table(
         for of in matches
     ]
     notes = [
-        f"{stored.name}: streams whose {by.axis_label} differs by at most {tolerance}. images: "
+        f"{stored.heading}: streams whose {by.axis_label} differs by at most {tolerance}. images: "
         "those with a pair, of those that both have.",
         "Geometric means of ratios, codec to against (0.9: a tenth less); values with a sign are "
         "mean differences. The interval is over images.",

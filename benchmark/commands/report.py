@@ -107,7 +107,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
-    line = f"\n{stored.name}: {images}, {codecs}"
+    line = f"\n{stored.heading}: {images}, {codecs}"
     if summary.dropped:
         line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
     print(line)

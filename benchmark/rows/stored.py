@@ -14,7 +14,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING
-from benchmark.datasets.dataset import open_dataset, open_folder
+from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.datasets.names import listed_datasets, plain_name
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import protocols
@@ -50,6 +50,11 @@ class DatasetResults(NamedTuple):
     gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
     only_bundled: bool = False  # none of the rows was measured here
     anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
+
+    @property
+    def heading(self) -> str:
+        """Name above what is printed of it: a folder's own, without the hash."""
+        return HASH_OF_FOLDER.sub("", self.name)
 
 
 def datasets_with_results(results: Path, dataset: str) -> list[str]:

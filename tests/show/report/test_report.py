@@ -53,6 +53,11 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     assert shown == ["curves", "timing"], "no panel twice"
 
 
+def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):
+    fill(tmp_path, [*sweep("jpeg"), *sweep("webp")], "six-10f1bb")
+    assert "\nsix: 3 images, 2 codecs\n" in bench_report(tmp_path, "--metrics", "psnr")
+
+
 def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
     fill(tmp_path, [*sweep("jpeg"), *sweep("webp")])
     message = bench_report(tmp_path, "--dataset", "kodak", "--metrics", "psnr,vmaf")
