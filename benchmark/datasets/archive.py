@@ -1,8 +1,7 @@
 """Photographs that are published as zip archives: opened where they were unpacked, or fetched."""
 
 import struct
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -174,24 +173,29 @@ ARCHIVES = {
 }
 
 
-def _open(name: str, data_folders: Sequence[Path]) -> Dataset:
-    return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
+def _opener(name: str, content: str) -> Callable[[Sequence[Path]], Dataset]:
+    def opened(data_folders: Sequence[Path]) -> Dataset:
+        return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
+
+    opened.__doc__ = f"Open the {content}."  # which `bench list` shows
+    return opened
 
 
-# What the registry names: each takes the folders to search, and raises `Unavailable`.
-open_professional = partial(_open, "clic2020:professional")
-open_mobile = partial(_open, "clic2020:mobile")
-open_validation = partial(_open, "clic2020-valid")
-open_clic2021 = partial(_open, "clic2021")
-open_clic2022 = partial(_open, "clic2022")
-open_clic2022_validation = partial(_open, "clic2022-valid")
-open_clic2024 = partial(_open, "clic2024")
-open_clic2024_validation = partial(_open, "clic2024-valid")
-open_cid22 = partial(_open, "cid22")
-open_div2k = partial(_open, "div2k")
-open_flickr2k = partial(_open, "flickr2k")
-open_tecnick = partial(_open, "tecnick")
-open_ustc_td = partial(_open, "ustc-td")
+open_professional = _opener("clic2020:professional", "250 professional photographs of that set")
+open_mobile = _opener("clic2020:mobile", "178 mobile photographs of that set")
+open_validation = _opener(
+    "clic2020-valid", "41 professional photographs of CLIC 2020 for validation"
+)
+open_clic2021 = _opener("clic2021", "60 photographs of CLIC 2021's test set")
+open_clic2022 = _opener("clic2022", "30 photographs of CLIC 2022's test set")
+open_clic2022_validation = _opener("clic2022-valid", "30 photographs of CLIC 2022 for validation")
+open_clic2024 = _opener("clic2024", "32 photographs of CLIC 2024's test set")
+open_clic2024_validation = _opener("clic2024-valid", "30 photographs of CLIC 2024 for validation")
+open_cid22 = _opener("cid22", "49 photographs of CID22's validation set")
+open_div2k = _opener("div2k", "100 photographs of DIV2K's validation set")
+open_flickr2k = _opener("flickr2k", "2,650 photographs of Flickr2K, for training")
+open_tecnick = _opener("tecnick", "100 photographs of Tecnick's sampling set")
+open_ustc_td = _opener("ustc-td", "40 photographs of USTC-TD, 4K")
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:

@@ -47,6 +47,11 @@ def test_a_dataset_out_of_reach_is_one_sentence_with_its_remedy(name, tmp_path):
     assert f"run `bench fetch {name}`" in str(refused.value)
 
 
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_list_says_what_a_dataset_holds(name):
+    assert (dataset_opener(name).__doc__ or "").startswith("Open the ")
+
+
 def test_images_are_files_sorted_by_distinct_names_and_opened_twice_the_same(
     dataset, folders, request
 ):
