@@ -4,7 +4,6 @@ import csv
 import re
 import shutil
 
-import pytest
 import torch
 
 from baselines.neural.checkpoint import load_checkpoint
@@ -17,7 +16,6 @@ SCRIPT = ROOT / "docs" / "paper.sh"
 MOST_COMMANDS = 10
 
 
-@pytest.mark.slow
 def test_checkpoints_become_the_table_and_figures_of_a_paper(tmp_path):
     session = Session(tmp_path)
     here = session.folder
