@@ -175,17 +175,20 @@ def _exported(run: Path, target: Path, validation: str) -> "tuple[Sequence[Place
     from baselines.neural.training.session import TrainingRun, export, is_complete
 
     record = read_record(run)
-    places: dict[int, Path] = {}
-    for state in run.glob(MILESTONE.format("*[0-9]")):
-        path = target / f"{record.subject.architecture}-{state.stem[6:]}.safetensors"
-        if not path.with_suffix(".json").exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            of = training.open_session(f"bench history {run}", [SAMPLE], validation, "cpu", None)
-            export(TrainingRun(run.name, run, path, record.subject, record.recipe), of, state.name)
-        places[verified_card(path).steps or 0] = path
-    finished = False
-    for path in run.glob("*.safetensors"):
-        places[verified_card(path).steps or 0] = path
-        of_run = TrainingRun(run.name, run, path, record.subject, record.recipe)
-        finished |= is_complete(of_run)
+    states = {
+        target / f"{record.subject.architecture}-{state.stem[6:]}.safetensors": state.name
+        for state in run.glob(MILESTONE.format("*[0-9]"))
+    }
+    ended = [*run.glob("*.safetensors")]
+    runs = {
+        path: TrainingRun(run.name, run, path, record.subject, record.recipe)
+        for path in (*states, *ended)
+    }
+    if absent := [path for path in states if not path.with_suffix(".json").exists()]:
+        target.mkdir(parents=True, exist_ok=True)
+        of = training.open_session(f"bench history {run}", [SAMPLE], validation, "cpu", None)
+        for path in absent:
+            export(runs[path], of, states[path])
+    places = {verified_card(path).steps or 0: path for path in runs}
+    finished = any(is_complete(runs[path]) for path in ended)
     return [Place(step, places[step]) for step in sorted(places)], finished

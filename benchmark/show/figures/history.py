@@ -91,6 +91,7 @@ def _draw(
 ) -> "Line2D":
     """Draw a line of one metric; return its handle."""
     known = [(c, c.rate.value) for c in changes if isinstance(c.rate, Delta)]
+    marked = {(j.state.name, j.finding.label, Measure.named(j.finding.metric)) for j in worse}
     steps, values = [c.state.step for c, _ in known], [value for _, value in known]
     (handle,) = axes.plot(steps, values, markersize=MARKER_POINTS, **looks)  # type: ignore[arg-type]
     ends = [c.interval or (value, value) for c, value in known]
@@ -98,8 +99,7 @@ def _draw(
         low, high = zip(*ends, strict=True)
         axes.fill_between(steps, low, high, color=looks["color"], alpha=0.2, linewidth=0)
     for change, value in known:
-        at = change.state.name, change.variant, change.measure
-        if at in {(j.state.name, j.finding.label, Measure.named(j.finding.metric)) for j in worse}:
+        if (change.state.name, change.variant, change.measure) in marked:
             axes.plot(change.state.step, value, "x", color="red", markersize=9, zorder=4)
     return handle
 

@@ -163,13 +163,7 @@ def write_study(out: Path, asked: StudyRequest) -> WrittenStudy:
     for image, name, pixels in _pictures(planned, images, shown, asked.crop):
         for what, cut in pixels.items():
             row = planned.rows.get((image, what)) if isinstance(what, int) else None
-            picture = Picture(
-                f"{rng.bytes(8).hex()}.png", name, WORSE if what == "worse" else SOURCE
-            )
-            if row is not None:
-                picture = Picture(
-                    picture.file, name, int(what), _setting(row), row["bpp"], row["cell"]
-                )
+            picture = Picture(f"{rng.bytes(8).hex()}.png", name, *_shown(what, row))
             file = _png(cut)
             write_files(out / PAGE, {picture.file: file}, what="study")
             sizes += len(file)
@@ -182,8 +176,11 @@ def write_study(out: Path, asked: StudyRequest) -> WrittenStudy:
     return WrittenStudy(key, len(pictures), sizes + len(text), planned.sentences)
 
 
-def _setting(row: Mapping[str, Any]) -> str:
-    return f"{row['setting_name']}={row['setting_value']:g}"
+def _shown(what: int | str, row: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """Return a picture's stimulus; of a row also its setting, rate and cell."""
+    if row is None:
+        return (WORSE if what == "worse" else SOURCE,)
+    return what, f"{row['setting_name']}={row['setting_value']:g}", row["bpp"], row["cell"]
 
 
 def _pictures(

@@ -32,6 +32,7 @@ from benchmark.facts import reference_codecs
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.rows.systems import find_label, short_names
+from benchmark.show.bd_tables import ends_text
 from benchmark.show.figures.preference import draw_preference
 from benchmark.show.figures.style import styles
 from benchmark.show.page.document import sheet_html
@@ -70,7 +71,7 @@ SCORES = (
 BITS = (
     Column("codec", "name"),
     Column("bits at equal preference", "change", lambda change: f"{change:+.1f} %"),
-    Column("95 %", "interval", lambda ends: f"[{ends[0]:+.1f}, {ends[1]:+.1f}] %"),
+    Column("95 %", "interval", lambda ends: f"{ends_text(ends)} %"),
     Column("note", "why", lambda why: why),
 )
 AGREEMENT = (
