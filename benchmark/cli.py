@@ -14,7 +14,7 @@ import typer
 from benchmark.commands.verb import CONTEXT, add_verb
 from benchmark.errors import (
     BenchError,
-    DamagedResults,
+    Notice,
     Unavailable,
     UsageError,
     memory_sentence,
@@ -136,8 +136,8 @@ def _bench(
 def _show_warning(
     message: Warning | str, category: type[Warning], *place: Any, **more: Any
 ) -> None:
-    """Print a warning on results as one sentence, once; others as Python does."""
-    if not issubclass(category, DamagedResults):
+    """Print a notice as one sentence, once; others as Python does."""
+    if not issubclass(category, Notice):
         _python_shows(message, category, *place, **more)
     elif str(message) not in _shown:
         print(f"bench: {message}", file=sys.stderr)
@@ -145,7 +145,7 @@ def _show_warning(
 
 
 _python_shows = warnings.showwarning
-_shown: set[str] = set()  # sentences on results; a run reads some of them more than once
+_shown: set[str] = set()  # a run reads some results more than once
 
 
 def main() -> None:

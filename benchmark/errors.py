@@ -109,8 +109,12 @@ class StoreError(BenchError):
     """Results cannot be read or written; what is there stays as it is."""
 
 
-class DamagedResults(UserWarning):
-    """Results that are left out, with the reason and the remedy in one sentence; not an error.
+class Notice(UserWarning):
+    """One sentence that the command line prints once; not an error."""
+
+
+class DamagedResults(Notice):
+    """Results that are left out, with the reason and the remedy.
 
     `file` is the one that is left out, None where it is not one file alone.
     """

@@ -11,6 +11,7 @@ from benchmark.system.text import csv_cells, markdown_text, one_line
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
+FURTHER = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")  # that pdfLaTeX has not
 GREEK = {  # of symbols in names of codecs
     "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$",
     "θ": r"$\theta$", "λ": r"$\lambda$", "μ": r"$\mu$", "ρ": r"$\rho$", "σ": r"$\sigma$",
@@ -185,7 +186,7 @@ def latex(
         return " & ".join(texts) + r" \\"
 
     kinds = "l" * table.words + "r" * (len(table.headers) - table.words)
-    lines = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
+    lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
     lines += [*_group_lines(groups), line(headers or table.headers), r"\midrule"]
     grouped = len({row[0] for row in table.rows}) < len(table.rows)
     before = table.rows[0][0] if table.rows else ""
@@ -197,7 +198,10 @@ def latex(
         lines.append(line([names.get(cell, cell) for cell in row], number))
         before = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
+    text = "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
+    further = " ".join(sorted({*FURTHER.findall(text)}))
+    engine = f", and LuaLaTeX or XeLaTeX with a font that has {further}" if further else ""
+    return rf"% needs \usepackage{{booktabs}}{engine}" + f"\n{text}"
 
 
 def _marked(text: str, mark: str) -> str:

@@ -4,6 +4,7 @@ The command line shows the options of `Look`: nothing heavy is imported for thes
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, suppress
 from contextvars import ContextVar
@@ -213,8 +214,9 @@ def figure_style() -> Iterator[None]:
     chosen |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:
         chosen |= _style_file(path)
-    # names may hold anything
-    with mpl.rc_context({**chosen, "text.parse_math": False, "text.usetex": False}):
+    chosen |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
+    with mpl.rc_context(chosen), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # `warn_of_boxes` says so
         yield
 
 

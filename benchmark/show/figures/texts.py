@@ -12,6 +12,7 @@ from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
 from benchmark.show.figures import style
+from benchmark.show.figures.fonts import warn_of_boxes
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.table import Table
 from benchmark.system.text import one_line
@@ -213,6 +214,7 @@ def file_bytes(figure: "Figure", kind: str) -> bytes:
     """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
     stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
     with style.figure_style():
+        warn_of_boxes(figure)
         figure.savefig(stream, format=kind, dpi=style.DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
 

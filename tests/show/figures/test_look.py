@@ -1,16 +1,18 @@
 """Options of looks: what each changes in a figure, and that nothing else of the machine does."""
 
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 from benchmark.compare.panel import measured_panel
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import Notice, UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
+from benchmark.show.figures import fonts
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.style import FORMATS, Look, drawn_as, styles
+from benchmark.show.figures.style import FORMATS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import file_bytes
 from support.bench.invoked import bench
 from support.processes import ran
@@ -125,3 +127,20 @@ def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_
     for kind in FORMATS:
         here, there = (tmp_path / place / f"rd.{kind}" for place in ("here", "there"))
         assert here.read_bytes() == there.read_bytes()
+
+
+@pytest.mark.parametrize("found", [(), ("STIXGeneral",)])
+def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(found, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(fonts, "FURTHER_FONTS", found)  # DejaVu Sans has no U+214A
+    fonts.further_fonts.cache_clear()
+    told = nullcontext() if found else pytest.warns(Notice, match="no typeface here has \u214a of")
+    try:
+        with figure_style():
+            figure = plt.figure()
+            figure.text(0, 0, "\u214a\n\u03b4\u0434")
+            with told:
+                file_bytes(figure, "svg")
+    finally:
+        fonts.further_fonts.cache_clear()

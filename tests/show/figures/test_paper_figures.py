@@ -15,7 +15,7 @@ from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, draw_surface
 from benchmark.show.figures.style import WIDTHS, drawn_as
-from benchmark.show.table import csv_text, latex
+from benchmark.show.table import Table, csv_text, latex
 from support.figures.published import (
     FID,
     KODAK,
@@ -224,3 +224,8 @@ def test_greek_letters_are_commands_in_latex(clic):
     text = latex(clic.table, {})
     assert r"CRDR $\beta$=3.84 & published & 17" in text
     assert not {"β", "α"} & set(text)
+    other = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1), {}).splitlines()[0]
+    assert other.endswith(
+        "booktabs}, and LuaLaTeX or XeLaTeX with a font that has \u0434 分 \u5909"
+    )
+    assert text.splitlines()[0].endswith("booktabs}")
