@@ -35,7 +35,7 @@ MAX_SCANNED_PIXELS = 12 * MOST_PIXELS
 START_OF_SCAN = b"\xff\xda"
 MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MOST_PIXELS is below it even uncompressed, with alpha
 
-ORIENTATION = 0x0112  # tag in EXIF and TIFF
+ORIENTATION, XMP = 0x0112, 700  # tags: in EXIF and TIFF, in TIFF
 LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, fax, LZW, zip, LZMA, zstd
 FAX_IN_TIFF = {2, 3, 4}  # CCITT, which imagecodecs does not read
 JPEG_IN_TIFF = {6, 7, 33007}
@@ -232,7 +232,9 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
         if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
             raise ImageRefused(f"is no picture but an array of axes {page.axes} {page.shape}")
         _refuse_large(page.imagewidth, page.imagelength, len(data))
-        orientation = page.tags.valueof(ORIENTATION, 1)
+        orientation = page.tags.valueof(ORIENTATION) or _orientation(
+            {"xmp": page.tags.valueof(XMP)}
+        )
         if page.compression in FAX_IN_TIFF:
             grey = np.array(TiffImageFile(BytesIO(data)).convert("L"))
             return _Raster(grey[..., np.newaxis], orientation, lossy=False)

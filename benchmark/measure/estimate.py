@@ -31,7 +31,7 @@ class TimeEstimate(NamedTuple):
 
     seconds: float
     unknown: int
-    typical: int = 0  # cells whose codec was never measured, but has a typical time
+    typical: int  # cells whose codec was never measured, but has a typical time
 
 
 class CostModel:

@@ -52,8 +52,8 @@ NONE = Sums(cells=0)
 def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
     """Return the seconds that are left of tasks of about equal cost; None while there are few.
 
-    >>> at_this_pace(20, 100, 30.0), at_this_pace(1, 100, 30.0), at_this_pace(20, 100, 3.0)
-    (120.0, None, None)
+    >>> at_this_pace(8, 100, 10.0), at_this_pace(5, 100, 30.0), at_this_pace(20, 100, 9.9)
+    (115.0, None, None)
     """
     if seconds < SOON or finished <= FEW * total:
         return None

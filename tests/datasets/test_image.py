@@ -124,7 +124,7 @@ def test_a_png_is_turned_upright_by_xmp_and_by_raw_profiles(texts, photo, write)
     assert np.array_equal(read_image(path).pixels, photo)
 
 
-def test_jpeg_and_webp_are_turned_upright_by_xmp_unless_exif_says_otherwise(photo, write):
+def test_jpeg_webp_and_tiff_are_turned_upright_by_xmp_unless_exif_says_otherwise(photo, write):
     exif = Image.Exif()
     exif[0x0112] = 3
     image = Image.fromarray(photo)
@@ -134,6 +134,9 @@ def test_jpeg_and_webp_are_turned_upright_by_xmp_unless_exif_says_otherwise(phot
         assert np.abs(read_image(path).pixels.astype(int) - np.rot90(photo, turns)).mean() < 3
     path = write("a.webp", webp(photo, True, b"XMP " + XMP.encode(), flags=4))
     assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
+    for own, turns in (({}, -1), ({0x0112: 3}, 2)):
+        path = write("a.tif", pillow(image, "TIFF", tiffinfo={700: XMP.encode(), **own}))
+        assert np.array_equal(read_image(path).pixels, np.rot90(photo, turns))
 
 
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])

@@ -86,8 +86,8 @@ def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
 
 def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():
     slow = row("vtm", 10, "x", encode_seconds=1000.0, recorded=True)
-    assert estimate(cells("vtm"), CostModel(table([slow]))) == TimeEstimate(0, 4)
-    assert estimate([CELL._replace(pack=Path("p"))], CostModel(table([]))) == TimeEstimate(0, 0)
+    assert estimate(cells("vtm"), CostModel(table([slow]))) == TimeEstimate(0, 4, 0)
+    assert estimate([CELL._replace(pack=Path("p"))], CostModel(table([]))) == TimeEstimate(0, 0, 0)
     twelve_pixels = 0.3 / 8000 * 12
     known = estimate([CELL], CostModel(table([slow, row("jpeg", 10, "x")])))
     assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0, 0)

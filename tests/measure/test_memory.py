@@ -14,9 +14,10 @@ from benchmark.codec import CodesInTiles, Setting
 from benchmark.errors import OutOfDeviceMemory
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.estimate import BASE_BYTES, Need, plan_workers, worker_bytes
+from benchmark.measure.estimate import BASE_BYTES, SCORING, Need, plan_workers, worker_bytes
 from benchmark.measure.execute import Coded, execute_within_memory
 from benchmark.measure.workbench import IN_TILES, Workbench
+from benchmark.registry import metric_class
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory
@@ -67,6 +68,13 @@ def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
     assert large - small == pytest.approx(40_000 * (memory.pixel + memory.tile_pixel), abs=1)
     huge = [worker_bytes(Need("ours", height, 10_000), ()) for height in (10_000, 10_001)]
     assert huge[1] - huge[0] == pytest.approx(10_000 * memory.pixel, abs=1), "a tile is full"
+
+
+def test_torch_is_counted_for_the_metrics_of_networks():
+    of_networks = {"benchmark.metrics.deep_features", "benchmark.metrics.feature_spaces"}
+    assert {n: scoring.torch for n, scoring in SCORING.items()} == {
+        name: metric_class(name).__module__ in of_networks for name in SCORING
+    }
 
 
 def test_a_large_image_fits_into_four_gigabytes():

@@ -173,10 +173,13 @@ def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
 )
 def test_an_answer_of_other_types_is_a_failure_with_its_reason(told, why, tmp_path):
     wrong = f"import rdrbench_worker as helper\nhelper._encoded = lambda *_: ({told}, b'data')\n"
+    wrong += f"with open({str(tmp_path / 'starts')!r}, 'a') as file:\n    file.write('+')\n"
     codec = Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}")))
-    with pytest.raises(ProgramFailed, match=why):
-        codec.encode(photograph(), Setting("q", 1))
+    for _ in range(2):
+        with pytest.raises(ProgramFailed, match=why):
+            codec.encode(photograph(), Setting("q", 1))
     codec.close()
+    assert (tmp_path / "starts").read_text() == "++"  # what failed is started again
 
 
 @pytest.mark.parametrize(

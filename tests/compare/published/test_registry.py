@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.compare.published.curves import published_curves
-from benchmark.compare.published.registry import chosen_points, read_points
+from benchmark.compare.published.registry import chosen_points, read_curve, read_points
+from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
@@ -80,6 +81,8 @@ def test_a_curve_of_several_is_named(tmp_path):
     assert (done.returncode, "a.csv#A, " in done.stderr) == (2, True)
     _, points, _ = added(tmp_path, f"{file}#B", "--reference", "here")
     assert len(points) == 2
+    with pytest.raises(UsageError, match=r"name one of crdr:beta=0, crdr:beta=3\.84$"):
+        read_curve("crdr", "kodak", RESULTS)
 
 
 def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
