@@ -12,6 +12,7 @@ import pandas as pd
 import benchmark
 from baselines.facts import SEARCH_STEPS
 from benchmark.facts import facts_of
+from benchmark.rows.systems import label_of
 from benchmark.spec import parse_codec
 
 KODAK = Path(__file__).parents[1] / "results" / "kodak"
@@ -46,6 +47,8 @@ def lines(kodak: Path) -> Iterator[str]:
     decoder, typical seconds of both on one core. kodak: folder of results with the bundled rows.
     """
     rows = benchmark.load(kodak)
+    labels = map(label_of, rows["codec"], rows["variant"])
+    rows = rows[[label in CODECS for label in labels]]
     rates = [bd_rates(rows, ANCHOR, metric) for metric in ("psnr", "psnr_y", LPIPS)]
     ranked = benchmark.rank(rows, AT, metrics=LPIPS).set_index("codec")
     yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"

@@ -4,18 +4,16 @@ import random
 
 import pytest
 
-from faults.fuzzing.target import CORPUS, TARGETS, judge, kept_inputs, load_target
-from support.faults.ledger import mutated, tell
+from faults.fuzzing.target import CORPUS, TARGETS, judge, kept_inputs, load_target, mutated
 
 HANG_SECONDS = 600.0  # of processor time; the slowest input takes one
 MUTANTS = 2000
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path, record_property):
+def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target = load_target(name, tmp_path)
     verdicts = [judge(target, data, HANG_SECONDS) for data in kept_inputs(name)]
-    tell(record_property, "kept inputs of the fuzzer", len(verdicts), len(verdicts))
     assert [verdict.finding for verdict in verdicts if verdict.finding] == []
     assert any(verdict.refused for verdict in verdicts) != (
         name == "jpeg-segments"
@@ -25,14 +23,13 @@ def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path, record_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
-def test_mutants_are_parsed_or_refused_in_a_sentence(name, tmp_path, record_property):
+def test_mutants_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target, chance = load_target(name, tmp_path), random.Random(name)
     inputs, findings = kept_inputs(name), []
     for _ in range(MUTANTS):
         data = mutated(chance.choice(inputs), chance)[: target.longest]
         if finding := judge(target, data, HANG_SECONDS).finding:
             findings.append(f"{finding}: {data.hex()}")
-    tell(record_property, "mutants of parsers' inputs", MUTANTS, MUTANTS)
     assert findings == []
 
 

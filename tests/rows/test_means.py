@@ -1,8 +1,5 @@
 import json
 import random
-import subprocess
-import sys
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -383,24 +380,3 @@ def test_records_for_machines_are_json_without_nan():
 def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(variant):
     assert label_of("compressai", variant) == "hyperprior"
     assert label_of("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior") != "hyperprior"
-
-
-WITHOUT_HEAVY_PACKAGES = """
-import sys
-
-sys.modules |= dict.fromkeys(("pandas", "torch", "scipy", "matplotlib", "seaborn"))
-sys.path[:0] = sys.argv[1:]
-from support.rows.measured import sweep, table
-from benchmark.commands.outcome import print_points
-from benchmark.rows.means import summarise
-from benchmark.metrics.measure import Measure
-print_points(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
-"""
-
-
-def test_a_summary_is_made_and_printed_where_heavy_packages_cannot_be_imported():
-    tests = Path(__file__).parents[1]
-    command = [sys.executable, "-c", WITHOUT_HEAVY_PACKAGES, str(tests), str(tests.parent)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("jpeg") == 6

@@ -11,7 +11,6 @@ from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
-from support.faults.ledger import tell
 from support.files.noise import effect_noise, noise_images
 from support.processes import ran
 from support.rows.stable_rows import losses_of, stable
@@ -74,7 +73,7 @@ def one_sentence(done, says):
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_resume(
-    images, tmp_path, record_property
+    images, tmp_path
 ):
     """Six rows and streams of 40 kB do not fit; ever larger disks take it to the end."""
     slow = (f"{HONEST}:pause=1.05", "--limit", 2)  # each row is stored as soon as it is there
@@ -97,18 +96,14 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_r
                 assert one_sentence(ended, "No space left on device")
         assert ended.returncode == 0
         assert stable(store) == expected
-    tell(record_property, "disk full", 4, faults)
     assert faults >= 2
     assert grown >= 2, "no row was stored before the disk was full"
 
 
-def test_files_that_may_not_grow_end_the_run_in_a_sentence(
-    images, expected, tmp_path, record_property
-):
+def test_files_that_may_not_grow_end_the_run_in_a_sentence(images, expected, tmp_path):
     """A limit of the process stands in for a full disk where mounting is not allowed."""
     results = tmp_path / "results"
     ended = ran("prlimit", "--fsize=20000", *words(*run_words(images, results)))
-    tell(record_property, "files that may not grow", 2, 1)
     assert one_sentence(ended, "File too large"), ended.stderr
     assert losses_of(only_store(results), set())[0] == 0
     assert bench(*run_words(images, results)).returncode == 0
@@ -139,9 +134,7 @@ def noise(tmp_path_factory):
 @pytest.mark.parametrize(
     "verb", ["encode", "decode", pytest.param("train", marks=pytest.mark.slow)]
 )
-def test_a_file_that_does_not_fit_leaves_no_draft(
-    verb, noise, tmp_path, monkeypatch, record_property
-):
+def test_a_file_that_does_not_fit_leaves_no_draft(verb, noise, tmp_path, monkeypatch):
     calls = {
         "encode": ("encode", noise / "in.png", "out.jpg", "--point", "quality=95"),
         "decode": ("decode", noise / "in.webp", "out.png"),
@@ -150,20 +143,16 @@ def test_a_file_that_does_not_fit_leaves_no_draft(
     more = ("--codec", "jpeg") if verb == "encode" else ()
     monkeypatch.chdir(tmp_path)
     ended = ran("prlimit", "--fsize=8192", *words(*calls[verb], *more))
-    tell(record_property, "disk full", 1, 1)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
     assert "Traceback" not in ended.stderr
     assert ended.returncode in (1, 2)
 
 
 @pytest.mark.slow
-def test_results_that_may_only_be_read_are_shown_and_never_written(
-    images, expected, tmp_path, record_property
-):
+def test_results_that_may_only_be_read_are_shown_and_never_written(images, expected, tmp_path):
     with mounted(tmp_path / "shelf", "size=4m") as results:
         assert bench(*run_words(images, results)).returncode == 0
         assert ran("mount", "-o", "remount,ro", results).returncode == 0
-        tell(record_property, "results that may only be read", 4, 4)
         assert bench(*run_words(images, results)).returncode == 0
         assert bench("audit", "decode", results, "--codecs", HONEST).returncode == 0
         for writes in (run_words(images, results, "jpeg"), ("report", "--results", results)):
@@ -174,13 +163,10 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(
 NAME = "-leading=dash,comma:colon 'quotes', ünïcödé – 結果 🖼 and new\nline"
 
 
-def test_results_and_images_below_any_name_come_out_the_same(
-    images, expected, tmp_path, record_property
-):
+def test_results_and_images_below_any_name_come_out_the_same(images, expected, tmp_path):
     place = tmp_path / NAME
     place.mkdir()
     (place / "photos").symlink_to(images)
-    tell(record_property, "results below an odd name", 3, 3)
     assert bench(*run_words(place / "photos", place / "results")).returncode == 0
     store = only_store(place / "results")
     assert losses_of(store, set())[0] == 0
@@ -190,13 +176,10 @@ def test_results_and_images_below_any_name_come_out_the_same(
 
 
 @pytest.mark.slow
-def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
-    images, expected, tmp_path, record_property
-):
+def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(images, expected, tmp_path):
     results = tmp_path / "results"
     command = words(*run_words(images, results))
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    tell(record_property, "two runs at once of the same cells", 2, 1)
     assert [process.wait(timeout=900) for process in both] == [0, 0]
     store = only_store(results)
     # Both may have measured a cell; the table has it once.
@@ -234,7 +217,7 @@ sys.meta_path.insert(0, Finder)
 
 @pytest.mark.slow
 def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
-    images, expected, tmp_path, record_property
+    images, expected, tmp_path
 ):
     """A failure, then a year earlier the success; a metric a year before its row; a newer codec."""
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
@@ -245,7 +228,6 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
         own = {"PYTHONPATH": paths, "TEST_CLOCK_DAYS": days}
         return ran(*words(*run_words(images, results, codec, *more)), **own)
 
-    tell(record_property, "clock going backwards", 5, 3)
     assert at(0, HONEST, "--limit", 2).returncode == at(-365).returncode == 0
     store = only_store(results)
     assert stable(store) == expected

@@ -19,7 +19,6 @@ from benchmark.rows.reduce import Reductions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder
 from support.bench.command import bench
-from support.faults.ledger import tell
 from support.faults.power_loss import Disk, write_all, write_lost
 from support.processes import ran
 from support.quick import quick
@@ -168,18 +167,17 @@ SEEDS = [1, pytest.param(40, marks=pytest.mark.slow)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
-def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_path, record_property):
+def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_path):
     changes, expected = recorded
     stored = [change[1] for change in changes if change[0] == "stored"]
     assert len(expected) == 6
     assert len(stored) >= 6, "the rows were not stored one by one"
     losses = list(lose_power(changes, tmp_path, seeds, partial(losses_after, expected=expected)))
-    tell(record_property, "loss of power in a run", len(losses), len(losses))
     assert sum(losses) == 0
 
 
 @pytest.mark.slow
-def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path, record_property):
+def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path):
     """The same command, at some losses, leaves every row with its stream, and the earlier rows."""
     changes, expected = recorded
     some = changes[:: max(1, len(changes) // 3)]
@@ -200,15 +198,12 @@ def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path, recor
             for rows in (after, expected)
         ]
         losses[-1] += plain[0] != plain[1]
-    tell(record_property, "run after a loss of power", len(losses), len(losses))
     assert sum(losses) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
-def test_rows_and_added_values_survive_a_loss_of_power_in_rescore(
-    images, seeds, tmp_path, record_property
-):
+def test_rows_and_added_values_survive_a_loss_of_power_in_rescore(images, seeds, tmp_path):
     root = tmp_path / "root"
     assert bench(*run_words(images, root / "results")).returncode == 0
     before = shutil.copytree(root, tmp_path / "before")
@@ -219,7 +214,6 @@ def test_rows_and_added_values_survive_a_loss_of_power_in_rescore(
     assert all(expected[cell]["psnr_y_db"] is not None for cell in earlier)
     check = partial(losses_after, expected=expected, before=earlier)
     losses = list(lose_power(changes, tmp_path, seeds, check, before))
-    tell(record_property, "loss of power in rescore", len(losses), len(losses))
     assert sum(losses) == 0
 
 
@@ -243,7 +237,7 @@ for number in range(18):  # beyond 16 they are put together
 
 
 @pytest.mark.slow
-def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, record_property):
+def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path):
     folder = tmp_path / "root" / "photos"
     folder.parent.mkdir()
     changes = changes_of(("-c", KEEPS, folder), tmp_path)
@@ -261,7 +255,6 @@ def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, record_pr
         return losses
 
     losses = list(lose_power(changes, tmp_path, 2, losses_of))
-    tell(record_property, "loss of power in sets, features", len(losses), len(losses))
     assert sum(losses) == 0
 
 
@@ -284,7 +277,7 @@ def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
-def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path, record_property):
+def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path):
     source = tmp_path / "source"
     pack = ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--results", source)
     for words in (run_words(images, source), (*pack, "--dataset", images)):
@@ -301,7 +294,6 @@ def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_pat
         expected = rows_of(results)
         assert len(expected) == 6
         losses = list(lose_power(changes, place, seeds, partial(losses_after, expected=expected)))
-        tell(record_property, f"loss of power in {name}", len(losses), len(losses))
         assert sum(losses) == 0, name
 
 
@@ -321,7 +313,7 @@ for step in (1, 2, 3):
 
 
 @pytest.mark.slow
-def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, record_property):
+def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path):
     torch = pytest.importorskip("torch")
     from baselines.neural.training.run_folder import Journal, load_state
 
@@ -338,5 +330,4 @@ def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, record_p
         return (step < max(stored, default=0)) + (not whole) + len(stored - {*steps})
 
     losses = list(lose_power(changes, tmp_path, 6, losses_of))
-    tell(record_property, "loss of power in training", len(losses), len(losses))
     assert sum(losses) == 0

@@ -19,7 +19,6 @@ from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from support.bench.command import bench
-from support.faults.ledger import tell
 from support.processes import bench_alone
 from support.rows.bundled_results import bundled_results
 from support.rows.stable_rows import stable
@@ -71,7 +70,7 @@ def flip(path, chance):
 @pytest.mark.parametrize(
     "flips", [100, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
 )
-def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_property):
+def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
     """Real rows, those that are bundled, and one row in a shard beside them."""
     bundled = Store(bundled_results() / "kodak").versions(shipped=True)
     store = Store(tmp_path / "kodak")
@@ -81,7 +80,6 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_propert
     alone = bundled[:1].with_columns(cell=pl.lit("alone"))
     store.add(alone)
     expected = alone.select(["cell", "psnr_db", "bpp"]).rows(named=True)
-    tell(record_property, "bits flipped in a shard", flips, flips)
     for seed in range(flips):
         shard.write_bytes(whole)
         flip(shard, random.Random(seed))
@@ -96,9 +94,7 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_propert
 
 
 @pytest.mark.slow
-def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
-    images, results, tmp_path, record_property
-):
+def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(images, results, tmp_path):
     """One with a flipped bit, one with a column of nobody, and one whose codec is null."""
     store = store_in(results)
     expected, rows = stable(store), store.versions().drop(WHERE_READ)
@@ -113,7 +109,6 @@ def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
         "export": ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--dataset", images,
                    "--results", results),
     }  # fmt: skip
-    tell(record_property, "shards of any content", len(verbs) + 1, 3)
     for verb, words in verbs.items():
         assert_named(verb, bench_alone(*words), bad)
     assert_named("run", run_again(images, results), bad)
@@ -131,9 +126,7 @@ def assert_named(verb, done, bad):
     assert "Traceback" not in done.stderr, verb
 
 
-def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(
-    images, results, record_property
-):
+def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, results):
     store = store_in(results)
     expected = stable(store)
     (shard,) = store.folder.glob("per_image/*.parquet")
@@ -142,7 +135,6 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(
     done = run_again(images, results, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(str(shard)) == 1
-    tell(record_property, "bits flipped in a shard", 1, 1)
     assert stable(store) == expected
     assert (store.folder / "damaged" / shard.name).exists()
     (verified,) = verify_results(results)
@@ -150,7 +142,7 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(
     assert [finding.state for finding in verified.findings] == ["set aside"]
 
 
-def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results, record_property):
+def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
     store = store_in(results)
     expected = stable(store)
     lost, cut, *_ = sorted(store.streams())
@@ -162,7 +154,6 @@ def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results, record
         matrix = open_matrix(request(images, results))
     digests = {row["cell"]: row["stream_sha256"] for row in store.table().rows(named=True)}
     assert {digests[cell.key] for cell in matrix.to_do} == {lost.name, cut.name}
-    tell(record_property, "streams lost or cut", 1, 2)
     assert run_again(images, results, "--json").returncode == 0
     assert stable(store) == expected
     assert {path: path.read_bytes() for path in kept} == kept
@@ -177,7 +168,7 @@ def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
 
 @pytest.mark.parametrize("verified_before", [False, True])
 def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
-    images, results, verified_before, record_property
+    images, results, verified_before
 ):
     store = store_in(results)
     if verified_before:
@@ -187,7 +178,6 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
     flip(stream, random.Random(2))
     first, second = (run_again(images, results, "--verify") for _ in range(2))
     assert (first.returncode, (first.stdout + first.stderr).count("is damaged: ")) == (1, 1)
-    tell(record_property, "bits flipped in a stream", 2, 1)
     assert second.returncode == 0, second.stderr
     assert stream.read_bytes() == whole
     assert store.table()["attested"].to_list() == [True] * 6

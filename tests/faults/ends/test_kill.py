@@ -13,7 +13,6 @@ import pytest
 
 from benchmark.rows.store import Store
 from support.codecs.files import FAKES
-from support.faults.ledger import tell
 from support.files.noise import noise_images
 from support.processes import ran, until
 from support.rows.stable_rows import losses_of, stable
@@ -65,7 +64,7 @@ def wait_until_gone(process):
     "kills", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
-    images, kills, tmp_path, record_property
+    images, kills, tmp_path
 ):
     started = time.monotonic()
     whole = ran(*command(images, tmp_path / "whole"))
@@ -97,6 +96,5 @@ def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
             assert stable(store) == expected
             tables += 1
             results, done = tmp_path / str(runs), set()
-    tell(record_property, "kill -9 of a run at a random moment", runs, killed)
     assert killed >= kills
     assert tables >= 1

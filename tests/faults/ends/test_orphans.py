@@ -14,7 +14,6 @@ import pytest
 
 from benchmark.rows.store import Store
 from benchmark.system.processes import descendants
-from support.faults.ledger import tell
 from support.files.noise import noise_images
 from support.processes import is_running, ran, running, until
 from support.quick import quick
@@ -105,9 +104,8 @@ def nothing_runs(below, mark):
         ("driver killed", ()),
     ),
 )
-def test_no_program_outlives_its_run(how, limit, hanging, record_property):
+def test_no_program_outlives_its_run(how, limit, hanging):
     """With a limit, each worker leads a process group of its own."""
-    tell(record_property, "ends of a run while its programs work", 1, 1)
     run, mark = hanging(*limit, start_new_session=True)
     below = descendants(run.pid)
     ENDS[how](run, mark)
@@ -118,14 +116,13 @@ def test_no_program_outlives_its_run(how, limit, hanging, record_property):
     assert code == expected.get(how, 130)
 
 
-def test_a_closed_terminal_ends_the_run_and_its_programs(hanging, tmp_path, record_property):
+def test_a_closed_terminal_ends_the_run_and_its_programs(hanging, tmp_path):
     master, slave = pty.openpty()
     ends = {"stdin": slave, "stdout": slave, "stderr": slave}
     run, mark = hanging(**ends, preexec_fn=lambda: os.login_tty(os.dup(0)))
     os.close(slave)
     below = descendants(run.pid)
     os.close(master)
-    tell(record_property, "ends of a run while its programs work", 1, 1)
     assert run.wait(timeout=120) == 130
     assert until(lambda: nothing_runs(below, mark), 60)
 
@@ -148,7 +145,7 @@ def names_in(folder):
 
 @pytest.mark.slow
 def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
-    hanging, place, tmp_path, record_property
+    hanging, place, tmp_path
 ):
     run, mark = hanging(start_new_session=True)
     below = descendants(run.pid)
@@ -162,7 +159,6 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     assert until(lambda: nothing_runs(below, mark), 60)
     assert names_in(place) >= used, "a kill leaves what this test is about"
     following, _ = hanging(start_new_session=True)
-    tell(record_property, "temporary folders of killed runs", 2, len(used))
     there = names_in(place)
     assert not there & used
     assert {*others, "rdrbench-link"} <= there

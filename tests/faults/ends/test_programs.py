@@ -9,7 +9,6 @@ import pytest
 
 from benchmark.rows.store import Store
 from support.codecs.files import FAKES
-from support.faults.ledger import tell
 from support.files.noise import noise_images
 from support.processes import ran, running
 from support.quick import quick
@@ -96,7 +95,7 @@ def rows_of(results):
 
 @pytest.mark.slow
 def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
-    images, tmp_path, record_property, monkeypatch
+    images, tmp_path, monkeypatch
 ):
     """None is left running, and what one says of its size is nothing to the harness."""
     scripts, mark = tmp_path / "scripts", f"301.{os.getpid()}"
@@ -107,7 +106,6 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     (tmp_path / "sitecustomize.py").write_text(SMALL_FILES)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
-    tell(record_property, "external encoders that misbehave", len(named), len(named))
     assert done.returncode == 1
     assert running(mark) == []
     rows = rows_of(tmp_path / "results")
@@ -134,12 +132,11 @@ SAID = {
 
 
 @pytest.mark.slow
-def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path, record_property):
+def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path):
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     codecs = [codec(scripts, name, script, "0") for name, script in FLOODS.items()]
     done = bench_run(codecs, images, tmp_path / "results", "--jobs", "1")
-    tell(record_property, "external encoders that misbehave", len(FLOODS), len(FLOODS))
     assert done.returncode == 1
     rows = rows_of(tmp_path / "results")
     assert [row["status"] for row in rows] == ["failed"] * len(FLOODS)
@@ -178,13 +175,10 @@ def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
 @pytest.mark.parametrize(
     "how", quick(["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"], "SIGSEGV")
 )
-def test_native_code_that_crashes_is_a_failed_row_with_its_signal(
-    how, images, tmp_path, record_property
-):
+def test_native_code_that_crashes_is_a_failed_row_with_its_signal(how, images, tmp_path):
     """SIGKILL is what the kernel sends where memory runs out."""
     done = bench_run([f"{FAKES}:DiesOnDecode:how={how}"], images, tmp_path / "results")
     rows = {row["setting_value"]: row for row in rows_of(tmp_path / "results")}
-    tell(record_property, "native code that crashes", 1, 1)
     assert done.returncode == 1
     states = {step: row["status"] for step, row in rows.items()}
     assert states == {64.0: "ok", 16.0: "failed", 1.0: "ok"}

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from benchmark.rows.store import Store
-from support.faults.ledger import tell
 from support.files.noise import noise_images
 from support.processes import running, until
 
@@ -39,9 +38,7 @@ def cluster():
     made.shutdown()
 
 
-def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
-    cluster, tmp_path, record_property
-):
+def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(cluster, tmp_path):
     mark = f"4{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
     photos = noise_images(tmp_path / "photos", [(24, 20)])
     script = tmp_path / "encode.sh"
@@ -61,7 +58,6 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
     first = hanging()
     first.kill()
     first.communicate()
-    tell(record_property, "driver or head of a cluster lost", 3, 2)
     assert until(lambda: not running(mark), 120)
     second = hanging()
     for process in cluster.head_node.all_processes["gcs_server"]:

@@ -1,6 +1,5 @@
 """A server of workers: killed, it is one sentence to the command; Ctrl-C is that one's alone."""
 
-from support.faults.ledger import tell
 from support.processes import in_a_process
 
 SERVER = """
@@ -27,8 +26,7 @@ except BenchError as error:
 """
 
 
-def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence(record_property):
-    tell(record_property, "the server of workers killed", 1, 1)
+def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence():
     reported = in_a_process(KILLED_WHILE_IT_STARTS)
     assert reported.startswith(
         "the server that starts workers was killed; what was finished is kept"
@@ -53,7 +51,6 @@ print("the worker", workers.WorkerProcess(str).how_it_ended())
 """
 
 
-def test_ctrl_c_while_the_server_begins_ends_the_command_and_not_the_server(record_property):
-    tell(record_property, "Ctrl-C while the server begins", 1, 1)
+def test_ctrl_c_while_the_server_begins_ends_the_command_and_not_the_server():
     reported = in_a_process(CTRL_C_WHILE_IT_BEGINS)
     assert reported.splitlines() == ["interrupted", "the worker ended with exit code 0"]

@@ -17,7 +17,6 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.training.run_folder import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import Unavailable, UsageError
-from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
@@ -110,24 +109,6 @@ def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kin
     assert not any(b"secret" in one.read_bytes() for one in copied)
     if not place.startswith("per_image"):
         assert Store(tmp_path / "mine" / "photos").table().height == 1
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        {"variant": "no option"},
-        {"run": "../../../etc/x"},
-        {"stream_sha256": "../../secret"},
-        {"decoded_sha256": "x"},
-        {"codec": ""},
-    ],
-    ids=str,
-)
-def test_a_row_that_bench_cannot_have_written_is_left_out_of_a_merge(tmp_path, hostile):
-    stranger(tmp_path / "theirs", row(), row(cell="d" * 64, **hostile))
-    (folder,) = merge_folders([tmp_path / "theirs"], tmp_path / "mine")
-    assert folder.rows == 1
-    assert any("1 row is left out" in sentence for sentence in folder.damaged)
 
 
 # Tars

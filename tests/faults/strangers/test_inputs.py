@@ -10,7 +10,6 @@ from PIL import Image
 
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.faults.ledger import tell
 
 PROFILE = bytes(128) + b"a profile that nobody can read" * 20
 
@@ -83,7 +82,7 @@ def rows_of(results):
     return Store(folder).table().rows(named=True)
 
 
-def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, record_property):
+def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path):
     folder, good, bad = tmp_path / "odd", measured_files(), refused_files()
     for name, (content, _) in {**good, **bad}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +90,6 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
     codecs, points = "raw,jpeg,webp", ("--points", "jpeg.quality=90", "--points", "webp.quality=90")
     done = bench_run(folder, tmp_path / "results", codecs, *points)
     reported = json.loads(done.stdout)
-    tell(record_property, "odd and broken images in a folder", 3, len(good) + len(bad))
     assert done.returncode == 0, "refused images are left out"
     assert reported["failed"] == []
     by_image = {}
@@ -110,13 +108,12 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
 
 
 @pytest.mark.slow
-def test_a_folder_of_many_images_is_measured_whole(tmp_path, record_property):
+def test_a_folder_of_many_images_is_measured_whole(tmp_path):
     number, folder = 10_000, tmp_path / "many"
     for at in range(number):
         place = folder / f"{at % 10}"
         place.mkdir(parents=True, exist_ok=True)
         noise(4, 3, at).save(place / f"{at}.png", compress_level=1)
-    tell(record_property, "a folder of many images, each a cell", 2, number)
     first, again = (bench_run(folder, tmp_path / "results", "raw") for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0), first.stderr
     rows = rows_of(tmp_path / "results")
@@ -124,7 +121,7 @@ def test_a_folder_of_many_images_is_measured_whole(tmp_path, record_property):
     assert json.loads(again.stdout)["measured"] == 0
 
 
-def test_names_that_are_no_text_are_measured_or_refused(tmp_path, record_property):
+def test_names_that_are_no_text_are_measured_or_refused(tmp_path):
     """Linux allows any bytes but the slash and zero."""
     folder = tmp_path / "bytes"
     folder.mkdir()
@@ -132,7 +129,6 @@ def test_names_that_are_no_text_are_measured_or_refused(tmp_path, record_propert
         (Path(str(folder)) / name.decode(errors="surrogateescape")).write_bytes(
             encoded(noise(9, 8, at))
         )
-    tell(record_property, "names of images that are no text", 1, 2)
     done = bench_run(folder, tmp_path / "results", "raw")
     assert "Traceback" not in done.stderr
     refused = json.loads(done.stdout)["refused"]

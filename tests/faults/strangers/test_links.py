@@ -3,14 +3,9 @@
 import shutil
 import warnings
 
-import numpy as np
 import pytest
 
-from benchmark.errors import DamagedResults, StoreError
-from benchmark.metrics.metric import Reduced
-from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
-from benchmark.rows.store import Store
-from benchmark.rows.streams import FeatureFolder, ImageFeatures
+from benchmark.errors import DamagedResults
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, RESULTS
 from support.quick import quick
@@ -69,36 +64,3 @@ def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
             done = bench(*words)
         assert contents(mine) == before, verb
         assert done.returncode in (0, 1, 2), (verb, done.stderr)
-
-
-def test_features_and_reductions_behind_a_link_stay(tmp_path):
-    mine, dataset = tmp_path / "mine", tmp_path / "results" / "photos"
-    image = ImageFeatures("space/1", "a" * 64, np.zeros((2, 3), np.float32))
-    FeatureFolder(mine).keep(image)
-    (damaged,) = (mine / "features").glob("*/*/*.npy")
-    damaged.write_bytes(b"no array")
-    dataset.mkdir(parents=True)
-    (dataset / "features").symlink_to(mine / "features")
-    (mine / "sets").mkdir()
-    (dataset / "sets").symlink_to(mine / "sets")
-    before = contents(mine)
-    folder = FeatureFolder(dataset)
-    assert folder.read(image.protocol, image.pixels_sha256) is None
-    assert folder.prune(0) == 0
-    with pytest.raises(StoreError, match=r"aa leads out of .*photos by a link"):
-        folder.keep(image)
-    key = reduction_key("fd/1", [Pair("a", "b")])
-    reductions = Reductions(dataset)
-    reductions.add([Reduction(key, "fd", "fd/1", Reduced(1.0, np.ones(1)))])
-    assert reductions.get(key) is not None
-    assert contents(mine) == before
-
-
-def test_a_damaged_stream_is_not_moved_behind_a_link(tmp_path):
-    store = Store(tmp_path / "results" / "photos")
-    digest = store.keep(b"stream")
-    (tmp_path / "mine").mkdir()
-    (store.folder / "damaged").symlink_to(tmp_path / "mine")
-    with pytest.raises(StoreError, match="damaged leads out of"):
-        store.set_stream_aside(digest)
-    assert store.stream(digest) == b"stream"

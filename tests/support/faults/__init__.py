@@ -1,1 +1,1 @@
-"""Faults and what they do: lost power, programs that misbehave, their record."""
+"""Faults and what they do: lost power, programs that misbehave."""
