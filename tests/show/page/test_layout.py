@@ -72,6 +72,7 @@ def test_heading_chart_and_its_axis_are_seen_without_scrolling(visit, file):
     assert legend["y"] + legend["height"] <= 900
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("viewport", "options"), WINDOWS, ids=["desktop", "phone"])
 def test_no_word_is_broken(visit, long_names, file, viewport, options):
     page = visit(long_names, viewport, **options)
@@ -87,6 +88,7 @@ def test_no_word_is_broken(visit, long_names, file, viewport, options):
     assert page.locator("#viewer").evaluate(inside) == [viewport["width"]] * 2
 
 
+@pytest.mark.slow
 def test_the_legend_has_curves_alone(visit, long_names):
     page = visit(long_names)
     entries = page.locator("#legend .legend-entry")
@@ -98,6 +100,7 @@ def test_the_legend_has_curves_alone(visit, long_names):
     assert "Raw" in entries.all_inner_texts()
 
 
+@pytest.mark.slow
 def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(visit, file, data):
     page = visit(file)
     labels = [value["label"] for value in data["codecs"]]
@@ -156,6 +159,7 @@ def test_a_phone_shows_the_picture_first_then_the_table(visit, file):
     assert within == sorted(within)
 
 
+@pytest.mark.slow
 def test_turning_a_phone_arranges_the_viewer_anew(visit, file, data):
     page = visit(file)
     click_point(page, data)

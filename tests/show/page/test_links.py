@@ -6,6 +6,7 @@ import pytest
 
 from support.page.opened import CHROMIUM, DESKTOP, click_point, loaded
 from support.page.results import HOSTILE
+from support.quick import quick
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
@@ -34,7 +35,7 @@ def follow(visit, file):
     return open_link
 
 
-@pytest.mark.parametrize("encoded", [False, True])  # as messengers do
+@pytest.mark.parametrize("encoded", quick([False, True], True))  # as messengers do
 def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, data, encoded):
     codec, setting = ("jpeg:subsampling=444", "quality=50") if encoded else ("webp", "quality=40")
     parts = [quote(one, safe="") if encoded else one for one in (codec, setting)]
@@ -69,6 +70,7 @@ def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
     assert again.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "said"),
     [
@@ -88,6 +90,7 @@ def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data
     assert not notice.is_visible()
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
     page = follow("another/webp/quality=40/missing.png?beside=jpeg,nocodec&metric=lpips")
     title, _, panes = opened(page)
@@ -99,7 +102,7 @@ def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
     )
 
 
-@pytest.mark.parametrize("leave", ["Back", "Escape", "Close"])
+@pytest.mark.parametrize("leave", quick(["Back", "Escape", "Close"], "Back"))
 def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data, leave):
     page = visit(file)
     page.get_by_role("link", name="Curves", exact=True).click()
@@ -119,6 +122,7 @@ def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data,
     page.wait_for_selector("#chart:focus")
 
 
+@pytest.mark.slow
 def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file, data):
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
     now = opened(page)
@@ -129,6 +133,7 @@ def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file
     assert opened(page) == now
 
 
+@pytest.mark.slow
 def test_a_close_event_that_comes_after_forward_closes_nothing(follow, file, data):
     """A browser on a busy machine reports the close only once the viewer is open again."""
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
@@ -138,6 +143,7 @@ def test_a_close_event_that_comes_after_forward_closes_nothing(follow, file, dat
     assert page.url.startswith(f"{file.as_uri()}#")
 
 
+@pytest.mark.slow
 def test_an_edited_address_moves_the_open_viewer(follow, data):
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
     opened(page)
@@ -150,6 +156,7 @@ def test_an_edited_address_moves_the_open_viewer(follow, data):
     page.wait_for_selector("#viewer", state="hidden")
 
 
+@pytest.mark.slow
 def test_the_link_can_be_copied_or_is_said_to_be_in_the_address_bar(visit, file, data):
     page = visit(file)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

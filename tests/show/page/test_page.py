@@ -9,6 +9,7 @@ from benchmark.show.page.content import contrast
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
 from support.page.results import data_of, make_page, make_page_of_sets
 from support.processes import until
+from support.quick import quick
 from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
@@ -148,6 +149,7 @@ def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak
     assert "No other curve" in page.locator("#find-curve .found").inner_text()
 
 
+@pytest.mark.slow
 def test_a_codec_is_found_for_the_viewer_and_its_keys_are_letters_of_the_search(visit, kodak):
     page = visit(kodak)
     page.evaluate("page.viewer.open(0, null, null, document.body)")
@@ -189,6 +191,7 @@ def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak)
     assert "was not kept; `bench run --codecs jpeg" in absent
 
 
+@pytest.mark.slow
 def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_path):
     file = tmp_path / "page.html"
     values = np.array(make_page_of_sets(file))
@@ -210,6 +213,7 @@ def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_
     assert page.locator("#image-table thead th").all_inner_texts() == ["image", "bpp"]
 
 
+@pytest.mark.slow
 def test_two_settings_are_compared_image_by_image(visit, file, data, results):
     page = visit(file)
     numbers = [number_of(data, "webp", "quality=40"), number_of(data, "jpeg", "quality=50")]
@@ -282,7 +286,7 @@ def colours(page):
     return ["#" + "".join(f"{int(part):02x}" for part in one[4:-1].split(",")) for one in result]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", quick(["light", "dark"], "dark"))
 def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     page = visit(file, PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
     wide = "() => [document.documentElement.scrollWidth, innerWidth]"
@@ -308,6 +312,7 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     assert not page.locator("#viewer").is_visible()
 
 
+@pytest.mark.slow
 def test_the_theme_changes_with_the_readers(visit, file):
     page = visit(file, color_scheme="light")
     assert curves_of(page)["JPEG"]["colour"] == "#000000"

@@ -115,6 +115,7 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
         assert len(set(line)) == 1  # every pane's
 
 
+@pytest.mark.slow
 def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, data, results):
     page = visit(file)
     click_point(page, data)
@@ -127,6 +128,7 @@ def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, dat
         assert (wanted == 255).any()
 
 
+@pytest.mark.slow
 def test_flicker_shows_one_after_the_other(visit, file, data, results):
     page = visit(file)
     click_point(page, data)
@@ -140,6 +142,7 @@ def test_flicker_shows_one_after_the_other(visit, file, data, results):
         page.clock.run_for(600)
 
 
+@pytest.mark.slow
 def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, data, results):
     page = visit(file)
     point = click_point(page, data)

@@ -119,6 +119,7 @@ def test_a_study_answered_by_keys_from_a_disk_survives_a_reload(visit, study, tm
     assert all(one.flips == 1 for one in given.answers)
 
 
+@pytest.mark.slow
 def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, study, tmp_path):
     key = read_key(study)
     phone = {"viewport": PHONE, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
