@@ -91,7 +91,7 @@ def test_results_are_reviewed_as_a_pack_is(author, answers, photos):
 def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
     sent = tmp_path / "sent"
     sent.mkdir()
-    for name, factor in (("ours", 0.8), ("old", 1.0)):
+    for name, factor in (("ours", 0.8), ("old", 1.0), ("VTM 12", 0.9)):
         lines = [f"{factor * rate},{30 + 4 * n}" for n, rate in enumerate((0.1, 0.2, 0.4, 0.8))]
         (sent / f"{name}.csv").write_text("\n".join(["bpp,psnr", *lines]))
     asked = {"claims": ["ours 20 % fewer bits than old"], "trained_on": "psnr"}
@@ -100,6 +100,10 @@ def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
     assert "-20.0 %" in result["claim"].sentence
     assert "no interval" in result["claim"].sentence
     assert "PSNR (dB) of ours" in result["training"].sentence
+    there = {row[0]: row[1] for row in result["anchors"].table.rows}
+    assert there.pop("VTM (VVC)") == "yes"
+    assert (set(there.values()), result["anchors"].verdict) == ({"no"}, "partly")
+    assert result["anchors"].sentence.endswith(f"absent: {', '.join(there)}")
 
 
 def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(

@@ -141,6 +141,8 @@ def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_
     assert first.parameter == pytest.approx(1.74, abs=0.02)
     other = explain(Reference("psnr", *VTM), HM[0], HM[1])  # HM is no VTM of any rule
     assert (other.named, other.unknown > 0.9) == ((), True)
+    cropped, dearer = (explain(Reference("psnr", *VTM), k * VTM[0], VTM[1]) for k in (1.3, 1.4))
+    assert ([v.cause for v in cropped.named], dearer.named) == (["pixels"], ())
 
 
 def test_few_published_curves_of_other_codecs_are_taken_for_vtm():
