@@ -135,7 +135,8 @@ def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
     from benchmark.show.means import means_table
 
     counts = {measure.column: summary.values_of(measure.column) for measure in measures}
-    usual, few = overview_columns(counts), len(measures) <= FEW_METRICS
+    usual = overview_columns(counts)
+    few = not usual or len(measures) <= FEW_METRICS
     shown = [
         measure
         for measure in measures
