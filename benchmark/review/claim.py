@@ -74,8 +74,8 @@ def parse_claim(text: str) -> Claim:
 
     Raises `UsageError` for another form, `UnknownName` for another metric.
 
-    >>> parse_claim("ours 10 % fewer bits than vtm")[1:]
-    ('ours', 'vtm', -10.0, 0.5, 'psnr')
+    >>> parse_claim("me 10 % fewer bits than vtm")[1:4], parse_claim("a 1.5% more bits than b")[3:]
+    (('me', 'vtm', -10.0), (1.5, 0.05, 'psnr'))
     """
     match = _CLAIM.fullmatch(text.strip())
     if match is None:

@@ -134,6 +134,16 @@ def test_of_one_point_no_cause_is_named_and_a_truncating_conversion_is_among_the
     assert (cause.parameter, cause.residual_db) == pytest.approx((excess, 0), abs=0.02)
 
 
+def test_the_mean_of_decibels_is_named_beside_a_published_curve_of_ms_ssim():
+    curve = Reference("saturating", VTM[0], VTM[1] / 2)
+    assert [v.cause for v in explain(curve, VTM[0], VTM[1] / 2 + 0.3).named] == ["mean_of_db"]
+
+
+def test_rates_of_seven_digits_are_too_coarse_to_count_images():
+    rates = [8 * size / (3 * PIXELS) for size in (10001, 20000, 40003)]
+    assert [counted_images(np.round(rates, digits), PIXELS) for digits in (7, 12)] == [None, 3]
+
+
 def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_it_is_not():
     worse = of_mean(255**2 / 10 ** (HM[1] / 10) + 1.74)
     first = explain(Reference("psnr", *HM), HM[0], worse).named[0]
