@@ -101,6 +101,7 @@ def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
     assert "no interval" in result["claim"].sentence
     assert "PSNR (dB) of ours" in result["training"].sentence
     there = {row[0]: row[1] for row in result["anchors"].table.rows}
+    assert {row[4] for row in result["anchors"].table.rows} == {"–"}  # none of these pictures
     assert there.pop("VTM (VVC)") == "yes"
     assert (set(there.values()), result["anchors"].verdict) == ({"no"}, "partly")
     assert result["anchors"].sentence.endswith(f"absent: {', '.join(there)}")
