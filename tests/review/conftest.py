@@ -53,10 +53,10 @@ def reviewed(photos, tmp_path):
     def run(path, codecs="all", **asked):
         into = tmp_path / "into"
         into.mkdir()
-        request = Request.of(metrics="psnr", jobs=1)
+        request = Request.of(metrics="psnr", jobs=1, data_dir=tmp_path)
         place = tmp_path / "none", NamedCodecs(codecs), quiet
         (tmp_path / "none").mkdir(exist_ok=True)
-        chosen = ReviewRequest(dataset=str(photos), year=2026, **asked)
+        chosen = ReviewRequest(**{"dataset": str(photos), "year": 2026, **asked})
         return review(path, into, chosen, request, *place)
 
     return run

@@ -70,6 +70,13 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     assert any(fourth["image"] in row[3] for row in result["images"].table.rows)
 
 
+def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, answers):
+    result = answers(author / "mine.tar", dataset="kodak")
+    assert (result["decodes"].verdict, result["points"].verdict) == ("yes", "unknown")
+    why = "nothing could be compared: the dataset kodak is not here"
+    assert result["points"].sentence.startswith(why)
+
+
 def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
     result = answers(author / "code.tar")
     assert result["decodes"].verdict == "unknown"
