@@ -29,12 +29,7 @@ import numpy as np
 
 from baselines.compressai import container
 from baselines.compressai.codec import ZooCodec
-from baselines.compressai.weights import (
-    NetworkSource,
-    caveat_of_missing,
-    importable,
-    present,
-)
+from baselines.compressai.weights import NetworkSource, caveat_of_missing, importable, present
 from benchmark.codec import CodecInfo, Pixels, require_options
 from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
 from benchmark.registry import require_release

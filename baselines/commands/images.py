@@ -72,8 +72,7 @@ def encode(
         opt(CODED, "Aim of --effort: psnr (default), or realism, LPIPS at this beta as well."),
     ] = None,
     check_latents: Annotated[
-        bool,
-        opt(CODED, "Add two bytes by which a decoder detects wrong latents, on any machine."),
+        bool, opt(CODED, "Add two bytes by which a decoder detects wrong latents, on any machine.")
     ] = False,
     checkpoint: options.Checkpoint = "",
 ) -> None:

@@ -35,11 +35,7 @@ SUITES = ("matched", "field", "generative")
 
 
 def open_session(
-    command: str,
-    data: Sequence[str],
-    validation: str | None,
-    device: str,
-    deadline: float | None,
+    command: str, data: Sequence[str], validation: str | None, device: str, deadline: float | None
 ) -> TrainingSession:
     """Return the conditions of the runs; `command` makes the same networks, for their cards."""
     paths = tuple(path for place in data for path in _files_of(place))
@@ -154,10 +150,7 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def in_manner(
-    runs: Sequence[TrainingRun],
-    precision: str | None,
-    accumulate: int | None,
-    seed: int | None,
+    runs: Sequence[TrainingRun], precision: str | None, accumulate: int | None, seed: int | None
 ) -> Sequence[TrainingRun]:
     """Return the runs with a precision, parts of a batch and a seed in place of their recipes'."""
     own: dict[str, Any] = {}

@@ -59,8 +59,7 @@ def list_(
 def doctor(
     request: Request,
     results: Annotated[
-        Path | None,
-        typer.Argument(metavar="RESULTS", help="Folder of results to verify instead."),
+        Path | None, typer.Argument(metavar="RESULTS", help="Folder of results to verify instead.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -117,8 +117,7 @@ Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.
 Against = Annotated[str, _codec("AGAINST", "The codec that it is compared with.")]
 StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[
-    str,
-    opt(COMPARED, "Datasets that have results, or 'all' of them.", completes="stored"),
+    str, opt(COMPARED, "Datasets that have results, or 'all' of them.", completes="stored")
 ]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
 ShownCodecs = Annotated[str, opt(COMPARED, EXPERIMENT, completes="codecs")]

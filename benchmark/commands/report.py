@@ -41,10 +41,7 @@ def report(
             "--page/--no-page",
         ),
     ] = None,
-    page_images: Annotated[
-        str,
-        opt(DRAWING, PAGE_IMAGES),
-    ] = USUAL_PAGE_IMAGES,
+    page_images: Annotated[str, opt(DRAWING, PAGE_IMAGES)] = USUAL_PAGE_IMAGES,
     table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,

@@ -112,8 +112,7 @@ def read(
     ],
     anchor: options.Anchor = "",
     out: Annotated[
-        Path | None,
-        opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder"),
+        Path | None, opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder")
     ] = None,
     results: options.Results = Path("results"),
     data_dir: Annotated[

@@ -177,10 +177,7 @@ def _compared(stream: Again, after: HashedImage, pictures: _Pictures) -> Again:
 
 
 def _decode_second(
-    decoder: Decoder,
-    streams: Mapping[str, bytes],
-    first: Mapping[str, str],
-    done: dict[str, Again],
+    decoder: Decoder, streams: Mapping[str, bytes], first: Mapping[str, str], done: dict[str, Again]
 ) -> None:
     """Decode again what was decoded, alone; note whether pixels are the same, and the seconds."""
     for name, digest in first.items():

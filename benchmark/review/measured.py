@@ -166,9 +166,8 @@ def points(of: Reviewed) -> Answer:
     question = "Are the points reproduced?"
     if not rows:
         why = "; ".join(of.missing.values()) or "no value to compare came with the streams"
-        why = (
-            why if any(stream.state in DECODED for stream in of.again) else "no stream was decoded"
-        )
+        decoded = any(stream.state in DECODED for stream in of.again)
+        why = why if decoded else "no stream was decoded"
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
     table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:

@@ -73,11 +73,7 @@ def details(check: Check) -> list[Table]:
         names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
         values = check.at_settings[0].values
         measures = [m for m in map(Measure.named, names) if m.column in values]
-        columns = [
-            Column("codec", "label"),
-            Column("setting"),
-            Column("bpp", _rate, str),
-        ]
+        columns = [Column("codec", "label"), Column("setting"), Column("bpp", _rate, str)]
         columns += [Column(m.label, partial(_moved, m), str) for m in measures]
         note = (
             "Means at equal settings, and by how much they moved: not judged, since the rate moves."

@@ -46,11 +46,7 @@ def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
 
 
 def by_form(
-    measure: Measure,
-    anchor: Curve,
-    test: Curve,
-    names: tuple[str, str],
-    any_overlap: bool = False,
+    measure: Measure, anchor: Curve, test: Curve, names: tuple[str, str], any_overlap: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each form of interpolation: PCHIP alone where a curve has three points."""
     for form in FORMS:

@@ -9,13 +9,7 @@ from benchmark.compare.curves import Delta, NoDelta
 from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.bd_tables import (
-    DOUBTFUL_NOTE,
-    THREE_POINTS,
-    ends_text,
-    range_text,
-    short_name,
-)
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, THREE_POINTS, ends_text, range_text, short_name
 from benchmark.show.means import chosen_notes
 from benchmark.show.phrases import listed, metric_names
 from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, seconds_text

@@ -233,11 +233,7 @@ def escape_latex(text: str) -> str:
 
 
 def html(
-    table: Table,
-    name: str,
-    codecs: CodecRows,
-    opens: bool = False,
-    wordy: bool = False,
+    table: Table, name: str, codecs: CodecRows, opens: bool = False, wordy: bool = False
 ) -> str:
     """Return a table that scrolls by itself where it is wider than the page, its notes below.
 

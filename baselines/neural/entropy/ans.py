@@ -44,10 +44,7 @@ class AnsCoder:
             self._state = self._state << WORD_BITS | self._words.pop()
 
     def encode_reverse(
-        self,
-        symbols: NDArray[np.int32],
-        model: Any,
-        shares: NDArray[np.float64] | None = None,
+        self, symbols: NDArray[np.int32], model: Any, shares: NDArray[np.float64] | None = None
     ) -> None:
         """Push symbols, the last of them first; shares: of each symbol, where `model` has none."""
         state, words = self._state, self._words

@@ -41,11 +41,7 @@ from baselines.neural.entropy.fixed.integer_path import (
     values_of,
 )
 from baselines.neural.entropy.fixed.kernels import Kernel
-from baselines.neural.entropy.fixed.tables import (
-    TANH_FRACTION,
-    TANH_LIMIT,
-    half_tanh,
-)
+from baselines.neural.entropy.fixed.tables import TANH_FRACTION, TANH_LIMIT, half_tanh
 from baselines.neural.entropy.hyperprior import LatentNetwork
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a

@@ -28,9 +28,7 @@ class Agreement(NamedTuple):
 
 
 def agreements(
-    votes: Votes,
-    values: Mapping[tuple[int, int], Mapping[str, float]],
-    measures: Sequence[Measure],
+    votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], measures: Sequence[Measure]
 ) -> list[Agreement]:
     """Return the agreement of each metric that has values, best at equal rate first.
 

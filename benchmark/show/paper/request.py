@@ -49,11 +49,7 @@ class FigureRequest(Look):
         completes="stored",
     )
     codecs: tuple[str, ...] = option(
-        (),
-        COMPARED,
-        choices.EXPERIMENT,
-        completes="codecs",
-        many="listed",
+        (), COMPARED, choices.EXPERIMENT, completes="codecs", many="listed"
     )
     bundled: str = option("", COMPARED, choices.BUNDLED, completes="codecs")
     published: tuple[str, ...] = option(

@@ -10,11 +10,7 @@ from benchmark.compare.published.registry import read_points
 from benchmark.errors import StoreError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
-from benchmark.rows.packs.contents import (
-    DatasetContents,
-    dataset_contents,
-    packs_beside,
-)
+from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.summary import Summary

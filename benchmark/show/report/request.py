@@ -26,17 +26,9 @@ class ReportRequest:
 
     results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
     dataset: str = option(
-        "all",
-        COMPARED,
-        "Datasets that have results, or 'all' of them.",
-        completes="stored",
+        "all", COMPARED, "Datasets that have results, or 'all' of them.", completes="stored"
     )
-    codecs: str = option(
-        "all",
-        COMPARED,
-        EXPERIMENT,
-        completes="codecs",
-    )
+    codecs: str = option("all", COMPARED, EXPERIMENT, completes="codecs")
     bundled: str = option("", COMPARED, BUNDLED, completes="codecs")
     metrics: str = option(
         "all",
