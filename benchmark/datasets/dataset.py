@@ -152,7 +152,7 @@ def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refus
 
     try:
         return Source(
-            file, *memory.value(file.path, f"source, turned by XMP too, flatten={flatten:d}", read)
+            file, *memory.value(file.path, f"source, turned by any XMP, flatten={flatten:d}", read)
         )
     except ImageRefused as refused:
         return Refused(file, refused.reason.subject if refused.reason else str(refused))
