@@ -27,9 +27,10 @@ def test_a_true_pack_is_real_decodes_twice_and_has_its_points(author, answers):
     assert {name: result[name].verdict for name in good} == dict.fromkeys(good, "yes")
     row = next(row for row in result["points"].table.rows if row[1:3] == ("webp", "quality=30"))
     assert (row[3], row[4] == row[5], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
+    assert result["labels"].sentence.startswith("8 of 8 pictures encoded again")
 
 
-def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, answers):
+def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, reviewed, tmp_path):
     pack, curves = open_pack(author / "mine.tar"), {}
     for spec in pack.infos:
         sweep = [[s.fields for s in pack.streams.values() if (s.spec, s.setting) == (spec, at)]
@@ -38,7 +39,15 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, answ
                  for name in ("bpp", "psnr_db")]  # fmt: skip
         curves[spec.name] = Curve(*map(np.array, means))
     rate = bd_rate(curves["jpeg"], curves["webp"]).value
-    result = answers(author / "mine.tar", claims=["WebP 99 % fewer bits than jpeg"])["claim"]
+    (sent := tmp_path / "sent").mkdir()
+    shutil.copy(author / "mine.tar", sent)
+    points = zip(curves["jpeg"].bpp / 2, curves["jpeg"].quality, strict=True)
+    lines = [f"{bpp!r},{value!r}" for bpp, value in points]
+    (sent / "curve.csv").write_text("\n".join(["bpp,psnr", *lines]))
+    claims = ["WebP 99 % fewer bits than jpeg", "ours 50.0 % fewer bits than jpeg"]
+    every = reviewed(sent, claims=claims).answers
+    result, of_the_curve = (answer for answer in every if answer.name == "claim")
+    assert "BD-rate -50.0 %" in of_the_curve.sentence  # the only curve, whatever its name
     assert result.verdict == "no"
     assert (
         dict(zip(result.table.headers, *result.table.rows, strict=True))["BD-rate"]
