@@ -46,10 +46,10 @@ class Copy:
         if fault == 5: return "text"
         if fault == 6: os.write(1, b"print" * 20_000_000)
         if fault == 8: sys.exit("gave up")
-        return pixels.data
+        return pixels.data[:: 1 if setting[1] == 1 else -1]
     def decode(self, data, setting, size):
         assert setting in (("q", 1), ("q", 2.5), ("q", 7.0)), setting
-        return Pixels(size[0], size[1], data)
+        return Pixels(size[0], size[1], data[:: 1 if setting[1] == 1 else -1])
 
 serve(Copy)
 """
