@@ -211,6 +211,8 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_details():
     summary = summarise(table(of_betas(caveat=caveat, timing=True)))
     both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
     plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, POINTS, "kodak", 0.9)))
+    keys = [sweep.key for sweep in plot.sweeps]
+    assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
     for drawing in (
         draw_surface(realism_grid(summary, PSNR, [LPIPS]), "Kodak"),
         draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", 24),
