@@ -53,6 +53,7 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
 
     def __init__(self, kind: str, name: str, known: Iterable[str], meant: str = "") -> None:
         """meant: the likeliest name; by default the one that is nearest by its letters."""
+        self.name = name
         names = sorted(set(known))
         near = [meant] if meant else get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

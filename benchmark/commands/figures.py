@@ -160,7 +160,7 @@ def new(
       bench figures new
     """
     from benchmark.show.figures.choice import choose
-    from benchmark.show.paper.figures import evidence
+    from benchmark.show.paper.evidence import evidence
     from benchmark.system.atomic import write_files
 
     path = file or FILE

@@ -1,34 +1,26 @@
 """Figures of one's own experiment: what a request asks for, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from statistics import median
-from typing import NamedTuple
 
 import polars as pl
 
-from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
-from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.panel import Panel
 from benchmark.compare.pictures import generation_curves, nearest_to
-from benchmark.compare.published.curves import overlays
-from benchmark.compare.published.points import PublishedPoint, slug
+from benchmark.compare.published.points import PublishedPoint
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
-from benchmark.compare.published.registry import chosen_points
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.names import listed_datasets
 from benchmark.errors import UnknownName, UsageError
-from benchmark.facts import reference_codecs
-from benchmark.metrics.measure import Measure, remedies
-from benchmark.registry import DATASETS
-from benchmark.rows.schema import metric_names
+from benchmark.metrics.measure import Measure
 from benchmark.rows.shard import alike
-from benchmark.rows.store import Store, stores_below
-from benchmark.rows.stored import DatasetResults, read_one, rows_of_codecs
+from benchmark.rows.store import Store
+from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Edition, Summary
-from benchmark.rows.systems import GROUPED_SYSTEMS, find_label, short_names
+from benchmark.rows.systems import GROUPED_SYSTEMS, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
@@ -38,46 +30,14 @@ from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.crops import draw_crops
+from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.phrases import grouped, not_drawn
 from benchmark.show.phrases import metric_names as metric_words
-from benchmark.show.report.gaps import absent_sentences, gone_sentences
+from benchmark.show.report.gaps import gone_sentences
 
-METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
-    "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
-    "table": ("psnr", "lpips_squeeze"),
-    "bd": ("psnr", "lpips_squeeze"),
-    "complexity": ("psnr",),
-    "realism": ("psnr", "lpips_squeeze"),
-    "generations": ("psnr", "ms_ssim", "lpips"),
-}
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
-
-
-class Evidence(NamedTuple):
-    """Rows and points that a figure is made from."""
-
-    name: str  # of the dataset
-    stored: DatasetResults | None  # None: published points alone
-    points: Sequence[PublishedPoint]
-    panels: list[Panel]  # with every curve
-    anchor: str  # label
-    title: str  # of the dataset
-    styles: Mapping[str, Style]
-    lacking: Sequence[str] = ()  # sentences on metrics that were named and have no panel
-
-    @property
-    def summary(self) -> Summary | None:
-        """Means of the rows."""
-        return self.stored and self.stored.summary
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels of the measured codecs, then those of published curves."""
-        curves = (curve for panel in self.panels for curve in panel.published)
-        of_published = dict.fromkeys(curve.system.label for curve in curves)
-        return (*(self.summary.labels if self.summary else ()), *of_published)
 
 
 def draw(verb: str, request: FigureRequest) -> PaperFigure:
@@ -85,86 +45,10 @@ def draw(verb: str, request: FigureRequest) -> PaperFigure:
     return FIGURES[verb](request)
 
 
-def evidence(request: FigureRequest, verb: str) -> Evidence:
-    """Return what is stored of the codecs asked for and the anchor, and published points."""
-    names = metric_names(request.metrics or METRICS[verb])
-    points = chosen_points(request.results, ",".join(request.published))
-    stored = None if _only_published(request, points) else _read(request, names, points)
-    dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
-    measures = [Measure.named(name) for name in names]
-    over = overlays(points, summary, measures, dataset, request.mix_protocols)
-    panels = []
-    for measure in measures:
-        panel = measured_panel(summary, measure)
-        compatible = over[measure.column].compatible if measure.column in over else ()
-        panel = panel._replace(curves=(*panel.curves, *compatible))
-        panels += [panel] if panel.curves or (summary and measure.column in over) else []
-    if not panels:
-        first = Measure.named(names[0])
-        if summary is None:
-            raise UsageError(
-                f"nothing published on {dataset} has {first.label}: name another metric"
-            )
-        why = remedies(names, summary.why_without(first.column), summary.rows)
-        raise UsageError(f"no row of {dataset} has {first.label}: {why}")
-    look().check({curve.system.label for panel in panels for curve in panel.curves})
-    title, sentences = profile(dataset).title, list[str]()
-    if request.metrics and summary:
-        sentences = absent_sentences(names, summary)
-    elif request.metrics:
-        lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
-        sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
-    result = Evidence(dataset, stored, points, panels, "", title, {}, sentences)
-    return result._replace(anchor=_anchor(result, request.anchor), styles=styles(result.labels))
-
-
-def _anchor(result: Evidence, asked: str) -> str:
-    """Return the label of the anchor of the rows, else that of a published curve.
-
-    asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
-    none.
-    """
-    measured = result.stored.anchor.label if result.stored else ""
-    if measured and not _are_of(asked, result.points):
-        return measured
-    system, _, variant = (asked or reference_codecs()[-1]).partition(":")
-    for curve in (curve for panel in result.panels for curve in panel.published):
-        name, of = curve.system.published[0]
-        if slug(name) == slug(system) and variant in ("", of):
-            return curve.system.label
-    return measured or (find_label(asked, result.labels) if asked else "")
-
-
-def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:
-    """Return whether some points are of a published system's name."""
-    system, _, variant = name.partition(":")
-    return any(p.slug == slug(system) and variant in ("", p.variant) for p in points)
-
-
-def _only_published(request: FigureRequest, points: Sequence[PublishedPoint]) -> bool:
-    """Return whether there are published points to draw, and no rows to draw them beside."""
-    if request.codecs or request.dataset in stores_below(request.results):
-        return False
-    known = {*DATASETS, *(point.dataset for point in points)}
-    return bool(points) and request.dataset in known
-
-
-def _read(
-    request: FigureRequest, names: Sequence[str], points: Sequence[PublishedPoint]
-) -> DatasetResults:
-    """Read the rows of the codecs that were named and of the anchor, if it is not published."""
-    return read_compared(
-        request.results, request.dataset, ",".join(request.codecs) or "all", names,
-        anchor="" if _are_of(request.anchor, points) else request.anchor,
-        bundled=request.bundled, images=request.images, allow_few=request.allow_few,
-        verified_only=request.verified_only, all_rows=request.all_rows, data_dir=request.data_dir,
-    )  # fmt: skip
-
-
 def _rd(request: FigureRequest) -> PaperFigure:
     """Draw a row of panels for each dataset of the request."""
     names = listed_datasets(request.dataset) if request.dataset else [""]
-    results = [evidence(replace(request, dataset=name), "rd") for name in names]
+    results = of_datasets(request, names, "rd")
     rows = [
         OfDataset(
             of.title, [panel.up_to(request.up_to_bpp) for panel in of.panels], of.summary, of.anchor

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta, Pair, compared
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import SystemCurve
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point
@@ -20,7 +18,7 @@ from benchmark.rows.systems import kind
 from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.paper.figures import Evidence, evidence
+from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.phrases import listed
 from benchmark.show.report.gaps import gone_sentences
@@ -79,43 +77,35 @@ class PaperTable(NamedTuple):
 def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     """Return the table of the systems and metrics asked for, on these datasets.
 
-    The anchor of the first dataset is that of all. Raises `UsageError` where no system has a
-    BD-rate against it.
+    The anchor of a dataset without curve of the named one is by `compare.anchor`. Raises
+    `UsageError` where no system has a BD-rate.
     """
-    asked = request.codecs or request.published
-    results: list[Evidence] = []
-    for dataset in datasets:
-        anchor = request.anchor or (results[0].anchor if results else "")
-        of_one = replace(request, dataset=dataset)
-        with suppress(UnknownName):
-            results.append(evidence(replace(of_one, anchor=anchor), "table"))
-            continue
-        results.append(evidence(of_one, "table"))
-    anchor = results[0].anchor
-    with drawn_as(request.look(), every_curve=bool(asked)):
-        rows, absent, time_note = _rows(results, anchor, request)
+    results = of_datasets(request, datasets, "table")
+    with drawn_as(request.look(), every_curve=bool(request.codecs or request.published)):
+        rows, absent, time_note = _rows(results, request)
+    named = {row.curve.system.label: row.name for row in rows}
     lacking = [*(row.name for row in rows if not row.pairs), *_without_curve(results)]
     rows = [row for row in rows if row.pairs]
-    names = [row.name for row in rows if row.curve.system.label == anchor]
-    if not names:
+    anchors = _anchors(results, rows)
+    if not anchors:
+        against = named.get(results[0].anchor, results[0].anchor) or "an anchor"
+        others = ", ".join(name for name in lacking if name != against) or "any other system"
         raise UsageError(
-            f"no curve of {anchor or 'an anchor'} on {results[0].title}: --anchor takes another"
+            f"no BD-rate of {others} against {against}: --anchor, --codecs take others"
         )
-    if len(rows) == 1:
-        others = ", ".join(lacking) or "any other system"
-        raise UsageError(f"no BD-rate of {others} against {names[0]}: name other --codecs")
     groups, columns = _columns(results, rows)
     places = [_rank(column.value(row) for row in rows) for column in columns[1:]]
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [_kind(row.curve) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = _notes(results, rows, names[0], time_note)
+    notes = _notes(results, rows, anchors, time_note)
     wide = [
         column._replace(form=_with_ends) if column.form == _text else column for column in columns
     ]
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
+    left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
     left_out += [text for of in results for text in of.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     return PaperTable(
@@ -130,8 +120,19 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     )
 
 
+def _anchors(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> dict[str, str]:
+    """Return the names of the anchors, by title of the dataset."""
+    return {
+        of.title: row.name
+        for of in results
+        for panel in of.panels
+        for row in rows
+        if row.pairs.get(_key(of, panel.measure)) is ITSELF
+    }
+
+
 def _rows(
-    results: Sequence[Evidence], anchor: str, request: FigureRequest
+    results: Sequence[Evidence], request: FigureRequest
 ) -> tuple[list[SystemRow], list[str], str]:
     """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
@@ -143,7 +144,7 @@ def _rows(
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
         for panel in (of.up_to(request.up_to_bpp) for of in choice.of(result.panels)):
-            other, key = panel.of_label(anchor), _key(result, panel.measure)
+            other, key = panel.of_label(result.anchor), _key(result, panel.measure)
             ends = _intervals(result, panel.measure, other, request.up_to_bpp)
             for curve in panel.curves:
                 curves.setdefault(curve.name, curve)
@@ -156,6 +157,8 @@ def _rows(
                     of |= {key: pair} if isinstance(pair.rate, Delta) else {}
                 if curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
+            if all(of.get(key, ITSELF) is ITSELF for of in pairs.values()):
+                _ = [of.pop(key, None) for of in pairs.values()]  # nothing beside the anchor
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(_kind(curves[name])))
     rows = [
@@ -290,9 +293,12 @@ def _of_rows(points: Sequence[Point]) -> dict[str, float]:
 
 
 def _notes(
-    results: Sequence[Evidence], rows: Sequence[SystemRow], anchor: str, time_note: str
+    results: Sequence[Evidence], rows: Sequence[SystemRow], anchors: Mapping[str, str], time: str
 ) -> list[str]:
-    notes = [f"BD-rate against {anchor}; negative saves bits at equal quality."]
+    names = list(dict.fromkeys(anchors.values()))
+    if len(names) > 1:
+        names = [f"{name} on {title}" for title, name in anchors.items()]
+    notes = [f"BD-rate against {listed(names)}; negative saves bits at equal quality."]
     of_measure = {_key(of, panel.measure): panel.measure for of in results for panel in of.panels}
     crossing = [
         f"{row.name} ({short_name(of_measure[key])} {pair.crossing:.4g})"
@@ -306,7 +312,7 @@ def _notes(
         isinstance(p.rate, Delta) and p.rate.doubtful for row in rows for p in row.pairs.values()
     ):
         notes.append(DOUBTFUL_NOTE)
-    notes += [time_note] if any(SECONDS in row.costs for row in rows) else []
+    notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.origin for row in rows}
     if "bundled" in origins and "here" not in origins:  # else their names say so
         notes.append("What is measured is bundled with the benchmark.")

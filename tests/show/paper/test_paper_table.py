@@ -98,6 +98,35 @@ def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(
     assert tex.count(r"\midrule") == 3  # programs, learned codecs, our own
 
 
+@pytest.mark.parametrize("named", [(), ("--anchor", "vtm"), ("--codecs", "mine.py:Mine,jpeg,avif")])
+def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, named):
+    share = {"jpeg": 2, "vtm": 8, "avif": 4, "mine.py:Mine": 1}
+    for dataset, codecs in (("one", ["jpeg", "vtm"]), ("two", ["jpeg", "avif", "mine.py:Mine"])):
+        rows = [
+            {**of, "num_bytes": 80 * of["num_bytes"] // by, "bpp": 80 * of["bpp"] / by}
+            for codec in codecs
+            for by in [share[codec]]
+            for of in sweep(codec)
+        ]
+        Store(tmp_path / dataset).append(rows)
+    words = "--results", tmp_path, "--dataset", "one,two", "--metrics", "psnr", *named
+    rows, tex, _ = draw(tmp_path / "out", *words)
+    rates = {
+        row["label"]: [
+            float(row[f"{of} psnr_db bd_rate_percent"] or "nan") for of in ("one", "two")
+        ]
+        for row in rows
+    }
+    dash, near = math.nan, 0.1
+    assert rates == {
+        "jpeg": pytest.approx([300, 100], abs=near),
+        "vtm": pytest.approx([0, dash], abs=near, nan_ok=True),
+        "avif": pytest.approx([dash, 0], abs=near, nan_ok=True),
+        "mine.py:Mine": pytest.approx([dash, 300], abs=near, nan_ok=True),
+    }
+    assert re.search(r"BD-rate against VTM\S* on one and AVIF\S*[^;]* on two;", tex)
+
+
 def test_the_numbers_are_those_of_the_readme(tmp_path):
     words = "--results", RESULTS, "--dataset", "kodak,sample", "--codecs", "vtm,ours"
     rows, tex, _ = draw(tmp_path, *words)

@@ -1,0 +1,160 @@
+"""What a figure or table of one's own experiment is made from: rows, published points, curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from benchmark.compare.anchor import read_compared
+from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.published.curves import overlays
+from benchmark.compare.published.points import PublishedPoint, slug
+from benchmark.compare.published.registry import chosen_points
+from benchmark.datasets.dataset import profile
+from benchmark.errors import UnknownName, UsageError
+from benchmark.facts import reference_codecs
+from benchmark.metrics.measure import Measure, remedies
+from benchmark.registry import DATASETS
+from benchmark.rows.schema import metric_names
+from benchmark.rows.store import stores_below
+from benchmark.rows.stored import DatasetResults
+from benchmark.rows.summary import Summary
+from benchmark.rows.systems import find_label
+from benchmark.show.figures.style import Style, look, styles
+from benchmark.show.paper.request import FigureRequest
+from benchmark.show.report.gaps import absent_sentences
+
+METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
+    "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
+    "table": ("psnr", "lpips_squeeze"),
+    "bd": ("psnr", "lpips_squeeze"),
+    "complexity": ("psnr",),
+    "realism": ("psnr", "lpips_squeeze"),
+    "generations": ("psnr", "ms_ssim", "lpips"),
+}
+
+
+class Evidence(NamedTuple):
+    """Rows and points that a figure is made from."""
+
+    name: str  # of the dataset
+    stored: DatasetResults | None  # None: published points alone
+    points: Sequence[PublishedPoint]
+    panels: list[Panel]  # with every curve
+    anchor: str  # label
+    title: str  # of the dataset
+    styles: Mapping[str, Style]
+    lacking: Sequence[str] = ()  # sentences on metrics that were named and have no panel
+
+    @property
+    def summary(self) -> Summary | None:
+        """Means of the rows."""
+        return self.stored and self.stored.summary
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the measured codecs, then those of published curves."""
+        curves = (curve for panel in self.panels for curve in panel.published)
+        of_published = dict.fromkeys(curve.system.label for curve in curves)
+        return (*(self.summary.labels if self.summary else ()), *of_published)
+
+
+def evidence(request: FigureRequest, verb: str) -> Evidence:
+    """Return what is stored of the codecs asked for and the anchor, and published points."""
+    names = metric_names(request.metrics or METRICS[verb])
+    points = chosen_points(request.results, ",".join(request.published))
+    stored = None if _only_published(request, points) else _read(request, names, points)
+    dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
+    measures = [Measure.named(name) for name in names]
+    over = overlays(points, summary, measures, dataset, request.mix_protocols)
+    panels = []
+    for measure in measures:
+        panel = measured_panel(summary, measure)
+        compatible = over[measure.column].compatible if measure.column in over else ()
+        panel = panel._replace(curves=(*panel.curves, *compatible))
+        panels += [panel] if panel.curves or (summary and measure.column in over) else []
+    if not panels:
+        first = Measure.named(names[0])
+        if summary is None:
+            raise UsageError(
+                f"nothing published on {dataset} has {first.label}: name another metric"
+            )
+        why = remedies(names, summary.why_without(first.column), summary.rows)
+        raise UsageError(f"no row of {dataset} has {first.label}: {why}")
+    look().check({curve.system.label for panel in panels for curve in panel.curves})
+    title, sentences = profile(dataset).title, list[str]()
+    if request.metrics and summary:
+        sentences = absent_sentences(names, summary)
+    elif request.metrics:
+        lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
+        sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
+    result = Evidence(dataset, stored, points, panels, "", title, {}, sentences)
+    return result._replace(anchor=_anchor(result, request.anchor), styles=styles(result.labels))
+
+
+def of_datasets(request: FigureRequest, datasets: Sequence[str], verb: str) -> list[Evidence]:
+    """Return what there is on each dataset, of which one may lack named codecs or the anchor.
+
+    Raises `UnknownName` for a name without rows on any of them, and a dataset without any codec.
+    """
+    lacking: dict[str, list[UnknownName]] = {}
+
+    def on(of_one: FigureRequest) -> Evidence:
+        try:
+            return evidence(of_one, verb)
+        except UnknownName as error:
+            anchor = of_one.anchor if of_one.anchor != error.name else ""
+            codecs = tuple(name for name in of_one.codecs if name != error.name)
+            less = replace(of_one, anchor=anchor, codecs=codecs)
+            lacking.setdefault(error.name, []).append(error)
+            if less == of_one or bool(codecs) != bool(of_one.codecs):
+                raise next(iter(lacking.values()))[0] from None
+            return on(less)
+
+    results = [on(replace(request, dataset=dataset)) for dataset in datasets]
+    for errors in lacking.values():
+        if len(errors) == len(results):
+            raise errors[0]
+    return results
+
+
+def _anchor(result: Evidence, asked: str) -> str:
+    """Return the label of the anchor of the rows, else that of a published curve.
+
+    asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
+    none.
+    """
+    measured = result.stored.anchor.label if result.stored else ""
+    if measured and not _are_of(asked, result.points):
+        return measured
+    system, _, variant = (asked or reference_codecs()[-1]).partition(":")
+    for curve in (curve for panel in result.panels for curve in panel.published):
+        name, of = curve.system.published[0]
+        if slug(name) == slug(system) and variant in ("", of):
+            return curve.system.label
+    return measured or (find_label(asked, result.labels) if asked else "")
+
+
+def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:
+    """Return whether some points are of a published system's name."""
+    system, _, variant = name.partition(":")
+    return any(p.slug == slug(system) and variant in ("", p.variant) for p in points)
+
+
+def _only_published(request: FigureRequest, points: Sequence[PublishedPoint]) -> bool:
+    """Return whether there are published points to draw, and no rows to draw them beside."""
+    if request.codecs or request.dataset in stores_below(request.results):
+        return False
+    known = {*DATASETS, *(point.dataset for point in points)}
+    return bool(points) and request.dataset in known
+
+
+def _read(
+    request: FigureRequest, names: Sequence[str], points: Sequence[PublishedPoint]
+) -> DatasetResults:
+    """Read the rows of the codecs that were named and of the anchor, if it is not published."""
+    return read_compared(
+        request.results, request.dataset, ",".join(request.codecs) or "all", names,
+        anchor="" if _are_of(request.anchor, points) else request.anchor,
+        bundled=request.bundled, images=request.images, allow_few=request.allow_few,
+        verified_only=request.verified_only, all_rows=request.all_rows, data_dir=request.data_dir,
+    )  # fmt: skip
