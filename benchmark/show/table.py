@@ -261,7 +261,10 @@ def html(
         of = f' data-codec="{place}"' if row[0] in codecs else ""
         before = row[0]
         lines.append(f"<tr{first}{of}>{''.join(cells)}</tr>")
-    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
+    signs = {sign: f' data-sign="{sign}"' for sign in (DOUBTFUL, FEW_MARK)}  # in shown rows
+    notes = "".join(
+        f'<p class="caption"{signs.get(note[:1], "")}>{escape(note)}</p>' for note in table.notes
+    )
     kind = ' class="wordy"' if wordy else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'

@@ -117,6 +117,11 @@ page.follow = () => {
   const { keys } = page.shown;
   const without = new Set(page.allCodecs().map((one) => one.key).filter((key) => !keys.includes(key)));
   for (const row of document.querySelectorAll("tr[data-codec]")) row.hidden = without.has(`codec ${row.dataset.codec}`);
+  for (const note of document.querySelectorAll("[data-sign]")) {
+    let table = note.previousElementSibling;
+    while (!table.matches(".scroll")) table = table.previousElementSibling;
+    note.hidden = ![...table.querySelectorAll("tr:not([hidden]) td")].some((cell) => cell.textContent.includes(note.dataset.sign));
+  }
   for (const line of document.querySelectorAll(".follows")) {
     line.hidden = !without.size;
     line.querySelector("span").textContent = `${page.data.codecs.length - without.size} of ${page.data.codecs.length} codecs, those in the legend above.`;

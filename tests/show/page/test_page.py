@@ -117,9 +117,9 @@ def kodak(tmp_path_factory):
     rows = [row("jpeg", q, name, caveat="a trial") for q in (10, 20, 30, 40) for name in names]
     rows += [row("webp", q, name, recorded=True) for q in (10, 20) for name in names]
     rows += [
-        row("jpeg2000", q, name, variant=f"lossy={n}")
+        row("jpeg2000", q, name, variant=f"lossy={n}", num_bytes=int(20 * q + 100 + n))
         for n in range(9)
-        for q in (10, 20)
+        for q in ((10, 20, 30, 40) if n < 8 else (20, 30, 40, 60))  # the worst shares little
         for name in names
     ]
     Store(folder / "kodak").append(rows)
@@ -133,6 +133,8 @@ def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak
     assert len(shown) == 8
     assert set(curves_of(page)) == {name + "*" * (name == "JPEG") for name in shown}
     rows = page.locator("#all-points tbody tr:not([hidden])")
+    note = page.locator("#ranking [data-sign]").first
+    assert (note.count(), note.is_visible()) == (1, False)  # the row that it is about is not shown
     page.locator("#all-points summary").click()
     few = rows.count()
     field = page.locator("#find-curve input")
@@ -141,10 +143,12 @@ def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak
     assert page.locator("#find-curve .found button").count() == 11 - 8
     field.press("Enter")
     assert (field.input_value(), len(curves_of(page))) == ("", 9)
-    assert rows.count() == few + 2
+    assert rows.count() == few + 4
     page.locator("#every-curve").click()
     assert len(curves_of(page)) == 11
     assert rows.count() == len(data["points"])
+    assert "†" in note.inner_text()
+    assert note.is_visible()
     field.fill("no such codec")
     assert "No other curve" in page.locator("#find-curve .found").inner_text()
 
