@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from benchmark.codec import CODING, Pixels
 from benchmark.compare.anchor import is_users, with_anchor
@@ -21,16 +22,19 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.comparable import newest
-from benchmark.rows.experiment import experiment_of
+from benchmark.rows.experiment import experiment_of, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import label_of, measured_names, short_names, short_version
+from benchmark.rows.valid import BUNDLED
+from benchmark.show.bd_tables import LONGEST_LIST
 from benchmark.show.figures.pictures import PictureTile, draw_pictures, largest_square
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.request import Crop, FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.phrases import CAVEAT, brief, marked, metric_names
 from benchmark.spec import CodecSpec
+from benchmark.system.text import listed
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, STRIDE_PX = 160, 8
@@ -60,8 +64,9 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     if dataset not in DATASETS:
         dataset = stored_dataset(results.folder, request.dataset)
     contents = results.contents(dataset)
-    choice = request.codecs, request.bundled, request.anchor
-    by_image = rows_with_streams(contents, *choice)
+    table = _asked(contents, request.codecs, request.bundled, request.anchor)
+    by_image = _with_streams(contents, table, request.codecs)
+    lacking = _without_streams(table, by_image, request)
     every = [row for rows in by_image.values() for of in rows.values() for row in of]
     asked = map(Measure.named, request.metrics or USUAL_METRICS)
     there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
@@ -74,7 +79,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     if not any(len(rows) > 1 for rows in by_image.values()):
         return _no_crops(
-            "no photograph here has kept streams of two codecs (`bench run` keeps them)"
+            "no photograph here has kept streams of two codecs (`bench run` keeps them)", *lacking
         )
     versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
     here = {label_of(row["codec"], row["variant"]) for row in every if not row["bundled"]}
@@ -82,15 +87,15 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     names |= by_label(look().label, names)
     boxes = request.boxes or (Crop(request.images[0] if request.images else ""),)
     tiles: list[PictureTile] = []
-    sentences: list[str] = []
+    sentences = lacking
     for crop in boxes:
         image = _image(crop.image, by_image) or _most_different(by_image, measure)
         bpp = crop.bpp or next(iter(request.rates), None)
         picture = read_image(files[image]).pixels
         chosen, far, rate = _at_rate(by_image[image], bpp)
         missing = _too_far(far, rate, request.dataset)
-        pixels, lacking = _decoded(chosen, contents)
-        sentences += [*missing, *lacking]
+        pixels, failed = _decoded(chosen, contents)
+        sentences += [*missing, *failed]
         order = _order(pixels)
         if len(order) < 2:
             few = f"fewer than two codecs have kept streams of about {rate:.3g} bpp to decode"
@@ -159,6 +164,22 @@ def _at_rate(rows: ByCodec, bpp: float | None) -> AtRate:
     places = {name: nearest(of, rate) for name, of in rates.items()}
     chosen = {name: rows[name][place] for name, place in places.items() if place is not None}
     return AtRate(chosen, {n: of for n, of in rows.items() if n not in chosen}, rate)
+
+
+def _without_streams(
+    rows: pl.DataFrame, by_image: Mapping[str, ByCodec], request: FigureRequest
+) -> list[str]:
+    """Return sentences on codecs of the experiment without a kept stream, with what keeps some."""
+    there = {label for of in by_image.values() for label in of}
+    lines = []
+    for of, more in ((rows.filter(BUNDLED), ""), (rows.filter(~BUNDLED), " --results DIR")):
+        pairs = [pair for pair in sorted(pairs_of(of)) if label_of(*pair) not in there]
+        if pairs and (more or request.codecs):
+            specs = ",".join(CodecSpec.of(*pair).text for pair in pairs)
+            command = f"bench run --codecs {specs} --dataset {request.dataset}{more}"
+            names = listed([label_of(*pair) for pair in pairs], most=LONGEST_LIST)
+            lines.append(f"crops lack {names}: no kept streams (`{command}` keeps some)")
+    return lines
 
 
 def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
@@ -261,8 +282,19 @@ def rows_with_streams(
     the paper's first. codecs, bundled: see `experiment_of`. anchor: see `with_anchor`; None adds
     none. Raises `UnknownName` for one without rows.
     """
+    return _with_streams(contents, _asked(contents, codecs, bundled, anchor), codecs)
+
+
+def _asked(
+    contents: DatasetContents, codecs: Sequence[str], bundled: str, anchor: str | None
+) -> pl.DataFrame:
     own, others, _ = experiment_of(newest(contents.table), ",".join(codecs) or "all", bundled)
-    rows = own if anchor is None else with_anchor(own, others, anchor)[0]
+    return own if anchor is None else with_anchor(own, others, anchor)[0]
+
+
+def _with_streams(
+    contents: DatasetContents, rows: pl.DataFrame, codecs: Sequence[str]
+) -> dict[str, dict[str, list[StreamRow]]]:
     labelled = [(label_of(row["codec"], row["variant"]), row) for row in rows.rows(named=True)]
     order = [*codecs, *measured_names(), *CODECS]
 

@@ -247,7 +247,9 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
         if entry["codec"] == "webp":
             entry["decoded_sha256"] = "0" * 64
     other = Store(tmp_path / "sample")
-    other.append(rows)
+    changed = {"codec": "avif", "stream_sha256": "0" * 64}
+    lost = [{**of, "cell": f"avif {of['cell']}", **changed} for of in rows if of["codec"] == "jpeg"]
+    other.append([*rows, *lost])
     for digest in {row["stream_sha256"] for row in rows}:
         other.keep(Store(measured / "sample").stream(digest))
     made = draw_crops(PaperResults(tmp_path), crops_of(tmp_path))
@@ -255,6 +257,8 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     assert (
         "crops lack webp: the stream decodes to pixels that differ from the measured ones"
     ) in made.sentences
+    (line,) = (text for text in made.sentences if "no kept streams" in text)
+    assert line.startswith("crops lack avif: no kept streams (`bench run --codecs avif --dataset ")
 
 
 def test_mistakes_are_told(measured, tmp_path):
