@@ -14,10 +14,12 @@ from benchmark.rows.systems import family, kind, label_of, option_count, plainne
 from benchmark.show.figures import style as looks
 from benchmark.show.figures.style import look
 from benchmark.spec import parse_codec
+from benchmark.system.text import listed
 
 # The largest difference of two curves that are shown as one: of a panel's span of values, which is
 # less than a line's width, and where values are decibels their last printed digit.
 AS_ONE, AS_ONE_DB = 0.01, 0.01
+MOST_NAMES = 8  # in a sentence on what a panel lacks
 MOST_OWN = 3  # of our codec's variants, which come first
 
 
@@ -65,11 +67,11 @@ class Choice(NamedTuple):
             lacked = [_lacking(kept, panel) for panel in panels]
             whole = [name for name in lacked[0] if all(name in names for names in lacked)]
             if whole:
-                sentences.append(f"Not {word}: {', '.join(whole)}.")
+                sentences.append(f"Not {word}: {listed(whole, most=MOST_NAMES)}.")
             for panel, names in zip(panels, lacked, strict=True):
                 if rest := [name for name in names if name not in whole]:
                     metric = panel.measure.label.partition(" (dB)")[0]
-                    sentences.append(f"{metric} not {word}: {', '.join(rest)}.")
+                    sentences.append(f"{metric} not {word}: {listed(rest, most=MOST_NAMES)}.")
         return sentences
 
 

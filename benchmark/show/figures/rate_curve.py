@@ -29,6 +29,7 @@ ORIGINS = {
     "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",
     "table": ", a table", "digitised": ", read from a figure",
 }  # fmt: skip
+LACKING = "Some panels lack some of the codecs: see the details."
 
 
 class OfDataset(NamedTuple):
@@ -80,7 +81,7 @@ def draw_datasets(
     choice = choice or choose(every, datasets[0].anchor, named)
     parts = iter(every)
     called = [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
-    rows, notes, lone = _shown(called, choice)
+    rows, lacking, lone = _shown(called, choice)
     if not rows:
         return None
     panels = [panel for of in rows for panel in of.panels]
@@ -99,19 +100,23 @@ def draw_datasets(
         ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        note = " ".join(filter(None, [phrases.panels_note(panels), *notes, _cut(panels)]))
-        texts.add_legend(figure, ordered, note, groups)
+        signs = phrases.panels_note(panels), _cut(panels)
+        texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
     count = len(choice.kept)
-    caption = phrases.brief(
+    shown = (
         f"{phrases.metric_names(measures)} against rate on "
-        f"{phrases.listed([f'{of.title} ({_images(of)})' for of in rows])}, means over images.",
+        f"{phrases.listed([f'{of.title} ({_images(of)})' for of in rows])}, means over images."
+    )
+    whole = " ".join([shown, *lacking])
+    caption = phrases.brief(
+        *([shown, *lacking] if phrases.brief(whole) else [shown, LACKING]),
         *phrases.scale_sentences(measures),
         "Bars: 95 % intervals over images." if _with_bars(panels) else None,
-        note,
+        *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
     details = [text for of in rows for text in curve_details(of.panels, of.title, of.summary)]
-    details += [*phrases.not_drawn(choice.absent), *lone]
+    details += [*lacking, *phrases.not_drawn(choice.absent), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * AS_ONE:.0f} % of the axis: {name}."
@@ -132,6 +137,10 @@ def _shown(
     for of in datasets:
         if panels := choice.of(of.panels):
             where = f"{of.title}: " if len(datasets) > 1 else ""
+            there = {panel.measure for panel in panels}
+            absent = [of.measure for of in of.panels if of.measure not in there]
+            names = phrases.metric_names(absent)
+            lacking += [f"{where}{names}: no values of these codecs."] if names else []
             lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
             panels, dropped = _without_lone_points(panels)
             lone += [f"{where}{sentence}" for sentence in dropped]
@@ -256,9 +265,9 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
     if beyond:
         yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
-    refused = dict.fromkeys(key.label for panel in panels for key in panel.excluded)
-    if refused:
-        yield f"Points that are not comparable are left out: {', '.join(refused)}."
+    refused = phrases.grouped((key.why, key.label) for panel in panels for key in panel.excluded)
+    for why, labels in refused.items():
+        yield f"Points left out ({why}): {', '.join(labels)}."
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
         yield f"{phrases.listed(of_sets)}: one value of the whole set, no mean."

@@ -165,7 +165,7 @@ def details_text(
         intro += f" Restricted to the images that all points have; left out: {dropped}."
     shown = {column.name for column in CODEC_COLUMNS} - {*IN_RECORD}
     figures = [
-        section(name, name, " ".join([figure["caption"], *figure["details"]]))
+        section(name, name, figure["caption"], figure["details"])
         for name, figure in record["figures"].items()
     ]
     parts: list[Part] = [

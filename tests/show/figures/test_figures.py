@@ -156,7 +156,7 @@ def test_points_over_fewer_images_are_not_drawn_and_the_caption_says_so():
     rows = [record for record in rows if (record["codec"], record["image"]) != ("webp", "a")]
     drawing = draw(summarise(table(rows)))
     assert list(lines_of(drawing.figure.axes[0])) == ["JPEG"]
-    assert "Points that are not comparable are left out: webp." in drawing.details
+    assert "Points left out (2 of 3 images): webp." in drawing.details
 
 
 def test_nothing_comparable_gives_no_figure():
@@ -194,11 +194,12 @@ def test_a_curve_that_was_measured_here_is_never_cut():
 
 def test_panels_have_one_range_of_rates_and_say_which_curve_they_lack():
     rows = [*sweep("jpeg"), *sweep("webp", lpips_alex=None)]
-    figure = draw(summarise(table(rows)), [PSNR, LPIPS]).figure
-    first, second = figure.axes
+    drawing = draw(summarise(table(rows)), [PSNR, LPIPS])
+    first, second = drawing.figure.axes
     assert first.get_xlim() == second.get_xlim()
     assert list(lines_of(second)) == ["JPEG"]
-    assert "LPIPS not measured: WebP." in words_in(figure)
+    assert "LPIPS not measured: WebP." in words_in(drawing.figure)
+    assert "LPIPS not measured: WebP." in drawing.caption
 
 
 def test_curves_that_lie_on_one_another_are_one_entry():
