@@ -14,6 +14,7 @@ from benchmark.commands.verb import SPELLINGS
 from conftest import ROOT
 from support.bench.command import bench
 from support.bench.verbs import every_verb
+from support.quick import quick
 
 
 def test_help_names_every_verb_and_imports_none_of_them():
@@ -98,7 +99,7 @@ def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypa
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("verb", ["list", "--version", "--help"])
+@pytest.mark.parametrize("verb", quick(["list", "--version", "--help"], "--version", "--help"))
 def test_a_full_disk_behind_standard_output_is_a_sentence(verb):
     command = [sys.executable, "-m", "benchmark", verb]
     with open("/dev/full", "w") as full:

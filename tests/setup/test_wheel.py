@@ -110,6 +110,7 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["results"]
 
 
+@pytest.mark.slow
 def test_other_folders_of_results_begin_empty(installed, tmp_path):
     done = bench(installed, tmp_path, "report", "--dataset", "kodak", "--results", "mine")
     assert (done.returncode, "mine" in done.stderr) == (2, True)

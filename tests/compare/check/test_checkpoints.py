@@ -20,6 +20,7 @@ def photographs(coffee, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regressed(
     photographs, tmp_path
 ):

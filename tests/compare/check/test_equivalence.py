@@ -23,6 +23,7 @@ from benchmark.compare.check.equivalence import (
 )
 from benchmark.compare.check.request import Margin, parse_margins
 from benchmark.errors import UsageError
+from support.quick import quick
 
 DRAWS = 1000
 LEVEL = 0.05
@@ -44,7 +45,9 @@ SHAPES = {  # of mean 0 and deviation 1
         (random.lognormal(0, 1, shape) / LOGNORMAL_MEAN - 1) / math.sqrt(math.e - 1)
     ),
 }
-each_shape = pytest.mark.parametrize("shape", list(SHAPES)[:4])
+EFFECTS = (0.0, MARGIN / 2, MARGIN, 2 * MARGIN)
+SKEWED = ((24, 0.082), (41, 0.074), (100, 0.070))  # images, share
+each_shape = pytest.mark.parametrize("shape", quick(list(SHAPES)[:4], "normal", "skewness 1"))
 
 
 def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
@@ -59,7 +62,7 @@ def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
 
 
 @each_shape
-@pytest.mark.parametrize("effect", [0.0, MARGIN / 2, MARGIN, 2 * MARGIN])
+@pytest.mark.parametrize("effect", quick(EFFECTS, 0.0, MARGIN, 2 * MARGIN))
 def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
     result = verdicts(shape, effect)
     rare = LEVEL + (BY_CHANCE if effect == MARGIN else 0)  # either error is likeliest there
@@ -68,13 +71,13 @@ def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
     assert true is None or result[true] > (0.75 if true == "regressed" else 0.35)
 
 
-@pytest.mark.parametrize(("images", "rate"), [(24, 0.082), (41, 0.074), (100, 0.070)])
+@pytest.mark.parametrize(("images", "rate"), quick(SKEWED, SKEWED[0]))
 def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
     result = verdicts("skewness 6", MARGIN, images)["equivalent"]
     assert result == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
 
 
-@pytest.mark.parametrize("effect", [0.0, 0.3, 2.0, -1.8])
+@pytest.mark.parametrize("effect", quick([0.0, 0.3, 2.0, -1.8], 0.3, -1.8))
 def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
     images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
     result = verdicts("normal", effect, images)

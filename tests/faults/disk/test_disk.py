@@ -163,6 +163,7 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(images, expec
 NAME = "-leading=dash,comma:colon 'quotes', ünïcödé – 結果 🖼 and new\nline"
 
 
+@pytest.mark.slow
 def test_results_and_images_below_any_name_come_out_the_same(images, expected, tmp_path):
     place = tmp_path / NAME
     place.mkdir()

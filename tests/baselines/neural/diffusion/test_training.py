@@ -210,6 +210,7 @@ def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
             generative_suite(recipe, tmp_path, members=[member])
 
 
+@pytest.mark.slow
 def test_members_are_trained_to_checkpoints_that_draw_behind_their_base(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", caveat='"a few steps"')

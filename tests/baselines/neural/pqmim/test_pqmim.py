@@ -149,6 +149,7 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
         generative_suite(recipe, Path(), members=["pqmim-5"])
 
 
+@pytest.mark.slow
 def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", validate_every_steps=1)
