@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import PIL
@@ -79,18 +80,23 @@ def test_the_imaging_library_is_named_with_its_jpeg(monkeypatch):
     assert doctor.imaging_library() == "pillow-simd 12.1.1.post0 with libjpeg 9.6"
 
 
+def knows_nothing(package):
+    raise PackageNotFoundError(package)
+
+
 @pytest.mark.parametrize(
     ("build", "gpu", "told"),
     [
         ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
         ("2.13.0+cpu", True, "2.13.0+cpu; there is a GPU that this build cannot use"),
         ("2.13.0", True, "2.13.0; a GPU"),
+        (None, True, "not installed"),
     ],
 )
 def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, told):
     (tmp_path / "gpu").touch()
     monkeypatch.setattr(device, "GPU_MARKS", (str(tmp_path / ("gpu" if gpu else "none")),))
-    monkeypatch.setattr(doctor, "version", lambda package: build)
+    monkeypatch.setattr(doctor, "version", {"torch": build}.__getitem__ if build else knows_nothing)
     assert dict(doctor.examine_machine())["torch"] == told
 
 
