@@ -187,10 +187,14 @@ def test_the_start_of_workers_predicts_nothing_of_pictures_whose_costs_are_known
     clock.now = 10.0  # two workers load for ten seconds
     for place in (0, 1):
         pace.take(place)
-    assert pace.left() == 26.5
+    for at in (10.6, 10.0):  # nothing more has ended
+        clock.now = at
+        assert pace.left() == 26.5
     for place in range(2, 12):
         clock.now += 0.1
         pace.take(place)
+        if place < 6:  # too early to tell
+            assert pace.left() == (54 - place) / 2
     assert pace.left() == pytest.approx(43 * 0.1)
     for place in range(12, 55):
         pace.take(place)
