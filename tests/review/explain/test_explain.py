@@ -144,6 +144,18 @@ def test_rates_of_seven_digits_are_too_coarse_to_count_images():
     assert [counted_images(np.round(rates, digits), PIXELS) for digits in (7, 12)] == [None, 3]
 
 
+def test_another_range_scales_luma_and_the_distances_to_it():
+    colours = np.array([[[180, 100, 60], [40, 90, 200]]], np.uint8)
+    luma = colours @ np.array([[0.2126], [0.7152], [0.0722]])
+    errors = colour_errors(colours)
+    for name, of_luma, scale in (
+        ("range_expanded", (luma - 16) * 255 / 219, 255 / 224),
+        ("range_reduced", luma * 219 / 255 + 16, 224 / 255),
+    ):
+        wrong = np.clip(np.rint(of_luma + scale * (colours - luma)), 0, 255)
+        assert errors[name] == pytest.approx(((wrong - colours) ** 2).mean(), rel=1e-9)
+
+
 def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_it_is_not():
     worse = of_mean(255**2 / 10 ** (HM[1] / 10) + 1.74)
     first = explain(Reference("psnr", *HM), HM[0], worse).named[0]
