@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 
+import pytest
 import torch
 from PIL import Image
 
@@ -17,6 +18,7 @@ SCRIPT = ROOT / "docs" / "paper.sh"
 MOST_COMMANDS = 10
 
 
+@pytest.mark.slow
 def test_checkpoints_become_the_table_and_figures_of_a_paper(tmp_path):
     session = Session(tmp_path)
     here = session.folder

@@ -63,6 +63,7 @@ def without_tables(tensors):
         del tensors[name]
 
 
+@pytest.mark.slow
 def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
     reported = with_card(bare, *OURS)
     assert reported == f"{bare.with_suffix('.json')}: a network of crdr, training unknown\n"

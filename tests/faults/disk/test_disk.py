@@ -110,6 +110,7 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(images, expected, tmp
     assert stable(only_store(results)) == expected
 
 
+@pytest.mark.slow
 def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
     """Python itself keeps such a file and stumbles over it ever after."""
     call = [sys.executable, "-m", "benchmark", "--version"]

@@ -64,6 +64,7 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     assert not [row for row in Store(folder).table().rows(named=True) if not row["ms_ssim"]]
 
 
+@pytest.mark.slow
 def test_a_metric_of_a_users_file_is_null_as_well(images, tmp_path):
     metrics = f"psnr,{HUNGRY}:Hungry"
     done, rows = run("raw", images, tmp_path / "results", metrics)
@@ -109,6 +110,7 @@ def test_a_feature_space_out_of_memory_counts_no_patches_and_hands_over_no_featu
     assert [feature.pixels_sha256 for feature in scores.features] == ["9", "8"]
 
 
+@pytest.mark.slow
 def test_what_other_metrics_have_prepared_makes_room_for_one_that_runs_out(monkeypatch):
     """Under a limit that holds what MS-SSIM has prepared or SSIM's work, and not both."""
     program = """

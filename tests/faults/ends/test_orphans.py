@@ -116,6 +116,7 @@ def test_no_program_outlives_its_run(how, limit, hanging):
     assert code == expected.get(how, 130)
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_ends_the_run_and_its_programs(hanging, tmp_path):
     master, slave = pty.openpty()
     ends = {"stdin": slave, "stdout": slave, "stderr": slave}

@@ -134,9 +134,11 @@ FIGURES = {
     "ablation": draw_variants,
 }
 
+USUAL = "overview", "many published", "paper, Kodak", "realism plots", "seconds", "pictures"
+
 
 @pytest.mark.parametrize("font", quick(FONTS, "sans"))
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", quick(FIGURES, *USUAL))
 def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
     with drawn_as(font=font), figure_style():
         figure = FIGURES[name](summary).figure

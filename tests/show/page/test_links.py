@@ -102,7 +102,8 @@ def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
     )
 
 
-@pytest.mark.parametrize("leave", quick(["Back", "Escape", "Close"], "Back"))
+@pytest.mark.slow
+@pytest.mark.parametrize("leave", ["Back", "Escape", "Close"])
 def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data, leave):
     page = visit(file)
     page.get_by_role("link", name="Curves", exact=True).click()

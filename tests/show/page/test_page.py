@@ -66,6 +66,7 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     assert "3 images" in page.locator("#curve-caption").inner_text()
 
 
+@pytest.mark.slow
 def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, file, data):
     """Against the numbers at the axes, read off the drawing."""
     page = visit(file)
@@ -168,6 +169,7 @@ def test_a_codec_is_found_for_the_viewer_and_its_keys_are_letters_of_the_search(
     assert page.locator("#panes .pane").count() == 2
 
 
+@pytest.mark.slow
 def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak):
     [vtm] = [
         record

@@ -125,6 +125,7 @@ def test_tables_for_a_paper_have_eight_codecs_and_all_only_if_asked(tmp_path):
             assert len(list(csv.DictReader(file))) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (KODAK / "per_image").is_dir(), reason="needs the bundled rows")
 def test_kodaks_report_is_one_short_answer(tmp_path):
     out = tmp_path / "out"

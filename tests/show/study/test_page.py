@@ -139,6 +139,7 @@ def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, st
     assert given.device.touch
 
 
+@pytest.mark.slow
 def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_are_seen(
     visit, study
 ):

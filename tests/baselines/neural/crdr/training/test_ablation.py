@@ -82,6 +82,7 @@ def test_mistakes_are_told(place, tmp_path):
     assert "Missing option '--out'" in done.stderr
 
 
+@pytest.mark.slow
 def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path):
     out = tmp_path / "ablation"
     given = words(

@@ -93,6 +93,7 @@ train(Subject(), in_two_stages(), [Path({data!r})], Path("run"), conditions)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_a_random_step_and_resumed_has_the_weights_of_an_unbroken_one(
     tmp_path, data, unbroken
 ):

@@ -153,6 +153,7 @@ def command(tmp_path):
     return lambda out, *more: training(tmp_path, out, *suite, *more)
 
 
+@pytest.mark.slow
 def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, command, monkeypatch):
     whole = bench(*command(tmp_path / "whole"))
     message = whole.stderr.splitlines()
