@@ -14,6 +14,7 @@ from benchmark.errors import UsageError
 from benchmark.review.audit.pack_audit import audit_pack
 from benchmark.review.review import for_machines, html_text, markdown_review
 from benchmark.rows.packs.pack import open_pack
+from support.figures.published import from_registry
 from support.packs.honest_pack import HONEST, conditions, rewrite
 
 
@@ -129,6 +130,19 @@ def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
     assert there.pop("VTM (VVC)") == "yes"
     assert (set(there.values()), result["anchors"].verdict) == ({"no"}, "partly")
     assert result["anchors"].sentence.endswith(f"absent: {', '.join(there)}")
+
+
+def test_a_curve_is_compared_with_the_published_points_of_each_anchor(answers, tmp_path):
+    points = from_registry("TCM", "large", "kodak", "psnr_db")
+    (path := tmp_path / "ours.csv").write_text(
+        "\n".join(["bpp,psnr", *(f"{1.1 * rate!r},{value!r}" for rate, value in points)])
+    )
+    result = answers(path, dataset="kodak")["published"]
+    assert result.verdict == "yes"
+    assert ("ours", "PSNR (dB)", "TCM large", "+10.0 %") in result.table.rows
+    assert "of kodak: ours -2.9 % against VTM (VVC) CompressAI, " in result.sentence
+    names = [row[2].split()[0] for row in result.table.rows]
+    assert names.index("VTM") < names.index("ELIC") < names.index("TCM")  # as anchors.csv
 
 
 def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
