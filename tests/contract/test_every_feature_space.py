@@ -9,11 +9,12 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, metric_class
 from conftest import ROOT, SHARED
 from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
+from support.quick import quick
 
 __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 
 
-@pytest.fixture(params=FEATURE_SPACES)
+@pytest.fixture(params=quick(FEATURE_SPACES, *FEATURE_SPACES.keys() - {"inception256_tf"}))
 def space(request, monkeypatch):
     if request.param.startswith("inception256"):  # its weights are not beside the checkout
         inception_case(request, monkeypatch)

@@ -18,6 +18,7 @@ from benchmark.metrics import deep_features as module
 from benchmark.metrics.deep_features import DISTS
 from support.metrics.cases import through_jpeg, value
 from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
+from support.quick import quick
 
 TOLERANCE = 1e-6  # as stated in the docstring
 
@@ -84,7 +85,7 @@ def published(drawn: DrawnVGG, reference: Pixels, decoded: Pixels) -> float:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])
-@pytest.mark.parametrize(("height", "width"), [(61, 83), (1, 5)])
+@pytest.mark.parametrize(("height", "width"), quick([(61, 83), (1, 5)], (1, 5)))
 def test_an_image_gets_the_value_of_the_published_formula(drawn, coffee, device, height, width):
     source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
     for decoded in (through_jpeg(source, 10), 255 - source):
