@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, command_line
+from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, opt
-from benchmark.spec import split_codecs, split_unescaped
+from benchmark.option import DRAWING, MANNER, TARGET, opt
+from benchmark.show.paper.request import FigureRequest
 
 study = Verbs("""Ask people which codec they prefer, and read what they answered.
 
@@ -23,14 +23,10 @@ Examples:
 
 
 @study.verb("new")
+@takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4")
 def new(
+    shown: FigureRequest,
     context: typer.Context,
-    codecs: Annotated[
-        str, opt(COMPARED, "Comma-separated codecs that have kept streams.", completes="codecs")
-    ] = "all",
-    bpp: Annotated[str, opt(COMPARED, "Rates to compare at, in bpp; three or more.")] = ".1,.2,.4",
-    dataset: options.StoredDataset = "",
-    images: Annotated[str, opt(COMPARED, "Only these images: kodim0*,kodim23.")] = "",
     raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
     each: Annotated[int, opt(MANNER, "Questions of a rater.", least=4, most=1000)] = 60,
     crop: Annotated[
@@ -54,10 +50,6 @@ def new(
         ),
     ] = None,
     out: Annotated[Path, opt(TARGET, "Folder to write.", refuses="folder")] = Path("study"),
-    results: options.Results = Path("results"),
-    data_dir: Annotated[
-        Path | None, opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
-    ] = None,
 ) -> None:
     """Write a study: two alternatives, forced choice, the original to flicker with.
 
@@ -69,26 +61,13 @@ def new(
       bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
       bench study new --codecs ours,vtm --bpp .25,.5,.9 --questions 10
     """
-    from benchmark.show.study.folder import StudyRequest, folder_sentence, plan, write_study
+    from benchmark.show.study.folder import StudyRequest, plan, write_study
 
-    asked = StudyRequest(
-        results=results,
-        dataset=dataset,
-        codecs=() if codecs == "all" else tuple(map(str, split_codecs(codecs))),
-        rates=_rates(bpp),
-        raters=raters,
-        each=each,
-        crop=crop,
-        images=tuple(filter(None, split_unescaped(images, ","))),
-        seed=seed,
-        post=_address(post),
-        data_dir=data_dir,
-        command=command_line(context),
-    )
+    asked = StudyRequest(shown, raters, each, crop, seed, _address(post), command_line(context))
     if questions is not None:
         from benchmark.compare.study.simulate import answers_needed
 
-        planned = plan(asked)
+        planned = plan(shown)
         answers = answers_needed(planned.stimuli, planned.pairs, each, questions, seed)
         print(
             f"about {answers} answers, {-(-answers // each)} raters of {each} questions, for "
@@ -96,27 +75,29 @@ def new(
             "ask more"
         )
         return
-    written = write_study(out, asked)
-    output.say(written.sentences)
-    print(folder_sentence(out, written))
+    _, (*absent, sentence) = write_study(out, asked)
+    output.say(absent)
+    print(sentence)
 
 
 @study.verb("read")
+@takes(FigureRequest, "anchor results data_dir")
 def read(
+    shown: FigureRequest,
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="Folder of the study, with its key.")
+        Path,
+        typer.Argument(
+            metavar="STUDY",
+            help="Folder of the study, with its key, or a csv of ratings: CID22, AIC-3, CLIC.",
+        ),
     ],
     answers: Annotated[
-        list[Path], typer.Argument(metavar="ANSWERS...", help="Files of answers, or folders.")
-    ],
-    anchor: options.Anchor = "",
+        list[Path] | None,
+        typer.Argument(metavar="ANSWERS...", help="Files of answers, or folders."),
+    ] = None,
     out: Annotated[
         Path | None, opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder")
-    ] = None,
-    results: options.Results = Path("results"),
-    data_dir: Annotated[
-        Path | None, opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
     ] = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -127,29 +108,19 @@ def read(
 
     Examples:
       bench study read study answers/*.json
+      bench study read CID22_validation_set.csv
     """
-    from benchmark.show.study.report import answer_files, read_study, sentences, write_report
+    from benchmark.show.study.report import read_study, write_report
 
-    paths = answer_files(answers)
-    report = read_study(folder, paths, results, anchor, data_dir)
-    for line in sentences(report):
-        print(line)
+    report = read_study(folder, answers or [], shown)
+    print(*report.lines, sep="\n")
     for title, table in report.tables:
         print(f"\n{title}")
         output.print_table(table)
     output.print_lines([f"left out: {gone.name}: {gone.rule}" for gone in report.left_out], verbose)
-    for path in write_report(report, out or folder / "report", command_line(context)):
+    target = out or (folder.with_suffix("") if report.published else folder / "report")
+    for path in write_report(report, target, shown.results, command_line(context)):
         print(path)
-
-
-def _rates(text: str) -> tuple[float, ...]:
-    try:
-        rates = tuple(sorted({float(rate) for rate in text.split(",")}))
-    except ValueError:
-        rates = ()
-    if not rates or not all(0 < rate < 100 for rate in rates):
-        raise UsageError(f"--bpp {text} is no list of rates above 0")
-    return rates
 
 
 def _address(text: str) -> str:

@@ -1,6 +1,5 @@
 """Agreement of metrics with people: how often both order two pictures alike. Pure."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,59 +34,43 @@ def agreements(
     values: of metric columns, by image and stimulus. The first entry is that of other raters, who
     are few for one question, so that a metric may agree more often.
     """
+    alike = {measure.label: _alike(votes, values, measure) for measure in measures}
     of_metrics = [
-        agreed
-        for measure in measures
-        if (agreed := _agreement(measure.label, votes, _alike(votes, values, measure)))
+        _agreement(name, votes, of) for name, of in alike.items() if np.isfinite(of).any()
     ]
-    of_metrics.sort(
-        key=lambda agreed: -(agreed.equal_rate if agreed.equal_rate is not None else agreed.share)
-    )
-    people = _agreement(PEOPLE, votes, _alike_others(votes))
-    return [*([people] if people else []), *of_metrics]
+    of_metrics.sort(key=lambda of: -(of.share if of.equal_rate is None else of.equal_rate))
+    of_people = _alike_others(votes)
+    people = [_agreement(PEOPLE, votes, of_people)] if np.isfinite(of_people).any() else []
+    return [*people, *of_metrics]
 
 
 def _alike(
     votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], measure: Measure
 ) -> Float64Array:
     """Return how much each answer agrees with a metric, 0 to 1; NaN without values."""
+    table = np.full((len(votes.images), len(votes.stimuli)), np.nan)
+    for place, of in values.items():
+        table[place] = of.get(measure.column, np.nan)
+    ahead = np.sign(table[votes.image, votes.first] - table[votes.image, votes.second])
     sign = 1 if measure.better == "higher" else -1
-    places = zip(*(getattr(votes, n).tolist() for n in ("image", "first", "second")), strict=True)
-    ahead = []
-    for image, first, second in places:
-        own, other = (
-            values.get((image, stimulus), {}).get(measure.column) for stimulus in (first, second)
-        )
-        ahead.append(np.nan if own is None or other is None else sign * np.sign(own - other))
-    return np.asarray(TIE + (votes.won - TIE) * np.array(ahead, np.float64), np.float64)
+    return np.asarray(TIE + sign * (votes.won - TIE) * ahead, np.float64)
 
 
 def _alike_others(votes: Votes) -> Float64Array:
     """Return how much each answer agrees with the majority of others to the same question."""
-    asked: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-    flipped = votes.first > votes.second
-    low, high = np.minimum(votes.first, votes.second), np.maximum(votes.first, votes.second)
-    rows = zip(votes.image.tolist(), low.tolist(), high.tolist(), strict=True)
-    for place, question in enumerate(rows):
-        asked[question].append(place)
-    won = np.where(flipped, 1 - votes.won, votes.won) - TIE
-    result = np.full(len(won), np.nan)
-    for places in asked.values():
-        own = won[places]
-        others = own.sum() - own
-        if len(places) > LEAST_OTHERS:
-            result[places] = TIE + own * np.sign(others)
-    return result
+    questions, won = votes.questions()
+    _, asked, counts = np.unique(questions, axis=1, return_inverse=True, return_counts=True)
+    own, asked = won - TIE, asked.ravel()
+    others = np.bincount(asked, own)[asked] - own
+    alike = TIE + own * np.sign(others)
+    return np.asarray(np.where(counts[asked] > LEAST_OTHERS, alike, np.nan), np.float64)
 
 
-def _agreement(name: str, votes: Votes, alike: Float64Array) -> Agreement | None:
+def _agreement(name: str, votes: Votes, alike: Float64Array) -> Agreement:
     known = ~np.isnan(alike)
-    if not known.any():
-        return None
-    share, interval = _share(votes, alike, known)
     equal = known & votes.same_level
     at_rate = _share(votes, alike, equal) if equal.any() else (None, None)
-    return Agreement(name, share, interval, int(known.sum()), *at_rate)
+    return Agreement(name, *_share(votes, alike, known), int(known.sum()), *at_rate)
 
 
 def _share(votes: Votes, alike: Float64Array, kept: BoolArray) -> tuple[float, Interval | None]:
@@ -96,8 +79,7 @@ def _share(votes: Votes, alike: Float64Array, kept: BoolArray) -> tuple[float, I
     away = (values - values.mean()) / len(values)
     variances, numbers = [], []
     for units in (votes.rater[kept], votes.image[kept]):
-        _, unit = np.unique(units, return_inverse=True)
-        sums = np.bincount(unit, away)
+        sums = np.bincount(np.unique(units, return_inverse=True)[1], away)
         numbers.append(len(sums))
         variances.append(len(sums) / max(len(sums) - 1, 1) * float((sums**2).sum()))
     both = max(sum(variances) - float((away**2).sum()), *variances)

@@ -11,9 +11,7 @@ The rules, in their order, each with its count in the report:
    these scores themselves predict: a rater who votes for one codec whatever is shown.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
@@ -60,6 +58,12 @@ class Votes(NamedTuple):
     def of(self, kept: BoolArray) -> "Votes":
         """Return some of the answers; raters and images keep their numbers."""
         return self._replace(**{name: getattr(self, name)[kept] for name in ARRAYS})
+
+    def questions(self) -> tuple[Int64Array, Float64Array]:
+        """Return image, lower and higher stimulus, (3, answers), and the lower one's share."""
+        low, high = np.sort([self.first, self.second], axis=0)
+        won = np.where(self.first > self.second, 1 - self.won, self.won)
+        return np.stack([self.image, low, high]), won
 
     @property
     def same_level(self) -> BoolArray:
@@ -147,41 +151,28 @@ def consistency(votes: Votes) -> Consistency:
     """Return Kendall's coefficient of agreement u and numbers of circular triads.
 
     u of an incomplete design: 2 S - 1, where S is the share of pairs of answers to one question
-    that agree (M. G. Kendall and B. Babington Smith, "On the Method of Paired Comparisons", 1940).
+    that agree (M. G. Kendall and B. Babington Smith, "On the Method of Paired Comparisons", 1940);
+    a tie agrees by half.
     A triad is of three stimuli that were compared two by two; by chance one in four is circular.
     """
-    agreed = together = pairs = 0
-    tallies: dict[tuple[int, int, int], list[float]] = defaultdict(list)
-    by_rater: dict[int, dict[tuple[int, int], float]] = defaultdict(lambda: defaultdict(float))
-    rows = zip(*(getattr(votes, name).tolist() for name in ARRAYS), strict=True)
-    for rater, image, first, other, won in rows:
-        pair, share = ((first, other), won) if first < other else ((other, first), 1 - won)
-        tallies[image, *pair].append(share)
-        by_rater[rater][pair] += share - TIE
-    majority: dict[tuple[int, int], float] = defaultdict(float)
-    for (_, low, high), shares in tallies.items():
-        majority[low, high] += sum(shares) - TIE * len(shares)
-        counts = Counter(shares)
-        pairs += len(shares) > 1
-        together += len(shares) * (len(shares) - 1)
-        agreed += sum(count * (count - 1) for count in counts.values())
-    own = [_circular(of) for of in by_rater.values()]
+    questions, won = votes.questions()
+    asked = np.unique(questions, axis=1, return_inverse=True)[1].ravel()
+    counts, sums, squares = (np.bincount(asked, of) for of in (None, won - TIE, (won - TIE) ** 2))
+    together = int((counts * (counts - 1)).sum())
+    own = [_triads(votes.of(votes.rater == rater)) for rater in np.unique(votes.rater)]
     return Consistency(
-        2 * agreed / together - 1 if together else None,
-        pairs,
-        *_circular(majority),
-        sum(circular for circular, _ in own),
-        sum(triads for _, triads in own),
+        float(4 * (sums**2 - squares).sum()) / together if together else None,
+        int((counts > 1).sum()),
+        *_triads(votes),
+        *(sum(of) for of in zip(*own, strict=True)),
     )
 
 
-def _circular(preferred: Mapping[tuple[int, int], float]) -> tuple[int, int]:
-    """Return the numbers of circular triads and of all; above 0: the first of the pair is."""
-    ahead = {pair: value > 0 for pair, value in preferred.items() if value}
-    numbers = sorted({number for pair in ahead for number in pair})
-    circular = triads = 0
-    for a, b, c in combinations(numbers, 3):
-        if (a, b) in ahead and (b, c) in ahead and (a, c) in ahead:
-            triads += 1
-            circular += ahead[a, b] == ahead[b, c] != ahead[a, c]
-    return circular, triads
+def _triads(votes: Votes) -> tuple[int, int]:
+    """Return the numbers of circular triads and of all."""
+    (_, low, high), won = votes.questions()
+    net = np.zeros((high.max() + 1,) * 2)
+    np.add.at(net, (low, high), won - TIE)
+    ahead = (net - net.T > 0).astype(np.int64)
+    circular, triads = (np.trace(of @ of @ of) for of in (ahead, ahead + ahead.T))
+    return int(circular) // 3, int(triads) // 6

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.panel import Panel, records
+from benchmark.compare.study.points import PREFERENCE
 from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
@@ -111,7 +112,7 @@ def draw_datasets(
     caption = phrases.brief(
         *([shown, *lacking] if phrases.brief(whole) else [shown, LACKING]),
         *phrases.scale_sentences(measures),
-        "Bars: 95 % intervals over images." if _with_bars(panels) else None,
+        "Bars: 95 % intervals." if _with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
@@ -208,8 +209,7 @@ def _cut(panels: Sequence[Panel]) -> str:
 
 
 def _with_bars(panels: Sequence[Panel]) -> list[str]:
-    measures = [panel.measure for panel in panels]
-    return [measure.label for measure in measures if measure.of_sets and measure.by_image]
+    return [p.measure.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
 
 
 def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
@@ -271,7 +271,9 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
         yield f"{phrases.listed(of_sets)}: one value of the whole set, no mean."
-    if bars := _with_bars(panels):
-        words = phrases.listed(bars)
-        yield f"Bars are 95 % intervals of {words} over images (infinitesimal jackknife)."
+    for label in _with_bars(panels):
+        over = (
+            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
+        )
+        yield f"Bars are 95 % intervals of {label} over {over}."
     yield from phrases.few_sentences(panel.measure for panel in panels if texts.few_images(panel))

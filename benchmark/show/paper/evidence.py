@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from benchmark.compare.anchor import read_compared
-from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.panel import Panel, measured_panel, names_in_figures
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.registry import chosen_points
+from benchmark.compare.study.points import PREFERENCE, stored_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
@@ -60,11 +61,13 @@ class Evidence(NamedTuple):
 
 def evidence(request: FigureRequest, verb: str) -> Evidence:
     """Return what is stored of the codecs asked for and the anchor, and published points."""
-    names = metric_names(request.metrics or METRICS[verb])
+    people = {PREFERENCE.column} & {*request.metrics} if verb == "rd" else set()
+    asked = [name for name in request.metrics if name not in people]
+    names = metric_names(asked or METRICS[verb])
     points = chosen_points(request.results, ",".join(request.published))
     stored = None if _only_published(request, points) else _read(request, names, points)
     dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
-    measures = [Measure.named(name) for name in names]
+    measures = [Measure.named(name) for name in names] if asked or not people else []
     over = overlays(points, summary, measures, dataset, request.mix_protocols)
     panels = []
     for measure in measures:
@@ -72,6 +75,8 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         compatible = over[measure.column].compatible if measure.column in over else ()
         panel = panel._replace(curves=(*panel.curves, *compatible))
         panels += [panel] if panel.curves or (summary and measure.column in over) else []
+    if people and stored and summary:
+        panels.append(stored_panel(stored.folder.parent, names_in_figures(summary)))
     if not panels:
         first = Measure.named(names[0])
         if summary is None:
@@ -82,9 +87,9 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     look().check({curve.system.label for panel in panels for curve in panel.curves})
     title, sentences = profile(dataset).title, list[str]()
-    if request.metrics and summary:
+    if asked and summary:
         sentences = absent_sentences(names, summary)
-    elif request.metrics:
+    elif asked:
         lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
     result = Evidence(dataset, stored, points, panels, "", title, {}, sentences)

@@ -6,7 +6,6 @@ out/key.json          codecs, settings, known answers, every rater's questions
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -37,203 +36,168 @@ from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, stored_dataset
 from benchmark.show.page.document import study_html
 from benchmark.show.paper.crops import most_different, rows_with_streams
+from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperResults
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
 from benchmark.system.text import counted
 
-BATCH_PX = 100_000_000  # of decoded pictures that are in memory
+BATCH_IMAGES = 8  # whose decoded pictures are in memory together
 CATCH_QUALITY = 4  # of the JPEG that is worse than its source in every known answer
 CATCH_IMAGES = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyRequest:
+class StudyRequest(NamedTuple):
     """Choices of a new study."""
 
-    results: Path
-    dataset: str
-    codecs: tuple[str, ...]
-    rates: tuple[float, ...]  # bpp
+    shown: FigureRequest  # codecs, rates, photographs
     raters: int
     each: int  # questions of a rater, those of known answer not counted
     crop: int  # px of a side; 0: whole images
-    images: tuple[str, ...] = ()
     seed: int = 0
     post: str = ""  # URL that answers are posted to
-    data_dir: Path | None = None
     command: str = ""
 
 
 class Plan(NamedTuple):
-    """Content that a study can show: stimuli, images, rows and the pairs of them."""
+    """Content that a study can show: stimuli, photographs, rows and the pairs of them."""
 
     dataset: str
     stimuli: tuple[Stimulus, ...]
-    images: tuple[str, ...]  # those without two codecs at one rate are in no pair
+    images: tuple[tuple[str, Path], ...]  # those without two codecs at one rate are in no pair
     rows: Mapping[tuple[int, int], Mapping[str, Any]]  # by image and stimulus
     pairs: list[Pair]
-    files: Mapping[str, Path]  # of the photographs
     contents: DatasetContents
     sentences: tuple[str, ...]  # on what is absent
 
 
-class WrittenStudy(NamedTuple):
-    """A study on the disk."""
-
-    key: Key
-    files: int
-    num_bytes: int
-    sentences: tuple[str, ...]
-
-
-def plan(asked: StudyRequest) -> Plan:
+def plan(asked: FigureRequest) -> Plan:
     """Return what a study can show; raises `UsageError` where no two pictures can be compared."""
-    results = PaperResults(asked.results, asked.data_dir)
+    asked_rates = sorted({*asked.rates})
     dataset = stored_dataset(asked.results, asked.dataset)
-    contents = results.contents(dataset.partition(":")[0])
+    contents = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0])
     by_image = rows_with_streams(contents, asked.codecs, anchor=None)
     sources = sources_of(asked.dataset or dataset, asked.data_dir)
     if isinstance(sources, str):
         raise UsageError(f"no study: {sources}")
-    files = {of.file.name: of.file.path for of in sources.values()}
-    names = [image for image in files if image in by_image]
-    if asked.images:
-        kept = named_images(names, asked.images)
-        names = [name for name in names if name in kept]
-    labels = [*dict.fromkeys(label for name in names for label in by_image[name])]
-    every = [(label, level) for label in labels for level in range(len(asked.rates))]
-    rows: dict[tuple[int, int], Mapping[str, Any]] = {}
-    for image, name in enumerate(names):
-        for label, of in by_image[name].items():
-            places = at_rates([row["bpp"] for row in of], asked.rates)
-            for level, place in enumerate(places):
-                if place is not None:
-                    rows[image, every.index((label, level))] = of[place]
-    pairs = pairs_of({key: row["bpp"] for key, row in rows.items()}, every, len(names))
-    if not any(every[pair.first][1] == every[pair.second][1] for pair in pairs):
+    files = {of.file.name: of.file.path for of in sources.values() if of.file.name in by_image}
+    kept = named_images([*files], asked.images) if asked.images else files
+    images = tuple((name, path) for name, path in files.items() if name in kept)
+    labels = [*dict.fromkeys(label for name, _ in images for label in by_image[name])]
+    every = [(label, level) for label in labels for level in range(len(asked_rates))]
+    rows = {
+        (image, every.index((label, level))): of[place]
+        for image, (name, _) in enumerate(images)
+        for label, of in by_image[name].items()
+        for level, place in enumerate(at_rates([row["bpp"] for row in of], asked_rates))
+        if place is not None
+    }
+    pairs = pairs_of({key: row["bpp"] for key, row in rows.items()}, every, len(images))
+    met = {pair.image for pair in pairs if every[pair.first][1] == every[pair.second][1]}
+    if not met:
         raise UsageError(
             f"no photograph of {dataset} has kept streams of two codecs within 10 % of one rate: "
             "`bench run --target bpp=...` measures some"
         )
-    met = {pair.image for pair in pairs if every[pair.first][1] == every[pair.second][1]}
     pairs = [pair for pair in pairs if pair.image in met]
-    shown = {(pair.image, number) for pair in pairs for number in pair[1:]}
-    rows = {key: row for key, row in rows.items() if key in shown}
-    used = sorted({number for _, number in shown})
-    stimuli = tuple(
-        Stimulus(
-            every[number][0],
-            f"{asked.rates[every[number][1]]:g} bpp",
-            float(np.mean([row["bpp"] for (_, of), row in rows.items() if of == number])),
-        )
-        for number in used
-    )
+    used = sorted({number for pair in pairs for number in pair[1:]})
     new = {number: n for n, number in enumerate(used)}
-    rows = {(image, new[number]): row for (image, number), row in rows.items()}
-    pairs = [Pair(pair.image, new[pair.first], new[pair.second]) for pair in pairs]
+    shown = {(pair.image, number) for pair in pairs for number in pair[1:]}
+    rates = [[rows[key]["bpp"] for key in shown if key[1] == number] for number in used]
+    stimuli = tuple(
+        Stimulus(every[number][0], f"{asked_rates[every[number][1]]:g} bpp", float(np.mean(of)))
+        for number, of in zip(used, rates, strict=True)
+    )
     sentences = [
-        f"no picture of {label} at {asked.rates[level]:g} bpp can be compared"
+        f"no picture of {label} at {asked_rates[level]:g} bpp can be compared"
         for number, (label, level) in enumerate(every)
         if number not in new
     ]
-    absent = [name for name in asked.codecs if not any(_means(name, label) for label in labels)]
+    names = {*labels, *(label.partition(":")[0] for label in labels)}
+    absent = [name for name in asked.codecs if name not in names | {"all"}]
     sentences += [f"no kept stream of {name}: `bench run` keeps them" for name in absent]
-    return Plan(dataset, stimuli, tuple(names), rows, pairs, files, contents, tuple(sentences))
+    return Plan(
+        dataset, stimuli, images, {(key[0], new[key[1]]): rows[key] for key in sorted(shown)},
+        [Pair(of.image, new[of.first], new[of.second]) for of in pairs], contents, tuple(sentences),
+    )  # fmt: skip
 
 
-def _means(name: str, label: str) -> bool:
-    return label == name or label.partition(":")[0] == name
+def write_study(out: Path, asked: StudyRequest) -> tuple[Key, list[str]]:
+    """Write a study into a folder that has none; return its key and what is to be said of it.
 
-
-def write_study(out: Path, asked: StudyRequest) -> WrittenStudy:
-    """Write a study into a folder that has none; raises `UsageError` and `StoreError`.
-
-    The same rows, choices and seed give the same files.
+    The same rows, choices and seed give the same files. Raises `UsageError` and `StoreError`.
     """
     if (out / KEY).exists() or (out / PAGE).exists():
         raise UsageError(f"{out} has a study: name another folder, or remove it")
-    planned = plan(asked)
+    planned = plan(asked.shown)
     rng = np.random.default_rng(asked.seed)
     pictures: list[Picture] = []
     number: dict[tuple[int, Any], int] = {}
     sizes = 0
     images = sorted({pair.image for pair in planned.pairs})
     shown = images[:: max(1, len(images) // CATCH_IMAGES)][:CATCH_IMAGES]
-    for image, name, pixels in _pictures(planned, images, shown, asked.crop):
+    for image, pixels in _pictures(planned, images, shown, asked.crop):
         for what, cut in pixels.items():
-            row = planned.rows.get((image, what)) if isinstance(what, int) else None
-            picture = Picture(f"{rng.bytes(8).hex()}.png", name, *_shown(what, row))
-            file = _png(cut)
-            write_files(out / PAGE, {picture.file: file}, what="study")
+            name, file = f"{rng.bytes(8).hex()}.png", _coded(cut, "PNG")
+            write_files(out / PAGE, {name: file}, what="study")
             sizes += len(file)
             number[image, what] = len(pictures)
-            pictures.append(picture)
+            pictures.append(Picture(name, planned.images[image][0], *_facts(planned, image, what)))
     key = _key(planned, asked, pictures, number, shown, rng)
     text = study_html(_page(key, asked.post, rng), asked.post)
     write_files(out / PAGE, {"index.html": text}, what="study")
     write_files(out, {KEY: msgspec.json.encode(key)}, what="study")
-    return WrittenStudy(key, len(pictures), sizes + len(text), planned.sentences)
+    sentence = (
+        f"{out / PAGE} is for raters: {counted(len(pictures), 'picture')}, "
+        f"{(sizes + len(text)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
+        f"{max(map(len, key.lists))} questions; {out / KEY} has the codecs, and is not for them"
+    )
+    return key, [*planned.sentences, sentence]
 
 
-def _shown(what: int | str, row: Mapping[str, Any] | None) -> tuple[Any, ...]:
+def _facts(planned: Plan, image: int, what: int | str) -> tuple[Any, ...]:
     """Return a picture's stimulus; of a row also its setting, rate and cell."""
-    if row is None:
+    if isinstance(what, str):
         return (WORSE if what == "worse" else SOURCE,)
+    row = planned.rows[image, what]
     return what, f"{row['setting_name']}={row['setting_value']:g}", row["bpp"], row["cell"]
 
 
 def _pictures(
     planned: Plan, images: Sequence[int], shown: Sequence[int], crop: int
-) -> Iterator[tuple[int, str, dict[int | str, Pixels]]]:
-    """Yield each image's number, name and pixels by stimulus, and of "source" and known answers.
+) -> Iterator[tuple[int, dict[int | str, Pixels]]]:
+    """Yield each image's number and pixels by stimulus, and of "source" and known answers.
 
     All of an image are cut alike, where they differ most. Raises `UsageError` for a stream that
     cannot be decoded.
     """
-    batch: list[int] = []
-    for place, image in enumerate(images):
-        batch.append(image)
+    for start in range(0, len(images), BATCH_IMAGES):
+        batch = images[start : start + BATCH_IMAGES]
         keys = [key for key in planned.rows if key[0] in batch]
         rows = [planned.rows[key] for key in keys]
-        pixels = sum(row["width_px"] * row["height_px"] for row in rows)
-        if pixels < BATCH_PX and place + 1 < len(images):
-            continue
-        decoded: dict[tuple[int, int], Pixels] = {}
-        for done in reconstruct_all(rows, planned.contents, "cpu", cores()):
-            if done is None:
-                continue
-            key, made = keys[done[0]], done[1]
+        decoded: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
+        for place, made in filter(None, reconstruct_all(rows, planned.contents, "cpu", cores())):
+            image, stimulus = keys[place]
             if isinstance(made, Failed):
-                label = planned.stimuli[key[1]].system
+                label = planned.stimuli[stimulus].system
                 raise UsageError(f"a stream of {label} cannot be shown: {made.reason}")
-            decoded[key] = made
-        for ready in batch:
-            name = planned.images[ready]
-            source = read_image(planned.files[name], flatten=True).pixels
-            result: dict[int | str, Pixels] = {}
-            result |= {number: decoded[of, number] for of, number in keys if of == ready}
-            own = [*result.values()]
-            result["source"] = source
-            if ready in shown:
-                result |= {"copy": source, "worse": _compressed(source)}
+            decoded[image][stimulus] = made
+        for image, of in decoded.items():
+            result = dict(sorted(of.items()))
+            part = (slice(None), slice(None))
             if crop:
-                left, top, width, height = most_different(own, crop)
+                left, top, width, height = most_different([*result.values()], crop)
                 part = slice(top, top + height), slice(left, left + width)
-                result = {what: np.ascontiguousarray(of[part]) for what, of in result.items()}
-            yield ready, name, result
-        batch = []
+            result["source"] = source = read_image(planned.images[image][1], flatten=True).pixels
+            if image in shown:
+                worse = open_image(BytesIO(_coded(source, "JPEG", quality=CATCH_QUALITY)))
+                result |= {"copy": source, "worse": np.asarray(worse.convert("RGB"))}
+            yield image, {what: np.ascontiguousarray(of[part]) for what, of in result.items()}
 
 
-def _compressed(pixels: Pixels) -> Pixels:
+def _coded(pixels: Pixels, form: str, **options: int) -> bytes:
     stream = BytesIO()
-    fromarray(pixels).save(stream, "JPEG", quality=CATCH_QUALITY)
-    return np.asarray(open_image(stream).convert("RGB"))
-
-
-def _png(pixels: Pixels) -> bytes:
-    stream = BytesIO()
-    fromarray(pixels).save(stream, "PNG")
+    fromarray(pixels).save(stream, form, **options)
     return stream.getvalue()
 
 
@@ -247,20 +211,18 @@ def _key(
 ) -> Key:
     """Return the key of a study whose pictures are written."""
 
+    def trial(image: int, sides: tuple[Any, Any], swapped: bool, known: bool = False) -> Trial:
+        first, second = (number[image, side] for side in (sides[::-1] if swapped else sides))
+        better: Any = 1 + swapped if known else 0
+        return Trial(number[image, "source"], first, second, better)
+
     def known(image: int) -> Trial:
-        sides = number[image, "copy"], number[image, "worse"]
-        better = 1 + int(rng.integers(2))
-        first, second = sides if better == 1 else sides[::-1]
-        return Trial(number[image, "source"], first, second, 1 if better == 1 else 2)
+        return trial(image, ("copy", "worse"), bool(rng.integers(2)), known=True)
 
     training = tuple(known(shown[n % len(shown)]) for n in range(TRAINING))
     lists = []
     for mine in question_lists(planned.pairs, asked.raters, asked.each, rng):
-        trials = []
-        for pair, swapped in mine:
-            sides = number[pair.image, pair.first], number[pair.image, pair.second]
-            first, second = sides[::-1] if swapped else sides
-            trials.append(Trial(number[pair.image, "source"], first, second))
+        trials = [trial(pair.image, pair[1:], swapped) for pair, swapped in mine]
         order = rng.permutation(len(shown)).tolist()
         catches = [known(shown[order[n % len(order)]]) for n in range(catches_for(len(mine)))]
         lists.append(tuple(with_catches(trials, catches, rng)))
@@ -286,14 +248,3 @@ def _page(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
         "lists": [[files(trial) for trial in trials] for trials in key.lists],
         "post": post,
     }
-
-
-def folder_sentence(out: Path, written: WrittenStudy) -> str:
-    """Return what is written where, and what raters get."""
-    lists = counted(len(written.key.lists), "list")
-    questions = max(map(len, written.key.lists))
-    return (
-        f"{out / PAGE} is for raters: {counted(written.files, 'picture')}, "
-        f"{written.num_bytes / 1e6:.0f} MB, {lists} of at most {questions} questions; "
-        f"{out / KEY} has the codecs, and is not for them"
-    )

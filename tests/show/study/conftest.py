@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 
 import benchmark
+from benchmark.show.paper.request import FigureRequest
 from benchmark.show.study.folder import StudyRequest, write_study
 
 QUALITIES = ",".join(map(str, range(10, 96, 5)))
 POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15")
-RATES = (0.8, 1.2, 1.6)  # bpp
+RATES = ("0.8", "1.2", "1.6")  # bpp
 
 
 @pytest.fixture(scope="package")
@@ -33,10 +34,11 @@ def request_of(measured):
     def make(**changed):
         usual = {
             "results": measured / "results", "dataset": str(measured / "photos"),
-            "codecs": ("jpeg", "webp", "jpeg2000"), "rates": RATES,
+            "codecs": ("jpeg", "webp", "jpeg2000"), "bpp": RATES,
             "raters": 3, "each": 6, "crop": 96,
-        }  # fmt: skip
-        return StudyRequest(**{**usual, **changed})
+        } | changed  # fmt: skip
+        shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs", "bpp")}
+        return StudyRequest(FigureRequest(**shown), **usual)
 
     return make
 

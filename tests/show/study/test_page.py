@@ -1,17 +1,20 @@
 """The page of a study in a real Chromium: answered whole by keys and by touch, then read."""
 
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from benchmark.compare.study.form import read_answers, read_key
-from benchmark.compare.study.simulate import PER_DOUBLING, simulated
+from benchmark.compare.study.simulate import PER_DOUBLING
 from benchmark.show.study.folder import write_study
 from benchmark.show.study.report import read_study
 from support.page.opened import CHROMIUM, DESKTOP, PHONE
+from support.rows.study import simulated
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
@@ -49,9 +52,15 @@ def host(study):
             if self.path != "/favicon.ico":
                 super().do_GET()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=study / "page"))
+    with serving(partial(Quiet, directory=study / "page")) as address:
+        yield f"{address}/index.html"
+
+
+@contextmanager
+def serving(handler):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/index.html"
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
 
@@ -139,6 +148,36 @@ def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, st
     assert given.device.touch
 
 
+def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_reach(
+    visit, request_of, tmp_path
+):
+    sent = []
+
+    class Organiser(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            sent.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+    with serving(Organiser) as address:
+        key = write_study(tmp_path / "study", request_of(each=4, post=f"{address}/answers"))[0]
+        page = visit(f"{(tmp_path / 'study/page/index.html').as_uri()}?rater=1", viewport=DESKTOP)
+        begin(page, by_keys)
+        answer(page, by_keys, [1] * len(key.lists[0]))
+        page.wait_for_function("() => document.getElementById('sent').textContent.includes('are')")
+        assert page.locator("#sent").inner_text() == "The answers are sent."
+    (content,) = sent
+    (tmp_path / "posted.json").write_bytes(content)
+    given = read_answers(tmp_path / "posted.json", key)
+    assert [one.choice for one in given.answers] == [1] * len(key.lists[0])
+    assert content == saved(page, tmp_path / "saved.json").read_bytes()
+    policy = (tmp_path / "study/page/index.html").read_text()
+    assert f"connect-src {address}/answers" in policy
+
+
 @pytest.mark.slow
 def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_are_seen(
     visit, study
@@ -172,7 +211,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     visit, request_of, tmp_path
 ):
     study = tmp_path / "study"
-    key = write_study(study, request_of(raters=40, each=24)).key
+    key = write_study(study, request_of(raters=40, each=24))[0]
     offsets = {"jpeg": -0.8, "webp": 0.0, "jpeg2000": 0.5}
     doublings = np.log2([stimulus.bpp for stimulus in key.stimuli])
     scores = PER_DOUBLING * doublings + [offsets[s.system] for s in key.stimuli]
@@ -191,7 +230,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
             by_keys(page, given.choice)
         files.append(saved(page, tmp_path / f"{number}.json"))
         page.context.close()
-    report = read_study(study, files, request_of().results, "webp", None)
+    report = read_study(study, files, replace(request_of().shown, anchor="webp"))
     assert not report.left_out
     ends = [report.scores.interval(number) for number in range(len(scores))]
     true = scores - scores.mean()

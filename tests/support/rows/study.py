@@ -4,8 +4,18 @@ import msgspec
 import numpy as np
 
 from benchmark.compare.study.design import Pair, catches_for, pairs_of, question_lists, with_catches
-from benchmark.compare.study.form import SOURCE, WORSE, Key, Picture, Stimulus, Trial
-from benchmark.compare.study.simulate import PER_DOUBLING, simulated
+from benchmark.compare.study.form import (
+    SOURCE,
+    WORSE,
+    Answers,
+    Device,
+    Given,
+    Key,
+    Picture,
+    Stimulus,
+    Trial,
+)
+from benchmark.compare.study.simulate import LAPSES, PER_DOUBLING, chance_of
 
 SYSTEMS, RATES = ("good", "middling", "poor"), (0.25, 0.5, 1.0)
 OFFSETS = {"good": 0.7, "middling": 0.0, "poor": -0.6}  # in scores, at every rate
@@ -53,6 +63,20 @@ def answers_of(key, seed=0, lapses=0.0):
     rng = np.random.default_rng(seed)
     scores = true_scores(key)
     return [simulated(key, n, scores, rng, lapses) for n in range(1, len(key.lists) + 1)]
+
+
+def simulated(key, number, scores, rng, lapses=LAPSES):
+    """What a rater of known scores answers to the list of that number, from 1."""
+    answers = []
+    for place, trial in enumerate(key.lists[number - 1]):
+        first, second = (key.pictures[at].stimulus for at in (trial.first, trial.second))
+        chance = chance_of(scores, first, second, lapses)
+        if WORSE in (first, second):  # a known answer is always seen
+            chance = lapses / 2 + (1 - lapses) * (second == WORSE)
+        choice = 1 if rng.random() < chance else 2
+        answers.append(Given(place, choice, 2000 + 4000 * float(rng.random()), 3))
+    screen = Device(1.0, (1440, 900), (1440, 800), False)
+    return Answers(key.study, rng.bytes(8).hex(), number, screen, answers)
 
 
 def changed(of, **fields):
