@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 30.0
 SAMPLE = "sample"
+PACKED = ".xz"  # ending of a checkpoint that was packed after its training
 MARKS = {"run": "recipe.json", "rows": "per_image"}  # of a folder, by what it is
 
 
@@ -179,7 +180,7 @@ def _exported(run: Path, target: Path, validation: str) -> "tuple[Sequence[Place
         target / f"{record.subject.architecture}-{state.stem[6:]}.safetensors": state.name
         for state in run.glob(MILESTONE.format("*[0-9]"))
     }
-    ended = [*run.glob("*.safetensors")]
+    ended = [path for path in run.glob("*.safetensors*") if path.suffix in {".safetensors", PACKED}]
     runs = {
         path: TrainingRun(run.name, run, path, record.subject, record.recipe)
         for path in (*states, *ended)
@@ -190,5 +191,5 @@ def _exported(run: Path, target: Path, validation: str) -> "tuple[Sequence[Place
         for path in absent:
             export(runs[path], of, states[path])
     places = {verified_card(path).steps or 0: path for path in runs}
-    finished = any(is_complete(runs[path]) for path in ended)
+    finished = any(path.suffix == PACKED or is_complete(runs[path]) for path in ended)
     return [Place(step, places[step]) for step in sorted(places)], finished

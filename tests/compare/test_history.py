@@ -1,6 +1,7 @@
 """States over time: BD-rates are those of two codecs, and a planted fault is named where it is."""
 
 import json
+import lzma
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,3 +158,8 @@ def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
     assert sorted(exported) == [f"state-{100 * n}.pt" for n in range(5)]
     bench(*words, code=1)
     assert len(exported) == 5
+    whole = run / "ours.safetensors"
+    whole.with_suffix(".safetensors.xz").write_bytes(lzma.compress(whole.read_bytes()))
+    whole.unlink()
+    bench(*words, code=1)
+    assert (measured[-1], len(exported)) == (("step 400", "run"), 5)

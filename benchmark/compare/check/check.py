@@ -37,10 +37,9 @@ from benchmark.compare.check.compare import (
     time_changes,
 )
 from benchmark.compare.check.equivalence import Claims, MeanTests, claims, holm, images_needed
-from benchmark.compare.check.kept import judge_requirement
 from benchmark.compare.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.compare.check.request import CheckRequest, Margin, parse_margins
-from benchmark.compare.check.requirement import Requirement, parse_requirements
+from benchmark.compare.check.requirement import Requirement, judge_requirement, parse_requirements
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.codecs import Side, caveats

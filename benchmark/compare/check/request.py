@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from benchmark.compare.check.requirement import parse_requirements
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
@@ -75,6 +74,7 @@ class CheckRequest:
 
         Raises `UnknownName` and `UsageError` for metrics and margins that there are not.
         """
+        from benchmark.compare.check.requirement import parse_requirements
         from benchmark.rows.schema import metric_names
 
         parse_margins(margin)

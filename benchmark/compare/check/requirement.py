@@ -2,13 +2,24 @@
 
 ssimulacra2 at least 70 at 0.5 bpp    the mean over images, interpolated on each one's curve
 encode at most 40 ms                  the mean over images, at the slowest setting
+
+A limit is kept or not by the mean of these very images; its interval, in the sentence beside the
+verdict, decides nothing.
 """
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import polars as pl
+from polars import col
+
+from benchmark.compare.check.pairing import PairedRows
+from benchmark.compare.rank import RATE, Target, rank_at
 from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.schema import metric_names
+from benchmark.system.text import counted
 
 FORM = re.compile(
     r"(?P<what>\S.*?)\s*(?P<side>>=|<=|\bat least\b|\bat most\b)\s*(?P<number>[-+.\de]+)\s*"
@@ -61,8 +72,6 @@ def _parsed(text: str) -> Requirement:
     if bpp is not None:
         if bpp <= 0:
             raise UsageError(f"--require {text!r}: a rate is above 0")
-        from benchmark.rows.schema import metric_names
-
         (name,) = metric_names([parts["what"]])
         return Requirement(f"{name} {words} at {bpp:g} bpp", name, least, number, bpp)
     what = parts["what"].lower()
@@ -70,3 +79,47 @@ def _parsed(text: str) -> Requirement:
         raise UsageError(f"--require {text!r}: seconds are those of encode or decode")
     unit = parts["unit"].lower()
     return Requirement(f"{what} {words} {unit}", SECONDS[what], least, number * UNITS[unit], None)
+
+
+class Kept(NamedTuple):
+    """Verdict on a requirement, by rows."""
+
+    kept: bool | None  # None where nothing was measured
+    why: str  # a sentence: the value, or why there is none
+    images: int
+
+
+def judge_requirement(asked: Requirement, rows: PairedRows) -> Kept:
+    """Return whether the rows of a codec variant keep a requirement."""
+    return _at_rate(asked, rows) if asked.bpp else _timed(asked, rows.rows)
+
+
+def _at_rate(asked: Requirement, rows: PairedRows) -> Kept:
+    measure, target = Measure.named(asked.metric), Target(RATE, asked.bpp or 0)
+    if measure.of_sets and not measure.by_image:
+        return Kept(None, f"{measure.label} has no value at a rate", 0)
+    ranked = rank_at(rows.summary, target, [measure], "set" if measure.of_sets else "image")
+    of = next((codec for codec in ranked if codec.label == rows.label), None)
+    if of is None:
+        why = rows.summary.why_without(measure.column) or "no value"
+        return Kept(None, f"{measure.label}: {why}", 0)
+    if of.short or measure.column not in of.values:
+        count = counted(len(of.short) or rows.summary.images, "image")
+        why = f"the curves of {count} do not reach {asked.bpp:g} bpp: measure more settings"
+        return Kept(None, why, 0)
+    value, interval = of.values[measure.column]
+    ends = f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""
+    return Kept(asked.kept_by(value), f"it is {value:.4g}{ends}", of.images)
+
+
+def _timed(asked: Requirement, rows: pl.DataFrame) -> Kept:
+    recorded = col("recorded").fill_null(False)
+    alone = rows.filter(col("timing").fill_null(False) & ~recorded)
+    if lacking := rows.height - alone.height:
+        return Kept(None, f"{counted(lacking, 'row')} without `--timing`", 0)
+    means = alone.group_by("setting_name", "setting_value").agg(col(asked.metric).mean())
+    name, at, value = max(means.drop_nulls().rows(), key=lambda row: row[2], default=("", 0, None))
+    if value is None:
+        return Kept(None, "no seconds", 0)
+    why = f"it is {1000 * value:.4g} ms at {name}={at:g}"
+    return Kept(asked.kept_by(value), why, alone["image"].n_unique())

@@ -12,7 +12,6 @@ that of answers, which is in both (A. C. Cameron, J. B. Gelbach and D. L. Miller
 with Multiway Clustering", 2011). The bounds are Student's t of the smaller of both numbers.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -92,17 +91,13 @@ def require_connected(votes: Votes) -> None:
     if not len(votes.won):
         raise UsageError("no answers are left to compute scores from")
     _, group = connected_components(wins(votes) + wins(votes).T > 0)
-    apart = [s for s, of in zip(votes.stimuli, group.tolist(), strict=True) if of != group[0]]
-    if apart:
+    apart = np.flatnonzero(group != group[0])
+    if len(apart):
+        first, other = (votes.stimuli[number] for number in (0, apart[0]))
         raise UsageError(
-            f"no chain of answers leads from {_named(votes, 0)} to "
-            f"{apart[0].system} at {apart[0].level}: more answers are needed"
+            f"no chain of answers leads from {first.system} at {first.level} to "
+            f"{other.system} at {other.level}: more answers are needed"
         )
-
-
-def _named(votes: Votes, number: int) -> str:
-    stimulus = votes.stimuli[number]
-    return f"{stimulus.system} at {stimulus.level}"
 
 
 def scores_of(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Scores:
@@ -170,50 +165,43 @@ def equal_preference(votes: Votes, scores: Scores, anchor: str) -> list[EqualPre
 
     Scores take the place of a metric: curves and rules are those of BD-rates.
     """
-    places: dict[str, list[int]] = {}
-    for number, stimulus in enumerate(votes.stimuli):
-        if stimulus.bpp:
-            places.setdefault(stimulus.system, []).append(number)
-    for of in places.values():
-        of.sort(key=lambda number: votes.stimuli[number].bpp or 0.0)
+    places: dict[str, list[int]] = {stimulus.system: [] for stimulus in votes.stimuli}
+    bpp = np.array([stimulus.bpp or np.nan for stimulus in votes.stimuli], np.float64)
+    for number in np.argsort(bpp)[: np.isfinite(bpp).sum()].tolist():
+        places[votes.stimuli[number].system].append(number)
     result = []
-    for system in dict.fromkeys(stimulus.system for stimulus in votes.stimuli):
-        if system != anchor:
-            result.append(_compared(votes, scores, places, system, anchor))
+    for system in [name for name in places if name != anchor]:
+        few = [name for name in (anchor, system) if len(places[name]) < LEAST_POINTS]
+        why = f"{few[0]} was shown at fewer than {LEAST_POINTS} rates" if few else ""
+        found = (None, None, why) if few else _compared(bpp, scores, places[anchor], places[system])
+        result.append(EqualPreference(system, *found))
     return result
 
 
 def _compared(
-    votes: Votes, scores: Scores, places: Mapping[str, list[int]], system: str, anchor: str
-) -> EqualPreference:
-    few = [name for name in (anchor, system) if len(places.get(name, ())) < LEAST_POINTS]
-    if few:
-        return EqualPreference(
-            system, None, why=f"{few[0]} was shown at fewer than {LEAST_POINTS} rates"
-        )
-    of_anchor, own = (
-        Curve(np.array([votes.stimuli[n].bpp for n in places[of]]), scores.values[places[of]])
-        for of in (anchor, system)
-    )
-    delta = bd_rate(of_anchor, own)
+    bpp: Float64Array, scores: Scores, anchor: list[int], system: list[int]
+) -> tuple[float | None, Interval | None, str]:
+    """Return the change, its interval, and why one of them is absent. anchor, system: stimuli."""
+    first, second = (Curve(bpp[of], scores.values[of]) for of in (anchor, system))
+    delta = bd_rate(first, second)
     if isinstance(delta, NoDelta):
-        return EqualPreference(system, None, why=delta.reason)
+        return None, None, delta.reason
     resampled = []
     for draws in scores.resampled:
-        drawn_scores = np.vstack([scores.values, draws])
-        first, second = (_curve(votes, drawn_scores, places[of]) for of in (anchor, system))
-        resampled.append(np.log1p(bd_rates(first, second) / 100))
-    value = float(np.log1p(delta.value / 100))
-    finite = [of[1:][np.isfinite(of[1:])] for of in resampled]
-    lost = max(1 - len(of) / len(draws) for of, draws in zip(finite, scores.resampled, strict=True))
+        whole = np.vstack([scores.values, draws])
+        before, after = (_curve(bpp[of], whole[:, of]) for of in (anchor, system))
+        resampled.append(np.log1p(bd_rates(before, after)[1:] / 100))
+    finite = Resampled(*(of[np.isfinite(of)] for of in resampled))
+    lost = 1 - min(len(of) for of in finite) / len(resampled[0])
     if lost > MOST_LOST:
-        why = f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet"
-        return EqualPreference(system, delta.value, why=why)
-    ends = bounds(value, float(two_way_error(Resampled(*finite))), scores.freedom)
-    interval = ends and Interval(*(100 * float(np.expm1(end)) for end in ends))
-    return EqualPreference(system, delta.value, interval)
+        return (
+            delta.value,
+            None,
+            f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet",
+        )
+    ends = bounds(float(np.log1p(delta.value / 100)), float(two_way_error(finite)), scores.freedom)
+    return delta.value, ends and Interval(*(100 * float(np.expm1(end)) for end in ends)), ""
 
 
-def _curve(votes: Votes, scores: Float64Array, places: list[int]) -> ResampledCurve:
-    log_rate = np.log10([votes.stimuli[number].bpp or np.nan for number in places])
-    return ResampledCurve(np.tile(log_rate, (len(scores), 1)), scores[:, places])
+def _curve(bpp: Float64Array, scores: Float64Array) -> ResampledCurve:
+    return ResampledCurve(np.tile(np.log10(bpp), (len(scores), 1)), scores)

@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from benchmark.compare.check.candidate import measure_candidate
-from benchmark.compare.check.kept import judge_requirement
 from benchmark.compare.check.pairing import NotComparable
 from benchmark.compare.check.request import CheckRequest
-from benchmark.compare.check.requirement import parse_requirements
+from benchmark.compare.check.requirement import judge_requirement, parse_requirements
 from benchmark.compare.rank import Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
