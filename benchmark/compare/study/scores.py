@@ -49,12 +49,6 @@ class Scores(NamedTuple):
         """Return the interval of a stimulus' score; None for one rater and one image."""
         return bounds(float(self.values[stimulus]), float(self.errors[stimulus]), self.freedom)
 
-    def difference(self, stimulus: int, other: int) -> tuple[float, Interval | None]:
-        """Return by how much a score is above another one, with its interval."""
-        value = float(self.values[stimulus] - self.values[other])
-        of = Resampled(*(draws[:, stimulus] - draws[:, other] for draws in self.resampled))
-        return value, bounds(value, float(two_way_error(of)), self.freedom)
-
 
 def wins(votes: Votes, weights: Float64Array | None = None) -> Float64Array:
     """Return how often each stimulus was preferred to each other, (stimuli, stimuli)."""
@@ -173,8 +167,10 @@ def equal_preference(votes: Votes, scores: Scores, anchor: str) -> list[EqualPre
     for system in [name for name in places if name != anchor]:
         few = [name for name in (anchor, system) if len(places[name]) < LEAST_POINTS]
         why = f"{few[0]} was shown at fewer than {LEAST_POINTS} rates" if few else ""
-        found = (None, None, why) if few else _compared(bpp, scores, places[anchor], places[system])
-        result.append(EqualPreference(system, *found))
+        compared = (
+            (None, None, why) if few else _compared(bpp, scores, places[anchor], places[system])
+        )
+        result.append(EqualPreference(system, *compared))
     return result
 
 

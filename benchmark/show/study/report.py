@@ -136,8 +136,8 @@ def _anchor(systems: Sequence[str], rows: pl.DataFrame | None) -> str:
     if rows is None:
         return systems[0]
     own = [pair for pair in pairs_of(rows) if label_of(*pair) in systems]
-    found = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
-    return found if found in systems else systems[0]
+    anchor = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
+    return anchor if anchor in systems else systems[0]
 
 
 def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[LeftOut]]:

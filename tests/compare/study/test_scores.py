@@ -9,9 +9,12 @@ from benchmark.compare.study.design import pairs_of
 from benchmark.compare.study.form import Stimulus
 from benchmark.compare.study.scores import (
     EqualPreference,
+    Resampled,
+    bounds,
     equal_preference,
     fitted,
     scores_of,
+    two_way_error,
     wins,
 )
 from benchmark.compare.study.simulate import POINTS, answers_needed
@@ -117,5 +120,8 @@ def test_the_number_of_answers_that_is_said_gives_intervals_of_that_width():
     assert 3.9 < narrow / wide < 4.1
     study = key_of(raters=-(-wide // 40), each=40)
     scores = scores_of(votes_of(study, answers_of(study)), draws=100)
-    widths = [np.ptp(scores.difference(n, n + 3)[1]) for n in range(6)]
+    widths = []
+    for n in range(6):
+        drawn = Resampled(*(of[:, n] - of[:, n + 3] for of in scores.resampled))
+        widths.append(np.ptp(bounds(0, float(two_way_error(drawn)), scores.freedom)))
     assert POINTS * np.mean(widths) == pytest.approx(20, rel=0.3)
