@@ -98,9 +98,12 @@ def _draw(
     if known:
         low, high = zip(*ends, strict=True)
         axes.fill_between(steps, low, high, color=looks["color"], alpha=0.2, linewidth=0)
-    for change, value in known:
+    for change in changes:
         if (change.state.name, change.variant, change.measure) in marked:
-            axes.plot(change.state.step, value, "x", color="red", markersize=9, zorder=4)
+            at, where = getattr(change.rate, "value", None), axes.transData
+            if at is None:  # its curve has no BD-rate: at the upper edge
+                at, where = 0.97, axes.get_xaxis_transform()
+            axes.plot([change.state.step], [at], "x", transform=where, color="red", markersize=9)
     return handle
 
 
@@ -150,7 +153,7 @@ def headline(history: History) -> str:
     several = len({change.variant for change in history.changes}) > 1
     ends = (finding.lower_percent, finding.upper_percent)
     texts_of = [f"{end:.1f}" for end in ends if end is not None]
-    numbers = f"[{', '.join(texts_of)}]" if len(texts_of) == len(ends) else finding.why
+    numbers = f"[{', '.join(texts_of)}]" if len(texts_of) == len(ends) else f"({finding.why})"
     image = f", image {finding.worst[0].image}" if finding.worst else ""
     return (
         f"regressed at {state.name}: {f'{finding.label}, ' if several else ''}"
