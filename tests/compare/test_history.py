@@ -22,7 +22,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.figures.history import headline
+from benchmark.show.figures.history import draw_history, headline
 from support.bench.invoked import bench
 from support.rows.measured import row, table
 
@@ -68,6 +68,17 @@ def test_bd_rates_of_states_are_those_of_codecs_and_the_fault_is_the_one_that_is
     assert [of.best.step for of in result.judged] == [0, 100, 200, 200, 400]
     wider = history_of(states(), {}, ["psnr"], "bd_rate=20%")
     assert not wider.worse
+
+
+def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
+    rows = [{**one, "psnr_db": one["psnr_db"] - 40} for one in rows_of_state(3)]
+    far = states()
+    far[3] = far[3]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
+    result = history_of(far, {}, ["psnr"])
+    assert headline(result).startswith("regressed at step 300: PSNR (on 8 images")
+    (axes,) = draw_history(result, "ours", "set").figure.axes
+    crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
+    assert crosses == [300]
 
 
 def test_states_of_earlier_checks_are_in_the_order_of_their_rows_by_weights_not_by_name():
