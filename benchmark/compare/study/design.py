@@ -36,9 +36,8 @@ def at_rates(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
     best: dict[int, tuple[float, int]] = {}
     for level, place in enumerate(places):
         if place is not None:
-            best[place] = min(
-                best.get(place, (np.inf, level)), (distance(bpp[place], rates[level]), level)
-            )
+            this = distance(bpp[place], rates[level]), level
+            best[place] = min(best.get(place, this), this)
     own = {level: place for place, (_, level) in best.items()}
     return [own.get(level) for level in range(len(rates))]
 
@@ -72,24 +71,22 @@ def question_lists(
     The next question is always of the two stimuli that were asked least, then of the pair, then of
     the image that the rater saw least; sides are balanced over the raters.
     """
-    kinds = {kind: n for n, kind in enumerate(dict.fromkeys(pair[1:] for pair in pairs))}
-    kind = np.array([kinds[pair[1:]] for pair in pairs], np.int64)
-    image = np.array([pair.image for pair in pairs], np.int64)
-    of_kind, of_pair = np.zeros(len(kinds), np.int64), np.zeros(len(pairs), np.int64)
-    sides = np.zeros(len(kinds), np.int64)
+    table = np.array(pairs, np.int64)
+    image, kind = table[:, 0], np.unique(table[:, 1:], axis=0, return_inverse=True)[1].ravel()
+    of_pair = np.zeros(len(pairs), np.int64)
+    of_kind, sides = np.zeros((2, kind.max() + 1), np.int64)
     result = []
     for _ in range(raters):
         seen: Int64Array = np.zeros(image.max() + 1, np.int64)
         free = np.ones(len(pairs), bool)
         mine: list[tuple[Pair, bool]] = []
         for _ in range(min(each, len(pairs))):
-            order = np.lexsort((rng.random(len(pairs)), seen[image], of_pair, of_kind[kind], ~free))
-            chosen = int(order[0])
-            swapped = bool(
-                sides[kind[chosen]] > 0 or (not sides[kind[chosen]] and rng.random() < 0.5)
-            )
-            sides[kind[chosen]] += -1 if swapped else 1
-            of_kind[kind[chosen]] += 1
+            keys = rng.random(len(pairs)), seen[image], of_pair, of_kind[kind], ~free
+            chosen = int(np.lexsort(keys)[0])
+            its = kind[chosen]
+            swapped = bool(sides[its] > 0 or (not sides[its] and rng.random() < 0.5))
+            sides[its] += -1 if swapped else 1
+            of_kind[its] += 1
             of_pair[chosen] += 1
             seen[image[chosen]] += 1
             free[chosen] = False
