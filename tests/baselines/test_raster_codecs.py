@@ -24,8 +24,10 @@ from benchmark.spec import load_codec, parse_codec
 from conftest import SHARED
 from support.files.boxes import boxes
 from support.psnr import psnr
+from support.quick import quick
 
 KODAK = SHARED / "data" / "kodak"
+MEANS = ((10, 0.32659, 26.672), (50, 0.90552, 32.174), (90, 2.34632, 38.034))
 
 
 CRF = Setting("crf", 34)
@@ -113,10 +115,7 @@ def test_optimised_jpeg_of_noise_holds_the_same_coefficients_in_fewer_bytes(
 
 
 @pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
-@pytest.mark.parametrize(
-    ("value", "bpp", "decibel"),
-    [(10, 0.32659, 26.672), (50, 0.90552, 32.174), (90, 2.34632, 38.034)],
-)
+@pytest.mark.parametrize(("value", "bpp", "decibel"), quick(MEANS, MEANS[1]))
 def test_jpeg_on_kodak_gives_the_means_that_others_measured(value, bpp, decibel):
     """CompressAI's `bench jpeg`, with libjpeg-turbo 2.1.5 and 3.2.0; digits as it prints them."""
     rates, qualities = [], []

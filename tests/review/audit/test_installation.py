@@ -48,6 +48,8 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
 ):
     monkeypatch.delenv("VTM_DIR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("benchmark.registry.CODECS", {"vtm": CODECS["vtm"]})
+    monkeypatch.setattr("benchmark.registry.ALIASES", {})
     vtm = by_name(doctor.examine_codecs())["vtm"]
     assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
     assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
