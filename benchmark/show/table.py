@@ -7,17 +7,13 @@ from html import escape
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.system.text import csv_cells, markdown_text, one_line
+from benchmark.system.text import GREEK, csv_cells, markdown_text, one_line
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FURTHER = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")  # that pdfLaTeX has not
-GREEK = {  # of symbols in names of codecs
-    "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$",
-    "θ": r"$\theta$", "λ": r"$\lambda$", "μ": r"$\mu$", "ρ": r"$\rho$", "σ": r"$\sigma$",
-    "τ": r"$\tau$", "φ": r"$\phi$",
-}  # fmt: skip
-LATEX = GREEK | {
+SIGNS = {letter: rf"$\{word}$" for word, letter in GREEK.items()}
+LATEX = SIGNS | {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",

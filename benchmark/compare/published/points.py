@@ -18,7 +18,7 @@ from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import UNSTATED
 from benchmark.system.foreign_text import parse_sheet
-from benchmark.system.text import listed
+from benchmark.system.text import GREEK, listed
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
 # file of another paper's plot
@@ -33,7 +33,6 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
-GREEK = {"alpha": "α", "beta": "β", "lambda": "λ"}  # in names, of letters in variants
 ANY_DATASET = "any"  # of points in a user's own file
 
 

@@ -18,7 +18,7 @@ from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
 from benchmark.show.figures.colour import channels, lightness, mixed
 from benchmark.show.figures.fonts import further_fonts
-from benchmark.show.table import GREEK
+from benchmark.show.table import SIGNS
 from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
@@ -134,7 +134,7 @@ def by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
     labels = list(labels)
     result = {}
     for text in texts:
-        parts = reduce(lambda t, sign: t.replace(GREEK[sign], sign), GREEK, text).split("=")
+        parts = reduce(lambda t, sign: t.replace(SIGNS[sign], sign), SIGNS, text).split("=")
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
                 result[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])
