@@ -348,6 +348,10 @@ def test_an_interpreter_is_of_the_folder_by_its_path_and_of_the_system_by_its_na
             interpreter(absent)
     with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
         read_contender(tmp_path / "none.toml")
+    file = contender(tmp_path)
+    file.write_text(f"{file.read_text()}folder = 'none'\n")
+    with pytest.raises(Unavailable, match=r"needs the folder .*bench worker setup"):
+        Worker(file=str(file)).describe()
 
 
 def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
