@@ -518,6 +518,9 @@ def test_other_environments_are_started_by_their_program(tmp_path, key, begins):
     command = read_contender(file).command()
     assert command[: len(begins)] == begins
     assert key == "conda" or any("A=1 2" in word for word in command)
+    file.write_text(f"{file.read_text()}\ngpu = true")
+    with_gpu = {*read_contender(file).command()} - {*command}
+    assert with_gpu == ({"--gpus", "all"} if key in ("docker", "podman") else set())
 
 
 def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
