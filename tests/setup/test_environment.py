@@ -33,6 +33,7 @@ def imported(program):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_torchvision_is_imported_plainly():
     assert imported(TORCHVISION).split() == ["ToTensor"]
 

@@ -15,15 +15,8 @@ def test_every_figure_of_a_page_has_a_command():
     assert all((ROOT / "docs" / "figures" / picture.name).exists() for picture in pictures())
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        pytest.param(
-            picture, id=picture.name, marks=() if picture.name == "rd.png" else pytest.mark.slow
-        )
-        for picture in pictures()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("picture", pictures(), ids=lambda picture: picture.name)
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):
     there, again = (
         np.asarray(Image.open(path).convert("RGB"), np.int16)

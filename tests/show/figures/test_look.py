@@ -112,6 +112,7 @@ def test_curves_that_there_are_not_are_told(summary):
             Look.of(**{name: text}).check(summary.labels)
 
 
+@pytest.mark.slow
 def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_path, monkeypatch):
     Store(tmp_path / "set").append([*sweep("ours", variant="beta=3.84"), *sweep("vtm")])
     (tmp_path / "matplotlibrc").write_text(HOSTILE)

@@ -119,6 +119,7 @@ def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tm
     assert "Kodak (24 images)" in text
 
 
+@pytest.mark.slow
 def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", "")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
