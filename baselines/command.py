@@ -12,8 +12,7 @@ from pathlib import Path
 
 from numpy import format_float_positional
 
-from baselines.formats.external import decoded_by, encoded_by, write_png
-from baselines.named_files import named_files
+from baselines.formats.external import decoded_by, encoded_by, named_files, write_png
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.atomic import private_folder
@@ -40,9 +39,9 @@ class Command:
 
     A template is split into words like a shell command, but no shell runs it: for a pipe write
     `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
-    fingerprint is of the templates and what they name (`named_files.py`): programs, files, folders
-    and the modules that a script imports from beside it. Where a template has more than can be
-    seen, its cells are measured again each time, unless `version` is given.
+    fingerprint is of the templates and what they name (`formats/external.py`): programs, files,
+    folders and the modules that a script imports from beside it. Where a template has more than
+    can be seen, its cells are measured again each time, unless `version` is given.
     """
 
     @staticmethod

@@ -1,31 +1,31 @@
 """Facts of the project's codecs beside their code: names, looks, training, memory and seconds.
 
-Reports and plans ask for the facts of every codec; none is imported for them.
+Those that depend on no option are in `facts.toml`; the functions are of the others. Reports and
+plans ask for the facts of every codec; none is imported for them.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from benchmark.facts import Facts, KnownDifference, Memory, Training, Typical, Work, facts_of
 from benchmark.spec import parse_codec
 
 Options = Mapping[str, str]  # as rows have them, defaults left out
 
+TABLE = msgspec.convert(
+    tomllib.loads(Path(__file__).with_suffix(".toml").read_text()), dict[str, Facts]
+)
 SMALL = Memory(15, 0, torch=False)
 # Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, it gives the published
 # means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
 FILTER = (
     "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
 )
-# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10:
-# .0023 bpp of Kodak, 3 % of the rate of quality 2, and 2.5 dB for e times the rate (MS-SSIM: 2.9).
-PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
-# VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and 23.13
-# needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM: band and tolerance are
-# 2 %. An error of the conversion shows in PSNR, which has to agree; one of MS-SSIM in BPG and WebP.
-OLDER_VTM = "published with VTM 9.1; 23.13 needs up to 1.5 % fewer bits for equal MS-SSIM"
 SEARCH_STEPS = (0, 25, 200, 600)  # of `ours`, by effort
 MARKERS = {  # of variants of `ours`, whose options are in alphabetical order
     "beta=0": "o", "beta=0.64": "v", "beta=1.28": "d", "beta=2.56": "X", "beta=3.84": "*",
@@ -40,7 +40,6 @@ TRAINING = {
 }
 # Seconds of libaom's `good` usage, speed 4 being 1
 AVIF_SLOWDOWN = {"0": 8, "1": 3.2, "2": 3, "3": 1.5, "5": 0.6, "6": 0.3}
-ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
 STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
 # Of a diffusion decoder; seconds per step and megapixel, on one core
 DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.3
@@ -189,8 +188,9 @@ def _behind(options: Options, steps: int, fingerprint: str) -> Facts:
     )  # fmt: skip
     if base != "elic":
         return facts
-    encode, decode = ELIC_KMAC
-    work = Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode + steps * STEP_KMAC)
+    of, drawing = TABLE["elic"].work, steps * STEP_KMAC
+    parameters = (of.parameters or 0) + DRAWING_PARAMETERS
+    work = Work(parameters, of.encode_kmac, (of.decode_kmac or 0) + drawing)
     training = Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}", fingerprint)
     return replace(facts, work=work, training=training)
 
@@ -239,97 +239,10 @@ def worker(options: Options) -> Facts:
 
 
 FACTS: dict[str, Facts | Callable[[Options], Facts]] = {
-    "ours": ours,
-    "raw": Facts(
-        "Raw", kind="standard", colour="#666666", marker="x", chroma="4:4:4", memory=SMALL,
-        typical=(Typical("bits", ((8, 0.01),)),), null=True,
-    ),
-    "jpeg": jpeg,
-    "jpegli": Facts(
-        "jpegli", kind="standard", colour="#999933", marker="p", memory=SMALL,
-        typical=(Typical("quality", ((1, 0.03), (90, 0.04))),),
-    ),
-    "mozjpeg": Facts(
-        "mozjpeg", kind="standard", colour="#882255", marker="<", memory=Memory(20, 0, torch=False),
-        typical=(Typical("quality", ((5, 0.25), (90, 0.6))),),
-    ),
-    "webp": Facts(
-        "WebP", kind="standard", colour="#CC79A7", marker="v", chroma="4:2:0", memory=SMALL,
-        typical=(Typical("quality", ((1, 0.15), (50, 0.18), (85, 0.26))),),
-        published=(("WebP", "Pillow 7.1.2"),),
-    ),
-    "jpeg2000": Facts(
-        "JPEG 2000", kind="standard", colour="#8C510A", marker="D", chroma="4:4:4",
-        tuned_for="PSNR", memory=Memory(35, 0, torch=False),
-        typical=(Typical("ratio", ((12, 0.45), (240, 0.4))),),
-    ),
-    "avif": avif,
-    "jpegxl": Facts(
-        "JPEG XL", kind="standard", colour="#009E73", marker="P", chroma="4:4:4",
-        tuned_for="Butteraugli", memory=Memory(70, 0, torch=False),
-        typical=(Typical("distance", ((0.5, 1.7), (3, 1.1), (15, 1.0))),),
-    ),
-    "bpg": Facts(
-        "BPG", kind="standard", group="Programs", colour="#6699CC", marker="H",
-        published=(("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
-    ),
-    "x265": Facts(
-        "x265", kind="standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
-        memory=Memory(220, 0, torch=False),
-        typical=(Typical("qp", ((22, 4.4), (32, 3.3), (47, 1.9))),),
-    ),
-    "vvenc": vvenc,
-    "vtm": Facts(
-        "VTM", kind="standard", group="Programs", colour="#332288", marker="X", chroma="4:4:4",
-        tuned_for="PSNR", reference=True,
-        typical=(Typical("qp", ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19))),),
-        published=(("VTM", "CompressAI"), ("VTM", "version 20.0")),
-        known_differences=(
-            KnownDifference("ms_ssim", OLDER_VTM, 0.0, 0.05, "VTM 23", "psnr_db"),
-        ),
-    ),
-    "charm": Facts(
-        "Charm", kind="learned", group="Trained for distortion", colour="#44AA99", marker="p",
-        trained_on=("psnr_db",), typical=(Typical("level", ((1, 1.3),)),),
-        published=(("Charm", ""),), budget=True, kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
-        training=Training(0.40, "adam", STEPS, "a48c84a4"),
-    ),
-    "elic": Facts(
-        "ELIC", kind="learned", group="Trained for distortion", colour="#56B4E9", marker="s",
-        trained_on=("psnr_db",), typical=(Typical("level", ((1, 1.15),)),),
-        published=(("ELIC", "mse"),), budget=True, kmac=14.7,
-        work=Work(ELIC_PARAMETERS, *ELIC_KMAC), training=Training(0.41, "adam", STEPS, "dec2e582"),
-    ),
-    "ivr": Facts(
-        "IVR", kind="learned", group="Trained for distortion", colour="#999933", marker="<",
-        trained_on=("psnr_db",), typical=(Typical("q", ((0, 1.1),)),),
-        published=(("IVR", "with U-Net"),), budget=True, kmac=14.8,
-        work=Work(1_146_188, 7.35, 8.33), training=Training(0.52, "adam", ALL_STEPS, "f0219da6"),
-    ),
-    "hific": Facts(
-        "HiFiC", kind="learned", group="Trained for realism", colour="#0072B2", marker="^",
-        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
-        published=(("HiFiC", ""),), budget=True, kmac=14.1, work=Work(2_165_303, 5.11, 9.29),
-        training=Training(0.30, "adam", STEPS, "241f1137"),
-    ),
-    "multirealism": multirealism,
-    "dirac": dirac,
-    "hfd": hfd,
-    "pqmim": pqmim,
-    "msillm": Facts(
-        "MS-ILLM", kind="learned", group="Trained for realism", colour="#000000", marker="o",
-        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("quality", ((1, 35), (6, 35))),),
-        published=(("MS-ILLM", ""),),
-        known_differences=(
-            KnownDifference("psnr_db", PICKLE, 0.0, 0.1),
-            KnownDifference("ms_ssim", PICKLE, 0.0, 0.1),
-        ),
-    ),
-    "compressai": compressai,
-    "folder": Facts(memory=SMALL),
-    "command": Facts(),
-    "worker": worker,
-}  # fmt: skip
+    **TABLE,
+    **{of.__name__: of for of in (ours, jpeg, avif, vvenc, multirealism, dirac, hfd, pqmim)},
+    **{of.__name__: of for of in (compressai, worker)},
+}
 # What the harness asks of a codec before it is imported, by the name of the attribute: of a codec
 # that is not in these tables, its class is asked.
 DECLARED: dict[str, Mapping[str, Any]] = {

@@ -17,8 +17,7 @@ from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, below, read_regular
-from benchmark.system.foreign_text import parse_sheet
-from benchmark.system.text import csv_delimiter
+from benchmark.system.text import csv_delimiter, parse_sheet
 
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 COLUMNS = ("image", "setting", "num_bytes")

@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.compressai import container
-from baselines.compressai.codec import ZooCodec
+from baselines.compressai.codec import STEP, ZooCodec, ZooStream, padded, readable_beyond
 from baselines.compressai.weights import NetworkSource, caveat_of_missing, importable, present
 from benchmark.codec import CodecInfo, Pixels, require_options
 from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
@@ -90,7 +89,7 @@ class MSILLM(ZooCodec):
             version=versions,
             command=f"MS-ILLM (Muckley et al., ICML 2023), {self._weights} weights, quality "
             f"{{quality}}: compress(), and decompress() with what it decoded encoded again; "
-            f"reflected around it to multiples of {container.STEP}",
+            f"reflected around it to multiples of {STEP}",
             licence="MIT" if random else "MIT AND CC-BY-NC-4.0",
             fingerprint=self.fingerprint(f"{RANDOM_SEED} {versions}"),
             revision=REVISION,
@@ -106,13 +105,13 @@ class MSILLM(ZooCodec):
         import torch
 
         # The package pads by torch, which reflects once only: not enough for a tiny image.
-        around = [(0, -side % container.STEP) for side in pixels.shape[:2]]
-        padded = np.pad(pixels, [*around, (0, 0)], mode="reflect")
-        levels = torch.from_numpy(padded).to(self._device)
+        around = [(0, -side % STEP) for side in pixels.shape[:2]]
+        mirrored = np.pad(pixels, [*around, (0, 0)], mode="reflect")
+        levels = torch.from_numpy(mirrored).to(self._device)
         coded = net.compress(levels.permute(2, 0, 1)[None].float() / 255, force_cpu=False)
         return coded.hyper_latent_strings[0], coded.latent_strings[0]
 
-    def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
+    def levels_of(self, net: Any, stream: ZooStream) -> "Tensor":
         """Decode a stream to uint8 of shape (3, height, width)."""
         import torch
 
@@ -122,7 +121,7 @@ class MSILLM(ZooCodec):
         return levels
 
 
-def decoded_latents(net: Any, stream: container.ZooStream) -> "Tensor":
+def decoded_latents(net: Any, stream: ZooStream) -> "Tensor":
     """Return y (1, 220, H / 16, W / 16), as the generator takes it, of the padded size H x W.
 
     net: a `HiFiCAutoencoder` whose tables are up to date; these are the steps of its `decompress`
@@ -131,19 +130,17 @@ def decoded_latents(net: Any, stream: container.ZooStream) -> "Tensor":
     decoded does not encode to the same bytes: raises `CorruptStream`.
     """
     z_string, y_string = stream.strings
-    columns, rows = (
-        side // container.STEP for side in container.padded(stream.width, stream.height)
-    )
+    columns, rows = (side // STEP for side in padded(stream.width, stream.height))
     coder = net.hyper_bottleneck
     symbols = coder.channels * rows * columns
-    hyper = coder.decompress([container.readable_beyond(z_string, symbols)], (rows, columns))
+    hyper = coder.decompress([readable_beyond(z_string, symbols)], (rows, columns))
     medians = coder.quantiles[:, 0, 1].reshape(1, -1, 1, 1)
     _require_whole(hyper - medians, lambda: coder.compress(hyper), z_string)
 
     means, scales = net.hyper_synthesis_mean(hyper), net.hyper_synthesis_scale(hyper)
     gaussian = net.latent_bottleneck
     indexes = gaussian.build_indexes(scales)
-    readable = container.readable_beyond(y_string, indexes.numel())
+    readable = readable_beyond(y_string, indexes.numel())
     latents: Tensor = gaussian.decompress([readable], indexes, means=means)
     _require_whole(
         latents - means, lambda: gaussian.compress(latents, indexes, means=means), y_string

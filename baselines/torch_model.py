@@ -58,7 +58,7 @@ class TorchModel:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream of an image by the network of a setting's checkpoint."""
-        from baselines.neural.inference import inference
+        from baselines.neural.network import inference
 
         height, width, _ = pixels.shape
         number = [*self.checkpoints].index(setting.value)
@@ -69,7 +69,7 @@ class TorchModel:
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image of a stream, rounded to 8 bits."""
-        from baselines.neural.inference import inference
+        from baselines.neural.network import inference
 
         number, height, width, shape, strings = msgspec.msgpack.decode(data, type=STREAM)
         with inference():

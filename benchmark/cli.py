@@ -3,10 +3,12 @@
 import errno
 import os
 import sys
+import tomllib
 import warnings
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,52 +24,9 @@ from benchmark.errors import (
 )
 from benchmark.system.text import visible
 
-# Verbs by the panels of `bench --help`, as users need them: name, module, and what the list says.
-# A function of the verb's name is in the module, or `Verbs`; another name follows a colon.
-VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "Measure": {
-        "run": ("benchmark.commands.run", "Encode, decode and score images; store the rows."),
-        "plan": ("benchmark.commands.run", "Count the cells of a run; estimate time and memory."),
-        "list": ("benchmark.commands.inventory:list_", "List codecs, datasets and metrics."),
-        "doctor": ("benchmark.commands.inventory", "Say what can be used here and what cannot."),
-        "fetch": ("benchmark.commands.fetch", "Download a dataset or weights, checked."),
-        "rescore": ("benchmark.commands.run", "Compute the metrics that stored rows lack."),
-        "worker": ("baselines.commands.worker", "Measure a codec in an environment of its own."),
-    },
-    "Analyse": {
-        "report": ("benchmark.commands.report", "Draw figures and write tables of stored rows."),
-        "figures": ("benchmark.commands.figures", "Draw the figures of a paper."),
-        "table": ("benchmark.commands.table", "Write the table of a paper."),
-        "rank": ("benchmark.commands.compare", "Rank codecs at a rate or a value of a metric."),
-        "tradeoff": ("benchmark.commands.compare", "Compare distortion at equal realism."),
-        "match": ("benchmark.commands.compare", "Compare codecs at the same quality."),
-        "bd": ("benchmark.commands.compare", "Compute BD-rate and BD-metric of two curves."),
-        "check": ("benchmark.commands.check", "Say whether a codec is worse than a reference."),
-        "baseline": ("benchmark.commands.check", "Save and list references for `bench check`."),
-        "published": ("benchmark.commands.published", "Show and compare published numbers."),
-        "study": ("benchmark.commands.study", "Ask people which codec they prefer."),
-        "explain": ("benchmark.commands.explain", "Name the rule that makes two curves differ."),
-    },
-    "Exchange": {
-        "pack": ("benchmark.commands.exchange", "Export and import streams with their rows."),
-        "export": ("benchmark.commands.exchange", "Export results for other tools."),
-        "merge": ("benchmark.commands.exchange", "Add results folders to another one."),
-        "audit": ("benchmark.commands.audit", "Verify rows, streams, packs and conversions."),
-        "review": ("benchmark.commands.review", "Review what an author sends."),
-        "site": ("benchmark.commands.review", "Write a leaderboard as a static site."),
-    },
-    "Learned codec": {
-        "train": ("baselines.commands.train", "Train a network, or resume its training."),
-        "ablation": (
-            "baselines.commands.train",
-            "Train and measure variants of the realism stage.",
-        ),
-        "history": ("baselines.commands.history", "Say when a training became worse."),
-        "encode": ("baselines.commands.images", "Encode an image."),
-        "decode": ("baselines.commands.images", "Decode a stream of any codec to an image."),
-        "checkpoint": ("baselines.commands.checkpoint", "Make checkpoints, and describe them."),
-    },
-}
+VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = tomllib.loads(
+    Path(__file__).with_name("verbs.toml").read_text(encoding="utf-8")
+)
 NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
 COMPLETES = "_BENCH_COMPLETE"  # variable by which a shell asks for completions
 # Python does not notice that the disk is full while it keeps the compiled form of a file.

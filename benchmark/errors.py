@@ -111,7 +111,7 @@ class StoreError(BenchError):
 
 
 class Notice(UserWarning):
-    """One sentence that the command line prints once; not an error."""
+    """Sentence that the command line prints once; not an error."""
 
 
 class DamagedResults(Notice):

@@ -1,6 +1,7 @@
 """Registry of codecs, metrics and datasets as text: listing them imports none."""
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
@@ -21,41 +22,16 @@ class Metric(NamedTuple):
     """Facts of a metric or feature space that rows and tables need; its class declares the same."""
 
     column: str  # of the table of measurements: "psnr_db"
-    label: str  # axis label: "PSNR (dB)"; a feature space has none
     protocol: str  # id that changes whenever the same pixels would get another value
     target: str  # module and class
+    label: str = ""  # axis label: "PSNR (dB)"; a feature space has none
     better: Better = "higher"
     space: str = ""  # feature space that a distribution metric is reduced from
 
 
-CODECS = {
-    "ours": "baselines.crdr:CRDR",
-    "raw": "baselines.raw:Raw",
-    "jpeg": "baselines.jpeg:JPEG",
-    "jpegli": "baselines.jpeg:Jpegli",
-    "mozjpeg": "baselines.jpeg:MozJPEG",
-    "webp": "baselines.raster:WebP",
-    "jpeg2000": "baselines.raster:JPEG2000",
-    "avif": "baselines.video:AVIF",
-    "jpegxl": "baselines.raster:JPEGXL",
-    "bpg": "baselines.bpg:BPG",
-    "x265": "baselines.video:X265",
-    "vvenc": "baselines.video:VVenC",
-    "vtm": "baselines.vtm:VTM",
-    "charm": "baselines.field:Charm",
-    "elic": "baselines.field:Elic",
-    "ivr": "baselines.field:IVR",
-    "hific": "baselines.field:Hific",
-    "multirealism": "baselines.field:MultiRealism",
-    "dirac": "baselines.field:Dirac",
-    "hfd": "baselines.field:Hfd",
-    "pqmim": "baselines.field:PqMim",
-    "msillm": "baselines.msillm:MSILLM",
-    "compressai": "baselines.compressai.codec:CompressAI",
-    "folder": "baselines.folder:Folder",
-    "command": "baselines.command:Command",
-    "worker": "baselines.worker.codec:Worker",
-}
+_TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8"))
+CODECS: dict[str, str] = _TABLES["codecs"]
+DATASETS: dict[str, str] = _TABLES["datasets"]
 FACTS = "baselines.facts:DECLARED"  # of these codecs, without their code
 # Short names, in tables and figures as well. Options may follow one, and win over its own.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
@@ -64,117 +40,26 @@ ALIASES = {
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
     "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
-METRICS = {
-    "psnr": Metric("psnr_db", "PSNR (dB)", "psnr-rgb8/1", "benchmark.metrics.psnr:PSNR"),
-    "psnr_y": Metric("psnr_y_db", "PSNR of luma (dB)", "psnr-luma709-rgb8/1",
-        "benchmark.metrics.psnr:LumaPSNR"),
-    "psnr_ycbcr": Metric("psnr_ycbcr_db", "PSNR of YCbCr, 6:1:1 (dB)",
-        "psnr-ycbcr709-full8-444-611/1",
-        "benchmark.metrics.psnr:WeightedPSNR"),
-    "ms_ssim": Metric("ms_ssim", "MS-SSIM", "ms-ssim-rgb8/1",
-        "benchmark.metrics.ms_ssim:MSSSIM"),
-    "ssim": Metric("ssim", "SSIM", "ssim-rgb8/1", "benchmark.metrics.ms_ssim:SSIM"),
-    "lpips": Metric("lpips_alex", "LPIPS (AlexNet)", "lpips-alex/0.1.4-2b566cc3",
-        "benchmark.metrics.deep_features:LPIPSAlex", "lower"),
-    "lpips_squeeze": Metric("lpips_squeeze", "LPIPS (SqueezeNet)", "lpips-squeeze/0.1.4-31a70309",
-        "benchmark.metrics.deep_features:LPIPSSqueeze", "lower"),
-    "lpips_vgg": Metric("lpips_vgg", "LPIPS (VGG-16)", "lpips-vgg/0.1.4-397923af",
-        "benchmark.metrics.deep_features:LPIPSVGG", "lower"),
-    "dists": Metric("dists", "DISTS", "dists/0.1-397923af-f5e65c96",
-        "benchmark.metrics.deep_features:DISTS", "lower"),
-    "ssimulacra2": Metric("ssimulacra2", "SSIMULACRA 2", "ssimulacra2/2.1",
-        "benchmark.metrics.jpeg_xl:SSIMULACRA2"),
-    "butteraugli": Metric("butteraugli", "Butteraugli (3-norm)",
-        "butteraugli-3norm/libjxl-0.7-80nits",
-        "benchmark.metrics.jpeg_xl:Butteraugli", "lower"),
-    "vmaf": Metric("vmaf", "VMAF", "vmaf/0.6.1-luma709-limited8",
-        "benchmark.metrics.jpeg_ai:VMAF"),
-    "vif": Metric("vif", "VIF", "vif/piq-0.8.0-pixel-luma709",
-        "benchmark.metrics.jpeg_ai:VIF"),
-    "fsim": Metric("fsim", "FSIM", "fsim/piq-0.8.0-chromatic",
-        "benchmark.metrics.jpeg_ai:FSIM"),
-    "iw_ssim": Metric("iw_ssim", "IW-SSIM", "iw-ssim/piq-0.8.0-luma709",
-        "benchmark.metrics.jpeg_ai:IWSSIM"),
-    "nlpd": Metric("nlpd", "NLPD", "nlpd/pyiqa-0.1.16-luma709",
-        "benchmark.metrics.jpeg_ai:NLPD", "lower"),
-    "psnr_hvs_m": Metric("psnr_hvs_m_db", "PSNR-HVS-M (dB)", "psnr-hvs-m/0.3.0-luma709",
-        "benchmark.metrics.jpeg_ai:PSNRHVSM"),
-    "cvvdp": Metric("cvvdp_jod", "CVVDP (JOD)", "cvvdp/0.5.7-standard-4k-still",
-        "benchmark.metrics.jpeg_ai:CVVDP"),
-    "niqe": Metric("niqe", "NIQE", "niqe/1-fa2aa4d1",
-        "benchmark.metrics.no_reference:NIQE", "lower"),
-    "musiq": Metric("musiq", "MUSIQ", "musiq/pyiqa-0.1.16-koniq-e95806b9",
-        "benchmark.metrics.no_reference:MUSIQ"),
-    "clip_iqa": Metric("clip_iqa", "CLIP-IQA", "clip-iqa/pyiqa-0.1.16-rn50-afeb0e10",
-        "benchmark.metrics.no_reference:CLIPIQA"),
-    "maniqa": Metric("maniqa", "MANIQA", "maniqa/pyiqa-0.1.16-koniq-a207f8ab",
-        "benchmark.metrics.no_reference:MANIQA"),
-}  # fmt: skip
+
+
+def _metrics(table: str) -> dict[str, Metric]:
+    return {
+        name: Metric(**{key: facts[key] for key in Metric._fields if key in facts})
+        for name, facts in _TABLES[table].items()
+    }
+
+
+METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = map(_metrics, ("images", "spaces", "sets"))
+# More words for metrics, as `squeezed` has them; their names and columns are known as they are.
+METRIC_WORDS = {
+    name: facts["words"]
+    for table in ("images", "spaces", "sets")
+    for name, facts in _TABLES[table].items()
+    if "words" in facts
+}
 UNSTATED = "unstated"  # protocol of values in a user's own file, who vouches for them
 # Measured unless others are asked for
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
-# Networks whose features distribution metrics are computed from
-FEATURE_SPACES = {
-    "inception256": Metric("inception256_patches", "", "inception256/pytorch-fid-0.3.0-6726825d",
-        "benchmark.metrics.feature_spaces:Inception256"),
-    "inception256_tf": Metric("inception256_tf_patches", "",
-        "inception256-tf/torch-fidelity-0.4.0-6726825d",
-        "benchmark.metrics.feature_spaces:InceptionTF256"),
-    "alex256": Metric("alex256_patches", "", "alex256/1-2b566cc3",
-        "benchmark.metrics.feature_spaces:Alex256"),
-    "squeeze256": Metric("squeeze256_patches", "", "squeeze256/1-31a70309",
-        "benchmark.metrics.feature_spaces:Squeeze256"),
-}  # fmt: skip
-# Metrics of all images of a dataset together, reduced from the features of one of the spaces
-DISTRIBUTION_METRICS = {
-    "fid256": Metric("fid256", "FID/256", "frechet/1",
-        "benchmark.metrics.frechet:FID256", "lower", space="inception256"),
-    "fid256_inf": Metric("fid256_inf", "FID∞/256", "frechet-infinity/1",
-        "benchmark.metrics.frechet:FIDInfinity", "lower", space="inception256"),
-    "fid256_tf": Metric("fid256_tf", "FID/256 (torch-fidelity)", "frechet/1",
-        "benchmark.metrics.frechet:FID256TF", "lower", space="inception256_tf"),
-    "kid256": Metric("kid256", "KID/256", "kernel-distance/1",
-        "benchmark.metrics.pairwise:KID256", "lower", space="inception256"),
-    "kid256_tf": Metric("kid256_tf", "KID/256 (torch-fidelity)", "kernel-distance/1",
-        "benchmark.metrics.pairwise:KID256TF", "lower", space="inception256_tf"),
-    "precision256": Metric("precision256", "Precision/256", "precision/1",
-        "benchmark.metrics.pairwise:Precision256", space="inception256"),
-    "recall256": Metric("recall256", "Recall/256", "recall/1",
-        "benchmark.metrics.pairwise:Recall256", space="inception256"),
-    "fd_alex": Metric("fd_alex", "FD (AlexNet)", "frechet/1",
-        "benchmark.metrics.frechet:FDAlex", "lower", space="alex256"),
-    "fd_squeeze": Metric("fd_squeeze", "FD (SqueezeNet)", "frechet/1",
-        "benchmark.metrics.frechet:FDSqueeze", "lower", space="squeeze256"),
-}  # fmt: skip
-# More words for metrics, as `squeezed` has them; their names and columns are known as they are.
-METRIC_WORDS = {
-    "psnr": "psnrrgb rgbpsnr", "psnr_y": "psnrluma lumapsnr ypsnr",
-    "psnr_ycbcr": "psnryuv yuvpsnr ycbcrpsnr", "ms_ssim": "msssimrgb multiscalessim",
-    "ssim": "ssimrgb", "lpips": "lpipsalexnet", "lpips_squeeze": "lpipssqueezenet",
-    "lpips_vgg": "lpipsvgg16", "ssimulacra2": "ssimulacra ssim2", "butteraugli": "butteraugli3norm",
-    "cvvdp": "colorvideovdp jod", "psnr_hvs_m": "psnrhvs", "fid256": "fid frechetinceptiondistance",
-    "fid256_inf": "fidinf fidinfinity", "fid256_tf": "fidtf", "kid256": "kid",
-    "kid256_tf": "kidtf", "precision256": "precision", "recall256": "recall",
-    "fd_alex": "fdalexnet", "fd_squeeze": "fdsqueezenet",
-}  # fmt: skip
-DATASETS = {
-    "sample": "benchmark.datasets.sample:open_sample",
-    "kodak": "benchmark.datasets.kodak:open_kodak",
-    "clic2020": "benchmark.datasets.archive:open_clic2020",
-    "clic2020:professional": "benchmark.datasets.archive:open_professional",
-    "clic2020:mobile": "benchmark.datasets.archive:open_mobile",
-    "clic2020-valid": "benchmark.datasets.archive:open_validation",
-    "clic2021": "benchmark.datasets.archive:open_clic2021",
-    "clic2022": "benchmark.datasets.archive:open_clic2022",
-    "clic2022-valid": "benchmark.datasets.archive:open_clic2022_validation",
-    "clic2024": "benchmark.datasets.archive:open_clic2024",
-    "clic2024-valid": "benchmark.datasets.archive:open_clic2024_validation",
-    "cid22": "benchmark.datasets.archive:open_cid22",
-    "div2k": "benchmark.datasets.archive:open_div2k",
-    "flickr2k": "benchmark.datasets.archive:open_flickr2k",
-    "tecnick": "benchmark.datasets.archive:open_tecnick",
-    "ustc-td": "benchmark.datasets.archive:open_ustc_td",
-}
 
 
 # Extra of the project that brings a package which the core does without.
@@ -197,7 +82,7 @@ def metric_named(name: str) -> Metric:
     if not is_brought(name):
         raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
     kind = plugins.metric_class(name)
-    return Metric(kind.column, kind.label, kind.protocol, name, kind.better)
+    return Metric(kind.column, kind.protocol, name, kind.label, kind.better)
 
 
 def squeezed(text: str) -> str:

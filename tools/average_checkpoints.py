@@ -23,9 +23,9 @@ from baselines.neural.card import Card
 from baselines.neural.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
 from baselines.neural.crdr.objective import Realism
 from baselines.neural.network import Network
+from baselines.neural.training.objective import validate
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import held_out, validation_pictures
-from baselines.neural.training.rate_distortion import validate
 from baselines.neural.training.session import CROP_PX, estimates
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit

@@ -38,7 +38,7 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card, load_card
 from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.photographs import pack
 from baselines.neural.training.recipe import load_recipe

@@ -225,8 +225,6 @@ def ablation(
     deadline = _deadline(max_minutes)
     with output.interruptible(SAVED):
         from baselines.commands import training
-        from baselines.neural.crdr.ablation import OWN
-        from baselines.neural.crdr.ablation import ablation as planned
         from baselines.neural.training.recipe import load_recipe
         from baselines.neural.training.session import leads
         from benchmark.commands.outcome import print_outcome
@@ -236,7 +234,7 @@ def ablation(
         request.use_folders()
         benchmark.open_dataset(dataset)  # a missing one is reported before the training
         only = tuple(part.strip() for part in variants.split(",")) if variants else ()
-        plan = planned(kind, load_recipe(recipe), only)
+        plan = training.ablation(kind, load_recipe(recipe), only)
         command = command_line(context, BESIDE)
         session = training.open_session(command, data, validation, device, deadline)
         common = _run(out, "common", plan.common) if plan.common else None
@@ -259,7 +257,7 @@ def ablation(
             progress=output.show_progress,
         )
         print_outcome(outcome, table=False)
-        own = next((variant.label for variant in plan.variants if variant.name == OWN), "")
+        own = next((variant.label for variant in plan.variants if variant.name == training.OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (
             f"Each variant: the last stage of {recipe}, {last.steps} steps of {last.batch} crops "

@@ -189,7 +189,7 @@ def _clone(contender: "Contender") -> None:
 
 def _place_script(contender: "Contender") -> None:
     """Copy the script and what it imports from beside the contender file, and the helper."""
-    from baselines.named_files import with_imports
+    from baselines.formats.external import with_imports
 
     source, target = contender.file.parent / contender.script, contender.folder / contender.script
     if not source.is_file():

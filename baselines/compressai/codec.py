@@ -14,17 +14,29 @@ of 64) and rounding are those of CompressAI's own evaluation; its numbers differ
 The entropy model's parameters are computed in floating point: a stream decodes on the kind of
 device, with the versions and the number of threads that it was made with. A damaged payload gives a
 wrong image, not an error.
+
+A stream:
+
+    quality        1 byte: which of the model's networks decodes it
+    width, height  a varint each, in pixels
+    lengths        a varint for each string, in bytes; their number follows from the model
+    strings        in this order; the last byte of the last one ends the stream
+
+A stream of n bytes is of at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a
+decoder refuses more, since its work depends on them, and an encoder writes zeros behind the last
+string of an image so blank that its stream would have fewer bytes.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from baselines.compressai import container
 from baselines.compressai import weights as weight_files
+from baselines.neural.bitstream.container import ByteReader, varint
 from baselines.neural.card import Card, has_card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
@@ -42,6 +54,91 @@ CAVEATS = {
     "matched": "reduced, trained by this project",
     "matched-whole": "reduced, trained by this project at the whole budget",
 }
+
+
+# The widest hyperprior needs 660 bytes of memory per pixel: 44 GB for an image of this size.
+MAX_PIXELS = 1 << 26
+STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
+STRING_TAIL = 64  # bytes that CompressAI's decoder reads at its start and ahead
+FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
+
+
+class ZooStream(NamedTuple):
+    """Contents of a stream."""
+
+    quality: int  # 0..255
+    width: int  # pixels
+    height: int  # pixels
+    strings: tuple[bytes, ...]
+
+
+def pack(stream: ZooStream) -> bytes:
+    """Return the bytes of a stream.
+
+    >>> pack(ZooStream(3, 768, 512, (b"latent", b"z"))).hex(" ")
+    '03 80 06 80 04 06 01 6c 61 74 65 6e 74 7a'
+    """
+    sizes = (stream.width, stream.height, *map(len, stream.strings))
+    header = bytes([stream.quality]) + b"".join(map(varint, sizes))
+    return header + b"".join(stream.strings)
+
+
+def unpack(data: bytes, num_strings: int) -> ZooStream:
+    """Return the stream that `pack` was given.
+
+    Raises `CorruptStream` where the bytes do not add up to exactly a stream of that many strings,
+    or claim an image of no pixels or of more than `MAX_PIXELS`; nothing is allocated before that.
+    """
+    reader = ByteReader(data)
+    (quality,) = reader.take(1)
+    width, height, *lengths = (reader.varint() for _ in range(2 + num_strings))
+    if not 0 < width * height <= MAX_PIXELS:
+        raise CorruptStream(f"the stream claims an image of {width} x {height} pixels")
+    strings = tuple(reader.take(length) for length in lengths)
+    if rest := reader.rest():
+        raise CorruptStream(f"the stream has {len(rest)} bytes after its last string")
+    return ZooStream(quality, width, height, strings)
+
+
+def padded(width: int, height: int) -> tuple[int, int]:
+    """Return both sides padded to multiples of `STEP`."""
+    return -(-width // STEP) * STEP, -(-height // STEP) * STEP
+
+
+def padded_pixels(stream: ZooStream) -> int:
+    """Return the pixels that the networks work on."""
+    return math.prod(padded(stream.width, stream.height))
+
+
+def most_pixels(num_bytes: int) -> int:
+    """Return the most pixels that a decoder works on for a stream of `num_bytes`."""
+    return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
+
+
+def require_possible_size(stream: ZooStream, num_bytes: int) -> None:
+    """Raise `CorruptStream` where no image of the claimed size takes so few bytes."""
+    if padded_pixels(stream) > most_pixels(num_bytes):
+        size = f"{stream.width} x {stream.height} pixels in {num_bytes} bytes"
+        raise CorruptStream(f"the stream claims {size}: no image takes so few")
+
+
+def long_enough(stream: ZooStream) -> ZooStream:
+    """Return the stream with zeros after the last string, if a decoder would refuse its size.
+
+    Only blank images take so few bytes; entropy decoders ignore the zeros.
+    """
+    lacking = padded_pixels(stream) - most_pixels(sum(map(len, stream.strings)))
+    *others, last = stream.strings
+    last += bytes(max(0, -(-lacking // PIXELS_PER_BYTE)))
+    return stream._replace(strings=(*others, last))
+
+
+def readable_beyond(string: bytes, num_symbols: int) -> bytes:
+    """Append zeros to a string: CompressAI's decoder reads beyond the end of damaged strings.
+
+    It reads at most four bytes a symbol, or fifteen times four bits for an escape.
+    """
+    return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)
 
 
 class ZooCodec:
@@ -64,27 +161,27 @@ class ZooCodec:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
-        from baselines.neural.inference import inference
+        from baselines.neural.network import inference
 
         height, width, _ = pixels.shape
-        if height * width > container.MAX_PIXELS:
-            raise ImageRefused(f"{width} x {height} is more than {container.MAX_PIXELS} pixels")
+        if height * width > MAX_PIXELS:
+            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
         require_accepted(self, setting)
         quality = int(setting.value)
         net = self._network(self._sources[quality])
         with inference():
             strings = self.strings_of(net, pixels)
-        stream = container.ZooStream(quality, width, height, strings)
-        return container.pack(container.long_enough(stream))
+        stream = ZooStream(quality, width, height, strings)
+        return pack(long_enough(stream))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
-        from baselines.neural.inference import inference
+        from baselines.neural.network import inference
 
-        stream = container.unpack(data, self.num_strings)
+        stream = unpack(data, self.num_strings)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        container.require_possible_size(stream, len(data))
+        require_possible_size(stream, len(data))
         net = self._network(self._sources[stream.quality])
         with inference():
             levels = self.levels_of(net, stream).permute(1, 2, 0).contiguous()
@@ -93,7 +190,7 @@ class ZooCodec:
 
     def setting_of(self, data: bytes) -> Setting:
         """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
-        return Setting("quality", container.unpack(data, self.num_strings).quality)
+        return Setting("quality", unpack(data, self.num_strings).quality)
 
     def fingerprint(self, seeded: str) -> str:
         """Return the sha256 of the weight files, without any of what random weights depend on."""
@@ -104,7 +201,7 @@ class ZooCodec:
         """Encode an image."""
         raise NotImplementedError
 
-    def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
+    def levels_of(self, net: Any, stream: ZooStream) -> "Tensor":
         """Decode a stream to uint8 of shape (3, height, width)."""
         raise NotImplementedError
 
@@ -164,7 +261,7 @@ class CompressAI(ZooCodec):
             version="; ".join((versions, layers, *trainings)),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
             f"compress() and decompress() with {layers}, zeros around it to multiples of "
-            f"{container.STEP}",
+            f"{STEP}",
             licence="BSD-3-Clause-Clear",
             fingerprint=self.fingerprint(f"{weight_files.RANDOM_SEED} {versions} {self._model}"),
             revision=REVISION,
@@ -180,12 +277,12 @@ class CompressAI(ZooCodec):
         strings = net.compress(padded_planes(pixels, self._device))["strings"]
         return tuple(string for (string,) in strings)
 
-    def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
+    def levels_of(self, net: Any, stream: ZooStream) -> "Tensor":
         """Decode a stream to uint8 of shape (3, height, width)."""
         _, _, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)
         symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)
-        strings = [[container.readable_beyond(string, symbols)] for string in stream.strings]
+        strings = [[readable_beyond(string, symbols)] for string in stream.strings]
         decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
         return inner_levels(decoded, stream.width, stream.height)
 
@@ -209,7 +306,7 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     >>> padding(451, 64)
     (30, 0, 512, 64)
     """
-    wide, high = container.padded(width, height)
+    wide, high = padded(width, height)
     return (wide - width) // 2, (high - height) // 2, wide, high
 
 

@@ -1,17 +1,31 @@
 """The boundary of learned codecs: what trainer, checkpoint, container and coder ask of a method.
 
 Only an architecture's own folder knows its networks and controls. Importing one imports no torch.
+Dimensions declare their limits with the fields; named sizes are tables in `sizes/`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    get_type_hints,
+)
 
 import msgspec
+from msgspec import Meta, ValidationError, convert
 
 from benchmark.errors import UnknownName
+from benchmark.system.text import read_toml
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +36,15 @@ if TYPE_CHECKING:
     from baselines.neural.network import Network
     from benchmark.codec import Pixels
 
-
 # Architecture names on cards and in recipes -> "module:class", as text: looking one up imports it.
 ARCHITECTURES = {
     "crdr": "baselines.neural.crdr.architecture:CRDRArchitecture",
     "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
-    "charm": "baselines.neural.charm.architecture:CharmArchitecture",
-    "elic": "baselines.neural.elic.architecture:ElicArchitecture",
-    "ivr": "baselines.neural.ivr.architecture:IvrArchitecture",
-    "hific": "baselines.neural.hific.architecture:HificArchitecture",
-    "multirealism": "baselines.neural.multirealism.architecture:MultiRealismArchitecture",
+    "charm": "baselines.neural.field.architectures:CharmArchitecture",
+    "elic": "baselines.neural.field.architectures:ElicArchitecture",
+    "ivr": "baselines.neural.field.architectures:IvrArchitecture",
+    "hific": "baselines.neural.field.architectures:HificArchitecture",
+    "multirealism": "baselines.neural.field.architectures:MultiRealismArchitecture",
     "pqmim": "baselines.neural.pqmim.architecture:PqMimArchitecture",
     "dirac": "baselines.neural.diffusion.architecture:DiracArchitecture",
     "hfd": "baselines.neural.diffusion.architecture:HfdArchitecture",
@@ -143,7 +156,7 @@ class HyperpriorArchitecture(Architecture[Config]):
         """Yield y (1, M, h, w) of each image, padded, at every rate level."""
         import torch
 
-        from baselines.neural.inference import padded, to_images
+        from baselines.neural.network import padded, to_images
 
         for pixels in images:
             planes = to_images(padded(pixels), torch.device("cpu"))
@@ -243,3 +256,79 @@ def _parts(
 def macs_per_pixel(architecture: str, config: Any) -> float:
     """Return the multiply-accumulates per pixel of encoding and decoding, as `costs` counts."""
     return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())
+
+
+FOLDER = Path(__file__).parent / "sizes"
+LARGEST_WIDTH = 4096
+LARGEST_COUNT = 64
+
+Width = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]  # channels
+EvenWidth = Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # with room for halves or pairs
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]  # of blocks or levels
+Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least 1
+Kernel = Literal[1, 3, 5, 7, 9]
+Parts = Annotated[tuple[Width, ...], Meta(max_length=LARGEST_COUNT)]  # widths of slices or groups
+
+Sizes = TypeVar("Sizes")
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Configuration of a network, checked by its fields' limits; raises `ValueError`."""
+
+    def __post_init__(self) -> None:
+        for name, kind in _declared(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            try:
+                convert(value, kind)
+            except ValidationError as error:
+                raise ValueError(f"{name} is {value!r}: {error}") from error
+
+
+@cache
+def _declared(kind: type[Dimensions]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualSizes(Dimensions):
+    """Dimensions of transforms that go down or up by 16, of hyper-transforms by another 4."""
+
+    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after each stage but the last, of `latent`
+    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # likewise; the last ends in the image
+    latent: EvenWidth  # y
+    hyper_latent: Width  # z
+    blocks: Count  # bottleneck blocks per stage
+    attention: bool  # residual attention in the middle and at the latent
+    outer_kernel: Kernel  # of the convolution next to the image, at either end
+    inner_kernel: Kernel  # of the other three that change the resolution
+    hyper_encoder: tuple[Width, Width]
+    hyper_decoder: tuple[Width, Width]  # of each stack, where there are two
+    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionedSizes(ResidualSizes):
+    """`ResidualSizes` with a channel context, and a decoder conditioned on a realism weight."""
+
+    support: Width  # output of a stack of the hyper-decoder, from which slices take theirs
+    slices: Parts  # widths, summing to `latent`
+    support_slices: int  # number of slices, the first ones, that inform later ones
+    context: tuple[Width, Width]  # hidden widths of a slice's transforms
+    context_kernels: tuple[Kernel, Kernel, Kernel]
+    condition: Width  # of the embedded beta
+
+
+def require_slices(latent: int, slices: Sequence[int], support_slices: int) -> None:
+    """Raise `ValueError` unless slices sum to the latent and enough inform later ones."""
+    if sum(slices) != latent:
+        raise ValueError(f"slices sum to {sum(slices)}, the latent has {latent}")
+    if not 0 <= support_slices <= len(slices):
+        raise ValueError(f"support_slices {support_slices} of {len(slices)} slices")
+
+
+def size_table(kind: type[Sizes], name: str) -> dict[str, Sizes]:
+    """Return the configurations by name of a method, from `sizes/NAME.toml`."""
+    tables = read_toml(FOLDER / f"{name}.toml", dict[str, dict[str, Any]])
+    return {preset: convert(table, kind) for preset, table in tables.items()}

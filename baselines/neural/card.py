@@ -18,7 +18,7 @@ from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256, remembered
-from benchmark.system.foreign_text import read_json
+from benchmark.system.text import read_json
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20

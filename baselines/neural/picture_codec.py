@@ -32,8 +32,7 @@ from baselines.neural.bitstream.container import (
     window,
 )
 from baselines.neural.checkpoint import Checkpoint
-from baselines.neural.inference import inference, padded, to_images, to_pixels
-from baselines.neural.network import Estimate
+from baselines.neural.network import Estimate, inference, padded, to_images, to_pixels
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 

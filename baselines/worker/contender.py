@@ -12,7 +12,7 @@ import msgspec
 from benchmark.codec import Setting
 from benchmark.errors import Reason, Unavailable, UsageError
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.foreign_text import read_toml
+from benchmark.system.text import read_toml
 
 MOST_BYTES = 1 << 20
 RUNTIMES = ("docker", "podman")

@@ -9,13 +9,12 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING
-from benchmark.compare.anchor import with_anchor
+from benchmark.compare.panel import with_anchor
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.experiment import Anchor, experiment_of
-from benchmark.rows.photographs import present
+from benchmark.rows.experiment import Anchor, experiment_of, present
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of

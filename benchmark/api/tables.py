@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 from pandas import DataFrame
 
 from benchmark.api.rows import Source, load, shown, summarised, unit
-from benchmark.compare.anchor import anchor_among
 from benchmark.compare.bd import compare
 from benchmark.compare.match import matches, parse_tolerance
-from benchmark.compare.panel import measured_panel
+from benchmark.compare.panel import anchor_among, measured_panel
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure, remedies
@@ -24,7 +23,7 @@ from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_panel import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
-from benchmark.show.phrases import panels_note
+from benchmark.show.sections import panels_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

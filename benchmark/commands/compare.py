@@ -56,7 +56,7 @@ def rank(
       bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
     """
     from benchmark.commands.compare_tables import rank_table
-    from benchmark.compare.anchor import read_compared
+    from benchmark.compare.panel import read_compared
     from benchmark.compare.rank import RATE, parse_target, rank_at
     from benchmark.metrics.measure import Measure
     from benchmark.rows.schema import metric_names

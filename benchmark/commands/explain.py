@@ -230,7 +230,7 @@ def _draw(
     import numpy as np
 
     from benchmark.review.explain.reference import scale_of
-    from benchmark.show.figures.explained import PlacedCurve, draw_explained
+    from benchmark.show.figures.rate_panel import PlacedCurve, draw_explained
     from benchmark.show.figures.texts import DATES, file_bytes
     from benchmark.system.atomic import write_files
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.commands import output
 from benchmark.commands.outcome import run_with_progress
-from benchmark.compare.anchor import anchor_among
 from benchmark.compare.check.pairing import WEIGHTS, RowSet, specs_in
 from benchmark.compare.check.row_sets import ACCEPTED, acceptances, dataset_folders, read_rows
 from benchmark.compare.curves import Delta
 from benchmark.compare.history import History, State, history_of, states_of_rows
+from benchmark.compare.panel import anchor_among
 from benchmark.errors import UsageError
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import rows_of_codecs

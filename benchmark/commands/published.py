@@ -206,7 +206,7 @@ def check(
       bench published check
       bench published check --dataset kodak --json
     """
-    from benchmark.show.agreement_table import check_published
+    from benchmark.show.pair_table import check_published
 
     result = check_published(results, dataset)
     if as_json:

@@ -57,7 +57,7 @@ def report(
     """
     from benchmark.show.page.write import page_request, start_workers, write_page
     from benchmark.show.report.report import write_reports
-    from benchmark.show.report.report_set import ReportSet
+    from benchmark.show.report.request import ReportSet
 
     place = asked.results, request.data_dir, asked.dataset
     page_request(page_images, *place)  # refused before anything is drawn

@@ -1,10 +1,11 @@
 """Photographs that are published as zip archives: opened where they were unpacked, or fetched."""
 
 import struct
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmark.datasets import download
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, find_images
@@ -12,28 +13,16 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.system.foreign_files import open_regular
 
 ADDRESS_SCHEMES = ("http://", "https://")
+TABLE: Mapping[str, Mapping[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("archives.toml").read_text()
+)
 PROFILES = {
-    "clic2020": Profile("CLIC2020 test", 428, 0.8, "MS-ILLM"),
-    "clic2020:professional": Profile("clic2020:professional", 250),
-    "clic2020:mobile": Profile("clic2020:mobile", 178),
-    "clic2020-valid": Profile("CLIC professional validation", 41),
-    "clic2021": Profile("CLIC2021 test", 60),
-    "clic2022": Profile("CLIC2022 test", 30),
-    "clic2022-valid": Profile("CLIC2022 validation"),
-    "clic2024": Profile("CLIC2024 test"),
-    "clic2024-valid": Profile("CLIC2024 validation"),
-    "cid22": Profile("CID22 validation"),
-    "div2k": Profile("DIV2K validation", 100),
-    "flickr2k": Profile("Flickr2K"),
-    "tecnick": Profile("Tecnick", 100),
-    "ustc-td": Profile("USTC-TD images"),
+    name: Profile(**{key: facts[key] for key in Profile._fields if key in facts})
+    for name, facts in TABLE.items()
 }
 # 0.15 bits per pixel allow 22,540,456 bytes for CLIC 2020's test set (challenge.compression.cc)
 CLIC2020_PIXELS = 22_540_456 * 8 / 0.15
 PIXELS_TOLERANCE = 0.25  # nobody has added them up in public; a resized copy is further away
-CLIC = "https://data.vision.ee.ethz.ch/cvl/clic"
-CLIC_SIDES = range(64, 8193)  # the long ones have 2048 px
-TECNICK = "RGB/RGB_OR_1200x1200"
 
 
 class Archive(NamedTuple):
@@ -42,7 +31,7 @@ class Archive(NamedTuple):
     dataset: str  # as `bench run --dataset` takes it: "clic2020:mobile"
     url: str  # the publisher's address; a page, without .zip, where it is to be had by hand
     num_images: int
-    sides_px: range  # of an image that can be meant, both sides
+    sides_px: tuple[int, int]  # least and most of an image that can be meant, both sides
     places: tuple[str, ...]  # below a data folder, the first where fetched images go
     size_bytes: int | None = None
     digest: str = ""  # see `download.Expected`; empty where none is known
@@ -55,147 +44,34 @@ class Archive(NamedTuple):
         return _last_part(self.url)
 
 
-def _clic2020_test(part: str, num_images: int, size_bytes: int, sha256: str) -> Archive:
-    unpacked = f"CLIC2020{part.capitalize()}_test"
-    inside = (f"{unpacked}/{part}", unpacked)
-    return Archive(
-        f"clic2020:{part}",
-        f"{CLIC}/test/{unpacked}.zip",
-        num_images,
-        CLIC_SIDES,
-        (f"clic2020/{part}", *(f"clic2020/{place}" for place in inside), *inside, part, "."),
-        size_bytes,
-        sha256,
-        image_folder=part,
-    )
-
-
-def _later_clic(dataset: str, path: str, num_images: int, *folders: str) -> Archive:
-    url = f"https://storage.googleapis.com/clic{path}.zip"
-    return Archive(dataset, url, num_images, CLIC_SIDES, (dataset, *folders))
-
-
-# Sizes and digests are those that TensorFlow Datasets records (url_checksums/clic.txt, div2k.txt);
-# the sha1 of CLIC 2021's archive is in two independent loaders of it, so is the md5 of Flickr2K's.
-# The others have no public digest: numbers and sizes are compared. The numbers are those of CLIC's
-# page of tasks (2022), of files in others' results (2024, USTC-TD), and of CID22's page: the part
-# with opinions. How USTC-TD unpacks is not documented.
 ARCHIVES = {
-    archive.dataset: archive
-    for archive in (
-        _clic2020_test(
-            "professional",
-            250,
-            891_643_809,
-            "857df244fc2bfa5da28d4c66bf0db16ee99bfc79eb807be8afa89cd507852884",
-        ),
-        _clic2020_test(
-            "mobile",
-            178,
-            721_789_976,
-            "2025f07a6c652270e534640de4271feef3b3dd3260beed4ac4821064837aa732",
-        ),
-        Archive(
-            "clic2020-valid",
-            f"{CLIC}/professional_valid_2020.zip",
-            41,
-            CLIC_SIDES,
-            (
-                *("clic2020-valid", "professional_valid_2020/valid", "professional_valid_2020"),
-                *("valid", "."),
-            ),
-            134_834_429,
-            "00be38092ade2ab5163b65f7f6523d46c7bca147007f559adbb02c0afc236b7d",
-        ),
-        Archive(
-            "clic2021",
-            "https://storage.googleapis.com/clic2021_public/professional_test_2021.zip",
-            60,
-            CLIC_SIDES,
-            ("clic2021", "professional_test_2021", "."),
-            digest="sha1:6dadb31eeae6cee8d2455a35818129eb68b0adbb",
-        ),
-        _later_clic("clic2022", "2022_public/test_sets/image_test_30", 30, "image_test_30"),
-        _later_clic("clic2022-valid", "2022_public/validation_sets/images", 30),
-        _later_clic(
-            "clic2024", "2023_public/test_sets/clic2024_test_image", 32, "clic2024_test_image"
-        ),
-        _later_clic(
-            "clic2024-valid",
-            "2023_public/validation_sets/clic2024_validation_image",
-            30,
-            "clic2024_validation_image",
-        ),
-        Archive(
-            "cid22",
-            "https://cloudinary.com/labs/cid22",
-            49,
-            range(512, 513),
-            ("cid22", "CID22_validation_set/original", "cid22/CID22_validation_set/original"),
-            member_folder="original",
-        ),
-        Archive(
-            "div2k",
-            "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
-            100,
-            range(400, 2041),
-            ("div2k", "DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "div2k/DIV2K_valid_HR", "."),
-            448_993_893,
-            "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
-        ),
-        Archive(
-            "tecnick",
-            "https://downloads.sourceforge.net/project/testimages/OLD/OLD_SAMPLING/testimages.zip",
-            100,
-            range(1200, 1201),
-            (
-                *("tecnick", f"tecnick/TESTIMAGES/{TECNICK}", f"TESTIMAGES/{TECNICK}"),
-                *(f"testimages/{TECNICK}", TECNICK, "RGB_OR_1200x1200", "."),
-            ),
-            member_folder=TECNICK,
-        ),
-        Archive(
-            "flickr2k",
-            "https://cv.snu.ac.kr/research/EDSR/Flickr2K.tar",
-            2650,
-            range(64, 8193),
-            ("flickr2k", "Flickr2K/Flickr2K_HR", "Flickr2K_HR", "flickr2k/Flickr2K/Flickr2K_HR"),
-            digest="md5:5d3f39443d5e9489bff8963f8f26cb03",
-        ),
-        Archive(
-            "ustc-td",
-            "https://github.com/EsakaK/USTC-TD",
-            40,
-            range(2160, 4097),
-            ("ustc-td", "USTC-TD"),
-        ),
-    )
+    name: Archive(name, **{key: facts[key] for key in Archive._fields if key in facts})
+    for name, facts in TABLE.items()
+    if "url" in facts
 }
 
 
-def _opener(name: str, content: str) -> Callable[[Sequence[Path]], Dataset]:
+def _opener(name: str) -> Callable[[Sequence[Path]], Dataset]:
     def opened(data_folders: Sequence[Path]) -> Dataset:
         return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
 
-    opened.__doc__ = f"Open the {content}."  # which `bench list` shows
+    opened.__doc__ = f"Open the {TABLE[name]['content']}."  # which `bench list` shows
     return opened
 
 
-open_professional = _opener("clic2020:professional", "250 professional photographs of that set")
-open_mobile = _opener("clic2020:mobile", "178 mobile photographs of that set")
-open_validation = _opener(
-    "clic2020-valid", "41 professional photographs of CLIC 2020 for validation"
-)
-open_clic2021 = _opener("clic2021", "60 photographs of CLIC 2021's test set")
-open_clic2022 = _opener("clic2022", "30 photographs of CLIC 2022's test set")
-open_clic2022_validation = _opener("clic2022-valid", "30 photographs of CLIC 2022 for validation")
-open_clic2024 = _opener("clic2024", "32 photographs of CLIC 2024's test set")
-open_clic2024_validation = _opener("clic2024-valid", "30 photographs of CLIC 2024 for validation")
-open_cid22 = _opener("cid22", "49 photographs of CID22's validation set")
-open_div2k = _opener("div2k", "100 photographs of DIV2K's validation set")
-open_flickr2k = _opener("flickr2k", "2,650 photographs of Flickr2K, for training")
-open_tecnick = _opener("tecnick", "100 photographs of Tecnick's sampling set")
-open_ustc_td = _opener("ustc-td", "40 photographs of USTC-TD, 4K")
+open_professional = _opener("clic2020:professional")
+open_mobile = _opener("clic2020:mobile")
+open_validation = _opener("clic2020-valid")
+open_clic2021 = _opener("clic2021")
+open_clic2022 = _opener("clic2022")
+open_clic2022_validation = _opener("clic2022-valid")
+open_clic2024 = _opener("clic2024")
+open_clic2024_validation = _opener("clic2024-valid")
+open_cid22 = _opener("cid22")
+open_div2k = _opener("div2k")
+open_flickr2k = _opener("flickr2k")
+open_tecnick = _opener("tecnick")
+open_ustc_td = _opener("ustc-td")
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
@@ -270,7 +146,8 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
         )
     for path in files:
         width, height = png_size(path)
-        if width not in archive.sides_px or height not in archive.sides_px:
+        least, most = archive.sides_px
+        if not (least <= width <= most and least <= height <= most):
             raise Unavailable(f"{path} has {width} x {height} pixels, no size of this set")
     above = f"{archive.image_folder}/" if archive.image_folder else ""
     return [ImageFile(above + path.name, path) for path in files]

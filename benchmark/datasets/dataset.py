@@ -41,7 +41,7 @@ PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it wait
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-HASH_OF_FOLDER = re.compile("-[0-9a-f]{6}$")  # at the end of a name of `rows.runs`
+HASH_OF_FOLDER = re.compile("-[0-9a-f]{6}$")  # at the end of a name of `rows.codecs`
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
@@ -59,7 +59,7 @@ class Dataset:
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
     # Of a folder of images, its own name. `name` is then made from its path, and replaced by that
-    # of its results (`rows.runs`) where rows are read or written.
+    # of its results (`rows.codecs`) where rows are read or written.
     folder_title: str = ""
     unread: tuple[str, ...] = ()  # of a folder of images, its files of other suffixes
     origin: str = ""  # of a hub, with the commit: "hf:me/photos@3f2a..."

@@ -21,7 +21,7 @@ from benchmark.errors import Unavailable
 from benchmark.system.atomic import lock, write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
-from benchmark.system.foreign_text import read_json
+from benchmark.system.text import read_json
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18

@@ -19,7 +19,7 @@ from benchmark.registry import require_packages
 from benchmark.system.atomic import replacing
 from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, walk
-from benchmark.system.foreign_text import parsing
+from benchmark.system.text import parsing
 
 MOST_OF_NAME = 200  # characters, of the picture's own name
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}

@@ -12,8 +12,8 @@ from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, MemoryKind, UsageError, memory_exhausted
 from benchmark.plugins import author_frame, is_of_package, one_line
 from benchmark.registry import scored_by_image
+from benchmark.rows.codecs import new_run_id
 from benchmark.rows.packs.pack import Pack
-from benchmark.rows.runs import new_run_id
 from benchmark.rows.schema import cell_key, info_columns, metric_names
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import cores, machine

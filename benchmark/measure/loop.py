@@ -39,8 +39,7 @@ from benchmark.measure.select import Matrix, measured_before, open_matrix, open_
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.measure import by_kind, computable, labelled, lacking
 from benchmark.registry import metric_named, scored_by_image
-from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.runs import run_record
+from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
 from benchmark.rows.valid import one_per_cell
@@ -112,7 +111,7 @@ def rescore(
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
     from benchmark.measure.score import count_values, unscored
-    from benchmark.rows.photographs import measured_place
+    from benchmark.rows.experiment import measured_place
     from benchmark.rows.stored import stored_dataset
 
     named = NamedCodecs(",".join(request.codecs))

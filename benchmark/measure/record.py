@@ -18,7 +18,7 @@ from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
 from benchmark.measure.select import Matrix, Skipped
 from benchmark.registry import metric_named, scored_by_image
-from benchmark.rows.runs import run_record
+from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles

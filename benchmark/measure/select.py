@@ -33,8 +33,8 @@ from benchmark.facts import needs_options, work_of
 from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
+from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
-from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import SHIPPED, refused
 from benchmark.rows.store import Store, stores_below
 from benchmark.spec import (

@@ -8,8 +8,8 @@ sigma 1.5, only where it fits, K of .01 and .03, mean over the pixels and the th
 The paper's own program first scales an image down and takes luma, which gives other numbers.
 
 Moments of the source are computed once, in float64, and the rest in float32, by loops.c where a
-compiler was there at the installation, else by matrix products, within 3e-7. Moments of a large
-image are computed strip by strip where they are compared, with the same values, since halving and
+compiler was there at the installation, else by scipy, within 3e-7. Moments of a large image are
+computed strip by strip where they are compared, with the same values, since halving and
 subtracting round nowhere.
 
 With B the blur, x the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
@@ -18,13 +18,14 @@ With B the blur, x the source, y the decoded image, e = y - x, and a variance s(
     luminance               1 - B(e)² / (B(x)² + B(y)² + C1)
     s(x) + s(y)             2 s(x) + B(e (e + 2x)) - B(e) (B(e) + 2 B(x))
 
-so a rounding error is as small as e is, and three planes are blurred instead of five.
+so a rounding error is as small as e is, and three planes are blurred instead of five. After four
+halvings a pixel is a multiple of 1/256 below 256, and so is the size of an error, which float32
+holds: errors may be halved in place of both images.
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -40,7 +41,6 @@ from benchmark.metrics.metric import (
     require_same_shape,
     require_side,
 )
-from benchmark.metrics.scales import Finest, Planes, coarser, planes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,13 +52,92 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # float32, whose sum is 3e-8 short of 1. That weighs by mean², so it moves results by up to 1e-5.
 HALF_WINDOW = (0.0010283804, 0.007598758, 0.036000773, 0.10936069, 0.21300553, 0.26601171)
 MARGIN_PX = 10  # what a valid blur loses
-BLOCK_PX = 16  # outputs of a matrix product: more multiply more zeros, fewer fill no register
+STRIP_ROWS = 16  # at least, and in multiples
 STRIP_VALUES = 72 << 10  # of a plane blurred at once, so that the planes at work stay in the cache
 SAFE_RMS = 12  # grey levels, of errors at the coarsest scale for which float32 suffices
 AnyPlanes = NDArray[Any]  # (3, height, width), uint8 or float32
 Channels = NDArray[np.float64]  # (3,)
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest first; Wang et al., section 3.2
+
+
+Planes = NDArray[np.float32]  # (3, height, width), a plane per channel
+
+
+class Finest:
+    """Float32 planes of pixels, or of what `less` leaves of them, to be sliced.
+
+    They are made at once, or of a large image wherever they are sliced.
+    """
+
+    def __init__(self, pixels: Pixels, less: Pixels | None = None) -> None:
+        self._images = pixels, less
+        height, width, channels = pixels.shape
+        self.shape = channels, height, width
+        self._planes = None if is_large(pixels.shape) else subtracted(pixels, less)
+
+    def __getitem__(self, key: tuple[int | slice, slice]) -> Planes:
+        channels, rows = key
+        if self._planes is not None:
+            return self._planes[channels, rows]
+        pixels, less = self._images
+        return subtracted(pixels[rows], None if less is None else less[rows])[channels]
+
+
+def coarser(finest: Finest, scales: int) -> list[Planes]:
+    """Return the scales below the finest, each of means of 2 x 2 pixels, `scales` with it."""
+    halvings: list[Planes] = []
+    while len(halvings) < scales - 1:
+        halvings.append(_halved_in_bands(halvings[-1] if halvings else finest))
+    return halvings
+
+
+def _halved_in_bands(planes: Finest | Planes) -> Planes:
+    channels, height, width = planes.shape
+    halved = np.empty((channels, -(-height // 2), -(-width // 2)), np.float32)
+    above = height % 2  # a line of zeros
+    for rows in bands(*halved.shape[1:]):
+        first, last = 2 * rows.start - above, 2 * rows.stop - above
+        halve(planes[:, max(first, 0) : last], halved[:, rows])
+    return halved
+
+
+def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels (h, w, 3) as planes (3, h, w), contiguous in memory."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def subtracted(pixels: Pixels, less: Pixels | None) -> Planes:
+    """Return pixels less others, or as they are, as float32 planes (3, h, w)."""
+    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+    if loops is not None:
+        others = None if less is None else np.ascontiguousarray(less)
+        loops.subtract(np.ascontiguousarray(pixels), others, planes)
+    elif less is None:
+        planes[:] = pixels.transpose(2, 0, 1)
+    else:
+        view, other = (image.transpose(2, 0, 1) for image in (pixels, less))
+        np.subtract(view, other, planes, dtype=np.float32)
+    return planes
+
+
+def halve(planes: Planes, halved: Planes) -> None:
+    """Write means of 2 x 2 pixels; an odd side gets a line of zeros before its first line.
+
+    >>> halve(np.float32([[[4.0, 8.0, 16.0]]]), means := np.empty((1, 1, 2), np.float32))
+    >>> means
+    array([[[1., 6.]]], dtype=float32)
+    """
+    if loops is not None:
+        for plane, half in zip(planes, halved, strict=True):  # whose rows follow one another
+            loops.halve(plane, half, plane.shape[1])
+        return
+    odd_height, odd_width = planes.shape[1] % 2, planes.shape[2] % 2
+    if odd_height or odd_width:
+        planes = np.pad(planes, ((0, 0), (odd_height, 0), (odd_width, 0)))
+    pairs = planes[:, 0::2] + planes[:, 1::2]
+    np.add(pairs[..., 0::2], pairs[..., 1::2], out=halved)
+    halved *= 0.25
 
 
 class Moments(NamedTuple):
@@ -200,59 +279,13 @@ def _tensor(pixels: Pixels, device: str) -> "Tensor":
 
 
 def blur(planes: Floats) -> Floats:
-    """Return Gaussian means of 11 x 11 pixels where the window fits, (n, h - 10, w - 10).
+    """Return Gaussian means of 11 x 11 pixels where the window fits, (n, h - 10, w - 10)."""
+    from scipy.ndimage import correlate1d
 
-    BLAS multiplies a band matrix's zeros in less time than other methods need to leave them out.
-    """
-    count, height, width = planes.shape
-    lines = _blur_down(planes).reshape(-1, width)
-    return _blur_across(lines).reshape(count, height - MARGIN_PX, width - MARGIN_PX)
-
-
-def _blur_down(planes: Floats) -> Floats:
-    count, height, width = planes.shape
-    rows = height - MARGIN_PX
-    size = min(BLOCK_PX, rows)
-    blocks = rows // size
-    band, _ = _bands(size, planes.dtype.str)
-    step = planes.itemsize
-    # Overlapping views; sliding_window_view costs more than a blur.
-    strides = (height * width * step, size * width * step, width * step, step)
-    shape = (count, blocks, size + MARGIN_PX, width)
-    stretches: Floats = np.ndarray(shape, planes.dtype, planes, strides=strides)
-    blurred = np.empty((count, rows, width), planes.dtype)
-    whole = blurred[:, : blocks * size].reshape(count, blocks, size, width)
-    np.matmul(band, stretches, out=whole)
-    if blocks * size < rows:  # the last block overlaps the previous block
-        np.matmul(band, planes[:, -size - MARGIN_PX :], out=blurred[:, -size:])
+    window = np.array((*HALF_WINDOW, *HALF_WINDOW[-2::-1]), np.float32)
+    down = correlate1d(planes, window, axis=1)[:, 5:-5]
+    blurred: Floats = correlate1d(down, window, axis=2)[..., 5:-5]
     return blurred
-
-
-def _blur_across(lines: Floats) -> Floats:
-    count, width = lines.shape
-    columns = width - MARGIN_PX
-    size = min(BLOCK_PX, columns)
-    blocks = columns // size
-    _, band = _bands(size, lines.dtype.str)
-    step = lines.itemsize
-    strides = (size * step, width * step, step)
-    shape = (blocks, count, size + MARGIN_PX)
-    stretches: Floats = np.ndarray(shape, lines.dtype, lines, strides=strides)
-    blurred = np.empty((count, columns), lines.dtype)
-    whole = blurred[:, : blocks * size].reshape(count, blocks, size)
-    np.matmul(stretches, band, out=whole.swapaxes(0, 1))
-    if blocks * size < columns:
-        np.matmul(lines[:, -size - MARGIN_PX :], band, out=blurred[:, -size:])
-    return blurred
-
-
-@lru_cache
-def _bands(size: int, dtype: str) -> tuple[Floats, Floats]:
-    """Return the matrix (size, size + 10) that blurs from the left, and its transpose."""
-    band = np.zeros((size, size + MARGIN_PX), dtype)
-    for row in range(size):
-        band[row, row : row + 11] = np.array((*HALF_WINDOW, *HALF_WINDOW[-2::-1]), np.float32)
-    return band, np.ascontiguousarray(band.T)
 
 
 def moments_of(strip: NDArray[Any]) -> Moments:
@@ -299,7 +332,7 @@ def dissimilarity(error: Floats, source: Moments, coarsest: bool) -> float:
 def strips(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
     """Yield (channel, slice of blurred rows) until all rows of all channels are covered."""
     channels, height, width = shape
-    step = max(STRIP_VALUES // width // BLOCK_PX, 1) * BLOCK_PX
+    step = max(STRIP_VALUES // width // STRIP_ROWS, 1) * STRIP_ROWS
     for channel in range(channels):
         for start in range(0, height - MARGIN_PX, step):
             yield channel, slice(start, min(start + step, height - MARGIN_PX))

@@ -19,8 +19,8 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import summary_of
 from benchmark.review.streams import Row, Sent, label_of_row, spec_of
 from benchmark.review.submission import Audit, Statement, Submission
+from benchmark.rows.codecs import new_run_id, run_record
 from benchmark.rows.packs.pack import Pack
-from benchmark.rows.runs import new_run_id, run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import TIMED, Summary

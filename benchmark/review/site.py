@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmark.compare.anchor import anchor_among
 from benchmark.compare.bd import Comparison
 from benchmark.compare.curves import NoDelta
+from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.measure.record import ShowsProgress
@@ -35,8 +35,7 @@ from benchmark.rows.store import Store
 from benchmark.show.page.document import sheet_html
 from benchmark.show.page.write import page_request, write_page
 from benchmark.show.report.report import write_reports
-from benchmark.show.report.report_set import PAGE, ReportSet
-from benchmark.show.report.request import ReportRequest
+from benchmark.show.report.request import PAGE, ReportRequest, ReportSet
 from benchmark.show.table import DOUBTFUL, MINUS, NOTHING
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted

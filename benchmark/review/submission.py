@@ -18,14 +18,12 @@ from benchmark.review.audit.pack_audit import open_photographs
 from benchmark.review.evidence import BROKEN, point_of
 from benchmark.review.streams import Sent, label_of_row, scored_metrics, sent_rows
 from benchmark.review.supplement import Supplement
-from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.codecs import NAME, NamedCodecs
 from benchmark.rows.packs.pack import INDEX, Pack, open_pack
-from benchmark.rows.runs import NAME
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
-from benchmark.system.foreign_text import parse_toml, read_json
 from benchmark.system.machine import machine
-from benchmark.system.text import counted
+from benchmark.system.text import counted, parse_toml, read_json
 
 LARGEST_STATEMENT_BYTES = 1 << 16
 Positive = Annotated[float, msgspec.Meta(gt=0)]

@@ -15,8 +15,7 @@ from benchmark.errors import BadPack, UsageError
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.packs.pack import INDEX, ROWS, Pack, open_pack
 from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular
-from benchmark.system.foreign_text import parsing
-from benchmark.system.text import csv_delimiter
+from benchmark.system.text import csv_delimiter, parsing
 
 MOST_FILES, MOST_BYTES = 200_000, 8 << 30  # of a supplement, unpacked
 CHUNK_BYTES = 1 << 20

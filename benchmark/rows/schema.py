@@ -1,10 +1,17 @@
-"""The columns of the table of measurements, one row per cell; keys of cells."""
+"""The columns of the table of measurements, one row per cell; keys of cells; a file's footer.
+
+The footer of a parquet file says what its rows will take in memory, before any of them is read. It
+is a struct of Thrift's compact protocol, of which four fields are wanted here. polars reads it too,
+but does not say what it finds.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark import plugins
@@ -21,6 +28,9 @@ from benchmark.registry import (
 )
 from benchmark.spec import CodecSpec
 
+COLUMNS = Path(__file__).parent / "columns.toml"
+KINDS = {kind.__name__: kind for kind in (str, int, float, bool)}
+
 
 class Shown(NamedTuple):
     """Heading, format and scale of a cost in a report: its mean over a codec's settings."""
@@ -33,7 +43,8 @@ class Shown(NamedTuple):
 class Column(NamedTuple):
     """A column of the table; null stands for no value in any of them.
 
-    Declared here alone; where coding gives it, `measure.execute.Coded` has a field of its name.
+    Declared in `columns.toml` alone; where coding gives it, `measure.execute.Coded` has a field of
+    its name.
     """
 
     name: str
@@ -43,70 +54,14 @@ class Column(NamedTuple):
     shown: Shown | None = None  # in reports, as a cost of the codec
 
 
-CELL_COLUMNS = (
-    Column("cell", str, "sha256 of everything that decides the stream; a row's identity"),
-    Column("run", str, "runs/<run>.json holds commit, machine, versions"),
-    Column("codec", str, "name in the registry, or path.py:Class"),
-    Column("variant", str, "options that differ from the defaults: subsampling=444"),
-    Column("setting_name", str, "name of the rate control: quality"),
-    Column("setting_value", float, "its value"),
-    Column("dataset", str, "name of the dataset the image was taken from"),
-    Column("image", str, "name within the dataset"),
-    Column("image_sha256", str, "of the source's pixels"),
-    Column("width_px", int, "of the source", "px"),
-    Column("height_px", int, "of the source", "px"),
-    Column("source_lossy", bool, "the source's file is itself lossily coded"),
-    Column("status", str, "ok or failed"),
-    Column("stage", str, "where it failed: load, encode, decode, verify, worker"),
-    Column("reason", str, "why it failed"),
-    Column("num_bytes", int, "of the whole stream, header included", "bytes"),
-    Column("container_bytes", int, "of num_bytes, the file format's; null where unknown", "bytes"),
-    Column("bytes_origin", str, "measured, or declared by a list"),
-    Column("bpp", float, "8 num_bytes / (width_px height_px)", "bit/px"),
-    Column("stream_sha256", str, "of the stream; its name under streams/"),
-    Column("decoded_sha256", str, "of the decoded pixels"),
-    Column("encode_seconds", float, "wall clock of the one call", "s"),
-    Column("decode_seconds", float, "wall clock of the one call", "s"),
-    Column("encode_inside_seconds", float, "of a worker's own clock; null: coded in "
-           "this process", "s"),
-    Column("decode_inside_seconds", float, "of a worker's own clock; null: coded in "
-           "this process", "s"),
-    Column("parameters", int, "of the codec's networks, as declared",
-           shown=Shown("parameters (million)", ".3g", 1e-6)),
-    Column("encode_kmac", float, "multiply-accumulates of the encoder, as declared", "kMAC/px",
-           Shown("encode (kMAC/px)")),
-    Column("decode_kmac", float, "multiply-accumulates of the decoder, as declared", "kMAC/px",
-           Shown("decode (kMAC/px)")),
-    Column("encode_peak_bytes", int, "most memory of the call: of the process with all it has "
-           "loaded, on cuda of the GPU; null where it cannot be measured", "bytes",
-           Shown("encode, most memory (MB)", ".0f", 1e-6)),
-    Column("decode_peak_bytes", int, "the same", "bytes",
-           Shown("decode, most memory (MB)", ".0f", 1e-6)),
-    Column("estimated_bits", float, "of the stream, by the codec's own probabilities", "bit"),
-    Column("generation", int, "times that the picture was coded; null: once"),
-    Column("timing", bool, "measured alone, by bench run --timing"),
-    Column("jobs", int, "cells measured at the same time"),
-    Column("threads", int, "threads of every numeric library"),
-    Column("machine", str, "processor and core count"),
-    Column("device", str, "where the codec ran: cpu or cuda"),
-    Column("codec_version", str, "CodecInfo.version"),
-    Column("command", str, "CodecInfo.command"),
-    Column("timed", str, "CodecInfo.timed: what the seconds contain"),
-    Column("fingerprint", str, "CodecInfo.fingerprint"),
-    Column("revision", int, "CodecInfo.revision of the adapter"),
-    Column("caveat", str, "what has to be said of the codec: random weights"),
-    Column("chroma", str, "CodecInfo.chroma: 4:2:0 or 4:4:4; null: not stated"),
-    Column("tuned_for", str, "CodecInfo.tuned_for: the metric optimised; null: not stated"),
-    Column("coding_protocol", str, "protocol id of coding and bpp"),
-    Column("finished_utc", str, "ISO 8601"),
-    Column("recorded", bool, "of a pack, or bundled with the project: seconds count in no mean"),
-    Column("bundled", bool, "came with the project or a pack; set where rows are read"),
-    Column("build", str, "a build with equal streams; set where rows are read"),
-    Column("features_of", str, "pixels of the row that gave the features; set where rows are read"),
-    Column("attested", bool, "a fresh process decoded the stream to the same pixels; else null"),
-)  # fmt: skip
+def _cell_columns() -> Iterator[Column]:
+    """Yield the columns that every row has, from `columns.toml`."""
+    for name, of in tomllib.loads(COLUMNS.read_text()).items():
+        shown = Shown(*of["shown"]) if "shown" in of else None
+        yield Column(name, KINDS[of["type"]], of["meaning"], of.get("unit", ""), shown)
 
 
+CELL_COLUMNS = tuple(_cell_columns())
 WHERE_READ = ("bundled", "build", "features_of")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
@@ -242,3 +197,102 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
             remedy = "give the metric another `column`"
             raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
         taken |= dict.fromkeys(own, name)
+
+
+MAGIC, TAIL = b"PAR1", 8  # bytes after the footer: its length, and MAGIC
+FIXED = {3: 1, 7: 8}  # bytes of a byte and of a float, by their kinds in the protocol
+BOOLEANS, WHOLES, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12
+MOST_SHIFTED = 63  # bits of a number
+
+
+class Footer(NamedTuple):
+    """Sizes of a parquet file as it states them; a stranger's may state anything."""
+
+    rows: int
+    names: list[str]  # of its columns
+    values: int  # of all columns together; elements of lists are more than rows
+    unpacked_bytes: int
+
+
+def read_footer(content: bytes) -> Footer:
+    """Return the footer of a file; raise `ValueError` or `RecursionError` where there is none."""
+    length = int.from_bytes(content[-TAIL:-4], "little")
+    start = len(content) - TAIL - length
+    if content[-4:] != MAGIC or content[:4] != MAGIC or start < len(MAGIC):
+        raise ValueError("its footer is lacking")
+    try:
+        fields, _ = _struct(content, start)
+        groups = fields[4]
+        chunks = [chunk[3] for group in groups for chunk in group[1]]
+        values = sum(max(chunk[5], 0) for chunk in chunks)
+        unpacked_bytes = sum(max(group[2], 0) for group in groups)
+        return Footer(max(fields[3], 0), _columns(fields[2]), values, unpacked_bytes)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError("its footer is of another form") from error
+
+
+def _columns(schema: list[dict[int, Any]]) -> list[str]:
+    """Return the names of the columns, from the tree of their parts: a root, then depth first."""
+    names, nested = [], 0  # parts that are still to come of the column before
+    for part in schema[1:]:
+        if not nested:
+            names.append(part[4].decode())
+        nested = max(nested - 1, 0) + part.get(5, 0)
+    return names
+
+
+# Values of the protocol, each with the place of the byte after it; beyond the last one is an
+# `IndexError`. Structs are dictionaries by the fields' numbers.
+
+
+def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
+    fields, number = dict[int, Any](), 0
+    while head := data[at]:
+        at += 1
+        if step := head >> 4:
+            number += step
+        else:
+            number, at = _signed(data, at)
+        fields[number], at = _value(data, at, head & 15)
+    return fields, at + 1
+
+
+def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
+    if kind in WHOLES:
+        return _signed(data, at)
+    if kind == BINARY:
+        size, at = _number(data, at)
+        return data[at : at + size], at + size
+    if kind == STRUCT:
+        return _struct(data, at)
+    if kind in BOOLEANS:
+        return kind == BOOLEANS[0], at
+    if kind in FIXED:
+        return None, at + FIXED[kind]
+    if kind in LISTS:
+        head, values = data[at], []
+        count, kind = head >> 4, head & 15
+        count, at = _number(data, at + 1) if count == 15 else (count, at + 1)
+        if count > len(data) - at:  # each takes a byte or more
+            raise ValueError("its footer has a list that is longer than the file")
+        for _ in range(count):
+            value, at = _value(data, at, 3 if kind in BOOLEANS else kind)
+            values.append(value)
+        return values, at
+    raise ValueError("its footer has a value of another kind")
+
+
+def _signed(data: bytes, at: int) -> tuple[int, int]:
+    number, at = _number(data, at)
+    return number >> 1 ^ -(number & 1), at
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while (byte := data[at]) > 127:
+        number |= (byte & 127) << shift
+        shift += 7
+        at += 1
+        if shift > MOST_SHIFTED:
+            raise ValueError("its footer has a number without end")
+    return number | byte << shift, at + 1

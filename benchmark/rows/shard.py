@@ -24,8 +24,7 @@ import polars.selectors as cs
 from polars import col
 
 from benchmark.errors import StoreError
-from benchmark.rows.footer import read_footer
-from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns
+from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns, read_footer
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular

@@ -28,8 +28,7 @@ from polars import col
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
-from benchmark.rows.footer import read_footer
-from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns
+from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns, read_footer
 from benchmark.rows.shard import (
     NEVER_NULL,
     SHIPPED,
@@ -44,8 +43,8 @@ from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.valid import OK, merge_versions, valid_rows
 from benchmark.system.atomic import lock, require_inside, write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, is_regular, read_regular
-from benchmark.system.foreign_text import read_json
 from benchmark.system.machine import begin_with_bundled
+from benchmark.system.text import read_json
 
 Row = dict[str, Any]
 

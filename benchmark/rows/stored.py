@@ -19,6 +19,7 @@ from benchmark.datasets.names import listed_datasets, plain_name
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, is_brought, means_folder
+from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (
     NO_ANCHOR,
@@ -29,10 +30,10 @@ from benchmark.rows.experiment import (
     named_in,
     named_variants,
     pairs_of,
+    pixels_of,
+    present,
 )
 from benchmark.rows.means import summarise_rows
-from benchmark.rows.photographs import pixels_of, present
-from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary, options_of
 
@@ -49,7 +50,7 @@ class DatasetResults(NamedTuple):
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
     only_bundled: bool = False  # none of the rows was measured here
-    anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
+    anchor: Anchor = NO_ANCHOR  # see `compare.panel`
 
     @property
     def heading(self) -> str:

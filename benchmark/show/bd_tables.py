@@ -11,7 +11,7 @@ from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
 from benchmark.show.means import chosen_notes
-from benchmark.show.phrases import grouped, listed
+from benchmark.show.sections import grouped, listed
 from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records
 from benchmark.system.text import listed as counted_list
 

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmark.compare.anchor import subjects
 from benchmark.compare.bd import Rank, Ranking
 from benchmark.compare.curves import Delta, NoDelta
+from benchmark.compare.panel import subjects
 from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
 from benchmark.show.bd_tables import DOUBTFUL_NOTE, THREE_POINTS, ends_text, range_text, short_name
 from benchmark.show.means import chosen_notes
-from benchmark.show.phrases import listed, metric_names
+from benchmark.show.sections import listed, metric_names
 from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, seconds_text
 from benchmark.system.text import counted
 

@@ -1,12 +1,18 @@
 """A text as sections: headings, paragraphs, lists, tables, pictures; as markdown and HTML. Pure.
 
 What a report says is built once, of these; a file, a page and a terminal each show what they need.
+Sentences that captions, details, notes and tables have in common are here too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.rows.summary import Edition, Summary
+from benchmark.rows.systems import SIZE, short_version
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
@@ -117,3 +123,152 @@ def html(of: Section, codecs: CodecRows, opens: bool = False, wordy: bool = Fals
         return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in part)}</ul>"
 
     return "".join(block(part) for part in of.parts if part)
+
+
+MOST_WORDS = 60  # of a caption
+LOWER = "Arrow down: lower is better."
+DECIBELS = "{} drawn as -10 log10(1 - mean)."
+CAVEAT = "*"
+MOST_CAVEAT = 100  # characters of what the mark says in a figure
+ONLY_BUNDLED = "none of this was measured here: the results are bundled with the project"
+
+
+def few_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentence on metrics of whole sets that are over few images here."""
+    start = f"Over fewer than {FEW_IMAGES} images,"
+    return [
+        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
+        for why, names in grouped((measure.over_few, measure.label) for measure in measures).items()
+    ]
+
+
+def scale_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentences on decibels and arrows that these metrics' axes need."""
+    measures = list(measures)
+    sentences = []
+    if names := [measure.label for measure in measures if measure.saturating]:
+        sentences.append(DECIBELS.format(f"{listed(names)} {'are' if names[1:] else 'is'}"))
+    if any(measure.better == "lower" for measure in measures):
+        sentences.append(LOWER)
+    return sentences
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them.
+
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Group names by sentence, of pairs (sentence, name); each name once."""
+    groups: dict[str, list[str]] = {}
+    for sentence, name in dict.fromkeys(pairs):
+        groups.setdefault(sentence, []).append(name)
+    return groups
+
+
+def by_name(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return "names: sentence" of grouped names, with semicolons between."""
+    return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
+
+
+def protocol_sentence(measure: Measure, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence on the protocols of a metric's values, with the names of their curves."""
+    start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
+    rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
+    return f"{start} {measure.label}: {rules}."
+
+
+def capitalised(text: str) -> str:
+    """Return a text as a sentence: with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
+    """Return the names of measured curves by caveat."""
+    return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
+
+
+def marked(name: str, caveats: Sequence[str] | None) -> str:
+    """Return a name with the mark CAVEAT, where its codec has any."""
+    return f"{name}{CAVEAT}" if caveats else name
+
+
+def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
+
+    It is what all caveats have in common, else everything that they say, if that is short.
+    """
+    parts = [caveat.split("; ") for caveat in groups]
+    every = list(dict.fromkeys(part for of in parts for part in of))
+    common = [part for part in every if all(part in of for of in parts)]
+    words = "; ".join(common or every)
+    if len(words) > MOST_CAVEAT:
+        words = "a caveat: see the details"
+    return f"{CAVEAT} {words}." if groups else ""
+
+
+def curves_note(curves: Sequence[SystemCurve]) -> str:
+    """Return the line inside a figure: what names in the legend do not say, caveats."""
+    parts = []
+    if any(curve.origin == "bundled" and "bundled" not in curve.name for curve in curves):
+        which = "All" if all(curve.measured for curve in curves) else "Unmarked"
+        parts.append(f"{which} results are bundled with the project.")
+    if any(curve.sampled for curve in curves):
+        parts.append("Dash-dotted: read off a plotted line.")
+    return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
+
+
+def panels_note(panels: Sequence[Panel]) -> str:
+    """Return the line inside a figure of panels, as `curves_note` does."""
+    return curves_note([curve for panel in panels for curve in panel.curves])
+
+
+def not_drawn(names: Sequence[str]) -> list[str]:
+    """Return the sentence on what a figure leaves out, if anything."""
+    return [f"Not drawn: {', '.join(names)}."] if names else []
+
+
+def brief(*sentences: str | None) -> str:
+    """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
+    kept: list[str] = []
+    for sentence in filter(None, sentences):
+        if len(" ".join([*kept, sentence]).split()) <= MOST_WORDS:
+            kept.append(sentence)
+    return " ".join(kept)
+
+
+def metric_names(measures: Iterable[Measure]) -> str:
+    """Return metrics as a sentence names them, without units."""
+    return listed([measure.label.partition(" (dB)")[0] for measure in measures])
+
+
+def images_of(panels: Iterable[Panel]) -> str:
+    """Return the numbers of images that the means are over: of measured curves, if any."""
+    every = [curve for panel in panels for curve in panel.curves]
+    curves = [curve for curve in every if curve.measured] or every
+    counts = {point.images for curve in curves for point in curve.points if point.images}
+    return " or ".join(map(str, sorted(counts)))
+
+
+def mixed_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on the builds of codecs whose variants are of several, for notes.
+
+    Variants of one version are not mixed (some codecs have weights for each), nor those of other
+    sizes of the network.
+    """
+    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
+    for edition in (point.edition for point in summary.points):
+        key = edition.codec, edition.options.get(SIZE, "")
+        of_codec.setdefault(key, {})[edition.label] = edition
+    by_words = grouped(
+        (edition.build_words, label)
+        for editions in of_codec.values()
+        if len({edition.build for edition in editions.values()}) > 1
+        and len({short_version(edition.version) for edition in editions.values()}) > 1
+        for label, edition in editions.items()
+    )
+    return [f"Variants of several builds, never joined: {by_name(by_words)}."] if by_words else []

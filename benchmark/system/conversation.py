@@ -19,7 +19,6 @@ from typing import Any
 
 from benchmark.errors import ProgramFailed
 from benchmark.system.atomic import private_folder
-from benchmark.system.foreign_text import parse_json
 from benchmark.system.programs import (
     STDERR_KEPT_CHARACTERS,
     WITH_LAUNCHER,
@@ -28,6 +27,7 @@ from benchmark.system.programs import (
     order_of,
     require_posix,
 )
+from benchmark.system.text import parse_json
 
 MAGIC = b"RDRW"
 HEAD = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body

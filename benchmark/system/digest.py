@@ -22,7 +22,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import BadFile, open_regular
-from benchmark.system.foreign_text import parsing
+from benchmark.system.text import parsing
 
 SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
 WRITTEN_TOGETHER = 256  # values, for one wait for the disk
@@ -31,9 +31,10 @@ PACKAGES = ("benchmark", "baselines")
 
 @cache
 def code_sha256() -> str:
-    """Hash the Python files of this project: two machines with equal digests measure alike."""
+    """Hash code and tables of this project: two machines with equal digests measure alike."""
     digest, root = hashlib.sha256(), Path(__file__).parents[2]
-    for path in sorted(path for name in PACKAGES for path in (root / name).rglob("*.py")):
+    every = (path for name in PACKAGES for path in (root / name).rglob("*"))
+    for path in sorted(path for path in every if path.suffix in (".py", ".toml")):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from baselines import raster
 from baselines.raster import JPEG2000
 from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import Unavailable
 from benchmark.rows.schema import cell_key
 from benchmark.rows.store import Store

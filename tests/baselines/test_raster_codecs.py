@@ -13,8 +13,7 @@ from PIL import Image
 
 from baselines import raster
 from baselines.jpeg import JPEG
-from baselines.raster import JPEG2000, JPEGXL, WebP
-from baselines.raw import Raw
+from baselines.raster import JPEG2000, JPEGXL, Raw, WebP
 from baselines.video import AVIF, X265, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable

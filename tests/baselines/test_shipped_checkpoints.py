@@ -15,7 +15,7 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.metrics.psnr import psnr
 from benchmark.rows.shard import SHIPPED as STORED_ROWS
 from support.networks.tiny_architecture import write_tiny

@@ -18,7 +18,7 @@ from PIL import Image
 from baselines.formats.ffmpeg import read_y4m
 from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.rows.packs.pack import SHIPPED, open_pack
 from benchmark.spec import CodecSpec

@@ -43,7 +43,7 @@ UNAVOIDABLE = {
 }
 NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}  # documented
 # They import and parse files of users, as the documentation of importlib shows it.
-OF_USERS = {"benchmark/plugins.py", "baselines/named_files.py"}
+OF_USERS = {"benchmark/plugins.py", "baselines/formats/external.py"}
 
 
 def name_of(source: Path) -> str:

@@ -12,7 +12,7 @@ from benchmark.spec import CodecSpec, codec_class, load_codec, parse_codec
 from conftest import ROOT
 
 CODEC = """
-from baselines.raw import Raw
+from baselines.raster import Raw
 from benchmark.facts import Facts, Memory, Typical
 
 

@@ -34,7 +34,9 @@ def follow(section, project):
         assert not path.exists()
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)
-    for name, table, line in re.findall(r"^In `([\w/.]+)`, `([\w\"]+)`: `(.*)`$", section, re.M):
+    for name, table, line in re.findall(r"^In `([\w/.]+)`, `\[(\w+)\]`: `(.*)`$", section, re.M):
+        edit(project / name, rf"^(\[{table}\]\n)", rf"\g<1>{line}\n")
+    for name, table, line in re.findall(r"^In `([\w/.]+)`, `(\w+)`: `(.*)`$", section, re.M):
         edit(project / name, rf"(^ *{table}\W.*?(?:\{{[^\n]*|\()\n)", rf"\g<1>    {line}\n")
     above = rf"^Above `([^`]+)` in `([\w/.]+)`{BLOCK}"
     for place, name, source in re.findall(above, section, re.DOTALL | re.M):
@@ -110,7 +112,7 @@ def test_the_commands_of_a_recipe_show_what_it_added(project, name):
 def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
     done = run(
         project,
-        "from baselines.neural.crdr.ablation import ablation\n"
+        "from baselines.commands.training import ablation\n"
         "from baselines.neural.training.recipe import load_recipe\n"
         "(one,) = ablation('gan', load_recipe('smoke'), ('lsgan',)).variants\n"
         "import torch\n"

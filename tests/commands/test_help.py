@@ -131,7 +131,7 @@ def test_an_example_runs(place, monkeypatch, example):
 
 
 def test_version_is_that_of_run_records():
-    from benchmark.rows.runs import run_record
+    from benchmark.rows.codecs import run_record
 
     record = run_record([])
     shown = bench("--version").stdout

@@ -10,7 +10,7 @@ from benchmark.errors import Reason
 from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
 from benchmark.metrics.measure import Measure
-from benchmark.show.phrases import scale_sentences
+from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
 
 

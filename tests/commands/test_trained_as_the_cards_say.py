@@ -11,7 +11,7 @@ import pytest
 from baselines.commands.training import ASSUMED_FLOPS
 from baselines.neural.architecture import costs, load_architecture
 from baselines.neural.card import Card, load_card
-from baselines.neural.training.rate_distortion import MSE_WEIGHT
+from baselines.neural.training.objective import MSE_WEIGHT
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.trial import trials

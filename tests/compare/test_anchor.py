@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.compare.anchor import BEST, NO_CONVENTIONAL, anchor_among, with_anchor
+from benchmark.compare.panel import BEST, NO_CONVENTIONAL, anchor_among, with_anchor
 from benchmark.errors import UnknownName
 from benchmark.rows.experiment import Anchor
 from benchmark.rows.means import summarise

@@ -18,7 +18,7 @@ from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.phrases import mixed_sentences
+from benchmark.show.sections import mixed_sentences
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS, SQUEEZE, DISTS = map(Measure.named, ("psnr", "lpips", "lpips_squeeze", "dists"))

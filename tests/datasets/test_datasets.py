@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.datasets import kodak, sample
+from benchmark.datasets import kodak
 from benchmark.datasets.archive import CLIC2020_PIXELS, open_clic2020, open_professional
 from benchmark.datasets.dataset import (
     ImageFile,
@@ -20,8 +20,7 @@ from benchmark.datasets.dataset import (
     probe,
 )
 from benchmark.datasets.image import read_image
-from benchmark.datasets.kodak import open_kodak
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_kodak, open_sample
 from benchmark.errors import Unavailable, UsageError
 from conftest import SHARED
 from support.files.clic_files import make_clic, png_header
@@ -150,7 +149,7 @@ def test_the_sample_is_four_photographs_of_the_promised_sizes():
 
 def test_a_sample_that_is_missing_or_changed_is_one_clear_error(tmp_path, monkeypatch):
     shutil.copytree(open_sample([]).images[0].path.parent, tmp_path / "data")
-    monkeypatch.setattr(sample, "package_folder", lambda name: tmp_path)
+    monkeypatch.setattr(kodak, "package_folder", lambda name: tmp_path)
     assert len(open_sample([]).images) == 4
     with (tmp_path / "data" / "coffee.png").open("ab") as file:
         file.write(b"\0")

@@ -27,8 +27,8 @@ PIXELS = noise(70, 101)
 # the picture itself needs of it. Any other is a wait that nobody meant.
 MAY_WAIT = (
     "neural/blocks/control.py", "neural/exact.py",  # which refuse what is out of range
-    "neural/entropy/", "neural/ivr/model.py", "neural/pqmim/",
-    "neural/inference.py", "neural/crdr/encode.py", "neural/diffusion/",
+    "neural/entropy/", "neural/field/ivr.py", "neural/pqmim/",
+    "neural/network.py", "neural/crdr/encode.py", "neural/diffusion/",
     "compressai/codec.py",
 )  # fmt: skip
 
@@ -137,5 +137,5 @@ def test_every_place_that_may_wait_is_there():
 
     for place in MAY_WAIT:
         assert (ROOT / "baselines" / place).exists(), place
-    assert not only_meant(["baselines/neural/inference.py: to_pixels"])
+    assert not only_meant(["baselines/neural/network.py: to_pixels"])
     assert only_meant(["baselines/neural/blocks/layers.py: forward"])

@@ -21,7 +21,7 @@ BEHIND_JPEG = ("dirac", "hfd")
 # JPEG runs on the processor, which waits for its crops; the table of levels is read once.
 WAITS_BEHIND_JPEG = {
     f"baselines/neural/diffusion/{name}"
-    for name in ("base_codec.py: code_crops", "model.py: facts", "model.py: is_measured")
+    for name in ("architecture.py: code_crops", "model.py: facts", "model.py: is_measured")
 }
 
 

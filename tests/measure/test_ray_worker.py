@@ -146,7 +146,7 @@ def test_a_codec_that_cannot_see_all_that_it_runs_is_no_other_build_on_a_node(so
 
 
 def test_a_stream_of_a_pack_travels_with_its_cell():
-    from benchmark.datasets.sample import open_sample
+    from benchmark.datasets.kodak import open_sample
 
     (result, *_) = probe(open_sample([]).images[:1], False, 1)
     pack = open_pack(PACK)

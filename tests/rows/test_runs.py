@@ -3,7 +3,7 @@
 import platform
 from datetime import UTC, datetime
 
-from benchmark.rows.runs import RUN_TIME, new_run_id, run_record
+from benchmark.rows.codecs import RUN_TIME, new_run_id, run_record
 from benchmark.system.machine import commit
 
 

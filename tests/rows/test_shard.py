@@ -11,9 +11,8 @@ import pytest
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows import shard
-from benchmark.rows.footer import read_footer
 from benchmark.rows.reduce import SCHEMA, Reductions
-from benchmark.rows.schema import WHERE_READ, metric_columns
+from benchmark.rows.schema import WHERE_READ, metric_columns, read_footer
 from benchmark.rows.shard import (
     NEVER_NULL,
     BadShard,

@@ -13,8 +13,8 @@ from benchmark.measure.cells import Measured
 from benchmark.measure.record import Recorder
 from benchmark.metrics.metric import Reduced
 from benchmark.registry import metric_class
+from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.reduce import Reduction, Reductions
-from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import schema_of, to_parquet
 from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures

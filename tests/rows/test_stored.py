@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.photographs import measured_place
+from benchmark.rows.experiment import measured_place
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has 
 
 from baselines.compressai.weights import importable
 from baselines.neural.crdr.architecture import FULL
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from support.networks.authors_weights import authors_state
 from support.networks.tiny_checkpoint import noise
 

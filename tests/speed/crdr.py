@@ -35,7 +35,7 @@ from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import Controls, CRDRNetwork, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.convolution import FixedSequence
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 

@@ -73,7 +73,7 @@ def main() -> int:
 
 def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
     """Return the mean bits per pixel of the streams beside the entropy-coded strings."""
-    from baselines.compressai.container import unpack
+    from baselines.compressai.codec import unpack
     from benchmark.rows.store import Store
 
     (stored,) = results.iterdir()

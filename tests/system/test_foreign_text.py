@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.foreign_text import parse_csv, parse_json, parse_sheet, parse_toml
+from benchmark.system.text import parse_csv, parse_json, parse_sheet, parse_toml
 
 DEEP = 200_000
 of_json, of_toml = (partial(parse, kind=object) for parse in (parse_json, parse_toml))

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from baselines.neural import dimensions as dim
-from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.architecture import (
+    LARGEST_COUNT,
+    ConditionedSizes,
+    HyperpriorArchitecture,
+    Number,
+    require_slices,
+    size_table,
+)
 
 if TYPE_CHECKING:
     from baselines.neural.crdr.model import CRDRControlBlock
@@ -16,42 +22,18 @@ PUBLISHED_FREQUENCIES = 10  # of the embedded beta, each with a sine and a cosin
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes(dim.ConditionedSizes):
+class Sizes(ConditionedSizes):
     """Dimensions of a network."""
 
-    rate_levels: Annotated[int, Meta(ge=2, le=dim.LARGEST_COUNT)] = 5
-    frequencies: dim.Number = PUBLISHED_FREQUENCIES  # of beta: fewer give a smoother control
+    rate_levels: Annotated[int, Meta(ge=2, le=LARGEST_COUNT)] = 5
+    frequencies: Number = PUBLISHED_FREQUENCIES  # of beta: fewer give a smoother control
 
     def __post_init__(self) -> None:
-        dim.ConditionedSizes.__post_init__(self)
-        dim.require_slices(self.latent, self.slices, self.support_slices)
+        ConditionedSizes.__post_init__(self)
+        require_slices(self.latent, self.slices, self.support_slices)
 
 
-# `full` has the dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).
-# `small` is for about half an hour of training on one data-centre GPU, `micro` for some hours on
-# two CPU cores, `mini`, with three times its work, for some days there. `tiny` is for tests.
-NAMED = dim.size_table(
-    Sizes,
-    "full small mini micro tiny",
-    encoder=((192, 192, 192), (96, 128, 192), (80, 112, 144), (48, 64, 64), (8, 6, 8)),
-    decoder=((256, 256, 256), (192, 128, 96), (144, 112, 80), (64, 64, 48), (8, 6, 4)),
-    latent=(320, 192, 192, 144, 12),
-    hyper_latent=(192, 96, 48, 32, 6),
-    blocks=(3, 2, 1, 1, 2),
-    attention=(True, True, False, False, True),
-    outer_kernel=(5, 5, 5, 5, 5),
-    inner_kernel=(5, 3, 3, 3, 3),
-    hyper_encoder=((320, 256), (160, 128), (96, 96), (64, 64), (8, 6)),
-    hyper_decoder=((192, 256), (96, 128), (64, 80), (48, 48), (6, 8)),
-    hyper_kernel=(5, 5, 3, 3, 5),
-    support=(320, 160, 64, 48, 10),
-    slices=((32,) * 10, (16, 32, 48, 96), (24, 48, 120), (72, 72), (2, 4, 2, 4)),
-    support_slices=(5, 3, 2, 1, 2),
-    context=((224, 128), (112, 80), (72, 48), (48, 32), (8, 6)),
-    context_kernels=((5, 5, 3), (3, 3, 3), (3, 1, 1), (3, 1, 1), (5, 3, 3)),
-    condition=(512, 256, 64, 64, 16),
-    frequencies=(10, 10, 3, 10, 10),
-)
+NAMED = size_table(Sizes, "crdr")
 FULL, SMALL, MINI, MICRO, TINY = NAMED.values()
 
 

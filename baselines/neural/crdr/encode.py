@@ -34,7 +34,7 @@ from baselines.neural.blocks.control import Control, Level
 from baselines.neural.crdr.model import Q_GRID, Controls, CRDRCoder, CRDRNetwork, HeaderControls
 from baselines.neural.entropy.factorised import annealed
 from baselines.neural.entropy.hyperprior_coder import Chosen
-from baselines.neural.inference import has_bfloat16
+from baselines.neural.network import has_bfloat16
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.picture_codec import PictureCodec, Piece
 from benchmark.codec import Pixels, Setting

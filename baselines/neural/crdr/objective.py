@@ -16,8 +16,15 @@ from baselines.neural.crdr.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.gan import GAN_LOSSES, StageAdversary
-from baselines.neural.training.objective import Batch, Loss, Setup, uncompiled
-from baselines.neural.training.rate_distortion import RateDistortion, lambda_at, terms
+from baselines.neural.training.objective import (
+    Batch,
+    Loss,
+    RateDistortion,
+    Setup,
+    lambda_at,
+    terms,
+    uncompiled,
+)
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
 from benchmark.errors import UsageError
 
@@ -83,11 +90,6 @@ class RandomLevels(NamedTuple):
     def part(self, places: slice) -> "RandomLevels":
         """Return the levels of some of the crops."""
         return RandomLevels(self.q[places], self.beta[places])
-
-    @property
-    def is_map(self) -> bool:
-        """True where each region of a crop has its own levels."""
-        return self.q.ndim == 3
 
     @property
     def q_of_crops(self) -> NDArray[np.float32]:
@@ -233,7 +235,7 @@ class SingleRate(RateDistortion):
             return self._weighed(crops, estimate, lambdas)
         everywhere = draw_levels(self.stage, self._setup.random(step))
         levels = everywhere.part(batch.places)
-        forward = plain if levels.is_map else network
+        forward = plain if levels.q.ndim == 3 else network
         with self._setup.precision():
             estimate = forward(crops, self._controls(network, levels))
             penalty, parts = self._realism_penalty(plain, crops, levels, estimate.images)

@@ -6,27 +6,39 @@ Theis, "High-fidelity image compression with score-based generative models" (202
 2305.18231), both after their abstracts: constants that they must have fixed are fields here.
 """
 
+import inspect
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 from msgspec import Meta
 
-from baselines.neural import dimensions as dim
-from baselines.neural.architecture import Architecture, LatentCoder
+from baselines.neural.architecture import (
+    LARGEST_COUNT,
+    Architecture,
+    Count,
+    Dimensions,
+    EvenWidth,
+    LatentCoder,
+    Number,
+)
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption
+from benchmark.spec import codec_class, load_codec, parse_codec, resolve
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from benchmark.codec import Setting
-
 LARGEST_PATCH_PX = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
-class DiffusionConfig(dim.Dimensions):
+class DiffusionConfig(Dimensions):
     """Dimensions of a diffusion decoder, its sampler, and the base that it was trained for.
 
     With the domain "residual", it samples the difference from the base picture in units of its
@@ -35,10 +47,10 @@ class DiffusionConfig(dim.Dimensions):
     relative. A preset has an empty `base`.
     """
 
-    widths: tuple[dim.EvenWidth, dim.EvenWidth, dim.EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
-    blocks: dim.Number  # residual blocks of each level on the way down; one more on the way up
-    middle: dim.Count  # residual blocks at the lowest resolution, between both ways
-    embedding: dim.EvenWidth  # of the vector that noise level and residual scale become
+    widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
+    blocks: Number  # residual blocks of each level on the way down; one more on the way up
+    middle: Count  # residual blocks at the lowest resolution, between both ways
+    embedding: EvenWidth  # of the vector that noise level and residual scale become
     domain: Literal["residual", "picture"]
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)]  # n of the schedule
     sampler: Literal["ddim", "ancestral"]
@@ -50,10 +62,10 @@ class DiffusionConfig(dim.Dimensions):
     base_fingerprint: str = ""  # of the base's weights; empty for a base without weights
     setting: str = ""  # name of the base's rate control
     # Its values at the levels, lowest rate first.
-    settings: Annotated[tuple[float, ...], Meta(max_length=dim.LARGEST_COUNT)] = ()
+    settings: Annotated[tuple[float, ...], Meta(max_length=LARGEST_COUNT)] = ()
 
     def __post_init__(self) -> None:
-        dim.Dimensions.__post_init__(self)
+        Dimensions.__post_init__(self)
         sides = self.overlap_px, self.patch_px
         if any(side % 16 for side in sides) or not 0 < 2 * sides[0] <= sides[1] <= LARGEST_PATCH_PX:
             raise ValueError(
@@ -69,8 +81,6 @@ class DiffusionConfig(dim.Dimensions):
     @property
     def sweep(self) -> "tuple[Setting, ...]":
         """Settings of the base, lowest rate first."""
-        from benchmark.codec import Setting  # needs numpy
-
         return tuple(Setting(self.setting, value) for value in self.settings)
 
 
@@ -122,3 +132,78 @@ class HfdArchitecture(DiffusionArchitecture):
 
     name = "hfd"
     presets: Mapping[str, DiffusionConfig] = _presets("picture", 0.1, "ancestral")
+
+
+METHODS = ("dirac", "hfd")  # which are no base
+
+
+class CodedCrops(NamedTuple):
+    """Crops as a base codec reconstructs them."""
+
+    images: "Tensor"  # (N, 3, H, W), 8-bit values mapped to [-1, 1]
+    bits: "Tensor"  # (N,), of streams or as estimated
+
+
+class BaseCodec:
+    """A codec under a diffusion decoder, by its spec.
+
+    It may have `setting_of`, from a stream to its setting, and `reconstruct`, from images (N, 3, H,
+    W) in [-1, 1] and a setting to pictures like them and bits, without coding.
+    """
+
+    def __init__(self, text: str) -> None:
+        variants = resolve(parse_codec(text))
+        if variants[0].name in METHODS:
+            raise BadOption(f"base={text}: a decoder that draws is no base of another")
+        if len(variants) > 1:
+            listed = ", ".join(variant.text for variant in variants)
+            raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
+        self.spec = variants[0]
+        self.codec: Codec = load_codec(self.spec)
+
+    @cached_property
+    def info(self) -> CodecInfo:
+        """The codec's description; raises `Unavailable` where it cannot encode."""
+        return self.codec.describe()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of the codec's weights, empty without weights."""
+        options = inspect.signature(codec_class(self.spec)).parameters.keys()
+        return self.info.fingerprint if options & {"checkpoint", "weights"} else ""
+
+    def code_crops(self, crops: "Tensor", setting: Setting) -> CodedCrops:
+        """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""
+        import torch
+
+        def eight_bits(images: "Tensor") -> "Tensor":
+            return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+        if hasattr(self.codec, "reconstruct"):
+            images, bits = self.codec.reconstruct(crops, setting)
+            return CodedCrops(eight_bits(images).float() / 127.5 - 1, bits)
+        levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        streams = [self.codec.encode(pixels, setting) for pixels in levels]
+        decoded = np.stack([self.codec.decode(data) for data in streams])
+        images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
+        bits = torch.tensor([8.0 * len(data) for data in streams], device=crops.device)
+        return CodedCrops(images.float() / 127.5 - 1, bits)
+
+    def position(
+        self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
+        overhead_bytes: float,
+    ) -> float:  # fmt: skip
+        """Return where a stream lies among rate levels, counted from 0.
+
+        rates: of the levels, log2 of bits per pixel without the bytes that every stream has.
+        """
+        if hasattr(self.codec, "setting_of"):
+            return placed(self.codec.setting_of(data).value, settings)
+        bits = 8 * max(1.0, len(data) - overhead_bytes)
+        return placed(math.log2(bits / (pixels.shape[0] * pixels.shape[1])), rates)
+
+
+def placed(value: float, among: Sequence[float]) -> float:
+    """Return the place of a value among others that rise or fall, between them in proportion."""
+    order = np.argsort(among)
+    return float(np.interp(value, np.asarray(among, float)[order], order.astype(float)))

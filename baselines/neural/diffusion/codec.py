@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.card import Card, verified_card
 from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint, released
-from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.diffusion.architecture import BaseCodec
 from benchmark.codec import (
     Between,
     CodecInfo,

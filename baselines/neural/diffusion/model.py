@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.architecture import DiffusionConfig
-from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.diffusion.architecture import BaseCodec, DiffusionConfig
 from baselines.neural.diffusion.noise import (
     LARGEST_LOG_SNR,
     NoiseLevel,
@@ -34,8 +33,7 @@ from baselines.neural.diffusion.noise import (
     times,
 )
 from baselines.neural.diffusion.unet import UNet
-from baselines.neural.inference import inference, padded, to_images, to_pixels
-from baselines.neural.network import Estimate, Network
+from baselines.neural.network import Estimate, Network, inference, padded, to_images, to_pixels
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 

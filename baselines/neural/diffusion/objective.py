@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.diffusion.architecture import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, Noisy, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
-from baselines.neural.inference import padded, to_images, to_pixels
-from baselines.neural.network import Network
+from baselines.neural.network import Network, padded, to_images, to_pixels
 from baselines.neural.training.objective import (
     Batch,
     Loss,

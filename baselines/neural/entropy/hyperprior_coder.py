@@ -27,7 +27,14 @@ from baselines.neural.entropy.coder import (
     channel_rows,
 )
 from baselines.neural.entropy.factorised import with_dead_zone
-from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
+from baselines.neural.entropy.fixed.grid import (
+    ACTIVATION_LIMIT,
+    OUTPUT_FRACTION,
+    TANH_FRACTION,
+    TANH_LIMIT,
+    Precision,
+    half_tanh,
+)
 from baselines.neural.entropy.fixed.integer_path import (
     Decoding,
     Ends,
@@ -41,7 +48,6 @@ from baselines.neural.entropy.fixed.integer_path import (
     values_of,
 )
 from baselines.neural.entropy.fixed.kernels import Kernel
-from baselines.neural.entropy.fixed.tables import TANH_FRACTION, TANH_LIMIT, half_tanh
 from baselines.neural.entropy.hyperprior import LatentNetwork
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a

@@ -20,21 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.inference import padded, to_images
-from baselines.neural.network import Network
+from baselines.neural.network import Network, padded, to_images
 from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.gan import GanObjective, WeightedGanStage
 from baselines.neural.training.objective import (
+    MSE_WEIGHT,
     Batch,
     Loss,
     Setup,
     StageObjective,
     Validation,
     ValidationPoint,
+    terms,
 )
-from baselines.neural.training.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Recipe, Share, Stage, Weight
 from baselines.neural.training.suites import HIFIC, Member, adversarial_fields, phases_of, stage_of
 from benchmark.codec import Pixels

@@ -29,8 +29,7 @@ from torch.nn.functional import interpolate, leaky_relu, pad, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.objective import Setup
-from baselines.neural.training.rate_distortion import RateDistortion
+from baselines.neural.training.objective import RateDistortion, Setup
 from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Stage, Weight
 
 Reference = Literal["none", "real", "next_rate"]

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from baselines.neural.inference import keep_freed_memory
-from baselines.neural.network import Network
+from baselines.neural.network import Network, keep_freed_memory
 from baselines.neural.training.device_crops import crops_on
 from baselines.neural.training.objective import Batch, Setup, StageObjective, StepGuard, kernels_of
 from baselines.neural.training.photographs import Drawing, Photographs

@@ -11,17 +11,17 @@ import msgspec
 
 from baselines.neural.architecture import from_json, imported, load_architecture
 from benchmark.errors import UsageError
-from benchmark.system.foreign_text import read_toml
+from benchmark.system.text import read_toml
 
 # Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
 OBJECTIVES = {
     "single_rate": "baselines.neural.crdr.objective:SingleRate",
     "multi_rate": "baselines.neural.crdr.objective:MultiRate",
     "realism": "baselines.neural.crdr.objective:Realism",
-    "elic": "baselines.neural.elic.objective:Elic",
-    "ivr": "baselines.neural.ivr.objective:Ivr",
-    "hific": "baselines.neural.hific.objective:Hific",
-    "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
+    "elic": "baselines.neural.field.objectives:Elic",
+    "ivr": "baselines.neural.field.objectives:Ivr",
+    "hific": "baselines.neural.field.objectives:Hific",
+    "multirealism": "baselines.neural.field.objectives:MultiRealism",
     "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
     "pqmim_transformer": "baselines.neural.pqmim.objective:Transformer",
     "dirac": "baselines.neural.diffusion.objective:Drawing",

@@ -12,8 +12,7 @@ import torch
 from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.card import verified_card
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.inference import BLOCK
-from baselines.neural.network import Network
+from baselines.neural.network import BLOCK, Network
 from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
 from baselines.neural.training.photograph_files import names_and_sizes, photograph_paths
 from baselines.neural.training.photographs import MEMORY_BYTES, open_photographs
@@ -21,7 +20,7 @@ from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.workers import Launch, in_processes, launched
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file
-from benchmark.system.foreign_text import read_json
+from benchmark.system.text import read_json
 
 RECORD = "recipe.json"
 INDEX = "photographs.npz"  # of their sizes in pixels

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import folders_to_synchronise, replacing, synchronise, write_file
 from benchmark.system.foreign_files import BadFile, load_tensors
-from benchmark.system.foreign_text import parsing
+from benchmark.system.text import parsing
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 PREVIOUS = "state-previous.pt"  # after the step saved before

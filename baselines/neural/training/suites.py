@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from baselines.neural.architecture import imported, load_architecture
-from baselines.neural.training.rate_distortion import MSE_WEIGHT
+from baselines.neural.training.objective import MSE_WEIGHT
 from baselines.neural.training.recipe import (
     DEFAULT_ARCHITECTURE,
     Recipe,

@@ -37,8 +37,8 @@ from benchmark.rows.valid import BUNDLED
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import replacing, require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
-from benchmark.system.foreign_text import read_json
 from benchmark.system.machine import commit
+from benchmark.system.text import read_json
 
 FOLDER = "baselines"  # below results/
 ORIGIN = "origin.json"

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, squeezed
 from benchmark.system.foreign_files import BadFile, read_regular
-from benchmark.system.foreign_text import parse_csv, parse_json
-from benchmark.system.text import csv_delimiter, one_line
+from benchmark.system.text import csv_delimiter, one_line, parse_csv, parse_json
 
 MOST_BYTES = 1 << 26
 LARGEST, LARGEST_DB = 1e6, 200  # values of a metric, and of MS-SSIM in dB

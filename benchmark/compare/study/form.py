@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from benchmark.errors import UsageError
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.foreign_text import read_json
+from benchmark.system.text import read_json
 
 FORMAT = 1
 KEY = "key.json"  # beside the folder that raters get

@@ -21,7 +21,7 @@ from benchmark.compare.study.form import Stimulus
 from benchmark.compare.study.votes import TIE, Votes
 from benchmark.errors import UsageError
 from benchmark.system.foreign_files import BadFile, read_regular
-from benchmark.system.foreign_text import Sheet, parse_csv, parse_sheet
+from benchmark.system.text import Sheet, parse_csv, parse_sheet
 
 MOST_BYTES = 1 << 28
 ELO = 400.0  # points that are odds of ten to one

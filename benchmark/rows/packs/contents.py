@@ -18,7 +18,7 @@ from polars import col
 
 from benchmark.codec import CodecInfo, bits_per_pixel
 from benchmark.errors import BadPack, StoreError, UsageError
-from benchmark.rows.codecs import EVERY, NamedCodecs
+from benchmark.rows.codecs import EVERY, NAME, NamedCodecs, new_run_id, run_record
 from benchmark.rows.comparable import newest
 from benchmark.rows.packs.pack import (
     FORMAT,
@@ -30,7 +30,6 @@ from benchmark.rows.packs.pack import (
     packs_in,
     shipped_packs,
 )
-from benchmark.rows.runs import NAME, new_run_id, run_record
 from benchmark.rows.schema import (
     INFO_COLUMNS,
     WHERE_READ,

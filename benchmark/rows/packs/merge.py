@@ -19,8 +19,8 @@ from polars import col
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.registry import names_file
+from benchmark.rows.codecs import NAME
 from benchmark.rows.reduce import Reductions
-from benchmark.rows.runs import NAME
 from benchmark.rows.shard import SHIPPED, alike, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content

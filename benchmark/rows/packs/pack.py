@@ -29,8 +29,8 @@ from benchmark.system.foreign_files import (
     open_regular,
     read_regular,
 )
-from benchmark.system.foreign_text import parse_json, parse_sheet
 from benchmark.system.machine import BUNDLED
+from benchmark.system.text import parse_json, parse_sheet
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"

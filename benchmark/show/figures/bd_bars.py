@@ -8,7 +8,7 @@ from benchmark.compare.bd import Comparison
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.bd_tables import THREE_POINTS, bd_records, rate_table
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -58,10 +58,10 @@ def draw_bd_bars(
     names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
-    marked = [phrases.marked(name, known[name].caveats) for name in names]
+    marked = [sections.marked(name, known[name].caveats) for name in names]
     words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
-    note = phrases.panels_note(panels)
+    note = sections.panels_note(panels)
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():
@@ -70,18 +70,18 @@ def draw_bd_bars(
             _draw(axes, [of.get(name) for name in names], styles)
             axes.set_yticks(range(len(names)), words)
             axes.set_xlabel(f"BD-rate against {against} (%)")
-            texts.title(axes, phrases.metric_names([panel.measure]), width)
+            texts.title(axes, sections.metric_names([panel.measure]), width)
         texts.add_legend(figure, [], note)
-    metrics = phrases.metric_names([panel.measure for panel in panels])
-    caption = phrases.brief(
+    metrics = sections.metric_names([panel.measure for panel in panels])
+    caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         "Lines are 95 % intervals over images.",
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
     )
     few = [panel.measure.label for panel in panels if not panel.measure.by_image]
-    details = [f"No interval of {phrases.listed(few)}."] if few else []
-    details += phrases.not_drawn(absent)
+    details = [f"No interval of {sections.listed(few)}."] if few else []
+    details += sections.not_drawn(absent)
     labels = {curve.system.label for curve in known.values()}
     records = bd_records([comparison for comparison in comparisons if comparison.label in labels])
     return texts.Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from benchmark.compare.anchor import is_users
 from benchmark.compare.curves import Delta, bd_rate
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.panel import Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
 from benchmark.rows.experiment import usual_variants
 from benchmark.rows.systems import family, kind, label_of, option_count, plainness

@@ -13,7 +13,7 @@ from benchmark.compare.published.curves import dataset_title
 from benchmark.compare.published.points import Text
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import TIMED, Summary
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
 from benchmark.show.table import NOTHING, Column, Table, records
@@ -129,7 +129,7 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
     share = width / (1 if width == WIDTHS["column"] else len(blocks))
     names = [
         [
-            texts.wrapped(phrases.marked(bar.name, bar.caveats), NAME_SHARE * share)
+            texts.wrapped(sections.marked(bar.name, bar.caveats), NAME_SHARE * share)
             for bar in block.bars
         ]
         for block in blocks
@@ -137,7 +137,7 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
     lines = max(name.count("\n") + 1 for of_block in names for name in of_block)
     height = EDGE_INCHES + max(map(len, names)) * ROW_INCHES * lines
     every = [(block, bar) for block in blocks for bar in block.bars]
-    caveats = phrases.grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
+    caveats = sections.grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
     with figure_style():
         figure, every_axes, _ = texts.panel_figure(len(blocks), height)
         for axes, block, of_block in zip(every_axes, blocks, names, strict=True):
@@ -169,12 +169,12 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
             Line2D([], [], label=stage, marker=marker, color=colour, linestyle="")
             for stage, (colour, marker) in STAGES.items()
         ]
-        texts.add_legend(figure, handles, phrases.caveat_note(caveats))
-    caption = phrases.brief(
+        texts.add_legend(figure, handles, sections.caveat_note(caveats))
+    caption = sections.brief(
         "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
         "a bar spans a codec's settings.",
         "Compare within a panel alone: machines differ." if len(blocks) > 1 else None,
-        phrases.caveat_note(caveats),
+        sections.caveat_note(caveats),
     )
     table = Table.of(COLUMNS, every)
     return texts.Drawing(figure, caption, records(COLUMNS, every), table, tuple(_details(blocks)))
@@ -205,9 +205,9 @@ COLUMNS = (  # of a block and one of its bars
 def _details(blocks: Sequence[Block]) -> list[str]:
     parts = []
     for block in blocks:
-        timed = phrases.grouped((bar.timed, bar.name) for bar in block.bars)
+        timed = sections.grouped((bar.timed, bar.name) for bar in block.bars)
         if not block.measured:
-            parts.append(f"{block.where}, {block.unit}: {phrases.by_name(timed)}.")
+            parts.append(f"{block.where}, {block.unit}: {sections.by_name(timed)}.")
             continue
         parts.append(
             f"{block.where}: measured one cell at a time with nothing else running; the mark "

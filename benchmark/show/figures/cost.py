@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.compare.cost import AT_BPP
 from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import (
     BAR_POINTS,
@@ -103,14 +103,14 @@ def draw_costs(
         every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
-        marks = phrases.curves_note([point.curve for point in points])
+        marks = sections.curves_note([point.curve for point in points])
         note = " ".join(filter(None, [TYPICAL if typical else "", marks]))
         many = len(handles) > MOST_CURVES
         texts.add_legend(figure, [*handles.values()] if many else [], note)
         for axes, cost in zip(every_axes, kinds, strict=True):
             if not many:
                 _write_names(axes, of_cost[cost])  # where the layout has put points
-    caption = phrases.brief(
+    caption = sections.brief(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
@@ -121,7 +121,7 @@ def draw_costs(
 
 
 def _name(point: CostPoint) -> str:
-    return phrases.marked(point.curve.name, point.curve.caveats)
+    return sections.marked(point.curve.name, point.curve.caveats)
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.compare.pictures import GenerationCurve
 from benchmark.metrics.measure import Measure
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import Style, figure_style, line
 from benchmark.show.table import Column, Table, records
@@ -53,10 +53,11 @@ def draw_generations(
         images = min(curve.images for curve in curves)
         texts.title(every_axes[0], f"{dataset}, {images} images", 0.8 * width)
         texts.add_legend(figure, list(handles.values()))
-    caption = phrases.brief(
-        f"{phrases.metric_names(measures)} against the original, of pictures that were coded again "
-        f"and again on {dataset} ({images} images); in brackets the rate of the first generation.",
-        *phrases.scale_sentences(measures),
+    caption = sections.brief(
+        f"{sections.metric_names(measures)} against the original, of pictures that were coded "
+        f"again and again on {dataset} ({images} images); in brackets the rate of the first "
+        "generation.",
+        *sections.scale_sentences(measures),
     )
     columns = [
         Column("system", lambda at: names[at[0].label], key="system"),

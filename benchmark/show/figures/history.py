@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmark.compare.curves import Delta
 from benchmark.compare.history import Change, History, Judged
 from benchmark.metrics.measure import Measure
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import (
@@ -70,15 +70,15 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
             axes.margins(x=0.06, y=0.1)
             axes.set_xlabel("Step")
             axes.set_ylabel("BD-rate (%)")
-            texts.title(axes, phrases.metric_names([measure]), width / len(measures))
+            texts.title(axes, sections.metric_names([measure]), width / len(measures))
             sns.despine(ax=axes)
         marks = [*handles.values()]
         if history.worse:
             marks.append(Line2D([], [], linestyle="", marker="x", color="red", label=WORSE))
         texts.add_legend(figure, marks)
-    caption = phrases.brief(
+    caption = sections.brief(
         f"BD-rates of {counted(len(history.states), 'state')} of {codec} on {dataset} "
-        f"({counted(history.images, 'image')}), by {phrases.metric_names(measures)}; negative "
+        f"({counted(history.images, 'image')}), by {sections.metric_names(measures)}; negative "
         "saves bits.",
         f"Bands are {PERCENT} intervals over images.",
     )

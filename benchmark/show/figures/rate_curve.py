@@ -10,7 +10,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, trained_on
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.bd_tables import rate_table
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
@@ -101,23 +101,23 @@ def draw_datasets(
         ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        signs = phrases.panels_note(panels), _cut(panels)
+        signs = sections.panels_note(panels), _cut(panels)
         texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
     count = len(choice.kept)
     shown = (
-        f"{phrases.metric_names(measures)} against rate on "
-        f"{phrases.listed([f'{of.title} ({_images(of)})' for of in rows])}, means over images."
+        f"{sections.metric_names(measures)} against rate on "
+        f"{sections.listed([f'{of.title} ({_images(of)})' for of in rows])}, means over images."
     )
     whole = " ".join([shown, *lacking])
-    caption = phrases.brief(
-        *([shown, *lacking] if phrases.brief(whole) else [shown, LACKING]),
-        *phrases.scale_sentences(measures),
+    caption = sections.brief(
+        *([shown, *lacking] if sections.brief(whole) else [shown, LACKING]),
+        *sections.scale_sentences(measures),
         "Bars: 95 % intervals." if _with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
     details = [text for of in rows for text in curve_details(of.panels, of.title, of.summary)]
-    details += [*lacking, *phrases.not_drawn(choice.absent), *lone]
+    details += [*lacking, *sections.not_drawn(choice.absent), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * AS_ONE:.0f} % of the axis: {name}."
@@ -140,7 +140,7 @@ def _shown(
             where = f"{of.title}: " if len(datasets) > 1 else ""
             there = {panel.measure for panel in panels}
             absent = [of.measure for of in of.panels if of.measure not in there]
-            names = phrases.metric_names(absent)
+            names = sections.metric_names(absent)
             lacking += [f"{where}{names}: no values of these codecs."] if names else []
             lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
             panels, dropped = _without_lone_points(panels)
@@ -178,7 +178,7 @@ def _axes_of(
 
 
 def _images(of: OfDataset) -> str:
-    return f"{phrases.images_of(of.panels)} images"
+    return f"{sections.images_of(of.panels)} images"
 
 
 def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
@@ -219,27 +219,29 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
-    yield f"{dataset}: means over {phrases.images_of(panels)} images; rates are {average}."
+    yield f"{dataset}: means over {sections.images_of(panels)} images; rates are {average}."
     yield from (
-        phrases.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
+        sections.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
     )
     if summary is not None:
         yield f"Protocol of rates: {summary.protocols['coding']}."
         if summary.dropped:
             yield f"Restricted to the images that all points have; left out: {summary.dropped}."
-        yield from phrases.mixed_sentences(summary)
-    origins = phrases.grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
+        yield from sections.mixed_sentences(summary)
+    origins = sections.grouped(
+        (p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured
+    )
     yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
     if published:
         for origin, words in (("published", "Published"), ("file", "From a file")):
-            sources = phrases.grouped(
+            sources = sections.grouped(
                 (p.source + ORIGINS[p.how], c.system.name)
                 for _, c, p in published
                 if c.origin == origin
             )
             if sources:
-                yield f"{words} (open markers, broken lines): {phrases.by_name(sources)}."
-    errors = phrases.grouped(
+                yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
+    errors = sections.grouped(
         (measure.label, f"{c.system.name} ± {p.value_error:g}")
         for measure, c, p in published
         if p.value_error
@@ -247,33 +249,33 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
     rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
     if rules:
-        yield f"Published rates are as their sources count them ({phrases.listed(rules)})."
-    notes = phrases.grouped((p.note, c.system.name) for _, c, p in published if p.note)
-    yield from (f"{phrases.by_name({note: names})}." for note, names in notes.items())
-    trained = phrases.grouped(
+        yield f"Published rates are as their sources count them ({sections.listed(rules)})."
+    notes = sections.grouped((p.note, c.system.name) for _, c, p in published if p.note)
+    yield from (f"{sections.by_name({note: names})}." for note, names in notes.items())
+    trained = sections.grouped(
         (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
     )
     if trained:
         words = "; ".join(
-            f"{metric} of {phrases.listed(names)}" for metric, names in trained.items()
+            f"{metric} of {sections.listed(names)}" for metric, names in trained.items()
         )
         yield f"In the training loss: {words}."
     yield from network_sentences(curve for _, curve in curves)
-    marked = phrases.caveats(curve for _, curve in curves)
-    yield from (f"{phrases.by_name({text: names})}." for text, names in marked.items())
+    marked = sections.caveats(curve for _, curve in curves)
+    yield from (f"{sections.by_name({text: names})}." for text, names in marked.items())
     most = frame_of(panels).high
     beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
     if beyond:
         yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
-    refused = phrases.grouped((key.why, key.label) for panel in panels for key in panel.excluded)
+    refused = sections.grouped((key.why, key.label) for panel in panels for key in panel.excluded)
     for why, labels in refused.items():
         yield f"Points left out ({why}): {', '.join(labels)}."
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
-        yield f"{phrases.listed(of_sets)}: one value of the whole set, no mean."
+        yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
     for label in _with_bars(panels):
         over = (
             "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
         )
         yield f"Bars are 95 % intervals of {label} over {over}."
-    yield from phrases.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
+    yield from sections.few_sentences(panel.measure for panel in panels if texts.few_images(panel))

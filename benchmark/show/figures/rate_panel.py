@@ -1,7 +1,7 @@
-"""Panel of rate curves, which several figures share: lines, markers, bars, and the frame."""
+"""Panels of curves against rate: lines, markers, bars and frame; a curve explained."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,14 +9,15 @@ import numpy as np
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import is_own
-from benchmark.show.figures.style import BAR_POINTS, Style
+from benchmark.show.figures.style import BAR_POINTS, Style, figure_style, line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
@@ -77,7 +78,7 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted(measure)
-    name = phrases.marked(curve.name, curve.caveats)
+    name = sections.marked(curve.name, curve.caveats)
     properties |= {"label": name, "gid": curve.system.group}
     (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
     for point in curve.points:
@@ -131,3 +132,41 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(measure, texts.few_images(panel)))
     sns.despine(ax=axes)
+
+
+REFERENCE, MINE, PREDICTED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
+
+
+class PlacedCurve(NamedTuple):
+    """Points in the order of their rates, under the name of a legend."""
+
+    name: str
+    bpp: Sequence[float]
+    decibels: Sequence[float]  # NaN: no value
+
+
+def draw_explained(
+    measure: Measure, reference: PlacedCurve, mine: PlacedCurve, predicted: PlacedCurve | None
+) -> "Figure":
+    """Draw both curves, and the prediction as open markers, against bits per pixel."""
+    import seaborn as sns
+
+    with figure_style():
+        figure, (axes,), _ = texts.panel_figure(1)
+        curves = ((reference, REFERENCE), (mine, MINE), (predicted, PREDICTED))
+        handles = [
+            axes.plot(
+                curve.bpp,
+                curve.decibels,
+                label=texts.wrapped(curve.name, 2.6),
+                **line(style, published=style is PREDICTED),
+            )[0]
+            for curve, style in curves
+            if curve is not None
+        ]
+        axes.set_xlabel(texts.RATE_LABEL)
+        axes.set_xlim(left=0)
+        axes.set_ylabel(texts.axis_words(measure))
+        sns.despine(ax=axes)
+        texts.add_legend(figure, handles)
+    return figure

@@ -25,7 +25,7 @@ from benchmark.compare.published.realism_sweep import (
 from benchmark.compare.published.realism_sweep import records as sweep_records
 from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import (
     COLOUR_MAP,
@@ -68,10 +68,10 @@ def draw_realism_plots(
     steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
     names = _names([sweep for _, sweep in sweeps])
     rules = [
-        phrases.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
-        phrases.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
+        sections.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
+        sections.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
     ]
-    note = phrases.curves_note([sweep.curve for _, sweep in sweeps])
+    note = sections.curves_note([sweep.curve for _, sweep in sweeps])
     handles = {}
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
@@ -109,9 +109,9 @@ def draw_realism_plots(
         Column(realism.label, "2.realism.value", ".2f"),
     )
     marks = [record for plot in plots for record in sweep_records(plot)]
-    rates = phrases.listed([f"{plot.bpp:g}" for plot in plots])
-    caption = phrases.brief(
-        f"{phrases.metric_names([realism])} against {phrases.metric_names([distortion])} at "
+    rates = sections.listed([f"{plot.bpp:g}" for plot in plots])
+    caption = sections.brief(
+        f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
         f"{rates} bpp on {dataset} ({images} images); better is up and to the right.",
         f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
         "Lines join the settings of one system, from the least to the most realistic.",
@@ -131,14 +131,14 @@ def draw_realism_plots(
         here = f"{RECORDED} with" if curve.recorded else "measured here with"
         return here if curve.measured else "published,"
 
-    sources = phrases.grouped(
+    sources = sections.grouped(
         (f"{origin(curve)} {value.source}", curve.name) for curve, value in values_of
     )
-    for groups in (sources, phrases.caveats(sweep.curve for _, sweep in sweeps)):
+    for groups in (sources, sections.caveats(sweep.curve for _, sweep in sweeps)):
         details += [f"{', '.join(of)}: {text}." for text, of in groups.items()]
     details += network_sentences(sweep.curve for _, sweep in sweeps)
-    details += map(phrases.protocol_sentence, (distortion, realism), rules)
-    details += map(phrases.capitalised, left_out(plots))
+    details += map(sections.protocol_sentence, (distortion, realism), rules)
+    details += map(sections.capitalised, left_out(plots))
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
 
 
@@ -164,7 +164,7 @@ def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
-        name, steps = phrases.marked(sweep.curve.name, sweep.curve.caveats), sweep.steps
+        name, steps = sections.marked(sweep.curve.name, sweep.curve.caveats), sweep.steps
         if len(steps) > 1:
             name += f", {steps[0].setting} to {steps[-1].setting}"
         names[sweep.curve.name] = name
@@ -215,21 +215,21 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
     )
     marks = records(grid)
     betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
-    caption = phrases.brief(
-        f"Rate, {phrases.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
+    caption = sections.brief(
+        f"Rate, {sections.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
         f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
         "hardly depend on β.",
-        *map(phrases.capitalised, grid.caveats),
+        *map(sections.capitalised, grid.caveats),
     )
     details = [
         f"Means over {grid.images} images, {grid.origin} (protocols {', '.join(grid.protocols)})."
     ]
     if few:
-        details += phrases.few_sentences([grid.realism])
+        details += sections.few_sentences([grid.realism])
     if not grid.realism.of_sets:
         details.append(
             f"{grid.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
         )
-    details += map(phrases.capitalised, grid.left_out)
+    details += map(sections.capitalised, grid.left_out)
     return texts.Drawing(figure, caption, marks, Table.of(columns, marks), tuple(details))

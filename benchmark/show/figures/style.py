@@ -1,7 +1,6 @@
 """The style of all figures: options of their looks, colours, markers, fonts, line widths.
 
-The command line shows the options of `Look`: nothing heavy is imported for these.
-"""
+The command line shows the options of `Look`: nothing heavy is imported for these."""
 
 import re
 import warnings
@@ -178,24 +177,7 @@ class Style(NamedTuple):
     marker: str  # as matplotlib names it
 
 
-TICKS = {"major.width": 0.6, "minor.width": 0.4, "major.size": 3, "minor.size": 1.5}  # points
-RC: Any = {  # its keys are matplotlib's
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.5,
-    **{f"{axis}tick.{name}": points for axis in "xy" for name, points in TICKS.items()},
-    "lines.linewidth": LINE_POINTS,
-    "lines.markersize": MARKER_POINTS,
-    "pdf.fonttype": 42,  # fonts are embedded as TrueType
-    "svg.hashsalt": "rdrbench",
-}
+OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
 
 
 @contextmanager
@@ -209,7 +191,9 @@ def figure_style() -> Iterator[None]:
     import seaborn as sns
 
     chosen: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    chosen |= sns.axes_style("ticks") | sns.plotting_context("paper") | RC
+    chosen |= sns.axes_style("ticks") | sns.plotting_context("paper")
+    chosen |= _style_file(OWN_STYLE)
+    chosen |= {"lines.linewidth": LINE_POINTS, "lines.markersize": MARKER_POINTS}
     chosen |= {"font.family": [*FONTS[look().font], *further_fonts()]}
     chosen |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:

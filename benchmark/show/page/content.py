@@ -16,8 +16,7 @@ from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.colour import luminance, mixed
-from benchmark.show.phrases import MOST_CAVEAT
-from benchmark.show.sections import Section
+from benchmark.show.sections import MOST_CAVEAT, Section
 
 DIGITS = 6
 LARGE = 10  # two decimals are enough of a metric with such values
@@ -34,18 +33,7 @@ TABS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of metrics that have a
 STEPS = 20  # between a colour and black or white
 
 
-# Colours of the page, by the names of its CSS variables.
-PAGE_LIGHT = {
-    "page": "#ffffff", "raised": "#ffffff", "sunken": "#f5f6f7", "ink": "#1b1e23",
-    "muted": "#5b636e", "line": "#c9ced6", "rule": "#e4e7eb", "grid": "#eceef1",
-    "accent": "#0b5cad", "accent-soft": "#e7f0fa", "warn": "#9a4a00", "warn-soft": "#fdf3e7",
-}  # fmt: skip
-PAGE_DARK = {
-    "page": "#15171b", "raised": "#1d2026", "sunken": "#1b1e23", "ink": "#e7e9ec",
-    "muted": "#a2abb6", "line": "#434a54", "rule": "#2b3037", "grid": "#262a31",
-    "accent": "#7db8f5", "accent-soft": "#1c2c3f", "warn": "#f0b36b", "warn-soft": "#2d2418",
-}  # fmt: skip
-DARK_PAGE = PAGE_DARK["page"]
+DARK_PAGE = "#15171b"  # as `colours.css` has it
 
 
 class LegendEntry(NamedTuple):

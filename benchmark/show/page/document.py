@@ -16,8 +16,6 @@ from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.pictures import off_rate
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.content import (
-    PAGE_DARK,
-    PAGE_LIGHT,
     Content,
     ImageKey,
     json_text,
@@ -93,11 +91,7 @@ def _frame(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:
     for script in texts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a script that ends its own element cannot be in a page")
-    light, dark = (
-        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
-        for colours in (PAGE_LIGHT, PAGE_DARK)
-    )
-    colours = f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    colours = _asset("colours.css").rstrip("\n")
     style = "\n" + "\n".join([colours, *map(_asset, styles)]) + "\n"
     allowed = " ".join(map(_digest, texts)) or "'none'"
     return {

@@ -29,8 +29,7 @@ from benchmark.show.page.picks import Limit, limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.ranking import headline
 from benchmark.show.report.report import Report
-from benchmark.show.report.report_set import PAGE, PICTURES
-from benchmark.show.report.request import ReportRequest
+from benchmark.show.report.request import PAGE, PICTURES, ReportRequest
 from benchmark.system.atomic import write_files
 
 

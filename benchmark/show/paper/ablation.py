@@ -20,7 +20,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import OWN as OWN_CODEC
 from benchmark.rows.systems import label_of
-from benchmark.show import phrases
+from benchmark.show import sections
 from benchmark.show.figures import style, texts
 from benchmark.show.figures.rate_curve import curve_details
 from benchmark.show.figures.rate_panel import draw_panel
@@ -32,7 +32,7 @@ from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.foreign_text import read_json
+from benchmark.system.text import read_json
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 OWN = style.families()[OWN_CODEC]  # the method itself looks as everywhere
@@ -169,13 +169,13 @@ def draw_ablation(
         entries = [handles[label] for label in summary.labels if label in handles]
         if compared:
             handles[own].set_label(f"{handles[own].get_label()} (reference)")
-        texts.add_legend(figure, entries, phrases.panels_note(panels))
-    caption = phrases.brief(
+        texts.add_legend(figure, entries, sections.panels_note(panels))
+    caption = sections.brief(
         f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
         trained,
         f"Changes from {own} at equal settings." if compared else None,
-        phrases.panels_note(panels),
-        *phrases.scale_sentences(panel.measure for panel in panels),
+        sections.panels_note(panels),
+        *sections.scale_sentences(panel.measure for panel in panels),
     )
     details = [*curve_details(panels, dataset, summary), trained]
     if compared:

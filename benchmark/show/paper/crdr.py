@@ -30,7 +30,7 @@ from benchmark.show.paper.distortions import distortions
 from benchmark.show.paper.figures import realism_plots
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure
-from benchmark.show.phrases import images_of
+from benchmark.show.sections import images_of
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here

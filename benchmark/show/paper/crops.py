@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from benchmark.codec import CODING, Pixels
-from benchmark.compare.anchor import is_users, with_anchor
+from benchmark.compare.panel import is_users, with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -32,7 +32,7 @@ from benchmark.show.figures.pictures import PictureTile, draw_pictures, largest_
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.request import Crop, FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.phrases import CAVEAT, brief, marked, metric_names
+from benchmark.show.sections import CAVEAT, brief, marked, metric_names
 from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
 

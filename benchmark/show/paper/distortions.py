@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Pixels
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import StoreError, Unavailable
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.metrics.measure import Measure
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign_text import read_sheet
+from benchmark.system.text import read_sheet
 
 METRICS = ("psnr", "ms_ssim", "lpips")
 PHOTOGRAPH, PSNR_DB = "astronaut.png", 24.0

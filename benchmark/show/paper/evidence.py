@@ -1,11 +1,10 @@
-"""What a figure or table of one's own experiment is made from: rows, published points, curves."""
+"""Rows, published points and curves of a figure or table of one's own experiment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from benchmark.compare.anchor import read_compared
-from benchmark.compare.panel import Panel, measured_panel, names_in_figures
+from benchmark.compare.panel import Panel, measured_panel, names_in_figures, read_compared
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.registry import chosen_points

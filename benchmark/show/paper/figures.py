@@ -33,9 +33,9 @@ from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.phrases import grouped, not_drawn
-from benchmark.show.phrases import metric_names as metric_words
 from benchmark.show.report.gaps import gone_sentences
+from benchmark.show.sections import grouped, not_drawn
+from benchmark.show.sections import metric_names as metric_words
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 

@@ -13,7 +13,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
 from benchmark.show.figures.style import Look
-from benchmark.system.foreign_text import read_toml
+from benchmark.system.text import read_toml
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")

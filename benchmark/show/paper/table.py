@@ -20,8 +20,8 @@ from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.phrases import listed
 from benchmark.show.report.gaps import gone_sentences
+from benchmark.show.sections import listed
 from benchmark.show.table import Column, Marks, Table, records
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
@@ -77,7 +77,7 @@ class PaperTable(NamedTuple):
 def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     """Return the table of the systems and metrics asked for, on these datasets.
 
-    The anchor of a dataset without curve of the named one is by `compare.anchor`. Raises
+    The anchor of a dataset without curve of the named one is by `compare.panel`. Raises
     `UsageError` where no system has a BD-rate.
     """
     results = of_datasets(request, datasets, "table")

@@ -17,10 +17,19 @@ from benchmark.show.means import (
     draws_table,
     training_cells,
 )
-from benchmark.show.phrases import capitalised, mixed_sentences
 from benchmark.show.ranking import headline, ranking_heading, ranking_table
 from benchmark.show.report.gaps import Gap, gap_sections, lines_of
-from benchmark.show.sections import Links, Part, Picture, Section, made_by, markdown, section
+from benchmark.show.sections import (
+    Links,
+    Part,
+    Picture,
+    Section,
+    capitalised,
+    made_by,
+    markdown,
+    mixed_sentences,
+    section,
+)
 from benchmark.show.table import Column, Table
 from benchmark.system.text import counted
 

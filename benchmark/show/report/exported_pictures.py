@@ -30,8 +30,8 @@ from benchmark.show.table import csv_text
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.foreign_text import read_sheet
 from benchmark.system.settings import Device
+from benchmark.system.text import read_sheet
 
 TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere

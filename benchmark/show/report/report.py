@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.compare.anchor import with_anchor
 from benchmark.compare.bd import Ranking, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.panel import Panel, measured_panel, with_anchor
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
@@ -28,7 +27,6 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
 from benchmark.show.means import attribution_files, few_of, means_table
-from benchmark.show.phrases import ONLY_BUNDLED
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -37,9 +35,8 @@ from benchmark.show.report.details import (
     source_sentences,
 )
 from benchmark.show.report.gaps import Gap, absent_sentences, counts_of, left_out
-from benchmark.show.report.report_set import PAGE, ReportSet
-from benchmark.show.report.request import ReportRequest
-from benchmark.show.sections import Section
+from benchmark.show.report.request import PAGE, ReportRequest, ReportSet
+from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 
 if TYPE_CHECKING:

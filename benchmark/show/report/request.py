@@ -1,8 +1,23 @@
-"""A request for a report: every choice that `bench report` offers, with its default and help."""
+"""A request for a report, and its files: a later one replaces an earlier one as a whole.
 
+The request has every choice that `bench report` offers, with its default and help. Files of a
+report are those of the manifest `report.json`. Any other file, and any that was changed, is the
+user's and stays. `results/<dataset>/report` belongs to bench: there a report overwrites any file
+of one of its names.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from errno import EISDIR
+from hashlib import sha256
 from pathlib import Path
+from re import compile as pattern
 
+import msgspec
+
+from benchmark.errors import StoreError, UsageError
 from benchmark.option import (
     ALL_ROWS,
     ALLOW_FEW,
@@ -18,6 +33,10 @@ from benchmark.option import (
     VERIFIED_ONLY,
     option,
 )
+from benchmark.system.atomic import replacing, require_inside, write_file
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.processes import delayed
+from benchmark.system.text import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +87,132 @@ class ReportRequest:
     command: str = ""  # that makes the report again, for its text
     page: bool = False  # the caller will write a page beside it
     data_dir: Path | None = None  # where datasets are sought
+
+
+MANIFEST = "report.json"
+PAGE = "page.html"
+PICTURES = "pictures"  # beside the page
+PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 of its pixels
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Record of the files that bench wrote into the folder of a report."""
+
+    command: str = ""  # that makes the report again
+    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
+    page_images: str = ""  # the choice that an earlier page was made with
+    pictures: tuple[str, ...] = ()  # names of files in its PICTURES
+
+
+class ReportSet:
+    """The folder of a report, and what an earlier one left there."""
+
+    def __init__(self, folder: Path, own: bool = False) -> None:
+        """Look at the folder; raise `StoreError` for a manifest that cannot be read.
+
+        own: it belongs to bench.
+        """
+        self.folder = folder
+        self._own = own
+        self._earlier = _read(folder / MANIFEST)
+
+    @property
+    def page_images(self) -> str | None:
+        """The choice of photographs of the earlier report's page; None where it has none."""
+        if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
+            return None
+        return self._earlier.page_images
+
+    def require_writable(self, names: AbstractSet[str]) -> None:
+        """Raise `UsageError` where one of these files exists and was not written by bench.
+
+        Behind a link is another folder, whose files are never bench's.
+        """
+        if self._own:
+            require_inside(self.folder.parent, self.folder / MANIFEST)
+        if (pictures := self.folder / PICTURES).is_symlink():
+            raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
+        written = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
+        for name in sorted({*names, MANIFEST} - written) if not self._own else ():
+            if (self.folder / name).exists():
+                raise UsageError(
+                    f"{self.folder / name} was not written by bench, and a report has a file of "
+                    "that name: give --out another folder"
+                )
+
+    def replace(self, files: Mapping[str, str | bytes], command: str) -> list[str]:
+        """Replace the earlier set, its page included; return names of files that were kept.
+
+        Kept are files that the new set does not have and that were changed since they were written.
+        The pictures of a page stay until `end_page`. Until every file is written beside the old
+        ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
+        """
+        self.require_writable(files.keys())
+        content = {name: of.encode() if isinstance(of, str) else of for name, of in files.items()}
+        digests = {name: sha256(of).hexdigest() for name, of in content.items()}
+        gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
+        changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
+        new = msgspec.structs.replace(self._earlier, command=command, files=digests)
+        both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
+        try:
+            with delayed():
+                with ExitStack() as drafts:  # renamed when all are written, the manifest first
+                    for name, data in {**content, MANIFEST: _json(both)}.items():
+                        if (self.folder / name).is_dir():
+                            raise IsADirectoryError(EISDIR, "Is a directory")
+                        drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
+                for name in gone.keys() - set(changed):
+                    (self.folder / name).unlink(missing_ok=True)
+                self._write(new)
+        except OSError as error:
+            why = f"the report in {self.folder} cannot be written: {error.strerror}"
+            raise StoreError(why) from error
+        return changed
+
+    def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
+        """Add the page that is beside the set, None for none; remove an earlier page's pictures.
+
+        pictures: names of the files in `PICTURES` that the page refers to.
+        """
+        from benchmark.system.digest import file_sha256
+
+        files = dict(self._earlier.files)
+        if page_images is not None:
+            files[PAGE] = file_sha256(self.folder / PAGE)
+        old, folder = {*self._earlier.pictures} - {*pictures}, self.folder / PICTURES
+        if old and not folder.is_symlink():
+            for name in filter(PICTURE.fullmatch, old):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # others are left in it
+                folder.rmdir()
+        if page_images is not None or old:
+            self._write(Manifest(self._earlier.command, files, page_images or "", tuple(pictures)))
+
+    def _changed(self, name: str, digest: str) -> bool:
+        from benchmark.system.digest import file_sha256  # brings numpy, which help does without
+
+        path = self.folder / name
+        return bool(digest) and path.is_file() and file_sha256(path) != digest
+
+    def _write(self, manifest: Manifest) -> None:
+        write_file(self.folder / MANIFEST, _json(manifest))
+        self._earlier = manifest
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        result = read_json(path, Manifest)
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, BadFile) as error:
+        raise StoreError(
+            f"{path} is not the list of a report's files: {error}; remove it, or give --out "
+            "another folder"
+        ) from error
+    # The folder may be a stranger's: what lies elsewhere is no file of a report.
+    inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(result, files=inside)
+
+
+def _json(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars import col
 
-from benchmark.compare.anchor import anchor_among
+from benchmark.compare.panel import anchor_among
 from benchmark.compare.study.agreement import agreements
 from benchmark.compare.study.form import Answers, Key, read_answers, read_key
 from benchmark.compare.study.points import FILE, parquet_of, points_of, preference_panel

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from baselines.compressai import weights as compressai_weights
-from baselines.compressai.codec import CompressAI
-from baselines.compressai.container import pack, unpack
+from baselines.compressai.codec import CompressAI, pack, unpack
 from baselines.compressai.weights import QUALITIES
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName

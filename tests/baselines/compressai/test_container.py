@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.compressai.container import (
+from baselines.compressai.codec import (
     MAX_PIXELS,
     ZooStream,
     long_enough,

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from baselines.compressai import weights as compressai_weights
 from baselines.compressai.architecture import ZooConfig
-from baselines.compressai.container import unpack
+from baselines.compressai.codec import unpack
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from benchmark.codec import Setting

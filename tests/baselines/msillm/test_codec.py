@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.container import pack, unpack
+from baselines.compressai.codec import pack, unpack
 from baselines.msillm import MOST_SYMBOL, MSILLM, _require_whole, network
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream
@@ -53,7 +53,7 @@ def net(codec):
 
 
 def test_transforms_have_as_many_parameters_as_hific_of_this_project(net):
-    """`tests/baselines/neural/hific` counts as many in the network of the published size."""
+    """`tests/baselines/neural/field` counts as many in the network of the published size."""
 
     def count(module):
         return sum(parameter.numel() for parameter in module.parameters())

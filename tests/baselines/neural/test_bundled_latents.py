@@ -9,9 +9,9 @@ import torch
 from baselines.neural.card import card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from baselines.neural.training.photograph_files import read_photograph
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 
 ROOT = Path(__file__).parents[3]
 # Without a hyper-latent: the receivers of diffusion, and PQ-MIM.

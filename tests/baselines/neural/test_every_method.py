@@ -9,7 +9,7 @@ from baselines.neural.architecture import ARCHITECTURES, costs, load_architectur
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED as CRDR_SIZES
-from baselines.neural.inference import padded, to_images
+from baselines.neural.network import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import UnknownName
 from support.networks.tiny_architecture import write_tiny

@@ -19,7 +19,7 @@ torch.zeros(12 << 20)
 print(getrusage(RUSAGE_SELF).ru_minflt - before)
 """
 CODING = """
-from baselines.neural.inference import inference
+from baselines.neural.network import inference
 with inference():
     pass
 """

@@ -13,7 +13,7 @@ from baselines.neural.architecture import ARCHITECTURES, load_architecture, macs
 from baselines.neural.card import Card, card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
-from baselines.neural.inference import padded, to_images
+from baselines.neural.network import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from benchmark import registry

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from baselines.bpg import BPG
-from baselines.compressai import container as zoo
+from baselines.compressai import codec as zoo
 from baselines.formats.ffmpeg import read_y4m
 from baselines.jpeg import application_bytes
 from baselines.neural.bitstream import container
@@ -15,7 +15,7 @@ from baselines.neural.bitstream.container import whole_blocks, window
 from baselines.neural.bitstream.control_grid import SingleControl, decode_levels
 from baselines.neural.crdr.model import BETA_GRID, CRDRControlBlock
 from baselines.neural.entropy.coder import Decoder, Distributions
-from baselines.raw import Raw
+from baselines.raster import Raw
 from baselines.video import coded_picture
 from faults.fuzzing.target import Target, checked
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from baselines.compressai import container as zoo
+from baselines.compressai import codec as zoo
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC

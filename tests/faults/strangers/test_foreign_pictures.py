@@ -12,7 +12,7 @@ from PIL import Image
 
 from baselines.formats.external import read_png
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import ImageRefused
 from support.files.hostile_files import png
 from support.files.noise import effect_noise

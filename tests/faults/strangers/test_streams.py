@@ -5,7 +5,7 @@ import random
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.compressai import container as compressai_container
+from baselines.compressai import codec as compressai_container
 from baselines.neural.bitstream import container as crdr_container
 from baselines.neural.bitstream.container import varint
 from benchmark.errors import CorruptStream

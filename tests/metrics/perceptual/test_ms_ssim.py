@@ -1,24 +1,21 @@
-"""MS-SSIM and SSIM against pytorch_msssim in float64, and their blur against scipy's."""
+"""MS-SSIM and SSIM against pytorch_msssim in float64."""
 
 import numpy as np
 import pytest
 import torch
 from pytorch_msssim import ms_ssim as multi_scale_peer
 from pytorch_msssim import ssim as one_scale_peer
-from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics import ms_ssim as module
-from benchmark.metrics import scales
 from benchmark.metrics.ms_ssim import (
     HALF_WINDOW,
     MARGIN_PX,
     MSSSIM,
     SSIM,
     STRIP_VALUES,
-    blur,
     strips,
 )
 from support.extension import extension
@@ -35,8 +32,7 @@ def compiled(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         if module.loops is None:
             made = extension("benchmark.metrics.loops", tmp_path_factory.mktemp("compiled"))
-            for user in (module, scales):
-                patch.setattr(user, "loops", made)
+            patch.setattr(module, "loops", made)
         yield
 
 
@@ -59,11 +55,10 @@ def truth(kind: type, reference: Pixels, decoded: Pixels) -> float:
 
 
 def value(metric: MSSSIM | SSIM, source: Pixels, decoded: Pixels) -> float:
-    """Return the value by loops.c, which that by matrix products has to meet."""
+    """Return the value by loops.c, which that by scipy has to meet."""
     compiled = present_value(metric, source, decoded)
     with pytest.MonkeyPatch.context() as patch:
-        for user in (module, scales):
-            patch.setattr(user, "loops", None)
+        patch.setattr(module, "loops", None)
         result = present_value(metric, source, decoded)
     assert compiled == pytest.approx(result, abs=TOLERANCE / 4)
     return compiled
@@ -192,12 +187,12 @@ def test_both_forms_make_the_same_planes_and_halves_of_them(shape):
     some, others = np.random.default_rng(5).integers(0, 256, (2, *shape, 3), np.uint8)
     halved = [np.empty((3, -(-shape[0] // 2), -(-shape[1] // 2)), np.float32) for _ in "ab"]
     for less in (None, others):
-        planes = scales.subtracted(some, less)
+        planes = module.subtracted(some, less)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(scales, "loops", None)
-            np.testing.assert_array_equal(planes, scales.subtracted(some, less))
-            scales.halve(planes, halved[0])
-        scales.halve(planes, halved[1])
+            patch.setattr(module, "loops", None)
+            np.testing.assert_array_equal(planes, module.subtracted(some, less))
+            module.halve(planes, halved[0])
+        module.halve(planes, halved[1])
         np.testing.assert_array_equal(*halved)
     for wrong in (planes[0, 1:], planes[0, :, 1:].copy(), planes[:2]):
         with pytest.raises(ValueError, match="shapes"):
@@ -205,15 +200,6 @@ def test_both_forms_make_the_same_planes_and_halves_of_them(shape):
     for images in ((some[1:], others), (some, others[1:]), (some.reshape(-1)[:-1], None)):
         with pytest.raises(ValueError, match="shapes"):
             loops.subtract(*images, planes)
-
-
-@pytest.mark.parametrize("height", [11, 12, 26, 27, 41, 42, 43])
-@pytest.mark.parametrize("width", [11, 26, 27, 42, 58])
-def test_the_blur_is_a_gaussian_wherever_its_window_fits(height, width):
-    planes = np.random.default_rng(3).uniform(0, 255, (2, height, width))
-    window = np.array([*HALF_WINDOW, *HALF_WINDOW[-2::-1]], np.float32).astype(np.float64)
-    expected = correlate1d(correlate1d(planes, window, axis=1), window, axis=2)[:, 5:-5, 5:-5]
-    np.testing.assert_allclose(blur(planes), expected, rtol=1e-12)
 
 
 def test_the_window_is_a_gaussian_of_deviation_one_and_a_half():

@@ -62,7 +62,7 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
 
 def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):
     ill = {
-        "raw": "baselines.raw:Raw",
+        "raw": "baselines.raster:Raw",
         "jpeg": "support.codecs.fakes:NoSuchClass",
         "webp": "no_such_wheel:Codec",
     }

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.codec import Setting
 from benchmark.compare.pictures import off_rate
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.rows.store import Store

@@ -15,7 +15,7 @@ def line_of(kind: type[Any]) -> Metric:
     """Return the registry's line for a class of a metric or feature space."""
     label, target = getattr(kind, "label", ""), f"{kind.__module__}:{kind.__name__}"
     better, space = getattr(kind, "better", "higher"), getattr(kind, "space", "")
-    return Metric(kind.column, label, kind.protocol, target, better, space)
+    return Metric(kind.column, kind.protocol, target, label, better, space)
 
 
 class MeanAbsoluteError:

@@ -9,8 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, softplus
 
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.objective import Batch, Loss, Setup, StageObjective, Validation
-from baselines.neural.training.rate_distortion import terms
+from baselines.neural.training.objective import (
+    Batch,
+    Loss,
+    Setup,
+    StageObjective,
+    Validation,
+    terms,
+)
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels
 from support.training.fixtures import LEAST

@@ -7,7 +7,7 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise
 
 

@@ -10,9 +10,9 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
-from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.diffusion.architecture import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise
 
 

@@ -30,7 +30,7 @@ from benchmark.show.page.write import page_request, write_page
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
 from benchmark.show.report.gaps import left_out
 from benchmark.show.report.report import Report
-from benchmark.show.report.report_set import ReportSet
+from benchmark.show.report.request import ReportSet
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from support.rows.measured import row, table

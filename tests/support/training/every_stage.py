@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import Recipe, objective_class, recipe_from
 from baselines.neural.training.workers import Workers

@@ -10,13 +10,13 @@ from baselines.neural.entropy.factorised import Rounding
 from baselines.neural.entropy.fixed.convolution import FixedSequence, convolutions
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
+    NUM_SCALES,
     OUTPUT_FRACTION,
     OUTPUT_LIMIT,
     Precision,
     coarser,
 )
 from baselines.neural.entropy.fixed.kernels import Kernel, exact_kernel
-from baselines.neural.entropy.fixed.tables import NUM_SCALES
 from baselines.neural.entropy.hyperprior import LatentNetwork
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction

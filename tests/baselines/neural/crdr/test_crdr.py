@@ -11,10 +11,10 @@ from baselines.neural.bitstream.container import LARGE, Stream, Tiling, tiling_o
 from baselines.neural.bitstream.control_grid import levels_of, map_shape
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.model import Controls, CRDRCoder, HeaderControls
-from baselines.neural.inference import padded, to_images, to_pixels
+from baselines.neural.network import padded, to_images, to_pixels
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import CorruptStream, ImageRefused
 from support.networks.fixed_network import EXACT_KERNELS
 from support.networks.tiny_checkpoint import noise

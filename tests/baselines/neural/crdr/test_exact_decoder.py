@@ -29,7 +29,7 @@ FINGERPRINT = """
 import hashlib, sys
 import numpy as np, torch
 from baselines.crdr import CRDR
-from baselines.neural.inference import to_pixels
+from baselines.neural.network import to_pixels
 from baselines.neural.crdr.model import exact_synthesis
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.architecture import TINY

@@ -12,8 +12,8 @@ from baselines.neural.blocks.start_values import transform_of, transforms_of
 from baselines.neural.crdr.architecture import MICRO, TINY, Sizes
 from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
 from baselines.neural.entropy import hyperprior as start_values
+from baselines.neural.training.objective import terms
 from baselines.neural.training.photographs import draw_crops, pack
-from baselines.neural.training.rate_distortion import terms
 from support.training.fixtures import LAMBDAS
 
 KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96

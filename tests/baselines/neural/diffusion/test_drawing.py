@@ -8,7 +8,7 @@ import torch
 
 from baselines.neural.diffusion.model import LevelFacts, draw, ramps, starts
 from baselines.neural.diffusion.noise import noise_level, normal_noise
-from baselines.neural.inference import to_images
+from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise as noisy_picture
 from support.networks.tiny_diffusion import drawing_network
 

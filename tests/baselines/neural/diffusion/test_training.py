@@ -14,7 +14,7 @@ from baselines.neural.diffusion import objective as objective_module
 from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import FOLDER, Drawing
-from baselines.neural.inference import padded, to_images
+from baselines.neural.network import padded, to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.recipe import load_recipe, recipe_from

@@ -11,7 +11,7 @@ import torch
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy import hyperprior_coder as entropy_path_module
-from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, make_tables
 from baselines.neural.entropy.fixed.integer_path import (
     LARGEST_FRACTION,
     activation_names,
@@ -19,7 +19,6 @@ from baselines.neural.entropy.fixed.integer_path import (
     symbols_of,
     to_float,
 )
-from baselines.neural.entropy.fixed.tables import make_tables
 from support.networks.fixed_network import (
     EXACT_KERNELS,
     SIZES,

@@ -7,18 +7,20 @@ import pytest
 import torch
 from scipy.special import ndtr
 
-from baselines.neural.entropy.fixed import tables as module
+from baselines.neural.entropy.fixed import grid as module
 from baselines.neural.entropy.fixed.grid import (
+    CDF_BITS,
     LARGEST_SCALE,
     WEIGHT_LIMIT,
     OutputGrid,
     Precision,
     coarser,
+    half_tanh,
     integer_weights,
+    make_tables,
     power_of_two,
     requantise,
 )
-from baselines.neural.entropy.fixed.tables import CDF_BITS, half_tanh, make_tables
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 # Of everything that `make_tables` gives: whoever changes a number changes every stream.

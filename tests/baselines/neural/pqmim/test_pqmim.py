@@ -10,7 +10,7 @@ import torch
 
 from baselines.field import PqMim
 from baselines.neural.architecture import costs, load_architecture
-from baselines.neural.inference import padded, to_images
+from baselines.neural.network import padded, to_images
 from baselines.neural.pqmim.architecture import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.pqmim.coder import PqMimCoder
 from baselines.neural.pqmim.model import PqMimNetwork

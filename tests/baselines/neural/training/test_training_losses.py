@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines.neural.crdr.objective import towards_target
-from baselines.neural.training.rate_distortion import Terms, lambda_at, terms, validate
+from baselines.neural.training.objective import Terms, lambda_at, terms, validate
 from support.training.fixtures import LAMBDAS, REALISM, Toy, pictures, recipe_of, stage_of, toy
 
 # Stage 2 of the published configuration.

@@ -15,7 +15,7 @@ from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRControlBlock
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
-from benchmark.datasets.sample import open_sample
+from benchmark.datasets.kodak import open_sample
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.metrics.deep_features import LPIPSAlex
 from conftest import SHARED

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
+from baselines.commands.training import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
 from baselines.neural.training.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe

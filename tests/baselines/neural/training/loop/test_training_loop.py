@@ -12,7 +12,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import loop
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import LARGEST_GAP, Conditions, run_request
-from baselines.neural.training.rate_distortion import validate
+from baselines.neural.training.objective import validate
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import (
     Journal,

@@ -1,1 +1,0 @@
-"""Charm: channel-wise autoregressive entropy models (Minnen and Singh, ICIP 2020)."""

@@ -1,1 +1,0 @@
-"""ELIC: uneven channel groups with a checkerboard context (He et al., CVPR 2022)."""

@@ -1,0 +1,47 @@
+"""The network of Charm: transforms with GDN, a hyperprior, and slices that inform later ones.
+
+x ─ conv/2, GDN, conv/2, GDN, conv/2, GDN, conv/2 ─ y ─ hyperprior, slices ─ y_hat ─ mirror ─> x
+Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
+2020). Our choices, where the authors' code (TensorFlow Compression, models/ms2020.py) differs: GDN
+divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; the
+scale is the transform's output itself, at least .11, not an index of one of 64 scales.
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_transforms
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.field.architectures import CharmSizes
+
+IMAGE_CHANNELS = 3
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+
+
+class CharmNetwork(HyperpriorNetwork):
+    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
+
+    in_unit_range = True
+
+    def __init__(self, sizes: CharmSizes) -> None:
+        super().__init__()
+        self.config = self.sizes = sizes
+        inside = (sizes.transform,) * 3
+        kernels = ((sizes.kernel, sizes.kernel),) * 4
+        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*inside, sizes.latent), kernels)
+        self.synthesis = gdn_synthesis(sizes.latent, (*inside, IMAGE_CHANNELS), sizes.kernel)
+        self.add_entropy_model(sizes)
+        self.hyper_analysis[-1].register_parameter("bias", None)
+        for stack in (self.hyper_synthesis.mean, self.hyper_synthesis.scale):
+            stack.append(nn.ReLU())
+
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        widths, gain = (
+            (*(self.sizes.transform,) * 3, self.sizes.latent),
+            GAIN / math.sqrt(lambdas[0]),
+        )
+        spread = start_as_transforms(self.analysis, self.synthesis, widths, images, gain)
+        start_entropy_model(self, spread)

@@ -1,0 +1,347 @@
+"""The network of ELIC: residual transforms with attention, and a space-channel context.
+
+::
+
+    x ─ analysis ─ y ───────────────────────── quantise ─ y_hat ─ synthesis ─> x_hat
+                   └ hyper_analysis ─ z             └ mean, scale of each group, in two passes
+                                      └ round ─ z_hat ─ hyper_synthesis ─ context ─┘
+
+He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
+adaptive coding" (CVPR 2022): a network for each rate. In training, contexts and decoder see
+rounded latents, with the identity as gradient of rounding; implementations differ in this, and it
+is our choice. A stage of the objective `elic` may let the contexts see noisy latents instead.
+
+A decoder computes the context in integers (`ElicPath`)::
+
+    z symbols ─ + median ─ hyper ──────────────────────────────┐
+    decoded groups before ─ channel_k ─────────────────────────┼ aggregation_k ─> scales, means
+    decoded anchors (none in the first pass) ─ spatial_k ──────┘
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.neural.blocks.layers import (
+    RectifiedAttention,
+    analysis_layers,
+    convolution,
+    rectified_stack,
+    synthesis_layers,
+)
+from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
+from baselines.neural.entropy.factorised import FactorisedPrior, noised
+from baselines.neural.entropy.fixed.convolution import FixedSequence
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
+from baselines.neural.entropy.fixed.integer_path import (
+    Decoding,
+    Ends,
+    IntegerPath,
+    PieceParameters,
+    channels_first,
+    values_of,
+)
+from baselines.neural.entropy.hyperprior import (
+    CodedLatents,
+    LatentNetwork,
+    hyper_analysis,
+    hyper_synthesis,
+    quantise_about,
+)
+from baselines.neural.entropy.hyperprior_coder import TransformCoder
+from baselines.neural.field.architectures import ElicSizes
+
+# (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
+RoundGroup = Callable[[int, Tensor], Tensor]
+
+
+class CodedGroups(NamedTuple):
+    """All groups together, each (N, M, h, w)."""
+
+    decoded: Tensor
+    mean: Tensor
+    scale: Tensor
+
+
+class CheckerboardConvolution(nn.Conv2d):
+    """A convolution that sees only neighbours of the other colour of a checkerboard."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+
+    def seen(self) -> Tensor:
+        """Return the weights with those that do not count set to zero."""
+        rows, columns = self.kernel_size
+        centre = rows // 2 + columns // 2
+        across, down = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
+        return self.weight * ((down[:, None] + across - centre) % 2).to(self.weight)
+
+    def plain(self) -> nn.Conv2d:
+        """Return an ordinary convolution with the weights that count."""
+        result = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
+        with torch.no_grad():
+            result.weight.copy_(self.seen())
+            result.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
+        return result
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, in, H, W) to (N, out, H, W)."""
+        return functional.conv2d(features, self.seen(), self.bias, padding=self.padding)
+
+
+def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return whether row and column have an even sum, bool (height, width)."""
+    rows, columns = (torch.arange(side, device=device) for side in (height, width))
+    return (rows[:, None] + columns) % 2 == 0
+
+
+def colours(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return the numbers of the anchors and of the other positions, each int64, row by row.
+
+    >>> [places.tolist() for places in colours(2, 3)], colours(2, 2)[0].tolist()
+    ([[0, 2, 4], [1, 3, 5]], [0, 3])
+    """
+    # A mask would have to be counted on the device first, and the processor would wait for that.
+    first = torch.arange(0, height * width, 2, device=device)
+    second = torch.arange(1, height * width, 2, device=device)
+    if width % 2:  # the colours alternate from the end of a row to the next one
+        return first, second
+    odd_row = first // width % 2  # where a pair of neighbours begins with the other colour
+    return first + odd_row, second - odd_row
+
+
+class SpaceChannelContext(nn.Module):
+    """Means and scales of the groups of y, in the order in which a decoder learns them.
+
+    Anchors, positions whose row and column have an even sum, follow from the groups before alone:
+    what the spatial context gives there is zero. The others see the anchors around them as well.
+    """
+
+    def __init__(self, sizes: ElicSizes) -> None:
+        super().__init__()
+        self.groups = sizes.groups
+        count = len(self.groups)
+        kernels = (sizes.channel_kernel,) * 3
+        before = [sum(self.groups[:k]) for k in range(count)]
+        # The first group has no earlier ones: its place is empty.
+        self.channel = nn.ModuleList(
+            rectified_stack((before[k], *sizes.channel_context, 2 * self.groups[k]), kernels)
+            if k
+            else nn.Sequential()
+            for k in range(count)
+        )
+        self.spatial = nn.ModuleList(
+            CheckerboardConvolution(width, 2 * width, sizes.spatial_kernel) for width in self.groups
+        )
+        self.aggregation = nn.ModuleList(
+            rectified_stack(
+                (sizes.aggregation_inputs(k), *sizes.aggregation_widths(k), 2 * self.groups[k]),
+                (1, 1, 1),
+            )
+            for k in range(count)
+        )
+
+    def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the aggregation takes beside the spatial context, in its order."""
+        if not group:
+            return [hyper]
+        return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper]
+
+    def parameters_of(
+        self, group: int, spatial: Tensor, features: Sequence[Tensor], places: Tensor
+    ) -> Tensor:
+        """Return scale and mean of a group at n `places`, numbers of positions: (N, 2 c, n)."""
+        # Not by an index, whose gradient is sorted: on a GPU that takes most of a step's kernels.
+        merged = torch.cat([spatial, *features], dim=1).flatten(2).index_select(2, places)
+        result: Tensor = self.aggregation[group](merged[:, :, None])
+        return result[:, :, 0]
+
+    def forward(self, hyper: Tensor, round_group: RoundGroup) -> CodedGroups:
+        """Return the decoded latent and its distributions of `hyper` (N, support, h, w)."""
+        height, width = hyper.shape[2:]
+        first, second = colours(height, width, hyper.device)
+        order = torch.cat([first, second]).argsort()  # back to the order of rows
+        is_anchor = anchors(height, width, hyper.device)
+        decoded: list[Tensor] = []
+        parameters: list[Tensor] = []
+        for k, channels in enumerate(self.groups):
+            features = self.features(k, hyper, decoded)
+            none = hyper.new_zeros(len(hyper), 2 * channels, height, width)
+            known = self.parameters_of(k, none, features, first)
+            unknown = known.new_zeros(*known.shape[:2], len(second))
+            mean = torch.cat([known, unknown], dim=2)[:, channels:].index_select(2, order)
+            seen = torch.where(is_anchor, round_group(k, mean.reshape(none[:, channels:].shape)), 0)
+            others = self.parameters_of(k, self.spatial[k](seen), features, second)
+            both = torch.cat([known, others], dim=2).index_select(2, order).reshape(none.shape)
+            decoded.append(round_group(k, both[:, channels:]))
+            parameters.append(both)
+        scales, means = zip(*(parameter.chunk(2, dim=1) for parameter in parameters), strict=True)
+        return CodedGroups(torch.cat(decoded, dim=1), torch.cat(means, 1), torch.cat(scales, 1))
+
+
+GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
+NOISE = 0.003  # standard deviation of the last weights of a group's parameters
+
+
+class ElicNetwork(LatentNetwork):
+    """The network; images are in [-1, 1]."""
+
+    def __init__(self, sizes: ElicSizes) -> None:
+        super().__init__()
+        self.config = self.sizes = sizes
+        encoder = analysis_layers(sizes, RectifiedAttention)
+        decoder = synthesis_layers(sizes, attention=RectifiedAttention)
+        self.analysis = nn.Sequential(*(layer for layer, _ in encoder))
+        self.synthesis = nn.Sequential(*(layer for layer, _ in decoder))
+        self.hyper_analysis = hyper_analysis(sizes)
+        self.hyper_synthesis = hyper_synthesis(sizes, sizes.support)
+        self.prior = FactorisedPrior(sizes.hyper_latent)
+        self.context = SpaceChannelContext(sizes)
+        self.quantised_bits = self.in_eight_bits("analysis", "synthesis")
+        self.noisy_contexts = False  # whether contexts see noisy latents in training
+
+    def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
+        """Quantise y (N, M, h, w) group by group; see `LatentNetwork.code`."""
+        rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
+        seen = _noise if noisy and self.noisy_contexts else _rounding
+        coded = self.context(self.hyper_synthesis(rounded_hyper), seen(latents, self.sizes))
+        mean, scale = coded.mean.float(), coded.scale.float()
+        quantised = quantise_about(latents, mean, scale, noisy=noisy)
+        return CodedLatents(quantised.values, quantised.bits.sum((1, 2, 3)), z_bits)
+
+    def entropy_branches(self) -> dict[str, nn.Module]:
+        """Return the convolution sequences of the entropy model by name, as it runs in integers."""
+        named: dict[str, nn.Module] = {"hyper": self.hyper_synthesis}
+        for k in range(len(self.sizes.groups)):
+            if k:
+                named[f"channel.{k}"] = self.context.channel[k]
+            spatial = self.context.spatial[k]
+            assert isinstance(spatial, CheckerboardConvolution)
+            named[f"spatial.{k}"] = nn.Sequential(spatial)
+            named[f"aggregation.{k}"] = self.context.aggregation[k]
+        return named
+
+    def entropy_supports(self) -> tuple[str, ...]:
+        """Return "support", y as the contexts see it, and "features", all that is aggregated."""
+        return "support", "features"
+
+    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+        """Decode y (N, M, h, w) in floating point, and record z, support and features."""
+        rounded = self.round_hyper(self.hyper_analyse(latents))
+        record("z", rounded)
+        hyper = self.hyper_synthesis(rounded)
+        record("features", hyper)
+        decoded = self.context(hyper, _rounding(latents, self.sizes)).decoded
+        record("support", decoded)
+        groups = torch.split(decoded, list(self.sizes.groups), dim=1)
+        for k, group in enumerate(groups):
+            record("features", self.context.spatial[k](group))
+            if k:
+                record("features", self.context.features(k, hyper, groups[:k])[0])
+
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        gain = GAIN / math.sqrt(lambdas[0])
+        spread = gain * start_transforms(self.analysis, self.synthesis, self.sizes, images)
+        set_latent_gain(self.analysis, self.synthesis, gain)
+        with torch.no_grad():
+            self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
+            parts = torch.split(spread, list(self.sizes.groups))
+            for part, aggregation in zip(parts, self.context.aggregation, strict=True):
+                last: nn.Conv2d = aggregation[-1]  # type: ignore[index]
+                nn.init.normal_(last.weight, std=NOISE)
+                nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+                last.bias[: len(part)] = part  # type: ignore[index]
+
+
+def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
+    groups = torch.split(latents, list(sizes.groups), dim=1)
+
+    def round_group(group: int, mean: Tensor) -> Tensor:
+        values, about = groups[group], mean.float()
+        return values + ((values - about).round() + about - values).detach()
+
+    return round_group
+
+
+def _noise(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
+    """Return the groups with noise, the same wherever a group is asked for."""
+    groups = torch.split(noised(latents), list(sizes.groups), dim=1)
+    return lambda group, _mean: groups[group]
+
+
+FIRST = {"hyper": "z", "channel": "support", "spatial": "support", "aggregation": "features"}
+
+
+class ElicPath(IntegerPath):
+    """Integer network of a checkpoint of ELIC; see `IntegerPath`.
+
+    A group is coded in two pieces, its anchors and then the other positions, each (N, width, count)
+    in the order of rows. Decoded values are symbols + means.
+    """
+
+    def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
+        self.groups: tuple[int, ...] = model.sizes.groups
+
+    def pieces(self, latents: Tensor) -> list[Tensor]:
+        """Return anchors and other positions of each group of y (N, M, h, w), in turn."""
+        height, width = latents.shape[2:]
+        places = colours(height, width, latents.device)
+        groups = torch.split(latents.flatten(2), list(self.groups), dim=1)
+        return [group[:, :, chosen] for group in groups for chosen in places]
+
+    def decoding(self, z_symbols: Tensor) -> Decoding:
+        """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+        hyper = self.branches["hyper"](self.hyper_activations(z_symbols))
+        count, height, width, _ = hyper.shape
+        places = colours(height, width, hyper.device)
+        is_other = ~anchors(height, width, hyper.device)[:, :, None]
+        decoded: list[Tensor] = []  # int32 (N, h, w, channels), group by group
+        for k, channels in enumerate(self.groups):
+            features = [hyper]
+            if k:
+                known = self.on_grid(torch.cat(decoded, dim=3), "support")
+                features.insert(0, self.branches[f"channel.{k}"](known))
+            group = hyper.new_zeros(count, height, width, channels, dtype=torch.int32)
+            decoded.append(group)
+            spatial = hyper.new_zeros(count, height, width, 2 * channels)
+            for chosen in places:
+                if chosen is places[1]:  # the other positions see the anchors
+                    seen = self.on_grid(group, "support")  # zero where nothing is decoded
+                    spatial = self.branches[f"spatial.{k}"](seen) * is_other
+                merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, chosen]
+                outputs = self.branches[f"aggregation.{k}"](merged[:, None])[:, 0]
+                scales, means = outputs[..., :channels], outputs[..., channels:]
+                indices = _positions_last(self.scale_index(scales))
+                symbols = yield PieceParameters(indices, _positions_last(means))
+                rows = group.view(count, -1, channels)
+                rows[:, chosen] = values_of(symbols.permute(0, 2, 1), means)
+        return channels_first(torch.cat(decoded, dim=3))
+
+    def _ends(self, name: str) -> Ends:
+        kind = name.partition(".")[0]
+        if kind == "aggregation":
+            return Ends(FIRST[kind], OUTPUT_FRACTION, Precision.FINE)
+        last = self.fractional_bits["features"]
+        return Ends(FIRST[kind], last, Precision.FINE, ACTIVATION_LIMIT, torch.int16)
+
+    def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
+        plain = [
+            child.plain() if isinstance(child, CheckerboardConvolution) else child
+            for child in modules.children()
+        ]
+        return super()._branch(name, nn.Sequential(*plain))
+
+
+def _positions_last(values: Tensor) -> Tensor:
+    return values.permute(0, 2, 1).contiguous()
+
+
+class ElicCoder(TransformCoder):
+    """Images to latents to bytes, and back, with the space-channel context as integer path."""
+
+    path_type: ClassVar[type[IntegerPath]] = ElicPath

@@ -1,0 +1,253 @@
+"""The network of HiFiC: residual generator with channel normalisation, mean-scale hyperprior.
+
+::
+
+    x ─ conv7, norm, relu ─ 4 x (conv3/2, norm, relu) ─ conv3 ─ y ─ hyperprior ─ y_hat
+    y_hat ─ norm, conv3, norm ─┬─ residual blocks ─ + ─ 4 x (up, norm, relu) ─ conv7 ─> x
+                               └────────────────────┘
+
+Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
+2020): a network for each rate. Our choice: generator and hyper-decoder see rounded latents in
+training, with the identity as gradient of rounding; the authors' hyper-decoder sees noisy ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
+from baselines.neural.blocks.start_values import Transform, transforms_of
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.field.architectures import HificSizes
+
+IMAGE_CHANNELS = 3
+
+
+class HificNetwork(HyperpriorNetwork):
+    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
+
+    in_unit_range = True
+    counts_rounded = True
+    quantised_bits: Mapping[str, int] = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}
+
+    def __init__(self, sizes: HificSizes) -> None:
+        super().__init__()
+        self.config = self.sizes = sizes
+        self.analysis = encoder(sizes)
+        self.synthesis = Generator(sizes)
+        self.add_entropy_model(sizes)
+
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        images = (images + 1) / 2
+        colours, *inner, last = ((width - 2) // 2 for width in self.sizes.widths)
+        colours, last = min(images.shape[1], colours), min(last, self.sizes.latent - 1)
+        gain = GAIN / lambdas[0] ** 0.5
+        with torch.no_grad():
+            transforms = transforms_of(images[:, :colours], (*inner, last))
+            y = _start_encoder(self.analysis, images, transforms, gain)
+            _start_entropy(self, y)
+            _start_generator(self.synthesis, y, transforms, gain)
+            _bias(self.synthesis.tail[-1]).add_(images.mean((0, 2, 3)))
+
+
+def encoder(sizes: HificSizes) -> nn.Sequential:
+    """Return the layers from images (N, 3, H, W) in [0, 1] to y (N, M, H / 16, W / 16)."""
+    first, last = sizes.widths[0], sizes.widths[-1]
+    layers: list[nn.Module] = [convolution(IMAGE_CHANNELS, first, 7), ChannelNorm(first), nn.ReLU()]
+    for inputs, outputs in pairwise(sizes.widths):
+        layers += [convolution(inputs, outputs, 3, stride=2), ChannelNorm(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, convolution(last, sizes.latent, 3))
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv3(relu(norm(conv3(x)))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            convolution(channels, channels, 3),
+            ChannelNorm(channels),
+            nn.ReLU(),
+            convolution(channels, channels, 3),
+            ChannelNorm(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        changed: Tensor = self.layers(features)
+        return features + changed
+
+
+class Generator(nn.Module):
+    """The decoder, from y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [0, 1]."""
+
+    def __init__(self, sizes: HificSizes) -> None:
+        super().__init__()
+        widths = sizes.widths[::-1]
+        self.head = nn.Sequential(
+            ChannelNorm(sizes.latent),
+            convolution(sizes.latent, widths[0], 3),
+            ChannelNorm(widths[0]),
+        )
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(widths[0]) for _ in range(sizes.residual_blocks))
+        )
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [upsampling(inputs, outputs, 3), ChannelNorm(outputs), nn.ReLU()]
+        self.tail = nn.Sequential(*layers, convolution(widths[-1], IMAGE_CHANNELS, 7))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the images of y as decoded."""
+        head = self.head(latents)
+        return self.tail(head + self.blocks(head))
+
+
+# Start values. A normalisation removes brightness and contrast, so a layer has pairs of channels, a
+# coefficient and its negative, whose parts the next takes the difference of after a ReLU, and two
+# large constants of opposite sign: the mean is zero, the energy that of the constants. The network
+# begins as the Karhunen-Loeve transform of 2 x 2 neighbours by stages. Our choice: with few
+# channels and some thousand steps, the authors' random weights end at 21 dB.
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+REFERENCE = 10.0  # a constant of a layer, by the root mean square of the other channels together
+REFERENCE_OF_Y = 1.0  # the same of y, small since the hyper-encoder sees it too
+NOISE = 0.001  # standard deviation of what is added to the kernels
+
+Layer = nn.Conv2d | nn.ConvTranspose2d
+
+
+class Coefficients(NamedTuple):
+    """Features of photographs whose first channels are coefficients times a gain.
+
+    With `paired`, as many channels after these have the negatives, and the differences count.
+    """
+
+    features: Tensor  # (n, C, h, w)
+    channels: int
+    gain: float
+    paired: bool
+
+    def read(self) -> Tensor:
+        """Return the coefficients (n, channels, h, w) times the gain, and perhaps shifted."""
+        own = self.features[:, : self.channels]
+        return own - self.features[:, self.channels : 2 * self.channels] if self.paired else own
+
+
+def _start_encoder(
+    stack: nn.Sequential, images: Tensor, transforms: Sequence[Transform], gain: float
+) -> Tensor:
+    """Set the encoder's layers, and return y, `gain` times the coefficients and a constant."""
+    layers, norms = _parts(stack)
+    colours = transforms[0].basis.shape[1]
+    now = Coefficients(images, colours, 1.0, paired=False)
+    kernels = [_identity(colours), *(transform.basis for transform in transforms)]
+    for layer, norm, kernel in zip(layers, norms, kernels, strict=False):
+        now = _start_layer(layer, norm, kernel, now, relu=True)
+    _set_kernel(layers[-1], gain * _identity(now.channels), now)
+    features = layers[-1](now.features)
+    # Coarser numbers than whole ones would be rounded otherwise in bfloat16.
+    _set_constant(layers[-1], -1, (REFERENCE_OF_Y * _energy(features[:, :-1])).round())
+    return layers[-1](now.features)
+
+
+def _start_entropy(network: HificNetwork, y: Tensor) -> None:
+    """Set scales and means to those of the channels of y, of which the last is constant."""
+    start_entropy_model(network, y.std((0, 2, 3)))
+    hyper: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
+    hyper.weight[:, -1] = 0
+    means: nn.Conv2d = network.hyper_synthesis.mean[-1]  # type: ignore[assignment]
+    nn.init.normal_(means.weight, std=NOISE)
+    means.bias.copy_(y.mean((0, 2, 3)))  # type: ignore[union-attr]
+
+
+def _start_generator(
+    generator: Generator, y: Tensor, transforms: Sequence[Transform], gain: float
+) -> None:
+    """Set the generator's layers to the inverse of the transforms, without the colours' means."""
+    first, layer, second = generator.head
+    assert isinstance(first, ChannelNorm)
+    assert isinstance(layer, nn.Conv2d)
+    assert isinstance(second, ChannelNorm)
+    count = len(transforms[-1].spread)
+    result = Coefficients(first(y), count, 1.0, paired=False)
+    now = result._replace(gain=_gain(result.read(), y[:, :count] / gain))
+    now = _start_layer(layer, second, _identity(count), now, relu=False)
+    for block in generator.blocks:
+        nn.init.zeros_(block.layers[-1].scale)  # type: ignore[union-attr,index]
+    # What skips the residual blocks, which are the identity, is added to their output.
+    now = now._replace(features=2 * now.features, gain=2 * now.gain)
+    layers, norms = _parts(generator.tail)
+    for up, norm, transform in zip(layers, norms, reversed(transforms), strict=False):
+        now = _start_layer(up, norm, transform.basis.transpose(0, 1), now, relu=True)
+    _set_kernel(layers[-1], _identity(transforms[0].basis.shape[1]), now)
+
+
+def _start_layer(
+    layer: Layer, norm: ChannelNorm, kernel: Tensor, now: Coefficients, *, relu: bool
+) -> Coefficients:
+    """Set a layer to a kernel (c', c, h, w) of coefficients, and the normalisation after it."""
+    count = len(kernel)
+    _set_kernel(layer, kernel, now)
+    weight, bias = _weight(layer), _bias(layer)
+    weight[count : 2 * count], bias[count : 2 * count] = -weight[:count], -bias[:count]
+    reference = REFERENCE * _energy(layer(now.features)[:, :-2])
+    _set_constant(layer, -1, reference)
+    _set_constant(layer, -2, -reference)
+    before = layer(now.features)
+    coefficients = before[:, :count]
+    norm.scale[: 2 * count] /= norm(before)[:, :count].std((0, 2, 3)).max()
+    after = norm(before)
+    result = Coefficients(after.relu() if relu else after, count, 1.0, paired=True)
+    return result._replace(gain=_gain(result.read(), coefficients))
+
+
+def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> None:
+    outputs, inputs, size, _ = kernel.shape
+    weight, bias = _weight(layer), _bias(layer)
+    nn.init.normal_(weight, std=NOISE)
+    # Where a layer of stride 2 meets the first of two neighbours, and others their own position.
+    begin = layer.kernel_size[0] // 2
+    place = slice(begin, begin + size)
+    scaled = kernel / now.gain
+    weight[:outputs, :inputs, place, place] += scaled
+    if now.paired:
+        weight[:outputs, inputs : 2 * inputs, place, place] -= scaled
+    bias.zero_()
+    if isinstance(layer, nn.Conv2d):
+        bias[:outputs] = -torch.einsum("oihw,i->o", scaled, now.read().mean((0, 2, 3)))
+
+
+def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
+    _weight(layer)[channel] = 0
+    _bias(layer)[channel] = constant
+
+
+def _gain(read: Tensor, coefficients: Tensor) -> float:
+    """Return the factor that comes nearest to what is read of coefficients; means do not count."""
+    read, coefficients = (x - x.mean((0, 2, 3), keepdim=True) for x in (read, coefficients))
+    return float((read * coefficients).sum() / coefficients.square().sum())
+
+
+def _identity(count: int) -> Tensor:
+    return torch.eye(count)[:, :, None, None]
+
+
+def _energy(features: Tensor) -> Tensor:
+    return features.square().sum(1).mean().sqrt()
+
+
+def _weight(layer: Layer) -> Tensor:
+    return layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+
+
+def _bias(layer: Layer) -> Tensor:
+    return layer.bias  # type: ignore[return-value]
+
+
+def _parts(stack: nn.Sequential) -> tuple[list[Layer], list[ChannelNorm]]:
+    layers: list[Layer] = [layer for layer in stack if isinstance(layer, Layer)]
+    return layers, [layer for layer in stack if isinstance(layer, ChannelNorm)]

@@ -1,0 +1,91 @@
+"""The network of Multi-Realism: a single rate, and a decoder for every realism weight beta.
+
+::
+
+    x ─ analysis ─ y ─ hyperprior, slices ─ y_hat ─ synthesis(beta) ─> x_hat
+
+    beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
+
+Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
+(CVPR 2023), without code of the authors; where the paper's text was not at hand, layers are those
+of the re-implementation Nikolai10/MRIC. Beta acts in the decoder only: no bit depends on it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.control import ConditionedBottlenecks, Control, Level, control_of
+from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
+from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.field.architectures import MultiRealismSizes
+
+HIGHEST_BETA = 2.56  # that the paper evaluates; the re-implementation trains up to 5.12
+FREQUENCIES = 10
+FEATURES = 2 * FREQUENCIES + 1
+GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
+
+
+class MultiRealismNetwork(HyperpriorNetwork):
+    """The network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
+
+    def __init__(self, sizes: MultiRealismSizes) -> None:
+        super().__init__()
+        self.config = self.sizes = sizes
+        self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
+        self.synthesis = ConditionalSynthesis(sizes)
+        self.add_entropy_model(sizes, own_support=True)
+
+    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
+        """Return the realism weight; a network has a single rate."""
+        return realism
+
+    def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
+        """Return images (N, 3, H, W) of y as decoded, at beta; raises `ValueError` out of range."""
+        return self.synthesis(latents, control_of(controls, HIGHEST_BETA, latents))
+
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        gain = GAIN / math.sqrt(lambdas[0])
+        layers = self.synthesis.layers
+        spread = gain * start_transforms(self.analysis, layers, self.sizes, images)
+        set_latent_gain(self.analysis, layers, gain)
+        start_entropy_model(self, spread)
+
+
+def fourier(betas: Tensor) -> Tensor:
+    """Return beta, ten sines and ten cosines of 2^i beta; (K,) to (K, 21)."""
+    angles = betas[:, None] * 2.0 ** torch.arange(FREQUENCIES, device=betas.device)
+    return torch.cat([betas[:, None], angles.sin(), angles.cos()], dim=1)
+
+
+class ConditionalSynthesis(nn.Module):
+    """Decoder whose residual blocks are conditioned on beta."""
+
+    def __init__(self, sizes: MultiRealismSizes) -> None:
+        super().__init__()
+
+        def blocks(channels: int) -> ConditionedBottlenecks:
+            return ConditionedBottlenecks(sizes.blocks, channels, sizes.condition, bias=False)
+
+        self.layers = nn.ModuleList(layer for layer, _ in synthesis_layers(sizes, blocks))
+        self.embedding = nn.Sequential(
+            nn.Linear(FEATURES, sizes.condition),
+            nn.ReLU(),
+            nn.Linear(sizes.condition, sizes.condition),
+            nn.ReLU(),
+        )
+
+    def forward(self, latents: Tensor, realism: Control) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
+        condition = realism.map(lambda betas: self.embedding(fourier(betas)))
+        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
+        for layer in self.layers:
+            if isinstance(layer, ConditionedBottlenecks):
+                features = layer(features, condition)
+            else:
+                features = layer(features)
+        return features

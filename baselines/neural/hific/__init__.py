@@ -1,1 +1,0 @@
-"""HiFiC: high-fidelity generative image compression (Mentzer et al., NeurIPS 2020)."""

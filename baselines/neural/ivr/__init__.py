@@ -1,1 +1,0 @@
-"""IVR: interpolation variable-rate image compression (Sun et al., ACM MM 2021)."""

@@ -1,0 +1,88 @@
+"""HiFiC: parameters as NeuralCompression counts them, normalisation in closed form."""
+
+import math
+
+import pytest
+import torch
+
+from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.blocks.layers import ChannelNorm
+from baselines.neural.field.architectures import HificArchitecture
+from benchmark.datasets.image import read_image
+from benchmark.datasets.kodak import open_sample
+
+FULL, MICRO, TINY = (HificArchitecture.presets[name] for name in ("full", "micro", "tiny"))
+
+
+def test_the_published_size_has_the_published_parameters_and_work():
+    result = costs("hific", FULL)
+    assert result["analysis"].parameters == 7_423_420
+    assert result["synthesis"].parameters == 156_774_683
+    assert round(sum(cost.macs_per_pixel for cost in result.values())) == 762_090
+
+
+def test_a_position_is_normalised_over_its_channels_with_the_unbiased_variance():
+    features = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 0.0]]).T.reshape(1, 3, 1, 2)
+    result = ChannelNorm(3)(features)
+    mean, variance = 3.0, (4 + 1 + 9) / 2
+    expected = (features[0, :, 0, 0] - mean) / (variance + 1e-3) ** 0.5
+    assert torch.allclose(result[0, :, 0, 0], expected)
+    assert torch.equal(result[0, :, 0, 1], torch.zeros(3))
+
+
+def test_a_pass_with_noise_counts_the_bits_of_rounded_latents_too():
+    torch.manual_seed(1)
+    network = load_architecture("hific").build(TINY)
+    network.analysis[-1].weight.data *= 10  # latents that are not all zero
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        noisy, still = (network(images, None, noisy=noisy) for noisy in (True, False))
+    assert torch.equal(noisy.rounded_bits, still.y_bits + still.z_bits)
+    assert torch.equal(still.rounded_bits, noisy.rounded_bits)
+    assert not torch.equal(noisy.y_bits + noisy.z_bits, noisy.rounded_bits)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Crops (16, 3, 128, 128) of the sample's photographs, in [-1, 1]."""
+    pixels = [read_image(image.path).pixels for image in open_sample([]).images]
+    result = [
+        pixel[y : y + 128, x : x + 128] for pixel in pixels for y in (32, 160) for x in (32, 160)
+    ]
+    return torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in result]) / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def network(crops):
+    torch.manual_seed(1)
+    architecture = load_architecture("hific")
+    made = architecture.build(MICRO).eval()
+    architecture.initialise(made, crops, [1.0])
+    return made
+
+
+@torch.no_grad()
+def test_photographs_come_back_although_each_layer_normalises_its_channels(network, crops):
+    decoded = network.synthesise(network.analyse(crops))
+    variance = (crops - crops.mean((0, 2, 3), keepdim=True)).square().mean()
+    assert (decoded - crops).square().mean() < 0.12 * variance
+
+
+@torch.no_grad()
+def test_brightness_which_a_normalisation_takes_away_comes_back(network):
+    greys = torch.tensor([-0.5, 0.0, 0.5])
+    flat = greys[:, None, None, None].expand(3, 3, 128, 128)
+    decoded = network.synthesise(network.analyse(flat))[..., 32:-32, 32:-32].mean((1, 2, 3))
+    assert (decoded.diff() > 0.6 * greys.diff()).all()
+
+
+@torch.no_grad()
+def test_the_constant_of_the_latent_takes_no_bits(network, crops):
+    y = network.analyse(crops)
+    (constant,) = y[:, -1].unique().tolist()
+    assert constant == round(constant) > y[:, :-1].std().item()
+    decoded = network.code(y, noisy=False).latents[:, -1]
+    assert decoded == pytest.approx(torch.full_like(decoded, constant), abs=0.01), "symbols are 0"
+    scale = network.hyper_synthesis.scale[-1].bias[-1].item()
+    bits_of_zero = -math.log2(math.erf(0.5 / scale / math.sqrt(2)))
+    assert bits_of_zero < 1e-2
