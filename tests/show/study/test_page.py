@@ -220,8 +220,8 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     for number in range(1, 41):
         wanted = simulated(key, number, scores, rng)
         page = visit(f"{(study / 'page' / 'index.html').as_uri()}?rater={number}", viewport=DESKTOP)
+        page.clock.install()  # before any question is shown: it begins anew with the time
         begin(page, by_keys)
-        page.clock.install()
         for place, given in enumerate(wanted.answers):
             if place and place % 20 == 0:
                 page.locator("#resume").click()
