@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from baselines.commands.worker import require_no_page
+from baselines.worker import rdrbench_worker
 from baselines.worker.codec import Worker, _locked_gpu, own_gpu
 from baselines.worker.contender import read_contender
 from benchmark.codec import Pixels, Setting
@@ -83,6 +84,21 @@ def worker(tmp_path: Path):
     made = Worker(file=str(contender(tmp_path)))
     yield made
     made.close()
+
+
+def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
+    levels = photograph()
+    pixels = rdrbench_worker.Pixels.from_numpy(levels)
+    assert (pixels.height, pixels.width, pixels.data) == (17, 31, levels.tobytes())
+    assert np.array_equal(pixels.numpy(), levels)
+    tensor = pixels.torch("cpu")
+    assert np.array_equal(tensor.numpy(), np.float32(levels).transpose(2, 0, 1)[None] / 255)
+    for near in (tensor, tensor[0], tensor + 0.4 / 255, tensor - 0.4 / 255):
+        back = rdrbench_worker.Pixels.from_torch(near)
+        assert (back.height, back.width, back.data) == (17, 31, levels.tobytes())
+    for wrong in (levels / 255, levels[..., 0], levels[..., :2]):
+        with pytest.raises(ValueError, match="not uint8"):
+            rdrbench_worker.Pixels.from_numpy(wrong)
 
 
 @pytest.mark.parametrize(("value", "beside_bytes"), [(1, 5), (2.5, 5), (7, 13)])
