@@ -128,12 +128,12 @@ def train(
         float | None,
         opt(
             MANNER,
-            "Save so often; default: by cost, 1 % of the time, at most each minute.",
+            "Minutes between saves; default: by cost, 1 % of the time, at most each minute.",
             least=0,
         ),
     ] = None,
     milestone_steps: Annotated[
-        int, opt(MANNER, "Keep a state for good every so many steps; 0: none.", least=0)
+        int, opt(MANNER, "Steps between states that are kept for good; 0: none.", least=0)
     ] = 0,
     log: Annotated[
         list[str] | None,

@@ -42,7 +42,7 @@ def audit_rows(
     """Measure the newest rows of each codec again on this machine; compare them one by one.
 
     Metrics are those that the rows have values of. Exit code 1 if anything differs by more than
-    float rounding, but for rows of another program, library or weight file than is here, which may.
+    float rounding, except for rows of a program, library or weight file that is not the one here.
 
     Examples:
       bench audit rows --dataset kodak --codecs ours,elic

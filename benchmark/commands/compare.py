@@ -31,7 +31,7 @@ def rank(
         str, opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
     ] = "psnr,lpips_squeeze",
     budget: Annotated[
-        str, opt(MANNER, "Whose rate or value it is: each image's, or that of the set as a whole.")
+        str, opt(MANNER, "What has the rate or value: each image, or the set as a whole.")
     ] = "image",
     common: Annotated[
         bool, opt(MANNER, "Average over the images that all codecs reach, and rank those.")
@@ -44,9 +44,9 @@ def rank(
 ) -> None:
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
 
-    Those of the experiment and its anchor, as in a report; of several datasets each has a table.
-    Codecs are compared on the images that most of them reach the value in; those left out are
-    named. The difference from the best codec has a 95 % interval over images in pairs. With
+    Ranked are the codecs of the experiment and its anchor, as in a report; each dataset has a
+    table. Codecs are compared on the images in which most of them reach the value; those left out
+    are named. The difference from the best codec has a 95 % interval over images in pairs. With
     --budget set the bytes of all images count together.
 
     Examples:
@@ -127,7 +127,7 @@ def tradeoff(
 
     CODEC's variants (realism weights, say) of one build, that is one program or checkpoint, span a
     surface; it is interpolated at every setting of AGAINST. What is left out is named below the
-    table. The interval is over draws of images, both codecs' together. A metric such as LPIPS
+    table. The interval is over resampled images, the same for both codecs. A metric such as LPIPS
     compares at equal perceptual quality, which is not realism.
 
     Examples:

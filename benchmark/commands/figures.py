@@ -83,7 +83,7 @@ _verb(
     """Draw rate-distortion curves, a panel for each metric.
 
     At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
-    FILE has every choice as a key, and tables [labels] and [colours]; an option comes before it.
+    FILE takes every option as a key, and tables [labels] and [colours]; options override it.
 
     Examples:
       bench figures rd --codecs ours,vtm,avif --published hific
@@ -127,7 +127,7 @@ _verb(
     "bpp",
     """Draw metrics against generation, of pictures that were coded again and again.
 
-    Of each codec the setting whose first generation is nearest to --bpp, by default to the median.
+    Each codec is drawn at the setting whose first generation is nearest to --bpp; default: median.
 
     Examples:
       bench figures generations --bpp 0.5 --metrics psnr,lpips
@@ -138,8 +138,8 @@ _verb(
     "bpp box",
     """Draw one part of a photograph as codecs have it at about one rate.
 
-    The part is the one that the codecs disagree on most, of the photograph where the metric does,
-    unless --images and --box, or `crops` of FILE, name others.
+    By default it is the part that the codecs disagree on most, of the photograph on which the
+    metric differs most; --images and --box, or `crops` of FILE, choose others.
 
     Examples:
       bench figures crops --dataset sample --images chelsea --bpp 0.2

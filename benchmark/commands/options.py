@@ -110,7 +110,7 @@ _CHECKPOINT = (
     "A checkpoint of our codec; default: ours.safetensors in the weights folder, else the "
     "bundled one."
 )
-_TABLE = "Also print the means of every setting; or not even the ranking."
+_TABLE = "Also print the means of every setting, or not even the ranking."
 _VERBOSE = "Print every line on what is absent, with its reason."
 
 Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.")]

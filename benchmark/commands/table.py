@@ -25,7 +25,7 @@ File = Annotated[
 def table(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
     """Write the table of a paper: systems by BD-rates against one anchor, and what they cost.
 
-    Of several datasets each has its columns. The best of a column is bold, the second underlined; a
+    Each dataset has its columns and anchor. The best of a column is bold, the second underlined; a
     column without values is left out. Files: table.tex (booktabs), as wide as a page has room for;
     table.md and table.csv, with intervals over images.
 

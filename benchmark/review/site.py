@@ -32,6 +32,7 @@ from benchmark.review.streams import label_of_row
 from benchmark.review.submission import Submission, submissions
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
+from benchmark.show.bd_tables import short_name
 from benchmark.show.page.document import sheet_html
 from benchmark.show.page.write import page_request, write_page
 from benchmark.show.report.report import write_reports
@@ -140,7 +141,8 @@ def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: 
 
 
 def _section(board: Board, publisher: str) -> str:
-    headers = ["rank", "system", *map(_heading, board.measures)]
+    names = (short_name(measure, board.measures) for measure in board.measures)
+    headers = ["rank", "system", *(f"BD-rate in {name} (%)" for name in names)]
     headers += ["class of cost", "decode (s/Mpx)", "kMAC/px", "parameters (M)", "memory (MB)"]
     head = "".join(
         f'<th scope="col" class="{"text" if name in ("system", "class of cost") else "number"}">'
@@ -174,11 +176,6 @@ def _section(board: Board, publisher: str) -> str:
         f'<table class="sortable"><thead><tr>{head}</tr></thead>{"".join(bodies)}</table></div>'
         "</section>"
     )
-
-
-def _heading(measure: Measure) -> str:
-    """Return the heading of BD-rates, which are in per cent whatever the metric is in."""
-    return f"BD-rate in {measure.label.partition(' (')[0]} (%)"
 
 
 def _line(entry: Entry, measures: Sequence[Measure], rank: int | None, publisher: str) -> str:

@@ -21,13 +21,16 @@ THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 
 
-def short_name(measure: Measure) -> str:
-    """Return a metric's label without what is in brackets.
+def short_name(measure: Measure, among: Sequence[Measure] = ()) -> str:
+    """Return a metric's label without what is in brackets, unless that tells it from others.
 
-    >>> short_name(Measure("lpips_squeeze", "LPIPS (SqueezeNet)", "lower"))
-    'LPIPS'
+    >>> alex, squeeze = (Measure(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
+    >>> short_name(alex), short_name(alex, [alex, squeeze])
+    ('LPIPS', 'LPIPS (AlexNet)')
     """
-    return measure.label.partition(" (")[0]
+    name = measure.label.partition(" (")[0]
+    same = [of for of in among if of != measure and of.label.partition(" (")[0] == name]
+    return measure.label.partition(" (dB)")[0] if same else name
 
 
 def range_text(low: float, high: float, form: str = ".2f") -> str:
@@ -204,8 +207,9 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         Column("points", form="d"),
         Column("bpp", form=str),
     ]
+    every = [panel.measure for panel in panels]
     for panel in panels:
-        name, column = f"BD-rate, {short_name(panel.measure)} (%)", panel.measure.column
+        name, column = f"BD-rate, {short_name(panel.measure, every)} (%)", panel.measure.column
         columns.append(Column(name, column, partial(delta_text, form="+.1f")))
     against = next((curve.system.name for curve in anchors if curve), "")
     if not against:

@@ -36,8 +36,8 @@ def ranking_table(
     if names:
         columns = [Column("codec", lambda rank: names[rank.label]), Column("spec", "label")]
     columns += [
-        Column(short_name(measure), partial(_rank_cell, ranks, place, intervals), str)
-        for place, measure in enumerate(ranking.measures)
+        Column(short_name(of, ranking.measures), partial(_rank_cell, ranks, place, intervals), str)
+        for place, of in enumerate(ranking.measures)
     ]
     columns += [
         Column("bpp", "bpp", lambda ends: range_text(*ends)),

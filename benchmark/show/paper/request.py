@@ -61,7 +61,7 @@ class FigureRequest(Look):
     metrics: tuple[str, ...] = option(
         (),
         COMPARED,
-        "Comma-separated metrics; of crops, the one under each; of realism, distortion and it.",
+        "Comma-separated metrics; of crops, the one under each; of realism, distortion first.",
         completes="metrics",
         many="listed",
     )
@@ -71,7 +71,9 @@ class FigureRequest(Look):
     )
     bpp: tuple[str, ...] = option((), COMPARED, "Rates to compare at, in bpp.", many="listed")
     box: str = option("", COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-    up_to_bpp: float | None = option(None, MANNER, "Cut curves at this rate first.", least=0.001)
+    up_to_bpp: float | None = option(
+        None, MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001
+    )
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the details name them."
     )

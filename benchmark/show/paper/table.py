@@ -206,7 +206,7 @@ def _columns(
         ]
         for measure in known:
             get = partial(_rate, _key(result, measure))
-            columns.append(Column(f"{above}, {short_name(measure)}", get, _text))
+            columns.append(Column(f"{above}, {short_name(measure, known)}", get, _text))
         groups += [(above, len(known))] if known else []
     costs = [
         Column(heading, f"costs.{name}", form)
