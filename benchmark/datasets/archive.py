@@ -44,11 +44,13 @@ class Archive(NamedTuple):
         return _last_part(self.url)
 
 
-ARCHIVES = {
-    name: Archive(name, **{key: facts[key] for key in Archive._fields if key in facts})
-    for name, facts in TABLE.items()
-    if "url" in facts
-}
+def _archive(name: str) -> Archive:
+    known = {key: value for key, value in TABLE[name].items() if key in Archive._fields}
+    lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
+    return Archive(name, **{**known, **lists})
+
+
+ARCHIVES = {name: _archive(name) for name, facts in TABLE.items() if "url" in facts}
 
 
 def _opener(name: str) -> Callable[[Sequence[Path]], Dataset]:
