@@ -13,11 +13,10 @@ from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
 from benchmark.compare.study.scores import Scores
 from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import PREFERENCE
 from benchmark.rows.summary import Edition
 from benchmark.rows.systems import System
 
-PREFERENCE = Measure("preference", "Preference (log of odds)", "higher")
 FILE = "preference.parquet"  # in a dataset's folder of results: the study that was read last
 PROTOCOL = "preference/1"
 

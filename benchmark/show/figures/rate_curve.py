@@ -5,8 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.panel import Panel, records
-from benchmark.compare.study.points import PREFERENCE
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import PREFERENCE, Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, trained_on

@@ -8,11 +8,11 @@ from benchmark.compare.panel import Panel, measured_panel, names_in_figures, rea
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.registry import chosen_points
-from benchmark.compare.study.points import PREFERENCE, stored_panel
+from benchmark.compare.study.points import stored_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
-from benchmark.metrics.measure import Measure, remedies
+from benchmark.metrics.measure import PREFERENCE, Measure, remedies
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
