@@ -21,7 +21,7 @@ from baselines.neural.training.objective import Precision, precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import Subject, device_of, shared
 from baselines.neural.training.run_folder import JOURNAL
-from baselines.neural.training.session import TrainingRun, TrainingSession, export, leads
+from baselines.neural.training.session import TrainingRun, TrainingSession, leads
 from baselines.neural.training.workers import Launch, Workers, decided, launched
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
@@ -242,7 +242,7 @@ def how_far(run: TrainingRun) -> str:
 def export_runs(runs: Sequence[TrainingRun], session: TrainingSession) -> None:
     """Export the checkpoints of what is trained so far."""
     for run in [run for run in runs if run.folder.exists()] or runs:
-        card = export(run, session)
+        card = sessions.export(run, session)
         print(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}", flush=True)
 
 

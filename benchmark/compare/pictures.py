@@ -116,11 +116,11 @@ def generation_curves(table: pl.DataFrame, columns: Sequence[str]) -> list[Gener
 
 
 def nearest_to(curves: Iterable[GenerationCurve], bpp: float) -> list[GenerationCurve]:
-    """Return the curve of each codec whose first generation is nearest to a rate."""
+    """Return the curve of each codec whose first generation is nearest to a rate, by label."""
     by_label: dict[str, list[GenerationCurve]] = defaultdict(list)
     for curve in curves:
         by_label[curve.label].append(curve)
     return [
         min(of_label, key=lambda curve: abs(math.log(curve.bpp[0] / bpp)))
-        for of_label in by_label.values()
+        for _, of_label in sorted(by_label.items())
     ]
