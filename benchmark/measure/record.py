@@ -182,8 +182,9 @@ class Outcome:
         rows = [("codec", "images", "settings", "bpp")]
         for label, cells in known.items():
             of_codec = self.rows.filter(pl.col("cell").is_in([cell.key for cell in cells]))
-            rates = of_codec["bpp"].drop_nulls().sort()
-            span = f"{rates[0]:.3f} to {rates[-1]:.3f}" if len(rates) else "none"
+            by_setting = of_codec.drop_nulls("bpp").group_by("setting_name", "setting_value")
+            rates = by_setting.agg(pl.col("bpp").mean())["bpp"].sort()
+            span = f"{rates[0]:.2f} to {rates[-1]:.2f}" if len(rates) else "none"
             images, settings = {of.image_sha256 for of in cells}, {of.setting for of in cells}
             rows.append((label, str(len(images)), str(len(settings)), span))
         if len(rows) > SHOWN_CODECS + 1:
