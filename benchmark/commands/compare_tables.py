@@ -94,7 +94,9 @@ def rank_table(
 def _to_best(ranks: Measure, codec: Ranked) -> str | None:
     if codec.to_best is None:
         return None
-    form, end = (f"+.{decimals(ranks.label)}f", "") if codec.target.name == RATE else ("+.1f", " %")
+    form, end = f"+.{decimals(ranks.label)}f", " dB" if ranks.label.endswith("(dB)") else ""
+    if codec.target.name != RATE:
+        form, end = "+.1f", " %"
     change, ends, _ = codec.to_best
     return f"{change:{form}}{end}" + (f" [{ends.low:{form}}, {ends.high:{form}}]" if ends else "")
 

@@ -398,7 +398,7 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     assert f"everywhere at bpp={lowest:.3g} to" in message
     best = next(entry for entry in reported["ranks"] if entry["rank"] == 2)
     (sentence,) = [line for line in done.output.splitlines() if line.startswith("At bpp")]
-    assert f"{best['codec']} differs by {best['to_best']:+.2f} [" in sentence
+    assert f"{best['codec']} differs by {best['to_best']:+.2f} dB [" in sentence
     assert sentence.endswith(f"is better on {best['images_better']} of 9 images.")
     nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
     assert nothing.exit_code == 1
