@@ -130,6 +130,8 @@ def test_a_description_is_complete(pair: Pair, request: pytest.FixtureRequest):
     info = codec.describe()
     assert request.node.callspec.params["pair"].partition(":")[0] == codec.name
     assert all((info.version, info.command, info.licence, info.timed))
+    licences = info.licence.split(" AND ")
+    assert len({*licences}) == len(licences)
     assert f"{{{codec.sweep[0].name}}}" in info.command
     assert re.fullmatch("[0-9a-f]{64}", info.fingerprint)
     assert info.fingerprint != sha256(b"").hexdigest()

@@ -104,7 +104,7 @@ class DrawingCodec:
             command=f"{info.command}; then {self.method}, drawn by the receiver in "
             f"{counted(self._steps, 'step')}{late}{seeded}, schedule "
             f"{card.config.noise_scale:g} of the {card.config.domain}",
-            licence=f"{info.licence} AND {self.licence}",
+            licence=" AND ".join(dict.fromkeys([*info.licence.split(" AND "), self.licence])),
             fingerprint=sha256(f"{card.sha256}{info.fingerprint}".encode()).hexdigest(),
             revision=self.revision,
             timed=f"{info.timed}; drawing in this process",
