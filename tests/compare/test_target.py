@@ -85,6 +85,8 @@ def test_listed_settings_are_tried_by_halves_and_no_other():
     made = search("bpp=2.7", lambda q: q / 10, (0, 63), listed)
     assert made.nearest() == 27
     assert len(made.known) <= 8
+    beyond = search("bpp=9", lambda q: q / 10, (0, 63), listed)
+    assert (beyond.nearest(), beyond.why()) == (63, "its settings do not reach further")
 
 
 def test_a_failure_ends_a_search_with_its_setting():

@@ -113,6 +113,11 @@ def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, beside_
     assert np.array_equal(decoded, pixels)
 
 
+def test_a_picture_of_one_column_comes_back(worker):
+    pixels = photograph()[:, :1]
+    assert np.array_equal(worker.decode(worker.encode(pixels, Setting("q", 1))), pixels)
+
+
 def test_a_worker_sends_its_memory_and_the_bits_that_its_class_estimates(worker, tmp_path):
     worker.encode(photograph(), Setting("q", 1))
     assert worker.estimated_bits() is None
@@ -138,6 +143,11 @@ def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_
     assert worker.sweep == (Setting("q", 1), Setting("q", 2.5))
     file = contender(tmp_path, setting="'quality'", values="[3, 4]")
     assert Worker(file=str(file)).sweep == (Setting("quality", 3), Setting("quality", 4))
+
+
+def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_path):
+    worker = Worker(file=str(contender(tmp_path, timeout_seconds="0.001")))  # no Python starts so
+    assert "Python" in worker.describe().version
 
 
 @pytest.mark.parametrize("fault", FAULTS)

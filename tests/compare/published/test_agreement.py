@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.compare.published.agreement import TOLERANCE_DB, Agreement, NotCompared, agreements
+from benchmark.compare.published.agreement import (
+    TOLERANCE_DB,
+    Agreement,
+    NotCompared,
+    agreements,
+    findings,
+)
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
@@ -98,6 +104,16 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", "no rate in common")
     (few,) = compared(rows, points=line[:3])
     assert few.why == "3 published points are too few"
+
+
+def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
+    anchor = (0.1, 0.2, 0.4, 0.8), (28.0, 31.0, 33.0, 34.0)  # dB, by 3, 2 and 1 a doubling
+    rates, values = (0.025, 0.05, 0.1, 0.8, 3.2), (22.0, 25.0, 28.0, 34.0, 36.0)
+    assert not findings(PSNR, rates, values, anchor)
+    for place in (0, -1):
+        (found,) = findings(PSNR, rates, np.add(values, np.eye(5)[place] * 2.1), anchor)
+        assert (found.kind, found.bpp) == ("above", pytest.approx(rates[place]))
+        assert found.amount == pytest.approx(2.1)
 
 
 def test_rounding_explains_what_compressai_found_between_its_own_two_tables():

@@ -183,7 +183,7 @@ def executed_lines(
 
 
 def verdict(copy: Path, found: FileMutant, tests: dict[str, Any]) -> str:
-    """Return "killed", "survived", or "not executed" where no test comes to the changed line."""
+    """Return "killed", "survived", or "not executed" where no test is seen at the line."""
     first, last = found.mutant.statement
     own = f"test_{Path(found.path).stem}.py::"  # may read a table that is made at import alone
     names = [
@@ -195,10 +195,8 @@ def verdict(copy: Path, found: FileMutant, tests: dict[str, Any]) -> str:
             for path, line in test["lines"]
         )
     ]
-    if not any(path == found.path for test in tests.values() for path, _ in test["lines"]):
-        names = [*tests]  # it is executed by other processes, if at all
-    if not names:
-        return "not executed"
+    survival = "survived" if names else "not executed"
+    names = names or [*tests]  # the line is executed by other processes, if at all
     limit = TOO_SLOW * sum(tests[name]["seconds"] for name in names) + SPARE_SECONDS
     path = copy / found.path
     original = path.read_text()
@@ -210,7 +208,7 @@ def verdict(copy: Path, found: FileMutant, tests: dict[str, Any]) -> str:
             status = _pytest(copy, ["-x", *whole], limit)
     finally:
         path.write_text(original)
-    return "killed" if status else "survived"
+    return "killed" if status else survival
 
 
 def _pytest(copy: Path, words: Sequence[str], limit: float | None) -> int:

@@ -208,8 +208,10 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
     (cut,) = validation_pictures([str(tmp_path / "a.png")])
     assert np.array_equal(cut, pixels[116:884, 16:784])
     Image.fromarray(pixels[:700, :768]).save(tmp_path / "a.png")
-    (whole,) = validation_pictures([str(tmp_path / "a.png")])
+    Image.fromarray(pixels[:30, :40]).save(tmp_path / "b.png")
+    whole, small = validation_pictures([str(tmp_path / "b.png"), str(tmp_path / "a.png")])  # sorted
     assert np.array_equal(whole, pixels[:700, :768])
+    assert np.array_equal(small, pixels[:30, :40])
 
 
 def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(
