@@ -1,7 +1,7 @@
 """BD-rates as bars: a panel for each metric, a bar for each codec, with intervals."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.bd import Comparison
@@ -11,7 +11,9 @@ from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
 from benchmark.show.bd_tables import THREE_POINTS, bd_records, rate_table
 from benchmark.show.figures import texts
+from benchmark.show.figures.choice import MOST_NAMES
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
+from benchmark.system.text import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,11 +45,12 @@ def draw_bd_bars(
     dataset: str,
     anchor: str,
     absent: Sequence[str] = (),
+    lacking: Sequence[str] = (),
 ) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
     Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
-    show. absent: names of those that are left out.
+    show. absent: names of those that are left out. lacking: sentences on curves a panel lacks.
     """
     bars = [_bars(panel, comparisons, anchor) for panel in panels]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
@@ -61,6 +64,7 @@ def draw_bd_bars(
     marked = [sections.marked(name, known[name].caveats) for name in names]
     words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
+    lacking = [*lacking, *_refused(panels, bars, anchor)]
     note = sections.panels_note(panels)
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
@@ -71,10 +75,11 @@ def draw_bd_bars(
             axes.set_yticks(range(len(names)), words)
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel.measure]), width)
-        texts.add_legend(figure, [], note)
+        texts.add_legend(figure, [], " ".join(filter(None, [*lacking, note])))
     metrics = sections.metric_names([panel.measure for panel in panels])
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
+        *lacking,
         "Lines are 95 % intervals over images.",
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
@@ -103,6 +108,17 @@ def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[
     return result
 
 
+def _refused(
+    panels: Sequence[Panel], bars: Sequence[Mapping[str, Bar]], anchor: str
+) -> Iterator[str]:
+    """Yield sentences on curves of a panel that have no BD-rate."""
+    for panel, of in zip(panels, bars, strict=True):
+        others = [curve.name for curve in panel.curves if curve.system.label != anchor]
+        if names := [name for name in others if name not in of]:
+            metric = sections.metric_names([panel.measure])
+            yield f"No BD-rate in {metric}: {listed(names, most=MOST_NAMES)}."
+
+
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:
     """Draw bars from the top, with their numbers beside them."""
     for row, bar in enumerate(bars):
@@ -121,8 +137,9 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             fontsize=SMALL_POINTS,
         )  # fmt: skip
     ends = [0.0, *(bar.outer for bar in bars if bar)]
-    room = ROOM * ((max(ends) - min(ends)) or 1.0)
-    axes.set_xlim(min(ends) - room * (min(ends) < 0), max(ends) + room * (max(ends) > 0))
+    low, high = min(ends), max(ends)
+    room = ROOM * ((high - low) or 1.0)
+    axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.axvline(0, color="black", linewidth=BAR_POINTS)
     axes.tick_params(axis="y", length=0)

@@ -90,8 +90,9 @@ def _bd(request: FigureRequest) -> PaperFigure:
     result = evidence(request, "bd")
     compared = _comparisons(result, request)
     choice = choose(result.panels, result.anchor, _named(request, result))
-    shown = choice.of(result.panels), compared, result.styles, result.title, result.anchor
-    drawing = draw_bd_bars(*shown, choice.absent)
+    panels = choice.of(result.panels)
+    shown = panels, compared, result.styles, result.title, result.anchor
+    drawing = draw_bd_bars(*shown, choice.absent, choice.lacking(panels))
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     return _made([result], drawing, f"no bd: {lack}")
 

@@ -10,6 +10,7 @@ from benchmark.compare.bd import Ranking, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel, with_anchor
 from benchmark.datasets.dataset import profile
+from benchmark.errors import UnknownName
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
@@ -77,6 +78,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     measures = [Measure.named(name) for name in names]
     datasets = datasets_with_results(request.results, request.dataset)
     asked = asked_datasets(request.results, request.dataset)
+    without: list[UnknownName] = []  # of datasets where the named anchor has no rows
 
     def read(name: str, whole: bool) -> DatasetResults:
         stored = read_rows(
@@ -84,7 +86,15 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             request.allow_few, request.verified_only, look().images, request.all_rows,
             request.data_dir, whole, request.bundled,
         )  # fmt: skip
-        return stored.summarised(*with_anchor(*stored.experiment[:2], request.anchor))
+        try:
+            return stored.summarised(*with_anchor(*stored.experiment[:2], request.anchor))
+        except UnknownName as error:
+            without.append(error)
+            if len(without) == len(asked):
+                raise without[0] from None
+        rows, anchor = with_anchor(*stored.experiment[:2])
+        instead = anchor._replace(why=f"no {request.anchor} here{anchor.why and ': '}{anchor.why}")
+        return stored.summarised(rows, instead)
 
     sets = []
     for name in datasets:

@@ -7,9 +7,11 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark.errors import BenchError, UnknownName, UsageError
+from benchmark.rows.store import Store
 from benchmark.show.paper.request import FigureRequest, read_file
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results
+from support.rows.measured import sweep
 
 RESULTS = bundled_results()
 
@@ -223,6 +225,17 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
     hidden = tmp_path / "hidden"
     draw("rd", hidden, "--codecs", "ours", "--metrics", "psnr")
     assert " -- " not in (hidden / "rd.tex").read_text()
+
+
+def test_bars_say_which_codec_a_panel_lacks(tmp_path):
+    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif", lpips_alex=None)]
+    Store(tmp_path / "set").append([*rows, *sweep("jpegxl", psnr_db=99.0)])
+    words = "--results", tmp_path, "--metrics", "psnr,lpips", "--anchor", "jpeg"
+    done = bench("bd", *words, "--out", tmp_path, "--format", "svg")
+    assert done.exit_code == 0, done.output
+    caption = (tmp_path / "bd.txt").read_text()
+    assert "LPIPS (AlexNet) not measured: AVIF speed 4." in caption
+    assert "No BD-rate in PSNR: JPEG XL." in caption
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])

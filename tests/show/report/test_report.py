@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from benchmark.compare.panel import BEST
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.means import NETWORK_HEADERS
@@ -187,6 +188,17 @@ def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
     assert (record["codec"], record["anchor"]) == ("jpeg", "webp")
     assert float(record["bd_rate_percent"]) == pytest.approx(100, abs=1e-9)
     assert record["images_bd_rate_images"] == "3"
+
+
+def test_a_dataset_without_the_named_anchor_has_its_own_and_says_so(tmp_path):
+    fill(tmp_path, [*sweep("jpeg"), *sweep("vtm")])
+    fill(tmp_path, [*sweep("jpeg"), *sweep("webp")], "plain")
+    words = "--dataset", "all", "--metrics", "psnr", "--anchor"
+    message = bench_report(tmp_path, *words, "vtm")
+    anchors = re.findall(r"^BD-rate \(%\) against (.*) in PSNR,", message, re.MULTILINE)
+    assert anchors == ["VTM", f"JPEG (no vtm here: {BEST})"]
+    with pytest.raises(UnknownName, match="avif"):
+        bench_report(tmp_path, *words, "avif")
 
 
 def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
