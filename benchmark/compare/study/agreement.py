@@ -35,13 +35,10 @@ def agreements(
     are few for one question, so that a metric may agree more often.
     """
     alike = {measure.label: _alike(votes, values, measure) for measure in measures}
-    of_metrics = [
-        _agreement(name, votes, of) for name, of in alike.items() if np.isfinite(of).any()
-    ]
-    of_metrics.sort(key=lambda of: -(of.share if of.equal_rate is None else of.equal_rate))
-    of_people = _alike_others(votes)
-    people = [_agreement(PEOPLE, votes, of_people)] if np.isfinite(of_people).any() else []
-    return [*people, *of_metrics]
+    alike[PEOPLE] = _alike_others(votes)
+    result = [_agreement(name, votes, of) for name, of in alike.items() if np.isfinite(of).any()]
+    best = {of: of.share if of.equal_rate is None else of.equal_rate for of in result}
+    return sorted(result, key=lambda of: (of.name != PEOPLE, -best[of]))
 
 
 def _alike(

@@ -10,7 +10,6 @@ from benchmark.errors import UsageError
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import read_json
 
-FORMAT = 1
 KEY = "key.json"  # beside the folder that raters get
 PAGE = "page"
 SOURCE, WORSE = -1, -2  # stimuli of a photograph itself, and of what is far worse

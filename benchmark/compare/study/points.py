@@ -66,17 +66,16 @@ def preference_panel(
     curves = []
     for label, name in names.items():
         own = [row for row in points if row["codec"] == label and row["bpp"]]
-        made = tuple(_point(row, measured) for row in sorted(own, key=lambda row: row["bpp"]))
+        made = tuple(
+            CurvePoint(
+                row["bpp"], row[PREFERENCE.column], row["level"],
+                "measured" if measured else "author_csv", row["images"], row["protocol"], CODING,
+                f"study {row['study']}",
+                interval=None if row["low"] is None else Interval(row["low"], row["high"]),
+            )
+            for row in sorted(own, key=lambda row: row["bpp"])
+        )  # fmt: skip
         system = System(name, label, published=() if measured else ((name, ""),))
         edition = Edition(label, label, "", "", "", (), ()) if measured else None
         curves += [SystemCurve(system, made, edition)] if made else []
     return Panel(PREFERENCE, tuple(curves))
-
-
-def _point(row: Mapping[str, Any], measured: bool) -> CurvePoint:
-    interval = None if row["low"] is None else Interval(row["low"], row["high"])
-    how = "measured" if measured else "author_csv"
-    return CurvePoint(
-        row["bpp"], row[PREFERENCE.column], row["level"], how, row["images"], row["protocol"],
-        CODING, f"study {row['study']}", interval=interval,
-    )  # fmt: skip

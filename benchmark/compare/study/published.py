@@ -104,12 +104,9 @@ def _votes(ratings: list[Rating]) -> Votes:
     raters, images = ([*dict.fromkeys(getattr(r, n) for r in ratings)] for n in ("rater", "image"))
     number = {key: n for n, key in enumerate(rates)}
     rater, image = ({name: n for n, name in enumerate(names)} for names in (raters, images))
-    return Votes.of_rows(
-        [Stimulus(*key, float(np.mean(of)) if of else None) for key, of in rates.items()],
-        raters,
-        images,
-        [
-            (rater[r.rater], image[r.image], number[r.first[:2]], number[r.second[:2]], r.won)
-            for r in ratings
-        ],
-    )
+    stimuli = [Stimulus(*key, float(np.mean(of)) if of else None) for key, of in rates.items()]
+    rows = [
+        (rater[r.rater], image[r.image], number[r.first[:2]], number[r.second[:2]], r.won)
+        for r in ratings
+    ]
+    return Votes.of_rows(stimuli, raters, images, rows)

@@ -26,28 +26,21 @@ from benchmark.registry import require_packages
 DRAWS = 300  # of raters, of images and of answers each
 EXACT, ROUGH = 1e-6, 1e-3  # the second beside the spread of draws
 PRIOR = 0.25  # of an answer for either side of each pair that was compared: scores stay finite
+FAR = 4.0  # standard deviations
 MOST_LOST = 0.05  # share of draws without a number, up to which there is an interval
-
-
-class Resampled(NamedTuple):
-    """A number in draws of raters, of images and of single answers; arrays (draws, ...)."""
-
-    raters: Float64Array
-    images: Float64Array
-    answers: Float64Array
 
 
 class Scores(NamedTuple):
     """Scores by stimulus, with their intervals."""
 
     values: Float64Array  # (stimuli,)
-    errors: Float64Array  # (stimuli,): standard errors; NaN for one rater and one image
-    resampled: Resampled  # (draws, stimuli)
+    resampled: Float64Array  # (3, draws, stimuli): of raters, of images, of single answers
     freedom: int  # raters or images, whichever are fewer, less one
 
     def interval(self, stimulus: int) -> Interval | None:
         """Return the interval of a stimulus' score; None for one rater and one image."""
-        return bounds(float(self.values[stimulus]), float(self.errors[stimulus]), self.freedom)
+        error = float(two_way_error(self.resampled[..., stimulus]))
+        return bounds(float(self.values[stimulus]), error, self.freedom)
 
 
 def wins(votes: Votes, weights: Float64Array | None = None) -> Float64Array:
@@ -78,27 +71,22 @@ def fitted(
     )
 
 
-def require_connected(votes: Votes) -> None:
-    """Raise `UsageError` where some stimuli are compared with the others by no chain of answers."""
+def scores_of(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Scores:
+    """Return scores with their intervals; raises `UsageError` where answers do not connect them."""
     from scipy.sparse.csgraph import connected_components
 
+    require_packages("bench study read", ("choix",))
     if not len(votes.won):
         raise UsageError("no answers are left to compute scores from")
-    _, group = connected_components(wins(votes) + wins(votes).T > 0)
-    apart = np.flatnonzero(group != group[0])
-    if len(apart):
+    of_wins = wins(votes)
+    group = connected_components(of_wins + of_wins.T > 0)[1]
+    if len(apart := np.flatnonzero(group != group[0])):
         first, other = (votes.stimuli[number] for number in (0, apart[0]))
         raise UsageError(
             f"no chain of answers leads from {first.system} at {first.level} to "
             f"{other.system} at {other.level}: more answers are needed"
         )
-
-
-def scores_of(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Scores:
-    """Return scores with their intervals; raises `UsageError` where answers do not connect them."""
-    require_packages("bench study read", ("choix",))
-    require_connected(votes)
-    values = fitted(wins(votes))
+    values = fitted(of_wins)
     rng = np.random.default_rng(seed)
     kinds = []
     for units in (votes.rater, votes.image, np.arange(len(votes.won))):
@@ -109,28 +97,36 @@ def scores_of(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Scores:
             np.bincount(rng.integers(0, len(known), len(known)), minlength=len(known))[unit] + 1e-5
             for _ in range(draws)
         ]
-        kinds.append(np.array([fitted(wins(votes, drawn_of), values, ROUGH) for drawn_of in of]))
-    resampled = Resampled(*kinds)
+        kinds.append([fitted(wins(votes, drawn_of), values, ROUGH) for drawn_of in of])
     freedom = min(len(np.unique(of)) for of in (votes.rater, votes.image)) - 1
-    return Scores(values, two_way_error(resampled), resampled, freedom)
+    return Scores(values, np.array(kinds), freedom)
 
 
-def scores_without(votes: Votes) -> dict[int, Float64Array]:
-    """Return the scores of the answers of all other raters, by rater; needs three of them."""
+def far_raters(votes: Votes) -> list[int]:
+    """Return the raters whose answers the scores of all others predict far too well to be so.
+
+    None of fewer than three.
+    """
     raters = np.unique(votes.rater).tolist()
-    if len(raters) < 3:
-        return {}
     everyone = fitted(wins(votes))
-    result = {}
-    for rater in raters:
+    result = []
+    for rater in raters if len(raters) > 2 else ():
+        own = votes.of(votes.rater == rater)
         weights = np.where(votes.rater == rater, 1e-5, 1.0)
-        result[rater] = fitted(wins(votes, weights), everyone, ROUGH)
+        scores = fitted(wins(votes, weights), everyone, ROUGH)
+        odds = scores[own.first] - scores[own.second]
+        chance = 1 / (1 + np.exp(-odds))
+        # Each answer's vote weighs as much as the scores are sure of it.
+        agreed = ((own.won - chance) * odds).sum()
+        spread = np.sqrt((chance * (1 - chance) * odds**2).sum())
+        if spread and agreed < -FAR * spread:
+            result.append(rater)
     return result
 
 
-def two_way_error(of: Resampled) -> Float64Array:
-    """Return the standard error of a number for other raters and other images."""
-    raters, images, answers = (np.var(draws, axis=0) for draws in of)
+def two_way_error(of: Float64Array) -> Float64Array:
+    """Return the standard error of a number for other raters and images; of: (3, draws, ...)."""
+    raters, images, answers = np.nanvar(of, axis=1)
     both = np.maximum(raters + images - answers, np.maximum(raters, images))
     return np.asarray(np.sqrt(both), np.float64)
 
@@ -167,37 +163,34 @@ def equal_preference(votes: Votes, scores: Scores, anchor: str) -> list[EqualPre
     for system in [name for name in places if name != anchor]:
         few = [name for name in (anchor, system) if len(places[name]) < LEAST_POINTS]
         why = f"{few[0]} was shown at fewer than {LEAST_POINTS} rates" if few else ""
-        compared = (
-            (None, None, why) if few else _compared(bpp, scores, places[anchor], places[system])
+        both = places[anchor], places[system]
+        result.append(
+            EqualPreference(system, None, why=why) if few else _compared(system, bpp, scores, both)
         )
-        result.append(EqualPreference(system, *compared))
     return result
 
 
 def _compared(
-    bpp: Float64Array, scores: Scores, anchor: list[int], system: list[int]
-) -> tuple[float | None, Interval | None, str]:
-    """Return the change, its interval, and why one of them is absent. anchor, system: stimuli."""
-    first, second = (Curve(bpp[of], scores.values[of]) for of in (anchor, system))
-    delta = bd_rate(first, second)
+    system: str, bpp: Float64Array, scores: Scores, both: tuple[list[int], list[int]]
+) -> EqualPreference:
+    """Return the change of a system. both: stimuli of the anchor, and of the system."""
+    anchor, own = (Curve(bpp[of], scores.values[of]) for of in both)
+    delta = bd_rate(anchor, own)
     if isinstance(delta, NoDelta):
-        return None, None, delta.reason
-    resampled = []
+        return EqualPreference(system, None, why=delta.reason)
+    logarithms = []
     for draws in scores.resampled:
         whole = np.vstack([scores.values, draws])
-        before, after = (_curve(bpp[of], whole[:, of]) for of in (anchor, system))
-        resampled.append(np.log1p(bd_rates(before, after)[1:] / 100))
-    finite = Resampled(*(of[np.isfinite(of)] for of in resampled))
-    lost = 1 - min(len(of) for of in finite) / len(resampled[0])
-    if lost > MOST_LOST:
-        return (
-            delta.value,
-            None,
-            f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet",
+        before, after = (
+            ResampledCurve(np.tile(np.log10(bpp[of]), (len(whole), 1)), whole[:, of]) for of in both
         )
-    ends = bounds(float(np.log1p(delta.value / 100)), float(two_way_error(finite)), scores.freedom)
-    return delta.value, ends and Interval(*(100 * float(np.expm1(end)) for end in ends)), ""
-
-
-def _curve(bpp: Float64Array, scores: Float64Array) -> ResampledCurve:
-    return ResampledCurve(np.tile(np.log10(bpp), (len(scores), 1)), scores)
+        logarithms.append(np.log1p(bd_rates(before, after)[1:] / 100))
+    changes = np.where(np.isfinite(logarithms), logarithms, np.nan)
+    lost = float(np.isnan(changes).mean(axis=1).max())
+    if lost > MOST_LOST:
+        why = f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet"
+        return EqualPreference(system, delta.value, why=why)
+    error = float(two_way_error(changes))
+    ends = bounds(float(np.log1p(delta.value / 100)), error, scores.freedom)
+    interval = ends and Interval(*(100 * float(np.expm1(end)) for end in ends))
+    return EqualPreference(system, delta.value, interval)

@@ -11,7 +11,7 @@ The rules, in their order, each with its count in the report:
    these scores themselves predict: a rater who votes for one codec whatever is shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ LEAST_SHARE = 0.5  # of a list's questions
 MOST_WRONG = 0.25  # of the trials of known answer
 FAST_MS = 1000.0
 MOST_OF_ONE_SIDE, LEAST_FOR_SIDES = 0.9, 20
-FAR = 4.0  # standard deviations
 TIE = 0.5
 Row = tuple[int, int, int, int, float]
 
@@ -116,24 +115,6 @@ def votes_of(key: Key, answers: Sequence[Answers]) -> Votes:
                 won = float(answer.choice == 1)
                 rows.append((rater, number[picture.image], picture.stimulus, other.stimulus, won))
     return Votes.of_rows(key.stimuli, [of.rater for of in answers], images, rows)
-
-
-def far_raters(votes: Votes, scores_without: Mapping[int, Float64Array]) -> list[int]:
-    """Return the raters whose answers the scores of all others predict far too well to be so.
-
-    scores_without: natural logarithms of odds by stimulus, of the answers of all other raters.
-    """
-    result = []
-    for rater, scores in scores_without.items():
-        own = votes.of(votes.rater == rater)
-        odds = scores[own.first] - scores[own.second]
-        chance = 1 / (1 + np.exp(-odds))
-        # Each answer's vote weighs as much as the scores are sure of it.
-        agreed = ((own.won - chance) * odds).sum()
-        spread = np.sqrt((chance * (1 - chance) * odds**2).sum())
-        if spread and agreed < -FAR * spread:
-            result.append(rater)
-    return result
 
 
 class Consistency(NamedTuple):

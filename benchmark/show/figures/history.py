@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 from benchmark.compare.curves import Delta
@@ -46,25 +47,23 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     measures = list(dict.fromkeys(change.measure for change in history.changes))
-    lines = list(dict.fromkeys((change.variant, change.against) for change in history.changes))
-    references = list(dict.fromkeys(against for _, against in lines))
-    variants = list(dict.fromkeys(variant for variant, _ in lines))
-    handles: dict[tuple[str, str], Line2D] = {}
+    references = list(dict.fromkeys(change.against for change in history.changes))
+    variants = list(dict.fromkeys(change.variant for change in history.changes))
+    handles: dict[str, Line2D] = {}
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(measures))
         for axes, measure in zip(every_axes, measures, strict=True):
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
-            for key in lines:
-                mine = [c for c in history.changes if (c.variant, c.against) == key]
-                place = references.index(key[1])
-                colour = SPARE_COLOURS[place % len(SPARE_COLOURS)]
-                dashes = DASHES[variants.index(key[0]) % len(DASHES)]
-                marker = SPARE_MARKERS[place % len(SPARE_MARKERS)]
-                handle = _draw(axes, [c for c in mine if c.measure == measure], history.worse,
-                               color=colour, linestyle=dashes, marker=marker)  # fmt: skip
-                name = f"against {key[1]}" + (f", {key[0]}" if len(variants) > 1 else "")
-                handle.set_label(name)
-                handles.setdefault(key, handle)
+            for variant, against in product(variants, references):
+                kind, place = (variant, measure, against), references.index(against)
+                mine = [c for c in history.changes if (c.variant, c.measure, c.against) == kind]
+                name = f"against {against}" + (f", {variant}" if len(variants) > 1 else "")
+                handles[name] = _draw(
+                    axes, mine, history.worse, label=name,
+                    linestyle=DASHES[variants.index(variant) % len(DASHES)],
+                    color=SPARE_COLOURS[place % len(SPARE_COLOURS)],
+                    marker=SPARE_MARKERS[place % len(SPARE_MARKERS)],
+                )  # fmt: skip
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.margins(x=0.06, y=0.1)
@@ -82,22 +81,22 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
         "saves bits.",
         f"Bands are {PERCENT} intervals over images.",
     )
-    table = history_table(history)
-    return texts.Drawing(figure, caption, records(RECORDED, history.changes), table, history.notes)
+    rows = records(RECORDED, history.changes)
+    return texts.Drawing(figure, caption, rows, history_table(history), history.notes)
 
 
 def _draw(
     axes: "Axes", changes: Sequence[Change], worse: Sequence[Judged], **looks: str
 ) -> "Line2D":
     """Draw a line of one metric; return its handle."""
-    known = [(c, c.rate.value) for c in changes if isinstance(c.rate, Delta)]
+    known = [
+        (c.state.step, c.rate.value, *(c.interval or (c.rate.value,) * 2))
+        for c in changes if isinstance(c.rate, Delta)
+    ]  # fmt: skip
     marked = {(j.state.name, j.finding.label, Measure.named(j.finding.metric)) for j in worse}
-    steps, values = [c.state.step for c, _ in known], [value for _, value in known]
+    steps, values, low, high = zip(*known, strict=True) if known else ((),) * 4
     (handle,) = axes.plot(steps, values, markersize=MARKER_POINTS, **looks)  # type: ignore[arg-type]
-    ends = [c.interval or (value, value) for c, value in known]
-    if known:
-        low, high = zip(*ends, strict=True)
-        axes.fill_between(steps, low, high, color=looks["color"], alpha=0.2, linewidth=0)
+    axes.fill_between(steps, low, high, color=looks["color"], alpha=0.2, linewidth=0)
     for change in changes:
         if (change.state.name, change.variant, change.measure) in marked:
             at, where = getattr(change.rate, "value", None), axes.transData
@@ -124,12 +123,11 @@ def history_table(history: History) -> Table:
         return ", ".join(_metric(of) for of in mine)
 
     several = len({variant for _, variant in rows}) > 1
-    columns = [Column("state", "0"), *([Column("codec", "1")] if several else [])]
-    columns += [Column("worse than the best before", worse)]
-    columns += [
-        Column(f"{short_name(kind[0])} against {kind[1]}", partial(rate, kind), str)
-        for kind in kinds
-    ]
+    columns = [
+        Column("state", "0"), *([Column("codec", "1")] if several else []),
+        Column("worse than the best before", worse),
+        *(Column(f"{short_name(of[0])} against {of[1]}", partial(rate, of), str) for of in kinds),
+    ]  # fmt: skip
     notes = [f"BD-rate (%); negative saves bits. In brackets {PERCENT} intervals over images."]
     if any(isinstance(c.rate, Delta) and c.rate.doubtful for c in history.changes):
         notes.append(DOUBTFUL_NOTE)

@@ -65,7 +65,7 @@ class Plan(NamedTuple):
     dataset: str
     stimuli: tuple[Stimulus, ...]
     images: tuple[tuple[str, Path], ...]  # those without two codecs at one rate are in no pair
-    rows: Mapping[tuple[int, int], Mapping[str, Any]]  # by image and stimulus
+    rows: Mapping[tuple[int, Any], Mapping[str, Any]]  # by image and stimulus
     pairs: list[Pair]
     contents: DatasetContents
     sentences: tuple[str, ...]  # on what is absent
@@ -142,7 +142,11 @@ def write_study(out: Path, asked: StudyRequest) -> tuple[Key, list[str]]:
             write_files(out / PAGE, {name: file}, what="study")
             sizes += len(file)
             number[image, what] = len(pictures)
-            pictures.append(Picture(name, planned.images[image][0], *_facts(planned, image, what)))
+            facts: tuple[Any, ...] = (WORSE if what == "worse" else SOURCE,)
+            if row := planned.rows.get((image, what)):
+                setting = f"{row['setting_name']}={row['setting_value']:g}"
+                facts = what, setting, row["bpp"], row["cell"]
+            pictures.append(Picture(name, planned.images[image][0], *facts))
     key = _key(planned, asked, pictures, number, shown, rng)
     text = study_html(_page(key, asked.post, rng), asked.post)
     write_files(out / PAGE, {"index.html": text}, what="study")
@@ -153,14 +157,6 @@ def write_study(out: Path, asked: StudyRequest) -> tuple[Key, list[str]]:
         f"{max(map(len, key.lists))} questions; {out / KEY} has the codecs, and is not for them"
     )
     return key, [*planned.sentences, sentence]
-
-
-def _facts(planned: Plan, image: int, what: int | str) -> tuple[Any, ...]:
-    """Return a picture's stimulus; of a row also its setting, rate and cell."""
-    if isinstance(what, str):
-        return (WORSE if what == "worse" else SOURCE,)
-    row = planned.rows[image, what]
-    return what, f"{row['setting_name']}={row['setting_value']:g}", row["bpp"], row["cell"]
 
 
 def _pictures(
@@ -236,10 +232,9 @@ def _key(
 def _page(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
     """Return what the page knows: files and questions in an order that says nothing."""
     order = rng.permutation(len(key.pictures)).tolist()
-    place = {number: n for n, number in enumerate(order)}
 
     def files(trial: Trial) -> list[int]:
-        return [place[number] for number in (trial.source, trial.first, trial.second)]
+        return [order.index(number) for number in (trial.source, trial.first, trial.second)]
 
     return {
         "study": key.study,

@@ -1,7 +1,7 @@
 """Report of what raters of a study preferred: tables, a figure, a page, rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +17,13 @@ from benchmark.compare.study.scores import (
     EqualPreference,
     Scores,
     equal_preference,
+    far_raters,
     scores_of,
-    scores_without,
 )
 from benchmark.compare.study.votes import (
     LeftOut,
     Votes,
     consistency,
-    far_raters,
     votes_of,
     why_left_out,
 )
@@ -86,7 +85,6 @@ class StudyReport(NamedTuple):
     """Results of the answers to a study."""
 
     dataset: str
-    votes: Votes
     scores: Scores
     bits: list[EqualPreference]
     left_out: list[LeftOut]
@@ -107,7 +105,13 @@ def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> Stud
         left_out, values = list[LeftOut](), dict[tuple[int, int], dict[str, float]]()
     else:
         key = read_key(study)
-        paths = answer_files(paths)
+        paths = [
+            file
+            for path in paths
+            for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
+        ]
+        if not paths:
+            raise UsageError("no answers: name the files that raters saved, or a folder of them")
         votes, left_out = _votes(key, paths)
         dataset = key.dataset
         rows = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0]).table
@@ -128,7 +132,7 @@ def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> Stud
     ]
     tables = [(title, table.filled(2)) for title, table in tables if table.rows]
     lines = _lines(votes, left_out, dataset, len(paths))
-    return StudyReport(dataset, votes, scores, bits, left_out, points, tables, lines, rows is None)
+    return StudyReport(dataset, scores, bits, left_out, points, tables, lines, rows is None)
 
 
 def _anchor(systems: Sequence[str], rows: pl.DataFrame | None) -> str:
@@ -161,7 +165,7 @@ def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[LeftOut]]:
         rules = "; ".join(f"{gone.name}: {gone.rule}" for gone in left_out[:3])
         raise UsageError(f"no rater is left of {counted(len(paths), 'file')}: {rules}")
     votes = votes_of(key, [answers for _, answers in kept])
-    far = far_raters(votes, scores_without(votes))
+    far = far_raters(votes)
     left_out += [LeftOut(kept[rater][0].name, FAR_RULE) for rater in far]
     return votes.of(~pl.Series(votes.rater).is_in(far).to_numpy()), left_out
 
@@ -229,13 +233,3 @@ def write_report(report: StudyReport, out: Path, results: Path, command: str) ->
     if not report.published:
         write_files(stored, {FILE: rows}, what="rows")
     return [*(out / name for name in files), *figures]
-
-
-def answer_files(paths: Iterable[Path]) -> list[Path]:
-    """Return answers files, those in folders among them; raises `UsageError` for none."""
-    result: list[Path] = []
-    for path in paths:
-        result += sorted(path.glob("*.json")) if path.is_dir() else [path]
-    if not result:
-        raise UsageError("no answers: name the files that raters saved, or a folder of them")
-    return result

@@ -9,7 +9,6 @@ from benchmark.compare.study.design import pairs_of
 from benchmark.compare.study.form import Stimulus
 from benchmark.compare.study.scores import (
     EqualPreference,
-    Resampled,
     bounds,
     equal_preference,
     fitted,
@@ -122,6 +121,6 @@ def test_the_number_of_answers_that_is_said_gives_intervals_of_that_width():
     scores = scores_of(votes_of(study, answers_of(study)), draws=100)
     widths = []
     for n in range(6):
-        drawn = Resampled(*(of[:, n] - of[:, n + 3] for of in scores.resampled))
+        drawn = scores.resampled[..., n] - scores.resampled[..., n + 3]
         widths.append(np.ptp(bounds(0, float(two_way_error(drawn)), scores.freedom)))
     assert POINTS * np.mean(widths) == pytest.approx(20, rel=0.3)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmark.compare.study.form import KEY, read_answers, read_key
-from benchmark.compare.study.scores import scores_without
-from benchmark.compare.study.votes import Votes, consistency, far_raters, votes_of, why_left_out
+from benchmark.compare.study.scores import far_raters
+from benchmark.compare.study.votes import Votes, consistency, votes_of, why_left_out
 from benchmark.errors import UsageError
 from support.rows.study import answers_of, changed, key_of
 
@@ -69,7 +69,7 @@ def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_e
     raters[5] = with_choices(key, raters[5], for_poor)
     assert not why_left_out(raters[5], key)
     votes = votes_of(key, raters)
-    assert far_raters(votes, scores_without(votes)) == [5]
+    assert far_raters(votes) == [5]
 
 
 def test_agreement_and_triads_are_those_of_a_hand_count():
