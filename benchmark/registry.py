@@ -32,6 +32,7 @@ class Metric(NamedTuple):
 _TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8"))
 CODECS: dict[str, str] = _TABLES["codecs"]
 DATASETS: dict[str, str] = _TABLES["datasets"]
+HUB = "hf:"  # before the name of a dataset or file of the Hugging Face Hub
 FACTS = "baselines.facts:DECLARED"  # of these codecs, without their code
 # Short names, in tables and figures as well. Options may follow one, and win over its own.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"

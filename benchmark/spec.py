@@ -1,10 +1,11 @@
-"""Codecs and their options as text: parsed, resolved to variants, loaded."""
+"""Codecs and their options as text: parsed, resolved to variants, loaded; lists of datasets."""
 
 import inspect
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import plugins, registry
@@ -100,6 +101,23 @@ def split_codecs(text: str) -> list[str]:
         else:
             result.append(part)
     return result
+
+
+def listed_datasets(text: str) -> list[str]:
+    r"""Return the datasets of a comma-separated list; a comma of a folder's name is written \\, .
+
+    >>> listed_datasets(r"kodak, clic2020:mobile,my\,photos")
+    ['kodak', 'clic2020:mobile', 'my,photos']
+    """
+    if os.path.exists(text):
+        return [text]
+    parts = (part.strip().replace("\\,", ",") for part in split_unescaped(text, ","))
+    return list(dict.fromkeys(filter(None, parts))) or [text]
+
+
+def text_of_list(datasets: Iterable[str | Path]) -> str:
+    """Return the comma-separated list of datasets."""
+    return ",".join(str(name).replace(",", "\\,") for name in datasets)
 
 
 def file_list(text: str) -> list[str]:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.datasets.names import HUB, hub_name
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET, opt
-from benchmark.registry import ALIASES, CODECS, DATASETS, dataset_module, dataset_opener
+from benchmark.registry import ALIASES, CODECS, DATASETS, HUB, dataset_module, dataset_opener
 from benchmark.spec import codec_class, parse_codec
 from benchmark.system.settings import NETWORKS, PublishedFile
 from benchmark.system.text import counted
@@ -96,7 +95,7 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
 
 
 def _fetch_from_hub(name: str, sha256: str) -> None:
-    from benchmark.datasets.hub import fetch_hub_dataset, fetch_hub_file, open_hub
+    from benchmark.datasets.hub import fetch_hub_dataset, fetch_hub_file, hub_name, open_hub
     from benchmark.system.digest import file_sha256
     from benchmark.system.settings import weight_folders
 

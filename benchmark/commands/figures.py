@@ -1,5 +1,6 @@
 """`bench figures`: figures of one's own experiment, and those of the CRDR paper."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,12 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs, command_line, takes
-from benchmark.datasets.names import file_stem, text_of_list
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import DRAWING, TARGET, opt
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.request import FILE, VERBS, FigureRequest, example
+from benchmark.spec import text_of_list
 from benchmark.system.atomic import require_inside
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
@@ -47,7 +48,9 @@ def draw_figure(name: str, request: FigureRequest, line: str) -> None:
     datasets = asked_datasets(request.results, named)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
-        stem = f"{name}-{file_stem(dataset)}" if len(datasets) > 1 else name
+        stem = name
+        if len(datasets) > 1:  # as in "rd-clic2020-mobile"
+            stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
         with drawn_as(request.look()):
             made = draw(name, replace(request, dataset=dataset))
             folder = request.out or request.results / "figures"

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark import plugins
-from benchmark.datasets.names import HUB
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
 from benchmark.registry import (
     DATASETS,
+    HUB,
     dataset_module,
     dataset_opener,
     hub_opener,

@@ -9,10 +9,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.datasets.dataset import SUFFIXES, Dataset, ImageFile
-from benchmark.datasets.names import HubName, hub_name
 from benchmark.errors import Unavailable, UsageError
 from benchmark.plugins import one_line
 from benchmark.registry import require_packages
@@ -23,6 +22,37 @@ from benchmark.system.text import parsing
 
 MOST_OF_NAME = 200  # characters, of the picture's own name
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
+HUB_NAME = re.compile(
+    r"hf:(?P<repository>[\w.-]+/[\w.-]+)(:(?P<split>[\w.-]+)|/(?P<file>[\w./-]+))?"
+    r"(@(?P<revision>[\w./-]+))?"
+)
+
+
+class HubName(NamedTuple):
+    """Dataset or file of the Hugging Face Hub."""
+
+    repository: str  # "USER/NAME"
+    split: str
+    file: str
+    revision: str | None
+
+    @property
+    def dataset(self) -> str:
+        """Name of the results of its photographs."""
+        name = self.repository.replace("/", "--")
+        return f"{name}:{self.split}" if self.split else name
+
+
+def hub_name(text: str) -> HubName:
+    """Return the parts of `hf:USER/NAME[:SPLIT|/FILE][@REVISION]`; `UsageError` for other texts.
+
+    >>> hub_name("hf:me/photos:test@v1").dataset, hub_name("hf:me/weights/low.pth").file
+    ('me--photos:test', 'low.pth')
+    """
+    if parts := HUB_NAME.fullmatch(text):
+        repository, split, file = (parts[key] or "" for key in ("repository", "split", "file"))
+        return HubName(repository, split, file, parts["revision"])
+    raise UsageError(f"{text} is not of the form hf:USER/NAME[:SPLIT][@REVISION]")
 
 
 def open_hub(text: str) -> Dataset:

@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from benchmark.datasets.names import listed_datasets, text_of_list
 from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
 from benchmark.option import ANCHOR, BUNDLED, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
 from benchmark.registry import CODECS, USUAL_METRICS
 from benchmark.spec import (
     CodecSpec,
     codec_class,
+    listed_datasets,
     load_codec,
     parameters_of,
     parse_codec,
     plain_codec,
     resolve,
     split_codecs,
+    text_of_list,
 )
 
 VTM_VARIABLE = "VTM_DIR"

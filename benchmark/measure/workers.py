@@ -16,8 +16,7 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.measure.cells import Failed, Stage
 from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.atomic import mark_as_own, sweep
-from benchmark.system.processes import end_tree, terminal_blocked, work_for
-from benchmark.system.programs import ending, require_posix
+from benchmark.system.processes import end_tree, ending, require_posix, terminal_blocked, work_for
 from benchmark.system.settings import ONE_THREAD, worker_environment
 
 if sys.platform == "win32":

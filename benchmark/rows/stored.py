@@ -15,10 +15,9 @@ from polars import col
 
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
-from benchmark.datasets.names import listed_datasets, plain_name
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import protocols
-from benchmark.registry import DISTRIBUTION_METRICS, is_brought, means_folder
+from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (
@@ -36,6 +35,7 @@ from benchmark.rows.experiment import (
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.spec import listed_datasets
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
@@ -74,7 +74,11 @@ def stored_dataset(results: Path, dataset: str) -> str:
     dataset: "" for the only one, else Kodak. Raises `UsageError` or `UnknownName` without results.
     """
     known = _with_rows(results)
-    dataset = plain_name(dataset or (known[0] if len(known) == 1 else "kodak"))
+    dataset = dataset or (known[0] if len(known) == 1 else "kodak")
+    if dataset.startswith(HUB):
+        from benchmark.datasets.hub import hub_name
+
+        dataset = hub_name(dataset).dataset
     if dataset.partition(":")[0] in known:
         return dataset
     if is_brought(dataset):

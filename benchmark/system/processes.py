@@ -12,11 +12,35 @@ from threading import Thread, current_thread, main_thread
 from time import sleep
 from types import FrameType
 
+from benchmark.errors import Unavailable
+
 GRACE_SECONDS = 5.0
 OF_THE_TERMINAL = [signal.SIGINT]
 if sys.platform != "win32":
     OF_THE_TERMINAL += [signal.SIGHUP]
 ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def require_posix() -> None:
+    """Raise `Unavailable` on Windows, where processes that outlive their parent are not ended."""
+    if sys.platform == "win32":
+        raise Unavailable(
+            "this needs Linux or macOS: Windows can rank, draw and check stored results, and its "
+            "Subsystem for Linux can measure and decode"
+        )
+
+
+def ending(code: int) -> str:
+    """Describe how a process ended, by its exit code or negative signal, as a predicate.
+
+    >>> ending(-11), ending(3)
+    ('was killed by SIGSEGV', 'ended with exit code 3')
+    """
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):  # real-time signals have no name
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"was killed by signal {-code}"
 
 
 def work_for(descriptor: int, work: Callable[[], None]) -> None:

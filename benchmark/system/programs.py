@@ -18,6 +18,7 @@ from benchmark.errors import ProgramFailed, Reason, Unavailable, UsageError
 from benchmark.registry import require_packages
 from benchmark.system.atomic import private_folder
 from benchmark.system.launcher import Order
+from benchmark.system.processes import ending, require_posix
 
 SCRIPT = Path(__file__).with_name("launcher.py")
 LONGEST_SECONDS = 1e6  # that the system waits for a pipe: eleven days
@@ -26,15 +27,6 @@ WITH_LAUNCHER = "was ended with the process that had started it"  # predicate of
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
 MOST_OUTPUT_BYTES = 1 << 20  # of text; a picture on standard output has a limit of its own
-
-
-def require_posix() -> None:
-    """Raise `Unavailable` on Windows, where processes that outlive their parent are not ended."""
-    if sys.platform == "win32":
-        raise Unavailable(
-            "this needs Linux or macOS: Windows can rank, draw and check stored results, and its "
-            "Subsystem for Linux can measure and decode"
-        )
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
@@ -98,7 +90,10 @@ def run_program(
         if why:
             raise ProgramFailed(f"{name} could not be started: {os.strerror(why)}")
         if code not in accepted:
-            raise ProgramFailed(f"{name} {ending(code)}{_said(err)}")
+            how = ending(code)
+            if sys.platform != "win32" and code == -signal.SIGXFSZ:
+                how = f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
+            raise ProgramFailed(f"{name} {how}{_said(err)}")
         printed = read_written(out, name, most_output_bytes, "to its standard output")
         if with_stderr:
             printed += read_written(err, name, most_output_bytes, "to its standard error")
@@ -242,21 +237,6 @@ def read_written(file: Path, program: str | Path, most_bytes: int, where: str = 
         wrote = f"{name} wrote {size:,} bytes {where or f'as {file.name}'}"
         raise ProgramFailed(f"{wrote}, and at most {most_bytes:,} are read")
     return content
-
-
-def ending(code: int) -> str:
-    """Describe how a process ended, by its exit code or negative signal, as a predicate.
-
-    >>> ending(-11), ending(3)
-    ('was killed by SIGSEGV', 'ended with exit code 3')
-    """
-    if sys.platform != "win32" and code == -signal.SIGXFSZ:
-        return f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    with suppress(ValueError):  # real-time signals have no name
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"was killed by signal {-code}"
 
 
 def _said(err: Path) -> str:

@@ -16,7 +16,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
-from benchmark.show.figures.generations import draw_generations
+from benchmark.show.figures.pictures import draw_generations
 from benchmark.show.figures.style import styles
 from benchmark.show.means import draws_table
 from benchmark.show.table import plain

@@ -12,9 +12,9 @@ import pytest
 
 from conftest import ROOT
 
-MOST_OF_A_CELL = 43
+MOST_OF_A_CELL = 40
 MOST_OF_A_WORKER = 18  # after what its server has loaded
-MOST_OF_A_REPORT = 54
+MOST_OF_A_REPORT = 52
 COUNT = """
 import json, sys, threading
 def note(frame, event, argument):

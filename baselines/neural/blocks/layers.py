@@ -1,5 +1,6 @@
 """Layers of learned codecs, from (N, C, H, W) to (N, C', H', W'), zeros around the input."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,9 @@ from benchmark.system.backbone import has_onednn
 # MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
 MOST_IN_ONE_SUM = 192
 EPSILON = 1e-3
+LEAST_BETA = 1e-6
+PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
+START_GAMMA = 0.1
 # Asked once: `torch.compile` traces neither question, and would compile each layer by itself.
 HAS_ONEDNN = has_onednn()
 
@@ -238,3 +242,51 @@ def synthesis_layers(
 
 def _bottlenecks(count: int, channels: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBottleneck(channels) for _ in range(count)))
+
+
+class GDN(nn.Module):
+    """Generalised divisive normalisation of `channels` channels, or its approximate inverse.
+
+    Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
+    transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), times it in a
+    decoder. Parameters are roots.
+    """
+
+    def __init__(self, channels: int, *, inverse: bool = False) -> None:
+        super().__init__()
+        self.inverse = inverse
+        self.beta = nn.Parameter(torch.empty(channels))
+        self.gamma = nn.Parameter(torch.empty(channels, channels))
+        self.set(torch.ones(channels), START_GAMMA * torch.eye(channels))
+
+    def set(self, beta: Tensor, gamma: Tensor) -> None:
+        """Set beta (channels,), at least 1e-6, and gamma (channels, channels), at least 0."""
+        with torch.no_grad():
+            self.beta.copy_((beta.clamp(min=LEAST_BETA) + PEDESTAL).sqrt())
+            self.gamma.copy_((gamma.clamp(min=0) + PEDESTAL).sqrt())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise `features` (N, channels, H, W); the shape stays the same."""
+        beta = at_least(self.beta, math.sqrt(LEAST_BETA + PEDESTAL)).square() - PEDESTAL
+        gamma = at_least(self.gamma, math.sqrt(PEDESTAL)).square() - PEDESTAL
+        sums = functional.conv2d(features.square(), gamma[:, :, None, None], beta)
+        return features * (sums.sqrt() if self.inverse else sums.rsqrt())
+
+
+def gdn_analysis(
+    inputs: int, widths: Sequence[int], kernels: Sequence[tuple[int, int]]
+) -> nn.Sequential:
+    """Return convolutions of stride 2, a normalisation between each two of them."""
+    layers: list[nn.Module] = []
+    for (before, after), (rows, columns) in zip(pairwise((inputs, *widths)), kernels, strict=True):
+        padding = (rows - 1) // 2, (columns - 1) // 2
+        layers += [nn.Conv2d(before, after, (rows, columns), 2, padding), GDN(after)]
+    return nn.Sequential(*layers[:-1])
+
+
+def gdn_synthesis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
+    """Return transposed convolutions of stride 2, an inverse normalisation between each two."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((inputs, *widths)):
+        layers += [upsampling(before, after, kernel), GDN(after, inverse=True)]
+    return nn.Sequential(*layers[:-1])

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import ConditionedBottleneck
-from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
+from baselines.neural.blocks.layers import GDN, ResidualAttention, ResidualBottleneck
 
 NOISE = 0.003  # standard deviation of the noise added to the kernels of a transform
+GDN_NOISE = 0.001  # the same beside GDN
+NEAR_IDENTITY = 0.01  # gamma at the start: the root is near 1
 LEAST_SPREAD = 0.15  # of a latent channel that no component is left for
 
 
@@ -129,3 +131,33 @@ def _start_as_identity(module: nn.Module) -> None:
     if isinstance(module, ResidualAttention):
         gate: nn.Conv2d = module.gate[-1]  # type: ignore[assignment]
         nn.init.constant_(gate.bias, -4.0)  # type: ignore[arg-type]
+
+
+def start_as_transforms(
+    analysis: Iterable[nn.Module],
+    synthesis: Iterable[nn.Module],
+    widths: Sequence[int],
+    images: Tensor,
+    gain: float,
+) -> Tensor:
+    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1], here in [0, 1].
+
+    widths: of the encoder's stages. All other weights are small noise; `gain` is the number of
+    levels of the latent per unit of the coefficients. Returns standard deviations of the latent.
+    """
+    transforms = transforms_of((images + 1) / 2, widths)
+    modules = (*analysis, *synthesis)
+    down = [layer for layer in modules if isinstance(layer, nn.Conv2d)]
+    up = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]
+    layers: list[nn.Conv2d | nn.ConvTranspose2d] = [*down, *up]
+    for layer, transform in zip(layers, (*transforms, *transforms[::-1]), strict=True):
+        nn.init.normal_(layer.weight, std=GDN_NOISE)
+        add_transform(layer, transform)
+    for module in modules:
+        if isinstance(module, GDN):
+            channels = len(module.beta)
+            module.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
+    set_latent_gain(down, up, gain)
+    spread = torch.zeros(widths[-1])
+    spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+    return spread

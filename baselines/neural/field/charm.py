@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_transforms
+from baselines.neural.blocks.layers import gdn_analysis, gdn_synthesis
+from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.field.architectures import CharmSizes
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.control import Control, Level, between_levels, control_of
-from baselines.neural.blocks.gdn import GDN, gdn_analysis, gdn_synthesis, start_as_transforms
-from baselines.neural.blocks.layers import at_least
+from baselines.neural.blocks.layers import GDN, at_least, gdn_analysis, gdn_synthesis
+from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.factorised import noised
 from baselines.neural.entropy.fixed.grid import (
     OUTPUT_FRACTION,

@@ -10,10 +10,9 @@ from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
 from benchmark.show import sections
-from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import is_own
-from benchmark.show.figures.style import BAR_POINTS, Style, figure_style, line
+from benchmark.show.figures.style import BAR_POINTS, LINE_POINTS, MARKER_POINTS, Style, figure_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
 CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
+PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
+STAR = 1.4  # a star looks smaller than other markers of its size
+OWN = 1.5  # own curves are heavier
+PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 
@@ -74,7 +77,7 @@ def draw_panel(
 
 def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
     own = kind(curve.system) == "own"
-    properties = looks.line(style, published=not curve.measured, sampled=curve.sampled, own=own)
+    properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted(measure)
@@ -170,3 +173,24 @@ def draw_explained(
         sns.despine(ax=axes)
         texts.add_legend(figure, handles)
     return figure
+
+
+def line(
+    style: Style, *, published: bool = False, sampled: bool = False, own: bool = False
+) -> dict[str, Any]:
+    """Return matplotlib's Line2D properties of a curve.
+
+    Published points are open markers on a broken line. sampled: read off a plotted line, without
+    markers. own: of our codec or the user's, heavier than the others.
+    """
+    size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
+    return {
+        "color": style.colour,
+        "marker": "" if sampled else style.marker,
+        "markersize": MARKER_POINTS * size,
+        "markerfacecolor": "white" if published else style.colour,
+        "markeredgecolor": style.colour,
+        "markeredgewidth": EDGE_POINTS,
+        "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
+        "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
+    }

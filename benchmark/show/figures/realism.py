@@ -27,6 +27,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.figures import texts
+from benchmark.show.figures.rate_panel import line
 from benchmark.show.figures.style import (
     COLOUR_MAP,
     LINE_GREY,
@@ -35,7 +36,6 @@ from benchmark.show.figures.style import (
     WIDTHS,
     Style,
     figure_style,
-    line,
 )
 from benchmark.show.means import network_sentences
 from benchmark.show.table import Column, Table

@@ -15,7 +15,6 @@ from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
-from benchmark.show.figures.colour import channels, lightness, mixed
 from benchmark.show.figures.fonts import further_fonts
 from benchmark.show.table import SIGNS
 from benchmark.spec import split_codecs, split_unescaped
@@ -25,11 +24,7 @@ _T = TypeVar("_T")
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 
-LINE_POINTS, PUBLISHED_LINE_POINTS, BAR_POINTS = 1.0, 0.8, 0.6
-MARKER_POINTS, EDGE_POINTS = 4.2, 0.8
-STAR = 1.4  # a star looks smaller than other markers of its size
-OWN = 1.5  # own curves are heavier
-PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
+LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
 
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, LINE_GREY = "#555555", "#777777"
@@ -313,22 +308,32 @@ def _from(values: Sequence[_T], number: int) -> list[_T]:
     return [*values[at:], *values[:at]]
 
 
-def line(
-    style: Style, *, published: bool = False, sampled: bool = False, own: bool = False
-) -> dict[str, Any]:
-    """Return matplotlib's Line2D properties of a curve.
+def lightness(colour: str) -> float:
+    """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
 
-    Published points are open markers on a broken line. sampled: read off a plotted line, without
-    markers. own: of our codec or the user's, heavier than the others.
+    >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
+    (100.0, 50.0)
     """
-    size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
-    return {
-        "color": style.colour,
-        "marker": "" if sampled else style.marker,
-        "markersize": MARKER_POINTS * size,
-        "markerfacecolor": "white" if published else style.colour,
-        "markeredgecolor": style.colour,
-        "markeredgewidth": EDGE_POINTS,
-        "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
-        "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
-    }
+    share = luminance(colour)
+    return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
+
+
+def mixed(colour: str, target: int, share: float) -> str:
+    """Return the colour mixed with a grey of `target`, 0 to 255.
+
+    >>> mixed("#ff0000", 255, 0.5)
+    '#ff8080'
+    """
+    return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in channels(colour))
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of sRGB, 0 to 1."""
+    shares = [channel / 255 for channel in channels(colour)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def channels(colour: str) -> list[int]:
+    """Return red, green and blue of "#rrggbb", 0 to 255."""
+    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

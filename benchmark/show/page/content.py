@@ -15,7 +15,7 @@ from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary
 from benchmark.rows.systems import System, kind
-from benchmark.show.figures.colour import luminance, mixed
+from benchmark.show.figures.style import luminance, mixed
 from benchmark.show.sections import MOST_CAVEAT, Section
 
 DIGITS = 6

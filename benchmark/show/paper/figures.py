@@ -13,7 +13,6 @@ from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
-from benchmark.datasets.names import listed_datasets
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.shard import alike
@@ -24,7 +23,7 @@ from benchmark.rows.systems import GROUPED_SYSTEMS, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
-from benchmark.show.figures.generations import draw_generations
+from benchmark.show.figures.pictures import draw_generations
 from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
@@ -36,6 +35,7 @@ from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.sections import grouped, not_drawn
 from benchmark.show.sections import metric_names as metric_words
+from benchmark.spec import listed_datasets
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from benchmark import option as choices
-from benchmark.datasets.names import text_of_list
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
 from benchmark.show.figures.style import Look
+from benchmark.spec import text_of_list
 from benchmark.system.text import read_toml
 
 FILE = Path("figures.toml")

@@ -10,9 +10,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.colour import lightness
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.style import drawn_as, styles
+from benchmark.show.figures.style import drawn_as, lightness, styles
 from benchmark.spec import parse_codec
 from support.figures.colour_vision import VISIONS, distance
 from support.rows.measured import row, table

@@ -5,7 +5,7 @@ import torch
 
 from baselines.compressai.weights import importable
 from baselines.neural.architecture import costs
-from baselines.neural.blocks.gdn import GDN
+from baselines.neural.blocks.layers import GDN
 from baselines.neural.field.architectures import CharmArchitecture
 from baselines.neural.field.charm import CharmNetwork
 
