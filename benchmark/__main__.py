@@ -40,8 +40,8 @@ def main() -> None:
     _prepare_process()
     try:
         here = os.getcwd()
-    except OSError as error:
-        print(f"bench: the current folder is gone: {error.strerror}", file=sys.stderr)
+    except OSError:
+        print("bench: the current folder is gone: cd to one that is there", file=sys.stderr)
         sys.exit(2)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if sys.path[0] == here != root:  # by `python -m benchmark`: a random.py there is not Python's

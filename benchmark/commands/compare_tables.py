@@ -210,8 +210,8 @@ def tradeoff_table(
     )
     ids = stored.summary.protocols
     notes = (
-        f"{stored.heading}, {stored.summary.images} images; protocols {ids[distortion.column]}, "
-        f"{ids[realism.column]}.",
+        f"{stored.heading}, {counted(stored.summary.images, 'image')}; protocols "
+        f"{ids[distortion.column]}, {ids[realism.column]}.",
         f"{words['equal']}: {codec} interpolated at the same rate and the same {realism.label}. "
         f"{words['all better']}, {words['all worse']}: every variant of {codec} is, at that rate; "
         f"its nearest one is given. other rates: {codec} has none like it.",

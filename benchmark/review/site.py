@@ -206,7 +206,8 @@ def _origin(entry: Entry) -> str:
         "encoded on": row.get("machine"),
         "audit": f"{audit.streams} streams, on {audit.machine}" if audit and entry.audited else "",
         "pack": f"{pack.path.name}, sha256 {pack.sha256}" if pack else "",
-        "protocols": f"{row['coding_protocol']}; {entry.points} points, {entry.images} images",
+        "protocols": f"{row['coding_protocol']}; {counted(entry.points, 'point')}, "
+        f"{counted(entry.images, 'image')}",
         "paper": " ".join((entry.origin.statement.doi, entry.origin.statement.url)).strip(),
     }
     shown = ((term, str(text)) for term, text in facts.items() if text)

@@ -188,7 +188,7 @@ def subjects(check: Check) -> list[str]:
     return [
         f"{subject.label} ({short_version(subject.version)}) against {subject.reference_label} "
         f"({short_version(subject.reference_version)}) of {check.reference}: "
-        f"{subject.images} images, {len(subject.settings)} settings"
+        f"{counted(subject.images, 'image')}, {counted(len(subject.settings), 'setting')}"
         + (f", {subject.identical} streams of the same bytes" if subject.identical else "")
         for subject in check.subjects
     ]

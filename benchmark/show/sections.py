@@ -16,7 +16,7 @@ from benchmark.rows.systems import SIZE, short_version
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
-from benchmark.system.text import markdown_text, one_line
+from benchmark.system.text import counted, markdown_text, one_line
 
 
 class Heading(NamedTuple):
@@ -247,11 +247,11 @@ def metric_names(measures: Iterable[Measure]) -> str:
 
 
 def images_of(panels: Iterable[Panel]) -> str:
-    """Return the numbers of images that the means are over: of measured curves, if any."""
+    """Say how many images the means are over, of measured curves, if any: "24 or 41 images"."""
     every = [curve for panel in panels for curve in panel.curves]
     curves = [curve for curve in every if curve.measured] or every
-    counts = {point.images for curve in curves for point in curve.points if point.images}
-    return " or ".join(map(str, sorted(counts)))
+    counts = sorted({point.images for curve in curves for point in curve.points if point.images})
+    return " or ".join([*map(str, counts[:-1]), counted(counts[-1] if counts else 0, "image")])
 
 
 def mixed_sentences(summary: Summary) -> list[str]:

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 import benchmark
+from benchmark.codec import Setting
+from benchmark.measure import decode_again
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import reconstruct_all
+from benchmark.measure.decode_again import Decoder, reconstruct_all
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
@@ -52,6 +54,21 @@ def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
     assert len(set(of_smallest)) == 2
     (cell,) = record_of(photos)["decoded_twice"].values()
     assert cell == "step=1 1.png"
+
+
+def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
+    made = []
+
+    def decoder(*given):
+        made.append(Decoder(*given))
+        return made[-1]
+
+    monkeypatch.setattr(decode_again, "Decoder", decoder)
+    stream = load_codec(CodecSpec("jpeg", ())).encode(photo, Setting("quality", 50))
+    streams = [(name, stream) for name in "abc"]
+    decoded = filter(None, decode_again.decode_all(CodecSpec("jpeg", ()), streams, "cpu", 1))
+    assert len([*decoded]) == 3
+    assert len(made) == 1
 
 
 @pytest.fixture

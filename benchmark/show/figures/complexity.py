@@ -17,6 +17,7 @@ from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
 from benchmark.show.table import NOTHING, Column, Table, records
+from benchmark.system.text import counted
 
 STAGES = {"encode": ("#0072B2", ">"), "decode": ("#D55E00", "<")}  # colour and marker
 NAME_SHARE = 0.45  # of a panel's share of the width; longer names are broken into lines
@@ -80,7 +81,7 @@ def measured_block(summary: Summary, dataset: str, names: Mapping[str, str]) -> 
             bars.append(Bar(names[label], *spans, ran.timed, ran.caveats, "cuda" in ran.devices))
     refused = {key.label for measure in measures for key in excluded(summary, measure)}
     untimed = tuple(label for label in summary.labels if label in refused)
-    where = f"{dataset_title(dataset)}, {summary.images} images, {summary.machine}"
+    where = f"{dataset_title(dataset)}, {counted(summary.images, 'image')}, {summary.machine}"
     return Block("s/MP", where, True, _ordered(bars), untimed) if bars else None
 
 

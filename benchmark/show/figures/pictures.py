@@ -15,6 +15,7 @@ from benchmark.show.figures.rate_panel import line
 from benchmark.show.figures.style import GREY, SMALL_POINTS, Style, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
 from benchmark.show.table import Column, Table, decimals, records
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -158,12 +159,12 @@ def draw_generations(
             axes.set_ylabel(texts.axis_words(measure))
             sns.despine(ax=axes)
         images = min(curve.images for curve in curves)
-        texts.title(every_axes[0], f"{dataset}, {images} images", 0.8 * width)
+        texts.title(every_axes[0], f"{dataset}, {counted(images, 'image')}", 0.8 * width)
         texts.add_legend(figure, list(handles.values()))
     caption = sections.brief(
         f"{sections.metric_names(measures)} against the original, of pictures that were coded "
-        f"again and again on {dataset} ({images} images); in brackets the rate of the first "
-        "generation.",
+        f"again and again on {dataset} ({counted(images, 'image')}); in brackets the rate of "
+        "the first generation.",
         *sections.scale_sentences(measures),
     )
     columns = [

@@ -96,7 +96,7 @@ def draw_datasets(
                     axes, panel, styles, look().linear_rate, outlier, frame
                 ):
                     handles.setdefault(curve.name, handle)
-            texts.title(every_axes[0], f"{of.title}, {_images(of)}", inches)
+            texts.title(every_axes[0], f"{of.title}, {sections.images_of(of.panels)}", inches)
         ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
@@ -105,7 +105,8 @@ def draw_datasets(
     count = len(choice.kept)
     shown = (
         f"{sections.metric_names(measures)} against rate on "
-        f"{sections.listed([f'{of.title} ({_images(of)})' for of in rows])}, means over images."
+        f"{sections.listed([f'{of.title} ({sections.images_of(of.panels)})' for of in rows])}, "
+        "means over images."
     )
     whole = " ".join([shown, *lacking])
     caption = sections.brief(
@@ -176,10 +177,6 @@ def _axes_of(
     return figure, result, 0.8 * width / columns
 
 
-def _images(of: OfDataset) -> str:
-    return f"{sections.images_of(of.panels)} images"
-
-
 def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
     """Return panels without published curves that have one point there and more in another panel.
 
@@ -218,7 +215,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
-    yield f"{dataset}: means over {sections.images_of(panels)} images; rates are {average}."
+    yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
     yield from (
         sections.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
     )

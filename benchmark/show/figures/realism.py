@@ -39,6 +39,7 @@ from benchmark.show.figures.style import (
 )
 from benchmark.show.means import network_sentences
 from benchmark.show.table import Column, Table
+from benchmark.system.text import counted
 
 SURFACE_INCHES = 2.9
 MOST_RATES = 5  # that are written at the surface's lines
@@ -55,7 +56,7 @@ def draw_realism_plots(
     realism: Measure,
     styles: Mapping[str, Style],
     dataset: str,
-    images: int,
+    images: str,
 ) -> texts.Drawing:
     """Draw a panel for each rate; the upper right corner is the best.
 
@@ -112,7 +113,7 @@ def draw_realism_plots(
     rates = sections.listed([f"{plot.bpp:g}" for plot in plots])
     caption = sections.brief(
         f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
-        f"{rates} bpp on {dataset} ({images} images); better is up and to the right.",
+        f"{rates} bpp on {dataset} ({images}); better is up and to the right.",
         f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
@@ -197,10 +198,11 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
             handles += axes.plot(x[row], y[row], marker, **look)
         axes.margins(x=0.36, y=0.1)
         axes.set_xlabel(grid.distortion.axis_label)
+        images = counted(grid.images, "image")
         few = grid.images if grid.realism.few(grid.images) else 0
         axes.set_ylabel(texts.axis_words(grid.realism, few))
         sns.despine(ax=axes)
-        texts.title(axes, "\n".join([f"{dataset}, {grid.images} images", *grid.caveats]), 2.1)
+        texts.title(axes, "\n".join([f"{dataset}, {images}", *grid.caveats]), 2.1)
         every = -(-len(grid.settings) // MOST_RATES)  # at the least realistic points
         ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
         for rate, *place in list(ends)[::every]:
@@ -217,13 +219,11 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
     betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
     caption = sections.brief(
         f"Rate, {sections.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
-        f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
+        f"({betas_words}) on {dataset} ({images}). Each line is one q; the bytes "
         "hardly depend on β.",
         *map(sections.capitalised, grid.caveats),
     )
-    details = [
-        f"Means over {grid.images} images, {grid.origin} (protocols {', '.join(grid.protocols)})."
-    ]
+    details = [f"Means over {images}, {grid.origin} (protocols {', '.join(grid.protocols)})."]
     if few:
         details += sections.few_sentences([grid.realism])
     if not grid.realism.of_sets:

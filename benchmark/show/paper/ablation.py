@@ -32,7 +32,7 @@ from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.text import read_json
+from benchmark.system.text import counted, read_json
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 OWN = style.families()[OWN_CODEC]  # the method itself looks as everywhere
@@ -165,13 +165,13 @@ def draw_ablation(
                 handles[curve.system.label] = handle
         words = f", changes from {own}" if compared else ""
         inches = 0.8 * width / len(panels)
-        texts.title(row[0], f"{dataset}, {summary.images} images{words}", inches)
+        texts.title(row[0], f"{dataset}, {counted(summary.images, 'image')}{words}", inches)
         entries = [handles[label] for label in summary.labels if label in handles]
         if compared:
             handles[own].set_label(f"{handles[own].get_label()} (reference)")
         texts.add_legend(figure, entries, sections.panels_note(panels))
     caption = sections.brief(
-        f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
+        f"{dataset} ({counted(summary.images, 'image')}): variants of one codec, real bitstreams.",
         trained,
         f"Changes from {own} at equal settings." if compared else None,
         sections.panels_note(panels),

@@ -114,7 +114,7 @@ def realism(
     anchor = default_anchors(budget=True)[0] if field else ""
     drawing, plots = realism_plots(
         panels, summary, points, dataset, FIELD_RATES if field else RATES,
-        _styles(results, field), anchor, int(images_of(panels) or 0)
+        _styles(results, field), anchor, images_of(panels)
     )  # fmt: skip
     sentences = too_few(here, dataset) if field else []
     codecs = f"{OWN}:{MATCHED}" if field else OWN

@@ -36,6 +36,7 @@ from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.sections import grouped, not_drawn
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
+from benchmark.system.text import counted
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
@@ -147,7 +148,7 @@ def _realism(request: FigureRequest) -> PaperFigure:
     known = styles(system.label for system in GROUPED_SYSTEMS) | {**result.styles}
     drawing, plots = realism_plots(
         result.panels, result.summary, result.points, result.name, request.rates or RATES,
-        known, result.anchor, images, request.codecs
+        known, result.anchor, counted(images, "image"), request.codecs
     )  # fmt: skip
     absent = "no realism: no codec has points near these rates (--bpp)"
     return _made([result], drawing, absent, *(f"realism: {why}" for why in left_out(plots)))
@@ -161,7 +162,7 @@ def realism_plots(
     rates: Sequence[float],
     looks: Mapping[str, Style],
     anchor: str,
-    images: int,
+    images: str,
     named: Sequence[str] = (),
 ) -> tuple[Drawing | None, list[PlotAtRate]]:
     """Draw the systems of two panels, of distortion and of realism, at some rates.

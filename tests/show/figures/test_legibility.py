@@ -88,7 +88,7 @@ def draw_paper(summary, dataset, metrics):
 
 def draw_plane(summary):
     plots = clic_plots((0.093, 0.143, 0.323))
-    return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", 428)
+    return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", "428 images")
 
 
 def draw_seconds(published):

@@ -57,7 +57,9 @@ def kodak():
 
 @pytest.fixture(scope="module")
 def realism_plot():
-    return draw_realism_plots(clic_plots((0.093, 0.323)), PSNR, FID, STYLES, "CLIC2020 test", 428)
+    return draw_realism_plots(
+        clic_plots((0.093, 0.323)), PSNR, FID, STYLES, "CLIC2020 test", "428 images"
+    )
 
 
 def as_read(drawing):
@@ -215,7 +217,7 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_details():
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
     for drawing in (
         draw_surface(realism_grid(summary, PSNR, [LPIPS]), "Kodak"),
-        draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", 24),
+        draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images"),
         draw_complexity([block_of(summary)]),
     ):
         assert caveat in words_in(drawing.figure)
