@@ -231,25 +231,30 @@ class RayEngine:
             )
         self._waiting = {device: deque(parcels(of[device], self._seconds)) for device in most}
         sends = {device: self._sends(device, of[device]) for device in most if of[device]}
-        flying: dict[Any, list[Task]] = {}
+        flying: dict[Any, tuple[list[Task], set[str]]] = {}  # with the nodes it may not go to
         heard = monotonic()
         while (flying or any(self._waiting.values())) and not ended.is_set():
             for device, queue in self._waiting.items():
-                busy = sum(parcel[0].device == device for parcel in flying.values())
+                busy = sum(parcel[0].device == device for parcel, _ in flying.values())
                 for _ in range(min(most[device] - busy, len(queue))):
                     parcel = queue.popleft()
                     try:
-                        flying[self._sent(parcel, *sends[device])] = parcel
+                        reference, barred = self._sent(parcel, *sends[device])
+                        flying[reference] = parcel, barred
                     except (BenchError, OSError) as error:
                         yield from self._failed(parcel, failed_by(None, "load", error))
             ready = self._ray.wait([*flying], timeout=TICK_SECONDS)[0] if flying else ()
             for reference in ready:
-                yield from self._received(flying.pop(reference), reference)
+                yield from self._received(flying.pop(reference)[0], reference)
             if ready:
-                used = {
-                    parcel[0].source.file.path for parcel in flying.values() if parcel[0].source
-                }
+                of_images = [parcel[0].source for parcel, _ in flying.values()]
+                used = {source.file.path for source in of_images if source}
                 self._images = {path: of for path, of in self._images.items() if path in used}
+            for reference, (parcel, barred) in [*flying.items()]:
+                if barred and barred >= self._there(parcel[0].device):
+                    self._ray.cancel(reference)  # Ray waits for a node that is lost
+                    del flying[reference]
+                    self._waiting[parcel[0].device].appendleft(parcel)
             if ready or any(self._there(device) for device in most):
                 heard = monotonic()
             elif (quiet := monotonic() - heard) > PATIENCE_SECONDS:
@@ -270,8 +275,8 @@ class RayEngine:
         run = Run(replace(self._conditions, device=device), files, variables(device), code_sha256())
         return self._ray.remote(max_retries=0, max_calls=0, **uses)(measure), self._ray.put(run)
 
-    def _sent(self, parcel: Sequence[Task], remote: Any, run: Any) -> Any:
-        """Send a parcel to nodes that have not refused it; return the reference of its reply.
+    def _sent(self, parcel: Sequence[Task], remote: Any, run: Any) -> tuple[Any, set[str]]:
+        """Send a parcel to nodes that have not refused it; return its reference, and those.
 
         Raises `OSError` or `BenchError` for what cannot be read here, or no node can run.
         """
@@ -283,7 +288,7 @@ class RayEngine:
         tasks, streams = zip(*map(packed, parcel), strict=True)
         where = {"ray.io/node-id": f"!in({','.join(refused)})"} if refused else {}
         chosen = remote.options(scheduling_strategy="SPREAD", label_selector=where)
-        return chosen.remote(run, tasks, image, [*filter(None, streams)])
+        return chosen.remote(run, tasks, image, [*filter(None, streams)]), {*refused}
 
     def _image(self, path: Path) -> Any:
         if path not in self._images:

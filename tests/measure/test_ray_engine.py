@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from benchmark.errors import BenchError
+from benchmark.measure import ray
 from benchmark.measure.local import Finished
-from benchmark.measure.ray import MOST_TRIES, RayEngine, joined
+from benchmark.measure.ray import MOST_TRIES, Node, RayEngine, joined
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
@@ -191,6 +193,29 @@ def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_mea
     assert reason.startswith(f"no node can run {label}: node ")
     assert reason.endswith("the program 'nonesuch' is not on the PATH: install it")
     assert any(f"cannot run {label}: the program 'nonesuch'" in remark for remark in remarks)
+
+
+def test_cells_that_only_a_lost_node_could_run_do_not_wait_for_it(cluster, sources, monkeypatch):
+    """Ray lists a node for some seconds after its end: here until a cell is left for it alone."""
+    to_do = cells(f"{CODECS}:OnlyThere", sources[:1])
+    monkeypatch.setenv("BENCH_ON_A_NODE", "1")
+    lost, there, send, barred = {"f" * 56: Node("192.0.2.1", 1, 0)}, ray._nodes, RayEngine._sent, []
+
+    def sent(*given):
+        reference, nodes = send(*given)
+        barred.append(nodes)
+        return reference, nodes
+
+    def nodes(of):
+        alone = len(cluster.nodes) in map(len, barred)
+        return there(of) if alone else {**there(of), **lost}
+
+    monkeypatch.setattr(RayEngine, "_sent", sent)
+    monkeypatch.setattr(ray, "_nodes", nodes)
+    events = cluster.run(to_do)
+    outcomes = [event.outcome for event in islice(events, 60) if event is not None]
+    assert len(barred[-1]) == len(cluster.nodes), "a cell was sent to the lost node"
+    assert [outcome.row["status"] for outcome in outcomes] == ["failed"] * 3
 
 
 def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):

@@ -183,7 +183,8 @@ def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(revie
     assert "<script>alert" not in page + text
     assert "<img" not in page + text
     for answer in facts["answers"]:
-        assert f"**{answer['verdict']}**" in text
+        assert f"**{answer['verdict']}**: {answer['question']}" in text
+        assert f"## {answer['question']} {answer['verdict']}" in text
         assert f'class="verdict {answer["verdict"]}"' in page
 
 

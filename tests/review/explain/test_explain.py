@@ -101,6 +101,7 @@ def test_a_curve_by_another_rule_is_explained_by_that_rule(tmp_path, rule):
     result, first = answer(written(tmp_path / "a.csv", rates, values, column), "--against", "vtm")
     assert first["cause"] in (rule, rule.partition(":")[2])
     assert first["cause"] in result["named"]
+    assert "pooled" not in {verdict["cause"] for verdict in result["verdicts"]}  # of equal sizes
     assert first["residual_db"] < 0.05 < result["before_db"]
 
 
