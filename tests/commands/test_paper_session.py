@@ -4,7 +4,6 @@ import csv
 import re
 import shutil
 
-import pytest
 import torch
 from PIL import Image
 
@@ -18,7 +17,6 @@ SCRIPT = ROOT / "docs" / "paper.sh"
 MOST_COMMANDS = 10
 
 
-@pytest.mark.slow
 def test_checkpoints_become_the_table_and_figures_of_a_paper(tmp_path):
     session = Session(tmp_path)
     here = session.folder
