@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from baselines.neural.card import verified_card
+from baselines.neural.card import PACKED, TENSORS, card_path, has_card, verified_card
 from benchmark.commands import options, output
 from benchmark.commands.verb import command_line, takes
 from benchmark.errors import UsageError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 30.0
 SAMPLE = "sample"
-PACKED = ".xz"  # ending of a checkpoint that was packed after its training
 MARKS = {"run": "recipe.json", "rows": "per_image"}  # of a folder, by what it is
 
 
@@ -177,15 +176,15 @@ def _exported(run: Path, target: Path, validation: str) -> "tuple[Sequence[Place
 
     record = read_record(run)
     states = {
-        target / f"{record.subject.architecture}-{state.stem[6:]}.safetensors": state.name
+        target / f"{record.subject.architecture}-{state.stem[6:]}{TENSORS}": state.name
         for state in run.glob(MILESTONE.format("*[0-9]"))
     }
-    ended = [path for path in run.glob("*.safetensors*") if path.suffix in {".safetensors", PACKED}]
+    ended = [path for path in run.iterdir() if has_card(path)]
     runs = {
         path: TrainingRun(run.name, run, path, record.subject, record.recipe)
         for path in (*states, *ended)
     }
-    if absent := [path for path in states if not path.with_suffix(".json").exists()]:
+    if absent := [path for path in states if not card_path(path).exists()]:
         target.mkdir(parents=True, exist_ok=True)
         of = training.open_session(f"bench history {run}", [SAMPLE], validation, "cpu", None)
         for path in absent:
