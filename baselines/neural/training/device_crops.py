@@ -49,7 +49,7 @@ class DeviceCrops:
         if device.type != "cuda" or pixels is None or drawing.largest_reduction > LARGEST_REDUCTION:
             return False
         room = MEMORY_SHARE * torch.cuda.mem_get_info(device)[1]
-        return not drawing.scaled and pixels.nbytes <= room
+        return pixels.nbytes <= room
 
     def take(self, step: int) -> Tensor:
         """Return the crops of a step, uint8 (n, 3, side, side)."""

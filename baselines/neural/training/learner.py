@@ -158,8 +158,7 @@ class Learner:
         self._prepare_optimisers()
         self._part = self.stage.batch // workers.count
         reduced = self.stage.reduced_share, self.stage.largest_reduction
-        crop = self.stage.crop_px, recipe.seed, *reduced, self.stage.scaled_decoding
-        drawing = Drawing(photographs, *crop)
+        drawing = Drawing(photographs, self.stage.crop_px, recipe.seed, *reduced)
         self._crops = crops_on(device, drawing, self._numbers, self.stage.steps)
         self._mean: dict[str, Tensor] = {}  # of weights, by name, with the recipe's `ema`
         if recipe.ema:

@@ -27,7 +27,6 @@ ARCHIVE = ".tar"
 MARK = f"{ARCHIVE}:"  # behind an archive's path in the name of what it holds
 MOST_READERS = 16  # threads
 INDEXED_AT_ONCE = 1 << 12
-LARGEST_SCALE = 8  # that libjpeg decodes to
 
 Read = TypeVar("Read")
 
@@ -76,19 +75,9 @@ def _place(path: str) -> tuple[str, int, int]:
     return f"{archive}{ARCHIVE}", int(start), int(size)
 
 
-def read_photograph(path: str | Path, scale: int = 1) -> Pixels:
-    """Decode as RGB; raises `UsageError` for a file that is no picture.
-
-    scale: 2, 4 or 8 lets libjpeg decode a JPEG file at about a half, a fourth or an eighth of its
-    sides, some times as fast; other files have all their pixels.
-    """
-
-    def decoded(image: Image.Image) -> Pixels:
-        if scale > 1:
-            image.draft("RGB", (image.width // scale, image.height // scale))
-        return np.array(image.convert("RGB"))
-
-    return _read(path, decoded)
+def read_photograph(path: str | Path) -> Pixels:
+    """Decode as RGB; raises `UsageError` for a file that is no picture."""
+    return _read(path, lambda image: np.array(image.convert("RGB")))
 
 
 def _read_sides(path: str) -> tuple[int, int]:

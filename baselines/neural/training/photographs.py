@@ -19,7 +19,6 @@ from PIL import Image
 from torch import Tensor
 
 from baselines.neural.training.photograph_files import (
-    LARGEST_SCALE,
     MOST_READERS,
     read_each,
     read_photograph,
@@ -62,23 +61,18 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.sides)
 
-    def decoded(self, index: int, scale: int = 1) -> Pixels:
-        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`.
-
-        scale: 2, 4 or 8 for about 1 / `scale` of its sides, if its file allows that.
-        """
+    def decoded(self, index: int) -> Pixels:
+        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
         for place in range(index, index + len(self)):
             try:
-                return self._decoded(int(self.instead[place % len(self)]), scale)
+                return self._decoded(int(self.instead[place % len(self)]))
             except UsageError as error:
                 unreadable = error
                 sentence = f"{str(error).rstrip('.')}; the next one is taken"
                 warnings.warn(DamagedResults(sentence), stacklevel=2)
         raise unreadable
 
-    def _decoded(self, index: int, scale: int) -> Pixels:
-        if scale > 1 and self.paths:
-            return read_photograph(self.paths[index], scale)
+    def _decoded(self, index: int) -> Pixels:
         if self.pixels is None:
             return _keeping(self.most_kept)(self.paths[index])
         height, width = self.sides[index]
@@ -192,7 +186,6 @@ class Drawing(NamedTuple):
     # a Lanczos filter for more detail per pixel.
     reduced_share: float = 0.0
     largest_reduction: float = 2.0
-    scaled: bool = False  # squares of twice the side and more are decoded at a reduced scale
 
     def choice(self, number: int) -> Choice:
         """Return what is random in the crop of a number in the run."""
@@ -210,14 +203,7 @@ class Drawing(NamedTuple):
         """Return the crop of a number in the run, uint8 (side, side, 3)."""
         side, photographs = self.side_px, self.photographs
         index, shares, mirrored, factor = self.choice(number)
-        scale = 1
-        if self.scaled and factor:
-            most = min(factor, min(photographs.sides[index]) / side)
-            while scale < LARGEST_SCALE and 2 * scale <= most:
-                scale *= 2
-        picture = photographs.decoded(index, scale)
-        if scale > 1:  # by whatever its file allowed
-            factor *= picture.shape[0] / int(photographs.sides[index][0])
+        picture = photographs.decoded(index)
         seen = square(picture.shape[:2], shares, factor, side)
         window = _window(picture, seen)
         if len(window) > side:

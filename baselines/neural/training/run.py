@@ -176,6 +176,8 @@ def read_record(run: Path) -> RunRecord:
 def _record(stored: dict[str, Any]) -> RunRecord:
     fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
     name, stages = fields.pop("name"), fields.pop("stages")
+    if any([stage.pop("scaled_decoding", False) for stage in stages]):  # of an earlier version
+        raise ValueError("its crops are of photographs at a reduced scale")
     recipe = recipe_from(name, {**fields, "stage": stages})
     known = str(stored.get("names_and_sizes", ""))
     return RunRecord(subject, recipe, int(stored["photographs"]), known)

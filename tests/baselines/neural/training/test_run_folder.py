@@ -85,14 +85,19 @@ def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
         train(Subject(), recipe_of({}), [data], tmp_path / "grown", Conditions(device="cpu"))
 
 
-def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
+def test_a_run_begun_before_a_field_existed_or_with_one_that_is_gone_resumes(tmp_path, data):
     recipe = recipe_of({"steps": 2})
     train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu", deadline=0.0))
     path = tmp_path / "recipe.json"
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
     del record["names_and_sizes"]
-    path.write_text(json.dumps(record))
+    for scaled in (True, False):  # of the crops, once: others than those of today
+        record["recipe"]["stages"][0]["scaled_decoding"] = scaled
+        path.write_text(json.dumps(record))
+        if scaled:
+            with pytest.raises(UsageError, match="no record of a training run"):
+                train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
     train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
     assert load_state(tmp_path, CPU)["step"] == 2
     assert json.loads(path.read_text())["recipe"]["autocast"] is False

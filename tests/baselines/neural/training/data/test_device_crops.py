@@ -44,5 +44,4 @@ def test_a_gpu_takes_photographs_that_leave_it_most_of_its_memory(monkeypatch):
         for total, fits in ((4 * needed, True), (4 * needed - 4, False)):
             monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, size=total: (0, size))
             assert DeviceCrops.fit(drawing, torch.device("cuda")) is fits
-        assert not DeviceCrops.fit(drawing._replace(scaled=True), torch.device("cuda"))
     assert not DeviceCrops.fit(drawing, CPU)

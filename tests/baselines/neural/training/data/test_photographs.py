@@ -279,21 +279,3 @@ def test_an_archive_that_is_none_is_named(tmp_path):
     (tmp_path / "bad.tar").write_bytes(os.urandom(2000))
     with pytest.raises(UsageError, match=r"bad\.tar cannot be read as an uncompressed archive"):
         photograph_paths([tmp_path])
-
-
-def test_jpeg_at_a_reduced_scale_gives_nearly_the_crops_of_whole_photographs(tmp_path):
-    smooth = Image.fromarray(noise(64, 48, 2)).resize((480, 640), Image.Resampling.BICUBIC)
-    smooth.save(tmp_path / "a.jpg", quality=95)
-    assert read_photograph(tmp_path / "a.jpg", 4).shape == (160, 120, 3)
-    streamed = load_photographs([tmp_path], 0)
-    whole = Drawing(streamed, 64, 1, reduced_share=1.0, largest_reduction=8.0)
-    scaled = whole._replace(scaled=True)
-    scales = []
-    decoded = streamed.decoded
-    streamed.decoded = lambda index, scale: scales.append(scale) or decoded(index, scale)
-    for number in range(12):
-        one, other = (d.crop(number).astype(int) for d in (whole, scaled))
-        elsewhere = scaled.crop(number + 12).astype(int)
-        assert np.abs(one - other).mean() < 0.3 * np.abs(one - elsewhere).mean()
-    assert {*scales[1::3]} >= {2, 4}
-    assert {*scales[0::3]} == {1}
