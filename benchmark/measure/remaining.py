@@ -1,52 +1,23 @@
 """Seconds that a run still takes: cells that ended, cells that run, cells to do -> seconds.
 
-A class of cost is a codec at a setting on images of about the same size. Cells cost what those of
-their class did that have ended, else what is expected of them times the ratio of measured to
-expected seconds of the codec's other cells, else of the other codecs. Scoring comes on top, per
-pixel. The first cells of workers, which wait for them to load, count by their coding, if at all.
+A cell takes what coding and scoring are expected to take, times the ratio of measured to expected
+seconds of its codec's cells that have ended, else of all. The first cells of workers, which wait
+for them to load, count by their coding, if at all.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from operator import add
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import NamedTuple
 
 from benchmark.measure.cells import Failed, Seconds, Task
 from benchmark.measure.local import Finished, Started
 
-USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, until a cell is known to take less
+UNKNOWN = 1e-6  # seconds per pixel of coding, where nothing is known of a codec
+SCORING = 0.25e-6  # seconds per pixel
 SOON = 10.0  # seconds in which tasks of a kind predict nothing of the others
 FEW = 0.05  # share of such tasks that predicts nothing either
-OFTEN = 0.5  # seconds between two estimates
 COLD = 3.0  # seconds of coding from which a worker's first cell predicts what others take
-
-
-class Kind(NamedTuple):
-    """A class of cost."""
-
-    codec: str
-    setting: float
-    size: int  # logarithm of the pixels to base 4, rounded
-
-
-class Sums(NamedTuple):
-    """Sums over cells of a class or of several."""
-
-    pixels: float = 0.0
-    expected: float = 0.0  # seconds of coding; not a number where nothing is known of a codec
-    cells: int = 1
-    coding: float = 0.0  # seconds that it took
-    scored_pixels: float = 0.0  # of cells whose scoring was timed
-    scoring: float = 0.0
-
-    def plus(self, other: "Sums") -> "Sums":
-        """Return the sums over both."""
-        return Sums(*map(add, self, other))
-
-
-NONE = Sums(cells=0)
 
 
 def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
@@ -60,34 +31,6 @@ def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
     return seconds * (total - finished) / finished
 
 
-class Expected:
-    """The seconds left of tasks that workers take in any order, each of an expected cost.
-
-    The first task of each worker, which waits for it to load, predicts nothing of the others.
-    """
-
-    def __init__(
-        self, seconds: Sequence[float], workers: int, clock: Callable[[], float] = monotonic
-    ) -> None:
-        self._seconds, self._workers, self._clock = seconds, workers, clock
-        self._rest, self._ended, self._since, self._measured = math.fsum(seconds), 0, 0.0, 0.0
-
-    def take(self, place: int) -> None:
-        """Take the end of a task, by its place among all."""
-        self._rest -= self._seconds[place]
-        self._ended += 1
-        if self._ended <= self._workers:
-            self._since = self._clock()
-        else:
-            self._measured += self._seconds[place]
-
-    def left(self) -> float:
-        """Return the seconds that are left, as expected until enough tasks have ended."""
-        spent = self._clock() - self._since
-        speed = self._measured / spent if self._measured and spent >= OFTEN else self._workers
-        return max(self._rest, 0.0) / speed
-
-
 class Pace:
     """The state of a run's tasks; seconds: what coding a task is expected to take, or None."""
 
@@ -95,96 +38,56 @@ class Pace:
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self._tasks = {task.key: _kind_and_sums(task, seconds(task)) for task in tasks}
-        self._waiting: dict[Kind, Sums] = defaultdict(lambda: NONE)
-        for kind, sums in self._tasks.values():
-            self._waiting[kind] = self._waiting[kind].plus(sums)
-        self._ended: dict[Kind, Sums] = defaultdict(lambda: NONE)
-        self._running: dict[str, tuple[float, bool]] = {}  # since when, and if a worker's first
+        self._expected: dict[str, float] = {}  # by task
+        self._waiting = defaultdict[str, set[str]](set)  # tasks by codec
+        self._rest = defaultdict[str, float](float)  # expected seconds of those that wait, by codec
+        for task in tasks:
+            known, codec = seconds(task), task.codec.name
+            cost = UNKNOWN * task.num_pixels if known is None else known
+            self._expected[task.key] = cost + SCORING * task.num_pixels
+            self._waiting[codec].add(task.key)
+            self._rest[codec] += self._expected[task.key]
+        self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # expected and taken
+        self._running: dict[str, tuple[str, float, bool]] = {}  # codec, since when, if a first one
         self._workers = 0  # that were seen at work
         self._cold = True  # until a cell has ended
-        self._left: float | None = None
-        self._again_at = 0.0
 
     def take(self, event: Started | Finished) -> None:
         """Take an engine's report."""
-        number = event.task.key
-        kind, sums = self._tasks[number]
-        since, first = self._running.pop(number, (None, True))
-        if since is None:
-            waiting = self._waiting.pop(kind)
-            if waiting.cells > 1:
-                less = Sums(-sums.pixels, -sums.expected, -1)
-                self._waiting[kind] = waiting.plus(less)
+        key, codec = event.task.key, event.task.codec.name
+        if key in self._waiting[codec]:
+            self._waiting[codec].remove(key)
+            self._rest[codec] -= self._expected[key]
         if isinstance(event, Started):
-            self._running[number] = self._clock(), self._cold
+            self._running[key] = codec, self._clock(), self._cold
             self._workers = max(self._workers, len(self._running))
-        elif since is not None:  # else it was never begun: no worker could take it
+        elif key in self._running:  # else it was never begun: no worker could take it
             self._cold = False
-            whole = self._clock() - since
-            measured = None if isinstance(event.outcome, Failed) else event.outcome.coding_seconds
-            coding = whole if measured is None else measured
-            if not first or coding > COLD:
-                scored = (0.0, 0.0) if first else (sums.pixels, whole - coding)
-                self._ended[kind] = self._ended[kind].plus(Sums(*sums[:3], coding, *scored))
+            _, since, first = self._running.pop(key)
+            taken, outcome = self._clock() - since, event.outcome
+            coding = None if isinstance(outcome, Failed) else outcome.coding_seconds
+            if first and coding is not None:
+                taken = coding + SCORING * event.task.num_pixels
+            if not first or (taken if coding is None else coding) > COLD:
+                self._ended[codec][0] += self._expected[key]
+                self._ended[codec][1] += taken
 
     def left(self) -> float | None:
-        """Return the seconds that are left, estimated every `OFTEN`; None if nothing is known."""
-        now = self._clock()
-        if now >= self._again_at:
-            self._again_at = now + OFTEN
-            self._left = self._estimate(now) if self._ended else None
-        return self._left
-
-    def _estimate(self, now: float) -> float:
-        costs, rests = _Costs(self._ended), []
-        for number, (since, _) in self._running.items():
-            kind, sums = self._tasks[number]
-            cost, spent = costs.of(kind, sums), now - since
-            rests.append(abs(spent - cost))  # of a late cell, nothing better is known
-        waiting = [costs.of(kind, sums) for kind, sums in self._waiting.items()]
+        """Return the seconds that are left; None if nothing is known."""
+        if not self._ended:
+            return None
+        ratios = {codec: taken / expected for codec, (expected, taken) in self._ended.items()}
+        # The geometric mean of the codecs', and of 1 for what was expected.
+        logs = math.fsum(math.log(ratio) for ratio in ratios.values() if ratio)
+        usual = math.exp(logs / (len(ratios) + 1))
+        waiting = [
+            ratios.get(codec, usual) * self._rest[codec]
+            for codec, tasks in self._waiting.items()
+            if tasks
+        ]
+        rests = [  # of a late cell, nothing better is known
+            abs(self._clock() - since - ratios.get(codec, usual) * self._expected[key])
+            for key, (codec, since, _) in self._running.items()
+        ]
         workers = self._workers if waiting else len(rests)
         return max([math.fsum([*waiting, *rests]) / max(workers, 1), *rests])
-
-
-class _Costs:
-    """Seconds of cells, by those that have ended."""
-
-    def __init__(self, ended: Mapping[Kind, Sums]) -> None:
-        self._kinds, self._all = ended, NONE
-        self._codecs: dict[str, Sums] = defaultdict(lambda: NONE)
-        for kind, sums in ended.items():
-            self._all = self._all.plus(sums)
-            self._codecs[kind.codec] = self._codecs[kind.codec].plus(sums)
-        codecs = self._codecs.values()
-        ratios = [
-            math.log(codec.coding / codec.expected)
-            for codec in codecs
-            if codec.coding and codec.expected > 0
-        ]
-        # The geometric mean of the codecs', and of 1 for what was expected.
-        self._ratio = math.exp(math.fsum(ratios) / (len(ratios) + 1))
-        # What a codec does once for each setting counts as scoring, and is none of other codecs.
-        rates = [codec.scoring / codec.scored_pixels for codec in codecs if codec.scored_pixels]
-        least = max(min(rates, default=math.inf), 0.0)
-        self._scoring = least if least < MOST_SCORING else USUAL_SCORING
-
-    def of(self, kind: Kind, cells: Sums) -> float:
-        codec = self._codecs.get(kind.codec, NONE)
-        measured = self._kinds.get(kind) or (codec if codec.cells else self._all)
-        coding = measured.coding / measured.pixels * cells.pixels
-        if kind not in self._kinds:
-            if codec.expected > 0 and cells.expected > 0:
-                coding = codec.coding / codec.expected * cells.expected
-            elif not codec.cells and cells.expected >= 0:
-                coding = self._ratio * cells.expected
-        scoring = self._scoring
-        if codec.scored_pixels:
-            scoring = max(codec.scoring / codec.scored_pixels, 0.0)
-        return coding + scoring * cells.pixels
-
-
-def _kind_and_sums(task: Task, expected: float | None) -> tuple[Kind, Sums]:
-    size = round(math.log(max(task.num_pixels, 1), 4))
-    kind = Kind(task.codec.text, float(task.setting.value), size)
-    return kind, Sums(task.num_pixels, math.nan if expected is None else expected)

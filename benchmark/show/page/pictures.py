@@ -19,7 +19,6 @@ from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.record import Progress
-from benchmark.measure.remaining import Expected
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
@@ -119,11 +118,9 @@ def write_pictures(
     with show_progress(len(missing)) as report:
         report(Progress(0, 0))
         needed, done = [rows[key] for key in missing], 0
-        pace = Expected([seconds[key] for key in missing], min(cores(), max(len(missing), 1)))
         for result in reconstruct_all(needed, contents, device, cores()):
             if result is not None:
                 key, pixels, done = missing[result[0]], result[1], done + 1
-                pace.take(result[0])
                 if not isinstance(pixels, Failed):
                     _write(folder, _path(rows[key]), pixels)
                 elif pixels.stage == "load":
@@ -133,7 +130,7 @@ def write_pictures(
                     why = f"No picture: {pixels.stage}: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why, failed=True)
             failures = sum(picture.failed for picture in failed.values())
-            report(Progress(done, failures, pace.left()))
+            report(Progress(done, failures))
     beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
     decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
