@@ -40,8 +40,8 @@ class Command:
     A template is split into words like a shell command, but no shell runs it: for a pipe write
     `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
     fingerprint is of the templates and what they name (`formats/external.py`): programs, files,
-    folders and the modules that a script imports from beside it. Where a template has more than
-    can be seen, its cells are measured again each time, unless `version` is given.
+    folders and the modules that a script imports from beside it. What a shell runs cannot be seen:
+    its cells are measured again each time, unless `version` is given.
     """
 
     @staticmethod

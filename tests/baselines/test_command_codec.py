@@ -79,17 +79,12 @@ open(sys.argv[2], "wb").write(open(sys.argv[1], "rb").read())
     ("template", "changed"),
     [
         ("python3 enc.py {in} {out} {q}", "enc.py"),
-        ('sh -c "python3 enc.py {in} {out} {q}"', "enc.py"),
-        ("sh -c 'cd . && python3 ./enc.py {in} {out} {q} 2>log'", "enc.py"),
         ("python3 -m enc {in} {out} {q}", "enc.py"),
         ("./encode {in} {out} {q}", "encode"),
         ("python3 enc.py {in} {out} {q}", "layers/quantise.py"),
         ("python3 enc.py {in} {out} {q}", "layers/deep.py"),
         ("cp {in} {out} --weights weights --q {q}", "weights/deep/a.pth"),
         ("cp {in} {out} --weights=weights/deep/a.pth --q {q}", "weights/deep/a.pth"),
-        ('sh -c "cp {in} {out} -w weights/ {q}"', "weights/deep/a.pth"),
-        ("sh run.sh {in} {out} {q}", "enc.py"),
-        ("./run.sh {in} {out} {q}", "layers/deep.py"),
         ("./encode {in} {out} {q}", "layers/quantise.py"),
     ],
 )
@@ -99,7 +94,6 @@ def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "enc.py": ENC, "layers/__init__.py": "", "layers/quantise.py": "from .deep import x\n",
-        "run.sh": '#!/usr/bin/env bash\n# $HOME\ncd .; python3 enc.py "$@" &&\n[ $? = 0 ]\n',
         "encode": f"#!/usr/bin/env python3\n{ENC}",
         "layers/deep.py": "x = 1\n", "weights/deep/a.pth": "1", "unrelated.py": "y = 1\n",
     }.items():  # fmt: skip
@@ -117,12 +111,15 @@ def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
     assert fingerprint() != first
 
 
-@pytest.mark.parametrize("encode", ["sh -c '$CODEC {in} {out}'", "sh ./run.sh {in} {out}"])
+@pytest.mark.parametrize(
+    "encode", ["sh -c 'cp {in} {out}'", "bash run.sh {in} {out}", "./run.sh {in} {out}"]
+)
 def test_what_cannot_be_seen_is_measured_again_unless_a_version_is_stated(
     tmp_path, monkeypatch, encode
 ):
     monkeypatch.chdir(tmp_path)
-    Path("run.sh").write_text('"$(dirname "$0")/enc" "$1" $2')
+    Path("run.sh").write_text('#!/usr/bin/env bash\ncp "$1" $2')
+    Path("run.sh").chmod(0o755)
 
     def fingerprint(**stated: str) -> str:
         return Command(encode=encode, decode=COPY, values="1", **stated).describe().fingerprint
@@ -164,10 +161,12 @@ def test_rates_can_be_added_to_a_curve_and_a_changed_limit_measures_nothing_agai
 ):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
-    Image.fromarray(photo[:40, :40]).save("photos/a.png")
-    given = (
-        r"command:encode=sh -c 'cp {in} {out}; \: {q}':decode=cp {in} {out}:name=copy:setting=level"
+    Path("copy").write_text(
+        "#!/usr/bin/env python3\nimport shutil, sys\nshutil.copy(*sys.argv[1:3])"
     )
+    Path("copy").chmod(0o755)
+    Image.fromarray(photo[:40, :40]).save("photos/a.png")
+    given = "command:encode=./copy {in} {out} {q}:decode=cp {in} {out}:name=copy:setting=level"
 
     def measured(more: str) -> str:
         done = bench(
