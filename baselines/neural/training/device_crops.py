@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.training.photographs import CropStream, Drawing, square
+from baselines.neural.training.photographs import (
+    LARGEST_REDUCTION,
+    CropStream,
+    Drawing,
+    square,
+)
 
 MEMORY_SHARE = 0.25  # of the GPU's, that photographs may take
-LARGEST_REDUCTION = 4.0  # whose squares are few enough pixels to be gathered at once
 LOBES = 3  # of the Lanczos filter
 
 Numbers = Callable[[int], Sequence[int]]  # of the crops of a step
@@ -39,17 +43,17 @@ class DeviceCrops:
         areas = photographs.sides.prod(1)
         self._starts = (areas.cumsum() - areas).tolist()
         self._pixels = photographs.pixels.to(device, non_blocking=True)
-        largest = round(drawing.largest_reduction * side) if drawing.reduced_share else side
+        largest = LARGEST_REDUCTION * side if drawing.reduced_share else side
         self._most = max(side, min(largest, int(photographs.sides.min(1).max())))
 
     @staticmethod
     def fit(drawing: Drawing, device: torch.device) -> bool:
         """Return whether the photographs are in memory and leave the GPU most of its own."""
         pixels = drawing.photographs.pixels
-        if device.type != "cuda" or pixels is None or drawing.largest_reduction > LARGEST_REDUCTION:
+        if device.type != "cuda" or pixels is None:
             return False
         room = MEMORY_SHARE * torch.cuda.mem_get_info(device)[1]
-        return pixels.nbytes <= room
+        return bool(pixels.nbytes <= room)
 
     def take(self, step: int) -> Tensor:
         """Return the crops of a step, uint8 (n, 3, side, side)."""

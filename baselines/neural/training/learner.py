@@ -157,8 +157,8 @@ class Learner:
         )
         self._prepare_optimisers()
         self._part = self.stage.batch // workers.count
-        reduced = self.stage.reduced_share, self.stage.largest_reduction
-        drawing = Drawing(photographs, self.stage.crop_px, recipe.seed, *reduced)
+        crop = self.stage.crop_px, recipe.seed, self.stage.reduced_share
+        drawing = Drawing(photographs, *crop)
         self._crops = crops_on(device, drawing, self._numbers, self.stage.steps)
         self._mean: dict[str, Tensor] = {}  # of weights, by name, with the recipe's `ema`
         if recipe.ema:

@@ -12,21 +12,19 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path, PurePath
 from typing import TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from benchmark.codec import Int64Array, Pixels
 from benchmark.errors import UsageError
-from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import BadTar, files_of_tar, open_regular, walk
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
 ARCHIVE = ".tar"
 MARK = f"{ARCHIVE}:"  # behind an archive's path in the name of what it holds
 MOST_READERS = 16  # threads
-INDEXED_AT_ONCE = 1 << 12
+HEADERS_AT_ONCE = 1 << 12
 
 Read = TypeVar("Read")
 
@@ -114,63 +112,23 @@ def readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
 
 
-def sides_of(paths: Sequence[str], index: Path | None = None) -> Int64Array:
-    """Return height and width of each photograph, (n, 2), from its header; 0 where it has none.
-
-    index: file that keeps them, with sizes and times of the photographs' files: those that are new
-    or have changed are read. One that is absent or damaged is made. Raises `UsageError`.
-    """
-    facts = np.zeros((len(paths), 4), np.int64)  # height and width, 0 where unknown; the mark
-    for place, path in enumerate(paths):
-        facts[place, 2:] = _mark(path)
-    if index is not None:
-        _fill(facts, paths, index)
-    stale = np.flatnonzero(facts[:, 0] == 0)
-    unread = [paths[place] for place in stale]
-    for place, sides in zip(stale, read_each(_read_sides, unread, INDEXED_AT_ONCE), strict=True):
-        facts[place, :2] = sides
-    if len(stale) and index is not None:
-        content = BytesIO()
-        np.savez(content, paths=np.frombuffer(_joined(paths), np.uint8), facts=facts)
-        write_file(index, content.getbuffer())
-    return facts[:, :2].copy()
+def sides_of(paths: Sequence[str]) -> Int64Array:
+    """Return height and width of each photograph, (n, 2), from its header; 0 where it has none."""
+    sides = np.zeros((len(paths), 2), np.int64)
+    for place, of in enumerate(read_each(_read_sides, paths, HEADERS_AT_ONCE)):
+        sides[place] = of
+    return sides
 
 
 def names_and_sizes(paths: Sequence[str]) -> str:
     """Return a sha256 of names and sizes in bytes of photographs: moved folders have the same."""
     digest = hashlib.sha256()
     for path in paths:
+        try:
+            size = os.stat(_place(path)[0]).st_size  # of an archive, its own
+        except OSError as error:
+            why = f"{path} cannot be read as a photograph: {error.strerror}."
+            raise UsageError(why) from error
         name = os.fsencode(PurePath(path).name)
-        digest.update(name + f"\0{_mark(path)[0]}\0".encode())
+        digest.update(name + f"\0{size}\0".encode())
     return digest.hexdigest()
-
-
-def _fill(facts: Int64Array, paths: Sequence[str], index: Path) -> None:
-    """Take heights and widths over from an index, where the marks are the same."""
-    try:
-        with index.open("rb") as file, np.load(file) as stored:
-            listed, known = stored["paths"].tobytes(), stored["facts"].astype(np.int64)
-        if listed == _joined(paths):
-            places = np.arange(len(paths))
-        else:  # photographs were added or are gone
-            numbers = {path: number for number, path in enumerate(paths)}
-            named = listed.decode(errors="surrogateescape").split("\0")
-            places = np.array([numbers.get(path, -1) for path in named], np.int64)
-        same = (places >= 0) & (facts[places, 2:] == known[:, 2:]).all(1)
-        facts[places[same], :2] = known[same, :2]
-    except (OSError, ValueError, LookupError, EOFError, BadZipFile):
-        return
-
-
-def _joined(paths: Iterable[str]) -> bytes:
-    return "\0".join(paths).encode(errors="surrogateescape")
-
-
-def _mark(path: str) -> tuple[int, int]:
-    """Return size and time of change of a photograph's file; of an archive, its own."""
-    try:
-        status = os.stat(_place(path)[0])
-    except OSError as error:
-        why = f"{path} cannot be read as a photograph: {error.strerror}."
-        raise UsageError(why) from error
-    return status.st_size, status.st_mtime_ns

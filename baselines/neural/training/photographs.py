@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from functools import cache, lru_cache
 from hashlib import sha256
 from heapq import nsmallest
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from benchmark.system.text import listed
 
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
 STEPS_AHEAD = 4
+LARGEST_REDUCTION = 2
 ONE_IN, MOST = 20, 12  # photographs to validate with
 SIDE_PX = 768  # larger ones are cut to their centres: a validation takes seconds, not minutes
 
@@ -89,14 +90,13 @@ def open_photographs(
     paths: list[str],
     memory_bytes: int = MEMORY_BYTES,
     processes: int = 1,
-    index: Path | None = None,
 ) -> Photographs:
-    """Index photographs by their paths, and decode them if they fit.
+    """Look at photographs by their paths, and decode them if they fit.
 
-    memory_bytes: of decoded pixels, shared by as many `processes`. index: see `sides_of`. Those
-    that cannot be read are told in a warning. Raises `UsageError` where none can.
+    memory_bytes: of decoded pixels, shared by as many `processes`. Those that cannot be read are
+    told in a warning. Raises `UsageError` where none can.
     """
-    sides = sides_of(paths, index)
+    sides = sides_of(paths)
     pixels, kept, joined = int(sides.prod(1).sum()), 0, None
     if 3 * pixels > memory_bytes:
         kept = memory_bytes // processes // (3 * int(sides.prod(1).max()))
@@ -182,10 +182,9 @@ class Drawing(NamedTuple):
     photographs: Photographs
     side_px: int
     seed: int
-    # Share of the crops made from squares of 1 to `largest_reduction` times their side, reduced by
+    # Share of the crops made from squares of 1 to `LARGEST_REDUCTION` times their side, reduced by
     # a Lanczos filter for more detail per pixel.
     reduced_share: float = 0.0
-    largest_reduction: float = 2.0
 
     def choice(self, number: int) -> Choice:
         """Return what is random in the crop of a number in the run."""
@@ -196,7 +195,7 @@ class Drawing(NamedTuple):
         top, left = random.random(2)
         mirrored = random.random() < 0.5
         reduced = random.random() < self.reduced_share
-        factor = 1 + (self.largest_reduction - 1) * random.random()
+        factor = 1 + (LARGEST_REDUCTION - 1) * random.random()
         return Choice(index, (top, left), mirrored, factor if reduced else 0.0)
 
     def crop(self, number: int) -> Pixels:

@@ -62,9 +62,7 @@ class Stage:
     clip_norm: Weight = 1.0  # largest norm of the gradient of all parameters; 0: any
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
-    # Share of the crops made from squares of 1 to `largest_reduction` times their side.
-    reduced_share: Share = 0.0
-    largest_reduction: Annotated[float, msgspec.Meta(ge=1, le=64)] = 2.0
+    reduced_share: Share = 0.0  # of the crops, made from squares of 1 to 2 times their side
 
     rates: ClassVar[Sequence[int]] = ANY_RATES  # numbers of rate levels of networks that it trains
     weighs_rate: ClassVar[bool] = True  # with a lambda for each level

@@ -23,7 +23,7 @@ from benchmark.system.atomic import write_file
 from benchmark.system.text import read_json
 
 RECORD = "recipe.json"
-INDEX = "photographs.npz"  # of their sizes in pixels
+GONE = {"scaled_decoding": False, "largest_reduction": 2.0}  # fields of stages, all of this value
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def train(
     paths = [path for path in photograph_paths(data) if path not in held_out]
     record = RunRecord(subject, recipe, len(paths), names_and_sizes(paths))
     _begin(run, record, launch is None or launch.rank == 0, photographs_changed)
-    photographs = open_photographs(paths, memory, count, run / INDEX)
+    photographs = open_photographs(paths, memory, count)
     architecture, config = subject.load(recipe.sizes)
     request = TrainingRequest(
         recipe,
@@ -176,8 +176,8 @@ def read_record(run: Path) -> RunRecord:
 def _record(stored: dict[str, Any]) -> RunRecord:
     fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
     name, stages = fields.pop("name"), fields.pop("stages")
-    if any([stage.pop("scaled_decoding", False) for stage in stages]):  # of an earlier version
-        raise ValueError("its crops are of photographs at a reduced scale")
+    if any(stage.pop(field, usual) != usual for stage in stages for field, usual in GONE.items()):
+        raise ValueError("its crops are those of an earlier version")
     recipe = recipe_from(name, {**fields, "stage": stages})
     known = str(stored.get("names_and_sizes", ""))
     return RunRecord(subject, recipe, int(stored["photographs"]), known)

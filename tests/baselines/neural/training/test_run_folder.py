@@ -92,10 +92,10 @@ def test_a_run_begun_before_a_field_existed_or_with_one_that_is_gone_resumes(tmp
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
     del record["names_and_sizes"]
-    for scaled in (True, False):  # of the crops, once: others than those of today
-        record["recipe"]["stages"][0]["scaled_decoding"] = scaled
+    for largest in (3.0, 2.0):  # crops as they were once, and as they are
+        record["recipe"]["stages"][0] |= {"scaled_decoding": False, "largest_reduction": largest}
         path.write_text(json.dumps(record))
-        if scaled:
+        if largest > 2:
             with pytest.raises(UsageError, match="no record of a training run"):
                 train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
     train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))

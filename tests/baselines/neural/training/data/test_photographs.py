@@ -68,7 +68,7 @@ def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does
         assert torch.equal(expected, draw_crops(streamed, side_px, numbers, seed=3))
 
 
-def test_indexing_a_folder_that_does_not_fit_decodes_nothing(many, reads):
+def test_looking_at_a_folder_that_does_not_fit_decodes_nothing(many, reads):
     streamed = load_photographs([many], BUDGET_BYTES)
     assert (len(streamed), reads) == (MANY, [])
     assert streamed.sides.tolist() == [[SIDE_PX, SIDE_PX]] * MANY
@@ -214,44 +214,18 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
     assert np.array_equal(small, pixels[:30, :40])
 
 
-def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(
-    many, tmp_path, monkeypatch
-):
-    opened = []
-    read = photograph_files._read_sides
-    monkeypatch.setattr(
-        photograph_files, "_read_sides", lambda path: opened.append(Path(path).name) or read(path)
-    )
-    for number in range(3):
-        Image.fromarray(noise(40 + number, 50, number)).save(tmp_path / f"{number}.png")
-    index, paths = tmp_path / "index.json", [str(tmp_path / f"{number}.png") for number in range(3)]
-    assert sides_of(paths, index).tolist() == [[40, 50], [41, 50], [42, 50]]
-    assert len(opened) == 3
-    assert sides_of(paths, index).tolist() == [[40, 50], [41, 50], [42, 50]]
-    assert len(opened) == 3, "the index knows them"
-    Image.fromarray(noise(90, 20, 9)).save(paths[1])
-    Image.fromarray(noise(30, 30, 9)).save(tmp_path / "a.png")
-    more = [str(tmp_path / "a.png"), *paths]
-    assert sides_of(more, index).tolist() == [[30, 30], [40, 50], [90, 20], [42, 50]]
-    assert sorted(opened[3:]) == ["1.png", "a.png"], "in threads"
-    index.write_bytes(index.read_bytes()[:100])
-    assert sides_of(paths, index).tolist() == [[40, 50], [90, 20], [42, 50]]
-
-
-def test_an_index_of_very_many_photographs_takes_little_memory(tmp_path, monkeypatch):
-    """Beside their paths 350 MB for a million: a process indexes them by itself."""
-    count, index = 20_000, tmp_path / "index.npz"
+def test_the_sides_of_very_many_photographs_take_little_memory(monkeypatch):
+    """Beside their paths 350 MB for a million: a process looks at them by itself."""
+    count = 20_000
     paths = [f"/photographs/train_{number % 10}/{number:016x}.jpg" for number in range(count)]
-    monkeypatch.setattr(photograph_files, "_mark", lambda path: (len(path), 1 << 60))
     monkeypatch.setattr(photograph_files, "_read_sides", lambda path: (500, len(path)))
-    monkeypatch.setattr(photograph_files, "INDEXED_AT_ONCE", 100)
-    for known in (paths[1:], paths, paths):  # none in the index, all but one, all
-        tracemalloc.start()
-        sides = sides_of(known, index)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 350 * count
-        assert sides.tolist() == [[500, len(path)] for path in known]
+    monkeypatch.setattr(photograph_files, "HEADERS_AT_ONCE", 100)
+    tracemalloc.start()
+    sides = sides_of(paths)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 350 * count
+    assert sides.tolist() == [[500, len(path)] for path in paths]
 
 
 def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
