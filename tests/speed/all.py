@@ -44,7 +44,7 @@ SCRIPTS = (
     Script("kodak_hyperprior.py", "hyperprior on Kodak, peer eval_model", needs="kodak"),
     Script("inception.py", "features, peer pytorch-fid", (), ("--patches", "4", "--rounds", "1")),
     Script("metrics.py", "metrics, peers of their packages", (), ("--repeat", "2")),
-    Script("crdr.py", "ours full, peer the authors' code", ("--sizes", "full"), needs="authors"),
+    Script("crdr.py", "ours full, peer the authors' code", needs="authors"),
     Script("ours.py", "768 x 512, one thread", (), ("--height", "64", "--width", "64")),
     Script("store.py", "store", (), ("--rows", "20000", "--repeated", "200")),
     Script("start.py", "harness", (), ("--images", "10", "--codecs", "raw,jpeg", "--limit", "1")),
