@@ -39,9 +39,10 @@ class Requirement(NamedTuple):
     value: float  # in the metric's units, or seconds
     bpp: float | None  # None for seconds
 
-    def kept_by(self, value: float) -> bool:
-        """Return whether a value is within the limit, which itself is."""
-        return value >= self.value if self.least else value <= self.value
+    def judged(self, value: float, words: str, images: int) -> "Kept":
+        """Return the verdict on a value, which is kept if it is the limit itself."""
+        kept = value >= self.value if self.least else value <= self.value
+        return Kept(kept, f"it is {words}", images)
 
 
 def parse_requirements(texts: Iterable[str]) -> tuple[Requirement, ...]:
@@ -60,21 +61,19 @@ def _parsed(text: str) -> Requirement:
     try:
         if parts is None:
             raise ValueError
-        number = float(parts["number"])
-        bpp = None if parts["bpp"] is None else float(parts["bpp"])
+        number, bpp = float(parts["number"]), float(parts["bpp"] or "inf")
     except ValueError:
         raise UsageError(
             f"--require {text!r} is not of the form 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
         ) from None
-    least = parts["side"].lower() in (">=", "at least")
+    least, what = parts["side"].lower() in (">=", "at least"), parts["what"].lower()
     words = f"at {'least' if least else 'most'} {number:g}"
-    if bpp is not None:
+    if parts["bpp"]:
         if bpp <= 0:
             raise UsageError(f"--require {text!r}: a rate is above 0")
         (name,) = metric_names([parts["what"]])
         return Requirement(f"{name} {words} at {bpp:g} bpp", name, least, number, bpp)
-    what = parts["what"].lower()
     if what not in SECONDS:
         raise UsageError(f"--require {text!r}: seconds are those of encode or decode")
     unit = parts["unit"].lower()
@@ -86,40 +85,36 @@ class Kept(NamedTuple):
 
     kept: bool | None  # None where nothing was measured
     why: str  # a sentence: the value, or why there is none
-    images: int
+    images: int = 0
 
 
 def judge_requirement(asked: Requirement, rows: PairedRows) -> Kept:
     """Return whether the rows of a codec variant keep a requirement."""
-    return _at_rate(asked, rows) if asked.bpp else _timed(asked, rows.rows)
-
-
-def _at_rate(asked: Requirement, rows: PairedRows) -> Kept:
-    measure, target = Measure.named(asked.metric), Target(RATE, asked.bpp or 0)
+    if asked.bpp is None:
+        return _timed(asked, rows.rows)
+    measure, target = Measure.named(asked.metric), Target(RATE, asked.bpp)
     if measure.of_sets and not measure.by_image:
-        return Kept(None, f"{measure.label} has no value at a rate", 0)
+        return Kept(None, f"{measure.label} has no value at a rate")
     ranked = rank_at(rows.summary, target, [measure], "set" if measure.of_sets else "image")
     of = next((codec for codec in ranked if codec.label == rows.label), None)
     if of is None:
         why = rows.summary.why_without(measure.column) or "no value"
-        return Kept(None, f"{measure.label}: {why}", 0)
+        return Kept(None, f"{measure.label}: {why}")
     if of.short or measure.column not in of.values:
         count = counted(len(of.short) or rows.summary.images, "image")
         why = f"the curves of {count} do not reach {asked.bpp:g} bpp: measure more settings"
-        return Kept(None, why, 0)
+        return Kept(None, why)
     value, interval = of.values[measure.column]
     ends = f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""
-    return Kept(asked.kept_by(value), f"it is {value:.4g}{ends}", of.images)
+    return asked.judged(value, f"{value:.4g}{ends}", of.images)
 
 
 def _timed(asked: Requirement, rows: pl.DataFrame) -> Kept:
-    recorded = col("recorded").fill_null(False)
-    alone = rows.filter(col("timing").fill_null(False) & ~recorded)
+    alone = rows.filter(col("timing").fill_null(False) & ~col("recorded").fill_null(False))
     if lacking := rows.height - alone.height:
-        return Kept(None, f"{counted(lacking, 'row')} without `--timing`", 0)
+        return Kept(None, f"{counted(lacking, 'row')} without `--timing`")
     means = alone.group_by("setting_name", "setting_value").agg(col(asked.metric).mean())
     name, at, value = max(means.drop_nulls().rows(), key=lambda row: row[2], default=("", 0, None))
     if value is None:
-        return Kept(None, "no seconds", 0)
-    why = f"it is {1000 * value:.4g} ms at {name}={at:g}"
-    return Kept(asked.kept_by(value), why, alone["image"].n_unique())
+        return Kept(None, "no seconds")
+    return asked.judged(value, f"{1000 * value:.4g} ms at {name}={at:g}", alone["image"].n_unique())
