@@ -1,22 +1,21 @@
 """`bench history`: the states of a training run, one after the other, as figure and table."""
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from baselines.neural.card import PACKED, TENSORS, card_path, has_card, verified_card
+from benchmark.commands import history as over_time
 from benchmark.commands import options, output
+from benchmark.commands.history import Compared
 from benchmark.commands.verb import command_line, takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MANNER, ORIGIN, TARGET, opt, option
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
+from benchmark.option import MANNER, ORIGIN, TARGET, opt, option
 
 POLL_SECONDS = 30.0
 SAMPLE = "sample"
@@ -30,6 +29,7 @@ class Place(NamedTuple):
     path: Path
 
 
+@takes(Compared, "codec against anchor margin baselines", codec="ours")
 @takes(
     Request,
     "dataset points metrics limit timing jobs timeout_seconds device results data_dir weights_dir",
@@ -40,6 +40,7 @@ class Place(NamedTuple):
     ),
 )  # fmt: skip
 def history(
+    asked: Compared,
     request: Request,
     context: typer.Context,
     states: Annotated[
@@ -50,17 +51,6 @@ def history(
             "checks: results/checks/kodak.",
         ),
     ],
-    codec: Annotated[
-        str, opt(COMPARED, "The codec that takes the checkpoints.", completes="codecs")
-    ] = "ours",
-    against: Annotated[
-        str,
-        opt(COMPARED, "A baseline or rows to compare with; default: the last accepted, if any."),
-    ] = "",
-    anchor: options.Anchor = "",
-    margin: Annotated[
-        str, opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%.")
-    ] = "",
     follow: Annotated[
         bool, opt(MANNER, "Measure new states as they appear, until the training is finished.")
     ] = False,
@@ -74,9 +64,6 @@ def history(
             ORIGIN, "Photographs that integer tables of states are made from.", completes="dataset"
         ),
     ] = SAMPLE,
-    baselines: Annotated[Path, opt(ORIGIN, "The results folder that holds the baselines.")] = Path(
-        "results"
-    ),
     out: Annotated[
         Path | None,
         opt(
@@ -99,28 +86,26 @@ def history(
       bench history a.safetensors b.safetensors --dataset kodak
       bench history results/checks/kodak --codec ours:beta=0 --anchor vtm
     """
-    options.refuse_several("--codec", codec)
+    options.refuse_several("--codec", asked.codec)
     paths = [*map(Path, states)]
     kind = _kind(paths, follow)
     with output.interruptible():
         from baselines.commands.reports import log_of, require_logs
-        from benchmark.commands import history as over_time
 
         require_logs(log or ())
         request.use_folders()
         folder = out or (paths[0] if kind == "run" else request.results) / "history"
-        asked = over_time.Compared(codec, against, anchor, margin, baselines)
         write_log = log_of(log or (), folder, None)
         known, logged = {}, 0
         for places in _places(kind, paths, folder / "checkpoints", calibration, follow):
             for place in places:
                 if place not in known:
                     name = f"step {place.step:,}"
-                    known[place] = over_time.measured(name, *place, request, codec)
+                    known[place] = over_time.measured(name, *place, request, asked.codec)
             every = [known[place] for place in places]
-            every = every if kind != "rows" else over_time.stored(paths[0], codec)
+            every = every if kind != "rows" else over_time.stored(paths[0], asked.codec)
             result = over_time.compared(every, request.metrics, asked)
-            over_time.write(result, codec, folder, command_line(context))
+            over_time.write(result, asked.codec, folder, command_line(context))
             for state in every[logged:]:
                 write_log({"stage": 0, "step": state.step, **over_time.numbers(result, state)})
             logged = len(every)
@@ -128,7 +113,7 @@ def history(
         raise typer.Exit(1)
 
 
-def _kind(states: "Sequence[Path]", follow: bool) -> str:
+def _kind(states: Sequence[Path], follow: bool) -> str:
     """Return "run", "rows" or "files"; raise `UsageError` for what is none of these."""
     if missing := next((path for path in states if not path.exists()), None):
         raise UsageError(f"{missing} is not there")
@@ -142,8 +127,8 @@ def _kind(states: "Sequence[Path]", follow: bool) -> str:
 
 
 def _places(
-    kind: str, states: "Sequence[Path]", target: Path, validation: str, follow: bool
-) -> "Iterator[Sequence[Place]]":
+    kind: str, states: Sequence[Path], target: Path, validation: str, follow: bool
+) -> Iterator[Sequence[Place]]:
     """Yield the checkpoints to compare: once, or with `follow` as often as there are new ones."""
     if kind != "run":
         yield _in_order(states) if kind == "files" else ()
@@ -159,7 +144,7 @@ def _places(
     yield places
 
 
-def _in_order(paths: "Sequence[Path]") -> "Sequence[Place]":
+def _in_order(paths: Sequence[Path]) -> Sequence[Place]:
     """Return checkpoints at the steps of their cards, or numbered where these do not rise."""
     steps = [verified_card(path).steps or 0 for path in paths]
     if not all(step > before for before, step in pairwise(steps)):
@@ -167,7 +152,7 @@ def _in_order(paths: "Sequence[Path]") -> "Sequence[Place]":
     return [Place(*at) for at in zip(steps, paths, strict=True)]
 
 
-def _exported(run: Path, target: Path, validation: str) -> "tuple[Sequence[Place], bool]":
+def _exported(run: Path, target: Path, validation: str) -> tuple[Sequence[Place], bool]:
     """Export the milestones of a run that were not yet; return them, and whether it is finished."""
     from baselines.commands import training
     from baselines.neural.training.run import read_record

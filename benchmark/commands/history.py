@@ -1,18 +1,20 @@
 """States of a codec for `bench history`: measured once each, compared, drawn and printed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from benchmark.commands import output
 from benchmark.commands.outcome import run_with_progress
-from benchmark.compare.check.pairing import WEIGHTS, RowSet, specs_in
+from benchmark.compare.check.pairing import RowSet, specs_in, with_weights
+from benchmark.compare.check.request import CheckRequest
 from benchmark.compare.check.row_sets import ACCEPTED, acceptances, dataset_folders, read_rows
 from benchmark.compare.curves import Delta
 from benchmark.compare.history import History, State, history_of, states_of_rows
 from benchmark.compare.panel import anchor_among
 from benchmark.errors import UsageError
+from benchmark.option import ANCHOR, COMPARED, option
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.spec import parse_codec
@@ -22,25 +24,23 @@ if TYPE_CHECKING:
     from benchmark.measure.request import Request
 
 
-class Compared(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared(CheckRequest):
     """Choices of a history: what states are compared with, and by which rule."""
 
-    codec: str
-    against: str  # a baseline, folder or "accepted"; empty for the last accepted, if any
-    anchor: str  # empty for the usual one, where the baselines' results folder has rows
-    margin: str
-    baselines: Path  # the results folder of the baselines and of the anchor's rows
+    against: str = option(
+        "", COMPARED, "A baseline or rows to compare with; default: the last accepted, if any."
+    )
+    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
 
 
 def measured(name: str, step: int, path: Path, request: "Request", codec: str) -> State:
     """Measure a checkpoint, unless that was done before."""
-    spec = parse_codec(codec)
-    spec = spec._replace(options=tuple(sorted((*spec.options, (WEIGHTS, str(path))))))
+    spec = with_weights(parse_codec(codec), str(path))
     outcome = run_with_progress(replace(request, codecs=(spec.text,)))
     if failures := outcome.failures:
         output.say([f"{name}: {counted(len(failures), 'cell')} failed: {failures[0].reason}"])
-    folder = outcome.matrix.store.folder
-    return State(name, step, RowSet(name, folder, outcome.rows))
+    return State(name, step, RowSet(name, outcome.matrix.store.folder, outcome.rows))
 
 
 def stored(folder: Path, codec: str) -> list[State]:
@@ -50,35 +50,29 @@ def stored(folder: Path, codec: str) -> list[State]:
 
 def compared(states: Sequence[State], metrics: Sequence[str], asked: Compared) -> History:
     """Compare states with the first, a baseline and an anchor; `UsageError` for too few states."""
-    if len(states) < 2:
-        raise UsageError(
-            f"a history needs two states, and there {'is one' if states else 'are none'}: train "
-            "with --milestone-steps, or name checkpoints"
-        )
-    return history_of(states, _references(states[0].rows.folder.name, asked), metrics, asked.margin)
+    references = _references(states[0].rows.folder.name, asked) if states else {}
+    return history_of(states, references, metrics, asked.margin)
 
 
 def _references(dataset: str, asked: Compared) -> dict[str, RowSet]:
     """Return the rows of the baseline and the anchor on a dataset, by what they are called."""
     references: dict[str, RowSet] = {}
-    where = asked.against or (ACCEPTED if acceptances(asked.baselines) else "")
-    if where:
+    codec = parse_codec(asked.codec).name
+    if where := asked.against or (ACCEPTED if acceptances(asked.baselines) else ""):
         folders = dataset_folders(where, asked.baselines)
         if dataset in folders:
             rows = read_rows(folders[dataset])
-            own = rows_of_codecs(rows.rows, parse_codec(asked.codec).name)
-            references[Path(where).name] = rows._replace(rows=own)
+            references[Path(where).name] = rows._replace(rows=rows_of_codecs(rows.rows, codec))
         elif asked.against:
             raise UsageError(f"{where} has no rows of {dataset}: it has {', '.join(folders)}")
     if asked.anchor or (asked.baselines / dataset / "per_image").is_dir():
         rows = read_rows(asked.baselines / dataset)
         name = asked.anchor or anchor_among(summarise(rows.rows)).label
-        if name.partition(":")[0] == parse_codec(asked.codec).name:
-            return references  # there is no other codec
-        references[name] = rows._replace(rows=rows_of_codecs(rows.rows, name))
-        if len(specs := specs_in(references[name].rows)) > 1:
-            known = ", ".join(spec.text for spec in specs)
-            raise UsageError(f"--anchor {name} is several: say which of {known}")
+        if name.partition(":")[0] != codec:  # else there is no other codec
+            references[name] = rows._replace(rows=rows_of_codecs(rows.rows, name))
+            if len(specs := specs_in(references[name].rows)) > 1:
+                known = ", ".join(spec.text for spec in specs)
+                raise UsageError(f"--anchor {name} is several: say which of {known}")
     return references
 
 

@@ -6,10 +6,10 @@ it; all states, metrics and variants are one family for Holm's correction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import polars as pl
-from polars import col
 
 from benchmark.codec import CODING
 from benchmark.compare import curves as rd
@@ -20,14 +20,17 @@ from benchmark.compare.check.pairing import (
     WEIGHTS,
     NotComparable,
     RowSet,
+    VariantPair,
     pair_up,
     rows_of,
     specs_in,
+    with_weights,
     without_weights,
 )
 from benchmark.compare.check.request import parse_margins
 from benchmark.compare.curves import Delta, NoDelta
 from benchmark.compare.interval import Interval
+from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
@@ -58,7 +61,7 @@ class Change(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A state beside the best one before it."""
+    """A state beside the best one before it; by values at equal rate where none has a BD-rate."""
 
     state: State
     best: State
@@ -91,43 +94,59 @@ def history_of(
 
     references: rows by the names that tables have: of the codec's variants themselves, or of one
     variant of another codec. metrics: names in the registry. Everything is over the images that all
-    have. Raises `UsageError` for a margin that is none.
+    have. Raises `UsageError` for a margin that is none, and where no variant has two states.
     """
-    variants = dict.fromkeys(without_weights(spec) for spec in specs_in(states[0].rows.rows))
     result: list[Change] = []
-    notes: list[str] = []
-    pairs: list[tuple[State, State, Changes]] = []
-    images = 0
-    for variant in variants:
+    notes: dict[str, None] = {}
+    pairs: list[tuple[State, State, VariantPair, Changes]] = []
+    images = most = 0
+    variants = (without_weights(spec) for state in states for spec in specs_in(state.rows.rows))
+    for variant in dict.fromkeys(variants):
         tables = {str(n): _relabelled(of.rows, variant, n, metrics) for n, of in enumerate(states)}
+        own = {name: states[int(name)] for name, table in tables.items() if table.height}
+        notes |= {
+            f"{of.name} has no {variant.text}": None for of in states if of not in own.values()
+        }
+        most = max(most, len(own))
+        if len(own) < 2:
+            continue
+        tables = {name: tables[name] for name in own}
         for name, rows in references.items():
-            own = _relabelled(rows, variant, name, metrics)
-            tables[name] = own if own.height else _with_values(rows, metrics)
+            table = _relabelled(rows, variant, name, metrics)
+            tables[name] = table if table.height else _with_values(rows, metrics)
         labels = {n: label_of(*of.select("codec", "variant").row(0)) for n, of in tables.items()}
         whole = pl.concat(alike([*tables.values()]))
         summary = summarise(whole, {**protocols(metrics), "coding": CODING}, common=True)
-        images = summary.images
-        for measure in map(Measure.named, metrics):
-            curves = {
-                label: rd.mean_curve(of, measure)
-                for label, of in rd.curves(summary, measure).items()
-            }
-            for name, anchor in {FIRST: labels["0"], **{n: labels[n] for n in references}}.items():
-                intervals = rate_intervals(summary, measure, anchor)
-                for number, state in enumerate(states):
-                    label = labels[str(number)]
-                    rate: Delta | NoDelta = NoDelta("it has no complete point")
-                    if label in curves and anchor in curves:
-                        rate = rd.bd_rate(curves[anchor], curves[label], any_overlap=True)
-                    interval = intervals.get(label) if isinstance(rate, Delta) else None
-                    named = label_of(variant.name, variant.variant)
-                    result.append(Change(state, named, measure, name, rate, interval))
+        images, label = summary.images, label_of(variant.name, variant.variant)
+        anchors = {FIRST: labels[next(iter(own))], **{name: labels[name] for name in references}}
+        for measure, (name, anchor) in product(map(Measure.named, metrics), anchors.items()):
+            points = rd.curves(summary, measure)
+            intervals = rate_intervals(summary, measure, anchor)
+            for number, state in own.items():
+                rate: Delta | NoDelta = NoDelta("it has no complete point")
+                if points.keys() >= {anchor, labels[number]}:
+                    sides = [points[of] for of in (anchor, labels[number])]
+                    before, after = (rd.mean_curve(side, measure) for side in sides)
+                    rate = rd.bd_rate(before, after, any_overlap=True)
+                interval = intervals.get(labels[number]) if isinstance(rate, Delta) else None
+                result.append(Change(state, label, measure, name, rate, interval))
         for metric in metrics:
-            pairs += _beside_best(states, variant, metric, notes)
-    judged = judge([of for _, _, of in pairs], parse_margins(margin), confidence)
-    beside = [Judged(state, best, of) for (state, best, _), of in zip(pairs, judged, strict=True)]
+            pairs += _beside_best([*own.values()], variant, metric, notes)
+    if most < 2:
+        raise UsageError(
+            f"a history needs two states, and there {'is one' if most else 'are none'} of a codec "
+            "variant: train with --milestone-steps, or name checkpoints"
+        )
+    margins = parse_margins(margin)
+    findings = judge([of for *_, of in pairs], margins, confidence)
+    beside = []
+    for (state, best, pair, of), finding in zip(pairs, findings, strict=True):
+        if finding.verdict == "regressed" and finding.change_percent is None:
+            (at_rate,) = judge([changes(pair, of.name, "BD-metric")], margins, confidence)
+            finding = at_rate._replace(verdict=finding.verdict, why=finding.why)  # noqa: PLW2901
+        beside.append(Judged(state, best, finding))
     beside.sort(key=lambda of: states.index(of.state))
-    return History(tuple(states), images, tuple(result), tuple(beside), tuple(dict.fromkeys(notes)))
+    return History(tuple(states), images, tuple(result), tuple(beside), tuple(notes))
 
 
 def _relabelled(
@@ -135,8 +154,7 @@ def _relabelled(
 ) -> pl.DataFrame:
     """Return the rows of a variant, of any weights, as those of a checkpoint of this name."""
     specs = [spec for spec in specs_in(rows.rows) if without_weights(spec) == variant]
-    options = tuple(sorted((*variant.options, (WEIGHTS, str(name)))))
-    text = variant._replace(options=options).variant
+    text = with_weights(variant, str(name)).variant
     table = _with_values(rows._replace(rows=rows_of(rows.rows, specs)), metrics)
     return table.with_columns(pl.lit(text, table.schema["variant"]).alias("variant"))
 
@@ -147,8 +165,8 @@ def _with_values(rows: RowSet, metrics: Sequence[str]) -> pl.DataFrame:
 
 
 def _beside_best(
-    states: Sequence[State], variant: CodecSpec, metric: str, notes: list[str]
-) -> Iterator[tuple[State, State, Changes]]:
+    states: Sequence[State], variant: CodecSpec, metric: str, notes: dict[str, None]
+) -> Iterator[tuple[State, State, VariantPair, Changes]]:
     """Yield each state with the best before it in a metric, and the changes of its images."""
     best = states[0]
     for state in states[1:]:
@@ -156,10 +174,10 @@ def _beside_best(
             sides = best.rows._replace(name=best.name), state.rows._replace(name=state.name)
             pairs, _ = pair_up(*sides, [metric], variant.text, common=True, allow_few=True)
         except NotComparable as why:
-            notes.append(f"{state.name}: {why}")
+            notes[f"{state.name}: {why}"] = None
             continue
         of = changes(pairs[0], metric)
-        yield state, best, of
+        yield state, best, pairs[0], of
         # One that the reference itself has no curve for says nothing of what comes later.
         better = of.percent.mean() < 0 if len(of.percent) else not of.out_of_reach
         best = state if better else best
@@ -170,18 +188,16 @@ def states_of_rows(rows: RowSet, codec: str) -> list[State]:
 
     Their steps are numbers from 1 on.
     """
-    specs = [
-        spec for spec in specs_in(rows.rows) if codec in (spec.name, without_weights(spec).text)
-    ]
     groups: dict[tuple[str, str], list[pl.DataFrame]] = {}
-    for spec in specs:
-        for of in rows_of(rows.rows, [spec]).partition_by("fingerprint"):
-            key = dict(spec.options).get(WEIGHTS, ""), of["fingerprint"][0] or ""
-            groups.setdefault(key, []).append(of)
+    for spec in specs_in(rows.rows):
+        if codec in (spec.name, without_weights(spec).text):
+            for of in rows_of(rows.rows, [spec]).partition_by("fingerprint"):
+                key = dict(spec.options).get(WEIGHTS, ""), of["fingerprint"][0] or ""
+                groups.setdefault(key, []).append(of)
     tables = {key: pl.concat(alike(of)) for key, of in groups.items()}
-    order = sorted(tables, key=lambda key: tables[key].select(col("finished_utc").min()).item())
-    return [
-        State(f"state {n}, {key[0].rpartition('/')[2] or codec} {key[1][:8]}", n,
-              rows._replace(rows=tables[key]))
-        for n, key in enumerate(order, 1)
-    ]  # fmt: skip
+    result: list[State] = []
+    oldest = {key: of.select(pl.col("finished_utc").min()).item() for key, of in tables.items()}
+    for key in sorted(tables, key=lambda key: oldest[key]):
+        name = f"state {len(result) + 1}, {key[0].rpartition('/')[2] or codec} {key[1][:8]}"
+        result.append(State(name, len(result) + 1, rows._replace(rows=tables[key])))
+    return result

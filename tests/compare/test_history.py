@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,10 +76,40 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     far = states()
     far[3] = far[3]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
     result = history_of(far, {}, ["psnr"])
-    assert headline(result).startswith("regressed at step 300: PSNR (on 8 images")
+    worse = 40 + GAINS[2] - GAINS[3] + (NOISE[2] - NOISE[3])
+    said = re.fullmatch(
+        r"regressed at step 300: PSNR (-\S+) dB at equal rate \[(-\S+), (-\S+)\] \(on 8 images "
+        r"\(image-0, ...\) it never reaches the reference's lowest quality\), image (\S+), beside "
+        "step 200",
+        headline(result),
+    )
+    change, low, high = map(float, said.groups()[:3])
+    assert change == pytest.approx(-worse.mean(), abs=0.02)
+    assert low < change < high
+    assert said[4] == IMAGES[np.argmax(worse)]
     (axes,) = draw_history(result, "ours", "set").figure.axes
     crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
     assert crosses == [300]
+
+
+def test_a_variant_is_compared_where_it_has_two_states():
+    """Rows of two variants, measured at different times, are states of neither together."""
+    one, other = (
+        State(
+            name, number, RowSet("x", Path("nowhere"), table(rows_of_state(number, "ours", name)))
+        )
+        for number, name in enumerate(("beta=0", "beta=1"))
+    )
+    with pytest.raises(UsageError, match="needs two states, and there is one of a codec variant"):
+        history_of([one, other], {}, ["psnr"])
+    again = State("again", 2, one.rows._replace(rows=table(rows_of_state(3, "ours", "beta=0"))))
+    result = history_of([one, other, again], {}, ["psnr"])
+    assert [(of.state.name, of.variant) for of in result.changes] == [
+        ("beta=0", "ours:beta=0"), ("again", "ours:beta=0")
+    ]  # fmt: skip
+    assert set(result.notes) == {
+        "beta=1 has no ours:beta=0", "beta=0 has no ours:beta=1", "again has no ours:beta=1"
+    }  # fmt: skip
 
 
 def test_states_of_earlier_checks_are_in_the_order_of_their_rows_by_weights_not_by_name():

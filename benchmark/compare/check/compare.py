@@ -68,11 +68,14 @@ class AtSetting(NamedTuple):
     values: Mapping[str, tuple[float | None, float | None]]  # by metric column
 
 
-def changes(pair: VariantPair, name: str) -> Changes:
-    """Return the change of a metric, by its name in the registry, on every image of a pair."""
+def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
+    """Return the change of a metric, by its name in the registry, on every image of a pair.
+
+    by: a kind in place of the metric's own.
+    """
     measure = Measure.named(name)
     of_set = name in DISTRIBUTION_METRICS
-    kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
+    kind: Kind = by or ("BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric")
     empty = Changes(pair.label, name, measure.axis_label, kind)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
         sides = [side.summary.points for side in (pair.reference, pair.test)]

@@ -118,6 +118,11 @@ def without_weights(spec: CodecSpec) -> CodecSpec:
     return spec._replace(options=tuple(option for option in spec.options if option[0] != WEIGHTS))
 
 
+def with_weights(spec: CodecSpec, weights: str) -> CodecSpec:
+    """Return the spec with the option that names weights."""
+    return spec._replace(options=tuple(sorted((*spec.options, (WEIGHTS, weights)))))
+
+
 def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:
     """Return the specs of the codec variants that rows have, sorted."""
     kinds = rows.select("codec", "variant").unique().rows()

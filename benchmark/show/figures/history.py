@@ -1,10 +1,10 @@
 """BD-rates of checkpoints over steps: a panel for each metric, a line for each reference."""
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
+from benchmark.compare.check.check import Finding
 from benchmark.compare.curves import Delta
 from benchmark.compare.history import Change, History, Judged
 from benchmark.metrics.measure import Measure
@@ -18,7 +18,7 @@ from benchmark.show.figures.style import (
     SPARE_MARKERS,
     figure_style,
 )
-from benchmark.show.table import Column, Table, records
+from benchmark.show.table import NOTHING, Column, Table, records
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 DASHES = ("-", "--", ":", "-.")  # of variants
-WORSE = "worse than the best before it"
+BEFORE = "worse than the best before"
+WORSE = f"{BEFORE} it"
 RECORDED = (
     Column("", "state.step", key="step"),
     Column("", "state.name", key="state"),
@@ -46,9 +47,10 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    measures = list(dict.fromkeys(change.measure for change in history.changes))
-    references = list(dict.fromkeys(change.against for change in history.changes))
-    variants = list(dict.fromkeys(change.variant for change in history.changes))
+    measures, references, variants = (
+        list(dict.fromkeys(getattr(change, name) for change in history.changes))
+        for name in ("measure", "against", "variant")
+    )
     handles: dict[str, Line2D] = {}
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(measures))
@@ -67,8 +69,7 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.margins(x=0.06, y=0.1)
-            axes.set_xlabel("Step")
-            axes.set_ylabel("BD-rate (%)")
+            axes.set(xlabel="Step", ylabel="BD-rate (%)")
             texts.title(axes, sections.metric_names([measure]), width / len(measures))
             sns.despine(ax=axes)
         marks = [*handles.values()]
@@ -88,7 +89,6 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
 def _draw(
     axes: "Axes", changes: Sequence[Change], worse: Sequence[Judged], **looks: str
 ) -> "Line2D":
-    """Draw a line of one metric; return its handle."""
     known = [
         (c.state.step, c.rate.value, *(c.interval or (c.rate.value,) * 2))
         for c in changes if isinstance(c.rate, Delta)
@@ -108,35 +108,37 @@ def _draw(
 
 def history_table(history: History) -> Table:
     """Return a row for each state and variant: BD-rates with intervals, and what is worse."""
-    cells = {(c.state.name, c.variant, c.measure, c.against): c for c in history.changes}
-    kinds = dict.fromkeys((c.measure, c.against) for c in history.changes)
-    rows = list(dict.fromkeys((c.state.name, c.variant) for c in history.changes))
-
-    def rate(kind: tuple[Measure, str], row: tuple[str, str]) -> str | None:
-        change = cells.get((*row, *kind))
-        if change is None or not isinstance(change.rate, Delta):
-            return None
-        return f"{delta_text(change.rate, '+.1f')} {ends_text(change.interval)}".rstrip()
-
-    def worse(row: tuple[str, str]) -> str:
-        mine = [of for of in history.worse if (of.state.name, of.finding.label) == row]
-        return ", ".join(_metric(of) for of in mine)
-
-    several = len({variant for _, variant in rows}) > 1
-    columns = [
-        Column("state", "0"), *([Column("codec", "1")] if several else []),
-        Column("worse than the best before", worse),
-        *(Column(f"{short_name(of[0])} against {of[1]}", partial(rate, of), str) for of in kinds),
-    ]  # fmt: skip
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for change in history.changes:
+        key = change.state.name, change.variant
+        row = rows.setdefault(key, {"state": key[0], "codec": key[1], BEFORE: ""})
+        ends = f"{delta_text(change.rate, '+.1f')} {ends_text(change.interval)}".rstrip()
+        row[f"{short_name(change.measure)} against {change.against}"] = ends
+    for of in history.worse:
+        row = rows[of.state.name, of.finding.label]
+        row[BEFORE] = ", ".join(filter(None, (row[BEFORE], _amount(of.finding))))
+    headers = dict.fromkeys(name for row in rows.values() for name in row)
+    if len({variant for _, variant in rows}) == 1:
+        del headers["codec"]
+    cells = tuple(tuple(row.get(name, NOTHING) for name in headers) for row in rows.values())
     notes = [f"BD-rate (%); negative saves bits. In brackets {PERCENT} intervals over images."]
     if any(isinstance(c.rate, Delta) and c.rate.doubtful for c in history.changes):
         notes.append(DOUBTFUL_NOTE)
-    return Table.of(columns, rows, notes)
+    return Table((*headers,), cells, [*headers].index(BEFORE) + 1, tuple(notes))
 
 
-def _metric(of: Judged) -> str:
-    change, name = of.finding.change_percent, of.finding.metric_label.partition(" (")[0]
-    return name if change is None else f"{name} {change:+.1f} %"
+def _amount(of: Finding, ends: bool = False) -> str:
+    """Return by how much a metric is worse: "PSNR +1.8 %", with `ends` and its interval."""
+    name = of.metric_label.partition(" (")[0]
+    if not of.change_percent:
+        return f"{name} ({of.why})" if ends else name
+    scale, form, unit = 1.0, ".1f", "%"
+    if of.kind == "BD-metric" and of.change is not None and "(dB)" in of.metric_label:
+        scale, form, unit = of.change / of.change_percent, ".2f", "dB at equal rate"
+    both = [v * scale for v in (of.lower_percent, of.upper_percent) if v is not None]
+    between = f" [{', '.join(f'{end:{form}}' for end in sorted(both))}]" if len(both) == 2 else ""
+    why = f" ({of.why})" if of.why else ""
+    return f"{name} {scale * of.change_percent:+{form}} {unit}{(between + why) if ends else ''}"
 
 
 def headline(history: History) -> str:
@@ -148,12 +150,6 @@ def headline(history: History) -> str:
         more = f"; {lacking}: {without[0].why}" if without else ""
         return f"no state is worse than one before: {text}{more}"
     state, best, finding = history.worse[0]
-    several = len({change.variant for change in history.changes}) > 1
-    ends = (finding.lower_percent, finding.upper_percent)
-    texts_of = [f"{end:.1f}" for end in ends if end is not None]
-    numbers = f"[{', '.join(texts_of)}]" if len(texts_of) == len(ends) else f"({finding.why})"
+    named = f"{finding.label}, " if len({of.variant for of in history.changes}) > 1 else ""
     image = f", image {finding.worst[0].image}" if finding.worst else ""
-    return (
-        f"regressed at {state.name}: {f'{finding.label}, ' if several else ''}"
-        f"{_metric(history.worse[0])} {numbers}{image}, beside {best.name}"
-    )
+    return f"regressed at {state.name}: {named}{_amount(finding, True)}{image}, beside {best.name}"
