@@ -1,5 +1,6 @@
 """`bench study`: ask people which codec they prefer, and read what they answered."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,10 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
-from benchmark.option import DRAWING, MANNER, TARGET, opt
-from benchmark.show.paper.request import FigureRequest
+from benchmark.option import MANNER, TARGET, opt
+from benchmark.show.paper.request import FigureRequest, StudyRequest
+
+UNSAFE = " ;,'\"<>\\"  # in the address of a page's policy
 
 study = Verbs("""Ask people which codec they prefer, and read what they answered.
 
@@ -23,22 +26,12 @@ Examples:
 
 
 @study.verb("new")
+@takes(StudyRequest, "raters each crop seed post")
 @takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4")
 def new(
     shown: FigureRequest,
+    asked: StudyRequest,
     context: typer.Context,
-    raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
-    each: Annotated[int, opt(MANNER, "Questions of a rater.", least=4, most=1000)] = 60,
-    crop: Annotated[
-        int,
-        opt(
-            DRAWING,
-            "Pixels of a side of the square that codecs differ most in; 0: whole images.",
-            least=0,
-        ),
-    ] = 512,
-    seed: Annotated[int, opt(MANNER, "Seed of pairs, order, sides and names.", least=0)] = 0,
-    post: Annotated[str, opt(TARGET, "URL that the page posts answers to, beside the file.")] = "",
     questions: Annotated[
         float | None,
         opt(
@@ -61,21 +54,24 @@ def new(
       bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
       bench study new --codecs ours,vtm --bpp .25,.5,.9 --questions 10
     """
-    from benchmark.show.study.folder import StudyRequest, plan, write_study
+    from benchmark.show.study.folder import plan, write_study
 
-    asked = StudyRequest(shown, raters, each, crop, seed, _address(post), command_line(context))
+    plain = asked.post.isascii() and asked.post.isprintable() and not set(asked.post) & set(UNSAFE)
+    if asked.post and not (plain and asked.post.startswith(("https://", "http://"))):
+        raise UsageError(f"--post {asked.post!r} is no address that begins with https://")
     if questions is not None:
         from benchmark.compare.study.simulate import answers_needed
 
         planned = plan(shown)
-        answers = answers_needed(planned.stimuli, planned.pairs, each, questions, seed)
+        answers = answers_needed(planned.stimuli, planned.pairs, asked.each, questions, asked.seed)
         print(
-            f"about {answers} answers, {-(-answers // each)} raters of {each} questions, for "
-            f"intervals {questions:g} points wide, if raters and images are alike; they differ, so "
-            "ask more"
+            f"about {answers} answers, {-(-answers // asked.each)} raters of {asked.each} "
+            f"questions, for intervals {questions:g} points wide, if raters and images are alike; "
+            "they differ, so ask more"
         )
         return
-    _, (*absent, sentence) = write_study(out, asked)
+    made = replace(asked, shown=shown, command=command_line(context))
+    _, (*absent, sentence) = write_study(out, made)
     output.say(absent)
     print(sentence)
 
@@ -121,11 +117,3 @@ def read(
     target = out or (folder.with_suffix("") if report.published else folder / "report")
     for path in write_report(report, target, shown.results, command_line(context)):
         print(path)
-
-
-def _address(text: str) -> str:
-    """Return a URL that a page may post to; raises `UsageError` for any other text."""
-    plain = text.isascii() and text.isprintable() and not set(text) & set(" ;,'\"<>\\")
-    if text and not (plain and text.startswith(("https://", "http://"))):
-        raise UsageError(f"--post {text!r} is no address that begins with https://")
-    return text

@@ -55,11 +55,9 @@ def _alike(
 
 def _alike_others(votes: Votes) -> Float64Array:
     """Return how much each answer agrees with the majority of others to the same question."""
-    questions, won = votes.questions()
-    _, asked, counts = np.unique(questions, axis=1, return_inverse=True, return_counts=True)
-    own, asked = won - TIE, asked.ravel()
-    others = np.bincount(asked, own)[asked] - own
-    alike = TIE + own * np.sign(others)
+    asked, won = votes.questions()
+    counts, own = np.bincount(asked), won - TIE
+    alike = TIE + own * np.sign(np.bincount(asked, own)[asked] - own)
     return np.asarray(np.where(counts[asked] > LEAST_OTHERS, alike, np.nan), np.float64)
 
 
@@ -80,4 +78,5 @@ def _share(votes: Votes, alike: Float64Array, kept: BoolArray) -> tuple[float, I
         numbers.append(len(sums))
         variances.append(len(sums) / max(len(sums) - 1, 1) * float((sums**2).sum()))
     both = max(sum(variances) - float((away**2).sum()), *variances)
-    return float(values.mean()), bounds(float(values.mean()), both**0.5, min(numbers) - 1)
+    ends = bounds(float(values.mean()), both**0.5, min(numbers) - 1)
+    return float(values.mean()), ends and Interval(max(ends.low, 0.0), min(ends.high, 1.0))

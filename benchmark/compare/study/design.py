@@ -32,11 +32,10 @@ def at_rates(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
     >>> at_rates([0.1, 0.21, 0.5], [0.1, 0.2, 0.25, 1.0])
     [0, 1, None, None]
     """
-    places = [nearest(bpp, rate) if bpp else None for rate in rates]
     best: dict[int, tuple[float, int]] = {}
-    for level, place in enumerate(places):
-        if place is not None:
-            this = distance(bpp[place], rates[level]), level
+    for level, rate in enumerate(rates):
+        if bpp and (place := nearest(bpp, rate)) is not None:
+            this = distance(bpp[place], rate), level
             best[place] = min(best.get(place, this), this)
     own = {level: place for place, (_, level) in best.items()}
     return [own.get(level) for level in range(len(rates))]
@@ -52,11 +51,10 @@ def pairs_of(
     result = []
     for image in range(images):
         there = [number for number in range(len(stimuli)) if (image, number) in bpp]
-        levels = sorted({stimuli[number][1] for number in there})
-        for level in levels:
-            for number, other in combinations([n for n in there if stimuli[n][1] == level], 2):
-                if distance(bpp[image, number], bpp[image, other]) <= log(CLOSE):
-                    result.append(Pair(image, number, other))
+        for number, other in combinations(sorted(there, key=lambda n: stimuli[n][1]), 2):
+            apart = distance(bpp[image, number], bpp[image, other])
+            if stimuli[number][1] == stimuli[other][1] and apart <= log(CLOSE):
+                result.append(Pair(image, number, other))
         for codec in dict.fromkeys(stimuli[number][0] for number in there):
             own = sorted((n for n in there if stimuli[n][0] == codec), key=lambda n: stimuli[n][1])
             result += [Pair(image, number, other) for number, other in pairwise(own)]

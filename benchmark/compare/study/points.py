@@ -1,7 +1,6 @@
 """Scores of a study as rows, stored beside those of a dataset, and as a panel of curves."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,6 @@ def points_of(votes: Votes, scores: Scores, dataset: str, study: str) -> list[di
             }
         )  # fmt: skip
     return result
-
-
-def parquet_of(points: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows as a parquet file."""
-    stream = BytesIO()
-    pl.DataFrame(points).write_parquet(stream)
-    return stream.getvalue()
 
 
 def stored_panel(folder: Path, names: Mapping[str, str]) -> Panel:

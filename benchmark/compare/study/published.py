@@ -13,7 +13,6 @@ CLIC    no header: original, picture, picture, and 0 or 1 for the one that was p
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,37 +28,38 @@ Shown = tuple[str, str, float | None]  # codec, level, bit per pixel
 AIC3 = {"left": 0.0, "right": 1.0, "notsure": TIE}  # the left picture's share, by response
 
 
-class Rating(NamedTuple):
-    """An answer on two pictures of an image."""
-
-    rater: str
-    image: str
-    first: Shown
-    second: Shown
-    won: float  # share of the vote that the first one gets
+Rating = tuple[str, str, Shown, Shown, float]  # rater, image, first, second, share of the first
 
 
 def read_ratings(path: Path) -> Votes:
     """Return the votes in a file of published ratings; raises `UsageError` for any other file."""
     try:
         content = read_regular(path, MOST_BYTES)
-        ratings = [*_ratings(content)]
+        first = content[:4096].partition(b"\n")[0].decode("utf-8-sig").strip().split(",")
+        if {"img_left", "img_right", "response"} <= {*first}:
+            ratings = [*_aic3(parse_sheet(content))]
+        elif {"reference_img", "encoder", "Elo"} <= {*first}:
+            ratings = [*_cid22(parse_sheet(content))]
+        else:
+            ratings = [*_clic([line.cells for line in parse_csv(content)])]
     except (OSError, BadFile, ValueError, KeyError) as error:
         raise UsageError(
             f"{path} is no csv of ratings as CID22, AIC-3 or CLIC have them: {error}"
         ) from error
     if not ratings:
         raise UsageError(f"{path} has no answer that compares two decoded pictures")
-    return _votes(ratings)
-
-
-def _ratings(content: bytes) -> Iterator[Rating]:
-    first = content[:4096].partition(b"\n")[0].decode("utf-8-sig").strip().split(",")
-    if {"img_left", "img_right", "response"} <= {*first}:
-        return _aic3(parse_sheet(content))
-    if {"reference_img", "encoder", "Elo"} <= {*first}:
-        return _cid22(parse_sheet(content))
-    return _clic([line.cells for line in parse_csv(content)])
+    rates: dict[tuple[str, str], list[float]] = {}
+    for system, level, bpp in (shown for of in ratings for shown in of[2:4]):
+        rates.setdefault((system, level), []).extend([] if bpp is None else [bpp])
+    raters = {name: n for n, name in enumerate(dict.fromkeys(of[0] for of in ratings))}
+    images = {name: n for n, name in enumerate(dict.fromkeys(of[1] for of in ratings))}
+    stimuli = {name: n for n, name in enumerate(rates)}
+    rows = [
+        (raters[rater], images[image], stimuli[first[:2]], stimuli[second[:2]], won)
+        for rater, image, first, second, won in ratings
+    ]
+    shown = [Stimulus(*key, float(np.mean(of)) if of else None) for key, of in rates.items()]
+    return Votes.of_rows(shown, raters, images, rows)
 
 
 def _cid22(sheet: Sheet) -> Iterator[Rating]:
@@ -70,14 +70,14 @@ def _cid22(sheet: Sheet) -> Iterator[Rating]:
             by_image.setdefault(row["reference_img"], []).append((shown, float(row["Elo"])))
     for image, of in by_image.items():
         for (first, elo), (second, other) in combinations(of, 2):
-            yield Rating("all", image, first, second, 1 / (1 + 10 ** ((other - elo) / ELO)))
+            yield "all", image, first, second, 1 / (1 + 10 ** ((other - elo) / ELO))
 
 
 def _aic3(sheet: Sheet) -> Iterator[Rating]:
     for row in sheet.records():
         left, right = (_named(row[side]) for side in ("img_left", "img_right"))
         if row["is_trap"] == "0" and row["response"] in AIC3 and left != right:
-            yield Rating(row["worker"], row["img_num"], left, right, AIC3[row["response"]])
+            yield row["worker"], row["img_num"], left, right, AIC3[row["response"]]
 
 
 def _named(file: str) -> Shown:
@@ -93,20 +93,4 @@ def _clic(rows: Iterable[list[str]]) -> Iterator[Rating]:
         original, first, second, answer = cells
         if original not in {first, second} and first != second:
             left, right = ((Path(n).parent.name or Path(n).stem, "", None) for n in (first, second))
-            yield Rating("all", original, left, right, float(answer == "0"))
-
-
-def _votes(ratings: list[Rating]) -> Votes:
-    rates: dict[tuple[str, str], list[float]] = {}
-    for of in ratings:
-        for system, level, bpp in (of.first, of.second):
-            rates.setdefault((system, level), []).extend([] if bpp is None else [bpp])
-    raters, images = ([*dict.fromkeys(getattr(r, n) for r in ratings)] for n in ("rater", "image"))
-    number = {key: n for n, key in enumerate(rates)}
-    rater, image = ({name: n for n, name in enumerate(names)} for names in (raters, images))
-    stimuli = [Stimulus(*key, float(np.mean(of)) if of else None) for key, of in rates.items()]
-    rows = [
-        (rater[r.rater], image[r.image], number[r.first[:2]], number[r.second[:2]], r.won)
-        for r in ratings
-    ]
-    return Votes.of_rows(stimuli, raters, images, rows)
+            yield "all", original, left, right, float(answer == "0")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import LEAST_POINTS, Curve, NoDelta, bd_rate
+from benchmark.compare.curves import Curve, NoDelta, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
 from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
@@ -45,9 +45,8 @@ class Scores(NamedTuple):
 
 def wins(votes: Votes, weights: Float64Array | None = None) -> Float64Array:
     """Return how often each stimulus was preferred to each other, (stimuli, stimuli)."""
-    size = len(votes.stimuli)
     weight = np.ones(len(votes.won)) if weights is None else weights
-    result = np.zeros((size, size))
+    result = np.zeros((len(votes.stimuli),) * 2)
     np.add.at(result, (votes.first, votes.second), weight * votes.won)
     np.add.at(result, (votes.second, votes.first), weight * (1 - votes.won))
     return result
@@ -62,13 +61,9 @@ def fitted(
     """
     from choix import ilsr_pairwise_dense
 
-    compared = (of_wins + of_wins.T) > 0
-    return np.asarray(
-        ilsr_pairwise_dense(
-            of_wins + PRIOR * compared, initial_params=start, max_iter=5000, tol=tolerance
-        ),
-        np.float64,
-    )
+    certain = of_wins + PRIOR * (of_wins + of_wins.T > 0)
+    result = ilsr_pairwise_dense(certain, initial_params=start, max_iter=5000, tol=tolerance)
+    return np.asarray(result, np.float64)
 
 
 def scores_of(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Scores:
@@ -155,19 +150,12 @@ def equal_preference(votes: Votes, scores: Scores, anchor: str) -> list[EqualPre
 
     Scores take the place of a metric: curves and rules are those of BD-rates.
     """
-    places: dict[str, list[int]] = {stimulus.system: [] for stimulus in votes.stimuli}
     bpp = np.array([stimulus.bpp or np.nan for stimulus in votes.stimuli], np.float64)
+    places: dict[str, list[int]] = {stimulus.system: [] for stimulus in votes.stimuli}
     for number in np.argsort(bpp)[: np.isfinite(bpp).sum()].tolist():
         places[votes.stimuli[number].system].append(number)
-    result = []
-    for system in [name for name in places if name != anchor]:
-        few = [name for name in (anchor, system) if len(places[name]) < LEAST_POINTS]
-        why = f"{few[0]} was shown at fewer than {LEAST_POINTS} rates" if few else ""
-        both = places[anchor], places[system]
-        result.append(
-            EqualPreference(system, None, why=why) if few else _compared(system, bpp, scores, both)
-        )
-    return result
+    own = places.pop(anchor)
+    return [_compared(system, bpp, scores, (own, of)) for system, of in places.items()]
 
 
 def _compared(

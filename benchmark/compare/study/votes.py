@@ -1,17 +1,9 @@
 """Answers of raters as arrays; which raters are left out, by which rule; how consistent they are.
 
-The rules, in their order, each with its count in the report:
-
-1. a file that cannot be read, is of another study, or of a rater who is there with more answers;
-2. fewer than half of the questions of the list answered;
-3. more than one in four trials of known answer wrong;
-4. half of the answers in under a second;
-5. one side chosen in more than nine of ten of at least twenty answers;
-6. answers that agree with the scores of all others together by four standard deviations less than
-   these scores themselves predict: a rater who votes for one codec whatever is shown.
+The rules are applied in their order, `far_raters` of the scores last; the report counts each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -43,9 +35,9 @@ class Votes(NamedTuple):
     @classmethod
     def of_rows(
         cls,
-        stimuli: Sequence[Stimulus],
-        raters: Sequence[str],
-        images: Sequence[str],
+        stimuli: Iterable[Stimulus],
+        raters: Iterable[str],
+        images: Iterable[str],
         rows: Sequence[Row],
     ) -> "Votes":
         """Return the answers of rows: rater, image, first, second, share of the first."""
@@ -56,13 +48,14 @@ class Votes(NamedTuple):
 
     def of(self, kept: BoolArray) -> "Votes":
         """Return some of the answers; raters and images keep their numbers."""
-        return self._replace(**{name: getattr(self, name)[kept] for name in ARRAYS})
+        return self._replace(**{name: getattr(self, name)[kept] for name in self._fields[3:]})
 
     def questions(self) -> tuple[Int64Array, Float64Array]:
-        """Return image, lower and higher stimulus, (3, answers), and the lower one's share."""
+        """Return the number of each answer's question, and the share of its lower stimulus."""
         low, high = np.sort([self.first, self.second], axis=0)
         won = np.where(self.first > self.second, 1 - self.won, self.won)
-        return np.stack([self.image, low, high]), won
+        asked = np.stack([self.image, low, high])
+        return np.unique(asked, axis=1, return_inverse=True)[1].ravel(), won
 
     @property
     def same_level(self) -> BoolArray:
@@ -70,9 +63,6 @@ class Votes(NamedTuple):
         levels = [stimulus.level for stimulus in self.stimuli]
         level = np.unique(levels, return_inverse=True)[1]
         return np.asarray(level[self.first] == level[self.second])
-
-
-ARRAYS = ("rater", "image", "first", "second", "won")
 
 
 class LeftOut(NamedTuple):
@@ -85,20 +75,19 @@ class LeftOut(NamedTuple):
 
 def why_left_out(answers: Answers, key: Key) -> str:
     """Return the rule by which a rater's own answers are left out, empty for none."""
-    trials = key.lists[answers.order - 1]
-    if len(answers.answers) < LEAST_SHARE * len(trials):
-        return "fewer than half of the questions answered"
-    known = [answer for answer in answers.answers if trials[answer.trial].better]
+    own, trials = answers.answers, key.lists[answers.order - 1]
+    known = [answer for answer in own if trials[answer.trial].better]
     wrong = sum(answer.choice != trials[answer.trial].better for answer in known)
-    if wrong > MOST_WRONG * len(known):
-        return "more than one in four questions of known answer wrong"
-    if median(answer.ms for answer in answers.answers) < FAST_MS:
-        return "half of the answers in under a second"
-    first = sum(answer.choice == 1 for answer in answers.answers)
-    most = max(first, len(answers.answers) - first)
-    if len(answers.answers) >= LEAST_FOR_SIDES and most > MOST_OF_ONE_SIDE * len(answers.answers):
-        return "one side chosen in more than nine of ten answers"
-    return ""
+    first = sum(answer.choice == 1 for answer in own)
+    one_side = max(first, len(own) - first) > MOST_OF_ONE_SIDE * len(own)
+    rules = {
+        "fewer than half of the questions answered": len(own) < LEAST_SHARE * len(trials),
+        "more than one in four questions of known answer wrong": wrong > MOST_WRONG * len(known),
+        "half of the answers in under a second": median([a.ms for a in own] or [0]) < FAST_MS,
+        "one side chosen in more than nine of ten answers": len(own) >= LEAST_FOR_SIDES
+        and one_side,
+    }
+    return next((rule for rule, broken in rules.items() if broken), "")
 
 
 def votes_of(key: Key, answers: Sequence[Answers]) -> Votes:
@@ -136,8 +125,7 @@ def consistency(votes: Votes) -> Consistency:
     a tie agrees by half.
     A triad is of three stimuli that were compared two by two; by chance one in four is circular.
     """
-    questions, won = votes.questions()
-    asked = np.unique(questions, axis=1, return_inverse=True)[1].ravel()
+    asked, won = votes.questions()
     counts, sums, squares = (np.bincount(asked, of) for of in (None, won - TIE, (won - TIE) ** 2))
     together = int((counts * (counts - 1)).sum())
     own = [_triads(votes.of(votes.rater == rater)) for rater in np.unique(votes.rater)]
@@ -151,9 +139,8 @@ def consistency(votes: Votes) -> Consistency:
 
 def _triads(votes: Votes) -> tuple[int, int]:
     """Return the numbers of circular triads and of all."""
-    (_, low, high), won = votes.questions()
-    net = np.zeros((high.max() + 1,) * 2)
-    np.add.at(net, (low, high), won - TIE)
-    ahead = (net - net.T > 0).astype(np.int64)
+    net = np.zeros((max(votes.first.max(), votes.second.max()) + 1,) * 2)
+    np.add.at(net, (votes.first, votes.second), votes.won - TIE)
+    ahead = (net - net.T > 0).astype(np.int64)  # of the majority
     circular, triads = (np.trace(of @ of @ of) for of in (ahead, ahead + ahead.T))
     return int(circular) // 3, int(triads) // 6

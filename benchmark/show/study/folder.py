@@ -36,7 +36,7 @@ from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, stored_dataset
 from benchmark.show.page.document import study_html
 from benchmark.show.paper.crops import most_different, rows_with_streams
-from benchmark.show.paper.request import FigureRequest
+from benchmark.show.paper.request import FigureRequest, StudyRequest
 from benchmark.show.paper.results import PaperResults
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
@@ -45,18 +45,6 @@ from benchmark.system.text import counted
 BATCH_IMAGES = 8  # whose decoded pictures are in memory together
 CATCH_QUALITY = 4  # of the JPEG that is worse than its source in every known answer
 CATCH_IMAGES = 8
-
-
-class StudyRequest(NamedTuple):
-    """Choices of a new study."""
-
-    shown: FigureRequest  # codecs, rates, photographs
-    raters: int
-    each: int  # questions of a rater, those of known answer not counted
-    crop: int  # px of a side; 0: whole images
-    seed: int = 0
-    post: str = ""  # URL that answers are posted to
-    command: str = ""
 
 
 class Plan(NamedTuple):
@@ -79,7 +67,7 @@ def plan(asked: FigureRequest) -> Plan:
     by_image = rows_with_streams(contents, asked.codecs, anchor=None)
     sources = sources_of(asked.dataset or dataset, asked.data_dir)
     if isinstance(sources, str):
-        raise UsageError(f"no study: {sources}")
+        raise UsageError(sources)
     files = {of.file.name: of.file.path for of in sources.values() if of.file.name in by_image}
     kept = named_images([*files], asked.images) if asked.images else files
     images = tuple((name, path) for name, path in files.items() if name in kept)
@@ -100,25 +88,23 @@ def plan(asked: FigureRequest) -> Plan:
             "`bench run --target bpp=...` measures some"
         )
     pairs = [pair for pair in pairs if pair.image in met]
-    used = sorted({number for pair in pairs for number in pair[1:]})
-    new = {number: n for n, number in enumerate(used)}
-    shown = {(pair.image, number) for pair in pairs for number in pair[1:]}
-    rates = [[rows[key]["bpp"] for key in shown if key[1] == number] for number in used]
+    shown = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})
+    used = sorted({number for _, number in shown})
+    names = [(label, f"{asked_rates[level]:g} bpp") for label, level in every]
     stimuli = tuple(
-        Stimulus(every[number][0], f"{asked_rates[every[number][1]]:g} bpp", float(np.mean(of)))
-        for number, of in zip(used, rates, strict=True)
+        Stimulus(
+            *names[number], float(np.mean([rows[key]["bpp"] for key in shown if key[1] == number]))
+        )
+        for number in used
     )
-    sentences = [
-        f"no picture of {label} at {asked_rates[level]:g} bpp can be compared"
-        for number, (label, level) in enumerate(every)
-        if number not in new
-    ]
-    names = {*labels, *(label.partition(":")[0] for label in labels)}
-    absent = [name for name in asked.codecs if name not in names | {"all"}]
+    unused = [name for number, name in enumerate(names) if number not in used]
+    sentences = [f"no picture of {label} at {rate} can be compared" for label, rate in unused]
+    there = {"all", *labels, *(label.partition(":")[0] for label in labels)}
+    absent = [name for name in asked.codecs if name not in there]
     sentences += [f"no kept stream of {name}: `bench run` keeps them" for name in absent]
     return Plan(
-        dataset, stimuli, images, {(key[0], new[key[1]]): rows[key] for key in sorted(shown)},
-        [Pair(of.image, new[of.first], new[of.second]) for of in pairs], contents, tuple(sentences),
+        dataset, stimuli, images, {(key[0], used.index(key[1])): rows[key] for key in shown},
+        [Pair(of.image, *map(used.index, of[1:])) for of in pairs], contents, tuple(sentences),
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from benchmark.compare.study.agreement import PEOPLE, agreements
 from benchmark.compare.study.design import pairs_of
 from benchmark.compare.study.form import Stimulus
 from benchmark.compare.study.scores import (
-    EqualPreference,
     bounds,
     equal_preference,
     fitted,
@@ -86,7 +85,8 @@ def test_two_rates_are_too_few_for_bits():
         stimuli=tuple(s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in of.stimuli)
     )
     refused = equal_preference(of, scores_of(of, draws=10), "good")[0]
-    assert refused == EqualPreference("middling", None, why="good was shown at fewer than 3 rates")
+    assert refused[:3] == ("middling", None, None)
+    assert refused.why.startswith("the anchor has 2 of the 3 points that are needed")
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():
@@ -108,6 +108,14 @@ def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_
     low, high = found["PSNR (dB)"].interval
     assert 0.5 < low < found["PSNR (dB)"].share < high < 1
     assert found["PSNR (dB)"].equal_rate < found["PSNR (dB)"].share  # the harder questions
+
+
+def test_an_interval_of_a_share_of_few_images_stays_between_none_and_all():
+    key = key_of(images=2, raters=3, each=8)
+    of, true = votes_of(key, answers_of(key)), true_scores(key)
+    values = {(image, n): {"psnr_db": true[n]} for image in range(2) for n in range(len(true))}
+    *_, found = agreements(of, values, [Measure.named("psnr")])
+    assert 0 <= found.interval.low < found.share < found.interval.high == 1
 
 
 def test_the_number_of_answers_that_is_said_gives_intervals_of_that_width():

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import benchmark
-from benchmark.show.paper.request import FigureRequest
-from benchmark.show.study.folder import StudyRequest, write_study
+from benchmark.show.paper.request import FigureRequest, StudyRequest
+from benchmark.show.study.folder import write_study
 
 QUALITIES = ",".join(map(str, range(10, 96, 5)))
 POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15")
