@@ -196,8 +196,9 @@ class Worker:
                     Reason("program", self.name, remedy),
                 )
             self._conversation = Conversation(contender.command(), here, environment)
-        least = SECONDS_TO_DESCRIBE if message["do"] == "describe" else 0
-        seconds = max(contender.timeout_seconds, least)
+        seconds = contender.timeout_seconds
+        if message["do"] == "describe":
+            seconds = max(seconds, SECONDS_TO_DESCRIBE)
         message = {**message, "weights": [*contender.weights, *self._opened]}
         answer, data = self._conversation.ask(message, body, seconds, most)
         if "error" in answer:

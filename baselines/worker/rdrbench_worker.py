@@ -172,7 +172,7 @@ def _description(codec_class, weights):
         "sweep": [[name, float(value)] for name, value in codec_class.sweep],
         "python": sys.version.split()[0],
         "packages": _packages(),
-        "code": {name: sha256(path) for name, path in sorted(_own_modules())},
+        "code": {name: sha256(path) for name, path in _own_modules()},
         "weights": {path: sha256(path) if os.path.isfile(path) else "" for path in weights},
         "commit": commit,
         "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
@@ -202,7 +202,9 @@ def _opened(known):
     found, here = OPENED.difference(map(os.path.realpath, known)), os.path.realpath(".")
     old = [path for path in found if _is_own(path) and os.path.getmtime(path) < STARTED]
     OPENED.clear()
-    data = [path for path in old if not path.startswith(SYSTEM) and ".py" not in path[-4:]]
+    data = [
+        path for path in old if not path.startswith(SYSTEM) and not path.endswith((".py", ".pyc"))
+    ]
     inside = os.path.join(here, "")
     return {p[len(inside) :] if p.startswith(inside) else p: sha256(p) for p in data}
 

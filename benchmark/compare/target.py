@@ -118,7 +118,7 @@ class Search:
             return accepts
         values = [setting.value for setting in sweep]
         whole = all(float(value).is_integer() for value in values)
-        return Between(sweep[0].name, min(values), max(values), whole)
+        return Between(sweep[0].name, math.nan, math.nan, whole)
 
     def _between(self, low: float, high: float) -> list[float]:
         accepts = self._accepts()
@@ -130,7 +130,7 @@ class Search:
             low, high = math.floor(low) + 1, math.ceil(high) - 1
             return [float(min(max(round(guess), low), high))] if low <= high else []
         guess = float(f"{guess:.{DIGITS}g}")
-        return [guess] if low < guess < high and guess not in self.known else []
+        return [guess] if low < guess < high else []
 
     def _guess(self, low: float, high: float) -> float:
         middle = (low + high) / 2
@@ -185,7 +185,7 @@ def run_to_target(
         failures += outcome.failures
         for search, values in tried:
             search.known |= _means(first, outcome.rows, search, values)
-    every = _at(first, request, [(search, sorted(search.known)) for search in searches])
+    every = _at(first, request, [(search, [*search.known]) for search in searches])
     done = run(request, matrix=every._replace(to_do=()), progress=progress)
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
     kept = _keys(_at(first, request, nearest).cells)

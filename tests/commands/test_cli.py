@@ -1,6 +1,5 @@
 """The command line: sub-commands come as text; Ctrl-C; spellings of options."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import registry
 from benchmark.cli import NAMES
 from benchmark.commands.verb import SPELLINGS
 from conftest import ROOT
-from support.bench.command import bench
 from support.bench.verbs import every_verb
 from support.quick import quick
 
@@ -77,25 +74,6 @@ def test_words_after_two_dashes_are_no_options():
     with match.make_context("match", ["--metrics", "ssim", "--", "--metrics", "raw"]) as context:
         given = context.params
     assert (given["metric"], given["codec"], given["against"]) == ("ssim", "--metrics", "raw")
-
-
-def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
-    result = json.loads(bench("list", "--json").stdout)
-    assert result["codecs"].keys() >= {*registry.CODECS, *registry.ALIASES}
-    assert result["metrics"].keys() >= {*registry.METRICS, *registry.DISTRIBUTION_METRICS}
-    assert result["datasets"].keys() >= set(registry.DATASETS)
-    assert all(len(facts["title"]) > 4 for names in result.values() for facts in names.values())
-    states = {name: facts["state"] for names in result.values() for name, facts in names.items()}
-    assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
-    assert {states[name] for name in ("compressai", "folder", "command", "worker")} == {"options"}
-    assert (states["lpips"], result["metrics"]["lpips"]["lacks"]) == (
-        "missing",
-        "bench fetch alexnet",
-    )
-    listed = bench("list").stdout.splitlines()
-    assert len(listed) == 3 + len(states) + 1  # headings; a codec and a metric of one's own
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

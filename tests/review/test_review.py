@@ -11,11 +11,10 @@ from PIL import Image
 
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.errors import UsageError
-from benchmark.review.audit.pack_audit import audit_pack
 from benchmark.review.review import for_machines, html_text, markdown_review
 from benchmark.rows.packs.pack import open_pack
 from support.figures.published import from_registry
-from support.packs.honest_pack import HONEST, conditions, rewrite
+from support.packs.honest_pack import HONEST, rewrite
 
 
 def unpacked(tar, to):
@@ -30,13 +29,6 @@ def test_a_true_pack_is_real_decodes_twice_and_has_its_points(author, answers):
     row = next(row for row in result["points"].table.rows if row[1:3] == ("webp", "quality=30"))
     assert (row[3], row[4] == row[5], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
     assert result["labels"].sentence.startswith("8 of 8 pictures encoded again")
-
-
-def test_an_audit_of_a_pack_reports_each_stream_that_was_decoded(author):
-    told = []
-    done = audit_pack(open_pack(author / "mine.tar"), {}, conditions(), told.append)
-    assert (done.decoded, done.contradictions) == (16, ())
-    assert [progress[:2] for progress in told] == [(number, 0) for number in range(1, 17)]
 
 
 def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, reviewed, tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import StoreError
-from benchmark.review.again import Again, Pair, compared
+from benchmark.review.again import Again
 from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of, sort_out
 from benchmark.review.site import Board, index_html
 from benchmark.review.streams import Sent
@@ -64,14 +64,6 @@ def test_an_audit_takes_what_is_reproduced_and_names_the_first_difference(stream
     verdict = _audited(streams, ["psnr"], "no photos")
     assert verdict.reason.startswith(reason)
     assert verdict.audited == (reason == "")
-
-
-def test_values_are_compared_within_what_another_processor_rounds():
-    assert compared(again("equal", 30.0000005), ["psnr"]) == {
-        "psnr_db": Pair(30.0, 30.0000005, True)
-    }
-    assert not compared(again("equal", 30.0005), ["psnr"])["psnr_db"].same
-    assert compared(again("rounded", 30.0005), ["psnr"])["psnr_db"].same
 
 
 WRONG = ("x", "decode_kmac = -1", 'doi = "<b>"', 'url = "javascript:1"', "authors = 3", "rank = 1")

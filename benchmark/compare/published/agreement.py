@@ -84,8 +84,8 @@ def rounding_db(psnr_db: Float64Array) -> Float64Array:
 def truncation_db(psnr_db: Float64Array) -> Float64Array:
     """Return the loss by truncation to 8 bits, which adds 1/3 to the MSE, 1/4 more than rounding.
 
-    >>> truncation_db(np.array([30.0, 39.0])).round(3)
-    array([0.017, 0.135])
+    >>> truncation_db(np.array([30.0, 39.0, 55.0])).round(3)
+    array([0.017, 0.135, 3.923])
     """
     mse = 255**2 / 10 ** (psnr_db / 10)
     return np.asarray(10 * np.log10(mse / np.maximum(mse - 1 / 4, 1 / 12)))

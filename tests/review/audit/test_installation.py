@@ -1,5 +1,6 @@
 """The doctor names everything there is, gets nothing wrong about it, and outlives the ill."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -12,6 +13,7 @@ from PIL import features
 from benchmark.registry import ALIASES, CODECS, DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.review.audit import installation as doctor
 from benchmark.system import settings as device
+from support.bench.command import bench
 
 
 def by_name(findings):
@@ -72,6 +74,25 @@ def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch)
     assert codecs["raw"].state == "ready"
     assert "NoSuchClass" in codecs["jpeg"].what
     assert "no_such_wheel" in codecs["webp"].what
+
+
+def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    result = json.loads(bench("list", "--json").stdout)
+    assert result["codecs"].keys() >= {*CODECS, *ALIASES}
+    assert result["metrics"].keys() >= {*METRICS, *DISTRIBUTION_METRICS}
+    assert result["datasets"].keys() >= set(DATASETS)
+    assert all(len(facts["title"]) > 4 for names in result.values() for facts in names.values())
+    states = {name: facts["state"] for names in result.values() for name, facts in names.items()}
+    assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
+    assert {states[name] for name in ("compressai", "folder", "command", "worker")} == {"options"}
+    assert (states["lpips"], result["metrics"]["lpips"]["lacks"]) == (
+        "missing",
+        "bench fetch alexnet",
+    )
+    listed = bench("list").stdout.splitlines()
+    assert len(listed) == 3 + len(states) + 1  # headings; a codec and a metric of one's own
 
 
 def test_the_imaging_library_is_named_with_its_jpeg(monkeypatch):

@@ -19,6 +19,7 @@ from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from support.bench.command import bench
+from support.files.noise import noise_images
 from support.processes import bench_alone
 from support.rows.bundled_results import bundled_results
 from support.rows.stable_rows import stable
@@ -39,6 +40,11 @@ def run_again(images, results, *more):
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
         "--metrics", "psnr", "--results", results, "--jobs", 1, *more,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return noise_images(tmp_path_factory.mktemp("images") / "photos", [(64, 48), (64, 49)])
 
 
 @pytest.fixture(scope="module")
