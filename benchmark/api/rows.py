@@ -73,7 +73,7 @@ def load(
     Returns
     -------
     DataFrame
-        Some thirty columns: codec, variant and ``label`` (its name in figures), setting, image,
+        Some forty columns: codec, variant and ``label`` (its name in figures), setting, image,
         bytes and bpp of the one image, seconds, the metrics that any row has, and where the row
         comes from. Integers and booleans are pandas' nullable types; a metric without a value is
         NaN (`missing` says why); identical images have an infinite PSNR. ``attrs["units"]`` and
