@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Float64Array, Pixels
+from benchmark.codec import Pixels
 from benchmark.compare.pictures import GenerationCurve
 from benchmark.metrics.measure import Measure
 from benchmark.show import sections
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 NO_BREAK = "\N{NO-BREAK SPACE}"
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual
+STRIDE_PX = 8  # between the places that are compared
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
 class PictureTile(NamedTuple):
@@ -32,7 +34,7 @@ class PictureTile(NamedTuple):
     pixels: Pixels
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
-    box: tuple[int, int, int, int] | None = None  # left, top, width, height of a framed part
+    box: Box | None = None  # of a framed part
     remark: str = ""  # after the rate, in brackets
 
     def value(self, label: str) -> float | None:
@@ -40,16 +42,25 @@ class PictureTile(NamedTuple):
         return self.values.get(label)
 
 
-def largest_square(spread: Float64Array, side: int, step: int) -> tuple[int, int]:
-    """Return top and left of the square with the largest sum, of equal ones the first.
+def most_different(pictures: Sequence[Pixels], side: int) -> Box:
+    """Return the square in which pictures of one size differ most, of equal ones the first.
 
-    spread: shape (height, width), each at least `side`. step: pixels between the places compared.
+    By the sum of their samples' variances. Pictures smaller than the square give the largest square
+    inside them.
+
+    >>> flat = np.zeros((64, 64, 3), np.uint8)
+    >>> other = flat.copy()
+    >>> other[40:48, 20:30] = 9
+    >>> most_different([flat, other], 32)
+    (0, 16, 32, 32)
     """
-    whole = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    low, high = (slice(0, -side, step), slice(side, None, step))
+    side = min(side, *pictures[0].shape[:2])
+    spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
+    whole = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    low, high = (slice(0, -side, STRIDE_PX), slice(side, None, STRIDE_PX))
     sums = whole[high, high] - whole[low, high] - whole[high, low] + whole[low, low]
-    top, left = np.unravel_index(sums.argmax(), sums.shape)
-    return int(top) * step, int(left) * step
+    top, left = (STRIDE_PX * int(at) for at in np.unravel_index(sums.argmax(), sums.shape))
+    return left, top, side, side
 
 
 def draw_pictures(

@@ -24,7 +24,7 @@ from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
-from benchmark.show.figures.pictures import largest_square
+from benchmark.show.figures.pictures import most_different
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
 from benchmark.show.page.picks import (
     UNKNOWN_BYTES,
@@ -47,7 +47,6 @@ from benchmark.system.text import counted
 
 SIDES = (256, 192, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
 CROP_BYTES = 660_000  # of all files; base64 adds a third
-STEP = 16  # px between the places that are compared
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
 COLUMNS = (
     "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
@@ -261,7 +260,7 @@ def crops(
     for side in SIDES:
         if side > min(images[0].shape[:2]):
             continue
-        top, left = most_different(images[1:], side)
+        left, top, *_ = most_different(images[1:], side)
         inside = slice(top, top + side), slice(left, left + side)
         files = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
         if sum(map(len, files)) <= CROP_BYTES:
@@ -270,16 +269,3 @@ def crops(
                 for key, file in zip([None, *keys], files, strict=True)
             ]
     return []
-
-
-def most_different(images: Sequence[Pixels], side: int) -> tuple[int, int]:
-    """Return top and left of the square in which images of one size differ most from their mean.
-
-    >>> flat = np.zeros((64, 64, 3), np.uint8)
-    >>> other = flat.copy()
-    >>> other[40:48, 20:30] = 9
-    >>> most_different([flat, other], 32)
-    (16, 0)
-    """
-    stack = np.stack([image.astype(np.float32).mean(axis=2) for image in images])
-    return largest_square(stack.std(axis=0).astype(np.float64), side, STEP)

@@ -28,7 +28,7 @@ from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import label_of, measured_names, short_names, short_version
 from benchmark.rows.valid import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
-from benchmark.show.figures.pictures import PictureTile, draw_pictures, largest_square
+from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.request import Crop, FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
@@ -37,13 +37,12 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
-CROP_PX, STRIDE_PX = 160, 8
+CROP_PX = 160
 MOST_CROPS = 6  # the photograph and its own crop come first
 PER_ROW = (5, 3)  # pictures: of a page, of a column
 
 StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
-Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
 class AtRate(NamedTuple):
@@ -256,17 +255,6 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
         words = [origin, recorded, record["caveat"]]
         lines.append(f"{place}. {', '.join(filter(None, words))}.")
     return lines
-
-
-def most_different(pictures: Sequence[Pixels], side: int) -> Box:
-    """Return the square in which pictures differ most, by the sum of their samples' variances.
-
-    Pictures smaller than the square give the largest square inside them.
-    """
-    side = min(side, *pictures[0].shape[:2])
-    spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
-    top, left = largest_square(spread.astype(np.float64), side, STRIDE_PX)
-    return left, top, side, side
 
 
 def rows_with_streams(

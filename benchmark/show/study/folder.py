@@ -34,8 +34,9 @@ from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, stored_dataset
+from benchmark.show.figures.pictures import most_different
 from benchmark.show.page.document import study_html
-from benchmark.show.paper.crops import most_different, rows_with_streams
+from benchmark.show.paper.crops import rows_with_streams
 from benchmark.show.paper.request import FigureRequest, StudyRequest
 from benchmark.show.paper.results import PaperResults
 from benchmark.system.atomic import write_files

@@ -10,7 +10,8 @@ from benchmark.datasets.kodak import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.rows.store import Store
-from benchmark.show.paper.crops import most_different, rows_with_streams
+from benchmark.show.figures.pictures import most_different
+from benchmark.show.paper.crops import rows_with_streams
 from benchmark.show.paper.distortions import equal_distortions
 from support.rows.measured import row
 
