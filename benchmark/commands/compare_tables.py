@@ -17,8 +17,7 @@ from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.means import chosen_notes
-from benchmark.show.report.gaps import gone_sentences
+from benchmark.show.means import chosen_notes, gone_sentences
 from benchmark.show.sections import ONLY_BUNDLED, capitalised
 from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted, listed

@@ -58,8 +58,8 @@ def codec_compare(
     """
     from benchmark.metrics.measure import Measure
     from benchmark.rows.stored import read_one
+    from benchmark.show.means import gone_sentences
     from benchmark.show.report.codec_compare import LIST, batches, require_own
-    from benchmark.show.report.gaps import gone_sentences
 
     wanted = codecs, tuple(METRICS)
     stored = read_one(results, dataset, *wanted, all_rows=all_rows, whole=True)

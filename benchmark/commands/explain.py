@@ -230,26 +230,20 @@ def _draw(
     import numpy as np
 
     from benchmark.review.explain.reference import scale_of
-    from benchmark.show.figures.rate_panel import PlacedCurve, draw_explained
+    from benchmark.show.figures.rate_panel import draw_explained
     from benchmark.show.figures.texts import DATES, file_bytes
     from benchmark.system.atomic import write_files
 
     kind = path.suffix.removeprefix(".")
     if kind not in DATES:
         raise UsageError(f"--figure {path} is no .pdf, .png or .svg file: name one")
-    linear = scale_of(measure) == "distance"
-
-    def placed(name: str, bpp: "Float64Array", decibels: "Float64Array") -> PlacedCurve:
-        order = np.argsort(bpp)
-        values = 10 ** (decibels / 10) if linear else decibels
-        return PlacedCurve(name, bpp[order].tolist(), values[order].tolist())
-
-    name, bpp, decibels = mine
-    rule = None
+    curves = [(what, *reference), mine]
     if result.named:
         first = result.named[0]
-        rule = placed(_words(first), bpp, np.array(first.predicted))
-    drawing = draw_explained(measure, placed(what, *reference), placed(name, bpp, decibels), rule)
+        curves.append((_words(first), mine[1], np.array(first.predicted)))
+    if scale_of(measure) == "distance":
+        curves = [(name, bpp, 10 ** (decibels / 10)) for name, bpp, decibels in curves]
+    drawing = draw_explained(measure, curves)
     write_files(path.parent, {path.name: file_bytes(drawing, kind)}, what="figure")
 
 

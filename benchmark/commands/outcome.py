@@ -94,7 +94,7 @@ def print_outcome(
     ranked = outcome.rows.height and table is not False
     if ranked:
         from benchmark.compare.interval import draw_spreads
-        from benchmark.show.means import draws_table
+        from benchmark.show.report.details import draws_table
 
         measures = [*map(Measure.named, outcome.metrics)]
         summary, every, ranking = _summarised(outcome, measures, allow_few)
@@ -113,6 +113,9 @@ def print_outcome(
         lines.append(f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}")
     print_lines([*lines, *without_values(outcome, details)], details)
     where = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
+    runs = outcome.rows["run"].value_counts().rows()
+    if bare := sum(rows for run, rows in runs if not store.keeps_streams(run or "")):
+        where += f", {bare} of them without streams (--no-keep)"
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
         f"{len(outcome.cells) - outcome.measured} were finished before; {where}"
@@ -160,8 +163,8 @@ def print_ranking(
     """
     if table is False:
         return
+    from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.ranking import headline, ranking_heading, ranking_table
 
     if table or not ranking.ranked:
         print_points(points or summary, measures)
@@ -220,7 +223,7 @@ def _summarised(
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
     rows, others = with_bundled(outcome.rows, others, outcome.bundled)
-    anchored, anchor = with_anchor(rows, others, outcome.anchor)
+    anchored, anchor = with_anchor(rows, others, outcome.anchor, instead=True)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     ranking = rank_by_bd_rate(summary, measures, anchor.label)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}

@@ -208,12 +208,12 @@ def check(
     """
     from benchmark.show.pair_table import check_published
 
-    result = check_published(results, dataset)
+    table, differs = check_published(results, dataset)
     if as_json:
-        output.print_json({"differs": result.differs, **output.table_for_machines(result.table)})
+        output.print_json({"differs": differs, **output.table_for_machines(table)})
     else:
-        output.print_table(result.table)
-    if result.differs:
+        output.print_table(table)
+    if differs:
         raise typer.Exit(1)
 
 

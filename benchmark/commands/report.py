@@ -100,7 +100,7 @@ def report(
 
 def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
-    from benchmark.show.report.gaps import counts_of, lines_of
+    from benchmark.show.means import counts_of, lines_of
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")

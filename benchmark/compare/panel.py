@@ -23,6 +23,7 @@ from benchmark.compare.curves import (
     mean_curve,
 )
 from benchmark.compare.interval import Interval, point_interval
+from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import UNSTATED
@@ -40,9 +41,10 @@ from benchmark.rows.systems import (
     spec_of,
     with_remark,
 )
+from benchmark.rows.valid import OK
 from benchmark.spec import PATHS, names_code
+from benchmark.system.text import counted
 
-UNRECORDED = ("reference", "interval")  # fields of points that records leave out
 NOT_MEASURED = {"published": "published", "file": "from file"}  # in names, by `SystemCurve.origin`
 
 
@@ -94,11 +96,6 @@ class SystemCurve(NamedTuple):
     def caveats(self) -> tuple[str, ...]:
         """Caveats of the measured codec."""
         return self.edition.caveats if self.edition else ()
-
-    @property
-    def recorded(self) -> bool:
-        """True if streams of some rows come from a pack."""
-        return self.edition is not None and self.edition.recorded
 
     @property
     def method(self) -> str:
@@ -190,25 +187,6 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     return Panel(measure, tuple(result), tuple(excluded(summary, measure)))
 
 
-def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-    """Return a flat record for every point of these panels, as it is plotted."""
-    return [
-        {
-            "metric": panel.measure.column,
-            "system": curve.system.name,
-            "group": curve.system.group,
-            "measured": curve.measured,
-            "from": curve.origin,
-            "sampled": curve.sampled,
-            "drawn": panel.measure.plotted(point.value),
-            **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
-        }
-        for panel in panels
-        for curve in panel.curves
-        for point in curve.points
-    ]
-
-
 BEST = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
 
@@ -220,29 +198,40 @@ def read_compared(
     metrics: Sequence[str],
     *,
     anchor: str = "",
+    instead: bool = False,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor: label, spec or codec; "": by the rule of this module. Other arguments as of
-    `stored.read_rows`. Raises `UnknownName` for an anchor without rows.
+    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_rows`.
     """
     stored = read_rows(results, dataset, codecs, metrics, **options)
-    return stored.summarised(*with_anchor(*stored.experiment[:2], anchor))
+    return stored.summarised(*with_anchor(*stored.experiment[:2], anchor, instead))
 
 
 def with_anchor(
-    rows: pl.DataFrame, others: pl.DataFrame, named: str = ""
+    rows: pl.DataFrame, others: pl.DataFrame, named: str = "", instead: bool = False
 ) -> tuple[pl.DataFrame, Anchor]:
     """Return rows with those of their anchor, and the anchor.
 
     others: rows of the same images, from which the anchor's are taken if `rows` have none. named: a
-    label, spec or codec. Raises `UnknownName` for one without rows.
+    label, spec or codec; "": by the rule of this module. Raises `UnknownName` for one without rows
+    and `UsageError` for one with too few settings; instead: the rule's is taken then, and says why.
     """
     if named:
         own, more = _labels(rows), _labels(others)
-        label = find_label(named, [*own] if named in own else [*(own | more)])
-        return _added(rows, others, label), Anchor(label)
+        try:
+            label = find_label(named, [*own] if named in own else [*(own | more)])
+            both = _added(rows, others, label)
+            _require_curve(both.filter(are_of([(more | own)[label]])), label)
+        except UsageError as error:
+            if not instead:
+                raise
+            both, anchor = with_anchor(rows, others)
+            lacks = "no" if isinstance(error, UnknownName) else "no curve of"
+            why = f"{lacks} {named} here{anchor.why and ': '}{anchor.why}"
+            return both, anchor._replace(why=why, refused=error)
+        return both, Anchor(label)
     anchor = anchor_among(summarise(rows, protocols(["psnr"])))
     if not anchor.why or not others.height:
         return rows, anchor
@@ -250,6 +239,13 @@ def with_anchor(
     every = pl.concat([rows, others.filter(are_of(standard))])
     anchor = anchor_among(summarise(every, protocols(["psnr"])))
     return _added(rows, others, anchor.label), anchor
+
+
+def require_named(anchors: Iterable[Anchor]) -> None:
+    """Raise why the named anchor is not taken, where none of several datasets has it."""
+    refused = [anchor.refused for anchor in anchors]
+    if refused and refused[0] and all(refused):
+        raise refused[0]
 
 
 def anchor_among(summary: Summary) -> Anchor:
@@ -300,6 +296,15 @@ def _best(labels: Sequence[str], of: Mapping[str, Curve]) -> str:
         return delta.value if isinstance(delta, Delta) else math.inf
 
     return min(labels, key=rate)
+
+
+def _require_curve(rows: pl.DataFrame, label: str) -> None:
+    settings = rows.filter(OK).select("setting_name", "setting_value").n_unique()
+    if settings < LEAST_POINTS:
+        raise UsageError(
+            f"the anchor {label} has {counted(settings, 'setting')} here, and BD-rates need "
+            f"{LEAST_POINTS}: measure more of them, or name another --anchor"
+        )
 
 
 def _is_standard(label: str) -> bool:

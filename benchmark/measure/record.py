@@ -22,7 +22,7 @@ from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
-from benchmark.system.text import counted, listed
+from benchmark.system.text import counted, listed, range_text
 
 if TYPE_CHECKING:
     from benchmark.rows.streams import FeatureFolder
@@ -184,7 +184,7 @@ class Outcome:
             of_codec = self.rows.filter(pl.col("cell").is_in([cell.key for cell in cells]))
             by_setting = of_codec.drop_nulls("bpp").group_by("setting_name", "setting_value")
             rates = by_setting.agg(pl.col("bpp").mean())["bpp"].sort()
-            span = f"{rates[0]:.2f} to {rates[-1]:.2f}" if len(rates) else "none"
+            span = range_text(rates[0], rates[-1]) if len(rates) else "none"
             images, settings = {of.image_sha256 for of in cells}, {of.setting for of in cells}
             rows.append((label, str(len(images)), str(len(settings)), span))
         if len(rows) > SHOWN_CODECS + 1:

@@ -53,7 +53,8 @@ class Anchor(NamedTuple):
     """The codec variant that BD-rates are against."""
 
     label: str
-    why: str = ""  # why it is not VTM, where none was named: a phrase
+    why: str = ""  # why it is neither VTM nor the one that was named: a phrase
+    refused: BenchError | None = None  # why the one that was named is not taken
 
 
 NO_ANCHOR = Anchor("")

@@ -1,21 +1,23 @@
-"""Tables of BD-rates: an overview, all details, those of a figure; flat records."""
+"""BD-rates as tables: overview, details, flat records, the ranking; a sentence on one codec."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmark.compare.bd import Comparison, ImagesDelta, compare
-from benchmark.compare.curves import Delta, NoDelta, bd_rate
+from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
+from benchmark.compare.curves import Delta, NoDelta
 from benchmark.compare.interval import CONFIDENCE, Interval
-from benchmark.compare.panel import Panel
-from benchmark.metrics.measure import Measure
-from benchmark.rows.summary import Summary
+from benchmark.compare.panel import subjects
+from benchmark.metrics.measure import Measure, remedies
+from benchmark.registry import METRICS, metric_named
+from benchmark.rows.systems import marked_bundled
 from benchmark.show.means import chosen_notes
-from benchmark.show.sections import grouped, listed
-from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records
-from benchmark.system.text import listed as counted_list
+from benchmark.show.sections import listed, metric_names
+from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records, seconds_text
+from benchmark.system.text import counted, range_text
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
+NO_METRIC = "no metric that ranks codecs was measured"
 LONGEST_LIST = 6  # labels in one note
 THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no more
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
@@ -31,15 +33,6 @@ def short_name(measure: Measure, among: Sequence[Measure] = ()) -> str:
     name = measure.label.partition(" (")[0]
     same = [of for of in among if of != measure and of.label.partition(" (")[0] == name]
     return measure.label.partition(" (dB)")[0] if same else name
-
-
-def range_text(low: float, high: float, form: str = ".2f") -> str:
-    """Format a range of rates.
-
-    >>> range_text(0.1, 1.25), range_text(0.5, 0.5)
-    ('0.10 to 1.25', '0.50')
-    """
-    return f"{low:{form}} to {high:{form}}" if high > low else f"{low:{form}}"
 
 
 def bd_overview(
@@ -174,57 +167,6 @@ def _off_front(comparison: Comparison, separator: str) -> str:
     return separator.join(points)
 
 
-def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
-    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
-
-    anchor: label that they are against; without its curve there are none.
-    """
-    anchors = [panel.of_label(anchor) for panel in panels]
-    rows: list[dict[str, Any]] = []
-    doubtful: list[tuple[str, str]] = []
-    for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
-        mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
-        known = [curve for curve in mine if curve]
-        bpp = [point.bpp for curve in known for point in curve.points]
-        row: dict[str, Any] = {
-            "system": known[0].system.name,
-            "from": known[0].origin,
-            "points": max(len(curve.points) for curve in known),
-            "bpp": range_text(min(bpp), max(bpp), ".3f"),
-        }
-        for panel, curve, other in zip(panels, mine, anchors, strict=True):
-            if other is None or curve is None:
-                continue
-            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
-            row[panel.measure.column] = delta
-            if isinstance(delta, Delta) and delta.doubtful:
-                share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
-                doubtful.append((known[0].system.name, share))
-        rows.append(row)
-    columns = [
-        Column("system"),
-        Column("from"),
-        Column("points", form="d"),
-        Column("bpp", form=str),
-    ]
-    every = [panel.measure for panel in panels]
-    for panel in panels:
-        name, column = f"BD-rate, {short_name(panel.measure, every)} (%)", panel.measure.column
-        columns.append(Column(name, column, partial(delta_text, form="+.1f")))
-    against = next((curve.system.name for curve in anchors if curve), "")
-    if not against:
-        return Table.of(columns[:4], rows)
-    notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
-    decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
-    if decades:
-        notes.append(f"{listed(decades)} by its logarithm.")
-    if doubtful:
-        shares = [f"{system} ({', '.join(of)})" for system, of in grouped(doubtful).items()]
-        words = counted_list(shares, most=LONGEST_LIST)
-        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
-    return Table.of(columns, rows, notes).filled(always=4)
-
-
 def ends_text(interval: Interval | tuple[float, float] | None) -> str:
     """Format the ends of an interval; empty for none."""
     return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
@@ -242,23 +184,117 @@ def delta_text(delta: Delta | NoDelta, form: str = "+.2f") -> str:
     return f"{delta.value:{form}}{marks}{THREE_POINTS if delta.three_points else ''}"
 
 
-def compare_all(
-    summary: Summary,
-    measures: Sequence[Measure],
-    anchor: str,
-    up_to_bpp: float | None,
-    any_overlap: bool = False,
-) -> tuple[list[Comparison], tuple[Table, Table] | str]:
-    """Return BD-rates, and their tables (overview, details) or why there are none."""
-    if anchor not in summary.labels:
-        others = ", ".join(summary.labels)
-        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
-    if len(summary.labels) == 1:
-        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
-    comparisons = [
-        comparison
-        for measure in measures
-        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
+def ranking_table(
+    ranking: Ranking,
+    intervals: bool = False,
+    names: Mapping[str, str] | None = None,
+    marks: bool = False,
+) -> Table:
+    """Return a row for each codec, best first; columns that would be empty are left out.
+
+    intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
+    marks: mark the labels of bundled codecs, as names do.
+    """
+    ranks = ranking.ranks
+    several = len({rank.images for rank in ranks}) > 1
+    bundled = ranking.bundled if marks else frozenset()
+    columns = [Column("codec", lambda rank: marked_bundled(rank.label, rank.label in bundled))]
+    if names:
+        columns = [Column("codec", lambda rank: names[rank.label]), Column("spec", "label")]
+    columns += [
+        Column(short_name(of, ranking.measures), partial(_rank_cell, ranks, place, intervals), str)
+        for place, of in enumerate(ranking.measures)
     ]
-    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
-    return comparisons, (overview, bd_table(comparisons, measures, anchor))
+    columns += [
+        Column("bpp", "bpp", lambda ends: range_text(*ends)),
+        Column("encode", "encode_seconds", seconds_text),
+        Column("decode", "decode_seconds", seconds_text),
+        Column("images", lambda rank: rank.images if several else None, "d"),
+    ]
+    table = Table.of(columns, ranks).filled()
+    doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
+    notes = [DOUBTFUL_NOTE] if doubtful else []
+    notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
+    return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
+
+
+def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
+    """Return the sentence on a metric that some codec has no value of, with what fills it in."""
+    names = [name for name in METRICS if metric_named(name).column == measure.column]
+    where = f" where there is {NOTHING}" if measure in ranking.measures else ""
+    return f"No {measure.label}{where}: {remedies(names, why, ranking.rows)}." if names else ""
+
+
+def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
+    """Return the line above the table, on what its numbers are. names: of figures, by label."""
+    if not ranking.measures:
+        return NO_METRIC
+    metrics, anchor = metric_names(ranking.measures), names[ranking.anchor]
+    anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
+    return f"BD-rate (%) against {anchor} in {metrics}, best first"
+
+
+def headline(
+    ranking: Ranking, images: int, names: Mapping[str, str], named: Sequence[str] = ()
+) -> str:
+    """Return the sentence that a report begins with: the user's codec beside the anchor.
+
+    Of several variants it is the best by each measure. names: of figures, by label. named: codecs
+    that were asked for.
+
+    >>> headline(Ranking("jpeg", (), ()), 4, {})
+    'There is no codec to compare with on 4 images.'
+    """
+    where = f"on {counted(images, 'image')}"
+    ranks = {rank.label: rank for rank in ranking.ranks}
+    labels = subjects(ranks, ranking.anchor, named)
+    if not labels:
+        alone = f"{names[ranking.anchor]} has no other codec" if ranks else "There is no codec"
+        return f"{alone} to compare with {where}."
+    anchor, parts, subject = names[ranking.anchor], list[str](), ""
+    for place, measure in enumerate(ranking.measures):
+        rates = [(ranks[label].rates[place], label) for label in labels]
+        known = [(rate.value, label, rate) for rate, label in rates if isinstance(rate, Delta)]
+        if known:
+            value, label, rate = min(known)
+            who = f"{names[label]} needs " if label != subject else ""
+            than = "" if parts else f" than {anchor}"
+            share = f" (the {100 * rate.overlap:.0f} % that both reach)" if rate.doubtful else ""
+            bits = _more_or_fewer(value, than)
+            parts.append(f"{who}{bits} at equal {metric_names([measure])}{share}")
+            subject = label
+    if parts:
+        return f"{listed(parts)} {where}."
+    reasons = [rate.reason for rate in ranks[labels[0]].rates if isinstance(rate, NoDelta)]
+    why = f": {next(iter(reasons), NO_METRIC)}"
+    return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."
+
+
+def _more_or_fewer(percent: float, than: str) -> str:
+    """Return a difference of bits in words.
+
+    >>> _more_or_fewer(12.4, " than VTM"), _more_or_fewer(-0.2, " than VTM")
+    ('12 % more bits than VTM', 'as many bits as VTM (-0.2 %)')
+    """
+    if abs(percent) < 0.5:
+        return f"as many bits{than.replace(' than', ' as')} ({percent:+.1f} %)"
+    return f"{abs(percent):.0f} % {'more' if percent > 0 else 'fewer'} bits{than}"
+
+
+def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -> str | None:
+    """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
+
+    def delta(rank: Rank) -> Delta | None:
+        rate = rank.rates[place] if place < len(rank.rates) else None
+        return rate if isinstance(rate, Delta) else None
+
+    rate = delta(rank)
+    if rate is None:
+        return None
+    text = f"{rate.value:+z.1f}" if rate.value else "0"
+    text += THREE_POINTS if rate.three_points else ""
+    if intervals:
+        text = f"{text} {ends_text(rank.intervals[place])}".rstrip()
+    elif not rate.doubtful and any(of.doubtful for of in map(delta, ranks) if of):
+        return f"{text} "
+    return f"{text}{DOUBTFUL}" if rate.doubtful else text

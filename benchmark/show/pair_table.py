@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.compare.curves import Curve, Delta, NoDelta, Pair, compared
 from benchmark.compare.interpolation import Form
@@ -122,17 +122,11 @@ AGREEMENT = (
 )
 
 
-class PublishedCheck(NamedTuple):
-    """Comparison with published points."""
-
-    table: Table
-    differs: bool  # anywhere by more than any known difference explains
-
-
-def check_published(results: Path, dataset: str) -> PublishedCheck:
+def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
     """Compare measured points with published ones of the same codec, dataset and rules.
 
-    dataset: one that has results, or "all". Raises `UsageError` where nothing can be compared.
+    Return the comparisons, and whether any differs by more than what is known explains. dataset:
+    one that has results, or "all". Raises `UsageError` where nothing can be compared.
     """
     measures = {name: Measure.named(name) for name in METRICS}
     measures = {name: measure for name, measure in measures.items() if measure.column in COLUMNS}
@@ -161,4 +155,4 @@ def check_published(results: Path, dataset: str) -> PublishedCheck:
             f"nothing to compare: {results} has no rows of a published codec on {known}."
         )
     rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
-    return PublishedCheck(Table.of(AGREEMENT, rows, (rule, *notes)), differs)
+    return Table.of(AGREEMENT, rows, (rule, *notes)), differs

@@ -108,6 +108,15 @@ def _prose(text: str) -> str:
     return re.sub(r"\](?=[(\[:])", r"]\\", text.replace("<", "&lt;"))
 
 
+def range_text(low: float, high: float, form: str = ".2f") -> str:
+    """Format a range of rates.
+
+    >>> range_text(0.1, 1.25), range_text(0.5, 0.5)
+    ('0.10 to 1.25', '0.50')
+    """
+    return f"{low:{form}} to {high:{form}}" if high > low else f"{low:{form}}"
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return the count in digits and the noun, in the singular or the plural.
 

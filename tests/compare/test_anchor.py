@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmark.compare.panel import BEST, NO_CONVENTIONAL, anchor_among, with_anchor
-from benchmark.errors import UnknownName
+from benchmark.compare.panel import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
+from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.experiment import Anchor
 from benchmark.rows.means import summarise
 from support.rows.measured import sweep, table
@@ -67,3 +67,17 @@ def test_a_named_anchor_is_added_or_refused():
     assert with_anchor(rows, others, "ours")[1] == Anchor("ours:beta=0")
     with pytest.raises(UnknownName, match="No codec with results 'webp'"):
         with_anchor(rows, others, "webp")
+
+
+def test_a_named_anchor_without_a_curve_is_refused_or_the_rules_is_taken_and_says_so():
+    rows = table(rows_of("jpeg")), table([*rows_of("avif"), *rows_of("webp")[:6]])
+    with pytest.raises(UsageError, match="the anchor webp has 2 settings here, and BD-rates need"):
+        with_anchor(*rows, "webp")
+    anchors = [with_anchor(*rows, name, instead=True)[1] for name in ("webp", "vtm", "jpeg")]
+    assert [anchor.label for anchor in anchors] == ["avif", "avif", "jpeg"]
+    assert [anchor.why for anchor in anchors] == [
+        f"no curve of webp here: {BEST}", f"no vtm here: {BEST}", "",
+    ]  # fmt: skip
+    require_named(anchors)
+    with pytest.raises(UsageError, match="the anchor webp"):
+        require_named(anchors[:2])

@@ -89,7 +89,7 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
         before.distortion_values[:, 1].tolist()
     )
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
-    assert sweep.curve.recorded
+    assert sweep.curve.edition.recorded
     assert sweep.left_out == after.left_out
 
 

@@ -18,7 +18,7 @@ from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.show.figures.pictures import draw_generations
 from benchmark.show.figures.style import styles
-from benchmark.show.means import draws_table
+from benchmark.show.report.details import draws_table
 from benchmark.show.table import plain
 from benchmark.spec import CodecSpec, drawings, parse_codec
 from support.bench.command import bench

@@ -85,6 +85,7 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
     assert "refused  0.png" in done.stdout
     assert "refused  copy.png has the same pixels as 1.png" in done.stdout
     assert len(stable(only_store(results))) == 15
+    assert ", 15 of them without streams (--no-keep)\n" in done.stdout
     assert list(results.rglob("streams/*/*")) == []
     (record,) = results.rglob("runs/*.json")
     refused = json.loads(record.read_text())["refused_images"]

@@ -11,7 +11,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.rows.valid import ROUNDING_DB, SYMBOL_DB, agreeing
-from benchmark.show.report.gaps import DIFFERING, counts_of, left_out
+from benchmark.show.means import DIFFERING, counts_of, left_out
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")

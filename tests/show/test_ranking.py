@@ -6,7 +6,7 @@ from benchmark.compare.bd import compare, rank_by_bd_rate
 from benchmark.compare.panel import names_in_figures
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
-from benchmark.show.ranking import headline, ranking_heading, ranking_table
+from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips_squeeze")

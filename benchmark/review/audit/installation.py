@@ -18,6 +18,7 @@ from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
 from benchmark.spec import load_codec, parse_codec, resolve
 from benchmark.system.digest import cache_folder
+from benchmark.system.text import counted
 
 ROOT = Path(__file__).parents[3]  # of the packages benchmark and baselines
 
@@ -113,7 +114,8 @@ def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
 
     def examine(name: str) -> Availability:
         images = open_dataset(name, data_dir).images
-        return Availability(name, "ready", f"{len(images)} images in {images[0].path.parent}")
+        count = counted(len(images), "image")
+        return Availability(name, "ready", f"{count} in {images[0].path.parent}")
 
     return [_attempt(name, examine) for name in [*registry.DATASETS, *_plugins("dataset")]]
 
@@ -174,7 +176,8 @@ def _of_codec(name: str) -> Availability:
             raise
         info = pack.infos[spec]
         images = {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
-        what = f"{info.version} of {len(images)} images, from {pack.path}; for others, {missing}"
+        count = counted(len(images), "image")
+        what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
         return Availability(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""
     return Availability(name, "ready", f"{short_version(info.version)}{caveat}", info.licence)

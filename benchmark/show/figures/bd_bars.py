@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
-from benchmark.show.bd_tables import THREE_POINTS, bd_records, rate_table
+from benchmark.show.bd_tables import THREE_POINTS, bd_records
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import MOST_NAMES
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -53,6 +53,7 @@ def draw_bd_bars(
     show. absent: names of those that are left out. lacking: sentences on curves a panel lacks.
     """
     bars = [_bars(panel, comparisons, anchor) for panel in panels]
+    every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
     if not known:
         return None
@@ -66,6 +67,7 @@ def draw_bd_bars(
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
     lacking = [*lacking, *_refused(panels, bars, anchor)]
     note = sections.panels_note(panels)
+    lines = "Lines are 95 % intervals over images." if any(b.interval for b in every) else ""
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():
@@ -75,12 +77,12 @@ def draw_bd_bars(
             axes.set_yticks(range(len(names)), words)
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel.measure]), width)
-        texts.add_legend(figure, [], " ".join(filter(None, [*lacking, note])))
+        texts.add_legend(figure, [], " ".join(filter(None, [*lacking, lines, note])))
     metrics = sections.metric_names([panel.measure for panel in panels])
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *lacking,
-        "Lines are 95 % intervals over images.",
+        lines,
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
     )
@@ -89,7 +91,7 @@ def draw_bd_bars(
     details += sections.not_drawn(absent)
     labels = {curve.system.label for curve in known.values()}
     records = bd_records([comparison for comparison in comparisons if comparison.label in labels])
-    return texts.Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))
+    return texts.Drawing(figure, caption, records, texts.rate_table(panels, anchor), tuple(details))
 
 
 def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.compare.panel import Panel, records
+from benchmark.compare.panel import Panel
 from benchmark.metrics.measure import PREFERENCE, Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, trained_on
 from benchmark.show import sections
-from benchmark.show.bd_tables import rate_table
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import AS_ONE, Choice, choose, renamed
@@ -124,9 +123,11 @@ def draw_datasets(
         for name in same
     ]
     if len(rows) == 1:
-        table = rate_table(panels, rows[0].anchor)
-        return texts.Drawing(figure, caption, records(panels), table, tuple(details))
-    marks = [{"dataset": of.title, **mark} for of in rows for mark in records(of.panels)]
+        table = texts.rate_table(panels, rows[0].anchor)
+        return texts.Drawing(figure, caption, texts.point_records(panels), table, tuple(details))
+    marks = [
+        {"dataset": of.title, **mark} for of in rows for mark in texts.point_records(of.panels)
+    ]
     return texts.Drawing(figure, caption, marks, None, tuple(dict.fromkeys(details)))
 
 

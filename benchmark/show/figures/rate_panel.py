@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from benchmark.codec import Float64Array
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
@@ -137,36 +138,25 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
     sns.despine(ax=axes)
 
 
-REFERENCE, MINE, PREDICTED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
-
-
-class PlacedCurve(NamedTuple):
-    """Points in the order of their rates, under the name of a legend."""
-
-    name: str
-    bpp: Sequence[float]
-    decibels: Sequence[float]  # NaN: no value
+EXPLAINED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
 
 
 def draw_explained(
-    measure: Measure, reference: PlacedCurve, mine: PlacedCurve, predicted: PlacedCurve | None
+    measure: Measure, curves: Sequence[tuple[str, Float64Array, Float64Array]]
 ) -> "Figure":
-    """Draw both curves, and the prediction as open markers, against bits per pixel."""
+    """Draw a reference, a curve, and what a rule predicts of it (open markers), if any.
+
+    curves: name, bits per pixel and values of each, shape (points,).
+    """
     import seaborn as sns
 
     with figure_style():
         figure, (axes,), _ = texts.panel_figure(1)
-        curves = ((reference, REFERENCE), (mine, MINE), (predicted, PREDICTED))
-        handles = [
-            axes.plot(
-                curve.bpp,
-                curve.decibels,
-                label=texts.wrapped(curve.name, 2.6),
-                **line(style, published=style is PREDICTED),
-            )[0]
-            for curve, style in curves
-            if curve is not None
-        ]
+        handles = []
+        for (name, bpp, values), style in zip(curves, EXPLAINED, strict=False):
+            order, look = np.argsort(bpp), line(style, published=style is EXPLAINED[-1])
+            label = texts.wrapped(name, 2.6)
+            handles += axes.plot(bpp[order], values[order], label=label, **look)
         axes.set_xlabel(texts.RATE_LABEL)
         axes.set_xlim(left=0)
         axes.set_ylabel(texts.axis_words(measure))

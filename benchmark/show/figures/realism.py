@@ -129,7 +129,8 @@ def draw_realism_plots(
         )
 
     def origin(curve: SystemCurve) -> str:
-        here = f"{RECORDED} with" if curve.recorded else "measured here with"
+        recorded = curve.edition and curve.edition.recorded
+        here = f"{RECORDED} with" if recorded else "measured here with"
         return here if curve.measured else "published,"
 
     sources = sections.grouped(

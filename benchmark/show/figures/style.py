@@ -15,7 +15,6 @@ from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import COMPARED, DRAWING, declared, option
-from benchmark.show.figures.fonts import further_fonts
 from benchmark.show.table import SIGNS
 from benchmark.spec import split_codecs, split_unescaped
 
@@ -23,9 +22,7 @@ _T = TypeVar("_T")
 
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
-
 LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
-
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, LINE_GREY = "#555555", "#777777"
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
@@ -40,6 +37,13 @@ FONTS: Mapping[str, Sequence[str]] = {  # they come with matplotlib; "serif" loo
     "sans": ["DejaVu Sans"],
     "serif": ["STIXGeneral", "DejaVu Sans"],  # a sign that the first lacks is from the second
 }
+FURTHER_FONTS = (  # for scripts that those lack; a letter is from the first with it
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "Hiragino Sans", "PingFang SC",
+    "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAGothic",
+    "Droid Sans Fallback", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
+    "Noto Sans Bengali", "Noto Sans Thai", "Arial Unicode MS", "FreeSans", "Symbola", "Noto Emoji",
+    "Segoe UI Emoji", "Unifont", "Unifont Upper",
+)  # fmt: skip
 MOST_CURVES = 8
 
 
@@ -195,8 +199,20 @@ def figure_style() -> Iterator[None]:
         chosen |= _style_file(path)
     chosen |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
     with mpl.rc_context(chosen), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # `warn_of_boxes` says so
+        warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` says so
         yield
+
+
+@cache
+def further_fonts() -> list[str]:
+    """Return those of FURTHER_FONTS that are installed."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    for path in {*findSystemFonts()}.difference(font.fname for font in fontManager.ttflist):
+        with suppress(Exception):  # installed since matplotlib wrote its list, or none for it
+            fontManager.addfont(path)
+    installed = {font.name for font in fontManager.ttflist}
+    return [name for name in FURTHER_FONTS if name in installed]
 
 
 def _style_file(path: Path) -> dict[str, Any]:
@@ -204,19 +220,15 @@ def _style_file(path: Path) -> dict[str, Any]:
     import matplotlib as mpl
 
     result: Any = mpl.RcParams()
+    where = f"--style {path}"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--style {path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
-        if not key.strip():
-            continue
-        try:
-            result[key.strip()] = value.strip().strip("\"'")
-        except (KeyError, ValueError) as error:
-            why = " ".join(str(error).split())
-            raise UsageError(f"--style {path}, line {number}: {why}") from error
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
+            where = f"--style {path}, line {number}"
+            if key.strip():
+                result[key.strip()] = value.strip().strip("\"'")
+    except (OSError, KeyError, ValueError) as error:
+        raise UsageError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
     return dict(result)
 
 
@@ -295,8 +307,7 @@ def _choices(label: str) -> Iterator[Style]:
         target = 255 if sum(channels(colours[0])) < 3 * 128 else 0  # dark colours become lighter
         shares = SHADES if first else _from(SHADES, number)
         less = 0.0 if base else 0.225  # colours of unknown codecs are light enough
-        shares = [share - less for share in shares]
-        colours = [mixed(colour, target, share) for colour in colours for share in shares]
+        colours = [mixed(colour, target, share - less) for colour in colours for share in shares]
     if first in markers:  # another shade before another marker
         yield from (Style(colour, first) for colour in colours)
     yield from (Style(colour, marker) for colour in colours for marker in markers)

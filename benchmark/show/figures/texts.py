@@ -2,20 +2,25 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, names_in_figures
+from benchmark.errors import Notice
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
+from benchmark.show.bd_tables import LONGEST_LIST, delta_text, short_name
 from benchmark.show.figures import style
-from benchmark.show.figures.fonts import warn_of_boxes
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
-from benchmark.show.table import Table
-from benchmark.system.text import one_line
+from benchmark.show.sections import grouped, listed
+from benchmark.show.table import DOUBTFUL, Column, Table
+from benchmark.system.text import listed as counted_list
+from benchmark.system.text import one_line, range_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
+UNRECORDED = ("reference", "interval")  # fields of points that records leave out
 RATE_LABEL = "Rate (bit per pixel)"
 CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
 LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
@@ -44,6 +50,76 @@ class Drawing(NamedTuple):
     records: Sequence[Mapping[str, Any]] = ()  # of every mark that is plotted
     table: Table | None = None
     details: tuple[str, ...] = ()  # sentences on protocols, builds and what is left out
+
+
+def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
+    """Return a flat record for every point of these panels, as it is plotted."""
+    return [
+        {
+            "metric": panel.measure.column,
+            "system": curve.system.name,
+            "group": curve.system.group,
+            "measured": curve.measured,
+            "from": curve.origin,
+            "sampled": curve.sampled,
+            "drawn": panel.measure.plotted(point.value),
+            **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
+        }
+        for panel in panels
+        for curve in panel.curves
+        for point in curve.points
+    ]
+
+
+def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
+    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
+
+    anchor: label that they are against; without its curve there are none.
+    """
+    anchors = [panel.of_label(anchor) for panel in panels]
+    rows: list[dict[str, Any]] = []
+    doubtful: list[tuple[str, str]] = []
+    for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
+        mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
+        known = [curve for curve in mine if curve]
+        bpp = [point.bpp for curve in known for point in curve.points]
+        row: dict[str, Any] = {
+            "system": known[0].system.name,
+            "from": known[0].origin,
+            "points": max(len(curve.points) for curve in known),
+            "bpp": range_text(min(bpp), max(bpp), ".3f"),
+        }
+        for panel, curve, other in zip(panels, mine, anchors, strict=True):
+            if other is None or curve is None:
+                continue
+            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
+            row[panel.measure.column] = delta
+            if isinstance(delta, Delta) and delta.doubtful:
+                share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
+                doubtful.append((known[0].system.name, share))
+        rows.append(row)
+    columns = [
+        Column("system"),
+        Column("from"),
+        Column("points", form="d"),
+        Column("bpp", form=str),
+    ]
+    every = [panel.measure for panel in panels]
+    for panel in panels:
+        name, column = f"BD-rate, {short_name(panel.measure, every)} (%)", panel.measure.column
+        columns.append(Column(name, column, partial(delta_text, form="+.1f")))
+    against = next((curve.system.name for curve in anchors if curve), "")
+    if not against:
+        return Table.of(columns[:4], rows)
+    notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
+    decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
+    if decades:
+        notes.append(f"{listed(decades)} by its logarithm.")
+    if doubtful:
+        shares = [f"{system} ({', '.join(of)})" for system, of in grouped(doubtful).items()]
+        words = counted_list(shares, most=LONGEST_LIST)
+        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
+    return Table.of(columns, rows, notes).filled(always=4)
 
 
 def wrapped(text: str, inches: float) -> str:
@@ -217,6 +293,22 @@ def file_bytes(figure: "Figure", kind: str) -> bytes:
         warn_of_boxes(figure)
         figure.savefig(stream, format=kind, dpi=style.DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
+
+
+def warn_of_boxes(figure: "Figure") -> None:
+    """Warn once of letters that a figure shows as boxes: no typeface in force has them."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.text import Text
+
+    fonts = [get_font(findfont(FontProperties(family=name))) for name in rcParams["font.family"]]
+    known = {ord("\n")}.union(*(font.get_charmap() for font in fonts))
+    shown: Any = figure.findobj(Text)
+    letters = {letter for text in shown for letter in text.get_text() if ord(letter) not in known}
+    if letters:
+        remedy = "install one, such as Noto Sans CJK, or give a codec another name by --label"
+        named = f"no typeface here has {' '.join(sorted(letters))} of a figure's names"
+        warnings.warn(f"{named}, which are boxes there: {remedy}", Notice, stacklevel=2)
 
 
 def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:

@@ -85,7 +85,7 @@ page.curves.caption = (measure) => {
   const codecs = page.curves.codecs();
   const counts = [...new Set(codecs.flatMap((place) => page.curves.drawnPoints(place)).map((point) => point.means[measure.column].images))].sort();
   const parts = [
-    `${data.title}: ${measure.by_image ? "means over" : "one value of the whole set of"} ${counts.join(" or ") || 0} images.`,
+    `${data.title}: ${measure.by_image ? "means over" : "one value of the whole set of"} ${counts.join(" or ") || 0} image${counts.at(-1) === 1 ? "" : "s"}.`,
   ];
   if (measure.saturating) parts.push(`Drawn as −10 log10(1 − ${page.nameOf(measure)}).`);
   if (page.by("intervals").checked) parts.push(`Bars: ${Math.round(100 * data.confidence)} % intervals over images.`);

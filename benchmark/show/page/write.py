@@ -19,6 +19,7 @@ from benchmark.rows.experiment import named_in
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary
+from benchmark.show.bd_tables import headline
 from benchmark.show.figures.choice import Choice, choose, renamed
 from benchmark.show.figures.rate_panel import frame_of
 from benchmark.show.figures.style import styles
@@ -27,7 +28,6 @@ from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import Limit, limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
-from benchmark.show.ranking import headline
 from benchmark.show.report.report import Report
 from benchmark.show.report.request import PAGE, PICTURES, ReportRequest
 from benchmark.system.atomic import write_files

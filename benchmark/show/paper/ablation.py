@@ -9,7 +9,7 @@ import polars as pl
 from polars import col
 
 from benchmark.compare.interval import change_interval
-from benchmark.compare.panel import Panel, measured_panel, records
+from benchmark.compare.panel import Panel, measured_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
 from benchmark.measure.request import Request
@@ -180,7 +180,7 @@ def draw_ablation(
     details = [*curve_details(panels, dataset, summary), trained]
     if compared:
         details.append(CHANGES.format(own))
-    return texts.Drawing(figure, caption, records(panels), details=tuple(details))
+    return texts.Drawing(figure, caption, texts.point_records(panels), details=tuple(details))
 
 
 def _changes(panel: Panel, own: str, summary: Summary) -> Panel:

@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from benchmark.compare.panel import Panel, measured_panel, names_in_figures, read_compared
+from benchmark.compare.panel import (
+    Panel,
+    measured_panel,
+    names_in_figures,
+    read_compared,
+    require_named,
+)
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.registry import chosen_points
@@ -20,8 +26,8 @@ from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label
 from benchmark.show.figures.style import Style, look, styles
+from benchmark.show.means import absent_sentences
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.report.gaps import absent_sentences
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -58,13 +64,16 @@ class Evidence(NamedTuple):
         return (*(self.summary.labels if self.summary else ()), *of_published)
 
 
-def evidence(request: FigureRequest, verb: str) -> Evidence:
-    """Return what is stored of the codecs asked for and the anchor, and published points."""
+def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Evidence:
+    """Return what is stored of the codecs asked for and the anchor, and published points.
+
+    instead: see `compare.panel.with_anchor`.
+    """
     people = {PREFERENCE.column} & {*request.metrics} if verb == "rd" else set()
     asked = [name for name in request.metrics if name not in people]
     names = metric_names(asked or METRICS[verb])
     points = chosen_points(request.results, ",".join(request.published))
-    stored = None if _only_published(request, points) else _read(request, names, points)
+    stored = None if _only_published(request, points) else _read(request, names, points, instead)
     dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
     measures = [Measure.named(name) for name in names] if asked or not people else []
     over = overlays(points, summary, measures, dataset, request.mix_protocols)
@@ -92,11 +101,12 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
     result = Evidence(dataset, stored, points, panels, "", title, {}, sentences)
-    return result._replace(anchor=_anchor(result, request.anchor), styles=styles(result.labels))
+    anchor = _anchor(result, request.anchor, instead)
+    return result._replace(anchor=anchor, styles=styles(result.labels))
 
 
 def of_datasets(request: FigureRequest, datasets: Sequence[str], verb: str) -> list[Evidence]:
-    """Return what there is on each dataset, of which one may lack named codecs or the anchor.
+    """Return what there is on each dataset, of which one may lack named codecs, or the anchor.
 
     Raises `UnknownName` for a name without rows on any of them, and a dataset without any codec.
     """
@@ -104,28 +114,27 @@ def of_datasets(request: FigureRequest, datasets: Sequence[str], verb: str) -> l
 
     def on(of_one: FigureRequest) -> Evidence:
         try:
-            return evidence(of_one, verb)
+            return evidence(of_one, verb, instead=len(datasets) > 1)
         except UnknownName as error:
-            anchor = of_one.anchor if of_one.anchor != error.name else ""
             codecs = tuple(name for name in of_one.codecs if name != error.name)
-            less = replace(of_one, anchor=anchor, codecs=codecs)
             lacking.setdefault(error.name, []).append(error)
-            if less == of_one or bool(codecs) != bool(of_one.codecs):
+            if codecs == of_one.codecs or not codecs:
                 raise next(iter(lacking.values()))[0] from None
-            return on(less)
+            return on(replace(of_one, codecs=codecs))
 
     results = [on(replace(request, dataset=dataset)) for dataset in datasets]
+    require_named(of.stored.anchor for of in results if of.stored)
     for errors in lacking.values():
         if len(errors) == len(results):
             raise errors[0]
     return results
 
 
-def _anchor(result: Evidence, asked: str) -> str:
+def _anchor(result: Evidence, asked: str, instead: bool) -> str:
     """Return the label of the anchor of the rows, else that of a published curve.
 
     asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
-    none.
+    none. instead: none, too, where there is no such curve; else raise `UnknownName`.
     """
     measured = result.stored.anchor.label if result.stored else ""
     if measured and not _are_of(asked, result.points):
@@ -135,7 +144,7 @@ def _anchor(result: Evidence, asked: str) -> str:
         name, of = curve.system.published[0]
         if slug(name) == slug(system) and variant in ("", of):
             return curve.system.label
-    return measured or (find_label(asked, result.labels) if asked else "")
+    return measured or (find_label(asked, result.labels) if asked and not instead else "")
 
 
 def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:
@@ -153,12 +162,12 @@ def _only_published(request: FigureRequest, points: Sequence[PublishedPoint]) ->
 
 
 def _read(
-    request: FigureRequest, names: Sequence[str], points: Sequence[PublishedPoint]
+    request: FigureRequest, names: Sequence[str], points: Sequence[PublishedPoint], instead: bool
 ) -> DatasetResults:
     """Read the rows of the codecs that were named and of the anchor, if it is not published."""
     return read_compared(
         request.results, request.dataset, ",".join(request.codecs) or "all", names,
-        anchor="" if _are_of(request.anchor, points) else request.anchor,
+        anchor="" if _are_of(request.anchor, points) else request.anchor, instead=instead,
         bundled=request.bundled, images=request.images, allow_few=request.allow_few,
         verified_only=request.verified_only, all_rows=request.all_rows, data_dir=request.data_dir,
     )  # fmt: skip

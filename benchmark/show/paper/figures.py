@@ -28,11 +28,11 @@ from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing
+from benchmark.show.means import gone_sentences
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.sections import grouped, not_drawn
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets

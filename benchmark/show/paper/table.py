@@ -18,9 +18,9 @@ from benchmark.rows.systems import kind
 from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
+from benchmark.show.means import gone_sentences
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.report.gaps import gone_sentences
 from benchmark.show.sections import listed
 from benchmark.show.table import Column, Marks, Table, records
 

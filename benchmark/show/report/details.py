@@ -1,24 +1,26 @@
 """Texts of a report: the short one, its details, and the sections that a page shows of it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from benchmark.compare.bd import Ranking
-from benchmark.compare.interval import DrawSpread
+from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
+from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
 from benchmark.show.means import (
     FEW_NOTE,
     NETWORK_HEADERS,
+    Gap,
     chosen_notes,
-    draws_table,
+    gap_sections,
+    lines_of,
     training_cells,
 )
-from benchmark.show.ranking import headline, ranking_heading, ranking_table
-from benchmark.show.report.gaps import Gap, gap_sections, lines_of
 from benchmark.show.sections import (
     Links,
     Part,
@@ -30,9 +32,13 @@ from benchmark.show.sections import (
     mixed_sentences,
     section,
 )
-from benchmark.show.table import Column, Table
+from benchmark.show.table import NOTHING, Column, Table, decimals
 from benchmark.system.text import counted
 
+DRAWS_NOTE = (
+    "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
+    "the mean over drawings."
+)
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
 SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
 
@@ -62,6 +68,28 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
 # Of these, a page has
 PAGE_CODECS = ("codec", "version", "origin", "caveat", *NETWORK_HEADERS, "device", "call", "timed")
 IN_RECORD = ("device", "call")  # and not in the text
+
+
+def draws_table(spreads: Sequence[DrawSpread]) -> Table:
+    """Return a row for each spread over drawings, with the spread over images beside it."""
+
+    def value(name: str, spread: DrawSpread) -> str:
+        value: float | Interval | tuple[float, float] | None = getattr(spread, name)
+        if value is None:
+            return NOTHING
+        ends = value if isinstance(value, tuple) else (value,)
+        return " to ".join(f"{end:.{decimals(spread.measure.label)}f}" for end in ends)
+
+    columns = (
+        Column("codec", "label"),
+        Column("setting", lambda spread: str(spread.setting)),
+        Column("metric", "measure.label"),
+        Column("draws", "draws", "d"),
+        Column("mean", partial(value, "mean"), str),
+        Column("over draws", partial(value, "over_draws"), str),
+        Column("over images", partial(value, "over_images"), str),
+    )
+    return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
 
 
 def source_sentences(facts: SourceFacts | None) -> list[str]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.compare.bd import Ranking, rank_by_bd_rate
+from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.panel import Panel, measured_panel, with_anchor
+from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
 from benchmark.datasets.dataset import profile
-from benchmark.errors import UnknownName
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
@@ -18,16 +17,24 @@ from benchmark.rows.stored import (
     DatasetResults,
     asked_datasets,
     datasets_with_results,
-    read_rows,
     report_folder,
     source_facts,
 )
-from benchmark.show.bd_tables import bd_overview, bd_records, compare_all
+from benchmark.rows.summary import Summary
+from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
 from benchmark.show.figures.choice import Choice, choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import attribution_files, few_of, means_table
+from benchmark.show.means import (
+    Gap,
+    absent_sentences,
+    attribution_files,
+    counts_of,
+    few_of,
+    left_out,
+    means_table,
+)
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -35,7 +42,6 @@ from benchmark.show.report.details import (
     report_text,
     source_sentences,
 )
-from benchmark.show.report.gaps import Gap, absent_sentences, counts_of, left_out
 from benchmark.show.report.request import PAGE, ReportRequest, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.table import Table, csv_text, latex, markdown
@@ -78,24 +84,6 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     measures = [Measure.named(name) for name in names]
     datasets = datasets_with_results(request.results, request.dataset)
     asked = asked_datasets(request.results, request.dataset)
-    without: list[UnknownName] = []  # of datasets where the named anchor has no rows
-
-    def read(name: str, whole: bool) -> DatasetResults:
-        stored = read_rows(
-            request.results, name, request.codecs, names, request.common, request.pooled,
-            request.allow_few, request.verified_only, look().images, request.all_rows,
-            request.data_dir, whole, request.bundled,
-        )  # fmt: skip
-        try:
-            return stored.summarised(*with_anchor(*stored.experiment[:2], request.anchor))
-        except UnknownName as error:
-            without.append(error)
-            if len(without) == len(asked):
-                raise without[0] from None
-        rows, anchor = with_anchor(*stored.experiment[:2])
-        instead = anchor._replace(why=f"no {request.anchor} here{anchor.why and ': '}{anchor.why}")
-        return stored.summarised(rows, instead)
-
     sets = []
     for name in datasets:
         folder = report_folder(request.results, name)
@@ -103,7 +91,16 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             folder = request.out / name.replace(":", "-") if len(asked) > 1 else request.out
         sets.append(ReportSet(folder, own=request.out is None))
     with_page = (request.page or report_set.page_images is not None for report_set in sets)
-    result = [read(*of) for of in zip(asked, with_page, strict=True)]
+    result = [
+        read_compared(
+            request.results, name, request.codecs, names, anchor=request.anchor, instead=True,
+            common=request.common, pooled=request.pooled, allow_few=request.allow_few,
+            verified_only=request.verified_only, images=look().images, all_rows=request.all_rows,
+            data_dir=request.data_dir, whole=whole, bundled=request.bundled,
+        )
+        for name, whole in zip(asked, with_page, strict=True)
+    ]  # fmt: skip
+    require_named(stored.anchor for stored in result)
     labels = {label for stored in result for label in stored.summary.labels}
     if request.published:
         from benchmark.compare.published import curves
@@ -194,6 +191,28 @@ def _write(
         [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
+
+
+def compare_all(
+    summary: Summary,
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None,
+    any_overlap: bool = False,
+) -> tuple[list[Comparison], tuple[Table, Table] | str]:
+    """Return BD-rates, and their tables (overview, details) or why there are none."""
+    if anchor not in summary.labels:
+        others = ", ".join(summary.labels)
+        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
+    if len(summary.labels) == 1:
+        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
+    comparisons = [
+        comparison
+        for measure in measures
+        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
+    ]
+    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table(comparisons, measures, anchor))
 
 
 def _draw(

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel, records
+from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel
 from benchmark.compare.published.curves import field_panel, paper_panel, too_few, whole_set
 from benchmark.compare.published.points import parse
 from benchmark.compare.published.realism_sweep import at_rate, measured_sweep
@@ -14,6 +14,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.show.figures.style import styles
+from benchmark.show.figures.texts import point_records
 from support.figures.published import (
     FID,
     KODAK,
@@ -58,7 +59,7 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
-    points = [r for r in records([one]) if r["system"] == "HiFiC"]
+    points = [r for r in point_records([one]) if r["system"] == "HiFiC"]
     assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]

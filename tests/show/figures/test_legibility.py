@@ -31,7 +31,7 @@ from support.figures.published import (
     overlaid,
     panel,
 )
-from support.figures.text_boxes import crowding, shown_texts
+from support.figures.text_boxes import crowding, shown_texts, words_in
 from support.quick import quick
 from support.rows.measured import row, table
 
@@ -155,6 +155,7 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
         figure = draw_verb(verb, FigureRequest(RESULTS)).drawing.figure
         assert figure.get_size_inches()[0] == WIDTHS[width]
         assert crowding(figure) == []
+        assert ("Lines are 95 % intervals" in words_in(figure)) == (verb == "bd")
 
 
 @pytest.mark.slow

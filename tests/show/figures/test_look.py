@@ -10,7 +10,7 @@ from benchmark.errors import Notice, UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.figures import fonts
+from benchmark.show.figures import style
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import FORMATS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import file_bytes
@@ -134,8 +134,8 @@ def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_
 def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(found, monkeypatch):
     import matplotlib.pyplot as plt
 
-    monkeypatch.setattr(fonts, "FURTHER_FONTS", found)  # DejaVu Sans has no U+214A
-    fonts.further_fonts.cache_clear()
+    monkeypatch.setattr(style, "FURTHER_FONTS", found)  # DejaVu Sans has no U+214A
+    style.further_fonts.cache_clear()
     told = nullcontext() if found else pytest.warns(Notice, match="no typeface here has \u214a of")
     try:
         with figure_style():
@@ -144,4 +144,4 @@ def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(found, mo
             with told:
                 file_bytes(figure, "svg")
     finally:
-        fonts.further_fonts.cache_clear()
+        style.further_fonts.cache_clear()

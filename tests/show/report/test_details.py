@@ -8,8 +8,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
+from benchmark.show.means import left_out, lines_of
 from benchmark.show.report.details import details_record, details_text
-from benchmark.show.report.gaps import left_out, lines_of
 from support.rows.measured import failed, row, sweep, table
 
 

@@ -8,8 +8,7 @@ import pytest
 from benchmark.compare.panel import BEST
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.means import NETWORK_HEADERS
-from benchmark.show.report.gaps import NOT_DRAWN
+from benchmark.show.means import NETWORK_HEADERS, NOT_DRAWN
 from support.bench.invoked import bench
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, sweep

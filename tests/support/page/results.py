@@ -22,14 +22,12 @@ from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
-from benchmark.show.bd_tables import compare_all
-from benchmark.show.means import means_table
+from benchmark.show.means import left_out, means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import page_request, write_page
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
-from benchmark.show.report.gaps import left_out
-from benchmark.show.report.report import Report
+from benchmark.show.report.report import Report, compare_all
 from benchmark.show.report.request import ReportSet
 from benchmark.show.sections import section
 from benchmark.show.table import Table
