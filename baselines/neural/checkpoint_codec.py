@@ -247,18 +247,20 @@ def _libraries() -> str:
 
 
 def find_checkpoint(asked: str, file: str = "", command: str = "") -> Path:
-    """Return the checkpoint `asked` for, else the first `file` among the weights, else the bundled.
+    """Return the checkpoint `asked` for, by default `file`: a path, else a name among the weights.
 
-    Raises `Unavailable` without any, which names the command that makes it.
+    The bundled are searched last. Raises `Unavailable` without any, which names the command that makes it.
     """
-    if asked:
-        if not Path(asked).is_file():
-            raise Unavailable(f"no checkpoint {asked}")
+    if asked and Path(asked).is_file():
         return Path(asked)
-    folders = (*weight_folders(), BUNDLED)
-    paths = (folder / name for folder in folders for name in (file, f"{file}{PACKED}"))
+    name = asked or file
+    paths = [
+        folder / part for folder in (*weight_folders(), BUNDLED) for part in (name, name + PACKED)
+    ]
     if path := next(filter(Path.is_file, paths), None):
         return path
+    if asked:
+        raise Unavailable(f"no checkpoint {asked}")
     remedy = f"make it with `{command}`, or name one with checkpoint=..."
     if any(file == weights.name for weights in released(codec_of(file))):
         command = f"bench fetch {codec_of(file)}"
