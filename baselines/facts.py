@@ -35,7 +35,7 @@ MARKERS = {  # of variants of `ours`, whose options are in alphabetical order
 }  # fmt: skip
 WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
 TRAINING = {
-    "": Training(10.5, "soap, adam", "79,090", "64bd0421"),
+    "": Training(None, "soap, adam", "79,090", "64bd0421"),
     "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
 }
 # Seconds of libaom's `good` usage, speed 4 being 1

@@ -180,8 +180,8 @@ def _crops_in_words(card: Card) -> list[tuple[int, int]]:
 def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
     """Return the 10^15 multiply-accumulates of all steps and both ways, optimiser, and steps.
 
-    Discriminators and LPIPS are not counted; nor is anything where parts of a network see crops of
-    several sides.
+    Discriminators and LPIPS are not counted; nor is anything where a network or its parts see crops
+    of several sides.
     """
     sides = {side for card in cards for _, side in _crops_in_words(card)}
     optimisers = ", ".join(dict.fromkeys(card.optimiser for card in cards))

@@ -20,7 +20,7 @@ ANCHOR = "vtm"
 CODECS = {  # label in the rows -> what the README calls it
     "vtm": "VTM 23.13 (VVC)",
     "vvenc": "VVenC (VVC), fast",
-    "ours:beta=0:effort=2": "**CRDR** (`ours`), beta 0, encoder search",
+    "ours:beta=0:effort=1": "**CRDR** (`ours`), beta 0, encoder search",
     "avif:speed=2": "AVIF (libaom, speed 2)",
     "x265": "x265 (HEVC)",
     "ours:beta=0": "**CRDR** (`ours`), beta 0",
@@ -35,7 +35,7 @@ HEADS = (
     *("PSNR (%)", "PSNR of luma (%)", "LPIPS (%)", "LPIPS at 0.3 bpp"),
     *("kMAC per pixel", "s per megapixel"),
 )
-SEARCH = 2  # effort of the encoder search in the table
+SEARCH = 1  # effort of the encoder search in the table
 BOXED = "avif:speed=2"  # whose files have a container
 LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
 

@@ -23,6 +23,21 @@ STREAM = bytes.fromhex(
     "1b6972411a6f04ab4ecd7d9d7d9744845c91b0e33d84537017acdc6dad83d110df35c10daf0008f5"
 )
 PICTURE_SHA256 = "0ecae1882b568dfafc2c1e0d87d957f77dfa6bd1347dc620073e5526f4059da9"
+# Another crop, by the default checkpoint and by the one before it, which is found by its name.
+OTHERS = {
+    "": (
+        "43d21064bd0421404010400217919071c46c930b04854e87afbc0115aab6cc6b360e963e77e64c21db08b7b5"
+        "d57980093491a1d0be484f531ebcedaa5cd482fd9204d3e76d4cfeeb6fe5f876d995114e5017882424581e00"
+        "c6b8",
+        "0c76e868d4103789013447f608dde550d9b9a4e899b381db58f4d76cff23e40e",
+    ),
+    "ours-3aecb589.safetensors": (
+        "43d2103aecb5894040104040d5f4332415e425eb7e96efce8e98d8261d00cda023d7b5e4c66a4baa9b329d03"
+        "822bed9ffb52c4ce99a930b347b5451d1331d62ab5c247222d1fd34275fc9bd59ded164202699f2de2bc720f"
+        "00a32e",
+        "7eae5241fc220e40859fd17bb0954062aeaafa9a1b50ad8b08420a66571ed696",
+    ),
+}
 
 # Attention, maps of both controls, several beta and q: whatever a synthesis has.
 FINGERPRINT = """
@@ -75,6 +90,13 @@ def test_the_bundled_checkpoint_gives_the_picture_that_it_always_gave():
     pixels = CRDR(beta=0, checkpoint=checkpoint, exact=1).decode(STREAM)
     assert pixels.shape == (64, 64, 3)
     assert pixels_sha256(pixels) == PICTURE_SHA256
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_streams_of_a_checkpoint_decode_by_its_name(name):
+    stream, picture_sha256 = OTHERS[name]
+    pixels = CRDR(beta=0, checkpoint=name, exact=1).decode(bytes.fromhex(stream))
+    assert pixels_sha256(pixels) == picture_sha256
 
 
 def test_streams_are_the_same_and_pictures_differ_by_rounding_alone(checkpoint, photo):
