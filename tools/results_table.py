@@ -20,8 +20,8 @@ ANCHOR = "vtm"
 CODECS = {  # label in the rows -> what the README calls it
     "vtm": "VTM 23.13 (VVC)",
     "vvenc": "VVenC (VVC), fast",
-    "ours:beta=0:effort=1": "**CRDR** (`ours`), beta 0, encoder search",
     "avif:speed=2": "AVIF (libaom, speed 2)",
+    "ours:beta=0:effort=1": "**CRDR** (`ours`), beta 0, encoder search",
     "x265": "x265 (HEVC)",
     "ours:beta=0": "**CRDR** (`ours`), beta 0",
     "ours:beta=3.84": "**CRDR** (`ours`), beta 3.84",

@@ -66,6 +66,16 @@ def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
     assert line in (tmp_path / "kodak" / "report" / "report.md").read_text()
 
 
+def test_a_metric_that_the_anchor_alone_has_is_drawn_if_asked_for(tmp_path):
+    unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
+    fill(tmp_path, [*sweep("vtm"), *sweep("jpeg", **unmeasured)])
+    figure = tmp_path / "kodak" / "report" / "lpips_alex.png"
+    bench_report(tmp_path)
+    assert not figure.exists()
+    bench_report(tmp_path, "--metrics", "psnr,lpips")
+    assert figure.exists()
+
+
 def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_asked(
     results, printed, tmp_path
 ):
