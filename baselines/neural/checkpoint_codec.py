@@ -249,16 +249,15 @@ def _libraries() -> str:
 def find_checkpoint(asked: str, file: str = "", command: str = "") -> Path:
     """Return the checkpoint `asked` for, by default `file`: a path, else a name among the weights.
 
-    The bundled are searched last. Raises `Unavailable` without any, which names the command that makes it.
+    The bundled are searched last. Raises `Unavailable` without any, which names the command that
+    makes it.
     """
     if asked and Path(asked).is_file():
         return Path(asked)
-    name = asked or file
-    paths = [
-        folder / part for folder in (*weight_folders(), BUNDLED) for part in (name, name + PACKED)
-    ]
-    if path := next(filter(Path.is_file, paths), None):
-        return path
+    for folder in (*weight_folders(), BUNDLED):
+        for name in (asked or file, f"{asked or file}{PACKED}"):
+            if (folder / name).is_file():
+                return folder / name
     if asked:
         raise Unavailable(f"no checkpoint {asked}")
     remedy = f"make it with `{command}`, or name one with checkpoint=..."
