@@ -17,18 +17,28 @@ from support.bench.command import bench
 INFO = CodecInfo("1", "", "MIT", "0", 1, "")
 
 
-def search(target, measure, sweep, accepts=None):
+def search(target, measure, sweep, accepts=None, pack=None):
     """Carry out a search with a function in place of a codec; return it with what it tried."""
     settings = tuple(Setting("q", value) for value in sweep)
-    made = Search(
-        Contender(CodecSpec("a", ()), INFO, settings, accepts=accepts), parse_target(target)
-    )
+    contender = Contender(CodecSpec("a", ()), INFO, settings, pack, accepts=accepts)
+    made = Search(contender, parse_target(target))
     rounds = 0
     while values := made.next():
         made.known |= {value: measure(value) for value in values}
         rounds += 1
         assert rounds < 40
+    assert values == []
     return made
+
+
+@pytest.mark.parametrize(
+    ("target", "within", "beyond"),
+    [("bpp=100", 101, 101.1), ("bpp=100", 99, 98.9), ("psnr=40", 40.079, 40.09)],
+)
+def test_a_rate_is_met_to_a_hundredth_and_a_metric_to_a_five_hundredth(target, within, beyond):
+    for mean, met in ((within, True), (beyond, False)):
+        made = search(target, lambda q, mean=mean: mean, (7,), Between("q", 7, 7))
+        assert (made.nearest(), made.met()) == (7, met)
 
 
 def rate(q):
@@ -46,6 +56,10 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(wante
     assert made.met()
     assert abs(measure(value) / wanted - 1) <= 0.01
     assert len(made.known) <= 9
+    assert [*made.known][:2] == [20, 60], "both ends first"
+    assert value == float(f"{value:.6g}")
+    alone = search(f"bpp={wanted}", measure, (40,), Between("q", 0, 100))
+    assert abs(measure(alone.nearest()) / wanted - 1) <= 0.01
 
 
 def test_a_metric_may_fall_with_the_setting_and_is_met_more_closely():
@@ -55,9 +69,26 @@ def test_a_metric_may_fall_with_the_setting_and_is_met_more_closely():
 
 def test_whole_settings_that_are_too_coarse_end_at_the_nearest():
     made = search("bpp=0.3", lambda q: 0.1 * q * q, (1, 10), Between("q", 1, 10, whole=True))
-    assert made.nearest() == 2
-    assert made.why() == "its settings are too coarse"
-    assert {2.0, 1.0} <= made.known.keys() or {2.0, 3.0} <= made.known.keys()
+    assert [*made.known] == [1, 10, 3, 2]  # where the chord over the logarithm of rates is at .3
+    assert (made.nearest(), made.why()) == (2, "its settings are too coarse")
+    steep = search("psnr=38.5", lambda q: 40 - (11 - q) ** 2, (1, 10), Between("q", 1, 10, True))
+    assert [*steep.known] == [1, 10, 9]
+    assert (steep.nearest(), steep.why()) == (10, "its settings are too coarse")
+
+
+@pytest.mark.parametrize("wanted", [20, 50])
+def test_a_real_setting_that_its_digits_cannot_tell_from_its_neighbours_is_tried_once(wanted):
+    ends = 0.123456, 0.123457
+    made = search(f"psnr={wanted}", lambda q: 64 * (q == ends[1]), ends, Between("q", 0, 1))
+    assert [*made.known] == [*ends]
+
+
+def test_between_a_finite_and_an_infinite_mean_the_middle_is_tried():
+    def measure(q):
+        return math.inf if q == 100 else 20 + q / 2  # lossless at the end
+
+    made = search("psnr=45", measure, (0, 100), Between("q", 0, 100))
+    assert [*made.known] == [0, 100, 50]
 
 
 @pytest.mark.parametrize("wanted", [0.05, 0.4, 3])
@@ -73,31 +104,43 @@ def test_where_interpolation_hardly_narrows_the_bracket_it_is_halved():
     assert [*made.known][:9] == [0, 1024, 16, 520, 528, 776, 780, 902, 782]
 
 
-def test_undeclared_whole_settings_stay_whole_and_between_the_points():
-    made = search("bpp=3.3", lambda q: q / 10, (10, 30, 50))
-    assert made.nearest() == 33
-    beyond = search("bpp=9", lambda q: q / 10, (10, 30, 50))
+@pytest.mark.parametrize("accepts", [None, Between("q", 0, math.inf)])
+def test_undeclared_whole_settings_stay_whole_and_between_the_points(accepts):
+    made = search("bpp=3.34", lambda q: q / 10, (10, 30, 50), accepts)
+    assert (made.nearest(), made.why()) == (33, "its settings are too coarse")
+    beyond = search("bpp=9", lambda q: q / 10, (10, 30, 50), accepts)
     assert (beyond.nearest(), beyond.why()) == (50, "its settings do not reach further")
+    assert search("bpp=.18", lambda q: q / 10, (1, 2.5), accepts).met()
 
 
-def test_listed_settings_are_tried_by_halves_and_no_other():
-    listed = OneOf(tuple(Setting("q", value) for value in range(0, 64, 3)))
-    made = search("bpp=2.7", lambda q: q / 10, (0, 63), listed)
-    assert made.nearest() == 27
-    assert len(made.known) <= 8
-    beyond = search("bpp=9", lambda q: q / 10, (0, 63), listed)
+SETTINGS = tuple(Setting("q", value) for value in range(0, 64, 3))
+
+
+@pytest.mark.parametrize(
+    ("sweep", "accepts", "pack"),
+    [((0, 63), OneOf(SETTINGS), None), (range(0, 64, 3), Between("q", 0, 100), "a pack")],
+)
+def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
+    made = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
+    assert [*made.known] == [0, 63, 27]
+    coarse = search("bpp=2.8", lambda q: q / 10, sweep, accepts, pack)
+    assert (coarse.nearest(), coarse.why()) == (27, "its settings are too coarse")
+    beyond = search("bpp=9", lambda q: q / 10, sweep, accepts, pack)
     assert (beyond.nearest(), beyond.why()) == (63, "its settings do not reach further")
 
 
-def test_a_failure_ends_a_search_with_its_setting():
-    made = search("bpp=.3", lambda q: math.nan if q == 90 else rate(q), (10, 90))
-    assert made.why() == "at q=90, a cell failed or has no value"
-    assert made.nearest() == 10
+@pytest.mark.parametrize(("failing", "left"), [(90, 10), (10, 90)])
+def test_a_failure_ends_a_search_with_its_setting(failing, left):
+    made = search("bpp=.3", lambda q: math.nan if q == failing else rate(q), (10, 90))
+    assert made.why() == f"at q={failing}, a cell failed or has no value"
+    assert (made.nearest(), {*made.known}) == (left, {10, 90})
 
 
-def test_a_metric_without_a_value_of_an_image_is_no_target():
+def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):
     with pytest.raises(UsageError, match="no value of an image"):
         run(["jpeg"], "sample", target="fid256=3")
+    with pytest.raises(UsageError, match="not a folder of programs"):
+        run(["jpeg"], "no-such-dataset", target="bpp=1", vtm_dir=tmp_path / "none")
 
 
 def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
@@ -127,6 +170,11 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     done = bench("run", *words)
     assert done.returncode == 0, done.stderr
     assert "target   coder.sh: q=" in done.stdout
+    script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
+    failed = bench("run", *words, "--results", tmp_path / "other")
+    assert failed.returncode == 1
+    assert "at q=95, a cell failed or has no value" in failed.stdout
+    assert "1 failed" in failed.stdout
     refused = bench("run", *words, "--points", "jpeg.quality=3")
     assert refused.returncode == 2
     assert "leave --points out" in refused.stderr

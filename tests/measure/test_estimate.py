@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Cell
-from benchmark.measure.estimate import CostModel, interpolated
+from benchmark.measure.estimate import CostModel, estimate, interpolated
 from benchmark.registry import CODECS
 from benchmark.spec import CodecSpec, codec_class, parse_codec
 from support.rows.measured import row, table
@@ -40,8 +41,8 @@ def timed(codec, setting, seconds, megapixels=1.0, **more):
     name, value = setting
     sides = {"width_px": int(megapixels * 1e6), "height_px": 1}
     return row(
-        codec, value, "x", setting_name=name, encode_seconds=seconds, decode_seconds=0.0,
-        **{**sides, **more},
+        codec, value, "x", setting_name=name, encode_seconds=0.75 * seconds,
+        decode_seconds=0.25 * seconds, **{**sides, **more},
     )  # fmt: skip
 
 
@@ -51,7 +52,16 @@ def seconds(rows, *what, **more):
 
 def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels():
     rows = [timed("vtm", ("qp", 32), 100.0, 1.0), timed("vtm", ("qp", 32), 500.0, 2.0)]
+    rows += [timed("vtm", ("qp", 32), 9999.0, recorded=True)]
     assert seconds(rows, pixels=3_000_000) == pytest.approx(600.0, rel=1e-12)
+    model, here = CostModel(table(rows)), cell()
+    assert model.seconds(here._replace(generations=3)) == pytest.approx(600.0, rel=1e-12)
+    packed = here._replace(pack="a pack")
+    assert (model.seconds(packed), model.basis(packed)) == (0.0, "measured")
+    assert model.seconds(SimpleNamespace(row={"decode_seconds": 7.0})) == 7.0
+    mine, jpeg = here._replace(codec=here.codec._replace(name="mine")), cell("jpeg", ("quality", 5))
+    known = model.seconds(here) + model.seconds(jpeg)
+    assert estimate([here, mine, jpeg], model) == (pytest.approx(known), 1, 1)
 
 
 def test_sides_of_a_stranger_whose_product_no_integer_holds_are_no_division_by_zero():
@@ -154,4 +164,6 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
 def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
     curve = ((1, 2.0), (3, 8.0), (4, 1.0))
     assert [interpolated(curve, at) for at, _ in curve] == pytest.approx([2, 8, 1])
-    assert interpolated(((1, 0.0), (2, 5.0)), 1.5) == 5.0
+    assert interpolated(curve, 9) == 1.0
+    assert interpolated(((1, 4.0), (2, 1.0)), 1.5) == pytest.approx(2.0)
+    assert interpolated(((1, 0.0), (2, 5.0)), 1.5) == interpolated(((1, 5.0), (2, 0.0)), 1.5) == 5.0

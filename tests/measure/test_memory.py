@@ -15,7 +15,15 @@ from benchmark.codec import CodesInTiles, Setting
 from benchmark.errors import OutOfDeviceMemory
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.estimate import BASE_BYTES, SCORING, Need, plan_workers, worker_bytes
+from benchmark.measure.estimate import (
+    BASE_BYTES,
+    SCORING,
+    TORCH_BYTES,
+    Need,
+    Scoring,
+    plan_workers,
+    worker_bytes,
+)
 from benchmark.measure.execute import Coded, execute_within_memory, give_memory_back
 from benchmark.measure.workbench import IN_TILES, Workbench
 from benchmark.registry import metric_class
@@ -50,8 +58,10 @@ def test_memory_bounds_the_workers_by_the_largest_cell():
     each = worker_bytes(HUGE, METRICS)
     result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * each + each // 2)
     assert (result.workers, result.worker_bytes) == (3, each)
-    assert result.remark.startswith("3 of 8 cores are used: a worker takes about ")
-    assert "--jobs sets another number" in result.remark
+    assert result.remark == (
+        f"3 of 8 cores are used: a worker takes about {each / 1e9:.1f} GB for the largest image, "
+        f"and {3.5 * each / 1e9:.1f} GB of memory are available (--jobs sets another number)"
+    )
 
 
 def test_at_least_one_worker_is_used_and_what_may_happen_is_said():
@@ -64,7 +74,8 @@ def test_explicit_jobs_win_with_a_warning():
     result = plan_workers([HUGE], METRICS, 5, 2, 10**10)
     assert result.workers == 5
     assert result.remark.startswith("--jobs 5 may run out of memory: ")
-    assert plan_workers([SMALL], METRICS, 5, 2, 10**11)[::3] == (5, "")
+    for cores, available in ((2, 10**11), (8, 10**11), (8, 5 * worker_bytes(SMALL, METRICS))):
+        assert plan_workers([SMALL], METRICS, 5, cores, available)[::3] == (5, "")
 
 
 def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
@@ -75,8 +86,21 @@ def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
     )
     assert memory.pixel > 0
     assert large - small == pytest.approx(40_000 * (memory.pixel + memory.tile_pixel), abs=1)
-    huge = [worker_bytes(Need("ours", height, 10_000), ()) for height in (10_000, 10_001)]
-    assert huge[1] - huge[0] == pytest.approx(10_000 * memory.pixel, abs=1), "a tile is full"
+    huge = [worker_bytes(Need("ours", height, 2048), ()) for height in (2047, 2048, 2049)]
+    assert huge[1] - huge[0] == pytest.approx(2048 * (memory.pixel + memory.tile_pixel), abs=1)
+    assert huge[2] - huge[1] == pytest.approx(2048 * memory.pixel, abs=1), "a tile is full"
+
+
+def test_what_metrics_prepared_is_kept_while_others_compute_and_the_next_cell_is_coded(monkeypatch):
+    of = {"little": Scoring(10, 4), "much": Scoring(700, 50, True)}
+    monkeypatch.setattr("benchmark.measure.estimate.SCORING", of)
+    memory, need, pixels = facts_of(CodecSpec("jpeg", ())).memory, Need("jpeg", 100, 200), 20_000
+    coding = memory.pixel + memory.tile_pixel
+    assert 4 < coding < 600
+    assert worker_bytes(need, ()) == BASE_BYTES + pixels * coding
+    assert worker_bytes(need, ("little",)) == BASE_BYTES + pixels * (coding + 4)
+    both = BASE_BYTES + TORCH_BYTES + pixels * (4 + 700)
+    assert worker_bytes(need, ("little", "much")) == both
 
 
 def test_torch_is_counted_for_the_metrics_of_networks():

@@ -5,11 +5,14 @@ import signal
 
 import pytest
 
+from benchmark.datasets.dataset import ImageFile, Source
+from benchmark.measure.score import unscored
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import noise_images
 from support.processes import started_bench, until
+from support.rows.measured import row, table
 from support.rows.stable_rows import stable
 
 
@@ -181,3 +184,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkey
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "tried"),
+    [(30.0, None, 0), (None, "pixels: flat", 0), (None, "weights: absent", 1), (None, None, 1)],
+)
+def test_a_value_is_tried_again_where_its_absence_may_end(value, reason, tried, tmp_path):
+    rows = table([row("jpeg", 1.0, "a", psnr_db=value, psnr_db_reason=reason, recorded=False)])
+    sources = [Source(ImageFile("a", tmp_path / "a"), rows["image_sha256"][0], 8, 8, False)]
+    for again in (False, True):
+        found = unscored(rows, sources, ["psnr"], tmp_path, again, may_run=bool)
+        assert len(found) == again * tried

@@ -35,6 +35,12 @@ def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, told):
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["quality=3", "jpeg.=3", "jpeg.quality", "jpeg.quality=1,x", "="])
+def test_points_that_name_no_codec_setting_or_number_are_refused(text):
+    with pytest.raises(UsageError, match=r"is not of the form codec\.setting=1,2,3"):
+        parse_points([text])
+
+
 def test_settings_within_the_range_are_taken():
     points = parse_points(["jpeg.quality=1,100", "webp.quality=.5"])
     jpeg, webp = select(["jpeg", "webp"], points).contenders

@@ -1,14 +1,19 @@
 """Codecs in environments of their own: real processes, well-behaved and otherwise."""
 
 import ast
+import dataclasses
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+from hashlib import sha256
+from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +23,8 @@ from baselines.commands.worker import require_no_page
 from baselines.worker import rdrbench_worker
 from baselines.worker.codec import Worker, _locked_gpu, own_gpu
 from baselines.worker.contender import read_contender
-from benchmark.codec import Pixels, Setting
-from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
 from benchmark.facts import facts_of
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec, resolve
@@ -45,11 +50,13 @@ class Copy:
         if fault == 3: time.sleep(3600)
         if fault == 4: raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
         if fault == 5: return "text"
+        if fault == 7: raise ValueError("x" * 3000)
         if fault == 6: os.write(1, b"print" * 20_000_000)
         if fault == 8: sys.exit("gave up")
         return pixels.data[:: 1 if setting[1] == 1 else -1]
     def decode(self, data, setting, size):
         assert setting in (("q", 1), ("q", 2.5), ("q", 7.0)), setting
+        assert os.path.samestat(os.fstat(0), os.stat(os.devnull)), "requests are the helper's"
         return Pixels(size[0], size[1], data[:: 1 if setting[1] == 1 else -1])
 
 serve(Copy)
@@ -59,7 +66,8 @@ FAULTS = {
     2: (ProgramFailed, "copy_worker.py:11: KeyError: 'no such layer'"),
     3: (ProgramFailed, "without an answer"),
     4: (OutOfDeviceMemory, "CUDA out of memory"),
-    5: (ProgramFailed, "TypeError: encode returned str"),
+    5: (ProgramFailed, "^Copy: TypeError: encode returned str"),
+    7: (ProgramFailed, "^Copy: copy_worker.py:15: x{2000}$"),
     8: (ProgramFailed, "SystemExit: gave up"),
 }
 
@@ -99,6 +107,8 @@ def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
     for wrong in (levels / 255, levels[..., 0], levels[..., :2]):
         with pytest.raises(ValueError, match="not uint8"):
             rdrbench_worker.Pixels.from_numpy(wrong)
+    with pytest.raises(ValueError, match="5 bytes are no RGB picture of 1 x 2"):
+        rdrbench_worker.Pixels(1, 2, b"12345")
 
 
 @pytest.mark.parametrize(("value", "beside_bytes"), [(1, 5), (2.5, 5), (7, 13)])
@@ -124,19 +134,38 @@ def test_a_worker_sends_its_memory_and_the_bits_that_its_class_estimates(worker,
     script = SCRIPT.replace(
         "    def decode", "    def estimated_bits(self): return 12.5\n    def decode"
     )
-    work = {"parameters": "7", "encode_kmac": "1.5"}
-    file = contender(
-        tmp_path, script.replace("fault = p", "bytearray(300_000_000); fault = p"), **work
-    )
+    work = {"parameters": "0", "encode_kmac": "0.5"}
+    takes = "bytearray(300_000_000 * (pixels.data[0] == 255)); fault = p"
+    file = contender(tmp_path, script.replace("fault = p", takes), **work)
     estimating = Worker(file=str(file))
     try:
         estimating.encode(photograph(), Setting("q", 1))
         assert estimating.estimated_bits() == 12.5
         if Path("/proc/self/clear_refs").exists():
             assert estimating.inside_peak_bytes > 300_000_000 > worker.inside_peak_bytes
+            assert estimating.inside_peak_bytes % 1024 == 0
+            estimating.encode(photograph(254), Setting("q", 1))
+            assert estimating.inside_peak_bytes < 300_000_000, "of the last call alone"
     finally:
         estimating.close()
-    assert facts_of(parse_codec(f"worker:{file}")).work == (7, 1.5, None)
+    assert facts_of(parse_codec(f"worker:{file}")).work == (0, 0.5, None)
+
+
+def test_on_a_gpu_its_memory_is_measured_once_its_work_has_ended(monkeypatch):
+    called = []
+    cuda = SimpleNamespace(
+        is_available=lambda: True, is_initialized=lambda: True, max_memory_allocated=lambda: 7,
+        synchronize=lambda: called.append("wait"),
+        reset_peak_memory_stats=lambda: called.append("forget"),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    result, cost = rdrbench_worker._timed(lambda x: 2 * x, 3)
+    assert (result, cost["peak_bytes"]) == (6, 7)
+    assert called == ["wait", "forget", "wait"]
+    codec = SimpleNamespace(sweep=[("q", 1)])
+    assert rdrbench_worker._description(codec, [])["device"] == "cuda"
+    with pytest.raises(TypeError, match="decode returned bytes, not Pixels"):
+        rdrbench_worker._decoded(SimpleNamespace(decode=lambda data: data), {}, b"data")
 
 
 def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_path):
@@ -145,9 +174,21 @@ def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_
     assert Worker(file=str(file)).sweep == (Setting("quality", 3), Setting("quality", 4))
 
 
-def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_path):
-    worker = Worker(file=str(contender(tmp_path, timeout_seconds="0.001")))  # no Python starts so
-    assert "Python" in worker.describe().version
+def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", os.devnull)
+    more = {
+        "timeout_seconds": "0.001",
+        "commit": "'abc'",
+        "licence": "'MIT'",
+    }  # no Python starts so
+    file = contender(tmp_path, **more)
+    info = Worker(file=str(file), name="Copy").describe()
+    assert dataclasses.replace(info, fingerprint="") == CodecInfo(
+        f"Copy abc, Python {platform.python_version()}", f"{sys.executable} copy_worker.py {{q}}",
+        "MIT", "", 1, "a call in the worker's process, and pixels or bytes through a pipe",
+    )  # fmt: skip
+    with pytest.raises(BadOption, match="describes Copy, not Other"):
+        Worker(file=str(file), name="Other")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -157,8 +198,9 @@ def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worke
     if fault == 3:  # an answer that never comes is not waited for once the process is there
         worker.encode(photograph(), Setting("q", 1))
         worker._contender = replace(patient, timeout_seconds=0.1)
-    with pytest.raises(kind, match=reason.replace("(", r"\(")):
+    with pytest.raises(kind, match=reason):
         worker.encode(photograph(fault), Setting("q", 1))
+    assert worker._conversation is None or worker._conversation.closed
     worker._contender = patient
     assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
 
@@ -221,6 +263,8 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(told, why, tmp_pa
         ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
         ("{**about, 'device': 'tpu'}", "'tpu'"),
         ("{**about, 'weights': [1]}", "got `array`"),
+        ("{**about, 'protocol': 1}", "another version: copy it again"),
+        ("{**about, 'sweep': []}", "empty sweep: fill it"),
     ],
 )
 def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, why, tmp_path):
@@ -232,11 +276,26 @@ def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, why,
         f"    return {changed}\n"
         "helper._description = described\n"
     )
-    with pytest.raises(Unavailable, match=why):
+    with pytest.raises((Unavailable, UsageError), match=why):
         Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}"))).describe()
 
 
-# Answers requests in the way that is filled in; `answer` writes one, with a text of json.
+@pytest.mark.parametrize(
+    ("told", "body", "what"),
+    [
+        ({"height": 2, "width": 2}, b"123", "3 bytes, not 2 x 2"),
+        ({}, b"", "0 bytes, not 0 x 0"),
+        ({"height": -1, "width": -1}, b"123", "3 bytes, not -1 x -1"),
+    ],
+)
+def test_a_decoded_picture_of_another_size_is_a_failure(told, body, what, worker, monkeypatch):
+    monkeypatch.setattr(worker, "_conversation", SimpleNamespace(closed=False, close=bool))
+    worker._conversation.ask = lambda *_: (told, body)
+    with pytest.raises(ProgramFailed, match=f"Copy decoded {what}$"):
+        worker.decode(b"data")
+
+
+# Answers requests in the way that is filled in, in one write, so that nothing of it comes later.
 RAW = """
 import json, os, struct
 HEAD = struct.Struct(">4sIQ")
@@ -246,17 +305,17 @@ def take(count):
     return data
 def answer(number, body=b"", text=None):
     text = (text or json.dumps({{"number": number}})).encode()
-    os.write(1, HEAD.pack(b"RDRW", len(text), len(body)) + text + body)
+    return HEAD.pack(b"RDRW", len(text), len(body)) + text + body
 while True:
     _, length, bytes_of_body = HEAD.unpack(take(HEAD.size))
     number, body = json.loads(take(length).decode())["number"], take(bytes_of_body)
-    {}
+    os.write(1, {})
 """
 CONFUSED = {
-    "answer(number, b'1'); answer(number, b'2')": "without being asked|another question",
-    "answer(number, b'1'); answer(number + 1, b'2')": "without being asked",
+    "answer(number, b'1') + answer(number, b'2')": "without being asked",
+    "answer(number, b'1') + answer(number + 1, b'2')": "without being asked",
     "answer(1, b'1')": "another question",
-    "answer(number, b'1'); number == 1 and os.write(1, b'x')": "without being asked",
+    "answer(number, b'1') + b'x' * (number == 1)": "without being asked",
     "answer(None)": "older rdrbench_worker.py does: copy",
     "answer(0, text='{}')": "older rdrbench_worker.py does: copy",
     "answer(0, text='[' * 200_000 + ']' * 200_000)": "something else than an answer",
@@ -270,7 +329,6 @@ def test_an_answer_to_another_question_is_none(doing, tmp_path):
     def thrice() -> None:
         for _ in range(3):
             assert codec.encode(photograph(), Setting("q", 1)) == b"1"
-            sleep(0.1)
 
     with pytest.raises(ProgramFailed, match=CONFUSED[doing]):
         thrice()
@@ -319,9 +377,11 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
     assert len({first, second, fingerprint()}) == 3
 
 
-def test_installed_packages_are_in_the_fingerprint(tmp_path):
+def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
     about = Worker(file=str(contender(tmp_path)))._about
-    assert f"numpy=={np.__version__}" in about.packages
+    installed = {f"{each.metadata['Name']}=={each.version}" for each in distributions()}
+    assert [*about.packages] == sorted(installed)
+    assert f"numpy=={np.__version__}" in installed
 
     def fingerprint(packages: str) -> str:
         codec = Worker(file=str(contender(tmp_path)))
@@ -329,6 +389,10 @@ def test_installed_packages_are_in_the_fingerprint(tmp_path):
         return codec.describe().fingerprint
 
     assert len({fingerprint(packages) for packages in ("torch==1", "torch==2", "")}) == 3
+    working_set = [SimpleNamespace(project_name=name, version="1") for name in "ba"]
+    monkeypatch.setitem(sys.modules, "pkg_resources", SimpleNamespace(working_set=working_set))
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # as before Python 3.8
+    assert rdrbench_worker._packages() == ["a==1", "b==1"]
 
 
 def test_closing_ends_the_process_of_a_worker_and_describing_leaves_none(worker):
@@ -353,6 +417,8 @@ def test_a_worker_has_a_gpu_that_no_other_process_has(asked, device, given, tmp_
     assert lock(taken)
     _locked_gpu.cache_clear()
     assert own_gpu(asked) == ({} if given is None else {"CUDA_VISIBLE_DEVICES": f"{given}"})
+    own = [os.stat(tmp_path / name) for name in os.listdir(tmp_path) if name.endswith("-1")]
+    assert [stat.st_mode & 0o777 for stat in own] == [0o600] * bool(given)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert own_gpu(asked) == {}
     _locked_gpu.cache_clear()
@@ -397,7 +463,8 @@ def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch
 
 
 def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
-    opens = "open('w.bin').read(); open('made', 'w').write('1'); open('made').read(); fault = p"
+    opens = "[open(each).read() for each in ('w.bin', '/etc/passwd', 'copy_worker.py')]; "
+    opens += "open('made', 'w').write('1'); open('made').read(); fault = p"
     script = SCRIPT.replace("fault = p", opens)
     (tmp_path / "w.bin").write_text("4")
     file = contender(tmp_path, script)
@@ -426,6 +493,8 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     encode()
     assert second == fingerprint() != first
     assert record.read_text() == before
+    record.write_text(f"{before}{'0' * 64}  w.bin\n")  # of another process, later
+    assert fingerprint() == second
     (tmp_path / "w.bin").unlink()
     assert fingerprint() not in (first, second)
     (tmp_path / "w.bin").write_text("4")
@@ -446,6 +515,12 @@ def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
     (tmp_path / "a.pth").write_bytes(b"weights")
     with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
         Worker(file=str(file)).describe()
+    beginning = sha256(b"weights").hexdigest()[:12]
+    Worker(
+        file=str(contender(tmp_path, weights=f"{{'a.pth' = {{sha256 = '{beginning}'}}}}"))
+    ).describe()
+    with pytest.raises(Unavailable, match=r"b\.pth is not there"):
+        Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
 
 
 def test_random_weights_need_no_file_and_are_said_with_the_rows(tmp_path):
@@ -494,7 +569,7 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
         ("name = 'a'\nscript = 'a'\nfile = 'b'", "file"),
         ("name = 'a'\nscript = 'a'\nvalues = [1]", "setting"),
         ("name = 'a'\nscript = 'a'\nsetting = 'q'\nvalues = ['x']", "values"),
-        ("name = 'a'\nscript = 'a'\ndocker = 'a'\nssh = 'b'", "docker and ssh"),
+        ("name = 'a'\nscript = 'a'\nconda = 'a'\nssh = 'b'", "conda and ssh"),
         ("name = 'a'\nscript = 'a'\n[weights]\n'x' = 'url'", "weights"),
         ("name = ", "TOML"),
         ("name = ''\nscript = 'a'", "name"),
@@ -503,11 +578,11 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
             (f"name = 'a'\nscript = 'a'\n{key} = {value}", key)
             for key, values in {
                 "encode_kmac": ("nan", "inf", "-3"),
-                "decode_kmac": ("nan", "1e31"),
+                "decode_kmac": ("nan", "1.1e30"),
                 "memory_gb": ("nan", "inf", "-5"),
-                "timeout_seconds": ("nan", "inf", "0", "-1"),
+                "timeout_seconds": ("nan", "inf", "0", "-1", "1.1e6"),
                 "seconds_per_megapixel": ("nan", "inf", "-1"),
-                "parameters": ("-1", "1.5", "99999999999999999999"),
+                "parameters": ("-1", "1.5", "9007199254740993", "99999999999999999999"),
             }.items()
             for value in values
         ),
@@ -559,6 +634,7 @@ def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
     (plain,) = resolve(parse_codec(f"worker:{contender(tmp_path / 'plain')}"))
     assert not facts_of(plain).typical
     assert facts_of(plain).memory.pixel == 60, "where the file says nothing"
+    assert read_contender(tmp_path / "plain/copy.toml").timeout_seconds == 600
 
 
 def test_nothing_outlives_a_process_that_is_killed(tmp_path):

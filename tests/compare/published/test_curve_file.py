@@ -39,6 +39,8 @@ FORMS = {
 def test_usual_forms_of_a_curve_are_one_curve(tmp_path, name):
     (tmp_path / name).write_text(FORMS[name])
     (curve,) = read_curves(tmp_path / name)
+    assert curve.name == ("x" if name == "zoo.json" else (tmp_path / name).stem)
+    assert curve.in_db == (("ms_ssim",) if name in ("db.csv", "lists.json") else ())
     assert curve.series["psnr_db"] == (RATES, PSNR)
     np.testing.assert_allclose(curve.series["ms_ssim"], (RATES, MS_SSIM), rtol=1e-12)
 
@@ -58,7 +60,14 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
         ("a.csv", "bpp,psnr\n", "no row"),
         ("a.csv", "bpp,psnr\n.1,high\n", "row 2, psnr"),
         ("a.csv", "bpp,psnr\n.1,nan\n", "row 2, psnr"),
-        ("a.csv", "bpp,psnr\n0,28\n", "rate"),
+        ("a.csv", "bpp,psnr\n.1,28\n0,28\n", "rate"),
+        ("a.csv", "bpp,psnr\n.1,28\n1000,28\n", "rate"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,\n", "row 3, psnr must be a finite number, not ''"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,1000001\n", "a psnr_db that no picture has"),
+        ("a.csv", "bpp,ms-ssim (db)\n.1,9\n.2,200.5\n", "a ms_ssim_db that no picture has"),
+        ("a.json", '{"bpp": [0.1]}', "lacks rates"),
+        ("a.json", '{"psnr": [28], "ms-ssim": [0.9]}', "lacks rates"),
+        ("a.json", '{"bpp": [], "psnr": [28]}', "lists are empty"),
         ("a.json", "{", "JSON"),
         ("a.json", "[1]", "neither"),
         ("a.json", '{"bpp": [0.1, 0.2], "psnr": [28]}', "lengths"),
@@ -71,6 +80,8 @@ def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, tex
     with pytest.raises(UsageError, match=named) as error:
         read_curves(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
+    with pytest.raises(UsageError, match=r"absent\.csv cannot be read"):
+        read_curves(tmp_path / "absent.csv")
 
 
 def cubic_bd_rate(anchor, test):
@@ -169,8 +180,18 @@ def test_what_is_there_twice_or_not_at_all_is_refused(tmp_path, name, text, why)
         read_curves(path)
 
 
-def test_a_line_may_end_with_empty_cells_and_unknown_columns_may_be_twice(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "series"),
+    [
+        ("psnr,note,note\n.1,28,x,y\n,,z\n.2,30,,,,\n", {"psnr_db": (28, 30)}),
+        ("ms-ssim\n.1,.9\n.2,1\n", {"ms_ssim": (0.9, 1)}),
+        ("ms-ssim\n.1,0\n.2,10\n", {"ms_ssim": (0, 0.9)}),  # in dB
+        ("psnr,ms-ssim (db)\n.1,1e6,200\n.2,1,0\n", {"psnr_db": (1e6, 1), "ms_ssim": (1, 0)}),
+    ],
+)
+def test_what_a_file_may_have(text, series, tmp_path):
+    """Blank lines, empty cells at ends, an unknown column twice, the largest values."""
     path = tmp_path / "a.csv"
-    path.write_text("bpp,psnr,note,note\n.1,28,x,y\n.2,30,,,,\n")
+    path.write_text(f"bpp,{text}")
     (curve,) = read_curves(path)
-    assert curve.series == {"psnr_db": ((0.1, 0.2), (28, 30))}
+    assert curve.series == {column: ((0.1, 0.2), values) for column, values in series.items()}

@@ -13,7 +13,13 @@ from benchmark.compare.published.curves import (
     overlay,
     published_curves,
 )
-from benchmark.compare.published.points import PublishedPoint, inventory, parse, select
+from benchmark.compare.published.points import (
+    PublishedPoint,
+    inventory,
+    overview,
+    parse,
+    select,
+)
 from benchmark.compare.published.registry import (
     Paper,
     read_points,
@@ -28,6 +34,7 @@ from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.systems import SYSTEMS
 from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.system.foreign_files import BadFile
+from benchmark.system.text import listed
 from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
 from support.figures.published import FID, POINTS, PSNR, RESULTS
@@ -160,6 +167,8 @@ def test_a_damaged_file_is_one_sentence_that_names_the_line():
         (line.replace(",30.5,", ",,"), "missing required field `value`"),
         (line.replace(",here", ","), "missing required field `reference`"),
         (line.replace(",30.5,", ",nan,"), "no point at"),
+        (line.replace(",0.1,", ",0,"), "no point at"),
+        (line.replace(",0.1,", ",inf,"), "no point at"),
     ):
         with pytest.raises(StoreError, match=f"line 3: .*{why}"):
             parse(header + line + broken, PublishedPoint)
@@ -179,6 +188,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
         (f"[{point.bpp!r}", "[-1", "no point at -1"),
         ('"title": "A",', "", "title"),
         ("}", "", "it is no JSON"),
+        ('"settings": [', '"settings": ["a", ', "2 settings of 1 points"),
     ):
         assert old in text
         path.write_text(text.replace(old, new))
@@ -250,6 +260,13 @@ def test_other_images_or_averages_are_refused():
 def test_the_list_accounts_for_every_point(tmp_path):
     rows = inventory(EVERY)
     assert sum(int(row[-1]) for row in rows) == len(EVERY)
+    assert rows == sorted(rows, key=lambda row: (row[0].lower(), *row))
+    systems = {row[0]: row[1:] for row in overview(EVERY)}
+    assert [*systems] == sorted({point.system for point in EVERY}, key=str.lower)
+    hific = [p for p in EVERY if p.system == "HiFiC"]
+    sets = sorted({p.dataset.replace(":", "-").split("-")[0] for p in hific})
+    assert systems["HiFiC"][0] == listed(sets)
+    assert systems["HiFiC"][2:] == (str(len({p.metric for p in hific})), "0", str(len(hific)))
     assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", "3") in rows
     shown = bench_without(HEAVY, tmp_path, "list", "--published")
     assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1

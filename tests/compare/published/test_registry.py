@@ -81,8 +81,19 @@ def test_a_curve_of_several_is_named(tmp_path):
     assert (done.returncode, "a.csv#A, " in done.stderr) == (2, True)
     _, points, _ = added(tmp_path, f"{file}#B", "--reference", "here")
     assert len(points) == 2
-    with pytest.raises(UsageError, match=r"name one of crdr:beta=0, crdr:beta=3\.84$"):
-        read_curve("crdr", "kodak", RESULTS)
+    for name, dataset, why in (
+        ("crdr", "kodak", r"name one of crdr:beta=0, crdr:beta=3\.84$"),
+        ("tcm", "div2k", "tcm has no published curve on div2k"),
+        (
+            f"{written(tmp_path / 'b.csv', 'bpp,psnr', RATES, PSNR)}#c",
+            "kodak",
+            "has the curve b, not c",
+        ),
+    ):
+        with pytest.raises(UsageError, match=why):
+            read_curve(name, dataset, RESULTS)
+    curve = read_curve("tcm:large", "kodak", RESULTS).series["psnr_db"]
+    assert [*zip(*curve, strict=True)] == sorted(from_registry("TCM", "large", "kodak", "psnr_db"))
 
 
 def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
@@ -135,7 +146,7 @@ def test_shown_points_are_those_of_the_file():
 
 
 def test_names_without_latin_letters_are_as_many_systems(tmp_path):
-    file = written(tmp_path / "a.csv", "bpp,psnr", RATES, PSNR)
+    file = written(tmp_path / "a.csv", "bpp,psnr", RATES[:1], PSNR[:1])
     for name in ("变分", "另一个", "?!", "!?"):
         done = bench("published", "add", file, "--system", name, "--reference", DOI,
                      "--results", tmp_path / "results")  # fmt: skip

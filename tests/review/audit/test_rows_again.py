@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from benchmark.review.audit.stored_results import compare_rows, settings_of
+from benchmark.review.audit.stored_results import compare_rows, compare_sets, settings_of
 from benchmark.rows.shard import schema_of, write_shard
 from support.bench.command import bench
 from support.rows.measured import row, table
@@ -46,6 +47,21 @@ def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
 def test_rows_of_another_build_are_counted_and_may_differ():
     (one,) = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
     assert (one.measured_again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
+
+
+def test_points_of_a_set_metric_are_compared_where_both_have_it_over_as_many_images():
+    def summary(*values, images=24):
+        points = (
+            SimpleNamespace(label="jpeg", setting=f"quality={n}", images=images,
+                            means={"fid256": SimpleNamespace(value=value)})
+            for n, value in enumerate(values)
+        )  # fmt: skip
+        return SimpleNamespace(points=[*points])
+
+    stored = summary(3.0, 4.0, None, 6.0)
+    expected = {"fid256": [("jpeg quality=0", 3.0, 3.5)]}
+    assert compare_sets(stored, summary(3.5, None, 5.0), ["psnr", "fid256"]) == expected
+    assert compare_sets(stored, summary(3.5, images=23), ["fid256"]) == {}
 
 
 def test_settings_are_those_of_the_rows_by_codec_with_options():
