@@ -145,6 +145,16 @@ def test_points_are_means_of_what_was_sent_beside_those_here(streams, more, verd
         assert answer.table.rows == (("set", "webp", "quality=30", "PSNR (dB)", *cells),)
 
 
+def test_images_of_an_unknown_dataset_are_those_of_the_folder_that_has_most_of_them():
+    def photographs(names):
+        return [SimpleNamespace(sha256=name, file=SimpleNamespace(name=name)) for name in names]
+
+    rows = [row("webp", 30.0, name, image_sha256=name, dataset="set") for name in "ab"]
+    folders = {"larger": photographs("bcdef"), "theirs": photographs("ab")}
+    answer = measured.images(reviewed(declared=rows, photographs=folders))
+    assert (answer.verdict, answer.table.rows[0][-3:]) == ("yes", ("2", "2", "–"))
+
+
 def curve(name, *points):
     return SimpleNamespace(name=name, series={"psnr_db": tuple(zip(*points, strict=True))})
 
