@@ -164,9 +164,9 @@ class Summary:
         used = [name for name in self.protocols if name == "coding" or self.values_of(name)]
         return {name: self.protocols[name] for name in used}
 
-    def values_of(self, column: str) -> int:
-        """Count the values of a metric column in all points together."""
-        means = [point.means[column] for point in self.points]
+    def values_of(self, column: str, without: str = "") -> int:
+        """Count the values of a metric column in all points together, but those of a label."""
+        means = [point.means[column] for point in self.points if point.label != without]
         return sum(mean.images + mean.infinite for mean in means)
 
     def why_without(self, column: str) -> str:

@@ -134,11 +134,9 @@ def _write(
     attributed, attribution = None, dict[str, str]()
     if request.attribute:
         attributed, attribution = attribution_files(request.attribute, stored)
-    measured = [measure for measure in measures if summary.values_of(measure.column)]
-    others = [point.means for point in summary.points if point.label != anchor]
-    if request.metrics == "all" and others:  # values of the anchor alone compare nothing
-        columns = {name for means in others for name in means if means[name].images}
-        measured = [measure for measure in measured if measure.column in columns]
+    # Of all metrics, those of which the anchor alone has values compare nothing.
+    without = anchor if request.metrics == "all" and len(summary.labels) > 1 else ""
+    measured = [measure for measure in measures if summary.values_of(measure.column, without)]
     over_few = [] if request.metrics != "all" or request.allow_few else few_of(summary, measured)
     measured = [measure for measure in measured if measure not in over_few]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import os
 import re
 
@@ -74,6 +75,18 @@ def test_a_metric_that_the_anchor_alone_has_is_drawn_if_asked_for(tmp_path):
     assert not figure.exists()
     bench_report(tmp_path, "--metrics", "psnr,lpips")
     assert figure.exists()
+
+
+def test_a_metric_that_is_infinite_for_all_others_is_in_the_table_of_means(tmp_path):
+    exact = [
+        row("png", 5, image, psnr_db=math.inf, lpips_alex=None, lpips_alex_protocol=None)
+        for image in ("a", "bb", "ccc")
+    ]
+    fill(tmp_path, [*sweep("vtm"), *exact])
+    bench_report(tmp_path)
+    heads = (tmp_path / "kodak" / "report" / "means.md").read_text()
+    assert "PSNR (dB)" in heads
+    assert "LPIPS" not in heads
 
 
 def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_asked(
