@@ -254,10 +254,11 @@ def find_checkpoint(asked: str, file: str = "", command: str = "") -> Path:
     """
     if asked and Path(asked).is_file():
         return Path(asked)
+    name = asked or file
     for folder in (*weight_folders(), BUNDLED):
-        for name in (asked or file, f"{asked or file}{PACKED}"):
-            if (folder / name).is_file():
-                return folder / name
+        for path in (folder / name, folder / f"{name}{PACKED}"):
+            if path.is_file():
+                return path
     if asked:
         raise Unavailable(f"no checkpoint {asked}")
     remedy = f"make it with `{command}`, or name one with checkpoint=..."

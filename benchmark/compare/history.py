@@ -138,13 +138,18 @@ def history_of(
             "variant: train with --milestone-steps, or name checkpoints"
         )
     margins = parse_margins(margin)
+
+    def with_change(finding: Finding, pair: VariantPair) -> Finding:
+        if finding.verdict != "regressed" or finding.change_percent is not None:
+            return finding
+        (at_rate,) = judge([changes(pair, finding.metric, "BD-metric")], margins, confidence)
+        return at_rate._replace(verdict=finding.verdict, why=finding.why)
+
     findings = judge([of for *_, of in pairs], margins, confidence)
-    beside = []
-    for (state, best, pair, of), finding in zip(pairs, findings, strict=True):
-        if finding.verdict == "regressed" and finding.change_percent is None:
-            (at_rate,) = judge([changes(pair, of.name, "BD-metric")], margins, confidence)
-            finding = at_rate._replace(verdict=finding.verdict, why=finding.why)  # noqa: PLW2901
-        beside.append(Judged(state, best, finding))
+    beside = [
+        Judged(state, best, with_change(finding, pair))
+        for (state, best, pair, _), finding in zip(pairs, findings, strict=True)
+    ]
     beside.sort(key=lambda of: states.index(of.state))
     return History(tuple(states), images, tuple(result), tuple(beside), tuple(notes))
 

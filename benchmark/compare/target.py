@@ -118,7 +118,7 @@ class Search:
             return accepts
         values = [setting.value for setting in sweep]
         whole = all(float(value).is_integer() for value in values)
-        return Between(sweep[0].name, math.nan, math.nan, whole)
+        return Between(sweep[0].name, -math.inf, math.inf, whole)
 
     def _between(self, low: float, high: float) -> list[float]:
         accepts = self._accepts()
