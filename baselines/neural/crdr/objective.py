@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator
+from baselines.neural.crdr.discriminators import DISCRIMINATORS, Adversary
 from baselines.neural.crdr.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.gan import GAN_LOSSES, StageAdversary
+from baselines.neural.training.gan import GAN_LOSSES
 from baselines.neural.training.objective import (
     Batch,
     Loss,
@@ -74,6 +74,11 @@ class ConditionedStage(Stage):
         if self.targets_bpp and not self.lambda_below:
             raise ValueError("targets_bpp need a lambda_below")
 
+    @property
+    def recordable(self) -> bool:  # type: ignore[override]
+        """Return whether a recorded step, which runs all discriminators on all crops, may pay."""
+        return self.mixed_levels or not self.has_gan
+
 
 BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
 CELL_PX = 64  # the finest region that a level can have
@@ -84,22 +89,23 @@ Floats = NDArray[np.floating[Any]]
 class RandomLevels(NamedTuple):
     """Rate and realism weight of the crops of a batch."""
 
-    q: NDArray[np.float32]  # float32 (n,), or (n, cells, cells) for a map
-    beta: NDArray[np.float32]  # likewise
+    q: Any  # float32 (n,), or (n, cells, cells) for a map; tensors of a GPU in a recorded step
+    beta: Any  # likewise
 
     def part(self, places: slice) -> "RandomLevels":
         """Return the levels of some of the crops."""
         return RandomLevels(self.q[places], self.beta[places])
 
     @property
-    def q_of_crops(self) -> NDArray[np.float32]:
+    def q_of_crops(self) -> Any:
         """Rate of each crop's first region, (n,): the crop's own where its regions agree."""
         return self.q.reshape(len(self.q), -1)[:, 0]
 
     @property
     def q_differs(self) -> bool:
         """True where q varies within a crop: no discriminator scores such an image."""
-        return bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
+        maps = self.q.ndim == 3
+        return maps and bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
 
 
 def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> RandomLevels:
@@ -150,7 +156,7 @@ def _map(stage: ConditionedStage, random: np.random.Generator) -> RandomLevels:
     return RandomLevels(q, beta)
 
 
-def control(values: NDArray[np.float32], device: torch.device) -> Control:
+def control(values: Any, device: torch.device) -> Control:
     """Return levels (n,) or (n, cells, cells) in the form that networks take."""
     if values.ndim == 1:
         return Control(_sent(values, device), None)
@@ -158,49 +164,13 @@ def control(values: NDArray[np.float32], device: torch.device) -> Control:
     return Control(_sent(distinct, device), _sent(where.reshape(values.shape), device))
 
 
-def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+def _sent(values: Any, device: torch.device) -> Tensor:
+    if not isinstance(values, Tensor):
+        values = torch.from_numpy(np.ascontiguousarray(values))
+    return values.to(device, non_blocking=True)
 
 
 REALISTIC = 3.84  # the beta that is validated beside 0
-
-
-class Adversary(StageAdversary):
-    """Discriminators by rate level; a fractional q takes that of the nearest."""
-
-    def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
-        super().__init__(GAN_LOSSES[stage.objective], stage, setup)
-        count, channels = len(stage.lambdas), stage.discriminator_channels
-        self._make(
-            lambda: Discriminator(DISCRIMINATORS[stage.discriminator], count, channels),
-            memory_format=torch.channels_last,
-        )
-
-    def generator_loss(
-        self, references: Tensor, images: Tensor, q: NDArray[np.float32], beta: Tensor
-    ) -> Tensor:
-        """Return the loss of each of `images` (n, 3, h, w), weighted with beta or its map: (n,)."""
-        return self.penalty(images, _levels(q), references, beta)
-
-    def update(
-        self,
-        originals: Tensor,
-        images: Tensor,
-        q: NDArray[np.float32],
-        factor: float,
-        q_of_batch: NDArray[np.float32] | None = None,
-    ) -> dict[str, Tensor]:
-        """Update the discriminators by a step, averaged over processes; return their loss.
-
-        q_of_batch: rates of the whole batch. What serves none of them stays as it is.
-        """
-        everywhere = _levels(q if q_of_batch is None else q_of_batch)
-        serving = self._network.serving(everywhere.tolist())
-        return self.train(originals, images, _levels(q), factor, serving)
-
-
-def _levels(q: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they decide what runs
 
 
 class SingleRate(RateDistortion):
@@ -214,30 +184,29 @@ class SingleRate(RateDistortion):
         super().__init__(stage, setup)
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = Adversary(stage, setup) if stage.has_gan else None
+        # lambda and target rate of the levels
+        self._of_levels = [
+            _sent(np.array(each, np.float32), setup.device)
+            for each in (stage.lambdas, stage.targets_bpp)
+        ]
 
     def draws(self, step: int) -> Tensor | None:
-        """Return q and lambda of each crop, (2, n), where a stage draws nothing else."""
-        stage = self.stage
-        if stage.kind == "realism" or stage.has_lpips or stage.has_gan or stage.targets_bpp:
-            return None
-        q = torch.from_numpy(draw_levels(stage, self._setup.random(step)).q)
-        return torch.stack([q, lambda_at(stage.lambdas, q)])
+        """Return q and beta of each crop, (2, n); None for a batch of maps, of varying sizes."""
+        levels = draw_levels(self.stage, self._setup.random(step))
+        return None if levels.q.ndim == 3 else torch.from_numpy(np.stack(levels))
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels, and the discriminators' update."""
         crops, plain = batch.crops, uncompiled(network)
         plain.counts_rounded = bool(self.stage.targets_bpp)
-        if batch.draws is not None:
-            q, lambdas = batch.draws
-            with self._setup.precision():
-                controls = Control(q, None), Control(torch.zeros_like(q), None)
-                estimate: Estimate = network(crops, network.controls_at(*controls))
-            return self._weighed(crops, estimate, lambdas)
-        everywhere = draw_levels(self.stage, self._setup.random(step))
+        if batch.draws is None:
+            everywhere = draw_levels(self.stage, self._setup.random(step))
+        else:
+            everywhere = RandomLevels(*batch.draws)
         levels = everywhere.part(batch.places)
         forward = plain if levels.q.ndim == 3 else network
         with self._setup.precision():
-            estimate = forward(crops, self._controls(network, levels))
+            estimate: Estimate = forward(crops, self._controls(network, levels))
             penalty, parts = self._realism_penalty(plain, crops, levels, estimate.images)
         lambdas = self._lambdas(crops, levels, estimate.rounded_bits)
         result = self._weighed(crops, estimate, lambdas, penalty, parts)
@@ -245,7 +214,7 @@ class SingleRate(RateDistortion):
         if adversary is None or levels.q_differs:
             return result
 
-        def update(factor: float) -> dict[str, Tensor]:
+        def update(factor: float | Tensor) -> dict[str, Tensor]:
             with self._setup.precision():
                 q, q_of_batch = levels.q_of_crops, everywhere.q_of_crops
                 return adversary.update(crops, estimate.images, q, factor, q_of_batch)
@@ -278,13 +247,14 @@ class SingleRate(RateDistortion):
         return network.controls_at(control(levels.q, device), control(levels.beta, device))
 
     def _lambdas(self, crops: Tensor, levels: RandomLevels, rounded_bits: Tensor | None) -> Tensor:
-        lambdas = lambda_at(self.stage.lambdas, self._tensor(levels.q))
+        lambdas = lambda_at(self._of_levels[0], self._tensor(levels.q))
         if not self.stage.targets_bpp:
             return lambdas
         if rounded_bits is None:
             raise UsageError("targets_bpp are for networks that count the bits of rounded latents.")
         bits = self._setup.workers.mean(rounded_bits.mean())
-        return towards_target(self.stage, float(levels.q[0]), bits / crops[0, 0].numel(), lambdas)
+        target = self._of_levels[1][self._tensor(levels.q)[:1].long()]
+        return towards_target(self.stage, target, bits / crops[0, 0].numel(), lambdas)
 
     def _realism_penalty(
         self, network: Network, crops: Tensor, levels: RandomLevels, images: Tensor
@@ -310,7 +280,7 @@ class SingleRate(RateDistortion):
     def _at_next_rate(self, network: Network, crops: Tensor, levels: RandomLevels) -> Tensor:
         """Return reconstructions at the next higher rate; originals at the highest."""
         highest, q = len(self.stage.lambdas) - 1, levels.q_of_crops
-        higher = levels._replace(q=np.minimum(q + 1, highest).astype(np.float32))
+        higher = levels._replace(q=(q + 1).clip(max=highest))
         with torch.no_grad():
             pictures = network(crops, self._controls(network, higher)).images
         real = self._tensor(q + 1 > highest)
@@ -340,10 +310,12 @@ def weight_of(betas: Tensor, growth: float) -> Tensor:
     return torch.expm1(betas * (growth / HIGHEST_BETA)) * (HIGHEST_BETA / math.expm1(growth))
 
 
-def towards_target(stage: ConditionedStage, q: float, bpp: Tensor, lambdas: Tensor) -> Tensor:
+def towards_target(
+    stage: ConditionedStage, target: Tensor | float, bpp: Tensor, lambdas: Tensor
+) -> Tensor:
     """Apply the published rule: lambda while the batch is above its target, else another.
 
-    `bpp` (n,) of rounded latents, all at the whole `q`; `lambdas` (n,), as the result.
+    `bpp` (n,) of rounded latents; `lambdas` (n,), as the result.
     """
-    above = bpp.mean() > stage.targets_bpp[int(q)]
+    above = bpp.mean() > target
     return torch.where(above, lambdas, torch.full_like(lambdas, stage.lambda_below))

@@ -222,7 +222,7 @@ class StageAdversary:
         originals: Tensor,
         images: Tensor,
         condition: Tensor,
-        factor: float,
+        factor: float | Tensor,
         serving: Sequence[nn.Parameter] = (),
     ) -> dict[str, Tensor]:
         """Do a step with the last part of a batch, averaged over processes; return the loss.
@@ -233,7 +233,7 @@ class StageAdversary:
         if not self._seen:
             self._optimiser.zero_grad()
         for group in self._optimiser.param_groups:
-            group["lr"] = self._stage.discriminator_learning_rate * factor
+            self._setup.guard.set_rate(group, self._stage.discriminator_learning_rate * factor)
         real = self._network(originals, condition)
         fake = self._network(images.detach().float(), condition)
         loss = self.gan.discriminator_loss(real, fake)
@@ -246,8 +246,11 @@ class StageAdversary:
                 parameter.grad = torch.zeros_like(parameter)
         parameters = list(self._network.parameters())
         averaged = self._setup.workers.average(parameters, loss.detach().reshape(1))
-        self._setup.guard.step(self._optimiser)
+        self._take_step()
         return {"discriminator": averaged[0]}
+
+    def _take_step(self) -> None:
+        self._setup.guard.step(self._optimiser)
 
     def state(self) -> dict[str, Any] | None:
         """Return weights and optimiser; None before the network is made."""
@@ -261,6 +264,7 @@ class StageAdversary:
         if self._network is not None and state is not None:
             self._network.load_state_dict(state["network"])
             self._optimiser.load_state_dict(state["optimiser"])
+            self._setup.guard.prepared(self._optimiser)
             self._state = None
 
 

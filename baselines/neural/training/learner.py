@@ -95,9 +95,6 @@ class Update(NamedTuple):
         return {name: float(value) for name, value in self.values.items()}
 
 
-AfterStep = Callable[[float], Mapping[str, Tensor | float]]  # as `Loss.after_step`
-
-
 class Learner:
     """Training of a network in a stage, on the network's device."""
 
@@ -124,6 +121,9 @@ class Learner:
         device = next(network.parameters()).device
         setup = Setup(recipe, index, device, workers, guard or StepGuard(), photographs, folder)
         self.precision = setup.precision_name
+        # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
+        alone = device.type == "cuda" and workers.count == 1 and self.stage.optimiser == "adam"
+        setup.guard.recorded = graph and alone and self.stage.recordable
         self.objective: StageObjective = objective_class(self.stage.kind)(self.stage, setup)
         parts = network.freezable()
         unknown = set(self.stage.frozen) - parts.keys()
@@ -144,18 +144,13 @@ class Learner:
                 main.append({"params": trained, "factor": factors.get(name, 1.0)})
         self._parameters = [parameter for group in main for parameter in group["params"]]
         self._guard = setup.guard
-        self._recorded: RecordedStep | None = None
-        alone = device.type == "cuda" and workers.count == 1 and self.stage.optimiser == "adam"
-        if graph and alone and self.objective.draws(0) is not None:
-            self._guard.recorded = True
-            self._recorded = RecordedStep(self._recordable, device)
+        self._recorded = RecordedStep(self._recordable, device) if self._guard.recorded else None
         make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
         self._optimiser = make(main, self.stage.learning_rate)
         rate = self.stage.quantile_learning_rate
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
-        self._prepare_optimisers()
         self._part = self.stage.batch // workers.count
         crop = self.stage.crop_px, recipe.seed, self.stage.reduced_share
         drawing = Drawing(photographs, *crop)
@@ -186,62 +181,59 @@ class Learner:
         key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         factor = self.stage.rate_factor(self.step)
-        for group in self._optimiser.param_groups:
-            rate = self.stage.learning_rate * factor * group["factor"]
-            group["lr"] = rate if self._recorded is None else group["lr"].fill_(rate)
-        after: dict[str, Tensor | float] = {}
-        if self._recorded is None:
-            means, after_step, counts = self._step(pixels, None)
-            left_out = not counts if self._guard.left_out is None else self._guard.left_out
+        draws = None if self._recorded is None else self.objective.draws(self.step)
+        if self._recorded is None or draws is None:
+            values, left_out = self._step(pixels, None, factor)
         else:
-            draws = self.objective.draws(self.step)
-            assert draws is not None
-            means, left_out = self._recorded(pixels, draws)
-            after_step, counts = [], True
-        if counts:
-            for update in after_step:  # of a batch's parts in turn: the last takes the step
-                after |= update(factor)
+            outputs, left_out = self._recorded(pixels, draws, torch.tensor(factor))
+            values = dict(zip(self._names, outputs.unbind(), strict=True))
+        if left_out is not True:
             self._move_mean()
         self._skipped = self._skipped + left_out
         self.step += 1
-        return Update(left_out, {**dict(zip(self._names, means.unbind(), strict=True)), **after})
+        return Update(left_out, values)
 
-    def _recordable(self, pixels: Tensor, draws: Tensor) -> tuple[Tensor, ...]:
-        means, _, _ = self._step(pixels, draws)
-        assert self._guard.left_out is not None
-        return means, self._guard.left_out
+    def _recordable(self, pixels: Tensor, draws: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        values, left_out = self._step(pixels, draws, factor)
+        self._names = tuple(values)  # of every recorded step
+        return torch.stack(list(values.values())), left_out
 
-    def _step(self, pixels: Tensor, draws: Tensor | None) -> tuple[Tensor, list[AfterStep], bool]:
-        """Update the network and its auxiliary parameters; return numbers, and what follows."""
+    def _step(
+        self, pixels: Tensor, draws: Tensor | None, factor: float | Tensor
+    ) -> tuple[dict[str, Any], Any]:
+        """Update all parameters; return numbers, and whether the step was left out."""
+        for group in self._optimiser.param_groups:
+            self._guard.set_rate(group, self.stage.learning_rate * group["factor"] * factor)
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         self._optimiser.zero_grad()
         numbers, after_step = self._backward(crops, draws)
-        self._names = tuple(numbers)
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
         trained = [*self._parameters, *self._auxiliary]
         means = self._workers.average(trained, torch.stack(list(numbers.values())))
+        values: dict[str, Any] = dict(zip(numbers, means.unbind(), strict=True))
         norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
-        counts = self._guard.counts(norm, means[self._names.index("loss")], LARGEST_LOSS)
-        if counts:
-            self._guard.step(self._optimiser)
-            if self._auxiliary_optimiser is not None:
-                self._guard.step(self._auxiliary_optimiser)
-        return means, after_step, counts
+        if not self._guard.counts(norm, values["loss"], LARGEST_LOSS):
+            return values, True
+        self._guard.step(self._optimiser)
+        if self._auxiliary_optimiser is not None:
+            self._guard.step(self._auxiliary_optimiser)
+        for update in after_step:  # of a batch's parts in turn: the last takes the step
+            values |= update(factor)
+        return values, False if self._guard.left_out is None else self._guard.left_out
 
     def _backward(
         self, crops: Tensor, draws: Tensor | None
-    ) -> tuple[dict[str, Tensor], list[AfterStep]]:
+    ) -> tuple[dict[str, Tensor], list[Any]]:
         """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
         numbers: dict[str, Tensor] = {}
-        after: list[AfterStep] = []
+        after: list[Any] = []
         parts = crops.chunk(self._recipe.accumulate)
         for index, part in enumerate(parts):
             start = index * len(part)
             seen = self._numbers(self.step)[start : start + len(part)]
-            own = None if draws is None else draws[:, start : start + len(part)]
-            batch = Batch(part, self._workers.rank * self._part + start, seen, own)
+            batch = Batch(part, self._workers.rank * self._part + start, seen, draws)
             loss = self.objective.loss(self._forward, batch, self.step)
             (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": loss.total, **loss.numbers}.items():
@@ -250,15 +242,6 @@ class Learner:
             if loss.after_step is not None:
                 after.append(loss.after_step)
         return numbers, after
-
-    def _prepare_optimisers(self) -> None:
-        """Have optimisers hold what a recorded step needs, whatever device a state comes from."""
-        for group in self._optimiser.param_groups if self._recorded is not None else ():
-            group["lr"] = torch.zeros((), device=group["params"][0].device)
-        for optimiser in filter(None, (self._optimiser, self._auxiliary_optimiser)):
-            for group in optimiser.param_groups:
-                if "capturable" in group:
-                    group["capturable"] = self._guard.recorded
 
     def _move_mean(self) -> None:
         """Move the mean of weights towards them; at the stage's end the network takes it over."""
@@ -308,7 +291,8 @@ class Learner:
         self._optimiser.load_state_dict(state["optimiser"])
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.load_state_dict(state["quantile_optimiser"])
-        self._prepare_optimisers()
+            self._guard.prepared(self._auxiliary_optimiser)
+        self._guard.prepared(self._optimiser)
         self.objective.load_state(state["objective"])
         for name, mean in self._mean.items():
             mean.copy_(state["mean"][name])

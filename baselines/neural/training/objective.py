@@ -23,6 +23,8 @@ from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
+Wrapped = TypeVar("Wrapped")
+
 
 class StepGuard:
     """Decision whether to leave a step out, shared by all optimisers of a stage.
@@ -47,7 +49,18 @@ class StepGuard:
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
         """Return a fused Adam; on the CPU it takes a third of the unfused kernel's time."""
-        return torch.optim.Adam(groups, learning_rate, fused=True, capturable=self.recorded)
+        return self.prepared(torch.optim.Adam(groups, learning_rate, fused=True))
+
+    def prepared(self, optimiser: Wrapped) -> Wrapped:
+        """Have an Adam hold what a recorded step needs, whatever device its state comes from."""
+        for group in optimiser.param_groups if isinstance(optimiser, torch.optim.Adam) else ():
+            rate, group["capturable"] = float(group["lr"]), self.recorded
+            group["lr"] = group["params"][0].new_full((), rate) if self.recorded else rate
+        return optimiser
+
+    def set_rate(self, group: dict[str, Any], rate: float | Tensor) -> None:
+        """Set a group's learning rate, where steps are recorded in the tensor that they read."""
+        group["lr"] = group["lr"].fill_(rate) if self.recorded else rate
 
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
         """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024)."""
@@ -117,16 +130,13 @@ def deterministic_kernels(wanted: bool) -> Iterator[None]:
         torch.backends.cudnn.deterministic = before[1]
 
 
-Wrapped = TypeVar("Wrapped")
-
-
 class Batch(NamedTuple):
     """This process's part of the crops of a step."""
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     first: int = 0  # position of the part's first crop in the batch of all processes
     numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
-    draws: Tensor | None = None  # the part's own of `StageObjective.draws`, on the device
+    draws: Tensor | None = None  # of a recorded step, `StageObjective.draws` on the device
 
     @property
     def places(self) -> slice:
@@ -139,10 +149,10 @@ class Loss(NamedTuple):
 
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor]  # scalars for the journal, the same names in all processes
-    # Update of discriminators after the network's own, given the factor of the learning rate; it
-    # returns further numbers, averaged over the processes. On a GPU it is called for steps that are
-    # left out too, which `Setup.guard` keeps optimisers from taking.
-    after_step: Callable[[float], Mapping[str, Tensor | float]] | None = None
+    # Update of discriminators after the network's own, given the learning rate's factor, a number
+    # or a tensor; it returns further numbers, averaged over the processes. On a GPU it is called
+    # for steps that are left out too, which `Setup.guard` keeps optimisers from taking.
+    after_step: Callable[[Any], Mapping[str, Tensor | float]] | None = None
 
 
 class ValidationPoint(NamedTuple):
@@ -211,9 +221,9 @@ class StageObjective:
         return inner
 
     def draws(self, step: int) -> Tensor | None:
-        """Return all that a step draws on the CPU, (k, crops of the batch), or None.
+        """Return what a step to be recorded draws on the CPU, (k, crops of the batch), or None.
 
-        With it a step can be recorded: `loss` then sees it in the batch, in place of a step.
+        `loss` sees it in the batch, and may depend on the step by it alone.
         """
         return None
 
@@ -260,9 +270,9 @@ def terms(crops: Tensor, images: Tensor, bits: Tensor) -> Terms:
     return Terms(squared.mean((1, 2, 3)) / 4, bits / (crops.shape[2] * crops.shape[3]))
 
 
-def lambda_at(lambdas: Sequence[float], q: Tensor) -> Tensor:
+def lambda_at(lambdas: Sequence[float] | Tensor, q: Tensor) -> Tensor:
     """Return lambda at each q, geometric between levels, for maps (n, a, b) their mean: (n,)."""
-    logs = torch.tensor(lambdas, dtype=torch.float32).log().to(q.device, non_blocking=True)
+    logs = torch.as_tensor(lambdas, dtype=torch.float32).to(q.device, non_blocking=True).log()
     below = q.floor().clamp(max=len(logs) - 1)
     above = (below + 1).clamp(max=len(logs) - 1)
     between = torch.lerp(logs[below.long()], logs[above.long()], q - below)

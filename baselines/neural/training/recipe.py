@@ -66,6 +66,7 @@ class Stage:
 
     rates: ClassVar[Sequence[int]] = ANY_RATES  # numbers of rate levels of networks that it trains
     weighs_rate: ClassVar[bool] = True  # with a lambda for each level
+    recordable = False  # whether its objective has `draws` for steps of a GPU to be recorded
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:

@@ -1,7 +1,5 @@
 """LPIPS as a loss against the forward pass of the lpips package and against finite differences."""
 
-import hashlib
-import math
 import warnings
 from io import BytesIO
 
@@ -11,29 +9,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from baselines.neural import perceptual as module
 from baselines.neural.perceptual import Perceptual
 from benchmark.codec import Pixels
 from conftest import SHARED
+from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 
 WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
-NUMBERS = (0, 3, 6, 8, 10)
-NAMES = [f"features.{n}.{part}" for n in NUMBERS for part in ("weight", "bias")]
-SHAPES = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    """AlexNet's shapes with numbers of about its size."""
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for number, (outputs, inputs, kernel) in zip(NUMBERS, SHAPES, strict=True):
-        shape = (outputs, inputs, kernel, kernel)
-        spread = math.sqrt(2 / (inputs * kernel**2))
-        tensors[f"features.{number}.weight"] = torch.randn(shape, generator=generator) * spread
-        tensors[f"features.{number}.bias"] = torch.randn(outputs, generator=generator) * 0.1
-    return tensors
+    return drawn_alexnet()
 
 
 @pytest.fixture(params=["drawn", pytest.param("alexnet", marks=needs_weights)])
@@ -43,11 +30,7 @@ def tensors(request, drawn, tmp_path, monkeypatch):
         monkeypatch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
         loaded: dict[str, Tensor] = torch.load(WEIGHTS / "alexnet_features.pth", weights_only=True)
         return loaded
-    torch.save(drawn, tmp_path / "alexnet_features.pth")
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    content = b"".join(drawn[name].numpy().tobytes() for name in NAMES)
-    alexnet = module.ALEXNET._replace(sha256=hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(module, "ALEXNET", alexnet)
+    use_alexnet(drawn, tmp_path, monkeypatch)
     return drawn
 
 

@@ -260,13 +260,13 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     if any(isinstance(one, Generator) and one._cdata not in _AnyGenerator.of_gpu for one in flat):
         raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({func})")
     shaped = kind in SHAPED_BY_VALUES or (kind in BY_INDEX and _counts_a_mask(args))
-    if to_cpu or shaped or _waits_for_a_copy(kind, args, kwargs):
+    if to_cpu or shaped or (_from_cpu(kind, args) and not _later(kind, args, kwargs)):
         waits[_caller()] += 1
     wrappers = {id(one.held): one for one in on_gpu}
     inner_args, inner_kwargs = _each(_outside, (args, kwargs))
     if _Graph.open is None:
         result = func(*inner_args, **inner_kwargs)
-    elif to_cpu or shaped or others:
+    elif to_cpu or shaped or others or kind is aten._local_scalar_dense or _from_cpu(kind, args):
         raise RuntimeError(f"operation not permitted when stream is capturing ({func})")
     else:
         result = _Graph.open.note(func, inner_args, inner_kwargs)
@@ -309,15 +309,16 @@ def _counts_a_mask(args: Any) -> bool:
     return any(array is not None and array.dtype in (torch.bool, torch.uint8) for array in args[1])
 
 
-def _waits_for_a_copy(kind: Any, args: Any, kwargs: Any) -> bool:
-    """Return whether a tensor of the CPU is copied to the GPU in the order of its operations."""
-    if kind is aten.copy_:
-        source, later = args[1], kwargs.get("non_blocking", args[2:] == (True,))
-    elif kind is aten._to_copy:
-        source, later = args[0], kwargs.get("non_blocking", False)
-    else:
-        return False
-    return not isinstance(source, OnGpu) and not later
+def _from_cpu(kind: Any, args: Any) -> bool:
+    """Return whether a tensor of the CPU is copied to the GPU."""
+    at = {aten.copy_: 1, aten._to_copy: 0}.get(kind)
+    return at is not None and not isinstance(args[at], OnGpu)
+
+
+def _later(kind: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether a copy is one that the processor does not wait for."""
+    usual = kind is aten.copy_ and args[2:] == (True,)
+    return bool(kwargs.get("non_blocking", usual))
 
 
 def _is_gpu(asked: Any) -> bool:

@@ -47,7 +47,7 @@ def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
 def chosen(level, bpp):
     stage = stage_of(lambdas=LAMBDAS_ABOVE, targets_bpp=TARGETS_BPP, lambda_below=LAMBDA_BELOW)
     lambdas = torch.full((len(bpp),), LAMBDAS_ABOVE[level])
-    return towards_target(stage, float(level), torch.tensor(bpp), lambdas).tolist()
+    return towards_target(stage, stage.targets_bpp[level], torch.tensor(bpp), lambdas).tolist()
 
 
 @pytest.mark.parametrize("level", range(5))
