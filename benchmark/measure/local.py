@@ -24,13 +24,15 @@ from benchmark.measure.cells import (
     failed_outcome,
 )
 from benchmark.measure.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
-from benchmark.system.machine import Gpu, gpus
+from benchmark.registry import metric_class
+from benchmark.system.machine import Gpu, cores, gpus
 from benchmark.system.processes import lead_group
 
 if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
 
 # Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
+# More, by the cores, where workers also compute metrics on the CPU.
 USUAL_WORKERS, MOST_WORKERS = 2, 4
 # A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
 WORKER_BYTES = 8 << 30
@@ -121,7 +123,11 @@ class _WorkQueue:
 
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     on_gpus = conditions.device == "cuda" or any(task.device == "cuda" for task in tasks)
-    lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
+    cards = gpus() if on_gpus else ()
+    scored = map(metric_class, conditions.metrics if cards else ())
+    many = any(getattr(metric, "on_cpu", False) for metric in scored)
+    most = max(MOST_WORKERS, cores() // len(cards)) if many else MOST_WORKERS
+    lanes = gpu_lanes(cards, conditions.timing, most)
     queues = {
         # Their metrics may run on a GPU.
         "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, lanes)))),
@@ -132,8 +138,10 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     return list(queues.values())
 
 
-def gpu_lanes(gpus: Sequence[Gpu], timing: bool) -> list[str]:
+def gpu_lanes(gpus: Sequence[Gpu], timing: bool, most: int = MOST_WORKERS) -> list[str]:
     """Return the GPU of each worker by its name, by the memory that is free; in turns.
+
+    most: workers of a GPU. Where its memory is unknown, it has `USUAL_WORKERS`.
 
     Names are empty where nothing is known of GPUs: what workers see is left as it is.
 
@@ -143,10 +151,10 @@ def gpu_lanes(gpus: Sequence[Gpu], timing: bool) -> list[str]:
     fitting = {
         gpu.name: USUAL_WORKERS
         if gpu.free_bytes is None
-        else min(max(gpu.free_bytes // WORKER_BYTES, 1), MOST_WORKERS)
+        else min(max(gpu.free_bytes // WORKER_BYTES, 1), most)
         for gpu in gpus
     } or {"": USUAL_WORKERS}
-    names = [name for turn in range(MOST_WORKERS) for name, many in fitting.items() if turn < many]
+    names = [name for turn in range(most) for name, many in fitting.items() if turn < many]
     return names[:1] if timing else names
 
 

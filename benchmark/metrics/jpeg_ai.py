@@ -57,8 +57,6 @@ class OfPackage(ImageMetric):
 
     release: ClassVar[tuple[str, str]]  # distribution and version
     presentation = Presentation(kind="perceptual quality")
-    # In dark and flat areas rounding decides the value: a GPU's moved VIF by up to 17 %
-    on_cpu: ClassVar[bool] = False
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where the package is absent or of another release."""
@@ -115,7 +113,8 @@ class VIF(OfTensors):
     column, label, better = "vif", "VIF", "higher"
     protocol = f"vif/piq-{PIQ[1]}-pixel-luma709"
     packages, release = ("piq",), PIQ
-    of_luma, weighted, min_side_px, function, on_cpu = True, True, 41, "vif_p", True
+    of_luma, weighted, min_side_px, function = True, True, 41, "vif_p"
+    on_cpu = True  # in dark and flat areas rounding decides the value: a GPU moved it by 17 %
 
 
 class FSIM(OfTensors):
@@ -172,7 +171,7 @@ class PSNRHVSM(OfPackage):
 
     column, label, better = "psnr_hvs_m_db", "PSNR-HVS-M (dB)", "higher"
     protocol = f"psnr-hvs-m/{HVSM[1]}-luma709"
-    packages, release, min_side_px = ("psnr_hvsm",), HVSM, BLOCK
+    packages, release, min_side_px, on_cpu = ("psnr_hvsm",), HVSM, BLOCK, True
 
     def prepare(self, reference: Pixels) -> tuple[tuple[int, ...], Float64Array]:
         """Return shape and luma, cut to whole blocks, of the source; `NotMeasurable` below 8 px."""
@@ -226,8 +225,9 @@ BLACK, RANGE, GREY = 16, 219, 128
 
 
 class VMAF(ImageMetric):
-    """VMAF of luma, computed on the CPU on every device."""
+    """VMAF of luma."""
 
+    on_cpu = True
     column = "vmaf"
     label = "VMAF"
     protocol = "vmaf/0.6.1-luma709-limited8"

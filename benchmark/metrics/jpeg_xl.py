@@ -66,8 +66,9 @@ class PreparedScale(NamedTuple):
 
 
 class SSIMULACRA2(ImageMetric):
-    """SSIMULACRA 2.1, computed on the CPU on every device."""
+    """SSIMULACRA 2.1."""
 
+    on_cpu = True
     column = "ssimulacra2"
     label = "SSIMULACRA 2"
     protocol = "ssimulacra2/2.1"
@@ -173,8 +174,9 @@ TIMEOUT_SECONDS = 3600
 
 
 class Butteraugli(ImageMetric):
-    """Butteraugli's 3-norm, computed by a program on the CPU on every device."""
+    """Butteraugli's 3-norm, computed by a program."""
 
+    on_cpu = True
     column = "butteraugli"
     label = "Butteraugli (3-norm)"
     better = "lower"

@@ -67,6 +67,7 @@ class ImageMetric(Protocol):
     presentation: ClassVar[Presentation] = Presentation()
     min_side_px: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()  # Python packages outside the core that it needs
+    on_cpu: ClassVar[bool] = False  # computed there for long, on every device
 
     def __init__(self, device: str = "cpu") -> None:
         """Take the torch device ("cpu", "cuda"); `Unavailable` where weights are missing."""

@@ -224,8 +224,9 @@ class MSSSIM(Structural):
 
 
 class SSIM(Structural):
-    """SSIM, -1..1, 1 for identical images; computed on the CPU on every device."""
+    """SSIM, -1..1, 1 for identical images."""
 
+    on_cpu = True
     column = "ssim"
     label = "SSIM"
     protocol = "ssim-rgb8/1"

@@ -44,8 +44,9 @@ FLAT = 1e-6
 
 
 class NIQE(ImageMetric):
-    """NIQE, computed on the CPU on every device."""
+    """NIQE."""
 
+    on_cpu = True
     column = "niqe"
     label = "NIQE"
     better = "lower"

@@ -1,6 +1,7 @@
 """Real worker processes: the rows one process gives, and no death takes more than its own cell."""
 
 import sys
+from collections import Counter
 
 import pytest
 
@@ -86,6 +87,24 @@ def test_the_workers_of_a_gpu_follow_its_memory():
     many = [Gpu("a", 140 << 30), Gpu("b", 1 << 30), Gpu("c", None)]
     assert gpu_lanes(many, False) == ["a", "b", "c", "a", "c", "a", "a"]
     assert (gpu_lanes((), False), gpu_lanes((), True)) == (["", ""], [""])
+    assert Counter(gpu_lanes(many, False, most=9)) == {"a": 9, "b": 1, "c": 2}
+
+
+@pytest.mark.parametrize(("metrics", "workers"), [(("psnr",), 4), (("psnr", "ssim"), 6)])
+def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
+    metrics, workers, sources, tmp_path, monkeypatch
+):
+    """Twelve cores for two GPUs, of which the second has memory for one worker."""
+    probed = (Gpu("GPU-a", 200 << 30), Gpu("GPU-b", 5 << 30))
+    monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)
+    monkeypatch.setattr("benchmark.measure.local.cores", lambda: 12)
+    log = tmp_path / "log"
+    tasks, asked = cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, metrics=metrics)
+    rows = {done.task.key: stable(done.outcome.row) for done in finished(tasks, asked)}
+    seen = dict(line.split() for line in log.read_text().splitlines())
+    assert Counter(seen.values()) == {"GPU-a": workers, "GPU-b": 1}
+    bench = Workbench(asked)
+    assert rows == {cell.key: stable(bench.carry_out(cell).row) for cell in tasks}
 
 
 def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):

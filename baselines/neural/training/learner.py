@@ -223,9 +223,7 @@ class Learner:
             values |= update(factor)
         return values, False if self._guard.left_out is None else self._guard.left_out
 
-    def _backward(
-        self, crops: Tensor, draws: Tensor | None
-    ) -> tuple[dict[str, Tensor], list[Any]]:
+    def _backward(self, crops: Tensor, draws: Tensor | None) -> tuple[dict[str, Tensor], list[Any]]:
         """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
         numbers: dict[str, Tensor] = {}
         after: list[Any] = []

@@ -205,4 +205,5 @@ def _torch() -> str:
     if not any(Path(mark).exists() for mark in GPU_MARKS):
         return f"{build}; no GPU"
     usable = not build.endswith("+cpu")
-    return f"{build}; " + ("a GPU" if usable else "there is a GPU that this build cannot use")
+    uses = "a GPU, for networks of codecs, metrics and training"
+    return f"{build}; " + (uses if usable else "there is a GPU that this build cannot use")

@@ -112,7 +112,7 @@ def knows_nothing(package):
     [
         ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
         ("2.13.0+cpu", True, "2.13.0+cpu; there is a GPU that this build cannot use"),
-        ("2.13.0", True, "2.13.0; a GPU"),
+        ("2.13.0", True, "2.13.0; a GPU, for networks of codecs, metrics and training"),
         (None, True, "not installed"),
     ],
 )
