@@ -138,7 +138,8 @@ class WorkerProcess:
         main.pop("__file__", None)
         main["__spec__"] = None
         try:
-            self._process.start()
+            with _environment_of_server(), terminal_blocked():  # a killed server begins anew
+                self._process.start()
         except (EOFError, ConnectionError) as error:
             raise BenchError(
                 "the server that starts workers was killed; what was finished is kept, so run the "

@@ -33,6 +33,23 @@ def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence():
     )
 
 
+# A new server begins for the next worker.
+KILLED_BETWEEN_WORKERS = f"""{SERVER}
+import sys
+workers.worker_context()
+os.kill(server(), signal.SIGKILL)
+os.waitid(os.P_PID, server(), os.WEXITED | os.WNOWAIT)
+os.chdir(sys.argv[1])
+print("the worker", workers.WorkerProcess(str).how_it_ended())
+"""
+
+
+def test_a_server_after_a_killed_one_imports_no_file_of_the_current_folder_either(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit('imported')\n")
+    done = in_a_process(KILLED_BETWEEN_WORKERS, tmp_path)
+    assert done == "the worker ended with exit code 0\n"
+
+
 # Python loads what a server preloads before the server sets its own handlers.
 CTRL_C_WHILE_IT_BEGINS = f"""{SERVER}
 def ctrl_c_at_once():
