@@ -26,7 +26,7 @@ from benchmark.rows.valid import one_per_cell
 from benchmark.system.settings import isolated
 
 OF_RATE, OF_METRIC = 0.01, 0.002  # tolerances, as shares of the target
-MOST_ROUNDS = 40
+MOST_GUESSES = 40  # between two values: the codec may jump at one of them
 DIGITS = 6  # significant, of a setting
 
 
@@ -38,6 +38,11 @@ class Search:
     target: Target
     known: dict[float, float] = field(default_factory=dict)  # NaN: a cell failed, or has no value
     _widths: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the setting that is searched."""
+        return self.contender.sweep[0].name
 
     def nearest(self) -> float | None:
         """Return the value whose mean is nearest to the target."""
@@ -80,7 +85,7 @@ class Search:
 
     def setting(self, value: float) -> Setting:
         """Return the setting of a value."""
-        return Setting(self.contender.sweep[0].name, value)
+        return Setting(self.name, value)
 
     def reached(self) -> Reached:
         """Return the setting whose mean is nearest, with what keeps it from the target."""
@@ -118,11 +123,12 @@ class Search:
             return accepts
         values = [setting.value for setting in sweep]
         whole = all(float(value).is_integer() for value in values)
-        return Between(sweep[0].name, -math.inf, math.inf, whole)
+        return Between(self.name, -math.inf, math.inf, whole)
 
     def _between(self, low: float, high: float) -> list[float]:
-        accepts = self._accepts()
-        guess = self._guess(low, high)
+        if len(self._widths) == MOST_GUESSES:
+            return []
+        accepts, guess = self._accepts(), self._guess(low, high)
         if isinstance(accepts, OneOf):
             inside = [s.value for s in accepts.settings if low < s.value < high]
             return sorted(inside, key=lambda value: abs(value - guess))[:1]
@@ -171,14 +177,11 @@ def run_to_target(
     first = open_matrix(request)
     searches = [Search(contender, target) for contender in first.selection.contenders]
     for search in searches:
-        values = _stored_values(first.table, search.contender)
+        values = _stored_values(first.table, search)
         means = _means(first, first.table, search, values)
         search.known = {value: mean for value, mean in means.items() if not math.isnan(mean)}
     trying, failures, measured = replace(request, verify=False), list[Failure](), 0
-    for _ in range(MOST_ROUNDS):
-        tried = [(search, values) for search in searches if (values := search.next())]
-        if not tried:
-            break
+    while tried := [(search, values) for search in searches if (values := search.next())]:
         matrix = _at(first, request, tried)
         outcome = run(trying, matrix=matrix, progress=progress, announce=announce)
         measured += outcome.measured
@@ -209,10 +212,10 @@ def _at(
     return matrix_of(request, matrix.sources, selection, matrix.store)
 
 
-def _stored_values(rows: pl.DataFrame, contender: Contender) -> list[float]:
-    name, spec = contender.sweep[0].name, contender.spec
-    parts = {"codec": spec.name, "variant": spec.variant, "setting_name": name}
-    return sorted(rows.filter(**parts)["setting_value"].unique())
+def _stored_values(rows: pl.DataFrame, search: Search) -> list[float]:
+    spec = search.contender.spec
+    parts = {"codec": spec.name, "variant": spec.variant, "setting_name": search.name}
+    return rows.filter(**parts)["setting_value"].unique().sort().to_list()
 
 
 def _means(

@@ -1,6 +1,7 @@
 """`--target`: a codec's setting by search, from what is stored and in few further cells."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import pytest
 from benchmark.api.codec import run
 from benchmark.codec import Between, CodecInfo, OneOf, Setting
 from benchmark.compare.rank import parse_target
-from benchmark.compare.target import Search
+from benchmark.compare.target import Search, _means
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Contender
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
+from support.rows.measured import table
 
 INFO = CodecInfo("1", "", "MIT", "0", 1, "")
 
@@ -22,11 +24,9 @@ def search(target, measure, sweep, accepts=None, pack=None):
     settings = tuple(Setting("q", value) for value in sweep)
     contender = Contender(CodecSpec("a", ()), INFO, settings, pack, accepts=accepts)
     made = Search(contender, parse_target(target))
-    rounds = 0
     while values := made.next():
+        assert not made.known.keys() & values
         made.known |= {value: measure(value) for value in values}
-        rounds += 1
-        assert rounds < 40
     assert values == []
     return made
 
@@ -59,7 +59,9 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(wante
     assert [*made.known][:2] == [20, 60], "both ends first"
     assert value == float(f"{value:.6g}")
     alone = search(f"bpp={wanted}", measure, (40,), Between("q", 0, 100))
-    assert abs(measure(alone.nearest()) / wanted - 1) <= 0.01
+    reached, at = alone.reached(), alone.nearest()
+    assert reached == ("a", Setting("q", at), measure(at), "")
+    assert abs(reached.value / wanted - 1) <= 0.01
 
 
 def test_a_metric_may_fall_with_the_setting_and_is_met_more_closely():
@@ -76,11 +78,25 @@ def test_whole_settings_that_are_too_coarse_end_at_the_nearest():
     assert (steep.nearest(), steep.why()) == (10, "its settings are too coarse")
 
 
+@pytest.mark.parametrize("ends", [(0.123456, 0.123457), (-0.123457, -0.123456)])
 @pytest.mark.parametrize("wanted", [20, 50])
-def test_a_real_setting_that_its_digits_cannot_tell_from_its_neighbours_is_tried_once(wanted):
-    ends = 0.123456, 0.123457
-    made = search(f"psnr={wanted}", lambda q: 64 * (q == ends[1]), ends, Between("q", 0, 1))
+def test_a_real_setting_that_its_digits_cannot_tell_from_its_neighbours_is_tried_once(wanted, ends):
+    made = search(f"psnr={wanted}", lambda q: 64 * (q == ends[1]), ends, Between("q", -1, 1))
     assert [*made.known] == [*ends]
+
+
+def test_of_a_codec_that_jumps_beside_a_value_forty_others_are_tried():
+    made = search("psnr=45", lambda q: 40 if q else math.inf, (0, 100), Between("q", 0, 100))
+    halves = [100 / 2**n for n in range(41)]
+    assert [*made.known] == pytest.approx([0, *halves], rel=1e-4)
+    assert made.reached() == ("a", Setting("q", 100), 40, "its settings are too coarse")
+
+
+def test_a_search_without_cells_has_no_value():
+    made = search("psnr=45", lambda q: math.nan, (7,))
+    nothing = SimpleNamespace(dataset=SimpleNamespace(name="none"), images=())
+    (mean,) = _means(SimpleNamespace(sources=nothing), table([]), made, [1.0]).values()
+    assert math.isnan(mean)
 
 
 def test_between_a_finite_and_an_infinite_mean_the_middle_is_tried():

@@ -263,10 +263,8 @@ def started(folder, script):
 
 def wait_for_entries(process, journal, count):
     """Until a run has reported so often; a run that ends before fails."""
-    deadline = time.monotonic() + 120
     while not (journal.exists() and len(journal.read_text().splitlines()) >= count):
         assert process.poll() is None, (journal.parent.parent / "stderr").read_text()
-        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
