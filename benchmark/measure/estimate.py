@@ -3,9 +3,9 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 from polars import col
 
@@ -104,16 +104,13 @@ class _Sum(NamedTuple):
 def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
     """Interpolate the logarithm of a curve linearly; outside its points, return the nearest value.
 
-    >>> interpolated([(10, 1.0), (20, 100.0)], 15), interpolated([(10, 1.0), (20, 100.0)], 40)
-    (10.0, 100.0)
+    Points of a clock that was too coarse, at 0, are left out.
+
+    >>> [round(interpolated([(10, 1.0), (20, 100.0), (30, 0.0)], at), 9) for at in (15, 40)]
+    [10.0, 100.0]
     """
-    for (left, low), (right, high) in pairwise(curve):
-        if left <= at <= right:
-            if low <= 0 or high <= 0:  # a clock too coarse for it
-                return max(low, high)
-            share = (at - left) / (right - left)
-            return float(low ** (1 - share) * high**share)
-    return curve[0][1] if at < curve[0][0] else curve[-1][1]
+    timed = [(value, math.log(seconds)) for value, seconds in curve if seconds > 0]
+    return math.exp(np.interp(at, *zip(*timed, strict=True))) if timed else 0.0
 
 
 def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
@@ -128,10 +125,12 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 
 def _typical(cell: Cell) -> Curve:
     """Return the typical curve of a cell's setting and device, declared by its codec's class."""
-    for typical in facts_of(cell.codec).typical:
-        if typical.device == cell.device and typical.setting in (cell.setting.name, ""):
-            return typical.seconds
-    return ()
+    fitting = (
+        typical.seconds
+        for typical in facts_of(cell.codec).typical
+        if typical.device == cell.device and typical.setting in (cell.setting.name, "")
+    )
+    return next(fitting, ())
 
 
 def _sums(table: pl.DataFrame) -> list[dict[str, Any]]:
@@ -168,7 +167,7 @@ OF_LARGE = {
     "psnr": Scoring(8), "psnr_y": Scoring(16), "psnr_ycbcr": Scoring(14, 3),
     "ms_ssim": Scoring(16, 4), "ssim": Scoring(8),
 }  # fmt: skip
-OTHER_SCORING = Scoring(600, 60, True)  # of metrics that were not measured
+OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # of metrics that were not measured
 
 
 class Need(NamedTuple):
@@ -202,10 +201,9 @@ def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     kept = sum(metric.kept for metric in scoring)
     # What metrics keep of a source is there while its next cell is coded.
     while_coding = (coding.pixel + kept) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
-    peaks = [kept - metric.kept + metric.peak for metric in scoring]
-    while_scoring = max(peaks, default=0) * pixels
+    while_scoring = ((kept - metric.kept + metric.peak) * pixels for metric in scoring)
     torch = coding.torch or any(metric.torch for metric in scoring)
-    return int(BASE_BYTES + TORCH_BYTES * torch + max(while_coding, while_scoring))
+    return int(BASE_BYTES + TORCH_BYTES * torch + max([while_coding, *while_scoring]))
 
 
 def plan_workers(
@@ -230,6 +228,6 @@ def plan_workers(
         remark = f"--jobs {asked} may run out of memory: {room}, enough for {max(fitting, 1)}"
     elif not fitting:
         remark = f"{room}: cells that do not fit will fail or lack metrics"
-    elif workers < min(cores, asked or cores):
+    elif not asked and workers < cores:
         remark = f"{workers} of {cores} cores are used: {room} (--jobs sets another number)"
     return WorkerPlan(workers, most, available_bytes, remark)

@@ -260,7 +260,7 @@ class Recorder:
         self._features: FeatureFolder | None = None
         self._streams = WaitingFiles()
         self._rows: list[dict[str, Any]] = []
-        self._oldest = 0.0
+        self._oldest = clock()
         self._shards = 0
 
     def add(self, measured: Measured) -> None:

@@ -49,7 +49,7 @@ class Pace:
             self._rest[codec] += self._expected[task.key]
         self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # expected and taken
         self._running: dict[str, tuple[str, float, bool]] = {}  # codec, since when, if a first one
-        self._workers = 0  # that were seen at work
+        self._workers = 1  # that were seen at work
         self._cold = True  # until a cell has ended
 
     def take(self, event: Started | Finished) -> None:
@@ -89,5 +89,5 @@ class Pace:
             abs(self._clock() - since - ratios.get(codec, usual) * self._expected[key])
             for key, (codec, since, _) in self._running.items()
         ]
-        workers = self._workers if waiting else len(rests)
-        return max([math.fsum([*waiting, *rests]) / max(workers, 1), *rests])
+        shared = math.fsum([*waiting, *rests]) / self._workers if waiting else 0.0
+        return max([shared, *rests])

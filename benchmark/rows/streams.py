@@ -97,9 +97,7 @@ class StreamFolder:
 def has_content(path: Path, content: bytes) -> bool:
     """Return whether a file has this content."""
     try:
-        return path.stat().st_size == len(content) and (
-            read_regular(path, LARGEST_FILE_BYTES) == content
-        )
+        return read_regular(path, LARGEST_FILE_BYTES) == content
     except OSError:
         return False
 

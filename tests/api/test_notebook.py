@@ -41,26 +41,6 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     assert NOTEBOOK.stat().st_size < 60_000
 
 
-def test_a_printed_outcome_is_ten_lines_and_a_table_in_a_notebook(tmp_path):
-    codecs = "jpeg,webp,jpeg:subsampling=444,jpeg:optimize=1,mozjpeg,webp:method=6,jpeg2000,raw"
-    asked = {"metrics": "psnr", "limit": 2, "results": tmp_path}
-    points = {"jpeg.quality": [30], "webp.quality": [30], "mozjpeg.quality": [30]}
-    outcome = benchmark.run(codecs, "sample", points=points, **asked)
-    lines = str(outcome).splitlines()
-    assert len(lines) <= 10
-    assert lines[0] == (
-        f"sample: {len(outcome.cells)} cells, {outcome.measured} measured, 0 failed, "
-        "0 finished before"
-    )
-    mean = benchmark.summary(outcome).set_index("codec").loc["jpeg", "bpp"]
-    assert lines[2].split() == ["jpeg", "2", "1", f"{mean:.2f}"]
-    assert lines[-2].startswith("and ")
-    assert str(tmp_path / "sample") in lines[-1]
-    html = outcome._repr_html_()
-    assert html.count("<tr>") == 6
-    assert "<td>webp</td>" in html
-
-
 def test_the_example_of_the_reference_runs(monkeypatch, tmp_path):
     text = (ROOT / "docs" / "python.md").read_text()
     (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -2,17 +2,30 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import UsageError
-from benchmark.measure.cells import Cell, Contender, Part, longest_first, plan
+from benchmark.measure.cells import (
+    Cell,
+    Conditions,
+    Contender,
+    Measured,
+    Part,
+    Rescore,
+    lacking,
+    longest_first,
+    plan,
+)
 from benchmark.measure.estimate import CostModel, TimeEstimate, estimate
+from benchmark.measure.request import Request
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
+from benchmark.system.machine import cores
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.rows.measured import row, table
@@ -93,6 +106,53 @@ def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():
     assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0, 0)
 
 
+def test_a_row_to_score_again_says_what_its_cell_did():
+    stored = row("jpeg", 10, "a", cell="c", variant="optimize=1")
+    task = Rescore(stored, None, (), Path())
+    told = task.key, task.codec, task.setting, task.image_sha256, task.num_pixels, task.device
+    spec = CodecSpec("jpeg", (("optimize", "1"),))
+    sha256 = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # FIPS 180: "a"
+    assert told == ("c", spec, Setting("quality", 10), sha256, 100 * 80, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("known", "seconds"),
+    [
+        ({}, None),
+        ({"decode_seconds": 2}, 2.0),
+        ({"decode_seconds": 2, "encode_seconds": 3}, 5.0),
+        ({"decode_seconds": 2, "encode_seconds": 3, "recorded": True}, 2.0),
+    ],
+)
+def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here(known, seconds):
+    assert Measured(known, None).coding_seconds == seconds
+
+
+def test_a_timed_run_has_one_job_and_others_what_was_asked_for_or_a_job_per_core(tmp_path):
+    def made(jobs, **asked):
+        given = Conditions.of(Request(metrics=("psnr",), **asked), tmp_path, "cuda", jobs)
+        return given.jobs, given.threads, given.device, given.timing, given.flatten
+
+    assert made(3, timing=True) == (1, 1, "cuda", True, False)
+    assert made(3, flatten=True) == (3, 1, "cuda", False, True)
+    assert made(None) == (cores(), 1, "cuda", False, False)
+
+
+def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
+    def find(spec, sha256, width_px, setting):
+        return None if (sha256[0], setting.value) == ("b", 1) else "a stream"
+
+    packed = JPEG._replace(pack=SimpleNamespace(path=Path("p.tar"), find=find))
+    told = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
+    assert lacking(packed, SOURCES) == told
+    assert lacking(packed._replace(encoder_lacks="no cjpeg"), SOURCES) == f"no cjpeg; and {told}"
+    assert lacking(packed, SOURCES[:1]) == lacking(JPEG, SOURCES) == ""
+    chosen = plan([packed], "kodak", SOURCES[1:], generations=2)
+    assert [(cell.setting.value, cell.pack, cell.generations) for cell in chosen] == [
+        (quality, Path("p.tar"), 2) for quality in (0, 2, 3, 4, 5, 6, 7)
+    ]
+
+
 def words(images, results, *more, verb="run"):
     return (verb, "--codecs", f"{FAKES}:Honest,jpeg", "--dataset", images, "--results", results,
             "--metrics", "psnr", "--points", "jpeg.quality=10,30", *more)  # fmt: skip
@@ -146,6 +206,13 @@ def test_every_cell_is_in_one_part_whatever_other_codecs_there_are_and_parts_are
     for number, share in enumerate(shares):
         alone = plan([WEBP], "d", sources, part=Part(number + 1, parts))
         assert alone == [cell for cell in share if cell.codec == WEBP.spec]
+
+
+def test_cells_are_dealt_image_by_image_then_setting_by_setting():
+    chosen = plan([WEBP], "d", SOURCES, part=Part(1, 3))  # of 16 the first, the fourth ...
+    assert [(cell.source.file.name, cell.setting.value) for cell in chosen] == [
+        *(("a", 0), ("a", 3), ("a", 6), ("b", 1), ("b", 4), ("b", 7))
+    ]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "/", "a/b", "-1/3", "1/3/5", "1.0/2"])

@@ -138,6 +138,19 @@ def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_
     assert pace.left() == pytest.approx(10.0, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("coding", "left"), [(5.0, ((5 + 0.25) / 1.25) ** 0.5 * 4 * 1.25), (3.0, None)]
+)
+def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says_nothing(
+    coding, left
+):
+    """A megapixel is expected to take 1 s where nothing is known, and .25 s of scoring."""
+    pace, _, begin, end = paced(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
+    begin(0)
+    end(0, 40.0, coding)
+    assert pace.left() == (left and pytest.approx(left, rel=1e-12))
+
+
 def test_nothing_ends_before_the_longest_running_cell():
     pace, clock, begin, end = paced(*[SLOW] * 3, expected={})
     begin(0)

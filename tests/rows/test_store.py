@@ -9,8 +9,6 @@ import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.measure.cells import Measured
-from benchmark.measure.record import Recorder
 from benchmark.metrics.metric import Reduced
 from benchmark.registry import metric_class
 from benchmark.rows.codecs import folder_store_name
@@ -347,6 +345,9 @@ def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_wri
     assert store.stream("0" * 64) is None
     assert store.stream(None) is None
     path = store.folder / "streams" / digest[:2] / digest
+    written = path.stat().st_ino
+    store.keep(b"abc")
+    assert path.stat().st_ino == written, "what is there is not written again"
     path.with_name(".draft").write_bytes(b"")
     assert list(store.streams()) == [path]
     sizes = (None, 3, 4)
@@ -399,53 +400,12 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
     assert content() == before
 
 
-def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
-    now = [0.0]
-    recorder = Recorder(store, keep_streams=True, clock=lambda: now[0])
-    recorder.add(Measured(row("fast"), b"bytes"))
-    assert store.read().done() == set()
-    now[0] = 4.9
-    recorder.tick()
-    assert store.read().done() == {"fast"}
-    recorder.add(Measured(row("slow", encode_seconds=0.9, decode_seconds=0.2), None))
-    assert store.read().done() == {"fast", "slow"}
-
-
-def test_many_rows_that_wait_are_written(store, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.record.MANY_ROWS", 2)
-    recorder = Recorder(store, keep_streams=True, clock=lambda: 0.0)
-    recorder.add(Measured(row("first"), None))
-    assert store.read().done() == set()
-    recorder.add(Measured(row("second"), None))
-    assert store.read().done() == {"first", "second"}
-
-
-def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.record.MANY_SHARDS", 5)
-    recorder = Recorder(store, keep_streams=True)
-    for number in range(12):
-        recorder.add(
-            Measured(row(f"slow{number:02d}", encode_seconds=2.0, decode_seconds=0.1), None)
-        )
-    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
-    assert len(store.read().done()) == 12
-
-
 def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):
     (tmp_path / "secret").write_text("of the user")
     for name in ("../../../secret", str(tmp_path / "secret"), "ab/../../secret"):
         assert not store.has_stream(name)
         with pytest.raises(StoreError, match="has a row whose stream is called"):
             store.stream(name)
-
-
-def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
-    for keep, stream in ((True, b"kept"), (False, b"dropped")):
-        recorder = Recorder(store, keep_streams=keep)
-        recorder.add(Measured(row(), stream))
-        recorder.close()
-    kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
-    assert kept == [b"kept"]
 
 
 def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_its_way(store):

@@ -1,0 +1,171 @@
+"""The record of a run: when rows and streams are written, and what an outcome says of them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmark.codec import CodecInfo, Setting
+from benchmark.datasets.dataset import ImageFile, Refused, Source
+from benchmark.measure.cells import Cell, Failed, Measured
+from benchmark.measure.local import Finished
+from benchmark.measure.record import Failure, Outcome, Recorder, RunNotes, WithoutValue
+from benchmark.rows.store import Store
+from benchmark.rows.streams import ImageFeatures
+from benchmark.spec import CodecSpec
+from support.rows.measured import row as measured_row
+from support.rows.measured import table
+
+INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "kodak")
+
+
+def row(cell, seconds=0.1, **more):
+    return measured_row("jpeg", 10, "a.png", cell=cell, encode_seconds=seconds - 0.1, **more)
+
+
+def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
+    now = [0.0]
+    recorder = Recorder(store, keep_streams=True, clock=lambda: now[0])
+    recorder.add(Measured(row("fast", 1.0), b"bytes"))
+    now[0] = 3.0
+    recorder.tick()
+    assert store.read().done() == set()
+    now[0] = 3.1
+    recorder.tick()
+    assert store.read().done() == {"fast"}
+    recorder.add(Measured(row("slow", 1.1), None))
+    assert store.read().done() == {"fast", "slow"}
+
+
+def test_many_rows_that_wait_are_written(store, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.record.MANY_ROWS", 2)
+    recorder = Recorder(store, keep_streams=True, clock=lambda: 0.0)
+    recorder.add(Measured(row("first"), None))
+    assert store.read().done() == set()
+    recorder.add(Measured(row("second"), None))
+    assert store.read().done() == {"first", "second"}
+
+
+def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.record.MANY_SHARDS", 5)
+    recorder = Recorder(store, keep_streams=True)
+    for number in range(12):
+        recorder.add(Measured(row(f"slow{number:02d}", 2.0), None))
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
+    assert len(store.read().done()) == 12
+    recorder.close()
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
+
+
+def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
+    for keep, stream in ((True, b"kept"), (False, b"dropped")):
+        recorder = Recorder(store, keep_streams=keep)
+        recorder.add(Measured(row("a"), stream))
+        recorder.close()
+    kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
+    assert kept == [b"kept"]
+
+
+def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_their_size(
+    store, monkeypatch
+):
+    monkeypatch.setenv("BENCH_FEATURES_GIB", "0")
+    notes = RunNotes(store, "r")
+    failed = (Failed("score", "it broke", traceback="Traceback: lpips"),)
+    features = (ImageFeatures("space/1", "ab" * 32, np.zeros((1, 2))),)
+    done = Measured(row("a", 2.0), None, features, failed, decoded_twice=True)
+    cell, *_ = cells("jpeg")
+    failures = notes.add(Finished(cell, done))
+    assert failures == [Failure("jpeg quality=10 a.png", "score", "it broke")]
+    recorder = Recorder(store, keep_streams=True, notes=notes)
+    recorder.add(done)
+    of_run = [{"traceback": "Traceback: lpips", "cells": ["jpeg quality=10 a.png"]}]
+    assert store.record("r")["tracebacks"] == of_run
+    assert store.record("r")["decoded_twice"] == {"jpeg": "quality=10 a.png"}
+    assert len(list(store.folder.rglob("*.npy"))) == 1
+    recorder.close()
+    assert len(list(store.folder.rglob("*.npy"))) == 0
+
+
+def cells(*codecs, qualities=(10, 20, 30)):
+    source = Source(ImageFile("a.png", Path("a.png")), "a" * 64, 4, 3, False)
+    return [
+        Cell(CodecSpec(codec, ()), INFO, Setting("quality", quality), "photos", source)
+        for codec in codecs
+        for quality in qualities
+    ]
+
+
+def outcome(of, rows, measured=0, failures=(), refused=(), title="", skipped=()):
+    dataset = SimpleNamespace(name="photos", folder_title=title)
+    images = () if title == "empty" else ("a.png",)
+    matrix = SimpleNamespace(
+        cells=tuple(of), store=SimpleNamespace(folder="results/photos"),
+        selection=SimpleNamespace(skipped=skipped),
+        sources=SimpleNamespace(dataset=dataset, images=images, refused=refused),
+    )  # fmt: skip
+    return Outcome(matrix, rows, ("psnr", "ms_ssim", "fid256"), measured, 0, failures)
+
+
+def test_a_printed_outcome_is_ten_lines_and_a_table_in_a_notebook():
+    codecs = [f"codec{number}" for number in range(8)]
+    every = cells(*codecs)
+    bpp = {10: 0.5, 20: 1.0, 30: 0.25}
+    rows = table(
+        [
+            measured_row("x", at, "a", cell=cell.key, bpp=bpp[at])
+            for cell in every[3:]
+            for at in [cell.setting.value]
+        ]
+    )
+    absent = [Refused(ImageFile("b&b.png", Path("b")), "is empty")]
+    skipped = [SimpleNamespace(codec="vtm")]
+    whole = outcome(every, rows, 4, [Failure("a", "b", "c")], absent, skipped=skipped)
+    assert repr(whole).splitlines() == [
+        "photos: 24 cells, 4 measured, 1 failed, 20 finished before",
+        "codec       images  settings  bpp",
+        "codec0      1       3         none",
+        *(f"codec{number}      1       3         0.25 to 1.00" for number in range(1, 5)),
+        "and 3 more",
+        "skipped: vtm; refused: b&b.png",
+        "rows in results/photos: `load` has them",
+    ]
+    html = whole._repr_html_()
+    assert html.startswith(
+        "<p>photos: 24 cells, 4 measured, 1 failed, 20 finished before</p><table>"
+    )
+    assert "<tr><td>codec1</td><td>1</td><td>3</td><td>0.25 to 1.00</td></tr>" in html
+    assert "<p>skipped: vtm; refused: b&amp;b.png</p>" in html
+    assert html.count("<tr>") == 6
+    six = repr(outcome(every[3:21], rows)).splitlines()
+    assert len(six) == 1 + 1 + 6 + 1
+    assert six[-1] == "rows in results/photos: `load` has them"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({}, 0),
+        ({"failures": [Failure("a", "b", "c")]}, 1),
+        ({"refused": ["b.png"]}, 1),
+        ({"refused": ["b.png"], "title": "photos"}, 0),
+        ({"refused": ["b.png"], "title": "empty"}, 1),
+        ({"title": "empty"}, 0),
+    ],
+)
+def test_a_refused_picture_of_a_folder_is_no_failure_unless_there_is_no_other(given, code):
+    assert outcome(cells("jpeg"), table([]), **given).exit_code == code
+
+
+def test_metrics_without_a_value_are_counted_by_their_reason():
+    reasons = ("too small", None, "too small", "flat")
+    rows = [row(str(place), ms_ssim_reason=reason) for place, reason in enumerate(reasons)]
+    known = outcome([], table(rows)).without_value()
+    assert known == [WithoutValue("ms_ssim", 2, "too small"), WithoutValue("ms_ssim", 1, "flat")]
+    assert outcome([], table(rows).drop("ms_ssim_reason")).without_value() == []
