@@ -188,8 +188,8 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
     Raises `UsageError` for other texts.
 
-    >>> parse_points(["jpeg.quality=10,30,webp.quality=50", "ours:beta=3.84.q=2"])
-    {('jpeg', 'quality'): (10, 30), ('webp', 'quality'): (50,), ('ours:beta=3.84', 'q'): (2,)}
+    >>> parse_points(["jpeg.quality=10,30,ours.q=1", "ours:beta=3.84.q=2"])
+    {('jpeg', 'quality'): (10, 30), ('ours', 'q'): (1,), ('ours:beta=3.84', 'q'): (2,)}
     >>> list(parse_points(["ours:size=micro.q=1"]))
     [('ours:beta=0:size=micro', 'q'), ('ours:beta=3.84:size=micro', 'q')]
     """

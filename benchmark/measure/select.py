@@ -140,7 +140,7 @@ def _refuse_unused(selection: Selection, points: Points) -> None:
     """Raise `UnknownName` for points of no contender, unless their codec was skipped."""
     skipped = [skip.codec for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
     left_out = {name for text in skipped for name in (text, parse_codec(text).name)}
-    for codec, setting in sorted(points):
+    for codec, setting in points:
         of_codec = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
         names = {point.name for contender in of_codec for point in contender.sweep}
         if left_out & {codec, codec.partition(":")[0]} or setting in names:
@@ -162,6 +162,8 @@ def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
 
     >>> str(cannot_run("vtm", "the program is not on the PATH", 2))
     'vtm cannot run here: the program is not on the PATH; --skip-missing runs the other codecs'
+    >>> str(cannot_run("vtm", "the program is not on the PATH", 1))
+    'vtm cannot run here: the program is not on the PATH'
     """
     others = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
     return Unavailable(f"{codec} cannot run here: {reason}{others}")

@@ -8,8 +8,6 @@ from benchmark import registry
 from benchmark.compare.rank import Target, parse_target
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
-from benchmark.measure.request import parse_points
-from benchmark.measure.select import every_codec, select
 from benchmark.registry import ALIASES, DISTRIBUTION_METRICS, METRICS, dataset_opener, metric_class
 from benchmark.rows.schema import metric_names
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
@@ -74,14 +72,6 @@ def test_a_suggested_metric_is_the_one_whose_word_is_nearest(word, near):
         metric_names(word)
 
 
-def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
-    specs = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
-    assert len(select(specs, {}).contenders) == 2
-    commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
-    with pytest.raises(UsageError, match="would both have the label 'copy'"):
-        select([commands, commands.replace("cp {in} {out}:decode", "cat {in} {out}:decode")], {})
-
-
 def test_a_bare_name_stands_for_its_default_variants():
     assert [spec.text for spec in resolve(parse_codec("ours"))] == ["ours:beta=0", "ours:beta=3.84"]
     kept = resolve(parse_codec("ours:checkpoint=:beta=2.56"))
@@ -129,64 +119,6 @@ def test_options_arrive_with_the_type_the_constructor_declares():
 def test_an_option_at_its_default_is_no_variant():
     with_default = resolve(parse_codec(fake("Honest", ":pause=0.0")))
     assert with_default == [CodecSpec(parse_codec(fake("Honest")).name, ())]
-
-
-def test_everything_includes_short_names_and_no_codec_that_needs_options():
-    assert set(ALIASES) < set(every_codec())
-    assert "command" not in every_codec()
-
-
-def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
-    names = [fake("Missing"), fake("Honest")]
-    monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: names)
-    selection = select(["all"], {})
-    assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert selection.reasons == {
-        fake("Missing"): "the program 'nonesuch' is not on the PATH: install it"
-    }
-
-
-def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
-    with pytest.raises(Unavailable, match=r"'nonesuch'.*; --skip-missing runs the other codecs$"):
-        select([fake("Honest"), fake("Missing")], {})
-    with pytest.raises(Unavailable, match=r"on the PATH: install it$"):
-        select([fake("Missing")], {})
-
-
-def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
-    asked = [fake("Missing"), fake("Honest")]
-    points = parse_points([f"{fake('Missing')}.step=8"])
-    selection = select(asked, points, skip_missing=True)
-    assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert [one.codec for one in selection.skipped] == [fake("Missing")]
-    with pytest.raises(UnknownName, match="Did you mean 'step'"):
-        select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
-    with pytest.raises(UnknownName, match="No codec 'jpgeg'"):
-        select(["jpgeg"], {}, skip_missing=True)
-
-
-def test_points_replace_the_sweep_of_every_variant_of_their_codec():
-    points = parse_points([f"{fake('Honest')}.step=8,4"])
-    selection = select([fake("Honest"), fake("Honest", ":caveat=x")], points)
-    values = [[setting.value for setting in c.sweep] for c in selection.contenders]
-    assert values == [[8, 4], [8, 4]]
-
-
-def test_points_for_a_codec_that_is_not_run_are_refused():
-    with pytest.raises(UnknownName, match="No codec among --codecs 'webp'"):
-        select([fake("Honest")], parse_points(["webp.quality=8"]))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("jpeg", "jpeg.quality", "quality=3", "jpeg.quality=a", ".q=1"),
-        *(f"jpeg.quality={value}" for value in ("nan", "inf", "-inf", "1e999")),
-    ],
-)
-def test_malformed_points_are_refused(text):
-    with pytest.raises(UsageError, match=r"codec\.setting=1,2,3"):
-        parse_points([text])
 
 
 def test_a_dataset_is_opened_by_its_name_or_from_any_folder_of_images(tmp_path, monkeypatch):

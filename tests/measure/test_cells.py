@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.errors import UsageError
+from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.cells import (
     Cell,
     Conditions,
@@ -22,6 +22,7 @@ from benchmark.measure.cells import (
 )
 from benchmark.measure.estimate import CostModel, TimeEstimate, estimate
 from benchmark.measure.request import Request
+from benchmark.measure.select import Selection, _for_images
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
@@ -151,6 +152,29 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     assert [(cell.setting.value, cell.pack, cell.generations) for cell in chosen] == [
         (quality, Path("p.tar"), 2) for quality in (0, 2, 3, 4, 5, 6, 7)
     ]
+
+
+def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused():
+    def chosen(lost, **asked):
+        def find(spec, sha256, width_px, setting):
+            return None if sha256[0] in lost else "a stream"
+
+        packed = JPEG._replace(pack=SimpleNamespace(path=Path("p.tar"), find=find))
+        return _for_images(Selection((packed,), ()), SOURCES, Request(**asked))
+
+    named = {"codecs": ("jpeg", "webp")}
+    assert chosen("").skipped == ()
+    assert len(chosen("b", **named).contenders) == 1
+    assert chosen("b", **named).reasons["jpeg"].endswith(" of 1 of 2 images: b")
+    with pytest.raises(Unavailable, match=r"^jpeg cannot run here: p\.tar .*; --skip-missing runs"):
+        chosen("ab", **named)
+    for asked, why in (
+        ({}, r"p\.tar has no streams"),
+        ({**named, "skip_missing": True}, r"p\.tar has no streams"),
+        ({"generations": 2}, "its pictures were coded elsewhere"),
+    ):
+        with pytest.raises(Unavailable, match=f"^none of the codecs can run here: jpeg: {why}"):
+            chosen("ab" * (not asked.get("generations")), **asked)
 
 
 def words(images, results, *more, verb="run"):

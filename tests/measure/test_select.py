@@ -1,21 +1,32 @@
 """Settings that a codec does not take, refused with its range before anything is measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from benchmark.api.codec import run
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, UnknownName, UsageError
-from benchmark.measure.request import parse_points
-from benchmark.measure.select import select
+from benchmark.errors import BadOption, DamagedResults, Unavailable, UnknownName, UsageError
+from benchmark.measure.request import Request, parse_points
+from benchmark.measure.select import every_codec, measured_before, open_matrix, select, sources_of
+from benchmark.option import declared
+from benchmark.registry import ALIASES
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import FAKES
-from support.files.noise import effect_noise
+from support.files.noise import effect_noise, noise_images
 from support.rows.bundled_results import bundled_results
 
 BUNDLED = bundled_results() / "sample"
+
+
+def fake(name, options=""):
+    return f"{FAKES}:{name}{options}"
+
+
 OUT_OF_RANGE = [
     ("jpeg", "jpeg.quality=300", "jpeg takes a whole quality from 1 to 100, not quality=300"),
     ("jpeg", "jpeg.quality=30.5", "not quality=30.5"),
@@ -35,7 +46,13 @@ def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, told):
     assert told in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["quality=3", "jpeg.=3", "jpeg.quality", "jpeg.quality=1,x", "="])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("quality=3", "jpeg.=3", "jpeg.quality", "jpeg.quality=1,x", "=", "jpeg", ".q=1"),
+        *(f"jpeg.quality={value}" for value in ("nan", "inf", "-inf", "1e999")),
+    ],
+)
 def test_points_that_name_no_codec_setting_or_number_are_refused(text):
     with pytest.raises(UsageError, match=r"is not of the form codec\.setting=1,2,3"):
         parse_points([text])
@@ -73,6 +90,112 @@ def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
     assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
 
 
+def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
+    specs = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
+    assert len(select(specs, {}).contenders) == 2
+    commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
+    with pytest.raises(UsageError, match="would both have the label 'copy'"):
+        select([commands, commands.replace("cp {in} {out}:decode", "cat {in} {out}:decode")], {})
+
+
+def test_everything_includes_short_names_and_no_codec_that_needs_options():
+    assert set(ALIASES) < set(every_codec())
+    assert "command" not in every_codec()
+
+
+def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
+    names = [fake("Missing"), fake("Honest")]
+    monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: names)
+    selection = select(["all"], {})
+    assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
+    assert selection.reasons == {
+        fake("Missing"): "the program 'nonesuch' is not on the PATH: install it"
+    }
+
+
+def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
+    with pytest.raises(Unavailable, match=r"'nonesuch'.*; --skip-missing runs the other codecs$"):
+        select([fake("Honest"), fake("Missing")], {})
+    with pytest.raises(Unavailable, match=r"on the PATH: install it$"):
+        select([fake("Missing")], {})
+
+
+def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
+    asked = [fake("Missing"), fake("Honest")]
+    points = parse_points([f"{fake('Missing')}.step=8"])
+    selection = select(asked, points, skip_missing=True)
+    assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
+    assert [one.codec for one in selection.skipped] == [fake("Missing")]
+    with pytest.raises(UnknownName, match="Did you mean 'step'"):
+        select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
+    with pytest.raises(UnknownName, match="No codec 'jpgeg'"):
+        select(["jpgeg"], {}, skip_missing=True)
+
+
+def test_points_replace_the_sweep_of_every_variant_of_their_codec():
+    points = parse_points([f"{fake('Honest')}.step=8,4"])
+    selection = select([fake("Honest"), fake("Honest", ":caveat=x")], points)
+    values = [[setting.value for setting in c.sweep] for c in selection.contenders]
+    assert values == [[8, 4], [8, 4]]
+
+
+def test_points_for_a_codec_that_is_not_run_are_refused():
+    with pytest.raises(UnknownName, match="No codec among --codecs 'webp'"):
+        select([fake("Honest")], parse_points(["webp.quality=8"]))
+
+
+def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not(tmp_path):
+    folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
+    Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "alpha.png")
+    found = sources_of(str(folder), None)
+    assert {source.file.name for source in found.values()} == {"0.png", "1.png", "alpha.png"}
+    assert all(sha256 == source.sha256 for sha256, source in found.items())
+    assert len(sources_of("sample:some", None)) == len(sources_of("sample", None, named=False)) == 4
+    told = "The original is not here: "
+    nowhere = "photos was a folder that no name leads back to; `bench report --page"
+    assert sources_of("photos", None).startswith(told + nowhere)
+    assert sources_of(str(folder), None, named=False).startswith(f"{told}{folder} was a folder")
+    assert sources_of("clic2020", tmp_path).startswith(f"{told}the dataset clic2020 is not here")
+
+
+def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
+    given = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
+    asked = Request.of(codecs="raw", **given)
+    assert not measured_before(asked)
+    assert len(open_matrix(asked).to_do) == len(open_matrix(asked).cells) == 1
+    run("raw", jobs=1, **given)
+    assert measured_before(asked)
+    assert open_matrix(asked).to_do == ()
+    for stream in tmp_path.glob("sample/streams/??/*"):
+        stream.unlink()
+    with pytest.warns(DamagedResults, match="1 cells of .*sample have lost their streams") as told:
+        assert len(open_matrix(asked).to_do) == 1
+    assert len(told) == 1
+    assert open_matrix(replace(asked, keep=False)).to_do == ()
+    both = replace(asked, codecs=("raw", "jpeg"), keep=False)
+    assert {cell.codec.name for cell in open_matrix(both).to_do} == {"jpeg"}
+    for shard in tmp_path.glob("sample/per_image/*.parquet"):
+        shard.rename(shard.with_name("shipped-field.parquet"))
+    assert not measured_before(asked)
+    with pytest.raises(UsageError, match="--timing measures encoders"):
+        open_matrix(replace(asked, timing=True, packs=(tmp_path,)))
+
+
+def test_options_have_their_limits_and_are_off_unless_asked_for():
+    known = declared(Request)
+    assert {name: option.least for name, (_, option) in known.items() if option.least} == {
+        "limit": 1,
+        "draws": 2,
+        "generations": 2,
+        "jobs": 1,
+        "timeout_seconds": 0.1,
+        "gpus_per_worker": 0.01,
+    }
+    asked = Request()
+    assert (asked.flatten, asked.skip_missing, asked.timing, asked.verify) == (False,) * 4
+    assert (asked.keep, asked.gpus_per_worker) == (True, 1)
+
+
 ODD = """
 import sys; sys.path.insert(0, {root!r})
 from dataclasses import replace
@@ -87,6 +210,7 @@ REFUSED = {
     "facts = Facts(work=Work(None, float('nan'), 1))": "encode_kmac nan",
     "facts = Facts(work=Work(None, 1, -3))": "decode_kmac -3",
     "facts = Facts(work=Work('many'))": "parameters 'many'",
+    "facts = Facts(work=Work('many' * 99))": f"parameters '{('many' * 20)[:79]}, which",
     "sweep = (Setting('q', 1), Setting('q', float('inf')))": "setting_value inf",
     "sweep = (Setting('q', 1e300),)": "setting_value 1e+300",
     "def describe(self): return replace(super().describe(), revision=1 << 60)": "revision 115292",
