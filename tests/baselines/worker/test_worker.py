@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import distributions
 from importlib.resources import files
@@ -104,6 +105,8 @@ def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
     for near in (tensor, tensor[0], tensor + 0.4 / 255, tensor - 0.4 / 255):
         back = rdrbench_worker.Pixels.from_torch(near)
         assert (back.height, back.width, back.data) == (17, 31, levels.tobytes())
+    ends = {end: rdrbench_worker.Pixels.from_torch(tensor + end) for end in (-2, 2)}
+    assert {end: {*picture.data} for end, picture in ends.items()} == {-2: {0}, 2: {255}}
     for wrong in (levels / 255, levels[..., 0], levels[..., :2]):
         with pytest.raises(ValueError, match="not uint8"):
             rdrbench_worker.Pixels.from_numpy(wrong)
@@ -180,6 +183,8 @@ def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_pat
         "timeout_seconds": "0.001",
         "commit": "'abc'",
         "licence": "'MIT'",
+        "setting": "'q'",
+        "values": "[1]",
     }  # no Python starts so
     file = contender(tmp_path, **more)
     info = Worker(file=str(file), name="Copy").describe()
@@ -368,6 +373,7 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
     def fingerprint() -> str:
         return Worker(file=str(file)).describe().fingerprint
 
+    assert Worker(file=str(file))._about.code.keys() == {"__main__", "rdrbench_worker"}
     first = fingerprint()
     (tmp_path / "notes.py").write_text("# not imported")
     assert fingerprint() == first
@@ -383,12 +389,16 @@ def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
     assert [*about.packages] == sorted(installed)
     assert f"numpy=={np.__version__}" in installed
 
-    def fingerprint(packages: str) -> str:
+    def fingerprint(*packages: str, code: Mapping[str, str] = about.code) -> str:
         codec = Worker(file=str(contender(tmp_path)))
-        codec.__dict__["_about"] = replace(about, packages=(packages,))
+        codec.__dict__["_about"] = replace(about, packages=packages, code=code)
         return codec.describe().fingerprint
 
-    assert len({fingerprint(packages) for packages in ("torch==1", "torch==2", "")}) == 3
+    first = fingerprint("torch==1")
+    assert len({first, fingerprint("torch==2"), fingerprint()}) == 3
+    in_another_order = dict(reversed(about.code.items()))
+    assert [*in_another_order] != [*about.code]
+    assert fingerprint("torch==1", code=in_another_order) == first
     working_set = [SimpleNamespace(project_name=name, version="1") for name in "ba"]
     monkeypatch.setitem(sys.modules, "pkg_resources", SimpleNamespace(working_set=working_set))
     monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # as before Python 3.8
@@ -419,6 +429,9 @@ def test_a_worker_has_a_gpu_that_no_other_process_has(asked, device, given, tmp_
     assert own_gpu(asked) == ({} if given is None else {"CUDA_VISIBLE_DEVICES": f"{given}"})
     own = [os.stat(tmp_path / name) for name in os.listdir(tmp_path) if name.endswith("-1")]
     assert [stat.st_mode & 0o777 for stat in own] == [0o600] * bool(given)
+    if Path("/proc/self/fd").exists():
+        opened = [os.path.realpath(path) for path in os.scandir("/proc/self/fd")]
+        assert sum(str(tmp_path) in path for path in opened) == 1 + bool(given)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert own_gpu(asked) == {}
     _locked_gpu.cache_clear()
