@@ -36,8 +36,8 @@ START_OF_SCAN = b"\xff\xda"
 MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MOST_PIXELS is below it even uncompressed, with alpha
 
 ORIENTATION, XMP = 0x0112, 700  # tags: in EXIF and TIFF, in TIFF
-LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, fax, LZW, zip, LZMA, zstd
-FAX_IN_TIFF = {2, 3, 4}  # CCITT, which imagecodecs does not read
+LOSSLESS_TIFF = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, zip, PackBits, LZMA, zstd
+FAX_IN_TIFF = {2, 3, 4}  # CCITT without loss, which imagecodecs does not read
 JPEG_IN_TIFF = {6, 7, 33007}
 MAX_WEBP_SIDE = 16383
 # Forms of other files, to be named
@@ -128,9 +128,9 @@ def _decode(data: bytes, flatten: bool, known: bool) -> _Raster:
     raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
 
 
-def _read_png(data: bytes, flatten: bool, known: bool = False) -> _Raster:
-    if data[24] > 8:  # in IHDR, always the first chunk; Pillow would cut 16 bits to 8
-        _refuse_samples(f"{data[24]} bits")
+def _read_png(data: bytes, flatten: bool, known: bool) -> _Raster:
+    if data[24] == 16:  # in IHDR, always the first chunk; Pillow would cut 16 bits to 8
+        _refuse_samples("16 bits")
     image = PngImageFile(BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation")
@@ -187,7 +187,7 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
         chunks.setdefault(name, data[position + 8 : position + 8 + size])
         position += 8 + size + size % 2
     if b"VP8X" in chunks:
-        flags, width, height = struct.unpack("<I3s3s", chunks[b"VP8X"][:10])
+        flags, width, height = struct.unpack_from("<I3s3s", chunks[b"VP8X"])
         if flags & 2:
             raise ImageRefused("is an animation")
         across, down = (int.from_bytes(side, "little") + 1 for side in (width, height))

@@ -109,8 +109,8 @@ def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
     >>> [round(interpolated([(10, 1.0), (20, 100.0), (30, 0.0)], at), 9) for at in (15, 40)]
     [10.0, 100.0]
     """
-    timed = [(value, math.log(seconds)) for value, seconds in curve if seconds > 0]
-    return math.exp(np.interp(at, *zip(*timed, strict=True))) if timed else 0.0
+    timed = {value: math.log(seconds) for value, seconds in curve if seconds > 0}
+    return math.exp(np.interp(at, [*timed], [*timed.values()])) if timed else 0.0
 
 
 def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:

@@ -1,5 +1,6 @@
 """Image files of every kind, made here and read to the exact pixels."""
 
+import struct
 import sys
 from pathlib import Path
 
@@ -182,6 +183,14 @@ def test_few_bits_are_stretched_to_the_full_range(write):
     assert read_image(write("2.png", png(4, 1, 2, 0, rows))).pixels[0, :, 0].tolist() == expected
     maximum_3 = b"P5\n4 1\n3\n\0\1\2\3"
     assert read_image(write("2.pgm", maximum_3)).pixels[0, :, 0].tolist() == expected
+    for bits, packed in ((2, [0x1B]), (4, [0x05, 0xAF])):
+        made = tiff(np.uint8([packed]), photometric="minisblack")
+        width = struct.pack("<HHII", 256, 4, 1, len(packed))
+        made = made.replace(width, struct.pack("<HHII", 256, 4, 1, 4))
+        made = made.replace(
+            struct.pack("<HHIH", 258, 3, 1, 8), struct.pack("<HHIH", 258, 3, 1, bits)
+        )
+        assert read_image(write("2.tif", made)).pixels[0, :, 0].tolist() == expected
 
 
 def test_tiff_with_white_as_zero_is_turned_round(photo, write):
@@ -202,4 +211,6 @@ def test_fax_in_tiff_is_read(photo, write, compression, white):
     black_or_white = photo[:, :, 0] > 128
     options = {"compression": compression, "tiffinfo": {262: white}}
     file = write("a.tif", pillow(Image.fromarray(black_or_white), "TIFF", **options))
-    assert np.array_equal(read_image(file).pixels[:, :, 1], 255 * black_or_white.astype(np.uint8))
+    result = read_image(file)
+    assert np.array_equal(result.pixels[:, :, 1], 255 * black_or_white.astype(np.uint8))
+    assert not result.lossy

@@ -1,6 +1,8 @@
 """Image files that are refused by name: transparent, deep, several, too large, damaged."""
 
+import os
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.datasets import image as module
-from benchmark.datasets.image import read_image
+from benchmark.datasets.image import decode_image, read_image
 from benchmark.errors import ImageRefused
 from support.files.image_files import LOSSLESS, pillow, png, tiff, tiff_with_tags_last, webp
 
@@ -36,7 +38,9 @@ def test_transparency_is_refused_unless_it_is_laid_over_white(form, photo, write
     alpha[-1, -1] = 254
     with pytest.raises(ImageRefused, match="transparent"):
         read_image(write("a", TRANSPARENT[form](photo, alpha)))
-    exact = photo * (128 / 255) + 255 * (127 / 255)
+    levels = np.arange(256 * 3, dtype=np.uint16).astype(np.uint8).reshape(3, 256).T[:, np.newaxis]
+    path = write("levels", TRANSPARENT[form](np.ascontiguousarray(levels), 128))
+    exact = levels * (128 / 255) + 255 * (127 / 255)
     assert np.array_equal(read_image(path, flatten=True).pixels, np.floor(exact + 0.5))
 
 
@@ -55,9 +59,27 @@ def test_a_transparent_colour_counts_as_alpha(colour, write):
 
 
 def test_colours_that_were_multiplied_by_alpha_are_laid_over_white_once(write):
-    half_red = np.uint8([[[128, 0, 0, 128]]])
+    half_red = np.uint8([[[128, 0, 0, 128], [200, 0, 0, 100]]])  # the second more than all
     path = write("a.tif", tiff(half_red, photometric="rgb", extrasamples=["assocalpha"]))
-    assert read_image(path, flatten=True).pixels.tolist() == [[[255, 127, 127]]]
+    assert read_image(path, flatten=True).pixels.tolist() == [[[255, 127, 127], [255, 155, 155]]]
+
+
+def test_a_tiff_of_other_channels_is_refused_and_grey_with_alpha_is_grey(photo, write):
+    def refused(channels: int, photometric: str, **more: Any) -> str:
+        samples = np.zeros((16, 16, channels), np.uint8)
+        with pytest.raises(ImageRefused) as error:
+            read_image(write("a.tif", tiff(samples, photometric=photometric, **more)))
+        return str(error.value)
+
+    assert refused(5, "rgb") == "a.tif has 5 channels of RGB: convert it to RGB"
+    assert refused(6, "rgb") == "a.tif is no picture but an array of axes YXS (16, 16, 6)"
+    assert refused(3, "ycbcr") == "a.tif has 3 channels of YCBCR: convert it to RGB"
+    grey = np.stack([photo[..., 0], np.full(photo.shape[:2], 255, np.uint8)], axis=2)
+    whole = tiff(grey, photometric="minisblack", extrasamples=["unassalpha"])
+    assert np.array_equal(read_image(write("a.tif", whole)).pixels[..., 2], photo[..., 0])
+    for of_jpeg in (6, 7, 33007):
+        page = SimpleNamespace(photometric=6, extrasamples=(), bitspersample=8, compression=of_jpeg)
+        assert np.array_equal(module._tiff_colours(page, photo, False), photo)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
@@ -116,19 +138,86 @@ def test_the_first_picture_of_a_multi_picture_jpeg_is_taken(photo, write):
     assert np.array_equal(read_image(path).pixels, read_image(alone).pixels)
 
 
+def webp_head(form: bytes, body: bytes, *before: bytes) -> bytes:
+    return b"".join([b"RIFF\0\0\0\0WEBP", *before, form, struct.pack("<I", len(body)), body])
+
+
+def lossless_head(width: int, height: int) -> bytes:
+    return b"\x2f" + struct.pack("<I", width - 1 | height - 1 << 14 | 1 << 28)
+
+
+def extended_head(width: int, height: int) -> bytes:
+    return bytes(4) + b"".join((side - 1).to_bytes(3, "little") for side in (width, height))
+
+
 BOMBS = {
-    "PNG": png(20000, 20000, 8, 0, b""),
-    "PPM": b"P6 20000 20000 255\n",
-    "WebP, VP8L": b"RIFF\x12\0\0\0WEBPVP8L\x05\0\0\0\x2f\xff\xff\xff\x0f\0",
-    "WebP, VP8": b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0\x10\0\0\x9d\x01\x2a\xff\x3f\xff\x3f",
-    "WebP, VP8X": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\0\xff\xff\0",
+    "PNG": ("20000 x 19000", png(20000, 19000, 8, 0, b"")),
+    "PPM": ("20000 x 19000", b"P6 20000 19000 255\n"),
+    "WebP, VP8L": ("16384 x 8193", webp_head(b"VP8L", lossless_head(16384, 8193))),
+    "VP8L behind 3 bytes": (
+        *("16383 x 8192", webp_head(b"VP8L", lossless_head(16383, 8192), b"EXIF\3\0\0\0abc\0")),
+    ),
+    "WebP, VP8": (  # both sides with the bits of a scale
+        "16383 x 8193",
+        webp_head(b"VP8 ", b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", 0x7FFF, 0xA001)),
+    ),
+    "WebP, VP8X": ("65537 x 257", webp_head(b"VP8X", extended_head(65537, 257))),
 }
 
 
 @pytest.mark.parametrize("form", BOMBS)
 def test_a_bomb_is_refused_before_it_is_decoded(form, write):
-    with pytest.raises(ImageRefused, match=r"^bomb\.bin has \d+ x \d+ pixels, more than"):
-        read_image(write("bomb.bin", BOMBS[form]))
+    sides, data = BOMBS[form]
+    with pytest.raises(ImageRefused, match=rf"^bomb\.bin has {sides} pixels.*, more than"):
+        read_image(write("bomb.bin", data))
+
+
+@pytest.mark.parametrize(("side", "told"), [(16384, "has 16384 x 1 pixels, and"), (16383, "decod")])
+def test_a_webp_has_sides_of_at_most_16383_pixels(side, told, write):
+    for across, down in ((side, 1), (1, side)):
+        data = webp_head(b"VP8X", extended_head(across, down))
+        with pytest.raises(ImageRefused, match=told.replace("16384 x 1", f"{across} x {down}")):
+            read_image(write("wide.webp", data))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "num_bytes", "told"),
+    [
+        (4096, 4096, 1, None),
+        (
+            4097,
+            4096,
+            1,
+            "4097 x 4096 pixels in 1 bytes, more than 128 in each, which no photograph",
+        ),
+        (4097, 4096, 4097 * 32, None),
+        (4097, 4096, 4097 * 32 - 1, "more than 128 in each"),
+        *((1, 1, 1, None), (0, 5, 9, "has no pixels"), (5, 0, 9, "has no pixels")),
+    ],
+)
+def test_a_picture_has_pixels_and_above_16_megapixels_at_most_128_in_a_byte(
+    width, height, num_bytes, told
+):
+    if told is None:
+        module._refuse_large(width, height, num_bytes)
+    else:
+        with pytest.raises(ImageRefused, match=told):
+            module._refuse_large(width, height, num_bytes)
+
+
+def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(photo, write):
+    whole = pillow(Image.fromarray(photo), "JPEG")
+    assert read_image(write("a.jpg", whole + 99 * b"\xff\xda")).pixels.shape == photo.shape
+    with pytest.raises(ImageRefused, match="has 101 scans of its 36743 pixels: too many"):
+        read_image(write("a.jpg", whole + 100 * b"\xff\xda"))
+    sides = whole.index(b"\xff\xc0") + 5
+    largest = (
+        whole[:sides] + struct.pack(">HH", 13370, 13377) + whole[sides + 4 :]
+    )  # of 178,956,970
+    with pytest.raises(ImageRefused, match="more than 128 in each"):
+        read_image(write("a.jpg", largest + 11 * b"\xff\xda"))
+    with pytest.raises(ImageRefused, match="has 13 scans of its 178850490 pixels: too many"):
+        read_image(write("a.jpg", largest + 12 * b"\xff\xda"))
 
 
 def test_a_tiff_bomb_is_refused_before_it_is_decoded(write):
@@ -150,9 +239,34 @@ def test_an_image_of_exactly_the_limit_is_read(monkeypatch, photo, write):
 
 
 def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
-    monkeypatch.setattr(module, "MAX_FILE_BYTES", 9)
-    with pytest.raises(ImageRefused, match="has 10 bytes"):
-        read_image(write("huge.ppm", bytes(10)))
+    huge = write("huge.ppm", b"P6 ")
+    os.truncate(huge, 2**30 + 1)
+    with pytest.raises(
+        ImageRefused, match="has 1073741825 bytes, more than the 1073741824 allowed"
+    ):
+        read_image(huge)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 3)
+    with pytest.raises(ImageRefused, match="no PPM header"):
+        read_image(write("small.ppm", b"P6 "))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "does not fit into memory"),
+        (
+            ValueError(f"a  b{'c' * 300}"),
+            f"cannot be decoded, damaged or truncated: a b{'c' * 197}",
+        ),
+        (ValueError(), "cannot be decoded, damaged or truncated: ValueError"),
+    ],
+)
+def test_whatever_a_decoder_raises_is_about_the_file(error, told):
+    def contents() -> bytes:
+        raise error
+
+    with pytest.raises(ImageRefused, match=f"^a.png {told}$"):
+        decode_image("a.png", contents)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +302,7 @@ CUT = {
     "progressive JPEG": lambda p: pillow(Image.fromarray(p), "JPEG", progressive=True),
     "lossy WebP": lambda p: webp(p, False),
     "JPEG in TIFF": lambda p: tiff(p, photometric="ycbcr", compression="jpeg"),
+    "TIFF, strips": lambda p: tiff(p, photometric="rgb", rowsperstrip=5),
 }
 
 

@@ -100,6 +100,10 @@ LOSSLESS = {
     "TIFF": lambda p: tiff(p, photometric="rgb"),
     "TIFF of Pillow": lambda p: pillow(Image.fromarray(p), "TIFF"),
     "TIFF, LZW": lambda p: tiff(p, photometric="rgb", compression="lzw"),
+    "TIFF, PackBits": lambda p: tiff(p, photometric="rgb", compression="packbits"),
+    "TIFF, old zip": lambda p: tiff(p, photometric="rgb", compression=32946),
+    "TIFF, LZMA": lambda p: tiff(p, photometric="rgb", compression="lzma"),
+    "TIFF, zstd": lambda p: tiff(p, photometric="rgb", compression="zstd"),
     "TIFF, zip": lambda p: tiff(p, photometric="rgb", compression="zlib", predictor=True),
     "TIFF, tiles": lambda p: tiff(p, photometric="rgb", tile=(64, 64)),
     "TIFF, planes": lambda p: tiff(
