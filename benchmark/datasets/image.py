@@ -128,7 +128,7 @@ def _decode(data: bytes, flatten: bool, known: bool) -> _Raster:
     raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
 
 
-def _read_png(data: bytes, flatten: bool, known: bool) -> _Raster:
+def _read_png(data: bytes, flatten: bool, known: bool = False) -> _Raster:
     if data[24] == 16:  # in IHDR, always the first chunk; Pillow would cut 16 bits to 8
         _refuse_samples("16 bits")
     image = PngImageFile(BytesIO(data))

@@ -160,10 +160,9 @@ def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
 def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
     """Return the error for a codec that was asked for, alone or with others, and lacks something.
 
-    >>> str(cannot_run("vtm", "the program is not on the PATH", 2))
-    'vtm cannot run here: the program is not on the PATH; --skip-missing runs the other codecs'
-    >>> str(cannot_run("vtm", "the program is not on the PATH", 1))
-    'vtm cannot run here: the program is not on the PATH'
+    >>> [str(cannot_run("vtm", "no program", number)) for number in (1, 2)]
+    ['vtm cannot run here: no program',
+     'vtm cannot run here: no program; --skip-missing runs the other codecs']
     """
     others = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
     return Unavailable(f"{codec} cannot run here: {reason}{others}")
