@@ -39,10 +39,10 @@ TRAINING = {
     "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
 }
 # Seconds of libaom's `good` usage, speed 4 being 1
-AVIF_SLOWDOWN = {"0": 8, "1": 3.2, "2": 3, "3": 1.5, "5": 0.6, "6": 0.3}
+AVIF_SLOWDOWN = {"0": 8, "1": 2.8, "2": 2.6, "3": 1.5, "5": 0.6, "6": 0.3}
 STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
 # Of a diffusion decoder; seconds per step and megapixel, on one core
-DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.3
+DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 MSE_PRIOR = "metric=mse:model=bmshj2018-hyperprior"
 MATCHED_PRIOR = f"{MSE_PRIOR}:weights=matched"
 # Model of CompressAI's zoo: name in figures, colour, marker and published name.
@@ -60,7 +60,8 @@ def ours(options: Options) -> Facts:
     beta, size = options.get("beta", ""), options.get("size", "")
     micro, checkpoint = size == "micro", "checkpoint" in options
     steps = SEARCH_STEPS[int(options.get("effort", 0))]
-    searched, work = 0.9 * steps, WORK.get(size, Work())
+    searched, work = 1.0 * steps, WORK.get(size, Work())
+    once = 0.53 if micro else 1.2  # without a search
     # A step is once through the encoder's part of the work and twice back.
     kmac = {"": 41.3, "micro": 14.6}.get(size, 0.0) + 3 * steps * (work.encode_kmac or 0)
     return Facts(
@@ -71,7 +72,7 @@ def ours(options: Options) -> Facts:
         chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
         memory=Memory(20, 220),
         typical=(
-            Typical("q", ((0, 1.3 + searched), (4, 1.4 + searched))),
+            Typical("q", ((0, once + searched), (4, once + searched))),
             Typical("bpp", ((0, 7 + searched),)),
             Typical("psnr", ((0, 14 + searched),)),
             # on an A100 (results/published/complexity.csv)
@@ -93,7 +94,7 @@ def jpeg(options: Options) -> Facts:
         "JPEG (optimised)" if optimised else "JPEG", kind="standard", group="Programs",
         colour="#000000", marker="P" if optimised else "s", titled=("optimize",),
         chroma=":".join(options.get("subsampling", "420")), memory=SMALL,
-        typical=(Typical("quality", ((5, 0.013), (50, 0.02), (95, 0.035))),),
+        typical=(Typical("quality", ((5, 0.006), (50, 0.009), (95, 0.016))),),
         published=(("JPEG", "Pillow 7.1.2"), ("JPEG", "")),
         known_differences=(
             KnownDifference("psnr_db", FILTER, 0.0, 0.12),
@@ -107,7 +108,7 @@ def avif(options: Options) -> Facts:
     """Return the facts of a speed, which every name has: the slowest needs 4 % fewer bits."""
     speed = options.get("speed", "4")
     slowdown = AVIF_SLOWDOWN.get(speed, 1)
-    seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 12), (34, 9), (60, 4)))
+    seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 5.6), (34, 4.1), (60, 1.2)))
     return Facts(
         f"AVIF speed {speed}", kind="standard", colour="#117733",
         marker="h" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
@@ -120,7 +121,7 @@ def vvenc(options: Options) -> Facts:
     return Facts(
         f"VVenC {options.get('preset', 'fast')} 4:2:0", kind="standard", colour="#0072B2",
         marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
-        typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
+        typical=(Typical("qp", ((22, 4.8), (32, 2.7), (37, 1.9), (42, 1.3), (47, 0.81))),),
     )  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def multirealism(options: Options) -> Facts:
     return Facts(
         f"Multi-Realism β={beta}", kind="learned", group="Trained for realism",
         colour=colour, marker=marker, trained_on=("psnr_db", "lpips_alex"),
-        typical=(Typical("level", ((1, 0.9),)),), published=(("Multi-Realism", f"beta={beta}"),),
+        typical=(Typical("level", ((1, 0.5),)),), published=(("Multi-Realism", f"beta={beta}"),),
         budget=True, kmac=14.4, titled=("beta",), work=Work(892_547, 7.95, 7.59),
         training=Training(0.41, "adam", STEPS, "b9a2547f"),
     )  # fmt: skip
@@ -139,7 +140,7 @@ def multirealism(options: Options) -> Facts:
 
 def pqmim(options: Options) -> Facts:
     """Return the facts of networks for the squared error, or with LPIPS and a GAN in the loss."""
-    typical = (Typical("level", ((1, 9), (4, 10.6))),)
+    typical = (Typical("level", ((1, 4.7), (4, 6.2))),)
     if options.get("perceptual") == "1":
         return Facts(
             "PQ-MIM", kind="learned", group="Trained for realism", marker="X",
@@ -215,6 +216,7 @@ def compressai(options: Options) -> Facts:
     if options.get("weights") == "matched":
         return replace(facts,
             title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
+            typical=(Typical("quality", ((1, 0.7), (4, 0.74))),),
             kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
             training=Training(0.41, "adam", STEPS, "fbfdf1a1"),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from benchmark.spec import CodecSpec, codec_class, parse_codec
 from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
-STEP = 0.3  # seconds per megapixel and step of a diffusion decoder
+STEP = 0.43  # seconds per megapixel and step of a diffusion decoder
 
 
 def typical(codec, setting, device="cpu"):
@@ -123,7 +123,7 @@ def test_an_encoder_that_searches_takes_the_time_of_every_step():
     one_pass = seconds([], "ours", ("q", 0))
     for effort, of_effort in enumerate(SEARCH_STEPS):
         result = seconds([], f"ours:beta=0:effort={effort}", ("q", 0))
-        assert result == pytest.approx(one_pass + of_effort * 0.9, rel=1e-12)
+        assert result == pytest.approx(one_pass + of_effort * 1.0, rel=1e-12)
     rows = [timed("ours", ("q", 0), 3.0, variant="beta=0:effort=1")]
     assert seconds(rows, "ours:beta=3.84:effort=1", ("q", 0)) == pytest.approx(3.0)
     assert seconds(rows, "ours:beta=0", ("q", 0)) == pytest.approx(one_pass)

@@ -258,5 +258,5 @@ def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
 
 
 def test_what_comes_with_the_project_is_verified():
-    for place in ("", "ablation/results", "budgets/results"):
+    for place in ("", "ablation/results", "budgets/results", "seconds/results"):
         assert all(result.findings == () for result in verify_results(bundled_results() / place))

@@ -1,0 +1,30 @@
+"""The typical seconds of codecs are those of one sitting on one machine, whose rows are bundled."""
+
+import numpy as np
+import polars as pl
+
+from benchmark.facts import facts_of
+from benchmark.measure.estimate import interpolated
+from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec
+from support.rows.bundled_results import bundled_results
+
+SITTING = Store(bundled_results() / "seconds" / "results" / "kodak").table()
+
+
+def test_a_sitting_is_of_one_machine_and_of_cells_alone():
+    assert SITTING["machine"].n_unique() == 1
+    assert set(SITTING["timing"]) == {True}
+    assert set(SITTING["image"]) == {f"kodim{number:02}.png" for number in range(1, 5)}
+
+
+def test_typical_seconds_are_those_of_the_sitting():
+    megapixels = pl.col("width_px") * pl.col("height_px") / 1e6
+    seconds = (pl.col("encode_seconds") + pl.col("decode_seconds")) / megapixels
+    points = SITTING.group_by("codec", "variant", "setting_name", "setting_value").agg(
+        seconds.mean()
+    )
+    for codec, variant, name, value, measured in points.rows():
+        typical = facts_of(CodecSpec.of(codec, variant)).typical
+        declared = next(of.seconds for of in typical if of.device == "cpu" and of.setting == name)
+        np.testing.assert_allclose(interpolated(declared, value), measured, 0, 0.2 * measured)
