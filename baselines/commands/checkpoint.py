@@ -1,6 +1,5 @@
 """`bench checkpoint`: checkpoints for learned codecs, from others' weights and bare tensors."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ import typer
 
 import benchmark
 from baselines.commands.train import Half
+from baselines.neural.card import UNKNOWN
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
@@ -73,15 +73,15 @@ def import_weights(
 @checkpoint.verb("card")
 def make_card(
     file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
-    training_data: Annotated[str | None, opt(TRAINED, TRAINING_DATA)] = None,
+    training_data: Annotated[str, opt(TRAINED, TRAINING_DATA)] = UNKNOWN,
     steps: Annotated[int | None, opt(TRAINED, STEPS, least=0)] = None,
     crops: Annotated[
-        int | None, opt(TRAINED, "Crops seen in training, for the card.", least=0)
-    ] = None,
-    command: Annotated[str | None, opt(TRAINED, "Command that trained it, for the card.")] = None,
+        int, opt(TRAINED, "Crops seen in training, for the card; 0: unknown.", least=0)
+    ] = 0,
+    command: Annotated[str, opt(TRAINED, "Command that trained it, for the card.")] = UNKNOWN,
     commit: Annotated[
-        str | None, opt(TRAINED, "Commit of the code that trained it, for the card.")
-    ] = None,
+        str, opt(TRAINED, "Commit of the code that trained it, for the card.")
+    ] = UNKNOWN,
     caveat: Annotated[str, opt(TRAINED, "What tables and figures say beside its name.")] = "",
     like: Annotated[
         Path | None,
@@ -103,8 +103,7 @@ def make_card(
 ) -> None:
     """Write the card that a file of tensors needs, for a network that --like or --sizes names.
 
-    Facts of the training that are not given are asked for on a terminal, and otherwise unknown; a
-    codec with an unknown amount of training is marked so in every table and figure.
+    A codec with an unknown number of training steps is marked so in every table and figure.
 
     Examples:
       bench checkpoint card mailed.safetensors --like ours.safetensors
@@ -122,11 +121,11 @@ def make_card(
         raise UsageError(f"{card_path(target)} is there already: --force replaces it")
     card = replace(
         bare.card,
-        training_data=_text("Training data", training_data),
-        steps=_count("Training steps (0: untrained)", steps),
-        crops=_count("Crops seen in training", crops) or 0,
-        command=_text("Command that trained it", command),
-        commit=_text("Commit of the code that trained it", commit),
+        training_data=training_data,
+        steps=steps,
+        crops=crops,
+        command=command,
+        commit=commit,
         caveat=caveat,
     )
     with _refused(file, target):
@@ -161,26 +160,6 @@ def _named_network(
     if sizes not in presets:
         raise UsageError(f"--sizes {sizes}: {architecture} has {', '.join(presets) or 'none'}")
     return architecture, presets[sizes]
-
-
-def _text(question: str, value: str | None) -> str:
-    """Return what was given, else the answer on a terminal, else that it is unknown."""
-    from baselines.neural.card import UNKNOWN
-
-    if value is None and sys.stdin.isatty():
-        value = typer.prompt(question, default=UNKNOWN)
-    return value or UNKNOWN
-
-
-def _count(question: str, value: int | None) -> int | None:
-    """Return what was given, else the answer on a terminal; None for unknown."""
-    from baselines.neural.card import UNKNOWN
-
-    while value is None and (answer := _text(question, None)) != UNKNOWN:
-        if answer.isdecimal():
-            return int(answer)
-        print(f"{answer!r} is no whole number, nor {UNKNOWN}")
-    return value
 
 
 def _named_as_tensors(path: Path) -> Path:

@@ -1,12 +1,6 @@
 """`bench checkpoint card`: bare tensors get a card and tables."""
 
 import json
-import os
-import pty
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,23 +91,6 @@ def test_training_is_unknown_unless_somebody_says_it(bare):
     assert (card.command, card.commit, card.shown_caveat) == ("mine", "unknown", "of one night")
     with_card(bare, *OURS, "--force", "--steps", 0)
     assert load_card(bare).shown_caveat == "untrained"
-
-
-def test_on_a_terminal_facts_that_were_not_given_are_asked_for(tiny, tmp_path):
-    bare = Path(shutil.copy(tiny, tmp_path / "bare.safetensors"))
-    command = [sys.executable, "-m", "benchmark", "checkpoint", "card", bare, *TINY, "--steps", "7"]
-    ours, theirs = pty.openpty()
-    answers = "my photographs\nmany\n96\n\n\n"
-    os.write(ours, answers.encode())
-    done = subprocess.run(
-        command, stdin=theirs, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Training steps" not in done.stdout, "it was given"
-    assert "'many' is no whole number, nor unknown" in done.stdout + done.stderr
-    card = load_card(bare)
-    assert (card.training_data, card.steps, card.crops) == ("my photographs", 7, 96)
-    assert (card.command, card.commit) == ("unknown", "unknown")
 
 
 def test_a_card_that_is_there_is_replaced_by_force_alone(bare):
