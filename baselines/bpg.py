@@ -55,7 +55,6 @@ class BPG:
             "bpgdec -o PICTURE.png OUT.bpg",
             licence="GPL-2.0-or-later",
             fingerprint=files_sha256([self._encoder, self._decoder]),
-            revision=1,
             timed="program start, and the picture's PNG written before or read after",
             chroma=":".join(str(self._subsampling)),
             tuned_for="PSNR",

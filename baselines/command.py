@@ -115,7 +115,6 @@ class Command:
             command=f"{encode}; {decode}".replace("{q}", f"{{{self._setting}}}"),
             licence="NOASSERTION",
             fingerprint=sha256(json.dumps(parts).encode()).hexdigest(),
-            revision=1,
             timed="program start, and the picture's PNG written before or read after",
         )
 

@@ -77,7 +77,6 @@ class Folder:
             f"sizes in {self._sizes.name}",
             licence="NOASSERTION",
             fingerprint=digests.hexdigest(),
-            revision=1,
             timed="nothing: no coding takes place",
             caveat="bytes=declared",
         )

@@ -73,7 +73,6 @@ class JPEG(JPEGCodec):
             f"subsampling={self._subsampling!r}, optimize={self._optimize})",
             licence="IJG AND BSD-3-Clause AND Zlib",
             fingerprint=files_sha256(pillow_files("libjpeg")),
-            revision=1,
             timed="one call in this process, with Pillow's copy of the pixels",
             chroma=self._subsampling,
         )
@@ -134,8 +133,6 @@ class Jpegli(JPEGCodec):
             command="pyjpegli.encode(pixels, width, height, quality={quality}): 4:2:0, sequential",
             licence="BSD-3-Clause",
             fingerprint=files_sha256([self._library, *pillow_files("libjpeg")]),
-            revision=1,
-            timed="one call in this process",
             chroma="4:2:0",
             tuned_for="Butteraugli",
         )
@@ -193,8 +190,6 @@ class MozJPEG(JPEGCodec):
             command=f"pyvips.Image.jpegsave_buffer(Q={{quality}}, {options})",
             licence="IJG AND BSD-3-Clause AND Zlib",
             fingerprint=files_sha256([self._library, *pillow_files("libjpeg")]),
-            revision=1,
-            timed="one call in this process",
             chroma=self._subsampling,
             tuned_for="PSNR-HVS",
         )

@@ -67,7 +67,6 @@ class WheelCodec:
             command=self.command,
             licence=self.licence,
             fingerprint=files_sha256(self.files()),
-            revision=1,
             timed=self.timed,
             chroma=self.chroma,
             tuned_for=self.tuned_for,
@@ -309,7 +308,6 @@ class Raw:
             command=FORMAT,
             licence="MIT",
             fingerprint=sha256(FORMAT.encode()).hexdigest(),
-            revision=1,
             timed="one copy of the pixels in this process",
             chroma="4:4:4",
         )

@@ -70,7 +70,6 @@ class VTM:
             command=self.command_text(),
             licence="BSD-3-Clause",
             fingerprint=files_sha256([self._encoder, _configuration(self._encoder)]),
-            revision=1,
             timed="program start, colour conversion in numpy, samples through files"
             + (decoder and "; ffmpeg's decoder"),
             chroma=self._layout.chroma,

@@ -230,7 +230,6 @@ def described(card: Card, command: str, device: Device) -> CodecInfo:
         command=command,
         licence="MIT",
         fingerprint=card.sha256,
-        revision=1,
         timed=TIMED,
         device=device,
         caveat=card.shown_caveat,
