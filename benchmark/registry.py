@@ -88,7 +88,7 @@ def metric_named(name: str) -> Metric:
 
 def squeezed(text: str) -> str:
     """Return the small letters and digits of a text alone: "MS-SSIM (dB)" is "msssimdb"."""
-    return re.sub(r"[^a-z0-9]", "", text.lower().replace("∞", "inf"))
+    return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 @cache

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import (
     DistributionMetric,
     Features,
@@ -44,40 +43,11 @@ def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduc
     Standard errors are right where patches outnumber dimensions; with fewer they are too large, by
     a third for 24 images of 8 patches and 512 dimensions. `NotMeasurable` under two patches.
     """
-    return Reduced(*_frechet(reference, decoded))
-
-
-def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """Return the Frechet distance extrapolated to infinitely many such images.
-
-    Chong, Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020):
-    the distance is biased upwards by about b / n, so a line over 1/n through the distance of all
-    images and the mean distance of two random halves meets 0 at the unbiased value. May be
-    negative. Halves are of images, whatever their order, and the same in both sets; the influence
-    is the derivative with these halves. `NotMeasurable` where a half has under two patches.
-    """
-    whole, whole_influence = _frechet(reference, decoded)
-    images = len(reference)
-    if images < 2:
-        raise NotMeasurable("an extrapolation needs at least two images")
-    halves = random_halves(reference)
-    value, influence = 0.0, np.zeros(images)
-    for half in halves:
-        part, of_part = _frechet([reference[i] for i in half], [decoded[i] for i in half])
-        value += part / 2
-        influence[half] += of_part * (images / (2 * len(half)))
-    # How far 1/n = 0 lies beyond all images, in steps from the halves to all: 1 for even numbers.
-    beyond = 1 / (images * sum(1 / len(half) for half in halves) / 2 - 1)
-    return Reduced(
-        whole + beyond * (whole - value), whole_influence + beyond * (whole_influence - influence)
-    )
-
-
-def random_halves(reference: Sequence[Features]) -> list[NDArray[np.intp]]:
-    """Return the indices of the images in either half."""
-    # Sums put the images in an order that does not depend on the last digits of their features.
-    order = np.argsort([features.sum(dtype=np.float64) for features in reference])
-    return np.array_split(order[np.random.default_rng(len(order)).permutation(len(order))], 2)
+    image_of = patches_by_image(reference, decoded)
+    require_patches(len(image_of), 2, "a covariance")
+    few = len(image_of) <= reference[0].shape[1]
+    value, gains = (_few if few else _many)(reference, decoded)
+    return Reduced(value, image_influence(gains, image_of, len(reference)))
 
 
 class FrechetDistance(DistributionMetric):
@@ -115,23 +85,6 @@ class FID256TF(FrechetDistance):
     label = "FID/256 (torch-fidelity)"
     presentation = Presentation("decades", published="fid", meets=("fid256/torch-fidelity",))
     space = "inception256_tf"
-
-
-class FIDInfinity(DistributionMetric):
-    """FID/256 without the bias of small sets.
-
-    With 14 times as many patches as dimensions, as CLIC2020 has, a simulated bias of 5 % of the
-    distance fell to -.6 %; with fewer patches than dimensions half of it was left.
-    """
-
-    column = "fid256_inf"
-    label = "FID∞/256"
-    protocol = "frechet-infinity/1"
-    presentation = Presentation("decades", over_few="widely scattered")
-
-    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the extrapolated distance; `NotMeasurable` where a half has under two patches."""
-        return frechet_at_infinity(reference, decoded)
 
 
 class FDAlex(FrechetDistance):
@@ -229,14 +182,6 @@ def singular_values(matrix: Floats) -> SingularValues:
     sure = values > np.sqrt(len(matrix) * EPSILON) * largest
     norm = float(values[~short].sum() + again.sum())
     return SingularValues(norm, left[:, sure], values[sure], right[:, sure] / values[sure])
-
-
-def _frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
-    image_of = patches_by_image(reference, decoded)
-    require_patches(len(image_of), 2, "a covariance")
-    few = len(image_of) <= reference[0].shape[1]
-    value, gains = (_few if few else _many)(reference, decoded)
-    return value, image_influence(gains, image_of, len(reference))
 
 
 def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:

@@ -10,10 +10,7 @@ from benchmark.metrics.frechet import (
     FID256,
     FDAlex,
     FDSqueeze,
-    FIDInfinity,
     frechet,
-    frechet_at_infinity,
-    random_halves,
 )
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.pairwise import Recall256, kernel_distance
@@ -54,9 +51,6 @@ def test_two_patches_are_enough_and_have_the_textbook_distance():
         assert frechet(*sets).value == pytest.approx(expected, rel=1e-12)
     wide = [np.hstack([one, np.zeros((2, 4))]) for one in (reference, decoded)]
     assert frechet([wide[0]], [wide[1]]).value == pytest.approx(expected, rel=1e-12)
-    assert frechet_at_infinity([reference, reference], [decoded, decoded]).value == pytest.approx(
-        frechet([reference] * 2, [decoded] * 2).value * 2 - expected, rel=1e-12
-    )
 
 
 DIMENSIONS = pytest.mark.parametrize("size", [6, 200], ids=["more patches", "more dimensions"])
@@ -65,7 +59,7 @@ DIMENSIONS = pytest.mark.parametrize("size", [6, 200], ids=["more patches", "mor
 def test_features_that_are_not_numbers_are_refused():
     three, wide, odd = np.ones((3, 2)), np.ones((3, 4)), np.ones((3, 2))
     odd[1, 1] = np.inf
-    for measure in (frechet, frechet_at_infinity, kernel_distance, Recall256().reduce):
+    for measure in (frechet, kernel_distance, Recall256().reduce):
         for sets in (([three, three], [three, odd]), ([odd, three], [three, three])):
             with pytest.raises(ValueError, match="finite"):
                 measure(*sets)
@@ -157,69 +151,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert inside["patches"] / few < 0.85
 
 
-def test_extrapolation_takes_the_bias_of_few_images_away():
-    generator = np.random.default_rng(18)
-    plain, extrapolated = [], []
-    for _ in range(40):
-        reference, _ = gaussian_images(generator, 60, 3, 24)
-        decoded = 0.8 * reference + 0.2 * generator.standard_normal(reference.shape)
-        plain.append(frechet(list(reference), list(decoded)).value)
-        extrapolated.append(frechet_at_infinity(list(reference), list(decoded)).value)
-    truth = 24 * (1 - math.sqrt(0.8**2 + 0.2**2)) ** 2
-    error = np.std(extrapolated, ddof=1) / math.sqrt(40)
-    bias = np.mean(plain) - truth
-    assert bias > 8 * error
-    assert abs(np.mean(extrapolated) - truth) < bias / 4
-    assert np.std(extrapolated) < 1.5 * np.std(plain)
-
-
-@pytest.mark.parametrize("images", [8, 9])
-def test_extrapolation_is_a_line_through_all_images_and_two_halves(images):
-    reference, decoded = image_set(np.random.default_rng(19), images, 5, 6)
-    halves = random_halves(reference)
-    assert sorted(np.concatenate(halves)) == list(range(images))
-    assert sorted(len(half) for half in halves) == [images // 2, (images + 1) // 2]
-
-    def extrapolate(weights):
-        at_halves = [
-            weighted_distance(
-                [reference[i] for i in half], [decoded[i] for i in half], weights[half]
-            )
-            for half in halves
-        ]
-        inverse = [1 / images, np.mean([1 / len(half) for half in halves])]
-        values = [weighted_distance(reference, decoded, weights), np.mean(at_halves)]
-        return np.polyfit(inverse, values, 1)[1]
-
-    result = frechet_at_infinity(reference, decoded)
-    assert result.value == pytest.approx(extrapolate(np.ones(images)), rel=1e-9)
-    expected = derivatives(extrapolate, images)
-    np.testing.assert_allclose(
-        result.influence, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
-    )
-
-
-def test_halves_are_the_same_images_whatever_their_last_digits():
-    reference, _ = image_set(np.random.default_rng(21), 30, 16, 6)
-    moved = [x * (1 + 1e-7 * (i % 3)) for i, x in enumerate(reference)]
-    for half, other in zip(random_halves(reference), random_halves(moved), strict=True):
-        assert half.tolist() == other.tolist()
-
-
 def test_columns_with_other_features_than_inceptions_are_not_called_fid():
-    kinds = (FID256, FIDInfinity, FDAlex, FDSqueeze)
-    assert [kind.column for kind in kinds] == ["fid256", "fid256_inf", "fd_alex", "fd_squeeze"]
-    assert len({kind.label for kind in kinds}) == 4
+    kinds = (FID256, FDAlex, FDSqueeze)
+    assert [kind.column for kind in kinds] == ["fid256", "fd_alex", "fd_squeeze"]
+    assert len({kind.label for kind in kinds}) == 3
     for kind in kinds:
         assert ("FID" in kind.label) == (kind.space == "inception256")
         assert kind.min_images == (50 if kind.space == "inception256" else 2)
-    assert FDAlex.protocol == FID256.protocol != FIDInfinity.protocol
 
 
 def test_a_column_is_its_reduction():
     sets = image_set(np.random.default_rng(22), 6, 4, 5)
-    for kind in (FID256, FIDInfinity, FDAlex, FDSqueeze):
-        expected = (frechet_at_infinity if kind is FIDInfinity else frechet)(*sets)
+    expected = frechet(*sets)
+    for kind in (FID256, FDAlex, FDSqueeze):
         result = kind().reduce(*sets)
         assert result.value == expected.value
         np.testing.assert_array_equal(result.influence, expected.influence)

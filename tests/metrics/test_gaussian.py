@@ -11,7 +11,6 @@ from benchmark.metrics.frechet import (
     assemble,
     factor,
     frechet,
-    frechet_at_infinity,
     singular_values,
 )
 from support.metrics.drawn_features import correlated, rotation
@@ -162,5 +161,3 @@ def test_under_two_samples_there_is_no_covariance():
     for images in ([one], [], [one[:0], one]):
         with pytest.raises(NotMeasurable, match="at least 2 patches"):
             frechet(images, images)
-    with pytest.raises(NotMeasurable, match="at least two images"):
-        frechet_at_infinity([np.ones((4, 5))], [np.ones((4, 5))])
