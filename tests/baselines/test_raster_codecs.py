@@ -149,11 +149,14 @@ def test_jpegxl_is_a_bare_codestream(photo):
         (AVIF(speed=6), AVIF(speed=5), CRF),
         (AVIF(speed=6), AVIF(speed=6, tune="ssim"), CRF),
         (JPEGXL(), JPEGXL(effort=3), Setting("distance", 2)),
+        (X265(preset="ultrafast"), X265(preset="veryslow"), Setting("qp", 32)),
+        (VVenC(preset="faster"), VVenC(preset="medium"), Setting("qp", 32)),
     ],
-    ids=["webp", "avif", "avif tune", "jpegxl"],
+    ids=["webp", "avif", "avif tune", "jpegxl", "x265", "vvenc"],
 )
 def test_effort_changes_the_stream_and_is_stated(coffee, default, other, setting):
-    assert default.encode(coffee, setting) != other.encode(coffee, setting)
+    crop = np.ascontiguousarray(coffee[150:214, 250:346])
+    assert default.encode(crop, setting) != other.encode(crop, setting)
     assert default.describe().command != other.describe().command
     assert default.describe().fingerprint == other.describe().fingerprint
 

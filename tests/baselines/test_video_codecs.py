@@ -153,14 +153,6 @@ def test_the_byte_in_front_holds_the_rows_and_columns_added(case, size, coffee):
     assert psnr(source, decoded) > 30
 
 
-def test_the_preset_reaches_the_encoder(crop):
-    fast, slow = X265(preset="ultrafast"), X265(preset="veryslow")
-    assert fast.encode(crop, fast.sweep[2]) != slow.encode(crop, slow.sweep[2])
-    assert "-preset ultrafast" in fast.describe().command
-    faster, medium = VVenC(preset="faster"), VVenC(preset="medium")
-    assert faster.encode(crop, faster.sweep[2]) != medium.encode(crop, medium.sweep[2])
-
-
 def test_a_truncated_or_repeated_stream_is_refused(case, crop):
     data = case.codec.encode(crop, Setting("qp", 27))
     for spoilt in (data[:-2], data[: len(data) * 9 // 10], data[:1], data + data[case.header :]):

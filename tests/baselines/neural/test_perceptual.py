@@ -1,17 +1,16 @@
 """LPIPS as a loss against the forward pass of the lpips package and against finite differences."""
 
 import warnings
-from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from baselines.neural.perceptual import Perceptual
 from benchmark.codec import Pixels
 from conftest import SHARED
+from support.metrics.cases import through_jpeg
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 
 WEIGHTS = SHARED / "data" / "weights"
@@ -46,12 +45,6 @@ def peer(tensors):
         _, number, part = name.split(".")
         parameter.data.copy_(tensors[f"features.{number}.{part}"])
     return network
-
-
-def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
 
 
 def signal(*images: Pixels) -> Tensor:
