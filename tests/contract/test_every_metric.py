@@ -3,11 +3,9 @@
 import re
 import subprocess
 import sys
-from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.measure.score import HashedImage, Scorer
@@ -24,6 +22,7 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import refused
 from conftest import ROOT, SHARED
 from support.added.metrics import line_of
+from support.metrics.cases import through_jpeg
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 NAMES = [*METRICS, *DISTRIBUTION_METRICS]
@@ -38,13 +37,6 @@ ONE_WAY = {"ssimulacra2", "butteraugli", "vmaf", *OF_ONE_IMAGE, "vif", "iw_ssim"
 # Programs print few digits, and libvmaf gives identical frames up to .02 more or less.
 ROUGH = {"vmaf": 0.02, "vif": 1e-6, "fsim": 1e-6, "iw_ssim": 1e-6}  # the last three in float32
 WITHOUT_DEVICE = "import sys; sys.modules['torch'] = sys.modules['pytorch_fid'] = None\n"
-
-
-def as_jpeg(pixels, quality):
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 @pytest.fixture(params=METRICS)
@@ -121,7 +113,7 @@ def test_identical_images_have_the_best_value(image_metric, coffee):
 def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric, coffee):
     _, metric = image_metric
     prepared = metric.prepare(coffee)
-    worse, better = (metric.compare(prepared, as_jpeg(coffee, quality)) for quality in (5, 80))
+    worse, better = (metric.compare(prepared, through_jpeg(coffee, quality)) for quality in (5, 80))
     assert (better > worse) == (metric.better == "higher")
     assert np.isfinite([worse, better]).all()
 
@@ -178,13 +170,13 @@ def test_a_source_is_prepared_once_for_many_images(image_metric, coffee):
     source = np.ascontiguousarray(coffee[:192, :208])
     prepared = metric.prepare(source)
     for quality in (10, 60, 10):
-        decoded = as_jpeg(source, quality)
+        decoded = through_jpeg(source, quality)
         assert metric.compare(prepared, decoded) == metric.compare(metric.prepare(source), decoded)
 
 
 def test_a_metric_without_reference_sees_the_decoded_image_alone(image_metric, coffee):
     name, metric = image_metric
-    decoded = as_jpeg(coffee, 20)
+    decoded = through_jpeg(coffee, 20)
     values = [metric.compare(metric.prepare(one), decoded) for one in (coffee, 255 - coffee)]
     assert (values[0] == values[1]) == (name in OF_ONE_IMAGE)
 
@@ -194,7 +186,7 @@ def test_source_and_decoded_image_may_change_places(image_metric, coffee):
     if name in ONE_WAY:
         return
     one = np.ascontiguousarray(coffee[:200, :220])
-    other = as_jpeg(one, 20)
+    other = through_jpeg(one, 20)
     values = [metric.compare(metric.prepare(a), b) for a, b in ((one, other), (other, one))]
     assert values[0] == pytest.approx(values[1], rel=2e-5)
 
@@ -221,7 +213,10 @@ def test_an_image_of_one_pixel_has_a_value_or_a_reason(image_metric):
 
 def test_a_source_and_its_decoded_image_are_only_read(image_metric, coffee):
     _, metric = image_metric
-    one, other = np.ascontiguousarray(coffee[:192, :208]), as_jpeg(coffee, 20)[:192, :208].copy()
+    one, other = (
+        np.ascontiguousarray(coffee[:192, :208]),
+        through_jpeg(coffee, 20)[:192, :208].copy(),
+    )
     kept = other.copy()
     one.setflags(write=False)
     metric.compare(metric.prepare(one), other)

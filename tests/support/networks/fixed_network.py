@@ -27,6 +27,14 @@ SIZES = {
 }
 
 
+def extreme(shape: tuple[int, ...], limit: int, seed: int) -> torch.Tensor:
+    """A third of the numbers at either end of the range, the others anywhere in it."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(-limit, limit + 1, shape, generator=generator)
+    ends = torch.randint(-1, 2, shape, generator=generator)
+    return torch.where(ends == 0, values, ends * limit).to(torch.int16)
+
+
 def default_fractional_bits(model):
     """Return 7 for every activation: values within +-63.5."""
     return dict.fromkeys(activation_names(model), 7)

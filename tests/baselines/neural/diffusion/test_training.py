@@ -1,13 +1,11 @@
 """Training of diffusion decoders: what is measured first, the loss, the suite and its members."""
 
-import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion import objective as objective_module
@@ -22,6 +20,7 @@ from baselines.neural.training.suites import generative_suite
 from baselines.neural.training.workers import Workers
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.spec import load_codec, parse_codec
+from support.metrics.cases import through_jpeg
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import drawing_network
@@ -61,7 +60,7 @@ def test_crops_are_those_of_photographs_that_the_base_coded_whole(tmp_path):
     levels, numbers, shown = drawn_with(tmp_path, pack(pictures))
     for level, number, crop in zip(levels, numbers, shown, strict=True):
         coded = pack(
-            [jpeg_of(padded(picture), (5, 10, 20)[level])[:90, :130] for picture in pictures]
+            [through_jpeg(padded(picture), (5, 10, 20)[level])[:90, :130] for picture in pictures]
         )
         expected = draw_crops(coded, 64, [number], 1)[0]
         assert torch.equal(crop, expected.float())
@@ -85,15 +84,11 @@ def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
     photographs = pack([noise(90, 130, seed) for seed in (1, 2)])
     levels, numbers, shown = drawn_with(tmp_path, photographs)
     crops = draw_crops(photographs, 64, numbers, 1).permute(0, 2, 3, 1).numpy()
-    expected = [jpeg_of(one, (5, 10, 20)[level]) for one, level in zip(crops, levels, strict=True)]
+    expected = [
+        through_jpeg(one, (5, 10, 20)[level]) for one, level in zip(crops, levels, strict=True)
+    ]
     assert np.array_equal(shown.permute(0, 2, 3, 1).numpy(), np.stack(expected))
     assert not list(tmp_path.iterdir())
-
-
-def jpeg_of(pixels, quality):
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
 
 
 @pytest.mark.parametrize("method", ["dirac", "hfd"])
@@ -102,7 +97,7 @@ def test_a_level_knows_how_large_the_bases_residuals_are(method):
     crops = [noise(64, 64, seed) for seed in (1, 2)]
     for at, quality in enumerate((5, 10, 20)):
         residuals = np.stack(
-            [(crop - jpeg_of(crop, quality).astype(float)) / 127.5 for crop in crops]
+            [(crop - through_jpeg(crop, quality).astype(float)) / 127.5 for crop in crops]
         )
         scale = np.sqrt((residuals**2).mean())
         share = (np.abs(residuals) <= float(network.level_table[at, THRESHOLD]) * scale).mean()

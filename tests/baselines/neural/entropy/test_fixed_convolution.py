@@ -18,7 +18,7 @@ from baselines.neural.entropy.fixed.grid import (
     integer_weights,
 )
 from baselines.neural.entropy.fixed.kernels import Float64Sums, limbs
-from support.networks.fixed_network import EXACT_KERNELS
+from support.networks.fixed_network import EXACT_KERNELS, extreme
 
 CPU = torch.device("cpu")
 IN_FRACTION, OUT_FRACTION = 7, 6
@@ -43,14 +43,6 @@ def in_integers(layer: nn.Module, kernel=Float64Sums, precision=Precision.FINE, 
         device=CPU,
         name="layer",
     )
-
-
-def extreme(shape: tuple[int, ...], limit: int, seed: int) -> torch.Tensor:
-    """A third of the numbers at either end of the range, the others anywhere in it."""
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randint(-limit, limit + 1, shape, generator=generator)
-    ends = torch.randint(-1, 2, shape, generator=generator)
-    return torch.where(ends == 0, values, ends * limit).to(torch.int16)
 
 
 def expected_output(layer: nn.Module, activations: torch.Tensor, precision: Precision):

@@ -12,6 +12,7 @@ from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OutputGrid
 from baselines.neural.entropy.fixed.kernels import PairSums, integer_sums, longest_block
 from benchmark.errors import Unavailable
 from support.extension import extension
+from support.networks.fixed_network import extreme
 
 CPU = torch.device("cpu")
 INSTRUCTIONS = ("vnni", "avx2")
@@ -34,13 +35,6 @@ def kernel(weight: np.ndarray, instructions: str) -> PairSums:
     return PairSums(torch.from_numpy(weight), CPU, instructions)
 
 
-def numbers(shape: tuple[int, ...], limit: int, seed: int) -> np.ndarray:
-    """A third of the numbers at either end of the range, the others anywhere in it."""
-    random = np.random.default_rng(seed)
-    values, ends = random.integers(-limit, limit + 1, shape), random.integers(-1, 2, shape)
-    return np.where(ends == 0, values, ends * limit).astype(np.int16)
-
-
 # Outputs, side of the kernel, inputs, rows and columns: vectors that are full and not, two at a
 # time and one; fewer positions than are computed at a time, and a rest of them; an odd number of
 # inputs; several blocks in a row of the kernel.
@@ -60,8 +54,8 @@ SHAPES = [
 def test_sums_are_those_of_64_bit_integers(instructions, shape, limit, threads, monkeypatch):
     outputs, side, inputs, rows, columns = shape
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    weight = numbers((outputs, side, side, inputs), limit, 0)
-    seen = numbers((2, rows + side - 1, columns + side - 1, inputs), ACTIVATION_LIMIT, 1)
+    weight = extreme((outputs, side, side, inputs), limit, 0).numpy()
+    seen = extreme((2, rows + side - 1, columns + side - 1, inputs), ACTIVATION_LIMIT, 1).numpy()
     sums = kernel(weight, instructions)(torch.from_numpy(seen))
     assert sums.dtype == torch.float64
     assert np.array_equal(sums.numpy(), integer_sums(weight, seen))
@@ -79,8 +73,8 @@ def test_the_largest_sums_of_all_do_not_overflow(instructions, sign):
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
 def test_values_are_sums_with_bias_rounded_half_up_and_clipped(instructions, dtype):
-    weight = numbers((18, 3, 3, 6), 300, 2)
-    seen = numbers((1, 6, 15, 6), 300, 3)
+    weight = extreme((18, 3, 3, 6), 300, 2).numpy()
+    seen = extreme((1, 6, 15, 6), 300, 3).numpy()
     shift = np.arange(18) - 2
     bias = np.arange(18) * 1001 - 7000
     lowest, highest = -5000, 4000
