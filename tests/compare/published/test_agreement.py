@@ -105,6 +105,7 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", "no rate in common")
     (few,) = compared(rows, points=line[:3])
     assert few.why == "3 published points are too few"
+    assert compared(rows, points=line[:4])[0].points == 2
 
 
 def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():

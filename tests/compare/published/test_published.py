@@ -11,6 +11,7 @@ from benchmark.compare.published.curves import (
     check_same_images,
     left_out,
     overlay,
+    overlays,
     published_curves,
 )
 from benchmark.compare.published.points import (
@@ -31,13 +32,15 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DATASETS, METRICS, metric_class
+from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
 from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import listed
 from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
-from support.figures.published import FID, POINTS, PSNR, RESULTS
+from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
+from support.rows.measured import table
 
 ROOT = Path(__file__).parents[3]
 SOURCES = [
@@ -247,6 +250,28 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     refused, absent = left_out(points, panels, "kodak")
     assert "lpips_alex of HiFiC: lpips-alex/hific" in refused
     assert absent.endswith(": HFD")
+
+
+def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_is_asked_for():
+    points = select(POINTS, ["hific", "perco"])
+    summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
+    mixed = overlays(points, summary, [PSNR, Measure.named("lpips")], "kodak", True)
+    assert {column: len(of.refused) for column, of in mixed.items()} == {"psnr_db": 0}
+    assert {curve.method for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
+    alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
+    assert {column: len(of.compatible) for column, of in alone.items()} == {
+        "psnr_db": 1,
+        "fid256": 0,
+    }
+    few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
+    assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
+    for mine, mix, why in (
+        (summary, False, r"PerCo.* cannot be beside .* by .*, theirs by psnr-rgb8/1; --mix-protoc"),
+        (None, False, "PerCo.* cannot be beside .* theirs by another rule; --mix-protocols"),
+        (few, True, "of 24 images, these results are of 4"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            overlays(points, mine, [PSNR], "kodak", mix)
 
 
 def test_other_images_or_averages_are_refused():
