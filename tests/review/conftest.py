@@ -1,21 +1,16 @@
 """A pack of an author's: two photographs coded by a registered codec, measured for real."""
 
-from contextlib import contextmanager
-
 import pytest
 
-from benchmark.datasets.dataset import ImageFile, probe
-from benchmark.measure.cells import plan
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Workbench
 from benchmark.review.request import ReviewRequest
 from benchmark.review.review import review
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
 from support.files.noise import noise_images
-from support.packs.honest_pack import HONEST, conditions
+from support.packs.honest_pack import HONEST, measured, quiet
 
 POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
 
@@ -29,14 +24,8 @@ def photos(tmp_path_factory):
 def author(photos, tmp_path_factory):
     """The results folder of an author, with streams, and a pack of them beside it."""
     place = tmp_path_factory.mktemp("author")
-    sources = probe([ImageFile(path.name, path) for path in sorted(photos.iterdir())], False, 1)
-    store, bench = Store(place / "results" / "set"), Workbench(conditions(metrics=("psnr",)))
     contenders = select(["webp", "jpeg", HONEST.text], POINTS).contenders
-    store.begin(conditions().run, {"codecs": {}})
-    for cell in plan(contenders, "set", sources):
-        done = bench.carry_out(cell)
-        store.keep(done.stream)
-        store.append([done.row])
+    store = measured(Store(place / "results" / "set"), photos, contenders, ("psnr",))
     for name, specs in (("mine", contenders[:2]), ("code", contenders[2:])):
         export_pack(place / f"{name}.tar", [store], [spec.spec for spec in specs], ())
     return place
@@ -45,10 +34,6 @@ def author(photos, tmp_path_factory):
 @pytest.fixture
 def reviewed(photos, tmp_path):
     """Reviews a supplement of these photographs; returns its answers by name, the last of each."""
-
-    @contextmanager
-    def quiet(what, total):
-        yield lambda progress: None
 
     def run(path, codecs="all", **asked):
         into = tmp_path / "into"

@@ -5,15 +5,11 @@ With `-s`, the table of packs, exit codes and questions that were answered by no
 
 import inspect
 import sys
-from contextlib import contextmanager
 
 import pytest
 
-from benchmark.datasets.dataset import ImageFile, probe
-from benchmark.measure.cells import plan
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Workbench
 from benchmark.review.request import ReviewRequest
 from benchmark.review.review import for_machines, review
 from benchmark.rows.codecs import NamedCodecs
@@ -21,7 +17,7 @@ from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
 from support.files.noise import noise_images
 from support.packs.doctored import CHEATS, HONEST, Opened
-from support.packs.honest_pack import conditions
+from support.packs.honest_pack import measured, quiet
 
 POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
 DILUTED = ("webp", "jpeg")
@@ -37,21 +33,10 @@ def four(tmp_path_factory):
 def honest(four, tmp_path_factory):
     """A folder of a pack of WebP and JPEG, of four pictures each."""
     place = tmp_path_factory.mktemp("honest")
-    files = [ImageFile(path.name, path) for path in sorted(four.iterdir())]
-    store, bench = Store(place / "set"), Workbench(conditions(metrics=("psnr", "ssim")))
     contenders = select(["webp", "jpeg"], POINTS).contenders
-    store.begin(conditions().run, {"codecs": {}})
-    for cell in plan(contenders, "set", probe(files, False, 1)):
-        done = bench.carry_out(cell)
-        store.keep(done.stream)
-        store.append([done.row])
+    store = measured(Store(place / "set"), four, contenders, ("psnr", "ssim"))
     export_pack(place / "pack", [store], [of.spec for of in contenders], ())
     return place / "pack"
-
-
-@contextmanager
-def quiet(what, total):
-    yield lambda progress: None
 
 
 @pytest.fixture

@@ -189,18 +189,6 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
     assert store.table()["attested"].to_list() == [True] * 6
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000], ids=range(4))
-def test_a_damaged_record_is_a_sentence_and_the_others_are_read(results, content):
-    store = store_in(results)
-    store.begin("another", {"arguments": []})
-    (store.folder / "runs" / "00damaged.json").write_text(content, encoding="latin-1")
-    with pytest.warns(
-        DamagedResults, match=r"left out: .*00damaged\.json cannot be read"
-    ) as reported:
-        assert len(store.records()) == 2
-    assert len(reported) == 1
-
-
 def test_a_report_ignores_a_damaged_record(images, results):
     (record,) = store_in(results).folder.glob("runs/*.json")
     record.write_text("{")

@@ -2,22 +2,17 @@
 
 import json
 from contextlib import suppress
-from io import BytesIO
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from skimage import data
 
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.registry import read_points
 from benchmark.review.explain.curve_rules import (
-    Images,
     Reference,
     candidates,
-    colour_errors,
-    to_rgb,
 )
 from benchmark.review.explain.explain import counted_images, explain
 from support.bench.command import bench
@@ -140,23 +135,6 @@ def test_the_mean_of_decibels_is_named_beside_a_published_curve_of_ms_ssim():
     assert [v.cause for v in explain(curve, VTM[0], VTM[1] / 2 + 0.3).named] == ["mean_of_db"]
 
 
-def test_rates_of_seven_digits_are_too_coarse_to_count_images():
-    rates = [8 * size / (3 * PIXELS) for size in (10001, 20000, 40003)]
-    assert [counted_images(np.round(rates, digits), PIXELS) for digits in (7, 12)] == [None, 3]
-
-
-def test_another_range_scales_luma_and_the_distances_to_it():
-    colours = np.array([[[180, 100, 60], [40, 90, 200]]], np.uint8)
-    luma = colours @ np.array([[0.2126], [0.7152], [0.0722]])
-    errors = colour_errors(colours)
-    for name, of_luma, scale in (
-        ("range_expanded", (luma - 16) * 255 / 219, 255 / 224),
-        ("range_reduced", luma * 219 / 255 + 16, 224 / 255),
-    ):
-        wrong = np.clip(np.rint(of_luma + scale * (colours - luma)), 0, 255)
-        assert errors[name] == pytest.approx(((wrong - colours) ** 2).mean(), rel=1e-9)
-
-
 def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_it_is_not():
     worse = of_mean(255**2 / 10 ** (HM[1] / 10) + 1.74)
     first = explain(Reference("psnr", *HM), HM[0], worse).named[0]
@@ -187,16 +165,9 @@ def test_the_same_curve_needs_no_explanation_in_any_folder(tmp_path, monkeypatch
     assert "there is nothing to explain" in done.stdout
 
 
-def test_of_random_curves_one_in_fifty_at_most_gets_a_cause(tmp_path):
-    reference = Reference("psnr", *VTM)
-    rates, random = THREAD[0], np.random.default_rng(7)
-    base = next(iter(candidates(reference, rates))).predicted[0]  # the curve itself
-    u, named = np.linspace(-1, 1, len(rates)), 0
-    for _ in range(200):
-        a, b, c = random.uniform(-1, 1, 3) * (2, 1, 0.5) * 10 ** random.uniform(-1, 0)
-        other = base + a + b * u + c * u**2 + random.normal(0, 0.01, len(u))
-        named += bool(explain(reference, rates, other).named)
-    assert named <= 4
+def test_a_smooth_difference_of_no_known_cause_is_a_real_one(tmp_path):
+    rates, u = THREAD[0], np.linspace(-1, 1, len(THREAD[0]))
+    base = next(iter(candidates(Reference("psnr", *VTM), rates))).predicted[0]  # the curve itself
     path = written(tmp_path / "a.csv", rates, base + 1.5 * u**2 - 1)
     done = bench("explain", path, "--against", "VTM:CompressAI")
     assert done.returncode == 0
@@ -208,6 +179,8 @@ def test_whole_bytes_count_the_images():
     assert counted_images(rates, PIXELS) == 21
     assert counted_images([rate * 1.0001 for rate in rates], PIXELS) == 0
     assert counted_images([0.155, 0.3, 0.443], PIXELS) is None  # too few digits
+    rates = [8 * size / (3 * PIXELS) for size in (10001, 20000, 40003)]
+    assert [counted_images(np.round(rates, digits), PIXELS) for digits in (7, 12)] == [None, 3]
 
 
 @pytest.mark.parametrize(
@@ -222,81 +195,6 @@ def test_what_cannot_be_compared_is_a_sentence(tmp_path, words, named):
     done = bench("explain", written(tmp_path / "a.csv", *THREAD), *words)
     assert done.returncode == 2
     assert named in done.stderr
-
-
-def coded(picture, quality):
-    """Return size and pixels of a picture by Pillow's JPEG, 4:4:4."""
-    stream = BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality, subsampling=0)
-    return stream.tell(), np.asarray(Image.open(stream))
-
-
-def rounded(picture):
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-
-
-def halved(picture):
-    """4:2:0 by Pillow's own resampling."""
-    ycc = picture @ np.linalg.inv(to_rgb("709")).T
-    for plane in (1, 2):
-        half = Image.fromarray(ycc[..., plane].astype(np.float32))
-        small = half.resize((half.width // 2, half.height // 2), Image.Resampling.BOX)
-        ycc[..., plane] = np.asarray(small.resize(half.size, Image.Resampling.BILINEAR))
-    return ycc @ to_rgb("709").T
-
-
-def truncating(picture):
-    """To Y'CbCr of 8 bits and back, truncated both times."""
-    ycc = np.floor(picture @ np.linalg.inv(to_rgb("709")).T)
-    return np.floor(ycc @ to_rgb("709").T)
-
-
-def rounding(picture):
-    """To Y'CbCr of 8 bits and back, rounded both times."""
-    return np.rint(picture @ np.linalg.inv(to_rgb("709")).T) @ to_rgb("709").T
-
-
-MISTAKES = {
-    "matrix_601": lambda x: x @ np.linalg.inv(to_rgb("709")).T @ to_rgb("601").T,
-    "matrix_709": lambda x: x @ np.linalg.inv(to_rgb("601")).T @ to_rgb("709").T,
-    "range_reduced": lambda x: 16 + x * 219 / 255,
-    "range_expanded": lambda x: (x - 16) * 255 / 219,
-    "chroma_420": halved,
-    "excess": truncating,
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_colours_of_real_pictures_is_measured(mistake):
-    pictures = [
-        np.ascontiguousarray(p[:256, :256]) for p in (data.astronaut(), data.coffee(), data.cat())
-    ]
-    if "range" in mistake:  # luma and chroma are both scaled: grey and R, G, B alike up to 224/219
-        pictures = [np.repeat(p.mean(2, keepdims=True), 3, 2).astype(np.uint8) for p in pictures]
-    made = [[coded(p, q) for p in pictures] for q in (70, 80, 88, 93, 96, 98)]
-    bpp = np.array([[8 * size / 256**2 for size, _ in row] for row in made])
-
-    def psnr_of(change):
-        return np.array([
-            [
-                of_mean(np.mean((p - rounded(change(d.astype(float))).astype(float)) ** 2))
-                for p, (_, d) in zip(pictures, row, strict=True)
-            ]
-            for row in made
-        ])  # fmt: skip
-
-    colours = [colour_errors(p) for p in pictures]
-    images = Images(
-        bpp, psnr_of(rounding if mistake == "excess" else lambda x: x),
-        np.full(3, 256.0**2), ("a", "b", "c"), np.full(3, True), {},
-        {rule: np.array([errors[rule] for errors in colours]) for rule in colours[0]},
-    )  # fmt: skip
-    order = np.argsort(bpp.mean(1))
-    reference = Reference("psnr", bpp.mean(1)[order], images.values.mean(1)[order], images)
-    result = explain(reference, bpp.mean(1), psnr_of(MISTAKES[mistake]).mean(1))
-    nearest = min(v.residual_db for v in result.verdicts if v.cause in (mistake, "conversion"))
-    assert {v.cause for v in result.named} <= {mistake, "conversion"}, result.verdicts[:3]
-    assert nearest < 0.15 * result.before_db
 
 
 def test_an_error_of_two_causes_is_named_by_both():

@@ -1,9 +1,12 @@
 """What the tests of packs measure, record and spoil: the codec, the conditions, a pack's text."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
-from benchmark.measure.cells import Conditions
+from benchmark.datasets.dataset import ImageFile, probe
+from benchmark.measure.cells import Conditions, plan
 from benchmark.measure.select import select
+from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
 from benchmark.spec import parse_codec
 
@@ -31,3 +34,21 @@ def rewrite(path, old, new, count=1):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, count))
+
+
+def measured(store, photos, contenders, metrics):
+    """Code the pictures of a folder, and keep rows and streams as those of the dataset `set`."""
+    sources = probe([ImageFile(path.name, path) for path in sorted(photos.iterdir())], False, 1)
+    bench = Workbench(conditions(metrics=metrics))
+    store.begin(conditions().run, {"codecs": {}})
+    for cell in plan(contenders, "set", sources):
+        done = bench.carry_out(cell)
+        store.keep(done.stream)
+        store.append([done.row])
+    return store
+
+
+@contextmanager
+def quiet(what, total):
+    """Show no progress."""
+    yield lambda progress: None
