@@ -1,6 +1,7 @@
 """Packs that lack a column, or have nonsense in one: a sentence, or a review."""
 
 import csv
+import math
 import shutil
 from contextlib import suppress
 from io import StringIO
@@ -15,10 +16,11 @@ from benchmark.review.again import _compared, _Pictures
 from benchmark.review.leaderboard import declared_entries, sort_out
 from benchmark.review.review import html_text, markdown_review
 from benchmark.review.site import Board, index_html
-from benchmark.review.streams import sent_rows
+from benchmark.review.streams import _possible, _rate, sent_rows
 from benchmark.review.submission import Statement, Submission
 from benchmark.review.supplement import Supplement
 from benchmark.rows.packs.pack import open_pack
+from support.rows.measured import failed, row
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
 PICTURES = _Pictures(lambda row: None, None, ())
@@ -58,3 +60,15 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
 
 def _sent(pack):
     return sent_rows(Supplement((open_pack(pack),), (), (), (), ()))[0], {}
+
+
+def test_a_row_of_no_size_no_bytes_or_no_setting_is_none():
+    for name in ("width_px", "height_px", "num_bytes"):
+        assert [bool(_possible(row("webp", 30, "a", bpp=9.0) | {name: value}))
+                for value in (1, 0, -1, None)] == [True, False, False, False]  # fmt: skip
+    settings = [30.0, None, math.inf, math.nan]
+    possible = [_possible(row("webp", 30, "a") | {"setting_value": at}) for at in settings]
+    assert [bool(of) for of in possible] == [True, True, False, False]
+    assert _possible(failed("webp", 30, "a", "encode", "x") | {"width_px": 0})["reason"] == "x"
+    rates = [_rate({"bpp": text}) for text in ("0.25", "x", "")]
+    assert rates == pytest.approx([0.25, math.nan, math.nan], nan_ok=True)

@@ -7,23 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
-from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from benchmark.errors import StoreError
-from benchmark.review.again import Again
-from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of, sort_out
+from benchmark.review.leaderboard import Cost, Entry, Origin, cost_of
 from benchmark.review.site import Board, index_html
-from benchmark.review.streams import Sent
-from benchmark.review.submission import Audit, Statement, Submission, _audited, read_statement
-from benchmark.rows.store import Store
+from benchmark.review.submission import Statement, Submission
 from conftest import ROOT
 from support.bench.command import bench
 from support.page.opened import CHROMIUM, DESKTOP, PHONE
-from support.rows.measured import row as measured_row
+from support.rows.measured import row
 
 TOML = """title = "A codec & its rate"
 authors = ["A. Author"]
@@ -33,71 +28,10 @@ decode_kmac = 50
 """
 
 
-def row(**changes):
-    return {
-        **measured_row("webp", 30, "a"),
-        "variant": "",
-        "width_px": 8,
-        "height_px": 8,
-        **changes,
-    }
-
-
-def again(state="equal", psnr=30.0, sent=30.0, **changes):
-    return Again(row(psnr_db=sent), state, values={"psnr_db": psnr}, **{"twice": True, **changes})
-
-
-@pytest.mark.parametrize(
-    ("streams", "reason"),
-    [
-        ([again(), again()], ""),
-        ([again(), again("rounded", 30.0005)], ""),
-        ([again(), again(psnr=30.0005)], "1 value differ: psnr_db of a at quality=30 is 30.0005"),
-        ([again(), again("other", 29.0)], "1 stream with other pixels; 1 value differ"),
-        ([again(), again(twice=False)], "1 stream with other pixels the second time"),
-        ([again(), Again(row(), "not run")], "1 stream not run: no decoder here"),
-        ([again(), Again(row(), "failed")], "1 stream failed"),
-        ([again(), Again(row(psnr_db=30.0), "equal", twice=True)], "1 stream not scored"),
-    ],
-)
-def test_an_audit_takes_what_is_reproduced_and_names_the_first_difference(streams, reason):
-    verdict = _audited(streams, ["psnr"], "no photos")
-    assert verdict.reason.startswith(reason)
-    assert verdict.audited == (reason == "")
-
-
-WRONG = ("x", "decode_kmac = -1", 'doi = "<b>"', 'url = "javascript:1"', "authors = 3", "rank = 1")
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_statement_is_one_sentence(tmp_path, text):
-    (tmp_path / "mine.toml").write_text(text)
-    with pytest.raises(StoreError, match=r"mine\.toml cannot be read"):
-        read_statement(tmp_path / "mine.toml")
-    (tmp_path / "link.toml").symlink_to("/etc/hostname")
-    with pytest.raises(StoreError, match="a link that leads out"):
-        read_statement(tmp_path / "link.toml")
-
-
 def entry(kmac, label="webp", **changes):
     origin = Origin(Statement(**changes))
-    cost = cost_of(row(codec=label), Origin(Statement(decode_kmac=kmac)), None)
-    return Entry("kodak", label, True, {}, 4, 24, cost, origin, row(codec=label))
-
-
-def test_the_class_of_cost_is_by_declared_work_and_a_program_has_its_own():
-    kinds = [entry(kmac, "./x.py:X").cost.kind for kmac in (5, 10, 11, 5000, None)]
-    assert kinds == ["to 10 kMAC/px", "to 10 kMAC/px", "to 100 kMAC/px", "above 1,000 kMAC/px",
-                     "not declared"]  # fmt: skip
-    assert entry(None).cost.kind == "program"
-
-
-def test_a_citation_has_what_a_doi_needs_and_its_text_cannot_leave_its_field():
-    bibtex, datacite = citation(entry(5, title="a} & {b", authors=("X",), doi="10.1000/182"), "P")
-    assert "title = {a\\} \\& \\{b: rates and distortions on kodak}" in bibtex
-    assert "doi = {10.1000/182}" in bibtex
-    needed = {"creators", "titles", "publisher", "publicationYear", "types"}
-    assert needed <= {name for name, value in datacite.items() if value}
+    cost = cost_of(row(label, 30, "a"), Origin(Statement(decode_kmac=kmac)), None)
+    return Entry("kodak", label, True, {}, 4, 24, cost, origin, row(label, 30, "a"))
 
 
 def test_texts_of_submissions_are_escaped_on_the_site():
@@ -106,32 +40,6 @@ def test_texts_of_submissions_are_escaped_on_the_site():
     hostile = entry(5, title="<img src=y>")._replace(label="<i>x", cost=cost)
     page = index_html([Board("kodak", "", (), [hostile], False)], [wrong], "P")
     assert not re.search(r"<(img|i|b|script>1)\b", page)
-
-
-def sources(*of):
-    """Submissions of one system: name, latest time, PSNR; each of one picture at one setting."""
-    found = []
-    for name, time, value in of:
-        data = name.encode()
-        changes = {"finished_utc": time, "psnr_db": value, "num_bytes": len(data)}
-        changes |= {"stream_sha256": sha256(data).hexdigest(), "dataset": "sample"}
-        sent = Sent(row(**changes), lambda data=data: data)
-        audit = Audit(True, "", 1, ("psnr_db",), None, "here")
-        found.append(Submission(name, None, Statement(), [sent], {"webp": audit}))
-    return found
-
-
-def test_of_a_system_the_newest_audited_submission_stands_whole_and_others_are_below(tmp_path):
-    later, sooner = "2026-02-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
-    never = "9999-01-01T00:00:00+00:00"
-    known = sources(("old", sooner, 30.0), ("new", later, 31.0), ("to come", never, 33.0))
-    done = sort_out(tmp_path / "none", known, tmp_path / "audited")
-    stored = Store(tmp_path / "audited" / "sample").table()
-    assert stored["psnr_db"].to_list() == [31.0]
-    assert done.standing["sample"]["webp"].name == "new"
-    below = done.declared["sample"]
-    assert {*below.rows} == {"WebP (old)", "WebP (to come)"}
-    assert below.origins["WebP (old)"].below == "a newer verified one stands: of new"
 
 
 @pytest.fixture(scope="module")
