@@ -1,0 +1,61 @@
+"""`tools/state_parts.py`: a state that travels in parts, with moments in bfloat16."""
+
+import shutil
+
+import pytest
+import torch
+
+from baselines.neural.training.loop import run_request
+from baselines.neural.training.run_folder import load_state
+from baselines.neural.training.workers import Workers
+from benchmark.errors import UsageError
+from support.training.fixtures import CPU, least_network, of_journal, recipe_of, request_for
+from tools.state_parts import split
+
+STEPS, LIMIT = 12, 20_000
+MANNER = {"batch": 4, "mixed_levels": True, "learning_rate": 2e-3}
+
+
+def trained(run, steps, deadline=None):
+    recipe = recipe_of({**MANNER, "steps": STEPS}, report_every_steps=1, ema=0.9)
+    torch.manual_seed(3)
+    if deadline is None:
+        return run_request(Workers(), request_for(run, recipe, least_network))
+    for _ in range(steps):  # a call whose time is over does one step
+        run_request(Workers(), request_for(run, recipe, least_network, deadline=0.0))
+    return None
+
+
+def moment_types(run):
+    state = load_state(run, CPU)
+    held = (state[name]["state"].values() for name in ("optimiser", "quantile_optimiser"))
+    moments = [one for values in held for one in values]
+    return {one[name].dtype for one in moments for name in ("exp_avg", "exp_avg_sq")}
+
+
+def test_a_state_that_travelled_goes_on_with_the_losses_of_an_unbroken_run(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    trained(first, 6, deadline=0.0)
+    shutil.copytree(first, second)
+    paths = split(first, tmp_path / "carried", LIMIT)
+    assert len(paths) > 2
+    assert {path.stat().st_size for path in paths[:-1]} == {LIMIT}
+    joined = b"".join(path.read_bytes() for path in sorted(paths))
+    (second / "state.pt").write_bytes(joined)
+    assert moment_types(second) == {torch.bfloat16}
+    before, after = (load_state(run, CPU) for run in (first, second))
+    assert all(torch.equal(w, after["network"][name]) for name, w in before["network"].items())
+    for run in (first, second):
+        trained(run, STEPS)
+    assert of_journal(second, "loss")[6] == of_journal(first, "loss")[6], "weights are whole"
+    assert of_journal(second, "loss") == pytest.approx(of_journal(first, "loss"), rel=1e-3)
+    assert moment_types(second) == {torch.float32}
+
+
+def test_parts_are_made_of_a_run_and_never_beside_others(tmp_path):
+    with pytest.raises(UsageError, match=r"has no state\.pt"):
+        split(tmp_path, tmp_path / "carried", LIMIT)
+    trained(tmp_path / "run", 1, deadline=0.0)
+    split(tmp_path / "run", tmp_path / "carried", LIMIT)
+    with pytest.raises(UsageError, match="name another"):
+        split(tmp_path / "run", tmp_path / "carried", LIMIT)
