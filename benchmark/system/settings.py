@@ -74,7 +74,10 @@ def use_device(asked: str, has_gpu: bool | None = None) -> Device:
     `UsageError` for another text, `Unavailable` without GPU.
     """
     if asked not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
+        kind, _, number = asked.partition(":")
+        remedy = f": for one GPU of several set CUDA_VISIBLE_DEVICES={number} with --device cuda"
+        chosen = remedy if kind == "cuda" and number.isdigit() else ""
+        raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda{chosen}")
     lacks = "" if has_gpu else "no node of the cluster has a GPU"
     if has_gpu is None and asked != "cpu":
         lacks = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"

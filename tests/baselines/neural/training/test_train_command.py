@@ -159,6 +159,7 @@ def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
     [
         (("--data", "nowhere"), "--data nowhere: there is no such folder, tar archive or dataset"),
         (("--device", "tpu"), "'tpu' is none of auto, cpu, cuda"),
+        (("--device", "cuda:1"), "set CUDA_VISIBLE_DEVICES=1 with --device cuda"),
         (("--lmbda", "0.01"), "ours takes no --lmbda"),
         (("--model", "hyperprior", "--lmbda", "nan"), "needs --lmbda above 0"),
         (
