@@ -5,8 +5,9 @@
     tools/on_gpu.sh --device cpu --small --out try    try the parts, without a GPU
     tools/on_gpu.sh --only exchange --carried FOLDER  also decode packs of another machine
 
-Results are in .work/gpu/results.json (`--out`); the same command measures what is missing. Exit
-code 1 if a claim does not hold or a measurement is missing, 2 without a usable GPU.
+Parts come in the order of what they tell, each with its share of `--minutes`. Results are in
+.work/gpu/results.json (`--out`); the same command measures what is missing. Exit code 1 if a claim
+does not hold or a measurement is missing, 2 without a usable GPU.
 """
 
 import argparse
@@ -17,14 +18,16 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -32,11 +35,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from baselines.compressai.weights import find_matched
 from baselines.crdr import CRDR
 from baselines.jpeg import JPEG
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card, load_card
-from baselines.neural.checkpoint import make_checkpoint
+from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.network import to_images
 from baselines.neural.training.learner import Learner
@@ -64,10 +68,11 @@ MARKS = "<!-- measured -->", "<!-- end -->"  # of the page's part that is writte
 PACKAGES = ("torch", "compressai", "pytorch-fid", "numpy", "constriction")
 SIZES = ("micro", "mini", "small", "full")
 TOLERANCE = 1e-5
+LOSSES_APART = 1e-3  # of their size: sums of a GPU differ in their order
+HYPERPRIOR = "bmshj2018-hyperprior"
 TESTS = (
-    "tests/device/test_coding.py",
-    *("tests/device/test_metrics.py", "tests/device/test_training.py"),
-    "tests/baselines/neural/training/machine/test_no_wait.py",
+    *("tests/device/test_training.py", "tests/device/test_coding.py"),
+    "tests/device/test_metrics.py",
 )
 
 
@@ -189,7 +194,7 @@ def _hyperprior(device: str) -> Codec:
 
 def suite(conditions: Conditions) -> Cells:
     """Every test with the marker `device` passes, and those of steps that wait for nothing."""
-    for name in TESTS[:1] if conditions.small else TESTS:
+    for name in TESTS[-1:] if conditions.small else TESTS:
         yield name, partial(_tests, name)
 
 
@@ -235,20 +240,17 @@ def metrics(conditions: Conditions) -> Cells:
 
 def _metric(conditions: Conditions, name: str) -> Result:
     largest = 0.0
-    try:
-        made = [metric_class(name)(device) for device in (conditions.device, "cpu")]
-        for pixels in conditions.images():
-            decoded = JPEG().decode(JPEG().encode(pixels, Setting("quality", 30)))
-            if name in FEATURE_SPACES:
-                gpu, cpu = (space.features(decoded).astype(float) for space in made)
-            else:
-                gpu, cpu = (
-                    np.array([metric.compare(metric.prepare(pixels), decoded)]) for metric in made
-                )
-            difference = float(np.abs(gpu - cpu).max()) / (float(np.abs(cpu).max()) or 1.0)
-            largest = max(largest, difference if np.isfinite(difference) else np.inf)
-    except (Unavailable, NotMeasurable) as reason:
-        return Result(f"absent: {reason}", absent=True)
+    made = [metric_class(name)(device) for device in (conditions.device, "cpu")]
+    for pixels in conditions.images():
+        decoded = JPEG().decode(JPEG().encode(pixels, Setting("quality", 30)))
+        if name in FEATURE_SPACES:
+            gpu, cpu = (space.features(decoded).astype(float) for space in made)
+        else:
+            gpu, cpu = (
+                np.array([metric.compare(metric.prepare(pixels), decoded)]) for metric in made
+            )
+        difference = float(np.abs(gpu - cpu).max()) / (float(np.abs(cpu).max()) or 1.0)
+        largest = max(largest, difference if np.isfinite(difference) else np.inf)
     return Result(f"{largest:.1e}", passed=largest <= TOLERANCE)
 
 
@@ -386,9 +388,8 @@ def _repeated(step: Callable[[], object], device: str, least_seconds: float) -> 
 
 def frechet(conditions: Conditions) -> Cells:
     """Patches of 256 px per second: `inception256` beside pytorch-fid, with random weights."""
-    for device in dict.fromkeys((conditions.device, "cpu")):
-        for name in ("ours", "pytorch-fid"):
-            yield f"{name}, {device}", partial(_features, conditions, name, device)
+    for name in ("ours", "pytorch-fid"):
+        yield name, partial(_features, conditions, name, conditions.device)
 
 
 def _features(conditions: Conditions, name: str, device: str) -> Result:
@@ -443,36 +444,176 @@ def _feature_function(conditions: Conditions, name: str, device: str) -> Callabl
 
 
 def training(conditions: Conditions) -> Cells:
-    """Steps per second and peak memory of the recipe `lease`, by size and precision."""
-    for size in ("tiny",) if conditions.small else SIZES:
-        for precision in ("bfloat16", "float32"):
-            yield f"{size}, {precision}", partial(_trained, conditions, size, precision)
+    """Crops per second of the recipe `lease`: recorded steps, compiled ones, each step anew."""
+    manners = ("recorded", "--no-graph")
+    rates = [(size, 0, "recorded") for size in ("mini", "small", "full")]
+    realism = [("small", 1, manner) for manner in manners]
+    for size, index, manner in [
+        *rates, ("mini", 0, "--no-graph"), *realism, ("mini", 0, "compiled"),
+    ]:  # fmt: skip
+        kind = "realism" if index else "rates"
+        yield f"{size}, {kind}, {manner}", partial(_trained, conditions, size, index, manner)
+    for index, kind in enumerate(("rates", "realism")):
+        yield f"losses of {kind}", partial(_recorded_losses, conditions, index)
 
 
-def _trained(conditions: Conditions, size: str, precision: str) -> Result:
+def _learner(
+    conditions: Conditions, size: str, index: int, manner: str, **changes: Any
+) -> tuple[Learner, int]:
     recipe = load_recipe("lease")
-    small: dict[str, Any] = {"batch": 2, "crop_px": 64} if conditions.small else {}
-    stage = replace(recipe.stages[0], steps=1_000_000, **small)
-    recipe = replace(recipe, sizes=size, autocast=precision == "bfloat16", stages=(stage,))
+    small: dict[str, Any] = {"batch": 5, "crop_px": 64} if conditions.small else {}
+    stage = replace(recipe.stages[index], steps=1_000_000, **small)
+    size = "tiny" if conditions.small else size
+    stages = (stage,) * (index + 1)
+    compiled = manner == "compiled" and not conditions.small
+    recipe = replace(recipe, sizes=size, compiled=compiled, stages=stages, **changes)
     noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
     torch.manual_seed(0)
     architecture, config = Subject(recipe.architecture).load(recipe.sizes)
     network = architecture.build(config).to(conditions.device)
-    learner = Learner(network, recipe, 0, pack(noise), Workers())
-    for _ in range(3):
+    graph = manner != "--no-graph"
+    return Learner(network, recipe, index, pack(noise), Workers(), graph=graph), stage.batch
+
+
+def _trained(conditions: Conditions, size: str, index: int, manner: str) -> Result:
+    learner, batch = _learner(conditions, size, index, manner)
+    for _ in range(1 if conditions.small else 8):  # some of which are of maps, and never recorded
         learner.update()
     gpu = conditions.device == "cuda"
     if gpu:
         torch.cuda.reset_peak_memory_stats()
     rate = _repeated(learner.update, conditions.device, 0 if conditions.small else 5)
     memory = f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if gpu else ""
-    return Result(f"{rate:.2f} steps per second{memory}")
+    return Result(f"{rate * batch:.0f} crops per second{memory}")
 
 
-PARTS = {
-    part.__name__: part
-    for part in (suite, coding, metrics, exchange, seconds, frechet, training, workers)
-}
+def _recorded_losses(conditions: Conditions, index: int) -> Result:
+    """Compare losses of recorded steps, in float32, with those of `--no-graph`."""
+    steps, losses = 2 if conditions.small else 50, []
+    for manner in ("recorded", "--no-graph"):
+        learner, _ = _learner(conditions, "micro", index, manner, autocast=False)
+        updates = [learner.update() for _ in range(steps)]
+        losses.append([update.numbers["loss"] for update in updates])
+    apart = float(np.max(np.abs(np.divide(losses[0], losses[1]) - 1)))
+    return Result(f"{apart:.1e} apart in {steps} steps", passed=apart <= LOSSES_APART)
+
+
+@contextmanager
+def busy_shares(device: str) -> Iterator[list[int]]:
+    """Collect how busy the first GPU is, in percent five times a second, by nvidia-smi."""
+    shares: list[int] = []
+    if device != "cuda" or not shutil.which("nvidia-smi"):
+        yield shares
+        return
+    every = "--format=csv,noheader,nounits", "-lms", "200"
+    query = ("--id=0", "--query-gpu=utilization.gpu", *every)
+    with subprocess.Popen(["nvidia-smi", *query], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield shares
+        finally:
+            process.terminate()
+            assert process.stdout is not None
+            shares += [int(line) for line in process.stdout if line.strip().isdigit()]
+
+
+def harness(conditions: Conditions) -> Cells:
+    """Whole commands, with how busy the card was: `bench run` beside CompressAI's evaluation."""
+    few, many = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
+    hyperprior = "hyperprior:weights=matched", "--points", "compressai.quality=3"
+    yield "hyperprior 3", partial(_ran, conditions, few, *hyperprior)
+    yield "eval_model, hyperprior 3", partial(_evaluated, conditions)
+    yield "ours", partial(_ran, conditions, few, "ours")
+    yield "ours, five metrics", partial(_ran, conditions, many, "ours")
+
+
+def _ran(conditions: Conditions, metrics: str, codecs: str, *words: str) -> Result:
+    folder = conditions.out / "harness"
+    shutil.rmtree(folder, ignore_errors=True)
+    limit = ("--limit", "1") if conditions.small else ()
+    options = ("--dataset", conditions.dataset, "--device", conditions.device)
+    asked = ("--codecs", codecs, *words, "--metrics", metrics, "--results", folder, *limit)
+    return _timed_command(conditions, "benchmark", "run", *asked, *options)
+
+
+def _evaluated(conditions: Conditions) -> Result:
+    """Run CompressAI's own evaluation with the network that the cell before is measured with."""
+    folder = conditions.out / "evaluated"
+    folder.mkdir(parents=True, exist_ok=True)
+    codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse", whole=False)[3]).network
+    torch.save(codec.codec.state_dict(), folder / "hyperprior.tar.pth")
+    for number, image in enumerate(open_dataset(conditions.dataset).images):
+        if not conditions.small or not number:
+            shutil.copy(image.path, folder / f"{number}{image.path.suffix}")
+    cuda = ("--cuda",) if conditions.device == "cuda" else ()
+    which = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *cuda)
+    return _timed_command(conditions, "compressai.utils.eval_model", "checkpoint", folder, *which)
+
+
+def _timed_command(conditions: Conditions, module: str, *words: object) -> Result:
+    command = [sys.executable, "-m", module, *map(str, words)]
+    with busy_shares(conditions.device) as shares:
+        started = perf_counter()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        seconds = perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or "it said nothing")
+    return Result(f"{seconds:.1f} s" + (f", card busy {fmean(shares):.0f} %" if shares else ""))
+
+
+def scoring(conditions: Conditions) -> Cells:
+    """Milliseconds of metrics for a decoded image, beside the packages whose values they give."""
+    for name in ("ms_ssim", "lpips", "lpips_squeeze", "ssim", "ssimulacra2"):
+        yield name, partial(_scored, conditions, name)
+
+
+def _scored(conditions: Conditions, name: str) -> Result:
+    (pixels,) = conditions.images(1)
+    decoded = JPEG().decode(JPEG().encode(pixels, Setting("quality", 30)))
+    metric = metric_class(name)(conditions.device)
+    prepared = metric.prepare(pixels)
+    functions = {"ours": lambda: metric.compare(prepared, decoded)}
+    if peer := _package(name, conditions.device):
+        functions["package"] = lambda: float(peer(_tensor(decoded), _tensor(pixels)))
+    least = 0 if conditions.small else 1.5
+    times = [
+        f"{key} {1e3 / _repeated(call, conditions.device, least):.1f} ms"
+        for key, call in functions.items()
+    ]
+    return Result(", ".join(times))
+
+
+def _tensor(pixels: Pixels) -> torch.Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+
+
+def _package(name: str, device: str) -> Callable[..., Any] | None:
+    """Return the package's function of two images in 0..255, LPIPS with random weights."""
+    if name == "ms_ssim":
+        from pytorch_msssim import ms_ssim
+
+        return lambda *images: ms_ssim(*(image.to(device) for image in images), data_range=255)
+    if name not in ("lpips", "lpips_squeeze"):
+        return None
+    from lpips import LPIPS
+
+    net = "alex" if name == "lpips" else "squeeze"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
+        network = LPIPS(net=net, pnet_rand=True, verbose=False).eval().to(device)
+
+    def distance(*images: torch.Tensor) -> Any:
+        with torch.inference_mode():
+            return network(*(image.to(device) / 127.5 - 1 for image in images))
+
+    return distance
+
+
+# Parts with the share of the time that each has: what is not begun by then is cut short.
+SHARES: Sequence[tuple[Callable[[Conditions], Cells], float]] = (
+    *((training, 0.28), (harness, 0.24), (frechet, 0.07), (scoring, 0.05), (suite, 0.12)),
+    *((workers, 0.08), (coding, 0.06), (metrics, 0.04), (exchange, 0.03), (seconds, 0.03)),
+)
+PARTS = {part.__name__: part for part, _ in SHARES}
 
 
 def measure(conditions: Conditions, parts: Sequence[str], minutes: float) -> bool:
@@ -482,26 +623,34 @@ def measure(conditions: Conditions, parts: Sequence[str], minutes: float) -> boo
     if record.get("described") != described:  # of another machine or version: not joined
         record = {"described": described, "parts": {}}
         shutil.rmtree(conditions.out / "exchange", ignore_errors=True)
-    complete = True
+    cut_short: list[str] = []
+    record["cut short"] = cut_short
+    shares = {part.__name__: share for part, share in SHARES}
     for part in parts:
         results = record["parts"].setdefault(part, {})
+        begun, most = monotonic(), 60 * minutes
         for key, cell in PARTS[part](conditions):
             if key in results and "failed" not in results[key]:
                 continue
-            if not conditions.small and monotonic() - started > 60 * minutes:
-                complete = False
+            now = monotonic()
+            over = now - started > most or now - begun > most * shares.get(part, 1)
+            if over and not conditions.small:
+                cut_short.append(part)
                 break
             try:
                 results[key] = cell()._asdict()
+            except (Unavailable, NotMeasurable) as reason:
+                results[key] = Result(f"absent: {reason}", absent=True)._asdict()
             except Exception as error:  # the failure of a measurement is its result
                 results[key] = {"failed": one_line(error)}
+            results[key]["seconds"] = round(monotonic() - now, 1)
             write_file(path, json.dumps(record, indent=1))
             print(f"{part}: {key}: {results[key].get('shown') or results[key]['failed']}")
     write_page(conditions, record)
-    if not complete:
-        print("the time is up; the same command goes on")
+    if cut_short:
+        print(f"cut short: {', '.join(cut_short)}; the same command goes on")
     rows = [row for part in parts for row in record["parts"][part].values()]
-    return complete and all("failed" not in row and row["passed"] is not False for row in rows)
+    return not cut_short and all("failed" not in row and row["passed"] is not False for row in rows)
 
 
 def write_page(conditions: Conditions, record: Mapping[str, Any]) -> None:
@@ -526,6 +675,7 @@ def table(record: Mapping[str, Any]) -> list[str]:
         absent = [key for key, row in results.items() if row.get("absent")]
         cells = [_cell(key, row) for key, row in results.items() if key not in absent]
         cells += [f"absent: {', '.join(absent)}"] if absent else []
+        cells += ["cut short"] if part in record["cut short"] else []
         lines.append(f"| {part} | {'; '.join(cells)} |")
     return [*lines, MARKS[1]]
 
@@ -543,7 +693,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="one crop and the smallest network")
     parser.add_argument("--carried", type=Path, help="folder of packs of another machine")
-    parser.add_argument("--minutes", type=float, default=25, help="begin nothing after these")
+    parser.add_argument("--minutes", type=float, default=8, help="begin nothing after these")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
     try:

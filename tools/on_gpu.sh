@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measure on a GPU what a CPU cannot show, and write docs/experiments/gpu.md (which says what the parts are).
 #
-#   tools/on_gpu.sh                                  all parts, at most 25 minutes; resumes
+#   tools/on_gpu.sh                                  all parts, at most eight minutes; resumes
 #   tools/on_gpu.sh --only coding,metrics            these parts
 #   tools/on_gpu.sh --device cpu --small --out try   the parts themselves, without a GPU
 #

@@ -1,7 +1,9 @@
 """`tools/on_gpu.sh`: its parts without a GPU, results that go on, and the table of the page."""
 
+import itertools
 import json
 import subprocess
+import time
 from contextvars import copy_context
 
 import pytest
@@ -34,11 +36,12 @@ def test_a_request_that_cannot_be_run_is_one_sentence(monkeypatch, capsys, tmp_p
 @pytest.mark.slow
 def test_parts_run_on_a_cpu_and_write_no_page_about_gpus(tmp_path):
     page = PAGE.read_text()
-    parts, written = run_small(tmp_path, "--only", "suite,coding,training")
+    parts, written = run_small(tmp_path, "--only", "suite,coding,training,harness")
     (coded,) = parts["coding"].values()
     assert coded["passed"]
     assert coded["shown"].startswith("1 of 1 streams equal")
-    assert parts["training"].keys() == {"tiny, bfloat16", "tiny, float32"}
+    assert parts["training"]["losses of rates"]["passed"]
+    assert all(cell["shown"].endswith(" s") for cell in parts["harness"].values())
     assert f"| coding | tiny (untrained): {coded['shown']}" in written
     assert "a CPU in place of a GPU" in written
     assert PAGE.read_text() == page
@@ -111,12 +114,49 @@ def test_a_claim_that_does_not_hold_is_said(fake):
     assert "b: wrong **does not hold**; c" in (conditions.out / "gpu.md").read_text()
 
 
-def test_a_run_whose_time_is_up_goes_on_where_it_stopped(fake):
+def test_a_run_whose_time_is_up_says_so_and_goes_on_where_it_stopped(fake):
     conditions, calls, _ = fake
     assert not on_gpu.measure(conditions, ["fake"], -1)
     assert calls == []
+    assert "| fake | cut short |" in (conditions.out / "gpu.md").read_text()
     assert on_gpu.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c"]
+
+
+def test_parts_share_the_time_whatever_others_take(fake, monkeypatch):
+    """Twenty seconds pass with each cell; the first part has a tenth of eight minutes."""
+    conditions, calls, _ = fake
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(on_gpu, "monotonic", lambda: next(clock))
+    part = on_gpu.PARTS["fake"]
+    named = {"fake": part, "other": lambda _: [("d", lambda: Result("d"))]}
+    monkeypatch.setattr(on_gpu, "PARTS", named)
+    part.__name__ = "fake"
+    monkeypatch.setattr(on_gpu, "SHARES", [(part, 0.1)])
+    assert not on_gpu.measure(conditions, ["fake", "other"], 8)
+    assert calls == ["a", "b"]
+    page = (conditions.out / "gpu.md").read_text()
+    assert "| fake | a: a; b: b; cut short |" in page
+    assert "| other | d: d |" in page
+
+
+def test_the_shares_of_the_parts_are_the_whole():
+    assert sum(share for _, share in on_gpu.SHARES) == pytest.approx(1)
+
+
+def test_the_busy_share_is_what_nvidia_smi_says_until_the_end(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    said = tmp_path / "said"
+    program.write_text(f"#!/bin/sh\necho 30; echo '[N/A]'; echo 50; : > {said}; exec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with on_gpu.busy_shares("cuda") as shares:
+        while not said.exists():
+            time.sleep(0.01)
+    assert shares == [30, 50]
+    with on_gpu.busy_shares("cpu") as shares:
+        pass
+    assert shares == []
 
 
 @pytest.mark.parametrize("field", ["device", "versions", "commit", "images"])
