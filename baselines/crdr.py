@@ -156,6 +156,10 @@ class CRDR(KnowsIdealBits):
         controls = HeaderControls.nearest(0, beta)
         return self._noted(codec, encode_to(codec, pixels, controls, setting, tiling, search))
 
+    def checked(self, data: bytes) -> bytes:
+        """Return a stream, two bytes longer, whose decoder compares its latents with those here."""
+        return self._codec().checked(data)
+
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""
         if beta is None:

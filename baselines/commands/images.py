@@ -71,12 +71,15 @@ def encode(
         str | None,
         opt(CODED, "Aim of --effort: psnr (default), or realism, LPIPS at this beta as well."),
     ] = None,
+    check_latents: Annotated[
+        bool, opt(CODED, "Add two bytes by which a decoder detects wrong latents, on any machine.")
+    ] = False,
     checkpoint: options.Checkpoint = "",
 ) -> None:
     """Encode an image with our codec, or with another.
 
     --q-map and --beta-map control our codec block by block. --q, --beta, their maps, --bpp, --psnr,
-    --effort, --search-for and --checkpoint are for our codec, --point for others.
+    --effort, --search-for, --check-latents and --checkpoint are for our codec, --point for others.
 
     Examples:
       bench encode in.png out.crdr --q 2.5 --beta 3.84
@@ -90,6 +93,7 @@ def encode(
     own = {
         "q": q, "q-map": q_map, "bpp": bpp, "psnr": psnr, "beta": beta, "beta-map": beta_map,
         "effort": effort, "search-for": search_for, "checkpoint": checkpoint or None,
+        "check-latents": check_latents or None,
     }  # fmt: skip
     for choices in (("q", "q-map", "bpp", "psnr"), ("beta", "beta-map")):
         flags = [f"--{name}" for name in choices if own[name] is not None]
@@ -113,6 +117,7 @@ def encode(
         }
         setting = coder.sweep[0] if targets else Setting("q", Q if q is None else q)
         data = coder.encode(pixels, setting, **maps)
+        data = coder.checked(data) if check_latents else data
     else:
         _refuse(codec, own)
         bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)

@@ -22,6 +22,7 @@ from baselines.neural.bitstream.container import (
     CHECKPOINT_BYTES,
     Stream,
     Tiling,
+    checksum,
     pack,
     size_fault,
     tiles,
@@ -33,7 +34,7 @@ from baselines.neural.bitstream.container import (
 from baselines.neural.checkpoint import Checkpoint
 from baselines.neural.network import Estimate, inference, padded, to_images, to_pixels
 from benchmark.codec import Pixels
-from benchmark.errors import ImageRefused, Unavailable
+from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 
 
 class Piece(NamedTuple):
@@ -129,6 +130,12 @@ class PictureCodec:
             return None
         return sum(encoder.ideal_bits() for encoder in encoders)
 
+    def checked(self, data: bytes) -> bytes:
+        """Return a stream, two bytes longer, whose decoder compares its latents with those here."""
+        stream = unpack(data, self._block, self.identity)
+        latents = _latents_checksum(self.latents(data))
+        return pack(stream._replace(latents=latents), self._block)
+
     def _payload(self, piece: Piece) -> bytes:
         latents = self.coder.analyse(piece.images, piece.controls)
         return self.coder.encode(latents[:, :, piece.rows, piece.columns].contiguous())
@@ -182,4 +189,15 @@ class PictureCodec:
             own = window(tile, 0, width, height, unit, stride)
             sides = (whole_blocks(side, stride) // unit for side in (tile.height, tile.width))
             latents[:, :, own.rows, own.columns] = self.coder.decode(payload, *sides)
+        # Only where it is asked for: a checksum waits for the device.
+        if stream.latents is not None and stream.latents != _latents_checksum(latents):
+            raise CorruptStream(
+                "the decoded latents are not those of the encoder: this processor or a library "
+                "computes the entropy model wrongly; decode elsewhere"
+            )
         return latents
+
+
+def _latents_checksum(latents: Tensor) -> bytes:
+    """Return the checksum of latents (1, C, h, w), as float32 with the lowest byte first."""
+    return checksum(latents.cpu().numpy().astype("<f4").tobytes())

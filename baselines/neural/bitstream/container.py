@@ -3,13 +3,14 @@
 ::
 
     magic          2 bytes, 43 d2
-    version, flags 1 byte: version << 4 | tiles << 2 | two of the control block
+    version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | two of the control block
     checkpoint     4 bytes, the first of the sha256 of its tensors' file
     width, height  a varint each, in pixels
     control block  the architecture's own: for CRDR q and beta, a byte each or a map
     tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
     lengths        a varint for each tile's payload but the last, in bytes
     payloads       of the tiles, row by row
+    latents        2 bytes, only with the flag: CRC-16 of the latents as decoded
     checksum       2 bytes, CRC-16 of all the others
 
 13 bytes for a photograph without tiles, and the control block (docs/bitstream.md).
@@ -23,7 +24,7 @@ from benchmark.errors import CorruptStream
 MAGIC = b"C\xd2"
 VERSION = 1
 CONTROL_FLAGS = 3  # the bits that belong to the architecture
-FLAG_TILES = 4
+FLAG_TILES, FLAG_LATENTS = 4, 8
 CHECKPOINT_BYTES = 4
 CHECKSUM_BYTES = 2
 VARINT_BYTES = 5
@@ -121,6 +122,7 @@ class Stream(NamedTuple):
     controls: Any  # of the architecture's own kind, as its control block reads them
     payloads: tuple[bytes, ...]  # of `tiles`, in turn
     tiling: Tiling | None = None
+    latents: bytes | None = None  # checksum of the latents as decoded, if the stream has one
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
@@ -141,12 +143,13 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     """
     width, height, tiling = stream.width, stream.height, stream.tiling
     flags, controls = block.write(stream.controls, width, height)
-    head = bytes([VERSION << 4 | flags | FLAG_TILES * (tiling is not None)])
+    flags |= FLAG_TILES * (tiling is not None) | FLAG_LATENTS * (stream.latents is not None)
+    head = bytes([VERSION << 4 | flags])
     parts = [MAGIC, head, stream.checkpoint, varint(width), varint(height), controls]
     if tiling:
         parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
     parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
-    data = b"".join([*parts, *stream.payloads])
+    data = b"".join([*parts, *stream.payloads, stream.latents or b""])
     if fault := _length_fault(width, height, len(data) + CHECKSUM_BYTES):
         raise ValueError(fault)
     return data + checksum(data)
@@ -187,7 +190,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     # Before anything of the image's size is allocated; the tiling is not known yet.
     if fault := _side_fault(width, height) or _length_fault(width, height, len(data)):
         raise CorruptStream(fault)
-    if flags & ~(block.flags | FLAG_TILES):
+    if flags & CONTROL_FLAGS & ~block.flags:
         raise CorruptStream("the stream has a flag that its architecture does not know")
     controls = block.read(reader, flags & CONTROL_FLAGS, width, height)
     tiling = None
@@ -200,7 +203,12 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     count = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
     lengths = [reader.varint() for _ in range(count - 1)]
     payloads = [reader.take(length) for length in lengths]
-    return Stream(named, width, height, controls, (*payloads, reader.rest()), tiling)
+    last, latents = reader.rest(), None
+    if flags & FLAG_LATENTS:
+        if len(last) < CHECKSUM_BYTES:
+            raise CorruptStream("the stream ends within the checksum of its latents")
+        last, latents = last[:-CHECKSUM_BYTES], last[-CHECKSUM_BYTES:]
+    return Stream(named, width, height, controls, (*payloads, last), tiling, latents)
 
 
 def _opened(data: bytes) -> tuple[int, ByteReader]:

@@ -187,3 +187,21 @@ def test_a_picture_of_levels_is_averaged_over_blocks():
     halves[:, 1] = 255
     assert levels_of(halves, 128, 640).tolist() == [[0, 15]] * 10
     assert levels_of(halves, 192, 64).tolist() == [[0, 8, 15]]
+
+
+@pytest.mark.parametrize("tiling", [None, Tiling(64, 64)], ids=["whole", "tiles"])
+def test_a_wrong_mean_of_the_last_slice_is_refused_where_the_stream_has_its_latents_checksum(
+    codec, tiling, monkeypatch
+):
+    """It moves no distribution: all symbols are decoded, and the string ends where it should."""
+    data = encode(codec, noise(97, 131), 2.0, 0.0, tiling)
+    checked = codec.checked(data)
+    assert len(checked) == len(data) + 2
+    assert np.array_equal(codec.decode(checked), codec.decode(data))
+    assert unpack(checked)._replace(latents=None) == unpack(data)
+    branch = f"mean.{codec.coder._path.num_pieces - 1}"
+    right = codec.coder._path.branches[branch]
+    monkeypatch.setitem(codec.coder._path.branches, branch, lambda inputs: right(inputs) + 1)
+    assert codec.decode(data).shape == (97, 131, 3)
+    with pytest.raises(CorruptStream, match="latents are not those of the encoder"):
+        codec.decode(checked)
