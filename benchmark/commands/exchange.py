@@ -12,9 +12,8 @@ from benchmark.commands.verb import Verbs, takes
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import EXPORTED, TARGET, opt
-from benchmark.registry import DATASETS, METRICS
+from benchmark.registry import DATASETS
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
-from benchmark.system.atomic import write_files
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted, listed
 
@@ -28,50 +27,14 @@ Examples:
   bench pack export vtm.tar --codecs vtm --dataset kodak
   bench pack import vtm.tar --results elsewhere
 """)
-export = Verbs("""Export results for other tools: decoded pictures, codec-compare.
+export = Verbs("""Export results for other tools: decoded pictures.
 
 Examples:
   bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
-  bench export codec-compare --dataset kodak --to batches
 """)
 
 
 MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge counts
-
-
-@export.verb("codec-compare")
-def codec_compare(
-    to: Annotated[
-        Path, opt(TARGET, "Folder of the files; batches.json lists the others.", refuses="folder")
-    ],
-    dataset: options.ExportedDataset = "",
-    codecs: options.ExportedCodecs = "all",
-    all_rows: options.AllRows = False,
-    results: options.Results = Path("results"),
-) -> None:
-    """Write a dataset's rows as batches of codec-compare, one for each codec variant.
-
-    Serve the folder beside codec-compare's page, and open index.html?load=FOLDER/batches.json.
-
-    Examples:
-      bench export codec-compare --dataset kodak --codecs ours,vtm --to batches
-    """
-    from benchmark.metrics.measure import Measure
-    from benchmark.rows.stored import read_one
-    from benchmark.show.means import gone_sentences
-    from benchmark.show.report.codec_compare import LIST, batches, require_own
-
-    wanted = codecs, tuple(METRICS)
-    stored = read_one(results, dataset, *wanted, all_rows=all_rows, whole=True)
-    measures = [Measure.named(name) for name in METRICS]
-    result = batches(stored.summary, stored.table, measures, stored.name)
-    for name in result.files:
-        require_own(to / name)
-    write_files(to, result.files, what="batches")
-    left_out = [f"left out {sentence}" for sentence in result.left_out]
-    for line in (*left_out, *gone_sentences(stored.gone)):
-        print(line)
-    print(f"{to / LIST}: {len(result.files) - 1} batches")
 
 
 @pack.verb("export")

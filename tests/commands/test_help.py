@@ -27,7 +27,6 @@ RUN = (
     "bench audit pack webp.tar --metrics psnr --jobs 2 --json",
     "bench pack import vtm.tar",
     "bench audit decode results --dataset sample --levels 0 --json",
-    "bench export codec-compare --dataset kodak --to batches",
     "bench merge results-a results-b --into results",
     "bench encode in.png out.crdr --q-map importance.png",
     "bench decode out.crdr out.png --beta 5.12 --exact",

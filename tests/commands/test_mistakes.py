@@ -175,7 +175,7 @@ MISTAKES = {
         history nowhere
         baseline list --results nowhere
         pack export out.tar --codecs jpeg --results nowhere
-        export codec-compare --to out --dataset ./photos --results nowhere
+        export images --to out --dataset ./photos --results nowhere
         audit decode nowhere
         figures crdr --results nowhere
         figures generations --results nowhere

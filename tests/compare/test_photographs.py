@@ -94,7 +94,6 @@ VERBS = {
     "match": ("match", "jpeg", "webp", "--tolerance", "20"),
     "rank": ("rank", "--at", "bpp=1", "--metrics", "psnr"),
     "figures": ("figures", "rd", "--metrics", "psnr"),
-    "codec-compare": ("export", "codec-compare", "--to", "batches"),
 }
 
 

@@ -26,7 +26,6 @@ from benchmark.show.figures.realism import draw_surface, left_out
 from benchmark.show.figures.style import Style
 from benchmark.show.paper.ablation import ablation
 from benchmark.show.paper.crops import draw_crops
-from benchmark.show.paper.distortions import distortions
 from benchmark.show.paper.figures import realism_plots
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure
@@ -51,7 +50,6 @@ FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
     "ablation_gan": lambda _, of: ablation(of, "gan"),
     "ablation_discriminator": lambda _, of: ablation(of, "discriminator"),
     "crops": lambda _, of: crops(of),
-    "distortions": lambda _, of: distortions(of),
     "complexity": lambda _, of: complexity(of),
 }
 

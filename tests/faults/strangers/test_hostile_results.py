@@ -20,8 +20,7 @@ def pipe(path):
     return path
 
 
-VERBS = ("report", "report --page", "doctor", "audit decode", "export codec-compare", "pack export",
-         "check")  # fmt: skip
+VERBS = ("report", "report --page", "doctor", "audit decode", "pack export", "check")
 
 
 @pytest.mark.parametrize("verb", quick(VERBS, "doctor"))

@@ -3,12 +3,15 @@
 import csv
 
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.errors import BenchError, UnknownName, UsageError
+from benchmark.errors import BenchError, StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
+from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.request import FigureRequest, read_file
+from benchmark.show.paper.results import PaperFigure, write_figure
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import sweep
@@ -249,3 +252,13 @@ def test_one_figure_of_several_datasets_has_the_points_of_each(tmp_path, metrics
             {"dataset": title, **row} for row in alone
         ]
     assert "Kodak (24 images) and sample photographs (4 images)" in caption
+
+
+def test_a_file_that_no_figure_wrote_is_not_replaced(tmp_path):
+    made = PaperFigure(Drawing(Figure(), "caption"))
+    (tmp_path / "mine.csv").write_text("my own")
+    with pytest.raises(StoreError, match=r"mine\.csv is of no earlier figure.*--out"):
+        write_figure("mine", made, tmp_path, "")
+    (tmp_path / "mine.details.md").touch()
+    write_figure("mine", made, tmp_path, "")
+    assert (tmp_path / "mine.csv").read_text() != "my own"

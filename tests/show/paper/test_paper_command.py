@@ -3,7 +3,6 @@
 import csv
 import re
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from benchmark.codec import Setting
 from benchmark.compare.pictures import off_rate
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
-from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
@@ -117,48 +116,6 @@ def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tm
         }
     text = (folder_of(tmp_path / "results") / "field_realism_fd.txt").read_text()
     assert "Kodak (24 images)" in text
-
-
-@pytest.mark.slow
-def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", "")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
-    done = draw(tmp_path, "distortions")
-    assert done.exit_code == 0, done.output
-    assert "distortions have no LPIPS (AlexNet): " in done.stdout
-    result = records(folder_of(tmp_path) / "distortions.csv")
-    assert len({one["squared_error"] for one in result}) == 1
-    assert len({row["psnr_db"] for row in result}) == 1
-    assert {row["lpips_alex"] for row in result} == {""}
-    details = folder_of(tmp_path) / "distortions.details.md"
-    assert "No LPIPS (AlexNet): " in details.read_text()
-    assert draw(tmp_path, "distortions").exit_code == 0
-    details.unlink()  # what has no details beside it is the user's
-    refused = draw(tmp_path, "distortions").exception
-    assert "--out" in str(refused)
-
-
-def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setenv("BENCH_WEIGHTS", "")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
-    (tmp_path / "paper").mkdir()
-    shipped = Path(__file__).parents[3] / "results" / "paper" / "distortions.csv"
-    first = records(shipped)[0]["pixels_sha256"]
-    copy = tmp_path / "paper" / "distortions.csv"
-    copy.write_text(shipped.read_text().replace(first, "0"))
-    done = draw(tmp_path, "distortions")
-    assert done.exit_code == 0, done.output
-    result = [record["lpips_alex"] for record in records(folder_of(tmp_path) / "distortions.csv")]
-    assert result[0] == ""
-    assert [float(value) for value in result[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
-    reported = (folder_of(tmp_path) / "distortions.details.md").read_text()
-    assert "LPIPS (AlexNet): recorded, of the same pixels" in reported
-    copy.write_text("pixels_sha256,psnr_db\nab,24\n")
-    failed = draw(tmp_path, "distortions").exception
-    assert isinstance(failed, StoreError)
-    assert "distortions.csv cannot be read: " in str(failed)
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):

@@ -1,60 +1,15 @@
-"""Distortions of one error, and the rate, part and rows that crops are of."""
+"""The part and the rows that crops are of."""
 
 import hashlib
 
 import numpy as np
 import pytest
 
-from benchmark.datasets.image import read_image
-from benchmark.datasets.kodak import open_sample
-from benchmark.metrics.psnr import mean_squared_error, psnr
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.rows.store import Store
 from benchmark.show.figures.pictures import most_different
 from benchmark.show.paper.crops import rows_with_streams
-from benchmark.show.paper.distortions import equal_distortions
 from support.rows.measured import row
-
-
-@pytest.fixture(scope="module")
-def photograph():
-    path = next(image.path for image in open_sample().images if image.name == "chelsea.png")
-    return read_image(path).pixels[60:220, 60:260]
-
-
-@pytest.mark.parametrize("psnr_db", [20.0, 24.0, 30.0])
-def test_three_distortions_have_exactly_one_mean_squared_error(photograph, psnr_db):
-    result = equal_distortions(photograph, psnr_db)
-    assert list(result) == ["Less contrast", "Blur", "Noise"]
-    errors = {mean_squared_error(photograph, pixels) for pixels in result.values()}
-    assert len(errors) == 1
-    differences = [pixels.astype(float) - photograph for pixels in result.values()]
-    assert len({float((difference**2).sum()) for difference in differences}) == 1
-    assert psnr(photograph, result["Blur"]) == pytest.approx(psnr_db, abs=1e-4)
-
-
-def test_distortions_are_what_they_are_called(photograph):
-    contrast, blur, noise = (
-        pixels.astype(float) for pixels in equal_distortions(photograph, 26.0).values()
-    )
-    signal = photograph.astype(float)
-
-    def detail(pixels):
-        return np.abs(np.diff(pixels, axis=1)).mean()
-
-    assert contrast.std() < signal.std()
-    for channel in range(3):  # towards the mean of each, so all of it stays in place
-        both = contrast[..., channel].ravel(), signal[..., channel].ravel()
-        assert np.corrcoef(both)[0, 1] > 0.999
-    assert detail(blur) < 0.6 * detail(signal)
-    assert detail(noise) > 1.5 * detail(signal)
-    again = equal_distortions(photograph, 26.0)
-    assert np.array_equal(again["Noise"], noise)
-
-
-def test_a_photograph_that_cannot_be_changed_by_as_much_is_refused():
-    with pytest.raises(ValueError, match="cannot change this photograph"):
-        equal_distortions(np.full((16, 16, 3), 128, np.uint8), 24.0)
 
 
 def test_the_part_shown_is_where_the_codecs_disagree():

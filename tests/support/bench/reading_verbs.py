@@ -51,7 +51,6 @@ READS: dict[str, tuple[str, ...]] = {
     "published check": ("published", "check", *RESULTS),
     "pack export": ("pack", "export", "out.tar", "--codecs", "jpeg,webp", *RESULTS),
     "pack import": ("pack", "import", "pack.tar", *RESULTS),
-    "export codec-compare": ("export", "codec-compare", *DATASET, *RESULTS, "--to", "out"),
     "export images": ("export", "images", *DATASET, *RESULTS, "--bpp", "1", "--to", "out"),
     "merge": ("merge", "results", "--into", "out"),
     "audit rows": ("audit", "rows", "results", *DATASET),
