@@ -109,8 +109,6 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
         line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
     print(line)
     print_ranking(report.ranking, summary, report.measures, table, report.named)
-    if report.attribution is not None:
-        output.print_table(report.attribution)
     gaps = lines_of(report.gaps) if verbose else counts_of(report.gaps)
     output.print_lines([*report.notes, *gaps], verbose)
     print(*report.files, sep="\n")
@@ -118,14 +116,13 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
 
 
 def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]:
-    deltas, attribution = report.deltas, report.attribution
+    deltas = report.deltas
     return {
         "dataset": report.stored.name,
         "images": report.stored.summary.images,
         "ranking": report.ranking.for_machines(),
         "summary": report.stored.summary.for_machines(),
         "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas[1]),
-        "attribution": output.table_for_machines(attribution) if attribution else None,
         "left_out": [gap._asdict() for gap in report.gaps],
         "notes": list(report.notes),
         "files": [*map(str, report.files), *pages[:1]],

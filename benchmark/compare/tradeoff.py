@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from benchmark.codec import Float64Array
 from benchmark.compare.interpolation import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
-from benchmark.metrics.measure import Measure, require_image_values
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
@@ -58,7 +59,12 @@ def tradeoffs(
     other: one curve for each variant, all of one build (`builds`). All points are over the same
     images and have both metrics. Raises `UsageError` where one gives no influence of an image.
     """
-    require_image_values(distortion, realism)
+    for measure in (distortion, realism):
+        if not measure.by_image:
+            raise UsageError(
+                f"{measure.label} gives no influence of an image, so that no certainty can be "
+                "computed: name another metric"
+            )
     curves = [_surface(points, distortion, realism) for points in other]
     compared = [_tradeoff(point, curves, distortion, realism) for point in mine]
     return sorted(compared, key=lambda tradeoff: tradeoff.bpp)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmark.codec import CODING, Float64Array
-from benchmark.errors import NotMeasurable, Reason, Unavailable, UsageError
+from benchmark.errors import NotMeasurable, Reason, Unavailable
 from benchmark.metrics.metric import FEW_IMAGES, Kind, Presentation, Scale, has_influence
 from benchmark.registry import (
     DISTRIBUTION_METRICS,
@@ -126,16 +126,6 @@ def protocol_of(name: str) -> str:
     of_features = metric_named(kind.space).protocol
     versions = (protocol.partition("/")[2] for protocol in (kind.protocol, of_features))
     return f"{kind.column}/{'-'.join(versions)}"
-
-
-def require_image_values(*measures: Measure) -> None:
-    """Raise `UsageError` where any of these metrics gives no influence of an image."""
-    for measure in measures:
-        if not measure.by_image:
-            raise UsageError(
-                f"{measure.label} gives no influence of an image, so neither attribution "
-                "nor a certainty can be computed: name another metric"
-            )
 
 
 def overview_columns(counts: Mapping[str, int]) -> list[str]:

@@ -184,7 +184,7 @@ def has_influence(metric: type[DistributionMetric]) -> bool:
     """Return whether a metric's `reduce` gives each image's influence, as metrics do by default.
 
     One that cannot has the class attribute `has_influence = False`. Its values have no interval,
-    are not judged by `bench check` and `bench tradeoff`, and not attributed to images.
+    are not judged by `bench check` and `bench tradeoff`.
     """
     return bool(getattr(metric, "has_influence", True))
 

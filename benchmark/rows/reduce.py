@@ -24,9 +24,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from benchmark.codec import CODING, Int64Array, Setting
+from benchmark.codec import CODING, Int64Array
 from benchmark.errors import DamagedResults, NotMeasurable, StoreError, memory_exhausted
-from benchmark.metrics.measure import Measure, protocol_of, protocols, require_image_values
+from benchmark.metrics.measure import protocol_of, protocols
 from benchmark.metrics.metric import DistributionMetric, Reduced
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.comparable import ComparableRows
@@ -35,7 +35,6 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
 from benchmark.rows.summary import Average, Summary, options_of
-from benchmark.rows.systems import label_of
 from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
@@ -102,50 +101,6 @@ def summarise_with_distributions(
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
     summary = summarise_rows(rows, protocols(names), average, common)
     return replace(summary, rows=options_of(folder.parent, folder.name))
-
-
-class ImageInfluence(NamedTuple):
-    """The influence of one image on a codec's mean at one setting."""
-
-    label: str
-    setting: str
-    images: int
-    value: float  # of the whole set
-    image: str
-    influence: float  # derivative of the value to the image's weight, scaled as a mean has it
-    without: float  # the value without the image, to first order
-
-
-def attribution(table: pl.DataFrame, column: str, protocol: str) -> list[ImageInfluence]:
-    """Return the influence of every image of every point, the largest of a point first.
-
-    column: of a metric of single images, or one that `with_distribution_metrics` has filled.
-    protocol: the id that values must have. Points of a single image are left out. Raises
-    `UsageError` for a metric that gives no influence of an image.
-    """
-    of_column = [name for name in DISTRIBUTION_METRICS if metric_named(name).column == column]
-    require_image_values(*map(Measure.named, of_column))
-    rows = ComparableRows(table, CODING)
-    value_column, protocol_column, _ = metric_columns(column)
-    has = rows.ok & rows.shown & rows.equal(protocol_column, protocol)
-    values = np.where(has, rows.numbers(value_column), np.nan)
-    finite = np.flatnonzero(np.isfinite(values))
-    names = ("codec", "variant", "setting_name", "setting_value", "image")
-    texts = rows.chosen(*names).rows(named=True)
-    parts = []
-    for places in np.split(finite, np.flatnonzero(np.diff(rows.point[finite])) + 1):
-        images = len(places)
-        if images < 2:
-            continue
-        mean = float(np.mean(values[places]))
-        influences = values[places] - mean
-        for at in np.argsort(-np.abs(influences), kind="stable").tolist():
-            row, influence = texts[places[at]], float(influences[at])
-            label = label_of(row["codec"], row["variant"])
-            setting = str(Setting(row["setting_name"], row["setting_value"]))
-            part = mean, row["image"], influence, mean - influence / (images - 1)
-            parts.append(ImageInfluence(label, setting, images, *part))
-    return parts
 
 
 class _Reducer:

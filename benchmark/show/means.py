@@ -1,17 +1,13 @@
 """Tables of what was measured: means, networks, influences; and what they leave out, and why."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from benchmark.compare.curves import excluded
 from benchmark.compare.panel import SystemCurve
-from benchmark.errors import UsageError
-from benchmark.metrics.measure import NOT_COMPUTED, Measure, protocol_of, remedies
+from benchmark.metrics.measure import NOT_COMPUTED, Measure, remedies
 from benchmark.metrics.metric import FEW_IMAGES
-from benchmark.registry import metric_named
-from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
 from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.sections import Section, section
@@ -21,7 +17,6 @@ from benchmark.show.table import (
     NOTHING,
     Column,
     Table,
-    csv_text,
     decimals,
     seconds_text,
 )
@@ -36,7 +31,6 @@ IDENTICAL_NOTE = f"{ENDLESS} n: n images came back identical; they are not in th
 FEW_NOTE = (
     f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
 )
-SHOWN_IMAGES = 3  # of each setting, of those that influence a metric
 INCOMPLETE = (
     "points with fewer images than others: `bench run` completes them, or --common restricts all "
     "points to the images that all have"
@@ -108,42 +102,6 @@ def few_of(summary: Summary, measures: Sequence[Measure]) -> list[Measure]:
         if measure.of_sets
         and all(measure.few(point.means[measure.column].images) for point in summary.points)
     ]
-
-
-def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[str, str]]:
-    """Return the largest parts, and all of them as a file `attribution_<column>.csv`.
-
-    Raises `UsageError` where no point has values of two images.
-    """
-    kind, protocol = metric_named(metric), protocol_of(metric)
-    from benchmark.rows.reduce import attribution
-
-    parts = attribution(stored.table, kind.column, protocol)
-    if not parts:
-        raise UsageError(
-            f"{stored.name} has no {kind.label} of two images: "
-            f"`bench rescore --dataset {stored.name} --metrics {metric}`"
-        )
-    seen = Counter[tuple[str, str]]()
-    shown = []
-    for part in parts:
-        seen[part.label, part.setting] += 1
-        if (place := seen[part.label, part.setting]) <= SHOWN_IMAGES:
-            shown.append({**part._asdict(), "value": part.value if place == 1 else None})
-    columns = (
-        Column("codec", "label"),
-        Column("setting"),
-        Column("image"),
-        Column(kind.label, "value", ".4f"),
-        Column("without the image", "without", ".4f"),
-        Column("influence", "influence", "+.4f"),
-    )
-    note = (
-        f"The {SHOWN_IMAGES} images that move {kind.label} most at each setting ({protocol}); "
-        "values without an image are to first order."
-    )
-    text = csv_text([part._asdict() for part in parts])
-    return Table.of(columns, shown, [note], ""), {f"attribution_{kind.column}.csv": text}
 
 
 def training_cells(edition: Edition) -> tuple[str, str, str, str]:

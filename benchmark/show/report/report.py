@@ -29,7 +29,6 @@ from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_
 from benchmark.show.means import (
     Gap,
     absent_sentences,
-    attribution_files,
     counts_of,
     few_of,
     left_out,
@@ -63,8 +62,7 @@ class Report:
     deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
-    attribution: Table | None = None
-    files: Sequence[Path] = ()  # report.md, and csv files that were asked for
+    files: Sequence[Path] = ()  # report.md
     figures: int = 0
     gaps: Sequence[Gap] = ()  # what is left out
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
@@ -79,9 +77,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     Raises `UsageError` for choices that the results do not allow, before anything is written, and
     `StoreError` for a folder that cannot be written.
     """
-    more = request.attribute and request.metrics != "all"
-    names = metric_names(f"{request.metrics},{request.attribute}" if more else request.metrics)
-    measures = [Measure.named(name) for name in names]
+    names = metric_names(request.metrics)
+    measures = [*map(Measure.named, names)]
     datasets = datasets_with_results(request.results, request.dataset)
     asked = asked_datasets(request.results, request.dataset)
     sets = []
@@ -131,9 +128,6 @@ def _write(
 ) -> Report:
     summary, folder, command = stored.summary, stored.folder, request.command
     anchor = stored.anchor.label
-    attributed, attribution = None, dict[str, str]()
-    if request.attribute:
-        attributed, attribution = attribution_files(request.attribute, stored)
     # Of all metrics, those of which the anchor alone has values compare nothing.
     without = anchor if request.metrics == "all" and len(summary.labels) > 1 else ""
     measured = [measure for measure in measures if summary.values_of(measure.column, without)]
@@ -166,7 +160,7 @@ def _write(
     origin = [ONLY_BUNDLED] if stored.only_bundled else []
     if request.metrics != "all":
         noted = {measure.column for measure, _ in ranking.absent}
-        named = dict(zip(metric_names(request.metrics), measures, strict=False))
+        named = dict(zip(metric_names(request.metrics), measures, strict=True))
         origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
     remarks = [*origin, *about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
@@ -178,7 +172,6 @@ def _write(
             record, gaps, draw_spreads(summary, measured), means_table(summary, over_few)
         ),
         **tables,
-        **attribution,
     }
     for name, drawing in drawings.items():
         files |= files_of(drawing.figure, name)
@@ -188,8 +181,7 @@ def _write(
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
         stored, measures, measured, page_sections(summary, ranking, deltas, means, gaps),
-        deltas, over, ranking, attributed,
-        [folder / name for name in ("report.md", *attribution)], len(drawings), gaps,
+        deltas, over, ranking, [folder / "report.md"], len(drawings), gaps,
         [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip

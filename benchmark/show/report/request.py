@@ -55,9 +55,6 @@ class ReportRequest:
         "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
         completes="metrics",
     )
-    attribute: str = option(
-        "", COMPARED, "A metric, to list the images that influence it most.", completes="metrics"
-    )
     anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
     up_to_bpp: float | None = option(
         None, MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001

@@ -45,15 +45,15 @@ def test_a_second_report_elsewhere_leaves_the_first_as_it_was(results, tmp_path)
 def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(results, tmp_path):
     out = tmp_path / "out"
     words = ("--dataset", "kodak", "--out", out)
-    bench_report(results, *words, "--metrics", "psnr,ms_ssim", "--attribute", "psnr")
-    assert {"ms_ssim.pdf", "curves.pdf", "attribution_psnr_db.csv"} <= names(out)
+    bench_report(results, *words, "--metrics", "psnr,ms_ssim")
+    assert {"ms_ssim.pdf", "curves.pdf"} <= names(out)
     (out / "notes.txt").write_text("mine")
     (out / "ms_ssim.pdf").write_text("my own figure")
     message = bench_report(results, *words, "--metrics", "psnr")
     assert (out / "notes.txt").read_text() == "mine"
     assert (out / "ms_ssim.pdf").read_text() == "my own figure", "a changed file is the user's"
     assert f"kept: {out / 'ms_ssim.pdf'} was changed since an earlier report" in message
-    assert not {"curves.pdf", "ms_ssim.png", "attribution_psnr_db.csv"} & names(out)
+    assert not {"curves.pdf", "ms_ssim.png"} & names(out)
     listed = json.loads((out / "report.json").read_text())["files"].keys()
     assert listed == names(out) - {"notes.txt", "ms_ssim.pdf", "report.json"}
 
