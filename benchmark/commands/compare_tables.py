@@ -204,8 +204,8 @@ def tradeoff_table(
         Column(distortion.label, "distortion", ".3f"),
         Column(f"{codec}'s", "other", ".3f"),
         Column("difference", "difference", "+.3f"),
-        Column(f"{PERCENT} interval", lambda point: point, _signed_span),
-        Column("certainty (%)", lambda point: point, _certainty),
+        Column(f"{PERCENT} interval", _signed_span, str),
+        Column("certainty (%)", "certainty", lambda share: f"{100 * share:.1f}"),
     )
     ids = stored.summary.protocols
     notes = (
@@ -224,12 +224,8 @@ def tradeoff_table(
     return Table.of(columns, points, (*notes, *remarks, *dict.fromkeys(more)))
 
 
-def _signed_span(of: Tradeoff) -> str:
-    return NOTHING if of.difference is None else f"{of.low:+.3f} to {of.high:+.3f}"
-
-
-def _certainty(of: Tradeoff) -> str:
-    return NOTHING if of.difference is None else f"{100 * (of.certainty or 0):.1f}"
+def _signed_span(of: Tradeoff) -> str | None:
+    return None if of.difference is None else f"{of.low:+.3f} to {of.high:+.3f}"
 
 
 def _span(ends: Interval) -> str:

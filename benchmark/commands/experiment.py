@@ -54,19 +54,15 @@ def read_experiment(
         whole = whole_file(file)
     typed = typed_options(context)
     of_run = {key: value for key, value in whole.items() if key in declared(Request)}
-    made = Request.of(**_as_options(of_run))
+    paths = {known.name for known in fields(Request) if known.type in (Path, Path | None)}
+    values = {key: Path(value) if key in paths else value for key, value in of_run.items()}
+    made = Request.of(**values)
     chosen = {key: getattr(made, key) for key in of_run.keys() - typed}
     names = figures if "figures" in typed else whole.pop("figures", ())
     listed = tuple(filter(None, names.split(","))) if isinstance(names, str) else tuple(names)
     require_figures(listed)
     more = {key: value for key, value in whole.items() if key not in of_run and key != "figures"}
     return Experiment(replace(request, **chosen), listed, file, more)
-
-
-def _as_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a file's values with texts in place of paths as paths."""
-    paths = {known.name for known in fields(Request) if known.type in (Path, Path | None)}
-    return {key: Path(value) if key in paths else value for key, value in values.items()}
 
 
 def save(path: Path, experiment: Experiment) -> None:

@@ -55,12 +55,13 @@ def report(
       bench report --dataset sample --metrics psnr,ms_ssim
       bench report --dataset kodak --anchor vtm --published hific --page
     """
-    from benchmark.show.page.write import page_request, start_workers, write_page
+    from benchmark.rows.codecs import NamedCodecs
+    from benchmark.show.page.picks import limit_of
+    from benchmark.show.page.write import start_workers, write_page
     from benchmark.show.report.report import write_reports
     from benchmark.show.report.request import ReportSet
 
-    place = asked.results, request.data_dir, asked.dataset
-    page_request(page_images, *place)  # refused before anything is drawn
+    limit_of(page_images)  # refused before anything is drawn
     line = command_line(context)
     asked = replace(asked, command=line, page=bool(page), data_dir=request.data_dir)
     progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
@@ -83,13 +84,11 @@ def report(
             named = page or page_images != USUAL_PAGE_IMAGES
             images = page_images if named else earlier or page_images
             pages: Sequence[str] = ()
-            pictures: Sequence[str] = ()
             if wants_page:
-                wanted = page_request(images, *place, asked.codecs)
-                output.say_not_run(wanted.codecs.not_run(written.stored.table))
-                shown = bool(asked.published), look.linear_rate
-                *pages, pictures = write_page(wanted, written, *shown, progress, say)
-            ReportSet(written.stored.folder).end_page(images if wants_page else None, pictures)
+                output.say_not_run(NamedCodecs(asked.codecs).not_run(written.stored.table))
+                pages = write_page(asked, written, images, look.linear_rate, progress, say)
+            else:
+                ReportSet(written.stored.folder).end_page(None)
             if as_json:
                 records.append(_for_machines(written, pages))
             elif pages:

@@ -34,9 +34,10 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.document import sheet_html
-from benchmark.show.page.write import page_request, write_page
+from benchmark.show.page.picks import limit_of
+from benchmark.show.page.write import write_page
 from benchmark.show.report.report import write_reports
-from benchmark.show.report.request import PAGE, ReportRequest, ReportSet
+from benchmark.show.report.request import PAGE, ReportRequest
 from benchmark.show.table import DOUBTFUL, MINUS, NOTHING
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
@@ -93,16 +94,14 @@ def build_site(
                     "`bench run --verify`, or name another --anchor"
                 )
             if dataset in stored:
-                page = page_request(asked.page_images, audited, request.data_dir, dataset)
-                (report,) = write_reports(
-                    ReportRequest(
-                        audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
-                        out=out / dataset, page=True, data_dir=request.data_dir,
-                    )
+                limit_of(asked.page_images)  # refused before anything is drawn
+                wanted = ReportRequest(
+                    audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
+                    out=out / dataset, page=True, data_dir=request.data_dir,
                 )  # fmt: skip
+                (report,) = write_reports(wanted)
                 decoding = partial(progress, "decoding for the page")
-                *_, pictures = write_page(page, report, False, False, decoding, say)
-                ReportSet(report.stored.folder).end_page(asked.page_images, pictures)
+                write_page(wanted, report, asked.page_images, False, decoding, say)
                 anchor, measures = report.anchor, [*report.measured]
                 of_site = report.stored.summary, measures, anchor, standing[dataset], rows
                 entries = audited_entries(dataset, *of_site)

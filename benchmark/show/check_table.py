@@ -1,6 +1,5 @@
 """A check for people to read: tables, sentences, markdown for a pull request, and JUnit XML."""
 
-from collections.abc import Sequence
 from functools import partial
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -143,8 +142,9 @@ def headline(check: Check) -> str:
 
 def first_lines(check: Check) -> list[str]:
     """Return the headline, what was compared, the first reasons, and what more there is."""
-    of_subjects = subjects(check)
-    reasons = [f"{first}{_more(of_subjects)}" for first in of_subjects[:1]]
+    reasons = subjects(check)[:1]
+    if (more := len(check.subjects) - 1) > 0:
+        reasons[0] += f"; and {counted(more, 'codec')} more"
     for finding in _due(check):
         if finding.change_percent is None or finding.verdict == "equivalent":
             text = f"{VERDICTS[finding.verdict][2]}: {finding.why}" if finding.why else ""
@@ -179,10 +179,6 @@ def _numbers(finding: Finding) -> str:
     return f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
 
 
-def _more(lines: Sequence[str]) -> str:
-    return f"; and {counted(len(lines) - 1, 'codec')} more" if len(lines) > 1 else ""
-
-
 def subjects(check: Check) -> list[str]:
     """Return a sentence on each codec variant and its counterpart."""
     return [
@@ -196,7 +192,10 @@ def subjects(check: Check) -> list[str]:
 
 def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
-    parts: list[Part] = [f"{_meaning(check)}.", subjects(check)]
+    names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
+    due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
+    meaning = f"{check.why or VERDICTS[check.verdict][2]}{due}."
+    parts: list[Part] = [meaning, subjects(check)]
     if table := findings_table(check):
         parts.append(table)
     parts.append(sentences(check))
@@ -246,12 +245,6 @@ def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
 
 def _case(suite: Element, of: str, name: str) -> Element:
     return SubElement(suite, "testcase", classname=of.replace(".", "_"), name=name)
-
-
-def _meaning(check: Check) -> str:
-    names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
-    due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
-    return (check.why or VERDICTS[check.verdict][2]) + due
 
 
 def _rate(at: AtSetting) -> str:

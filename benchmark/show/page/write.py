@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
 from benchmark.compare.published.curves import check_same_images, published_curves
@@ -14,42 +14,22 @@ from benchmark.facts import reference_codecs
 from benchmark.measure.select import sources_of
 from benchmark.measure.workers import worker_context
 from benchmark.registry import is_brought
-from benchmark.rows.codecs import EVERY, NamedCodecs
-from benchmark.rows.experiment import named_in
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import headline
-from benchmark.show.figures.choice import Choice, choose, renamed
+from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_panel import frame_of
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
-from benchmark.show.page.picks import Limit, limit_of
+from benchmark.show.page.picks import limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.report.report import Report
-from benchmark.show.report.request import PAGE, PICTURES, ReportRequest
+from benchmark.show.report.request import PAGE, PICTURES, ReportRequest, ReportSet
 from benchmark.system.atomic import write_files
-
-
-class PageRequest(NamedTuple):
-    """Choices of a page."""
-
-    limit: Limit  # of pictures
-    results: Path
-    data_dir: Path | None
-    dataset: str  # as it was asked for: a folder's name leads to its photographs
-    codecs: NamedCodecs = EVERY  # that the report is asked for
-    named: Sequence[str] = ()  # the same as texts, none for "all"
-
-
-def page_request(
-    images: str, results: Path, data_dir: Path | None, dataset: str, codecs: str = "all"
-) -> PageRequest:
-    """Return the page that options ask for; raise `UsageError` where they make no sense."""
-    place = limit_of(images), results, data_dir, dataset
-    return PageRequest(*place, NamedCodecs(codecs), named_in(codecs))
 
 
 def start_workers(request: ReportRequest) -> None:
@@ -62,33 +42,38 @@ def start_workers(request: ReportRequest) -> None:
 
 
 def write_page(
-    request: PageRequest,
+    request: ReportRequest,
     report: Report,
-    published_shown: bool,
+    images: str,
     linear: bool,
     show_progress: ShowProgress,
     say: Callable[[str], None],
-) -> tuple[str, str, tuple[str, ...]]:
-    """Write the pictures, then the page; return its path, a remark and the pictures' names.
+) -> tuple[str, str]:
+    """Write the pictures, then the page of a report; return its path and a remark.
 
-    published_shown: whether published curves are visible before a reader asks for them. `say` is
-    called with a sentence on what will be decoded.
+    images: the limit of pictures, as `--page-images` has it. Published curves that were asked for
+    are visible at first, others when a reader asks for them. `say` is called with a sentence on
+    what will be decoded.
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs, name = packs_beside(request.results), stored.name.partition(":")[0]
-    contents = dataset_contents(request.results, name, packs, request.codecs, stored.table)
+    codecs = NamedCodecs(request.codecs)
+    contents = dataset_contents(request.results, name, packs, codecs, stored.table)
     is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)
     title = profile(stored.name).title
-    panels = renamed(_panels(request, report, published_shown))
+    panels = renamed(_panels(request, report))
     published = {panel.measure.column: panel.published for panel in panels}
-    named = [*request.named, report.anchor] if request.named else ()
-    choice = _choice(panels, published_shown, report.anchor, named)
+    named = [*report.named, report.anchor] if report.named else ()
+    at_first = panels
+    if not request.published:
+        at_first = [panel._replace(curves=panel.measured) for panel in panels]
+    choice = choose(at_first, report.anchor, named)
     shown = choice.labels
     pictures = write_pictures(
-        folder, rows, contents, sources, request.limit, shown, show_progress, say
+        folder, rows, contents, sources, limit_of(images), shown, show_progress, say
     )
     content = Content(
         dataset=stored.name,
@@ -106,7 +91,7 @@ def write_page(
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
         leads=[measure.column for measure in report.ranking.measures],
-        headline=headline(report.ranking, summary.images, names_of(summary), request.named),
+        headline=headline(report.ranking, summary.images, names_of(summary), report.named),
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,
@@ -122,33 +107,25 @@ def write_page(
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
     if limited := sum(picture.limited for picture in decoded):
         remark += f"; {limited} more by --page-images all"
-    return str(folder / PAGE), remark, tuple(sorted(sizes))
+    ReportSet(folder).end_page(images, sorted(sizes))
+    return str(folder / PAGE), remark
 
 
-def _panels(request: PageRequest, report: Report, published_shown: bool) -> list[Panel]:
+def _panels(request: ReportRequest, report: Report) -> list[Panel]:
     """Return measured curves of every metric, and the published ones that a reader may add."""
     summary, name, points = report.stored.summary, report.stored.name, []
     with suppress(UsageError):
         check_same_images(name, summary.images, summary.average)
-        points = [] if published_shown else list(read_points(request.results))
+        points = [] if request.published else list(read_points(request.results))
     panels = []
     for measure in report.measured:
         panel = measured_panel(summary, measure)
         rule = summary.protocols[measure.column]
         curves = [c for c in published_curves(points, name, measure) if c.protocols[0] == rule]
-        if published_shown and measure.column in report.overlays:
+        if request.published and measure.column in report.overlays:
             curves = [*report.overlays[measure.column].compatible]
         panels.append(panel._replace(curves=(*panel.curves, *curves)))
     return panels
-
-
-def _choice(
-    panels: list[Panel], published_shown: bool, anchor: str, named: Sequence[str]
-) -> Choice:
-    """Return the curves that are shown first."""
-    if not published_shown:
-        panels = [panel._replace(curves=panel.measured) for panel in panels]
-    return choose(panels, anchor, named)
 
 
 def _legend(

@@ -84,7 +84,10 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     with drawn_as(request.look(), every_curve=bool(request.codecs or request.published)):
         rows, absent, time_note = _rows(results, request)
     named = {row.curve.system.label: row.name for row in rows}
-    lacking = [*(row.name for row in rows if not row.pairs), *_without_curve(results)]
+    with_curve = {c.system.label for of in results for panel in of.panels for c in panel.measured}
+    labels = dict.fromkeys(label for of in results if of.summary for label in of.summary.labels)
+    lacking = [row.name for row in rows if not row.pairs]  # then those without a complete point
+    lacking += [label for label in labels if label not in with_curve]
     rows = [row for row in rows if row.pairs]
     anchors = _anchors(results, rows)
     if not anchors:
@@ -175,13 +178,6 @@ def _intervals(
     if result.summary is None or anchor is None or anchor.edition is None:
         return {}
     return rate_intervals(result.summary, measure, anchor.system.label, up_to_bpp)
-
-
-def _without_curve(results: Sequence[Evidence]) -> list[str]:
-    """Return the labels of measured codecs that have no complete point on any dataset."""
-    there = {c.system.label for of in results for panel in of.panels for c in panel.measured}
-    labels = [label for of in results if of.summary for label in of.summary.labels]
-    return [label for label in dict.fromkeys(labels) if label not in there]
 
 
 def _key(result: Evidence, measure: Measure) -> str:

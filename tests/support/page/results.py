@@ -25,10 +25,10 @@ from benchmark.rows.stored import read_results
 from benchmark.show.means import left_out, means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
-from benchmark.show.page.write import page_request, write_page
+from benchmark.show.page.write import write_page
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
 from benchmark.show.report.report import Report, compare_all
-from benchmark.show.report.request import ReportSet
+from benchmark.show.report.request import ReportRequest
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from support.rows.measured import row, table
@@ -98,12 +98,10 @@ def make_page(
     report = Report(
         stored, measures, measures, sections, deltas, over, ranking, gaps=gaps, anchor="jpeg"
     )
-    wanted = page_request(images, results, None, dataset)
+    wanted = ReportRequest(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)
-    shown = wanted, report, bool(points), False
-    *_, pictures = write_page(*shown, lambda total: quiet, lambda sentence: None)
-    ReportSet(stored.folder).end_page(images, pictures)
-    return stored.folder / "page.html"
+    path, _ = write_page(wanted, report, images, False, lambda total: quiet, lambda sentence: None)
+    return Path(path)
 
 
 def make_page_of_sets(path: Path) -> list[float]:
