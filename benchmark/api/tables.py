@@ -20,7 +20,7 @@ from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import find_label
 from benchmark.show.bd_tables import bd_records
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.rate_panel import draw_panel
+from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
 from benchmark.show.sections import panels_note

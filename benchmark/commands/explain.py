@@ -230,7 +230,7 @@ def _draw(
     import numpy as np
 
     from benchmark.review.explain.reference import scale_of
-    from benchmark.show.figures.rate_panel import draw_explained
+    from benchmark.show.figures.rate_curve import draw_explained
     from benchmark.show.figures.texts import DATES, file_bytes
     from benchmark.system.atomic import write_files
 

@@ -1,4 +1,4 @@
-"""Atomic writes of files: a draft beside the target, then a rename; locks; temporary folders.
+"""Atomic writes of files: a draft, then a rename; locks; temporary folders; signals that wait.
 
 A temporary folder has a locked file as long as its process uses it; `sweep` removes the folders
 whose lock it gets, those of killed processes. Folders without such a file, or of another user, are
@@ -8,14 +8,17 @@ not touched; on Windows, none.
 import errno
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import Self
 from uuid import uuid4
 
@@ -23,6 +26,7 @@ from benchmark.errors import StoreError
 from benchmark.system.foreign_files import open_regular
 
 REMEDY = "what was stored before is kept, so mend that and run again"
+ENDING = (signal.SIGINT, signal.SIGTERM)
 MOST_WAITING_BYTES = 64 << 20
 MOST_WAITING_FILES = 1000
 SYNCHRONISED_AT_ONCE = 16  # a file system commits what waits together: six times as fast as singly
@@ -250,3 +254,29 @@ def _locked(path: Path) -> int:
         draft.rename(path)
         failed.pop_all()
     return descriptor
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let a function take SIGINT and SIGTERM in the block."""
+    before = {number: signal.signal(number, handler) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
+def delayed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM, which reach the main thread alone, wait for the block's end."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    try:
+        with handled(lambda number, _frame: came.append(number)):
+            yield
+    finally:
+        for number in came[:1]:
+            signal.raise_signal(number)

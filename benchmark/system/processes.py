@@ -1,4 +1,4 @@
-"""Processes that end with others and with all that they started; signals passed on or delayed."""
+"""Processes that end with others and with all that they started; signals passed on."""
 
 import os
 import select
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import active_children
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from time import sleep
 from types import FrameType
 
 from benchmark.errors import Unavailable
+from benchmark.system.atomic import ENDING, handled
 
 GRACE_SECONDS = 5.0
 OF_THE_TERMINAL = [signal.SIGINT]
 if sys.platform != "win32":
     OF_THE_TERMINAL += [signal.SIGHUP]
-ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def require_posix() -> None:
@@ -183,34 +183,9 @@ def passed_on() -> Iterator[Callable[[], bool]]:
     # The numbers of all signals go there, also of those that a later handler takes.
     other = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        with _handled(pass_on):
+        with handled(pass_on):
             yield came
     finally:
         signal.set_wakeup_fd(other)
         os.close(reading)
         os.close(writing)
-
-
-@contextmanager
-def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
-@contextmanager
-def delayed() -> Iterator[None]:
-    """Let SIGINT and SIGTERM, which reach the main thread alone, wait for the block's end."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    came: list[int] = []
-    try:
-        with _handled(lambda number, _frame: came.append(number)):
-            yield
-    finally:
-        for number in came[:1]:
-            signal.raise_signal(number)

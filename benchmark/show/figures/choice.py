@@ -1,17 +1,26 @@
-"""The curves that a figure shows: at most eight, equal ones as one, in the order of legends."""
+"""The curves that a figure shows, and what is said of them.
+
+They are at most eight, equal ones as one, in the order of legends.
+"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
+from benchmark.metrics.measure import PREFERENCE
+from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import usual_variants
-from benchmark.rows.systems import family, kind, label_of, option_count, plainness
+from benchmark.rows.summary import Summary
+from benchmark.rows.systems import family, kind, label_of, option_count, plainness, trained_on
+from benchmark.show import sections
 from benchmark.show.figures import style as looks
+from benchmark.show.figures import texts
 from benchmark.show.figures.style import look
+from benchmark.show.means import network_sentences
 from benchmark.spec import parse_codec
 from benchmark.system.text import listed
 
@@ -20,6 +29,33 @@ from benchmark.system.text import listed
 AS_ONE, AS_ONE_DB = 0.01, 0.01
 MOST_NAMES = 8  # in a sentence on what a panel lacks
 MOST_OWN = 3  # of our codec's variants, which come first
+CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
+HOW = {"measured": "Measured", "recorded": "Bundled (with the project, or in a pack)"}
+ORIGINS = {
+    "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
+    "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",
+    "table": ", a table", "digitised": ", read from a figure",
+}  # fmt: skip
+
+
+class Frame(NamedTuple):
+    """Range of the rates that the panels of a figure show, in bpp."""
+
+    low: float
+    high: float
+    most: float  # no point above it is inside
+    beyond: float  # the lowest rate of a point above `high`; infinite without any
+
+
+def frame_of(panels: Iterable[Panel]) -> Frame:
+    """Return the range of all points up to CROP_BPP, and of all points of own curves."""
+    curves = [curve for panel in panels for curve in panel.curves]
+    every = [point.bpp for curve in curves for point in curve.points]
+    own = [point.bpp for curve in curves if curve.origin == "here" for point in curve.points]
+    most = max([CROP_BPP, *own])
+    inside = [bpp for bpp in every if bpp <= most] or every
+    beyond = min((bpp for bpp in every if bpp > max(inside)), default=math.inf)
+    return Frame(min(inside), max(inside), most, beyond)
 
 
 class Choice(NamedTuple):
@@ -109,11 +145,6 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
             alike.setdefault(first[name], []).append(name)
     absent = [name for name in distinct if name not in kept]
     return Choice({name: known[name] for name in kept}, absent, alike)
-
-
-def is_own(curve: SystemCurve) -> bool:
-    """Return whether a curve was measured by the user's runs, not bundled or published."""
-    return curve.edition is not None and not curve.edition.bundled
 
 
 def _equal(
@@ -224,5 +255,79 @@ def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[Syste
     # What was measured here, the anchor and what was asked for come before what is bundled.
     return sorted(
         (known[name] for name in order),
-        key=lambda c: c.measured and not is_own(c) and c.system.label != anchor,
+        key=lambda c: c.measured and c.origin != "here" and c.system.label != anchor,
     )
+
+
+def with_bars(panels: Sequence[Panel]) -> list[str]:
+    """Return the metrics whose points have intervals."""
+    return [p.measure.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
+
+
+def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
+    """Yield sentences on protocols, builds, caveats and what is left out."""
+    curves = [(panel.measure, curve) for panel in panels for curve in panel.curves]
+    points = [(measure, curve, point) for measure, curve in curves for point in curve.points]
+    published = [mark for mark in points if not mark[1].measured]
+    pooled = summary is not None and summary.average == "pooled"
+    average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
+    yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
+    yield from (
+        sections.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
+    )
+    if summary is not None:
+        yield f"Protocol of rates: {summary.protocols['coding']}."
+        if summary.dropped:
+            yield f"Restricted to the images that all points have; left out: {summary.dropped}."
+        yield from sections.mixed_sentences(summary)
+    origins = sections.grouped(
+        (p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured
+    )
+    yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
+    if published:
+        for origin, words in (("published", "Published"), ("file", "From a file")):
+            sources = sections.grouped(
+                (p.source + ORIGINS[p.how], c.system.name)
+                for _, c, p in published
+                if c.origin == origin
+            )
+            if sources:
+                yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
+    errors = sections.grouped(
+        (measure.label, f"{c.system.name} ± {p.value_error:g}")
+        for measure, c, p in published
+        if p.value_error
+    )
+    yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
+    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
+    if rules:
+        yield f"Published rates are as their sources count them ({sections.listed(rules)})."
+    notes = sections.grouped((p.note, c.system.name) for _, c, p in published if p.note)
+    yield from (f"{sections.by_name({note: names})}." for note, names in notes.items())
+    trained = sections.grouped(
+        (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
+    )
+    if trained:
+        words = "; ".join(
+            f"{metric} of {sections.listed(names)}" for metric, names in trained.items()
+        )
+        yield f"In the training loss: {words}."
+    yield from network_sentences(curve for _, curve in curves)
+    marked = sections.caveats(curve for _, curve in curves)
+    yield from (f"{sections.by_name({text: names})}." for text, names in marked.items())
+    most = frame_of(panels).high
+    beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
+    if beyond:
+        yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
+    refused = sections.grouped((key.why, key.label) for panel in panels for key in panel.excluded)
+    for why, labels in refused.items():
+        yield f"Points left out ({why}): {', '.join(labels)}."
+    of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
+    if of_sets:
+        yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
+    for label in with_bars(panels):
+        over = (
+            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
+        )
+        yield f"Bars are 95 % intervals of {label} over {over}."
+    yield from sections.few_sentences(panel.measure for panel in panels if texts.few_images(panel))

@@ -9,7 +9,7 @@ from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.figures import texts
-from benchmark.show.figures.rate_panel import line
+from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
     BAR_POINTS,
     MARKER_POINTS,

@@ -11,7 +11,7 @@ from benchmark.compare.pictures import GenerationCurve
 from benchmark.metrics.measure import Measure
 from benchmark.show import sections
 from benchmark.show.figures import texts
-from benchmark.show.figures.rate_panel import line
+from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import GREY, SMALL_POINTS, Style, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
 from benchmark.show.table import Column, Table, decimals, records

@@ -1,34 +1,38 @@
 """Figures of rate curves: a panel for each metric, a row of them for each dataset."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.panel import Panel
-from benchmark.metrics.measure import PREFERENCE, Measure
-from benchmark.registry import UNSTATED
+import numpy as np
+
+from benchmark.codec import Float64Array
+from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import GROUPS, trained_on
+from benchmark.rows.systems import GROUPS, kind
 from benchmark.show import sections
+from benchmark.show.figures import choice as choices
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import AS_ONE, Choice, choose, renamed
-from benchmark.show.figures.rate_panel import draw_panel, frame_of
-from benchmark.show.figures.style import WIDTHS, Style, look
-from benchmark.show.means import network_sentences
+from benchmark.show.figures.choice import Frame
+from benchmark.show.figures.style import BAR_POINTS, LINE_POINTS, MARKER_POINTS, WIDTHS, Style, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-HOW = {"measured": "Measured", "recorded": "Bundled (with the project, or in a pack)"}
-ORIGINS = {
-    "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
-    "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",
-    "table": ", a table", "digitised": ", read from a figure",
-}  # fmt: skip
 LACKING = "Some panels lack some of the codecs: see the details."
+WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
+ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
+PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
+STAR = 1.4  # a star looks smaller than other markers of its size
+OWN = 1.5  # own curves are heavier
+PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
+MOST_TICKS = 7  # on a linear axis of values
+MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 
 
 class OfDataset(NamedTuple):
@@ -48,7 +52,7 @@ def draw_rate_curves(
     *,
     anchor: str = "",
     named: Sequence[str] = (),
-    choice: Choice | None = None,
+    choice: choices.Choice | None = None,
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
@@ -61,7 +65,7 @@ def draw_datasets(
     datasets: Sequence[OfDataset],
     styles: Mapping[str, Style],
     named: Sequence[str] = (),
-    choice: Choice | None = None,
+    choice: choices.Choice | None = None,
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
@@ -76,8 +80,8 @@ def draw_datasets(
     their groups.
     """
     # Together: a published curve says so beside one that was measured on any of the datasets.
-    every = renamed([panel for of in datasets for panel in of.panels])
-    choice = choice or choose(every, datasets[0].anchor, named)
+    every = choices.renamed([panel for of in datasets for panel in of.panels])
+    choice = choice or choices.choose(every, datasets[0].anchor, named)
     parts = iter(every)
     called = [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
     rows, lacking, lone = _shown(called, choice)
@@ -85,7 +89,7 @@ def draw_datasets(
         return None
     panels = [panel for of in rows for panel in of.panels]
     measures = list(dict.fromkeys(panel.measure for panel in panels))
-    frame = frame_of(panels)
+    frame = choices.frame_of(panels)
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
         figure, grid, inches = _axes_of(rows, measures)
@@ -111,15 +115,17 @@ def draw_datasets(
     caption = sections.brief(
         *([shown, *lacking] if sections.brief(whole) else [shown, LACKING]),
         *sections.scale_sentences(measures),
-        "Bars: 95 % intervals." if _with_bars(panels) else None,
+        "Bars: 95 % intervals." if choices.with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
-    details = [text for of in rows for text in curve_details(of.panels, of.title, of.summary)]
+    details = [
+        text for of in rows for text in choices.curve_details(of.panels, of.title, of.summary)
+    ]
     details += [*lacking, *sections.not_drawn(choice.absent), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
-        f"Of equal rates, and equal values within {100 * AS_ONE:.0f} % of the axis: {name}."
+        f"Of equal rates, and equal values within {100 * choices.AS_ONE:.0f} % of the axis: {name}."
         for name in same
     ]
     if len(rows) == 1:
@@ -132,7 +138,7 @@ def draw_datasets(
 
 
 def _shown(
-    datasets: Sequence[OfDataset], choice: Choice
+    datasets: Sequence[OfDataset], choice: choices.Choice
 ) -> tuple[list[OfDataset], list[str], list[str]]:
     """Return the datasets with the chosen curves, and sentences on what a panel lacks or drops."""
     rows, lacking, lone = [], list[str](), list[str]()
@@ -198,81 +204,147 @@ def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str
 
 def _cut(panels: Sequence[Panel]) -> str:
     """Return the sentence on curves that go on beyond the frame; empty without any."""
-    most = frame_of(panels).high
+    most = choices.frame_of(panels).high
     curves = {c.name: c.points for panel in panels for c in panel.curves if c.points[0].bpp <= most}
     ends = {name: points[-1].bpp for name, points in curves.items()}
     names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > most]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
 
 
-def _with_bars(panels: Sequence[Panel]) -> list[str]:
-    return [p.measure.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
+def draw_panel(
+    axes: "Axes",
+    panel: Panel,
+    styles: Mapping[str, Style],
+    linear_rate: bool = False,
+    outlier: str = "",
+    frame: Frame | None = None,
+) -> "list[tuple[SystemCurve, Line2D]]":
+    """Draw the curves of a panel, frame its axes, and return each with its line.
+
+    Curves wholly beyond the frame are left out. The axis of values spans those of all curves but
+    the system named `outlier`. frame: of the figure; default: of this panel.
+    """
+    frame = frame or choices.frame_of([panel])
+    inside = [c for c in panel.curves if min(p.bpp for p in c.points) <= frame.high]
+    ordered = sorted(inside, key=lambda curve: curve.measured)
+    seen = panel._replace(curves=tuple(ordered))
+    lines = [
+        (curve, _draw(axes, curve, panel.measure, styles[curve.system.label]))
+        for curve in seen.curves
+    ]
+    _set_frame(axes, seen, linear_rate, outlier, frame)
+    return lines
 
 
-def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
-    """Yield sentences on protocols, builds, caveats and what is left out."""
-    curves = [(panel.measure, curve) for panel in panels for curve in panel.curves]
-    points = [(measure, curve, point) for measure, curve in curves for point in curve.points]
-    published = [mark for mark in points if not mark[1].measured]
-    pooled = summary is not None and summary.average == "pooled"
-    average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
-    yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
-    yield from (
-        sections.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
-    )
-    if summary is not None:
-        yield f"Protocol of rates: {summary.protocols['coding']}."
-        if summary.dropped:
-            yield f"Restricted to the images that all points have; left out: {summary.dropped}."
-        yield from sections.mixed_sentences(summary)
-    origins = sections.grouped(
-        (p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured
-    )
-    yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
-    if published:
-        for origin, words in (("published", "Published"), ("file", "From a file")):
-            sources = sections.grouped(
-                (p.source + ORIGINS[p.how], c.system.name)
-                for _, c, p in published
-                if c.origin == origin
-            )
-            if sources:
-                yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
-    errors = sections.grouped(
-        (measure.label, f"{c.system.name} ± {p.value_error:g}")
-        for measure, c, p in published
-        if p.value_error
-    )
-    yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
-    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
-    if rules:
-        yield f"Published rates are as their sources count them ({sections.listed(rules)})."
-    notes = sections.grouped((p.note, c.system.name) for _, c, p in published if p.note)
-    yield from (f"{sections.by_name({note: names})}." for note, names in notes.items())
-    trained = sections.grouped(
-        (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
-    )
-    if trained:
-        words = "; ".join(
-            f"{metric} of {sections.listed(names)}" for metric, names in trained.items()
+def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
+    own = kind(curve.system) == "own"
+    properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
+    every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
+    order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
+    bpp, values = curve.plotted(measure)
+    name = sections.marked(curve.name, curve.caveats)
+    properties |= {"label": name, "gid": curve.system.group}
+    (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
+    for point in curve.points:
+        if point.interval is not None:
+            ends = [measure.plotted(end) for end in point.interval]
+            axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
+    if any(point.value_error or point.bpp_error for point in curve.points):
+        low, high = (
+            [measure.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
+            for sign in (-1, 1)
         )
-        yield f"In the training loss: {words}."
-    yield from network_sentences(curve for _, curve in curves)
-    marked = sections.caveats(curve for _, curve in curves)
-    yield from (f"{sections.by_name({text: names})}." for text, names in marked.items())
-    most = frame_of(panels).high
-    beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
-    if beyond:
-        yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
-    refused = sections.grouped((key.why, key.label) for panel in panels for key in panel.excluded)
-    for why, labels in refused.items():
-        yield f"Points left out ({why}): {', '.join(labels)}."
-    of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
-    if of_sets:
-        yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
-    for label in _with_bars(panels):
-        over = (
-            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
-        )
-        yield f"Bars are 95 % intervals of {label} over {over}."
-    yield from sections.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
+        if curve.sampled:
+            axes.fill_between(bpp, low, high, color=style.colour, alpha=0.18, linewidth=0, zorder=1)
+        else:
+            spans = np.abs(np.array([low, high]) - values)
+            rates = [point.bpp_error or 0 for point in curve.points]
+            bars: Any = {
+                "ecolor": style.colour,
+                "elinewidth": BAR_POINTS,
+                "capthick": BAR_POINTS,
+            }
+            axes.errorbar(bpp, values, spans, rates, fmt="none", capsize=1.2, zorder=1.8, **bars)
+    return handle
+
+
+def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, frame: Frame) -> None:
+    """Set limits from the points inside the frame, ticks, and the words on the axes."""
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    measure = panel.measure
+    framing = [curve for curve in panel.curves if curve.system.name != outlier] or panel.curves
+    points = [point for curve in framing for point in curve.points if point.bpp <= frame.high]
+    values = [measure.plotted(point.value) for point in points]
+    ends = [measure.plotted(end) for point in points for end in point.interval or ()]
+    low, high = min(values), max(values)
+    if measure.scale == "decades" and 0 < WIDE_RATIO * low < high:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.2, high * 1.2)
+        texts.plain_ticks(axes.yaxis)
+    else:
+        low, high = min([low, *ends]), max([high, *ends])
+        margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+        axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
+    room = 1.04 if linear_rate else ROOM
+    # so no marker is half shown
+    right = min(room * frame.high, math.sqrt(frame.high * frame.beyond))
+    if linear_rate:
+        axes.set_xlim(0, right)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(frame.low / room, right)
+        texts.plain_ticks(axes.xaxis, wide=right * room / frame.low > 5)
+    axes.set_xlabel(texts.RATE_LABEL)
+    axes.set_ylabel(texts.axis_words(measure, texts.few_images(panel)))
+    sns.despine(ax=axes)
+
+
+EXPLAINED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
+
+
+def draw_explained(
+    measure: Measure, curves: Sequence[tuple[str, Float64Array, Float64Array]]
+) -> "Figure":
+    """Draw a reference, a curve, and what a rule predicts of it (open markers), if any.
+
+    curves: name, bits per pixel and values of each, shape (points,).
+    """
+    import seaborn as sns
+
+    with looks.figure_style():
+        figure, (axes,), _ = texts.panel_figure(1)
+        handles = []
+        for (name, bpp, values), style in zip(curves, EXPLAINED, strict=False):
+            order, look = np.argsort(bpp), line(style, published=style is EXPLAINED[-1])
+            label = texts.wrapped(name, 2.6)
+            handles += axes.plot(bpp[order], values[order], label=label, **look)
+        axes.set_xlabel(texts.RATE_LABEL)
+        axes.set_xlim(left=0)
+        axes.set_ylabel(texts.axis_words(measure))
+        sns.despine(ax=axes)
+        texts.add_legend(figure, handles)
+    return figure
+
+
+def line(
+    style: Style, *, published: bool = False, sampled: bool = False, own: bool = False
+) -> dict[str, Any]:
+    """Return matplotlib's Line2D properties of a curve.
+
+    Published points are open markers on a broken line. sampled: read off a plotted line, without
+    markers. own: of our codec or the user's, heavier than the others.
+    """
+    size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
+    return {
+        "color": style.colour,
+        "marker": "" if sampled else style.marker,
+        "markersize": MARKER_POINTS * size,
+        "markerfacecolor": "white" if published else style.colour,
+        "markeredgecolor": style.colour,
+        "markeredgewidth": EDGE_POINTS,
+        "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
+        "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
+    }

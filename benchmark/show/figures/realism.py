@@ -27,7 +27,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.figures import texts
-from benchmark.show.figures.rate_panel import line
+from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
     COLOUR_MAP,
     LINE_GREY,

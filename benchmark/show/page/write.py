@@ -19,8 +19,7 @@ from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import headline
-from benchmark.show.figures.choice import choose, renamed
-from benchmark.show.figures.rate_panel import frame_of
+from benchmark.show.figures.choice import choose, frame_of, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, LegendEntry

@@ -22,8 +22,8 @@ from benchmark.rows.systems import OWN as OWN_CODEC
 from benchmark.rows.systems import label_of
 from benchmark.show import sections
 from benchmark.show.figures import style, texts
-from benchmark.show.figures.rate_curve import curve_details
-from benchmark.show.figures.rate_panel import draw_panel
+from benchmark.show.figures.choice import curve_details
+from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
 from benchmark.show.figures.texts import files_of
 from benchmark.show.means import means_table

@@ -33,9 +33,8 @@ from benchmark.option import (
     VERIFIED_ONLY,
     option,
 )
-from benchmark.system.atomic import replacing, require_inside, write_file
+from benchmark.system.atomic import delayed, replacing, require_inside, write_file
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.processes import delayed
 from benchmark.system.text import read_json
 
 
