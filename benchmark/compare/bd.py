@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curves, cut
+from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_named
-from benchmark.rows.summary import SECONDS, Point, Summary
+from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.rows.systems import trained_on
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import why_not
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summary import Build, Edition, Point, Summary
+from benchmark.rows.summary import Build, Edition, Point, Summary, why_not
 from benchmark.rows.systems import EFFORT, OWN, SIZE
 
 RECORDED = "bundled (with the project, or in a pack)"

@@ -35,6 +35,7 @@ from benchmark.metrics.measure import Measure, protocols
 from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.shard import alike
+from benchmark.rows.summary import curves
 from benchmark.rows.systems import label_of
 from benchmark.spec import CodecSpec
 
@@ -120,7 +121,7 @@ def history_of(
         images, label = summary.images, label_of(variant.name, variant.variant)
         anchors = {FIRST: labels[next(iter(own))], **{name: labels[name] for name in references}}
         for measure, (name, anchor) in product(map(Measure.named, metrics), anchors.items()):
-            points = rd.curves(summary, measure)
+            points = curves(summary, measure)
             intervals = rate_intervals(summary, measure, anchor)
             for number, state in own.items():
                 rate: Delta | NoDelta = NoDelta("it has no complete point")

@@ -16,8 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Setting
-from benchmark.compare.curves import AKIMA_POINTS, LEAST_POINTS, qualities
-from benchmark.compare.interpolation import Form, integral, interpolated
+from benchmark.compare.curves import (
+    AKIMA_POINTS,
+    LEAST_POINTS,
+    Form,
+    integral,
+    interpolated,
+    qualities,
+)
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed

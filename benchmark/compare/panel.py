@@ -11,17 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from benchmark.compare.curves import (
-    LEAST_POINTS,
-    Curve,
-    Delta,
-    Excluded,
-    bd_rate,
-    curve_of,
-    curves,
-    excluded,
-    mean_curve,
-)
+from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, curve_of, mean_curve
 from benchmark.compare.interval import Interval, point_interval
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
@@ -30,7 +20,7 @@ from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import DatasetResults, read_rows
-from benchmark.rows.summary import Edition, Summary
+from benchmark.rows.summary import Edition, Excluded, Summary, curves, excluded
 from benchmark.rows.systems import (
     System,
     family,

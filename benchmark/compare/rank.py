@@ -17,13 +17,12 @@ from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.cost import at_rate, typical_seconds
-from benchmark.compare.curves import Curve
-from benchmark.compare.interpolation import interpolated
+from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summary import SECONDS, Point, Summary
+from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.system.text import counted
 
 RATE = "bpp"
@@ -136,15 +135,15 @@ def rank_at(
         if measure.of_sets and (budget == "image" or not measure.by_image):
             how = "--budget set compares it" if measure.by_image else "name another metric"
             raise UsageError(f"{measure.label} has no curve of a single image: {how}")
-    points = {measure.column: rd.curves(summary, measure) for measure in (by, *measures)}
+    points = {measure.column: curves(summary, measure) for measure in (by, *measures)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
-    curves: dict[str, _SetCurves | _ImageCurves] = {}
+    found: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
         own = {name: of[label] for name, of in points.items() if label in of}
-        curves[label] = at_target(target, by, own)
-    images = _compared([*curves.values()], common)
-    if common and curves and not images:
-        raise UsageError(_none_shared(curves, target))
+        found[label] = at_target(target, by, own)
+    images = _compared([*found.values()], common)
+    if common and found and not images:
+        raise UsageError(_none_shared(found, target))
     order = sorted(images)
     exact = Estimate(target.value, None)  # what interpolation there and back would round
     ranked: list[tuple[Ranked, Float64Array]] = []
@@ -152,7 +151,7 @@ def rank_at(
     editions = {point.label: point.edition for point in summary.points}
     for label, edition in editions.items():
         codec, of_rank = Ranked(target, label, None, 0, 0, bundled=edition.bundled), None
-        if curve := curves.get(label):
+        if curve := found.get(label):
             codec = codec._replace(images=len(images), reached=len(curve.reached & images))
             short = tuple(sorted(curve.images - curve.reached))
             codec = codec._replace(short=short, span=curve.span)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Float64Array
-from benchmark.compare.interpolation import interpolated
+from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure

@@ -1,5 +1,6 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
+import math
 import re
 import shlex
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
-from benchmark.metrics.measure import psnr_of_mean_mse
+from benchmark.metrics.measure import Measure, psnr_of_mean_mse
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
@@ -202,6 +203,47 @@ class Summary:
             caveat, version = "; ".join(point.edition.caveats), point.edition.version
             records.append({**record, "caveat": caveat, "version": version})
         return records
+
+
+class Excluded(NamedTuple):
+    """A point that must not be plotted beside the others, and the reason."""
+
+    label: str
+    setting: str
+    why: str
+
+
+def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+    """Return, by codec variant, the points over the same images as all others, low rate first."""
+    complete: dict[str, list[Point]] = {}
+    for point in sorted(summary.points, key=lambda point: point.means[measure.column].bpp or 0.0):
+        if why_not(point, measure, summary) is None:
+            complete.setdefault(point.label, []).append(point)
+    return {label: complete[label] for label in summary.labels if label in complete}
+
+
+def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
+    """Return the points that `curves` leaves out, each with its reason."""
+    reasons = ((point, why_not(point, measure, summary)) for point in summary.points)
+    return [Excluded(point.label, str(point.setting), why) for point, why in reasons if why]
+
+
+def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+    """Return why a point must not be beside the others in a metric, or None if it may."""
+    mean = point.means[measure.column]
+    known = mean.images + mean.infinite
+    if point.missing or not point.images:
+        return f"{point.images} of {summary.images} images"
+    if point.bpp is None or point.bpp <= 0:
+        return "no bits, which no rate-distortion curve has a place for"
+    if mean.missing or not known:
+        why = f": {mean.reasons[0][0]}" if mean.reasons else ""
+        return f"{measure.column} of {known} of {known + mean.missing or point.images} images{why}"
+    if mean.infinite:
+        return f"identical to the source in {mean.infinite} of {known} images"
+    if mean.value is None or math.isinf(measure.plotted(mean.value)):
+        return f"identical to the source in {known} of {known} images"
+    return None
 
 
 def options_of(results: Path, dataset: str, **more: str) -> str:

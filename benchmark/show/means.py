@@ -4,11 +4,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from benchmark.compare.curves import excluded
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.measure import NOT_COMPUTED, Measure, remedies
 from benchmark.metrics.metric import FEW_IMAGES
-from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Edition, Mean, Point, Summary
+from benchmark.rows.summary import (
+    REAL_TO_ESTIMATED,
+    SECONDS,
+    Edition,
+    Mean,
+    Point,
+    Summary,
+    excluded,
+)
 from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.sections import Section, section
 from benchmark.show.table import (

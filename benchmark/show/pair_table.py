@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.compare.curves import Curve, Delta, NoDelta, Pair, compared
-from benchmark.compare.interpolation import Form
+from benchmark.compare.curves import Curve, Delta, Form, NoDelta, Pair, compared
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
 from benchmark.compare.published.registry import read_points

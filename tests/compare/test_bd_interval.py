@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from benchmark.compare.bd import compare
-from benchmark.compare.curves import Curve, Delta, bd_rate, curves, cut
+from benchmark.compare.curves import Curve, Delta, bd_rate, cut
 from benchmark.compare.interval import (
     ResampledCurve,
     bd_rate_interval,
@@ -18,6 +18,7 @@ from benchmark.compare.interval import (
 from benchmark.metrics.frechet import frechet
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
+from benchmark.rows.summary import curves
 from support.rows.measured import row, sweep, table
 
 PSNR = Measure.named("psnr")

@@ -11,13 +11,13 @@ from benchmark.compare.builds import (
     realism_grid,
     records,
 )
-from benchmark.compare.curves import curves
 from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.realism_sweep import measured_sweep
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
+from benchmark.rows.summary import curves
 from benchmark.show.sections import mixed_sentences
 from support.rows.measured import row, sweep, table
 

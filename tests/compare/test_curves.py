@@ -20,16 +20,16 @@ from benchmark.compare.curves import (
     below_front,
     crossing,
     curve_of,
-    curves,
     cut,
-    excluded,
     image_curves,
+    integral,
+    interpolated,
     pareto_front,
 )
-from benchmark.compare.interpolation import integral, interpolated
 from benchmark.compare.panel import CurvePoint, SystemCurve
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
+from benchmark.rows.summary import curves, excluded
 from benchmark.rows.systems import SYSTEMS
 from support.rows.measured import PROTOCOLS, row, sweep, table
 

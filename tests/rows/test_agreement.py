@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import benchmark
-from benchmark.compare.curves import curves
 from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
+from benchmark.rows.summary import curves
 from benchmark.rows.valid import ROUNDING_DB, SYMBOL_DB, agreeing
 from benchmark.show.means import DIFFERING, counts_of, left_out
 from support.rows.measured import failed, row, sweep, table

@@ -22,7 +22,7 @@ from benchmark.compare.curves import Curve, Delta, NoDelta
 from benchmark.metrics.measure import Measure, absence
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.summary import Point, Summary
+from benchmark.rows.summary import Point, Summary, curves, excluded
 
 Kind = Literal["BD-rate", "BD-metric", "ratio"]
 
@@ -87,7 +87,7 @@ def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
         return replace(empty, nothing=f"{measure.label} gives no influence of an image")
     points = []
     for side in (pair.reference, pair.test):
-        points.append(rd.curves(side.summary, measure).get(side.label, []))
+        points.append(curves(side.summary, measure).get(side.label, []))
         if not points[-1]:
             why = _why_no_curve(side.summary, measure)
             return replace(empty, nothing=f"{side.label}: {why}")
@@ -154,7 +154,7 @@ def _why_no_curve(summary: Summary, measure: Measure) -> str:
             what, command = absence(reasons[0][0])
             hint, known = f" ({command})" if command else "", _values(point, measure)
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((point.why for point in rd.excluded(summary, measure)), "no value")
+    return next((point.why for point in excluded(summary, measure)), "no value")
 
 
 def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Changes:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
-from benchmark.compare.interpolation import interpolated
+from benchmark.compare.curves import interpolated
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.metrics.measure import Measure

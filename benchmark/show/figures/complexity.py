@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmark.compare.curves import curves, excluded
 from benchmark.compare.published.curves import dataset_title
 from benchmark.compare.published.points import Text
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summary import TIMED, Summary
+from benchmark.rows.summary import TIMED, Summary, curves, excluded
 from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style

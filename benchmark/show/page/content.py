@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from benchmark.compare.curves import excluded
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import UNSTATED
-from benchmark.rows.summary import Point, Summary
+from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import luminance, mixed
 from benchmark.show.sections import MOST_CAVEAT, Section

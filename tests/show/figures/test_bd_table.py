@@ -6,10 +6,11 @@ import polars as pl
 import pytest
 
 from benchmark.compare.bd import compare
-from benchmark.compare.curves import Delta, excluded
+from benchmark.compare.curves import Delta
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
+from benchmark.rows.summary import excluded
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
