@@ -1,7 +1,8 @@
 """`bench explain`: the rule that makes a curve differ from that of a reference."""
 
 import math
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,58 +22,9 @@ METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 SHOWN = 6  # causes
 MOST_POINTS = 1000
 UNEXPLAINED = 0.9  # probability of no known cause from which that is said
-WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to do
-    "unrounded": ("values of pictures that are not rounded to 8 bits", "round, clip, then measure"),
-    "rounded": (
-        "pictures are rounded to 8 bits; the reference's are not",
-        "compare with a curve of 8-bit pictures",
-    ),
-    "same": ("the curves are the same", "nothing"),
-    "truncated": (
-        "pictures are truncated to 8 bits, or pass 8 bits before RGB",
-        "round where 8-bit samples are made; let the decoder write 10 bits",
-    ),
-    "conversion": (
-        "a conversion to or from Y'CbCr: truncated, a level off, 4:2:0, other matrix or range",
-        "round in both directions, code 4:4:4, use one matrix and one range",
-    ),
-    "chroma_420": ("4:2:0 chroma", "code 4:4:4, or compare with a 4:2:0 curve"),
-    "matrix_601": ("coded as BT.709, shown as BT.601", "use one matrix on both sides"),
-    "matrix_709": ("coded as BT.601, shown as BT.709", "use one matrix on both sides"),
-    "range_expanded": ("full range, shown as limited", "use one range on both sides"),
-    "range_reduced": ("limited range, shown as full", "use one range on both sides"),
-    "mean_error": (
-        "PSNR of the mean squared error of the set",
-        "take each image's PSNR, then their mean",
-    ),
-    "mean_of_db": (
-        "mean of the images' dB",
-        "take the dB of the mean, or compare with such curves",
-    ),
-    "db_of_mean": ("dB of the images' mean", "take each image's dB, then their mean"),
-    "net_or_patches": (
-        "another network or input range (LPIPS), other patches or back end (FID)",
-        "see the protocol ids of the two",
-    ),
-    "version": (
-        "another version or preset, or estimated instead of real bits",
-        "count the bytes of the files; name the version",
-    ),
-    "pixels": (
-        "pictures cropped or padded: bits over another number of pixels",
-        "divide by the pixels of the source",
-    ),
-    "bytes": ("bytes in place of bits, or the reverse", "multiply or divide by 8"),
-    "samples": ("bits per sample in place of bits per pixel", "count a pixel, not its channels"),
-    "header_left_out": ("the header is left out", "count the whole file"),
-    "container": ("a container or header is counted", "count what the decoder needs, once"),
-    "pooled": (
-        "bits of all images over the pixels of all",
-        "take each image's bits per pixel, then their mean",
-    ),
-    "column": ("the metric is {}", "compare with a curve of that metric"),
-    "subset": ("images: {}", "measure the whole set"),
-}
+WORDS: Mapping[str, Sequence[str]] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+)
 UNITS = {"excess": "squared levels", "shift": "dB", "ratio": "x", "offset": "bpp"}
 
 

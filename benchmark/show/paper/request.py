@@ -227,25 +227,5 @@ def example(codecs: Mapping[str, str], dataset: str) -> str:
     """Return a file to begin with. codecs: names in figures, by label."""
     listed = ", ".join(f'"{label}"' for label in codecs)
     labels = "\n".join(f'"{label}" = "{name}"' for label, name in codecs.items())
-    return EXAMPLE.format(dataset=dataset, codecs=listed, labels=labels)
-
-
-EXAMPLE = """\
-# Figures of an experiment: `bench figures rd|bd|crops|complexity|realism|generations` draws them.
-# Keys are the options of these commands; an option on the command line comes before its key.
-dataset = "{dataset}"
-codecs = [{codecs}]
-published = []            # of papers: `bench list --published`
-metrics = ["psnr", "lpips_squeeze"]
-width = "page"            # or "column"
-crops = []                # {{ image = "kodim15.png", box = [120, 80, 192, 128], bpp = 0.15 }}, ...
-
-[labels]
-{labels}
-
-[colours]                 # "ours:beta=3.84" = "#D55E00"
-
-[realism]                 # keys of one figure
-metrics = ["psnr", "lpips_squeeze"]
-bpp = [0.1, 0.2, 0.45]
-"""
+    template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
+    return template.format(dataset=dataset, codecs=listed, labels=labels)
