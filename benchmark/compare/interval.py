@@ -16,14 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Setting
-from benchmark.compare.curves import (
-    AKIMA_POINTS,
-    LEAST_POINTS,
-    Form,
-    integral,
-    interpolated,
-    qualities,
-)
+from benchmark.compare import curves as rd
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
@@ -92,7 +85,7 @@ def resampled_curve(
         rates = (weight @ (rates * pixels)) / (weight @ pixels)
     else:
         rates = weight @ rates
-    return ResampledCurve(np.log10(rates), qualities(weight @ values, measure))
+    return ResampledCurve(np.log10(rates), rd.qualities(weight @ values, measure))
 
 
 def percentile_interval(resampled: Float64Array) -> Interval:
@@ -315,7 +308,7 @@ def bd_rates(
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
-    form: Form = "akima"  # that of the first weighting for all, lest the two be mixed
+    form: rd.Form = "akima"  # that of the first weighting for all, lest the two be mixed
     for kind in [kind_of[0], *(kind for kind in range(len(kinds)) if kind != kind_of[0])]:
         alike = kind_of == kind
         first, second = (
@@ -323,20 +316,20 @@ def bd_rates(
             for curve, mask in zip(ordered, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
-        if kind == kind_of[0] and points < AKIMA_POINTS:
+        if kind == kind_of[0] and points < rd.AKIMA_POINTS:
             form = "pchip"
-        if points >= (LEAST_POINTS if form == "pchip" else AKIMA_POINTS):
+        if points >= (rd.LEAST_POINTS if form == "pchip" else rd.AKIMA_POINTS):
             rates[alike] = _bd_rates(first, second, form)
     return rates
 
 
-def _bd_rates(anchor: ResampledCurve, test: ResampledCurve, form: Form) -> Float64Array:
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve, form: rd.Form) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
     first, second = (
-        integral(*axes, high, form) - integral(*axes, low, form)
+        rd.integral(*axes, high, form) - rd.integral(*axes, low, form)
         for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
     )
     return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
@@ -349,6 +342,6 @@ def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
     if below.all() or not below.any():
         return ResampledCurve(rates, quality)
     at = np.full(len(quality), log_rate)
-    ends = interpolated(*curve, at)
+    ends = rd.interpolated(*curve, at)
     ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
     return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))

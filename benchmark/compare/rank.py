@@ -137,13 +137,13 @@ def rank_at(
             raise UsageError(f"{measure.label} has no curve of a single image: {how}")
     points = {measure.column: curves(summary, measure) for measure in (by, *measures)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
-    found: dict[str, _SetCurves | _ImageCurves] = {}
+    of_codec: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
         own = {name: of[label] for name, of in points.items() if label in of}
-        found[label] = at_target(target, by, own)
-    images = _compared([*found.values()], common)
-    if common and found and not images:
-        raise UsageError(_none_shared(found, target))
+        of_codec[label] = at_target(target, by, own)
+    images = _compared([*of_codec.values()], common)
+    if common and of_codec and not images:
+        raise UsageError(_none_shared(of_codec, target))
     order = sorted(images)
     exact = Estimate(target.value, None)  # what interpolation there and back would round
     ranked: list[tuple[Ranked, Float64Array]] = []
@@ -151,7 +151,7 @@ def rank_at(
     editions = {point.label: point.edition for point in summary.points}
     for label, edition in editions.items():
         codec, of_rank = Ranked(target, label, None, 0, 0, bundled=edition.bundled), None
-        if curve := found.get(label):
+        if curve := of_codec.get(label):
             codec = codec._replace(images=len(images), reached=len(curve.reached & images))
             short = tuple(sorted(curve.images - curve.reached))
             codec = codec._replace(short=short, span=curve.span)
