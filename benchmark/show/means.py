@@ -18,15 +18,7 @@ from benchmark.rows.summary import (
 )
 from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.sections import Section, section
-from benchmark.show.table import (
-    ENDLESS,
-    FEW_MARK,
-    NOTHING,
-    Column,
-    Table,
-    decimals,
-    seconds_text,
-)
+from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted
 
 NETWORK_HEADERS = (

@@ -259,11 +259,7 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
         else:
             spans = np.abs(np.array([low, high]) - values)
             rates = [point.bpp_error or 0 for point in curve.points]
-            bars: Any = {
-                "ecolor": style.colour,
-                "elinewidth": BAR_POINTS,
-                "capthick": BAR_POINTS,
-            }
+            bars: Any = {"ecolor": style.colour, "elinewidth": BAR_POINTS, "capthick": BAR_POINTS}
             axes.errorbar(bpp, values, spans, rates, fmt="none", capsize=1.2, zorder=1.8, **bars)
     return handle
 

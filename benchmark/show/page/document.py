@@ -15,13 +15,7 @@ from pathlib import Path
 from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.pictures import off_rate
 from benchmark.show.bd_tables import short_name
-from benchmark.show.page.content import (
-    Content,
-    ImageKey,
-    json_text,
-    leave_out_images,
-    page_data,
-)
+from benchmark.show.page.content import Content, ImageKey, json_text, leave_out_images, page_data
 from benchmark.show.sections import html
 from benchmark.show.table import breakable, decimals
 

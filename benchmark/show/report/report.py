@@ -26,14 +26,7 @@ from benchmark.show.figures.choice import Choice, choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import (
-    Gap,
-    absent_sentences,
-    counts_of,
-    few_of,
-    left_out,
-    means_table,
-)
+from benchmark.show.means import Gap, absent_sentences, counts_of, few_of, left_out, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,

@@ -21,13 +21,7 @@ from benchmark.compare.study.scores import (
     far_raters,
     scores_of,
 )
-from benchmark.compare.study.votes import (
-    LeftOut,
-    Votes,
-    consistency,
-    votes_of,
-    why_left_out,
-)
+from benchmark.compare.study.votes import LeftOut, Votes, consistency, votes_of, why_left_out
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols

@@ -14,13 +14,7 @@ from benchmark.compare.published.curves import (
     overlays,
     published_curves,
 )
-from benchmark.compare.published.points import (
-    PublishedPoint,
-    inventory,
-    overview,
-    parse,
-    select,
-)
+from benchmark.compare.published.points import PublishedPoint, inventory, overview, parse, select
 from benchmark.compare.published.registry import (
     Paper,
     read_points,

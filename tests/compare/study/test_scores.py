@@ -6,12 +6,7 @@ from scipy.optimize import minimize
 
 from benchmark.compare.study.agreement import PEOPLE, agreements
 from benchmark.compare.study.form import Stimulus
-from benchmark.compare.study.scores import (
-    equal_preference,
-    fitted,
-    scores_of,
-    wins,
-)
+from benchmark.compare.study.scores import equal_preference, fitted, scores_of, wins
 from benchmark.compare.study.votes import Votes, votes_of
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
