@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, overview_columns, require_image_values
+from benchmark.metrics.measure import Measure, overview_columns
 
 
 @pytest.mark.parametrize(
@@ -61,9 +60,7 @@ def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
     assert [one.of_sets for one in (psnr, fid)] == [False, True]
     assert [measure.few(49) for measure in (psnr, fid)] == [False, True]
     assert not fid.few(50)
-    require_image_values(psnr, fid)
-    with pytest.raises(UsageError, match="Precision/256 gives no influence of an image"):
-        require_image_values(psnr, precision)
+    assert [one.by_image for one in (psnr, fid, precision)] == [True, True, False]
 
 
 def test_the_overview_has_of_each_choice_what_has_most_values_and_users_metrics():
