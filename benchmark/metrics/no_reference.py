@@ -44,7 +44,7 @@ FLAT = 1e-6
 
 
 class NIQE(ImageMetric):
-    """NIQE."""
+    """NIQE, of a picture without its original."""
 
     on_cpu = True
     column = "niqe"
