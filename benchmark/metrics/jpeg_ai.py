@@ -225,7 +225,7 @@ BLACK, RANGE, GREY = 16, 219, 128
 
 
 class VMAF(ImageMetric):
-    """VMAF of luma."""
+    """VMAF of luma, computed on the CPU on every device."""
 
     on_cpu = True
     column = "vmaf"

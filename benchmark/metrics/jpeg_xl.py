@@ -66,7 +66,7 @@ class PreparedScale(NamedTuple):
 
 
 class SSIMULACRA2(ImageMetric):
-    """SSIMULACRA 2.1."""
+    """SSIMULACRA 2.1, computed on the CPU on every device."""
 
     on_cpu = True
     column = "ssimulacra2"
@@ -174,7 +174,7 @@ TIMEOUT_SECONDS = 3600
 
 
 class Butteraugli(ImageMetric):
-    """Butteraugli's 3-norm, computed by a program."""
+    """Butteraugli's 3-norm, computed by a program on the CPU on every device."""
 
     on_cpu = True
     column = "butteraugli"

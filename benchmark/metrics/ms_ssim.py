@@ -224,7 +224,7 @@ class MSSSIM(Structural):
 
 
 class SSIM(Structural):
-    """SSIM, -1..1, 1 for identical images."""
+    """SSIM, -1..1, 1 for identical images; computed on the CPU on every device."""
 
     on_cpu = True
     column = "ssim"
