@@ -9,7 +9,7 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
-from benchmark.option import TARGET, opt
+from benchmark.option import MANNER, TARGET, opt
 from benchmark.show.paper.request import FigureRequest, StudyRequest
 
 UNSAFE = " ;,'\"<>\\"  # in the address of a page's policy
@@ -32,6 +32,16 @@ def new(
     shown: FigureRequest,
     asked: StudyRequest,
     context: typer.Context,
+    questions: Annotated[
+        float | None,
+        opt(
+            MANNER,
+            "Only say, by simulation, how many answers give intervals of this width, in percentage "
+            "points of the preference between two codecs.",
+            least=0.1,
+            most=100,
+        ),
+    ] = None,
     out: Annotated[Path, opt(TARGET, "Folder to write.", refuses="folder")] = Path("study"),
 ) -> None:
     """Write a study: two alternatives, forced choice, the original to flicker with.
@@ -42,12 +52,24 @@ def new(
 
     Examples:
       bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
+      bench study new --codecs ours,vtm --bpp .25,.5,.9 --questions 10
     """
-    from benchmark.show.study.folder import write_study
+    from benchmark.show.study.folder import plan, write_study
 
     plain = asked.post.isascii() and asked.post.isprintable() and not set(asked.post) & set(UNSAFE)
     if asked.post and not (plain and asked.post.startswith(("https://", "http://"))):
         raise UsageError(f"--post {asked.post!r} is no address that begins with https://")
+    if questions is not None:
+        from benchmark.compare.study.simulate import answers_needed
+
+        planned = plan(shown)
+        answers = answers_needed(planned.stimuli, planned.pairs, asked.each, questions, asked.seed)
+        print(
+            f"about {answers} answers, {-(-answers // asked.each)} raters of {asked.each} "
+            f"questions, for intervals {questions:g} points wide, if raters and images are alike; "
+            "they differ, so ask more"
+        )
+        return
     made = replace(asked, shown=shown, command=command_line(context))
     _, (*absent, sentence) = write_study(out, made)
     output.say(absent)
@@ -60,7 +82,11 @@ def read(
     shown: FigureRequest,
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="Folder of the study, with its key.")
+        Path,
+        typer.Argument(
+            metavar="STUDY",
+            help="Folder of the study, with its key, or a csv of ratings: CID22, AIC-3, CLIC.",
+        ),
     ],
     answers: Annotated[
         list[Path] | None,
@@ -78,6 +104,7 @@ def read(
 
     Examples:
       bench study read study answers/*.json
+      bench study read CID22_validation_set.csv
     """
     from benchmark.show.study.report import read_study, write_report
 
@@ -87,7 +114,6 @@ def read(
         print(f"\n{title}")
         output.print_table(table)
     output.print_lines([f"left out: {gone.name}: {gone.rule}" for gone in report.left_out], verbose)
-    for path in write_report(
-        report, out or folder / "report", shown.results, command_line(context)
-    ):
+    target = out or (folder.with_suffix("") if report.published else folder / "report")
+    for path in write_report(report, target, shown.results, command_line(context)):
         print(path)

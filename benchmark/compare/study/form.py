@@ -22,7 +22,7 @@ class Stimulus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A codec variant at one of the study's rates; in every image the pictures nearest to it."""
 
     system: str  # label of the codec variant
-    level: str  # the rate that was asked for
+    level: str  # the rate that was asked for, or a published study's own name of it
     bpp: float | None = None  # mean over its pictures
 
 

@@ -51,19 +51,23 @@ def stored_panel(folder: Path, names: Mapping[str, str]) -> Panel:
     return panel
 
 
-def preference_panel(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Panel:
-    """Return the curves of rows that have a rate. names: by label."""
+def preference_panel(
+    points: Sequence[Mapping[str, Any]], names: Mapping[str, str], measured: bool = True
+) -> Panel:
+    """Return the curves of rows that have a rate. names: by label; measured: not published."""
     curves = []
     for label, name in names.items():
         own = [row for row in points if row["codec"] == label and row["bpp"]]
         made = tuple(
             CurvePoint(
-                row["bpp"], row[PREFERENCE.column], row["level"], "measured", row["images"],
-                row["protocol"], CODING, f"study {row['study']}",
+                row["bpp"], row[PREFERENCE.column], row["level"],
+                "measured" if measured else "author_csv", row["images"], row["protocol"], CODING,
+                f"study {row['study']}",
                 interval=None if row["low"] is None else Interval(row["low"], row["high"]),
             )
             for row in sorted(own, key=lambda row: row["bpp"])
         )  # fmt: skip
-        edition = Edition(label, label, "", "", "", (), ())
-        curves += [SystemCurve(System(name, label), made, edition)] if made else []
+        system = System(name, label, published=() if measured else ((name, ""),))
+        edition = Edition(label, label, "", "", "", (), ()) if measured else None
+        curves += [SystemCurve(system, made, edition)] if made else []
     return Panel(PREFERENCE, tuple(curves))

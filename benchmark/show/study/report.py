@@ -14,6 +14,7 @@ from benchmark.compare.panel import anchor_among
 from benchmark.compare.study.agreement import agreements
 from benchmark.compare.study.form import Answers, Key, read_answers, read_key
 from benchmark.compare.study.points import FILE, points_of, preference_panel
+from benchmark.compare.study.published import read_ratings
 from benchmark.compare.study.scores import (
     EqualPreference,
     Scores,
@@ -77,33 +78,40 @@ class StudyReport(NamedTuple):
     points: list[dict[str, Any]]  # a row for each stimulus
     tables: list[tuple[str, Table]]  # by title
     lines: list[str]  # who answered, who was left out, how consistent the answers are
+    published: bool
 
 
 def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> StudyReport:
-    """Return what answers to a study say.
+    """Return what answers to a study, or published ratings, say.
 
-    study: its folder. asked: anchor and folders. Raises `UsageError` where too few answers are
-    left.
+    study: its folder, or a file of ratings as `published` reads it, without paths. asked: anchor
+    and folders. Raises `UsageError` where too few answers are left.
     """
-    key = read_key(study)
-    folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
-    if not (files := [file for of in folders for file in of]):
-        raise UsageError("no answers: name the files that raters saved, or a folder of them")
-    votes, left_out = _votes(key, files)
-    dataset = key.dataset
-    rows = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0]).table
-    values = _values(key, votes, rows)
+    left_out: list[LeftOut] = []
+    values: dict[tuple[int, int], dict[str, float]] = {}
+    files: list[Path] = []
+    if published := study.is_file():
+        votes, dataset, name = read_ratings(study), study.stem, study.name
+    else:
+        key = read_key(study)
+        dataset, name = key.dataset, key.study
+        folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
+        if not (files := [file for of in folders for file in of]):
+            raise UsageError("no answers: name the files that raters saved, or a folder of them")
+        votes, left_out = _votes(key, files)
+        rows = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0]).table
+        values = _values(key, votes, rows)
     scores = scores_of(votes)
     names = short_names([*dict.fromkeys(stimulus.system for stimulus in votes.stimuli)])
     against = next(iter(names))
     if asked.anchor:
         against = find_label(asked.anchor, names)
-    else:  # the one that every verb has among these codecs
+    elif not published:  # the one that every verb has among these codecs
         own = [pair for pair in pairs_of(rows) if label_of(*pair) in names]
         usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
-    points = points_of(votes, scores, dataset, key.study)
+    points = points_of(votes, scores, dataset, name)
     rated = bits if any(stimulus.bpp for stimulus in votes.stimuli) else []
     shown: list[tuple[str, Iterable[Column], Sequence[Any]]] = [
         (
@@ -123,7 +131,7 @@ def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> Stud
     ]
     tables = [(title, Table.of(columns, of).filled(2)) for title, columns, of in shown if of]
     lines = _lines(votes, left_out, dataset, len(files))
-    return StudyReport(dataset, scores, bits, left_out, points, tables, lines)
+    return StudyReport(dataset, scores, bits, left_out, points, tables, lines, published)
 
 
 def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[LeftOut]]:
@@ -164,7 +172,7 @@ def _values(key: Key, votes: Votes, table: pl.DataFrame) -> dict[tuple[int, int]
 def _lines(votes: Votes, left_out: Sequence[LeftOut], dataset: str, files: int) -> list[str]:
     of = consistency(votes)
     raters, images = len({*votes.rater.tolist()}), len({*votes.image.tolist()})
-    gone = f"; {len(left_out)} of {counted(files, 'file')} left out"
+    gone = f"; {len(left_out)} of {counted(files, 'file')} left out" if files else ""
     rules = Counter(gone.rule for gone in left_out)
     alike = (
         f"Raters agree with Kendall's u = {of.agreement:.2f} on {counted(of.pairs, 'pair')} "
@@ -199,10 +207,13 @@ def write_report(report: StudyReport, out: Path, results: Path, command: str) ->
         FILE: rows.getvalue(),
     }
     write_files(out, files, what="report")
-    stored = results / report.dataset.partition(":")[0]
-    write_files(stored, {FILE: rows.getvalue()}, what="rows")
+    if not report.published:
+        stored = results / report.dataset.partition(":")[0]
+        write_files(stored, {FILE: rows.getvalue()}, what="rows")
     names = short_names([*dict.fromkeys(point["codec"] for point in report.points)])
-    panel = preference_panel(report.points, names)
-    drawing = draw_rate_curves([panel], styles(names), profile(report.dataset).title)
+    panel = preference_panel(report.points, names, not report.published)
+    drawing = None
+    if panel.curves:
+        drawing = draw_rate_curves([panel], styles(names), profile(report.dataset).title)
     figures = write_figure(NAME, PaperFigure(drawing), out, command)
     return [*(out / name for name in files), *figures]

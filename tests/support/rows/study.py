@@ -15,9 +15,8 @@ from benchmark.compare.study.form import (
     Stimulus,
     Trial,
 )
+from benchmark.compare.study.simulate import LAPSES, PER_DOUBLING, chance_of
 
-LAPSES = 0.05  # answers at random
-PER_DOUBLING = 1.1  # of a score, of twice the rate: preferred in three of four answers
 SYSTEMS, RATES = ("good", "middling", "poor"), (0.25, 0.5, 1.0)
 OFFSETS = {"good": 0.7, "middling": 0.0, "poor": -0.6}  # in scores, at every rate
 
@@ -71,8 +70,7 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
     answers = []
     for place, trial in enumerate(key.lists[number - 1]):
         first, second = (key.pictures[at].stimulus for at in (trial.first, trial.second))
-        preferred = 1 / (1 + np.exp(scores[second] - scores[first]))
-        chance = lapses / 2 + (1 - lapses) * preferred
+        chance = chance_of(scores, first, second, lapses)
         if WORSE in (first, second):  # a known answer is always seen
             chance = lapses / 2 + (1 - lapses) * (second == WORSE)
         choice = 1 if rng.random() < chance else 2
