@@ -2,6 +2,7 @@
 
 import os
 import struct
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -184,25 +185,19 @@ def test_a_webp_has_sides_of_at_most_16383_pixels(side, told, write):
     ("width", "height", "num_bytes", "told"),
     [
         (4096, 4096, 1, None),
-        (
-            4097,
-            4096,
-            1,
-            "4097 x 4096 pixels in 1 bytes, more than 128 in each, which no photograph",
-        ),
+        (4097, 4096, 1, "4097 x 4096 pixels in 1 bytes, more than 128 in each"),
         (4097, 4096, 4097 * 32, None),
         (4097, 4096, 4097 * 32 - 1, "more than 128 in each"),
         *((1, 1, 1, None), (0, 5, 9, "has no pixels"), (5, 0, 9, "has no pixels")),
+        (178_956_970, 1, 1 << 30, None),
+        (178_956_971, 1, 1 << 30, "has 178956971 x 1 pixels, more than the 178956970 allowed"),
     ],
 )
 def test_a_picture_has_pixels_and_above_16_megapixels_at_most_128_in_a_byte(
     width, height, num_bytes, told
 ):
-    if told is None:
+    with pytest.raises(ImageRefused, match=told) if told else nullcontext():
         module._refuse_large(width, height, num_bytes)
-    else:
-        with pytest.raises(ImageRefused, match=told):
-            module._refuse_large(width, height, num_bytes)
 
 
 def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(photo, write):
@@ -211,9 +206,7 @@ def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(
     with pytest.raises(ImageRefused, match="has 101 scans of its 36743 pixels: too many"):
         read_image(write("a.jpg", whole + 100 * b"\xff\xda"))
     sides = whole.index(b"\xff\xc0") + 5
-    largest = (
-        whole[:sides] + struct.pack(">HH", 13370, 13377) + whole[sides + 4 :]
-    )  # of 178,956,970
+    largest = whole[:sides] + struct.pack(">HH", 13370, 13377) + whole[sides + 4 :]
     with pytest.raises(ImageRefused, match="more than 128 in each"):
         read_image(write("a.jpg", largest + 11 * b"\xff\xda"))
     with pytest.raises(ImageRefused, match="has 13 scans of its 178850490 pixels: too many"):
@@ -229,21 +222,10 @@ def test_a_tiff_bomb_is_refused_before_it_is_decoded(write):
         read_image(write("bomb.tif", bytes(stream)))
 
 
-def test_an_image_of_exactly_the_limit_is_read(monkeypatch, photo, write):
-    path = write("photo.png", LOSSLESS["PNG"](photo))
-    monkeypatch.setattr(module, "MOST_PIXELS", photo.shape[0] * photo.shape[1])
-    assert np.array_equal(read_image(path).pixels, photo)
-    monkeypatch.setattr(module, "MOST_PIXELS", photo.shape[0] * photo.shape[1] - 1)
-    with pytest.raises(ImageRefused, match="203 x 181 pixels, more than the 36742 allowed"):
-        read_image(path)
-
-
 def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
     huge = write("huge.ppm", b"P6 ")
     os.truncate(huge, 2**30 + 1)
-    with pytest.raises(
-        ImageRefused, match="has 1073741825 bytes, more than the 1073741824 allowed"
-    ):
+    with pytest.raises(ImageRefused, match="has 1073741825 bytes, more than the 1073741824"):
         read_image(huge)
     monkeypatch.setattr(module, "MAX_FILE_BYTES", 3)
     with pytest.raises(ImageRefused, match="no PPM header"):
@@ -254,10 +236,7 @@ def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
     ("error", "told"),
     [
         (MemoryError(), "does not fit into memory"),
-        (
-            ValueError(f"a  b{'c' * 300}"),
-            f"cannot be decoded, damaged or truncated: a b{'c' * 197}",
-        ),
+        (ValueError(f"a  b{'c' * 300}"), f"cannot be decoded, .*: a b{'c' * 197}"),
         (ValueError(), "cannot be decoded, damaged or truncated: ValueError"),
     ],
 )

@@ -20,7 +20,7 @@ from benchmark.measure.cells import (
     longest_first,
     plan,
 )
-from benchmark.measure.estimate import CostModel, TimeEstimate, estimate
+from benchmark.measure.estimate import CostModel
 from benchmark.measure.request import Request
 from benchmark.measure.select import Selection, _for_images
 from benchmark.rows.packs.merge import merge_folders
@@ -98,15 +98,6 @@ def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
     assert sequence == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
 
 
-def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():
-    slow = row("vtm", 10, "x", encode_seconds=1000.0, recorded=True)
-    assert estimate(cells("vtm"), CostModel(table([slow]))) == TimeEstimate(0, 4, 0)
-    assert estimate([CELL._replace(pack=Path("p"))], CostModel(table([]))) == TimeEstimate(0, 0, 0)
-    twelve_pixels = 0.3 / 8000 * 12
-    known = estimate([CELL], CostModel(table([slow, row("jpeg", 10, "x")])))
-    assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0, 0)
-
-
 def test_a_row_to_score_again_says_what_its_cell_did():
     stored = row("jpeg", 10, "a", cell="c", variant="optimize=1")
     task = Rescore(stored, None, (), Path())
@@ -139,42 +130,43 @@ def test_a_timed_run_has_one_job_and_others_what_was_asked_for_or_a_job_per_core
     assert made(None) == (cores(), 1, "cuda", False, False)
 
 
-def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
-    def find(spec, sha256, width_px, setting):
-        return None if (sha256[0], setting.value) == ("b", 1) else "a stream"
+def packed(*lost):
+    """Return JPEG with a pack that lacks streams, by the first letter of the sha256 and quality."""
 
-    packed = JPEG._replace(pack=SimpleNamespace(path=Path("p.tar"), find=find))
+    def find(spec, sha256, width_px, setting):
+        return None if {sha256[0], (sha256[0], setting.value)} & {*lost} else "a stream"
+
+    return JPEG._replace(pack=SimpleNamespace(path=Path("p.tar"), find=find))
+
+
+def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
+    lacks = packed(("b", 1))
     told = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
-    assert lacking(packed, SOURCES) == told
-    assert lacking(packed._replace(encoder_lacks="no cjpeg"), SOURCES) == f"no cjpeg; and {told}"
-    assert lacking(packed, SOURCES[:1]) == lacking(JPEG, SOURCES) == ""
-    chosen = plan([packed], "kodak", SOURCES[1:], generations=2)
+    assert lacking(lacks, SOURCES) == told
+    assert lacking(lacks._replace(encoder_lacks="no cjpeg"), SOURCES) == f"no cjpeg; and {told}"
+    assert lacking(lacks, SOURCES[:1]) == lacking(JPEG, SOURCES) == ""
+    chosen = plan([lacks], "kodak", SOURCES[1:], generations=2)
     assert [(cell.setting.value, cell.pack, cell.generations) for cell in chosen] == [
         (quality, Path("p.tar"), 2) for quality in (0, 2, 3, 4, 5, 6, 7)
     ]
 
 
 def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused():
-    def chosen(lost, **asked):
-        def find(spec, sha256, width_px, setting):
-            return None if sha256[0] in lost else "a stream"
-
-        packed = JPEG._replace(pack=SimpleNamespace(path=Path("p.tar"), find=find))
-        return _for_images(Selection((packed,), ()), SOURCES, Request(**asked))
+    def chosen(*lost, **asked):
+        return _for_images(Selection((packed(*lost),), ()), SOURCES, Request(**asked))
 
     named = {"codecs": ("jpeg", "webp")}
-    assert chosen("").skipped == ()
+    assert chosen().skipped == ()
     assert len(chosen("b", **named).contenders) == 1
     assert chosen("b", **named).reasons["jpeg"].endswith(" of 1 of 2 images: b")
     with pytest.raises(Unavailable, match=r"^jpeg cannot run here: p\.tar .*; --skip-missing runs"):
-        chosen("ab", **named)
-    for asked, why in (
-        ({}, r"p\.tar has no streams"),
-        ({**named, "skip_missing": True}, r"p\.tar has no streams"),
-        ({"generations": 2}, "its pictures were coded elsewhere"),
-    ):
-        with pytest.raises(Unavailable, match=f"^none of the codecs can run here: jpeg: {why}"):
-            chosen("ab" * (not asked.get("generations")), **asked)
+        chosen("a", "b", **named)
+    nothing = "^none of the codecs can run here: jpeg: "
+    for asked in ({}, {**named, "skip_missing": True}):
+        with pytest.raises(Unavailable, match=rf"{nothing}p\.tar has no streams"):
+            chosen("a", "b", **asked)
+    with pytest.raises(Unavailable, match=f"{nothing}its pictures were coded elsewhere"):
+        chosen(generations=2)
 
 
 def words(images, results, *more, verb="run"):

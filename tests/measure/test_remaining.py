@@ -105,13 +105,6 @@ def paced(*cells, expected):
 JPEG, SLOW = ("jpeg", 50, 1000), ("slow", 50, 1000)
 
 
-def test_nothing_is_said_before_a_cell_has_ended():
-    pace, clock, begin, _ = paced(JPEG, JPEG, expected={"jpeg": 1.0})
-    begin(0)
-    clock.now = 30.0
-    assert pace.left() is None
-
-
 def test_cells_cost_what_those_of_their_codec_did_and_workers_share_them():
     """Coding takes 3.5 s where 1 s was expected, and scoring half a second; 3.75 s on average."""
     pace, clock, begin, end = paced(*[JPEG] * 9, expected={"jpeg": 1.0})
@@ -147,6 +140,7 @@ def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says
     """A megapixel is expected to take 1 s where nothing is known, and .25 s of scoring."""
     pace, _, begin, end = paced(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
     begin(0)
+    assert pace.left() is None
     end(0, 40.0, coding)
     assert pace.left() == (left and pytest.approx(left, rel=1e-12))
 
