@@ -250,7 +250,7 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
 
 
 def _objection(made: Dataset) -> str:
-    if made.name in DATASETS or made.store_name in DATASETS:
+    if made.store_name in DATASETS:
         return (
             f"has the name {made.name!r} of another dataset, whose results lie there: give it its "
             "own name"

@@ -18,6 +18,8 @@ from benchmark.datasets.dataset import (
     find_images,
     open_folder,
     probe,
+    profile,
+    without_duplicates,
 )
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak, open_sample
@@ -82,14 +84,23 @@ def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_pat
     assert (name[:-6], other[:-6], name == other) == ("images-", "images-", False)
 
 
-@pytest.mark.parametrize("title", ["my: photos/2024", "..dots", "größe", "\n"])
-def test_the_name_of_a_dataset_can_be_the_name_of_a_folder(title, tmp_path):
+@pytest.mark.parametrize(
+    ("title", "named"),
+    [
+        ("my: photos/2024", "2024"),
+        ("..dots", "dots"),
+        ("größe", "gr_e"),
+        ("\n", "_"),
+        ("...", "images"),
+    ],
+)
+def test_the_name_of_a_dataset_can_be_the_name_of_a_folder(title, named, tmp_path):
     touch(tmp_path, f"{title}/a.png")
     dataset = open_folder(tmp_path / title)
     assert set(dataset.name) <= set(
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
     )
-    assert not dataset.name.startswith(".")
+    assert dataset.folder_title == dataset.name[:-7] == named
     assert dataset.store_name == dataset.name
 
 
@@ -130,6 +141,21 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
     assert whole == (ImageFile("a", tmp_path / "whole/a"), ImageFile("b", tmp_path / "whole/b"))
     with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
         find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
+    place = tmp_path / "broken"  # which is said last where it is a data folder itself
+    told = rf"\(none with its images is not in {place}; {place} lacks b\.png\).* {place}/none \("
+    with pytest.raises(Unavailable, match=told):
+        find_images("set", [place], ["none", "."], images_in)
+
+
+def test_a_picture_that_is_there_twice_counts_once_and_a_turned_one_is_another(tmp_path):
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    for name, picture in {"a": pixels, "b": pixels, "c": pixels.reshape(3, 2, 3)}.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").write_bytes(b"")
+    a, b, c, d = without_duplicates(probe(open_folder(tmp_path).images, False, 2))
+    assert (a.width_px, a.height_px, c.width_px, c.height_px) == (3, 2, 2, 3)
+    assert b.reason == "b.png has the same pixels as a.png: remove one"
+    assert d.reason == "d.png is empty"
 
 
 # sample
@@ -138,7 +164,7 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
 def test_the_sample_is_four_photographs_of_the_promised_sizes():
     dataset = open_sample([])
     shapes = {image.name: read_image(image.path).pixels.shape for image in dataset.images}
-    assert dataset.name == "sample"
+    assert (dataset.name, profile("kodak")) == ("sample", ("Kodak", 24, 1.3, "VTM"))
     assert shapes == {
         "astronaut.png": (512, 512, 3),
         "chelsea.png": (300, 451, 3),

@@ -55,7 +55,9 @@ MISTAKES = {
     "two of a name": (WHOLE.replace("path.name, path", "'a', path"),
         r"sets\.py, line 6: the dataset of .* has two images named 'a'"),
     "an image that is not there": (WHOLE.replace("path.name, path", "path.name, path / 'a'"),
-        r"sets\.py, line 6: the dataset of .* has no image [01]\.png at .*"),
+        r"sets\.py, line 6: the dataset of .* has no image ([01]\.png) at .*/\1/a"),
+    "a path among images": (WHOLE.replace(IMAGES, "(ImageFile('a', 'a'), *found)"),
+        r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
 }  # fmt: skip
 
 
