@@ -238,9 +238,3 @@ def test_what_is_no_part_is_refused_in_a_sentence(text, images, tmp_path):
     done = bench(*words(images, tmp_path / "r", f"--part={text}"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert not (tmp_path / "r").exists()
-
-
-def test_a_search_has_no_parts(images, tmp_path):
-    done = bench("run", "--codecs", "jpeg", "--dataset", images, "--results", tmp_path / "r",
-                 "--target", "bpp=1", "--part", "1/2")  # fmt: skip
-    assert done.stderr == "bench: --target searches the settings: leave --part out\n"

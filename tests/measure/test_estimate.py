@@ -144,14 +144,9 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
         if point.setting
     ]
     assert len(declared) > 20
+    of_weights = "compressai", "ivr", "msillm", "dirac", "hfd"  # whose sweeps depend on them
     for codec, name, curve in declared:
-        if codec not in (
-            "compressai",
-            "ivr",
-            "msillm",
-            "dirac",
-            "hfd",
-        ):  # whose sweeps depend on the weights
+        if codec not in of_weights:
             made = codec_class(parse_codec(codec))
             rate_points = [Setting("level", one) for one in getattr(made, "levels", ())]
             replaced = inspect.signature(made).parameters  # an option may be the only setting

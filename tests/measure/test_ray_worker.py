@@ -201,22 +201,10 @@ def test_short_cells_of_an_image_and_a_codec_travel_together_and_long_ones_first
     jpeg, webp = (cells(codec, [source, other])[:4] for codec in ("jpeg", "webp"))
     seconds = dict.fromkeys(jpeg, 4.0) | dict.fromkeys(webp, 1.0)
     seconds |= {webp[0]: None, webp[1]: 99.0}
-    assert parcels([*jpeg, *webp], seconds.get) == [
-        [webp[0]],
-        [webp[1]],
-        jpeg[:2],
-        jpeg[2:],
-        webp[2:],
-    ]
+    expected = [[webp[0]], [webp[1]], jpeg[:2], jpeg[2:], webp[2:]]
+    assert parcels([*jpeg, *webp], seconds.get) == expected
 
 
 def test_workers_on_gpus_do_not_span_nodes_nor_share_what_is_left_of_two():
-    nodes = (2, 3, 0)
-    shares = (0.3, 0.5, 1, 2, 4)
-    assert [sum(gpu_workers(gpus, share) for gpus in nodes) for share in shares] == [
-        15,
-        10,
-        5,
-        2,
-        0,
-    ]
+    for share, workers in {0.3: 15, 0.5: 10, 1: 5, 2: 2, 4: 0}.items():
+        assert sum(gpu_workers(gpus, share) for gpus in (2, 3, 0)) == workers
