@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ class CostModel:
             )
             result = math.fsum(sums.seconds for sums in measured.values())
             return interpolated(typical, value) / 1e6 * (result / expected)
-        return interpolated([(at, measured[at].rate) for at in sorted(measured)], value)
+        return interpolated(tuple((at, measured[at].rate) for at in sorted(measured)), value)
 
 
 class _Sum(NamedTuple):
@@ -101,12 +102,13 @@ class _Sum(NamedTuple):
         return self.seconds / self.pixels
 
 
-def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
+@lru_cache(1 << 12)  # the cells of a run are of few settings
+def interpolated(curve: Curve, at: float) -> float:
     """Interpolate the logarithm of a curve linearly; outside its points, return the nearest value.
 
     Points of a clock that was too coarse, at 0, are left out.
 
-    >>> [round(interpolated([(10, 1.0), (20, 100.0), (30, 0.0)], at), 9) for at in (15, 40)]
+    >>> [round(interpolated(((10, 1.0), (20, 100.0), (30, 0.0)), at), 9) for at in (15, 40)]
     [10.0, 100.0]
     """
     timed = {value: math.log(seconds) for value, seconds in curve if seconds > 0}
