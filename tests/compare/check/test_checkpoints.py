@@ -12,9 +12,9 @@ from support.bench.invoked import bench, verdict_line
 
 @pytest.fixture(scope="module")
 def photographs(coffee, tmp_path_factory):
-    """Three photographs of 64 x 64, one block of the codec each."""
+    """Six photographs of 64 x 64, one block of the codec each."""
     folder = tmp_path_factory.mktemp("photographs")
-    for number in range(3):
+    for number in range(6):
         crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]
         Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number}.png")
     return folder
