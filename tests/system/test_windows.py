@@ -13,7 +13,8 @@ WITHOUT = """
 import concurrent.futures, ctypes, logging.handlers, multiprocessing.connection, os, pathlib, pty
 import selectors, shutil, signal, ssl, subprocess, sys, tarfile, tempfile, urllib.request
 import multiprocessing.forkserver, multiprocessing.util, webbrowser, zipfile
-import matplotlib, numpy, pandas, PIL.Image, polars, rich.console, seaborn, typer
+import matplotlib.font_manager, numpy, pandas, PIL.Image, polars, rich.console, seaborn, typer
+matplotlib.font_manager.findSystemFonts = list  # Windows asks its registry, which is not here
 sys.platform = "win32"
 sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios", "pty"))
 for name in "fork killpg setpgid getuid register_at_fork mkfifo sysconf sched_getaffinity".split():
