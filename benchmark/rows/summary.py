@@ -4,7 +4,7 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -165,9 +165,10 @@ class Summary:
         used = [name for name in self.protocols if name == "coding" or self.values_of(name)]
         return {name: self.protocols[name] for name in used}
 
-    def values_of(self, column: str, without: str = "") -> int:
-        """Count the values of a metric column in all points together, but those of a label."""
-        means = [point.means[column] for point in self.points if point.label != without]
+    def values_of(self, column: str, labels: Collection[str] | None = None) -> int:
+        """Count the values of a metric column in the points of some labels, None for all."""
+        points = self.points if labels is None else [p for p in self.points if p.label in labels]
+        means = [point.means[column] for point in points]
         return sum(mean.images + mean.infinite for mean in means)
 
     def why_without(self, column: str) -> str:

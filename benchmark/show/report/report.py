@@ -121,9 +121,8 @@ def _write(
 ) -> Report:
     summary, folder, command = stored.summary, stored.folder, request.command
     anchor = stored.anchor.label
-    # Of all metrics, those of which the anchor alone has values compare nothing.
-    without = anchor if request.metrics == "all" and len(summary.labels) > 1 else ""
-    measured = [measure for measure in measures if summary.values_of(measure.column, without)]
+    of = _under_test(summary, anchor) if request.metrics == "all" else None
+    measured = [measure for measure in measures if summary.values_of(measure.column, of)]
     over_few = [] if request.metrics != "all" or request.allow_few else few_of(summary, measured)
     measured = [measure for measure in measured if measure not in over_few]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
@@ -178,6 +177,17 @@ def _write(
         [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
+
+
+def _under_test(summary: Summary, anchor: str) -> set[str]:
+    """Return the codecs whose metrics a report shows: those measured here, but the anchor.
+
+    What bundled codecs have beyond it compares nothing. Where nothing else was measured here, they
+    are all but the anchor, or that alone.
+    """
+    bundled = {point.label for point in summary.points if point.edition.bundled}
+    others = {*summary.labels} - {anchor}
+    return others - bundled or others or {anchor}
 
 
 def compare_all(

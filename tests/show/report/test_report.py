@@ -67,13 +67,16 @@ def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
     assert line in (tmp_path / "kodak" / "report" / "report.md").read_text()
 
 
-def test_a_metric_that_the_anchor_alone_has_is_drawn_if_asked_for(tmp_path):
+@pytest.mark.parametrize("bundled", ["vtm", "vtm,webp"])
+def test_a_metric_of_no_codec_under_test_is_drawn_if_asked_for(tmp_path, bundled):
     unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
-    fill(tmp_path, [*sweep("vtm"), *sweep("jpeg", **unmeasured)])
+    shipped = Store(fill(tmp_path / "shipped", [*sweep("vtm"), *sweep("webp")]) / "kodak")
+    Store(tmp_path / "kodak").ship("field", shipped.table())
+    fill(tmp_path, sweep("jpeg", **unmeasured))
     figure = tmp_path / "kodak" / "report" / "lpips_alex.png"
-    bench_report(tmp_path)
+    bench_report(tmp_path, "--bundled", bundled)
     assert not figure.exists()
-    bench_report(tmp_path, "--metrics", "psnr,lpips")
+    bench_report(tmp_path, "--bundled", bundled, "--metrics", "psnr,lpips")
     assert figure.exists()
 
 
