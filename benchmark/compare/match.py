@@ -21,10 +21,9 @@ from benchmark.compare.interval import Interval, draws_interval, image_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS
-from benchmark.rows.codecs import Side, caveats
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summary import TIMED, Point, Summary
+from benchmark.rows.summary import TIMED, Point, Side, Summary, caveats
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]

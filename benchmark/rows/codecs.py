@@ -1,4 +1,4 @@
-"""Codecs and runs that rows name: what codecs declare, which the present command may run; ids.
+"""Codecs and runs that rows name: which codecs may run at a command; records and ids of runs.
 
 Stored rows start no program (`command`) and no Python file (`path.py:Class`), whoever measured them
 and also as `base` of another codec: such a variant runs where `--codecs` names it in full.
@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
@@ -90,47 +90,6 @@ def why_no_stream(recorded: bool, codecs: Iterable[str], dataset: str, options: 
 
 
 EVERY = NamedCodecs()  # "all": every codec, and no code that rows name
-
-
-class CodingFacts(NamedTuple):
-    """Properties of a codec that decide by which metric it looks good; empty: not stated."""
-
-    chroma: str = ""  # "4:2:0", "4:4:4"
-    tuned_for: str = ""  # "PSNR", "SSIM"
-
-
-NOT_STATED = CodingFacts()
-
-
-class Side(NamedTuple):
-    """A codec of a comparison."""
-
-    name: str  # in sentences
-    facts: CodingFacts
-    caveats: tuple[str, ...]  # of its rows
-
-
-def caveats(first: Side, second: Side) -> tuple[str, ...]:
-    """Return a sentence for each difference that a metric sees and that is not one of quality."""
-    sentences = []
-    chroma, theirs = first.facts.chroma, second.facts.chroma
-    if chroma and theirs and chroma != theirs:
-        sentences.append(
-            f"{first.name} codes chroma as {chroma}, {second.name} as {theirs}: metrics of RGB "
-            "count the colour detail that subsampling removes"
-        )
-    if first.facts.tuned_for != second.facts.tuned_for:
-        sentences.append(
-            f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
-        )
-    for side, other in ((first, second), (second, first)):
-        sentences += [f"{side.name}: {text}" for text in side.caveats if text not in other.caveats]
-    return tuple(sentences)
-
-
-def _tuning(side: Side) -> str:
-    metric = side.facts.tuned_for
-    return f"{side.name} is tuned for {metric}" if metric else f"{side.name} for no stated metric"
 
 
 PACKAGES = (

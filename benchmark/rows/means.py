@@ -30,8 +30,8 @@ from benchmark.rows.summary import (
     Point,
     Summary,
     Tally,
+    coding_facts,
 )
-from benchmark.rows.systems import coding_facts
 
 REASONS_KEPT = 3
 Tallies = dict[int, Tally]  # by the number of the point

@@ -18,7 +18,6 @@ from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
-from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (
     NO_ANCHOR,
@@ -108,6 +107,8 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     The name of no store is returned if there are no results of these images. Raises `UsageError`
     without images.
     """
+    from benchmark.rows.codecs import folder_store_name
+
     folder = open_folder(path)
     images = pixels_of(folder.images)
     return folder_store_name(folder.folder_title, images, stores, folder.sizes_of_files())

@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
+from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure, psnr_of_mean_mse
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.codecs import NOT_STATED, CodingFacts
 from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.systems import short_version
@@ -43,6 +43,57 @@ class Mean(NamedTuple):
     infinite: int  # images of infinite value (identical to the source), not in the mean
     missing: int  # images that another point has a value of and this one has not
     reasons: Tally  # why images have no value
+
+
+class CodingFacts(NamedTuple):
+    """Properties of a codec that decide by which metric it looks good; empty: not stated."""
+
+    chroma: str = ""  # "4:2:0", "4:4:4"
+    tuned_for: str = ""  # "PSNR", "SSIM"
+
+
+NOT_STATED = CodingFacts()
+
+
+def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
+    """Return what a row states; where that is empty, what the codec's class declares.
+
+    >>> coding_facts("jpeg", "subsampling=444", "", "")
+    CodingFacts(chroma='4:4:4', tuned_for='')
+    """
+    facts = facts_of(CodecSpec.of(codec, variant))
+    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
+
+
+class Side(NamedTuple):
+    """A codec of a comparison."""
+
+    name: str  # in sentences
+    facts: CodingFacts
+    caveats: tuple[str, ...]  # of its rows
+
+
+def caveats(first: Side, second: Side) -> tuple[str, ...]:
+    """Return a sentence for each difference that a metric sees and that is not one of quality."""
+    sentences = []
+    chroma, theirs = first.facts.chroma, second.facts.chroma
+    if chroma and theirs and chroma != theirs:
+        sentences.append(
+            f"{first.name} codes chroma as {chroma}, {second.name} as {theirs}: metrics of RGB "
+            "count the colour detail that subsampling removes"
+        )
+    if first.facts.tuned_for != second.facts.tuned_for:
+        sentences.append(
+            f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
+        )
+    for side, other in ((first, second), (second, first)):
+        sentences += [f"{side.name}: {text}" for text in side.caveats if text not in other.caveats]
+    return tuple(sentences)
+
+
+def _tuning(side: Side) -> str:
+    metric = side.facts.tuned_for
+    return f"{side.name} is tuned for {metric}" if metric else f"{side.name} for no stated metric"
 
 
 class Build(NamedTuple):

@@ -14,7 +14,6 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training, facts_of, shown_variants
 from benchmark.registry import ALIASES, CODECS, metric_named
-from benchmark.rows.codecs import CodingFacts
 from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
@@ -152,16 +151,6 @@ def chosen_on(label: str) -> tuple[str, str] | None:
     """
     choice = facts_of(spec_of(label)).chosen_on
     return choice and (profile(choice[0]).title, metric_named(choice[1]).label)
-
-
-def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
-    """Return what a row states; where that is empty, what the codec's class declares.
-
-    >>> coding_facts("jpeg", "subsampling=444", "", "")
-    CodingFacts(chroma='4:4:4', tuned_for='')
-    """
-    facts = facts_of(CodecSpec.of(codec, variant))
-    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
 
 
 def kind(system: System) -> Kind:

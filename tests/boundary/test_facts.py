@@ -30,7 +30,7 @@ CODECS["added"] = "added_codec:Mine"
 from benchmark.rows.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
 from benchmark.show.figures.style import styles
 from benchmark.measure.estimate import Need, worker_bytes
-from benchmark.rows.systems import coding_facts
+from benchmark.rows.summary import coding_facts
 assert measured_names()["added"] == "My codec"
 assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
 assert family("added:level=2") == "mine"

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 MOST_OF_A_CELL = 40
 MOST_OF_A_WORKER = 18  # after what its server has loaded
-MOST_OF_A_REPORT = 46
+MOST_OF_A_REPORT = 45
 COUNT = """
 import json, sys, threading
 def note(frame, event, argument):

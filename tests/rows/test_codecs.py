@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec import CodecInfo
-from benchmark.rows.codecs import CodingFacts, NamedCodecs, Side, caveats, why_not_run
+from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import newest
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
-from benchmark.rows.systems import coding_facts
+from benchmark.rows.summary import CodingFacts, Side, caveats, coding_facts
 from benchmark.spec import CodecSpec
 from support.rows import measured
 from support.rows.bundled_results import bundled_results

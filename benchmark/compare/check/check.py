@@ -42,7 +42,7 @@ from benchmark.compare.check.request import CheckRequest, Margin, parse_margins
 from benchmark.compare.check.requirement import Requirement, judge_requirement, parse_requirements
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
-from benchmark.rows.codecs import Side, caveats
+from benchmark.rows.summary import Side, caveats
 
 Verdict = Literal[
     "regressed", "missed", "nothing measured", "undecided", "improved", "equivalent", "met"
