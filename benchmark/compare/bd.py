@@ -290,8 +290,11 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
     """Return those of the measures that rank codecs: a distortion and the held-out metric.
 
     The first choice stays where only some codecs have values of it: the others are not ranked.
+    Where no codec has a complete point, the measures are those that have values.
     """
-    known = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
+    measures = [measure for measure in measures if summary.values_of(measure.column)]
+    drawn = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
+    known = drawn or {m.column: (0, m) for m in measures}
     trained = {column for label in summary.labels for column in trained_on(label)}
     first, others = (
         [known[c] for c in (metric_named(name).column for name in names) if c in known]

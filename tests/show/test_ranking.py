@@ -70,6 +70,9 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     assert sentence([*three, *scaled("vtm")], "vtm").startswith("Quantise ")
     no_metric = sentence([*mine(), *scaled("vtm")], "vtm", measures=())
     assert no_metric.endswith("on 3 images: no metric that ranks codecs was measured.")
+    rows = [*mine(), *scaled("vtm")]
+    part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
+    assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
 
 
 def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():
