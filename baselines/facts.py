@@ -38,8 +38,8 @@ TRAINING = {
     "": Training(None, "soap, adam", "79,090", "64bd0421"),
     "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
 }
-# Seconds of libaom's `good` usage, speed 4 being 1
-AVIF_SLOWDOWN = {"0": 8, "1": 2.8, "2": 2.6, "3": 1.5, "5": 0.6, "6": 0.3}
+# Seconds of libaom's `good` usage at crf 34, speed 4 being 1
+AVIF_SLOWDOWN = {"0": 6, "1": 2.7, "2": 2.6, "3": 1.4, "5": 0.55, "6": 0.35}
 STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
 # Of a diffusion decoder; seconds per step and megapixel, on one core
 DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
