@@ -293,8 +293,8 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
     Where no codec has a complete point, the measures are those that have values.
     """
     measures = [measure for measure in measures if summary.values_of(measure.column)]
-    drawn = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
-    known = drawn or {m.column: (0, m) for m in measures}
+    complete = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
+    known = complete or {m.column: (0, m) for m in measures}
     trained = {column for label in summary.labels for column in trained_on(label)}
     first, others = (
         [known[c] for c in (metric_named(name).column for name in names) if c in known]
