@@ -193,7 +193,7 @@ def _hyperprior(device: str) -> Codec:
 
 
 def suite(conditions: Conditions) -> Cells:
-    """Every test with the marker `device` passes, and those of steps that wait for nothing."""
+    """Every test with the marker `device` passes."""
     for name in TESTS[-1:] if conditions.small else TESTS:
         yield name, partial(_tests, name)
 

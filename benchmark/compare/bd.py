@@ -292,9 +292,8 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
     The first choice stays where only some codecs have values of it: the others are not ranked.
     Where no codec has a complete point, the measures are those that have values.
     """
-    measures = [measure for measure in measures if summary.values_of(measure.column)]
-    complete = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
-    known = complete or {m.column: (0, m) for m in measures}
+    counts = {m: len(curves(summary, m)) for m in measures if summary.values_of(m.column)}
+    known = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
     trained = {column for label in summary.labels for column in trained_on(label)}
     first, others = (
         [known[c] for c in (metric_named(name).column for name in names) if c in known]

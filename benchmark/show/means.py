@@ -1,4 +1,4 @@
-"""Tables of what was measured: means, networks, influences; and what they leave out, and why."""
+"""Tables and sentences of what was measured: means, networks; and what they leave out, and why."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -39,8 +39,6 @@ INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
 DIFFERING = "bundled rows left out, since yours of the same build differ"
 GONE = "no longer in the folder"
 REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
-
-
 NOUNS = {REFUSED: "image", SKIPPED: "codec"}  # that are counted, where gaps do not say it
 
 
