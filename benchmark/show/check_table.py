@@ -150,7 +150,8 @@ def first_lines(check: Check) -> list[str]:
             text = f"{VERDICTS[finding.verdict][2]}: {finding.why}" if finding.why else ""
         else:
             text = f"{_numbers(finding)}{f': {finding.why}' if finding.why else ''}"
-            text += f"; worst {finding.worst[0].image}" if finding.verdict == "regressed" else ""
+            by_mean = finding.verdict == "regressed" and not finding.out_of_reach
+            text += f"; worst {finding.worst[0].image}" if by_mean else ""
         if text:
             reasons.append(f"{finding.label}, {finding.metric_label}: {text}")
     result = [headline(check), *reasons[:FIRST_REASONS]]
@@ -162,16 +163,17 @@ def first_lines(check: Check) -> list[str]:
 
 
 def _due(check: Check) -> list[Finding]:
-    """Return the findings that the verdict is by, the largest change first."""
+    """Return the findings that the verdict is by: out of reach first, then the largest change."""
     due = [finding for finding in check.judged if finding.verdict == check.verdict]
     sign = -1 if check.verdict == "improved" else 1
-    return sorted(due, key=lambda finding: -sign * (finding.change_percent or 0))
+    return sorted(due, key=lambda of: (not of.out_of_reach, -sign * (of.change_percent or 0)))
 
 
 def _brief(finding: Finding) -> str:
     change = finding.change_percent
     name = finding.metric_label.removesuffix(" (dB)")
-    return name if change is None else f"{name} {_percent(change)}"
+    # A change is without the images out of reach, by which the verdict is.
+    return name if change is None or finding.out_of_reach else f"{name} {_percent(change)}"
 
 
 def _numbers(finding: Finding) -> str:

@@ -72,15 +72,17 @@ def test_every_line_below_the_tables():
 
 
 def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
-    assert headline(CHECK) == "UNDECIDED: PSNR +0.25 %"
-    assert first_lines(CHECK) == [
-        headline(CHECK),
+    near = PSNR._replace(out_of_reach=())
+    seen = replace(CHECK, findings=(near, LPIPS, LOST))
+    assert headline(seen) == "UNDECIDED: PSNR +0.25 %"
+    assert first_lines(seen) == [
+        headline(seen),
         subjects(CHECK)[0],
         "jpeg, PSNR (dB): BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images",
         "-v shows every metric, means at equal settings, worst images and 1 caveat",
     ]
     worst = [
-        PSNR._replace(verdict="regressed", why="", label=f"jpeg:{label}", change_percent=change)
+        near._replace(verdict="regressed", why="", label=f"jpeg:{label}", change_percent=change)
         for label, change in (("a", 2.0), ("b", 5.0), ("c", 3.0), ("d", 4.0), ("e", 1.0))
     ]
     many = replace(CHECK, verdict="regressed", findings=(*worst, LPIPS), subjects=(JPEG, JPEG))
@@ -93,8 +95,13 @@ def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
     assert lines[1].endswith("3 streams of the same bytes; and 1 codec more")
     assert lines[2].startswith("jpeg:b, PSNR (dB): BD-rate +5.00 % (")
     assert lines[2].endswith("; worst a")
+    beyond = "on w it never reaches the reference's lowest quality"
+    far = PSNR._replace(verdict="regressed", why=beyond, change_percent=-3.0, metric_label="SSIM")
+    fallen = replace(many, findings=(*worst[:1], far), subjects=(JPEG,))
+    assert headline(fallen) == "FAIL (regressed): SSIM, PSNR +2.00 %"
+    assert first_lines(fallen)[2].endswith(f"4 images: {beyond}")
     gained = replace(many, verdict="improved", subjects=(JPEG,), findings=tuple(
-        PSNR._replace(verdict="improved", change_percent=change) for change in (-1.0, -3.0)
+        near._replace(verdict="improved", change_percent=change) for change in (-1.0, -3.0)
     ))  # fmt: skip
     assert headline(gained) == "PASS (improved): PSNR -3.00 %, PSNR -1.00 %"
     lost = replace(CHECK, verdict="nothing measured")
