@@ -141,7 +141,7 @@ def history_of(
     margins = parse_margins(margin)
 
     def with_change(finding: Finding, pair: VariantPair) -> Finding:
-        if finding.verdict != "regressed" or finding.change_percent is not None:
+        if not finding.out_of_reach:  # else its number is without the images that count
             return finding
         (at_rate,) = judge([changes(pair, finding.metric, "BD-metric")], margins, confidence)
         return at_rate._replace(verdict=finding.verdict, why=finding.why)
@@ -184,9 +184,13 @@ def _beside_best(
             continue
         of = changes(pairs[0], metric)
         yield state, best, pairs[0], of
-        # One that the reference itself has no curve for says nothing of what comes later.
-        better = of.percent.mean() < 0 if len(of.percent) else not of.out_of_reach
-        best = state if better else best
+        # Nothing that comes later can be told from a state that has no curves of its own.
+        if len(of.percent):
+            better = of.percent.mean() < 0 and not of.unknown
+        else:
+            itself = pairs[0]._replace(reference=pairs[0].test, equal=())
+            better = len(changes(itself, metric).percent) > 0
+        best = state if better and not of.out_of_reach else best
 
 
 def states_of_rows(rows: RowSet, codec: str) -> list[State]:

@@ -92,6 +92,41 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     assert crosses == [300]
 
 
+def changed(number, change, images=IMAGES):
+    """A state whose rows of some images are changed."""
+    rows = [one | change(one) for one in rows_of_state(number) if one["image"] in images]
+    return states()[number]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
+
+
+@pytest.mark.parametrize("metric", ["psnr", "lpips"])
+def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_found(metric):
+    absent = {"lpips_alex": None, "lpips_alex_protocol": None, "lpips_alex_reason": "no weights"}
+    lost = changed(  # in PSNR two of five points lie below the others
+        2, lambda one: absent | {"psnr_db": one["psnr_db"] - 20 * (one["setting_value"] > 20)}
+    )
+    later = changed(3, lambda one: {"lpips_alex": 1.5 * one["lpips_alex"]})
+    result = history_of([states()[1], lost, later], {}, [metric])
+    assert [of.finding.verdict for of in result.judged] == ["nothing measured", "regressed"]
+    assert [of.best.step for of in result.judged] == [100, 100]
+
+
+def test_of_an_image_out_of_reach_the_line_has_the_change_over_all_images_and_its_name():
+    better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
+    said = headline(history_of([states()[2], better], {}, ["psnr"]))
+    gain = GAINS[4] - GAINS[2] - 60 / 8 + (NOISE[4] - NOISE[2]).mean()
+    assert said.startswith(f"regressed at step 400: PSNR {gain:+.2f} dB at equal rate [")
+    assert "(on image-5 it never reaches" in said
+    assert said.endswith(", image image-5, beside step 200")
+
+
+def test_a_change_that_is_not_decided_is_said():
+    one = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
+    assert headline(history_of(one, {}, ["psnr"])) == (
+        "no state is known to be worse than one before: 2 states, 1 image; 1 of 1 comparison "
+        "without verdict: one image says nothing of the next: measure more"
+    )
+
+
 def test_a_variant_is_compared_where_it_has_two_states():
     """Rows of two variants, measured at different times, are states of neither together."""
     one, other = (

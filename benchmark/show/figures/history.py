@@ -10,6 +10,7 @@ from benchmark.compare.history import Change, History, Judged
 from benchmark.metrics.measure import Measure
 from benchmark.show import sections
 from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
+from benchmark.show.check_table import ERRORS
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import (
     BAR_POINTS,
@@ -144,11 +145,11 @@ def _amount(of: Finding, ends: bool = False) -> str:
 def headline(history: History) -> str:
     """Return one line: the first state that is worse than the best before it, or that none is."""
     if not history.worse:
-        without = [of.finding for of in history.judged if of.finding.verdict == "nothing measured"]
-        lacking = f"{len(without)} of {len(history.judged)} comparisons have no numbers"
+        without = [of.finding for of in history.judged if of.finding.verdict in ERRORS]
+        lacking = f"{len(without)} of {counted(len(history.judged), 'comparison')} without verdict"
         text = f"{counted(len(history.states), 'state')}, {counted(history.images, 'image')}"
-        more = f"; {lacking}: {without[0].why}" if without else ""
-        return f"no state is worse than one before: {text}{more}"
+        known, more = ("known to be ", f"; {lacking}: {without[0].why}") if without else ("", "")
+        return f"no state is {known}worse than one before: {text}{more}"
     state, best, finding = history.worse[0]
     named = f"{finding.label}, " if len({of.variant for of in history.changes}) > 1 else ""
     image = f", image {finding.worst[0].image}" if finding.worst else ""
