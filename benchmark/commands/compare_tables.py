@@ -47,17 +47,20 @@ def rank_table(
         rows += best
         if len(best) > 1 and best[1].to_best:
             better = _better(best[1], " of ")
+            first = f"{best[0].label} is the best"
+            if best[1].rank == 1:
+                first = f"{best[0].label} is as good as {best[1].label}"
             notes.append(
-                f"At {target} {best[0].label} is the best; {best[1].label} differs by "
-                f"{_to_best(measures[0], best[1])}"
+                f"At {target} {first}; {best[1].label} differs by {_to_best(measures[0], best[1])}"
                 + (f" and is better on {better} images." if better else ".")
             )
-        if out := sorted({names[number] for codec in best for number in codec.short}):
+        if best and best[0].images < len(names):
+            out = sorted({names[number] for codec in best for number in codec.short})
             whose = listed([codec.label for codec in best if codec.short])
-            notes.append(
-                f"At {target} {best[0].images} of {counted(len(names), 'image')} are compared: "
-                f"{listed(out)} {'is' if len(out) == 1 else 'are'} not reached by {whose}."
-            )
+            verb = "is" if len(out) == 1 else "are"
+            why = f": {listed(out)} {verb} not reached by {whose}" if out else ""
+            number = f"{best[0].images} of {counted(len(names), 'image')}"
+            notes.append(f"At {target} {number} are compared{why}.")
         if short := [
             _short(codec, names) for codec in ranked if codec.rank is None and codec.short
         ]:

@@ -7,6 +7,7 @@ images that most of them reach the value in, and one that does not in all of the
 """
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -64,7 +65,7 @@ class Ranked(NamedTuple):
 
     target: Target
     label: str
-    rank: int | None  # from 1 on; None where it is not ranked
+    rank: int | None  # from 1 on, the same for equal ones; None where it is not ranked
     images: int  # that are compared; 0 without a curve
     reached: int  # of these, the images whose curves reach the target
     bpp: Estimate | None = None
@@ -169,14 +170,13 @@ def rank_at(
             ranked.append((codec, of_rank))
     sign = -1 if by_rate and by.better == "higher" else 1
     ranked.sort(key=lambda pair: sign * at_target.mean(pair[1]).value)
+    means = [sign * at_target.mean(of).value for _, of in ranked]
     best = [
         codec._replace(
-            rank=place,
-            to_best=at_target.paired(of, ranked[0][1], by if by_rate else None)
-            if place > 1
-            else None,
+            rank=bisect_left(means, means[place]) + 1,
+            to_best=at_target.paired(of, ranked[0][1], by if by_rate else None) if place else None,
         )
-        for place, (codec, of) in enumerate(ranked, 1)
+        for place, (codec, of) in enumerate(ranked)
     ]
     return best + sorted(others, key=lambda codec: -codec.reached)
 

@@ -183,7 +183,7 @@ def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_d
     most = (rows_of(codec, 1) for codec in ("webp", "bpg", "x265"))
     summary = summarise(table([*chain(*most), *few, *many]))
     result = rank_at(summary, parse_target("bpp=.31"), [PSNR])
-    assert [entry.rank for entry in result] == [1, 2, 3, None, None]
+    assert [entry.rank for entry in result] == [1, 1, 1, None, None]  # the three are equal
     assert [entry.label for entry in result[3:]] == ["jpeg", "avif"]
     assert result[3].reached > result[4].reached > 0
 
@@ -303,6 +303,13 @@ def test_a_codec_has_no_difference_from_one_that_is_equal():
     result = ranked([*rows, *(record | {"codec": "avif"} for record in rows)], "bpp=.3", PSNR)
     (paired,) = [one.to_best for one in result.values() if one.to_best]
     assert paired == (0, (0, 0), 0)
+    assert [one.rank for one in result.values()] == [1, 1]
+    worse = [record | {"codec": "bpg", "psnr_db": record["psnr_db"] - 1} for record in rows]
+    twice = [record | {"codec": name} for name in ("avif", "jpegxl") for record in rows]
+    for at, ranks in (("bpp=.3", [1, 1, 1, 4]), ("psnr=30", [1, 1, 1, 4])):
+        result = ranked([*rows, *twice, *worse], at, PSNR)
+        assert sorted(one.rank for one in result.values()) == ranks
+        assert result["bpg"].rank == 4
 
 
 def test_the_mean_of_one_image_has_no_interval():
@@ -402,3 +409,28 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     assert sentence.endswith(f"is better on {best['images_better']} of 9 images.")
     nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
     assert nothing.exit_code == 1
+
+
+def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
+    """Of three codecs one reaches every image, and either other one lacks two that differ."""
+
+    def beyond(codec, out):
+        """Rows of a codec whose images of these numbers begin at ten times the rate."""
+        return [
+            record | {"num_bytes": 10 * record["num_bytes"], "bpp": 10 * record["bpp"]}
+            if record["image"] in out else record for record in rows_of(codec, 1)
+        ]  # fmt: skip
+
+    def said(name, *rows):
+        store = Store(tmp_path / name / "set")
+        store.append(rows)
+        words = ["rank", "--at", "bpp=.31", "--metrics", "psnr", "--dataset", "set", "--results"]
+        return CliRunner().invoke(app, [*words, str(store.folder.parent)]).output
+
+    whole = rows_of("webp", 1)
+    copied = [{**one, "codec": "avif", "cell": f"avif {one['cell']}"} for one in whole]
+    equal = said("equal", *whole, *copied)
+    assert "At bpp=0.31 webp is as good as avif; avif differs by +0.00 dB" in equal
+    lacking = said("lacking", *whole, *beyond("avif", ("00", "01")), *beyond("bpg", ("00", "02")))
+    assert "At bpp=0.31 8 of 9 images are compared.\nNot ranked at" in lacking
+    assert "of 9 images are compared" not in equal
