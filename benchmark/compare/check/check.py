@@ -202,6 +202,8 @@ def _without_numbers(changes: Changes) -> tuple[Verdict, str]:
 def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
     if tests.images < 2:
         return "one image says nothing of the next: measure more", None
+    if level < tests.least_p - ROUNDING:
+        return "nothing is this sure of so many metrics: judge fewer, or lower --confidence", None
     needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
     if needed is None:
         return "the change lies at the margin: no number of images is enough", None
@@ -291,8 +293,7 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
         compared += [changes(pair, name) for name in names]
         times += time_changes(pair)
         at_settings += at_equal_settings(pair, measured)
-    absent = [name for name in asked if name not in {*judged, *DISTRIBUTION_METRICS}]
-    if absent:
+    if absent := [name for name in asked if name not in {*judged, *DISTRIBUTION_METRICS}]:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
     margins = parse_margins(options.margin)
     findings, timing = (judge(of, margins, options.confidence) for of in (compared, times))

@@ -61,6 +61,11 @@ class MeanTests:
         """Return the p-value of the hypothesis that the true mean is `bound` or more."""
         return self._p(bound, -1)
 
+    @property
+    def least_p(self) -> float:
+        """The least p-value that there is, however far the mean lies from a bound."""
+        return 1.0 if self._resampled is None else 1 / (1 + len(self._resampled))
+
     def bounds(self, confidence: float) -> tuple[Float64Array, Float64Array]:
         """Return a lower and an upper bound, each of which holds with this confidence."""
         return self._reach(-1, confidence), self._reach(1, confidence)

@@ -281,6 +281,15 @@ def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_wo
     assert "no number of images" in result.why
 
 
+@pytest.mark.parametrize(("confidence", "most"), [(0.9999, 1), (0.999, 10), (0.99, 100)])
+def test_where_no_number_of_images_can_decide_so_many_metrics_none_is_named(confidence, most):
+    still = changed(np.random.default_rng(0).normal(0, 0.01, 12))
+    assert {of.verdict for of in judged(*[still] * most, confidence=confidence)} == {"equivalent"}
+    for of in judged(*[still] * (most + 1), confidence=confidence):
+        assert (of.verdict, of.images_needed) == ("undecided", None)
+        assert of.why.startswith("nothing is this sure of so many metrics")
+
+
 def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
     sample = 0.1 * np.random.default_rng(6).normal(size=24)
 
