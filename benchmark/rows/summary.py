@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import Measure, psnr_of_mean_mse
+from benchmark.metrics.measure import NOT_COMPUTED, Measure, psnr_of_mean_mse
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import LeftOut
@@ -221,6 +221,11 @@ class Summary:
         points = self.points if labels is None else [p for p in self.points if p.label in labels]
         means = [point.means[column] for point in points]
         return sum(mean.images + mean.infinite for mean in means)
+
+    def tried(self, column: str, labels: Collection[str]) -> bool:
+        """Return whether computing a metric failed in the points of some labels."""
+        reasons = [p.means[column].reasons for p in self.points if p.label in labels]
+        return any(NOT_COMPUTED not in why for of_point in reasons for why, _ in of_point)
 
     def why_without(self, column: str) -> str:
         """Return the most frequent reason why rows have no value of a metric; empty for none."""

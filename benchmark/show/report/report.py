@@ -123,6 +123,7 @@ def _write(
     anchor = stored.anchor.label
     of = _under_test(summary, anchor) if request.metrics == "all" else None
     measured = [measure for measure in measures if summary.values_of(measure.column, of)]
+    wanted = [m for m in measures if m in measured or of is None or summary.tried(m.column, of)]
     over_few = [] if request.metrics != "all" or request.allow_few else few_of(summary, measured)
     measured = [measure for measure in measured if measure not in over_few]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
@@ -137,7 +138,7 @@ def _write(
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, measures, anchor, comparisons)
     ranking = ranking._replace(why=stored.anchor.why)
-    gaps = left_out(summary, measures, stored.runs, stored.gone)
+    gaps = left_out(summary, wanted, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
     means = means_table(summary, measured)

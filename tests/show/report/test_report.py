@@ -68,16 +68,27 @@ def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
 
 
 @pytest.mark.parametrize("bundled", ["vtm", "vtm,webp"])
-def test_a_metric_of_no_codec_under_test_is_drawn_if_asked_for(tmp_path, bundled):
+def test_a_metric_of_no_codec_under_test_is_drawn_or_left_out_if_asked_for(tmp_path, bundled):
     unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
     shipped = Store(fill(tmp_path / "shipped", [*sweep("vtm"), *sweep("webp")]) / "kodak")
     Store(tmp_path / "kodak").ship("field", shipped.table())
     fill(tmp_path, sweep("jpeg", **unmeasured))
-    figure = tmp_path / "kodak" / "report" / "lpips_alex.png"
+    report = tmp_path / "kodak" / "report"
     bench_report(tmp_path, "--bundled", bundled)
-    assert not figure.exists()
+    assert not (report / "lpips_alex.png").exists()
+    assert json.loads((report / "details.json").read_text())["left_out"] == []
     bench_report(tmp_path, "--bundled", bundled, "--metrics", "psnr,lpips")
-    assert figure.exists()
+    assert (report / "lpips_alex.png").exists()
+    assert "of 0 of 3 images: not computed (LPIPS (AlexNet))" in (report / "details.md").read_text()
+
+
+def test_a_metric_that_failed_is_left_out_with_its_reason_though_nobody_named_it(tmp_path):
+    failed = {"lpips_alex": None, "lpips_alex_reason": "weights (bench fetch x): no weight file"}
+    fill(tmp_path, [*sweep("jpeg", **failed), *sweep("vtm")])
+    bench_report(tmp_path)
+    gaps = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())["left_out"]
+    assert {gap["why"].rpartition(": ")[2] for gap in gaps} == {"no weight file"}
+    assert {(*gap["metrics"], gap["name"]) for gap in gaps} == {("LPIPS (AlexNet)", "jpeg")}
 
 
 def test_a_metric_that_is_infinite_for_all_others_is_in_the_table_of_means(tmp_path):
