@@ -142,7 +142,7 @@ def _print(check: "Check", details: bool) -> None:
     if not details:
         print(*verdict_table.first_lines(check), sep="\n")
         return
-    print(verdict_table.headline(check), *verdict_table.subjects(check), sep="\n")
+    print(verdict_table.headline(check), *verdict_table.subject_sentences(check), sep="\n")
     for table in (verdict_table.findings_table(check), *verdict_table.details(check)):
         if table is not None:
             print()

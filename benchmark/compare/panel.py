@@ -259,14 +259,14 @@ def anchor_among(summary: Summary) -> Anchor:
     return Anchor(first, NO_CONVENTIONAL)
 
 
-def subjects(labels: Iterable[str], anchor: str, named: Sequence[str] = ()) -> list[str]:
-    """Return the labels that a comparison with an anchor is about.
+def headlined(labels: Iterable[str], anchor: str, named: Sequence[str] = ()) -> list[str]:
+    """Return the labels of which the headline of a comparison with an anchor names the best.
 
     Those of codecs that the user brought; else of the first codec that was named, of this project's
     own, or of the first of all.
 
-    >>> subjects(["jpeg", "mine.py:Mine", "vtm"], "vtm"), subjects(["ours:beta=0", "jpeg"], "jpeg")
-    (['mine.py:Mine'], ['ours:beta=0'])
+    >>> headlined(["jpeg", "mine.py:Mine", "vtm"], "vtm"), headlined(["ours", "jpeg"], "jpeg")
+    (['mine.py:Mine'], ['ours'])
     """
     others = [label for label in labels if label != anchor]
     brought = [label for label in others if is_users(label)]

@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.compare.curves import Delta, NoDelta
 from benchmark.compare.interval import CONFIDENCE, Interval
-from benchmark.compare.panel import subjects
+from benchmark.compare.panel import headlined
 from benchmark.metrics.measure import Measure, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
@@ -247,7 +247,7 @@ def headline(
     """
     where = f"on {counted(images, 'image')}"
     ranks = {rank.label: rank for rank in ranking.ranks}
-    labels = subjects(ranks, ranking.anchor, named)
+    labels = headlined(ranks, ranking.anchor, named)
     if not labels:
         alone = f"{names[ranking.anchor]} has no other codec" if ranks else "There is no codec"
         return f"{alone} to compare with {where}."

@@ -142,7 +142,7 @@ def headline(check: Check) -> str:
 
 def first_lines(check: Check) -> list[str]:
     """Return the headline, what was compared, the first reasons, and what more there is."""
-    reasons = subjects(check)[:1]
+    reasons = subject_sentences(check)[:1]
     if (more := len(check.subjects) - 1) > 0:
         reasons[0] += f"; and {counted(more, 'codec')} more"
     for finding in _due(check):
@@ -181,7 +181,7 @@ def _numbers(finding: Finding) -> str:
     return f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
 
 
-def subjects(check: Check) -> list[str]:
+def subject_sentences(check: Check) -> list[str]:
     """Return a sentence on each codec variant and its counterpart."""
     return [
         f"{subject.label} ({short_version(subject.version)}) against {subject.reference_label} "
@@ -197,7 +197,7 @@ def check_markdown(check: Check) -> str:
     names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
     due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
     meaning = f"{check.why or VERDICTS[check.verdict][2]}{due}."
-    parts: list[Part] = [meaning, subjects(check)]
+    parts: list[Part] = [meaning, subject_sentences(check)]
     if table := findings_table(check):
         parts.append(table)
     parts.append(sentences(check))

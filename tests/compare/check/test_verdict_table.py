@@ -16,7 +16,7 @@ from benchmark.show.check_table import (
     headline,
     junit_xml,
     sentences,
-    subjects,
+    subject_sentences,
 )
 from benchmark.show.table import NOTHING
 
@@ -77,7 +77,7 @@ def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
     assert headline(seen) == "UNDECIDED: PSNR +0.25 %"
     assert first_lines(seen) == [
         headline(seen),
-        subjects(CHECK)[0],
+        subject_sentences(CHECK)[0],
         "jpeg, PSNR (dB): BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images",
         "-v shows every metric, means at equal settings, worst images and 1 caveat",
     ]
@@ -115,8 +115,8 @@ def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
 
 def test_a_sentence_says_what_was_compared():
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
-    assert subjects(CHECK) == [f"{against}, 3 streams of the same bytes"]
-    assert subjects(replace(CHECK, subjects=(JPEG._replace(identical=0),))) == [against]
+    assert subject_sentences(CHECK) == [f"{against}, 3 streams of the same bytes"]
+    assert subject_sentences(replace(CHECK, subjects=(JPEG._replace(identical=0),))) == [against]
 
 
 def test_tables_have_a_row_for_each_finding_and_setting():
@@ -213,7 +213,7 @@ def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
     assert lines[:4] == [
         "### ❔ bench check: undecided", "", "too few images to say (jpeg PSNR (dB)).", "",
     ]  # fmt: skip
-    assert lines[4] == f"- {subjects(CHECK)[0]}"
+    assert lines[4] == f"- {subject_sentences(CHECK)[0]}"
     bullets = [f"- {sentence}" for sentence in sentences(CHECK)]
     begin = lines.index(bullets[0])
     assert lines[begin : begin + len(bullets)] == bullets
