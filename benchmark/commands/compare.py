@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.options import refuse_several
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, TARGET, opt
 from benchmark.registry import METRICS
@@ -173,7 +172,13 @@ def match(
     against: options.Against,
     dataset: options.StoredDataset = "",
     metric: Annotated[
-        str, opt(COMPARED, "The metric that has to match: psnr, ms_ssim, ...", completes="metrics")
+        str,
+        opt(
+            COMPARED,
+            "The metric that has to match, and any others to compare in, or 'all'; by itself it is "
+            "beside PSNR, MS-SSIM and LPIPS.",
+            completes="metrics",
+        ),
     ] = "psnr",
     tolerance: Annotated[
         str,
@@ -209,17 +214,16 @@ def match(
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import read_one
 
-    refuse_several("--metric", metric)
-    allowed = parse_tolerance(tolerance)
-    metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
+    allowed, names = parse_tolerance(tolerance), metric_names(metric)
+    metrics = tuple(dict.fromkeys((*METRICS, *names)))
     stored = read_one(results, dataset, f"{codec},{against}", metrics, all_rows=all_rows)
     matched = matches(stored.summary, codec, against, metric, allowed)
     records = [variants.for_machines() for variants in matched]
-    facts = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
-    table = match_table(matched, Measure.named(metric), allowed, stored)
+    facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(allowed)}
+    table = match_table(matched, [*map(Measure.named, names)], allowed, stored)
     output.print_comparison(as_json, {**facts, "matches": records}, table, csv_file, records)
-    names = image_names(stored)
-    output.write_csv(pairs_file, [pair for of in matched for pair in of.pair_records(names)])
+    images = image_names(stored)
+    output.write_csv(pairs_file, [pair for of in matched for pair in of.pair_records(images)])
 
 
 def bd(

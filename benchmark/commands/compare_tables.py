@@ -10,7 +10,7 @@ from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.experiment import named_variants
@@ -236,14 +236,23 @@ def _span(ends: Interval) -> str:
 
 
 def match_table(
-    matches: Sequence[Match], by: Measure, tolerance: Tolerance, stored: DatasetResults
+    matches: Sequence[Match],
+    measures: Sequence[Measure],
+    tolerance: Tolerance,
+    stored: DatasetResults,
 ) -> Table:
-    """Return a row for each two variants with pairs of streams that match in the measure `by`."""
-    labels = {measure.column: measure.axis_label for measure in map(Measure.named, METRICS)}
-    labels.setdefault(by.column, by.axis_label)
+    """Return a row for each two variants with pairs of streams that match in the first measure.
+
+    Columns are of all measures; of a single one, of those of the overview too.
+    """
+    by, *others = measures
+    labels = {of.column: of.axis_label for of in (*measures, *map(Measure.named, METRICS))}
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
-    measured = {name for of in matches for name, mean in of.averages.items() if mean.pairs}
-    shown = [name for name in labels if name in measured]
+    items = (item for of in matches for item in of.averages.items())
+    counts = {name: mean.pairs for name, mean in items if mean.pairs}
+    wanted = [of.column for of in measures] if others else [by.column, *overview_columns(counts)]
+    shown = [name for name in labels if name in counts and name in (*wanted, *TIMED)]
+    lacking = [of.label for of in measures if of.column not in counts] if counts else []
     bundled = {point.label: point.edition.bundled for point in stored.summary.points}
     columns = [
         _codec(bundled, "codec", "first.label"),
@@ -268,6 +277,9 @@ def match_table(
         *_remarks(stored, bundled),
         *dict.fromkeys(f"Caveat: {text}." for match in matches for text in match.caveats),
     ]
+    if lacking:
+        absent = ", ".join(lacking)
+        notes.append(f"No pair has values of {absent}: `bench rescore` computes those of images.")
     if not set(TIMED) & set(shown):
         notes.append("No times: no pair was timed alone on one machine (`bench run --timing`).")
     return Table.of(columns, matches, notes)

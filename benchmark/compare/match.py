@@ -140,9 +140,9 @@ def matches(
     """Compare every variant of a codec with every variant of another.
 
     summary: in METRICS. codec, against: names as `--codecs` has them. metric: the name of the one
-    that has to match. Raises `UnknownName` and `UsageError`.
+    that has to match, and comma-separated others. Raises `UnknownName` and `UsageError`.
     """
-    (name,) = metric_names([metric])
+    name, *_ = names = metric_names(metric)
     by = Measure.named(name)
     if by.of_sets:
         raise UsageError(
@@ -152,8 +152,8 @@ def matches(
     known = {(point.edition.codec, point.edition.variant) for point in summary.points}
     asked_for = {asked: named_variants([asked], known) for asked in (codec, against)}
     summary = _of_variants(summary, set().union(*asked_for.values()))
-    measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
-    measures = [measure for measure in measures if summary.values_of(measure.column)]
+    measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, *names))]
+    measures = [m for m in measures if not m.of_sets and summary.values_of(m.column)]
     sides: list[list[tuple[Streams, Side]]] = []
     for asked in (codec, against):
         own = _of_variants(summary, asked_for[asked])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import benchmark
 from support.bench.invoked import bench
@@ -47,3 +48,19 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     assert f"Without a match: {left} of 144 streams of vvenc and {left} of 144 of x265." in notes
     assert any("codes chroma as 4:2:0, x265 as 4:4:4" in note for note in notes)
     assert any(note.startswith("No times") for note in notes)
+
+
+def test_the_table_fits_a_terminal_unless_more_metrics_are_named():
+    pair = "jpeg:optimize=1", "webp"
+    usual, luma, every = (
+        match(*pair, *words).splitlines()
+        for words in ((), ("--metric", "psnr,psnr_y,niqe"), ("--metric", "all"))
+    )
+    between = ["PSNR (dB)", "MS-SSIM (dB)", "LPIPS (SqueezeNet)"]
+    start = "codec            against  images  pairs  bytes   95 % interval  "
+    assert usual[0] == start + "  ".join(between)
+    assert luma[0] == f"{start}PSNR (dB)  PSNR of luma (dB)"
+    assert "No pair has values of NIQE: `bench rescore` computes those of images." in luma
+    assert {*between, "VMAF", "CVVDP (JOD)"} <= {*re.split(" {2,}", every[0])}
+    reported = json.loads(match(*pair, "--json"))["matches"]
+    assert {"psnr_db_difference", "vmaf_difference"} <= reported[0].keys(), "in files all are"

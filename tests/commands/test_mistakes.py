@@ -166,7 +166,6 @@ MISTAKES = {
     "several where one is taken": """
         check --codec jpeg,webp --against results
         check results results --codec jpeg --reference-codec jpeg,webp
-        match jpeg jpeg --dataset ./photos --metric psnr,ms_ssim
     """,
     "results folder that is not there": """
         rescore --dataset ./photos --results nowhere
