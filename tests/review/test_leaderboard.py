@@ -1,5 +1,6 @@
 """Entries of a leaderboard from made-up rows: what is verified, ranked, below the line, and why."""
 
+import math
 import re
 from hashlib import sha256
 
@@ -209,6 +210,19 @@ def test_the_table_shows_rank_rates_with_intervals_and_costs():
 def built(results, tmp_path, metrics="psnr", **asked):
     request = Request.of(metrics=metrics, jobs=1, data_dir=tmp_path)
     return build_site(results, SiteRequest(**asked), request, NamedCodecs("all"), quiet, print)
+
+
+def test_verified_rows_are_ranked_on_a_site_above_those_that_nobody_verified(results, tmp_path):
+    ((board,), _) = built(results, tmp_path, anchor="jpeg", page_images="0")
+    assert (board.dataset, board.anchor, board.page) == ("sample", "jpeg", True)
+    assert (results / "site" / "sample" / "page.html").exists()
+    rates = {(e.label, e.audited): leaderboard.rank_value(e) for e in board.entries}
+    assert rates == {
+        ("webp", True): pytest.approx(-50), ("jpeg", True): 0,
+        ("avif", False): pytest.approx(-25), ("webp", False): math.inf,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="the anchor avif has no verified rows of sample"):
+        built(results, tmp_path, anchor="avif")
 
 
 def test_rows_that_nobody_verified_are_below_the_line_of_a_site(tmp_path):

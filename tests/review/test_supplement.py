@@ -92,6 +92,44 @@ def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
         open_supplement(many, tmp_path / "b")
 
 
+def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(supplement, "MOST_DEEP", 3)
+    whys = {
+        "words.csv": "words.csv needs a column", "deep": "it is below more than 3 folders",
+        "bent": "the pack bent cannot be used: it holds no rows.csv", "kodak": "x.parquet",
+    }  # fmt: skip
+    folder = tmp_path / "sent"
+    for name, content in {
+        "ours.csv": CURVE, "words.csv": b"some,words\n1,2\n", "notes.json": b"{}",
+        "a/b/c/deep/x": b"", "bent/pack.json": b"{}",
+        "results/kodak/per_image/x.parquet": b"PAR1",
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    result = opened(folder, tmp_path)
+    assert [curve.name for curve in result.curves] == ["ours"]
+    assert {entry.name for entry in result.left_out} == whys.keys()
+    assert all(whys[entry.name] in entry.why for entry in result.left_out), result.left_out
+
+
+def test_members_of_a_zip_that_are_not_read_are_left_out_and_a_larger_form_is_refused(tmp_path):
+    path = zip_of(tmp_path / "sent.zip", {"ours.csv": CURVE, "folder/": b"", "secret.csv": CURVE})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("small.csv", CURVE, zipfile.ZIP_BZIP2)
+    head, entry = path.read_bytes().rsplit(b"PK\1\2", 2)[0], b"PK\1\2"
+    data = bytearray(path.read_bytes())
+    data[len(head) + len(entry) + 4] |= 1  # the flags of the last entry but one
+    path.write_bytes(data)
+    result = opened(path, tmp_path)
+    assert {entry.name: entry.why for entry in result.left_out} == {
+        "secret.csv": "it is encrypted", "small.csv": "its compression is not read"
+    }  # fmt: skip
+    with zipfile.ZipFile(path, "a") as file:
+        file.comment = b"PK\6\7"
+    with pytest.raises(UsageError, match="a zip of more than 65,535 files"):
+        open_supplement(path, tmp_path / "into" / "again")
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4rest", b"\x1f\x8b broken"])
 def test_what_is_no_archive_is_one_sentence(tmp_path, content):
     path = tmp_path / "sent.zip"

@@ -1,0 +1,63 @@
+"""Claims of bits saved, judged by made-up rows and curves: the rates are factors of one another."""
+
+import pytest
+
+from benchmark.compare.published.curve_file import NamedCurve
+from benchmark.errors import UnknownName
+from benchmark.review.claim import Evidence, judge, parse_claim
+from support.figures.published import RESULTS, from_registry
+from support.rows.measured import doubling
+
+TCM = from_registry("TCM", "large", "kodak", "psnr_db")
+
+
+def judged(text, *, rows=(), rates=0.8, above=0.0, results=RESULTS):
+    bpp, values = ([rates * rate for rate, _ in TCM], [value + above for _, value in TCM])
+    sent = NamedCurve("ours", {"psnr_db": (bpp, values)})
+    return judge(parse_claim(text), Evidence(rows, [sent], results, "kodak"))
+
+
+@pytest.mark.parametrize(
+    ("claim", "survival"),
+    [
+        ("ours 20.0 % fewer bits than TCM:large", "as stated"),
+        ("ours 20.1 % fewer bits than TCM:large", "not as stated"),
+        ("my own 19 % less bits than TCM:large", "as stated"),
+    ],
+)
+def test_a_curve_that_was_sent_is_compared_with_published_means(claim, survival):
+    done = judged(claim)
+    assert (done.survival, done.interval, done.images) == (survival, None, 0)
+    assert done.rate.value == pytest.approx(-20)
+    assert done.anchor_of.startswith("github:jmliu206/LIC_TCM:")
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ("ours 9 % fewer bits than TCM", "TCM has several curves: name one of tcm:"),
+        ("ours 9 % fewer bits than TCM:large in lpips", "TCM:large has no curve with LPIPS"),
+        ("ours 9 % fewer bits than nobody", "'nobody'"),
+    ],
+)
+def test_a_claim_against_no_one_curve_is_refused_with_the_reason(claim, why):
+    done = judged(claim)
+    assert (done.survival, done.rate) == ("refused", None)
+    assert why in done.reason
+
+
+def test_curves_that_share_no_quality_and_rows_of_another_protocol_give_no_rate(tmp_path):
+    done = judged("ours 9 % fewer bits than TCM:large", above=100)
+    assert (done.survival, done.rate, bool(done.reason)) == ("refused", None, True)
+    rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
+    done = judged("webp 50 % fewer bits than jpeg", rows=rows, results=tmp_path)
+    assert (done.survival, done.rate, done.label) == ("refused", None, "webp")
+    assert done.reason == "its rows are of another coding protocol"
+    rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
+    done = judged("webp 50 % fewer bits than jpeg", rows=rows, results=tmp_path)
+    assert (done.survival, done.rate.value) == ("supported", pytest.approx(-50))
+
+
+def test_a_claim_is_in_a_metric_of_single_images():
+    with pytest.raises(UnknownName, match="metric of single images"):
+        parse_claim("ours 9 % fewer bits than vtm in fid256")
