@@ -12,7 +12,7 @@ import pytest
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
 from benchmark.metrics.measure import Measure
-from benchmark.review.again import _compared, _Pictures
+from benchmark.review.again import Again, _compared, _Pictures
 from benchmark.review.leaderboard import declared_entries, sort_out
 from benchmark.review.review import html_text, markdown_review
 from benchmark.review.site import Board, index_html
@@ -60,6 +60,16 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
 
 def _sent(pack):
     return sent_rows(Supplement((open_pack(pack),), (), (), (), ()))[0], {}
+
+
+@pytest.mark.parametrize(("size", "state", "why"), [
+    (64, "blind", "webp quality=30 a decodes to other pixels"),
+    (65, "other", "webp quality=30 a decodes to 64 x 64 px, not 65 x 64 px"),
+])  # fmt: skip
+def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, why):
+    stream = Again(row("webp", 30, "a", width_px=size, height_px=64), "failed")
+    done = _compared(stream, HashedImage("0" * 64, PIXELS), PICTURES)
+    assert (done.state, done.reason) == (state, why)
 
 
 def test_a_row_of_no_size_no_bytes_or_no_setting_is_none():

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from hashlib import sha256
 from io import StringIO
 
 import numpy as np
@@ -59,10 +60,13 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, revi
 def test_changed_streams_values_and_lost_images_are_each_found(author, answers, tmp_path):
     pack = unpacked(author / "mine.tar", tmp_path)
     lines = list(csv.DictReader(StringIO((pack / "rows.csv").read_text())))
-    first, second, third, fourth = (line for line in lines[:4])
+    first, second, third, fourth, fifth = (line for line in lines[:5])
     rewrite(pack / "rows.csv", second["psnr_db"], repr(float(second["psnr_db"]) + 0.01))
     rewrite(pack / "rows.csv", third["decoded_sha256"], "0" * 64, -1)
     (pack / "streams" / first["stream_sha256"]).write_bytes(b"")
+    junk = sha256(b"junk").hexdigest()
+    (pack / "streams" / junk).write_bytes(b"junk")
+    rewrite(pack / "rows.csv", fifth["stream_sha256"], junk)
     text = (pack / "rows.csv").read_text().splitlines(keepends=True)
     at = next(n for n, line in enumerate(text) if fourth["stream_sha256"] in line)
     (pack / "rows.csv").write_text("".join(text[:at] + text[at + 1 :]))
@@ -70,7 +74,8 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     result = answers(pack)
     names = ("decodes", "pictures", "points", "images")
     assert [result[name].verdict for name in names] == ["no", "partly", "no", "no"]
-    assert sum(int(row[4]) for row in result["decodes"].table.rows) == 1  # damaged
+    counts = [[int(cell) for cell in row[2:]] for row in result["decodes"].table.rows]
+    assert np.sum(counts, 0).tolist() == [len(lines) - 3, 1, 1, 0]  # decoded, failed, damaged
     assert "is damaged" in result["decodes"].sentence
     assert str(tmp_path.parent) not in str(result["decodes"])
     differing = [row for row in result["points"].table.rows if row[-1] != "0"]
@@ -78,6 +83,14 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
         (second["codec"], f"{second['setting_name']}={float(second['setting_value']):g}")
     ]
     assert any(fourth["image"] in row[3] for row in result["images"].table.rows)
+
+
+def test_a_list_of_sizes_that_cannot_be_used_is_a_file_that_was_not_read(answers, tmp_path):
+    (sent := tmp_path / "ours").mkdir()
+    (sent / "sizes.csv").write_text("image,setting,num_bytes\n0.png,1,many\n")
+    ((name, why),) = answers(sent)["files"].table.rows
+    assert name == "ours/sizes.csv"
+    assert "many" in why
 
 
 def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, answers):

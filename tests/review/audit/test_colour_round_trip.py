@@ -8,9 +8,15 @@ import pytest
 from baselines.formats.ycbcr import conversion_alone
 from baselines.video import X265
 from benchmark.codec import CodecInfo, Setting
+from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import CODECS
 from benchmark.review.audit import colour_round_trip as round_trip
-from benchmark.review.audit.colour_round_trip import converting_codecs, measure_round_trip
+from benchmark.review.audit.colour_round_trip import (
+    chosen_codecs,
+    converting_codecs,
+    measure_round_trip,
+    measure_round_trips,
+)
 from benchmark.rows.packs.pack import open_pack, shipped_packs
 from benchmark.spec import CodecSpec, parse_codec
 
@@ -21,8 +27,11 @@ class Converts:
     name = "converts"
     sweep = tuple(Setting("step", value) for value in (1, 2, 3))
     conversion_floor_db = 52.0
+    conversions = ({},)
 
     def __init__(self, *, rounding: str = "nearest", sizes: str = "1,2,3") -> None:
+        if rounding == "absent":
+            raise Unavailable("no such library")
         self._rounding, self._sizes = rounding, [int(size) for size in sizes.split(",")]
 
     def describe(self):
@@ -113,6 +122,18 @@ def test_without_its_encoder_the_conversion_is_audited_all_the_same(crop):
     result = measure_round_trip(parse_codec("vtm:depth=10"), (), [crop])
     assert (result.rounded_db, dict(result.num_bytes)) == (math.inf, {})
     assert "EncoderAppStatic" in result.unmeasured
+
+
+def test_codecs_are_chosen_by_their_specs_and_those_that_are_absent_have_a_reason(converts, crop):
+    assert chosen_codecs(["all"]) == converting_codecs()
+    spec = CodecSpec("converts", (("rounding", "down"),))
+    assert chosen_codecs([" converts:rounding=down"]) == [spec]
+    with pytest.raises(UsageError, match="jpeg has no colour conversion of its own to measure"):
+        chosen_codecs(["jpeg"])
+    absent = CodecSpec("converts", (("rounding", "absent"),))
+    done, skipped = measure_round_trips([absent, spec], (), [crop])
+    assert [of.label for of in done] == ["converts:rounding=down"]
+    assert skipped == {"converts:rounding=absent": "no such library"}
 
 
 def test_a_codec_without_its_library_is_left_out_of_the_list(monkeypatch):

@@ -2,8 +2,11 @@
 
 import shutil
 
+import pytest
+
 from benchmark.datasets.dataset import ImageFile, probe
-from benchmark.review.audit.pack_audit import audit_pack
+from benchmark.errors import Unavailable
+from benchmark.review.audit.pack_audit import audit_pack, find_sources, open_photographs
 from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import conditions, rewrite
 
@@ -24,6 +27,19 @@ def test_an_audit_of_a_true_pack_finds_nothing_and_reports_each_stream(author, p
 def test_without_the_sources_an_audit_decodes_and_compares_no_metric(author, photos):
     assert audited(author / "mine.tar", photos, 0) == (16, 16, {"psnr_db": 0}, ())
     assert audited(author / "mine.tar", photos, 1).compared == {"psnr_db": 8}
+
+
+def test_sources_are_those_of_named_folders_and_registered_datasets_or_a_reason(
+    author, photos, tmp_path
+):
+    pack = open_pack(author / "mine.tar")
+    sources, missing = find_sources(pack, [str(photos)], tmp_path, flatten=False)
+    assert {source.file.name for source in sources.values()} == {"0.png", "1.png"}
+    assert missing == {}, "the dataset of its rows, `set`, is not registered"
+    opened, missing = open_photographs(["clic2020"], [], tmp_path, flatten=False)
+    assert (opened, [*missing]) == ({}, ["clic2020"])
+    with pytest.raises(Unavailable):
+        open_photographs([], ["clic2020"], tmp_path, flatten=False)
 
 
 def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(

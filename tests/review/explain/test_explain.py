@@ -188,6 +188,7 @@ def test_whole_bytes_count_the_images():
     [
         (["--metrics", "lpips"], "has no LPIPS"),
         (["--against", "nothing"], "published system"),
+        (["--against", "JPEG:4:2:0", "--metrics", "ms_ssim"], "has no MS-SSIM"),
         (["--against", "VTM:CompressAI", "--dataset", "div2k"], "no published curve on div2k"),
     ],
 )
