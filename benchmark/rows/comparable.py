@@ -65,6 +65,7 @@ class ComparableRows:
         self.image = _numbers(rows, "image")  # as `image_numbers` has it
         self.recency = _numbers(rows, "recency")  # higher for later rows, and for own ones
         self.ok: BoolArray = rows["ok"].to_numpy()
+        self.failed: BoolArray = ~self.ok  # also where `ok` is changed to the images of a choice
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         # One row for each point: columns PLACE, EDITION, the number of the `edition` (0, 1, ...
@@ -88,11 +89,6 @@ class ComparableRows:
     def points(self) -> int:
         """Number of points."""
         return self.of_points.height
-
-    @property
-    def failed(self) -> BoolArray:
-        """Marks the rows without a stream."""
-        return ~self.ok
 
     @property
     def bytes(self) -> Float64Array:

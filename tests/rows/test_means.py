@@ -122,6 +122,13 @@ def test_a_point_without_any_stream_does_not_empty_the_common_images():
     assert point(summary, "webp", 5).bpp is None
 
 
+def test_images_left_out_by_common_have_not_failed():
+    rows = [row("jpeg", 5, "a"), row("jpeg", 5, "b"), failed("webp", 5, "a", "encode", "no")]
+    summary = summarise(table([*rows, row("webp", 5, "b")]), common=True)
+    assert (point(summary, "jpeg", 5).failed, point(summary, "jpeg", 5).failures) == (0, ())
+    assert point(summary, "webp", 5).failures == (("encode: no", 1),)
+
+
 def test_common_is_decided_for_each_metric():
     rows = [row(codec, 5, name) for codec in ("jpeg", "webp") for name in ("a", "bb")]
     rows[3]["lpips_alex"] = None
