@@ -129,6 +129,11 @@ def test_a_file_that_was_moved_is_known_by_its_name_without_folders():
     assert named_variants(["b/mine.py:Mine"], both) == {("b/mine.py:Mine", "")}
 
 
+def test_a_file_of_this_folder_is_meant_alone_where_another_folder_has_one_of_its_name():
+    both = [("./mine.py:Mine", ""), ("a/mine.py:Mine", "")]
+    assert named_variants(["mine.py:Mine"], both) == {("./mine.py:Mine", "")}
+
+
 def test_variants_measured_here_come_before_bundled_ones():
     bundled, own = ("jpeg", ""), ("jpeg", "optimize=1")
     assert named_variants(["jpeg"], [bundled, own], [own]) == {own}
