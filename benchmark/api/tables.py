@@ -247,7 +247,7 @@ def rank(
     targets = [parse_target(text) for text in texts]
     asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
     rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
-    result = summarised(rows, tuple(asked), False, "per_image", allow_few)
+    result = summarised(rows, tuple(asked), common, "per_image", allow_few)
     measures = [Measure.named(name) for name in names]
     records = [
         codec.record(measures)

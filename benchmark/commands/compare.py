@@ -67,7 +67,7 @@ def rank(
     names = metric_names(metrics)
     compared = [*names, *(target.name for target in targets if target.name != RATE)]
     shown: dict[str, Any] = {"bundled": bundled, "anchor": anchor}
-    shown |= {"allow_few": allow_few, "all_rows": all_rows}
+    shown |= {"allow_few": allow_few, "all_rows": all_rows, "common": common}
     measures = [*map(Measure.named, names)]
     whose: Literal["image", "set"] = "set" if budget == "set" else "image"
     compared_on = [

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
-from support.rows.measured import row, table
+from support.rows.measured import failed, row, table
 
 RATES = (500, 1000, 2000, 4000)
 
@@ -45,6 +45,15 @@ def test_the_codecs_measured_here_are_ranked_with_the_anchor(results):
     assert "webp (bundled)" in of_webp
     assert "vtm" not in of_webp
     assert "None of this was measured here" in rank(results, "photos", "--codecs", "vtm,webp")
+
+
+def test_a_codec_that_failed_for_an_image_is_ranked_on_the_common_ones(results):
+    rows = [one for one in rows_of("elic", 31.0) if one["image"] == "a"]
+    Store(results / "photos").append([*rows, failed("elic", 0, "b", "encode", "too large")])
+    assert "Without a curve for bpp=1.5: elic." in rank(results, "photos")
+    lines = rank(results, "photos", "--common").splitlines()
+    assert [line.split()[1] for line in lines[1:4]] == ["vtm", "elic", "jpeg"]
+    assert "photos, 1 image" in lines[-1]
 
 
 def test_each_dataset_has_a_table_a_record_and_its_lines_of_csv(results, tmp_path):
