@@ -171,10 +171,10 @@ def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
 def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
     seen: dict[str, CodecSpec] = {}
     for spec in specs:
-        other = seen.setdefault(spec.label, spec)
-        if other.identity != spec.identity:
+        if (other := seen.setdefault(spec.label, spec)).identity != spec.identity:
             both = f"{other.text!r} and {spec.text!r} would both have the label {spec.label!r}"
-            raise UsageError(f"{both}: give one of them another name=...")
+            what = "class or file name" if ".py:" in spec.name else "name=..."
+            raise UsageError(f"{both}: give one of them another {what}")
 
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:

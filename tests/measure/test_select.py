@@ -98,6 +98,19 @@ def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
         select([commands, commands.replace("cp {in} {out}:decode", "cat {in} {out}:decode")], {})
 
 
+def test_two_classes_of_one_name_must_be_renamed_since_they_take_no_name(tmp_path):
+    specs = [f"{folder}:Honest" for folder in (tmp_path / "a" / "one.py", tmp_path / "one.py")]
+    for spec in specs:
+        path = Path(spec.partition(":")[0])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
+            "from support.codecs.fakes import Honest as Fake\nclass Honest(Fake):\n    pass\n"
+        )
+    with pytest.raises(UsageError, match=r"give one of them another class or file name$"):
+        select(specs, {})
+
+
 def test_all_are_codecs_without_options_and_a_missing_one_is_a_skip_with_its_reason(monkeypatch):
     assert set(ALIASES) < set(every_codec()) - {"command"} == set(every_codec())
     names = [fake("Missing"), fake("Honest")]
