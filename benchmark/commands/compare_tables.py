@@ -10,7 +10,7 @@ from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, overview_columns
+from benchmark.metrics.measure import Measure, overview_columns, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.experiment import named_variants
@@ -129,9 +129,10 @@ def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) ->
     for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
         if not stored.summary.values_of(measure.column):
             has = [n for n in names if stored.table[metric_named(n).column].count()]
-            rescore = f"`bench rescore --dataset {stored.name}` computes metrics"
-            remedy = f"try --{option} {has[0]}" if has else rescore
-            raise UsageError(f"{stored.name} has no {measure.label}: {remedy}")
+            if has:
+                raise UsageError(f"{stored.name} has no {measure.label}: try --{option} {has[0]}")
+            why = f"for --{option} {names[0]}, {remedies(names[:1], rows=stored.summary.rows)}"
+            raise UsageError(f"{stored.name} has no {measure.label}; {why}")
 
 
 def families(
@@ -144,7 +145,8 @@ def families(
     """
     points = (*summary.points, *summary.replaced)
     mine = _family(summary, codec, measures, build)
-    editions = [point.edition for point in points if codec in (point.label, point.edition.codec)]
+    named = {codec, *_labels(summary, codec)}
+    editions = [p.edition for p in points if named & {p.label, p.edition.codec}]
     builds = sorted({edition.build.fingerprint for edition in editions})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
@@ -154,6 +156,10 @@ def families(
             metrics = " and ".join(measure.label for measure in measures)
             reason, *more = (text for family in of_codec for text in family.left_out)
             reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
+            labels = _labels(summary, name)
+            without = {m.column for m in measures if not summary.values_of(m.column, labels)}
+            lacking = [each for each in METRICS if metric_named(each).column in without]
+            reason += f"; {remedies(lacking, rows=summary.rows)}" if lacking else ""
             raise UsageError(f"{name} has no points with {metrics} to compare: {reason}")
     return mine, others
 

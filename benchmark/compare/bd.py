@@ -209,6 +209,13 @@ class Ranking(NamedTuple):
         others = (codec.bd_rates for codec in self.ranks if codec.label != self.anchor)
         return any(rate is not None for rates in others for rate in rates)
 
+    @property
+    def shown(self) -> tuple[Measure, ...]:
+        """The measures that a codec has a BD-rate in: the columns of a table."""
+        rates = zip(*(codec.bd_rates for codec in self.ranks), strict=True)
+        of_measures = zip(self.measures, rates, strict=False)
+        return tuple(m for m, of in of_measures if any(rate is not None for rate in of))
+
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
         columns = [measure.column for measure in self.measures]

@@ -16,7 +16,6 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -99,8 +98,7 @@ def summarise_with_distributions(
 ) -> Summary:
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
-    summary = summarise_rows(rows, protocols(names), average, common)
-    return replace(summary, rows=options_of(folder.parent, folder.name))
+    return summarise_rows(rows, protocols(names), average, common).stored_in(folder)
 
 
 class _Reducer:

@@ -5,7 +5,6 @@ records of its runs name.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -33,7 +32,7 @@ from benchmark.rows.experiment import (
 )
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.summary import Average, Summary
 from benchmark.spec import listed_datasets
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
@@ -162,7 +161,7 @@ class StoredRows(NamedTuple):
             filled = with_distribution_metrics(rows, *of)
         average: Average = "pooled" if self.pooled else "per_image"
         summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
-        summary = replace(summary, rows=options_of(self.folder.parent, self.folder.name))
+        summary = summary.stored_in(self.folder)
         return DatasetResults(
             self.name, self.report, summary, filled.table, self.runs, self.gone,
             self.experiment.only_bundled, anchor,

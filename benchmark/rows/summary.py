@@ -5,7 +5,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.systems import short_version
-from benchmark.spec import CodecSpec
+from benchmark.spec import CodecSpec, names_code
 
 Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
@@ -198,6 +198,13 @@ class Summary:
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
     rows: str = ""  # options that name its rows in a command, see `options_of`
+
+    def stored_in(self, folder: Path) -> "Summary":
+        """Return it with the folder's options of `bench rescore`, which name code that may run."""
+        specs = (point.edition.spec for point in self.points)
+        code = ",".join(dict.fromkeys(("all", *(spec.text for spec in specs if names_code(spec)))))
+        codecs = "" if code == "all" else code
+        return replace(self, rows=options_of(folder.parent, folder.name, codecs=codecs))
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -96,9 +96,23 @@ def test_nothing_to_compare_is_one_sentence(store):
         tradeoff(store, "--distortion", "dists")
     start = "ours has no points with DISTS and LPIPS (SqueezeNet) to compare: left out: ours:beta=0"
     assert str(error.value).startswith(f"{start} q=0, q=1, q=2: dists of 0 of 3 images")
-    assert str(error.value).endswith(" (and 2 variants more)")
+    assert " (and 2 variants more); weights absent: `bench fetch dists`, then " in str(error.value)
     with pytest.raises(UsageError, match="no build of ours begins with 'cc'"):
         tradeoff(store, "--build", "cc")
+
+
+def test_a_metric_that_no_row_has_is_named_with_the_command_that_makes_it(tmp_path):
+    lacks = {"lpips_alex": None, "lpips_alex_protocol": None}
+    rows = [row("jpeg", q, image, **lacks) for q in (5, 9) for image in IMAGES]
+    mine = [one | {"codec": "./mine.py:Mine"} for one in rows]
+    Store(tmp_path / "photos").append(
+        [*mine, *(row("webp", q, image, **lacks) for q in (5, 9) for image in IMAGES)]
+    )
+    rescore = f"--dataset photos --codecs all,./mine.py:Mine --results {tmp_path}"
+    with pytest.raises(UsageError) as error:
+        bench("tradeoff", "mine.py:Mine", "webp", "--results", tmp_path)
+    assert str(error.value).startswith("photos has no FID/256; for --realism lpips_squeeze, ")
+    assert f"`bench rescore {rescore} --metrics lpips_squeeze`" in str(error.value)
 
 
 def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():

@@ -1,5 +1,7 @@
 """The sentence on the user's codec and the table of a ranking, over every state of results."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
@@ -112,6 +114,21 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     whole = rank_by_bd_rate(summarise(table(squeezed(rows))), measures, "vtm")
     assert ranking_table(whole).notes == ()
+
+
+def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
+    summary = summarise(table([*scaled("vtm"), *squeezed(scaled("avif", 2)), *squeezed(mine(3))]))
+    ranking = rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm")
+    heading, shown = ranking_heading(ranking, names_in_figures(summary)), ranking_table(ranking)
+    assert "LPIPS" not in shown.headers
+    assert heading == "BD-rate (%) against VTM in PSNR, best first"
+    assert shown.notes[0].startswith("No LPIPS (SqueezeNet): ")
+
+
+def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
+    rows = summarise(table([*scaled("vtm"), *mine()])).stored_in(Path("my results/photos")).rows
+    assert rows == "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
+    assert summarise(table(scaled("vtm"))).stored_in(Path("results/x")).rows == "--dataset x"
 
 
 def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():

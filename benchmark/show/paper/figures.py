@@ -15,6 +15,7 @@ from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, 
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
+from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
@@ -28,7 +29,7 @@ from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing
-from benchmark.show.means import gone_sentences
+from benchmark.show.means import absent_sentences, gone_sentences
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
@@ -127,7 +128,9 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     of_anchor = panels[0].of_label(result.anchor)
     metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
     drawing = draw_costs(points, result.styles, result.title, metric, name, details)
-    return _made([result], drawing, "no complexity: no cost is known")
+    names = dict.fromkeys(name for _, name in lacking if name not in {p.curve.name for p in points})
+    timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
+    return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
 
 
 def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
@@ -142,7 +145,10 @@ def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool]
 def _realism(request: FigureRequest) -> PaperFigure:
     result = evidence(request, "realism")
     if len(result.panels) != 2:
-        raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")
+        names = metric_names(request.metrics or METRICS["realism"])
+        lacks = absent_sentences(names, result.summary) if result.summary else []
+        needs = "realism takes two metrics that rows have: --metrics psnr,lpips_squeeze"
+        raise UsageError(". ".join((needs, *lacks)))
     of_dataset = profile(result.name).published_images or 0
     images = result.summary.images if result.summary else of_dataset
     known = styles(system.label for system in GROUPED_SYSTEMS) | {**result.styles}

@@ -122,6 +122,16 @@ def test_costs_are_what_classes_and_rows_say(tmp_path):
     assert "typical" in caption
 
 
+def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):
+    mine = [one | {"codec": "./mine.py:Mine"} for one in sweep("jpeg")]
+    Store(tmp_path / "photos").append([*mine, *sweep("webp")])
+    of = ("--results", tmp_path, "--out", tmp_path)
+    said = bench("complexity", *of).output
+    assert "complexity lacks Mine: no cost known; `bench run --timing` times it" in said
+    lacking = bench("realism", *of, "--metrics", "psnr,ssim").exception
+    assert "rescore --dataset photos --codecs all,./mine.py:Mine" in str(lacking)
+
+
 def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
     drawn, _ = draw("realism", tmp_path, "--codecs", "ours,vtm", "--bpp", "0.2,0.3")
     assert {row["target_bpp"] for row in drawn} == {"0.2", "0.3"}
