@@ -234,7 +234,7 @@ def tradeoff_table(
 
 
 def _signed_span(of: Tradeoff) -> str | None:
-    return None if of.difference is None else f"{of.low:+.3f} to {of.high:+.3f}"
+    return None if of.low is None else f"{of.low:+.3f} to {of.high:+.3f}"
 
 
 def _span(ends: Interval) -> str:

@@ -45,7 +45,7 @@ class Tradeoff:
     verdict: Match
     other: float | None = None  # its distortion there, else that of the variant nearest in realism
     difference: float | None = None  # the other's distortion less this one's
-    low: float | None = None  # of the difference, at CONFIDENCE
+    low: float | None = None  # of the difference, at CONFIDENCE; None for one image
     high: float | None = None
     certainty: float | None = None  # share of draws in which the difference has this sign
     draws: int = 0  # in which it could be compared
@@ -105,11 +105,12 @@ def _tradeoff(
     if mine.verdict == "other rates" or not len(compared):
         return mine
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
+    mine = replace(mine, other=sign * float(others[0]), difference=float(differences[0]))
+    if len(influences) == 1:  # one image says nothing of the next
+        return mine
     low, high = draws_interval(compared, differences[0] + influences)
     return replace(
         mine,
-        other=sign * float(others[0]),
-        difference=float(differences[0]),
         low=low,
         high=high,
         certainty=float(np.mean(np.sign(compared) == np.sign(differences[0]))),

@@ -1,5 +1,6 @@
 """`bench tradeoff` over rows of several builds, or of rows that lack a metric: what it names."""
 
+import numpy as np
 import pytest
 
 from benchmark.errors import UsageError
@@ -60,6 +61,20 @@ def test_the_bare_name_of_a_codec_means_its_default_network_without_a_search(sto
         store.append(of_beta(beta, "b" * 64, options=":size=micro"))
         store.append(of_beta(beta, worse=-0.1, options=":effort=2"))
     assert tradeoff(store) == before
+
+
+def test_a_single_image_has_its_difference_and_no_interval(tmp_path):
+    theirs = row("vtm", 0, "a", num_bytes=1500, psnr_db=20.0, lpips_squeeze=0.12, **RULE)
+    ours = [one for beta in (0, 1, 2) for one in of_beta(beta) if one["image"] == "a"]
+    Store(tmp_path / "kodak").append([theirs, *ours])
+    # That of beta 0; realism is between those of beta 0 and 1, which loses up to 1 dB. PSNR rises
+    # by 3 dB where bytes double, along a straight line.
+    at = 30 + 3 * np.log2(1.5)
+    (line,) = [of for of in compared(tmp_path).splitlines() if of.startswith("vtm")]
+    *_, other, difference, interval, certainty = line.split()
+    assert at - 1 < float(other) < at
+    assert float(difference) == pytest.approx(float(other) - 20, abs=0.002)
+    assert (interval, certainty) == ("–", "–")
 
 
 def test_rows_of_another_network_change_no_number_and_are_named(store):
