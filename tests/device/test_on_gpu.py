@@ -2,16 +2,20 @@
 
 import itertools
 import json
+import os
+import signal
 import subprocess
+import sys
 import time
-from contextvars import copy_context
+from datetime import timedelta
 
 import pytest
 
-from benchmark.system import settings
 from conftest import ROOT
-from tools import on_gpu
-from tools.on_gpu import Conditions, Result, networks
+from tools.gpu import agreement, record
+from tools.gpu.conditions import Conditions, Result
+from tools.gpu.record import Bar
+from tools.gpu.speed import busy_shares
 
 SMALL = ("--device", "cpu", "--small")
 PAGE = ROOT / "docs" / "experiments" / "gpu.md"
@@ -28,55 +32,38 @@ def run_small(out, *words):
 def test_a_request_that_cannot_be_run_is_one_sentence(monkeypatch, capsys, tmp_path, words):
     monkeypatch.setattr("benchmark.system.settings.GPU_MARKS", ())
     monkeypatch.setattr("sys.argv", ["on_gpu", "--out", str(tmp_path / "x"), *words])
-    assert on_gpu.main() == 2
+    assert record.main() == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow
-def test_parts_run_on_a_cpu_and_write_no_page_about_gpus(tmp_path):
+def test_every_part_runs_small_on_a_cpu_and_writes_no_page_about_gpus(tmp_path):
     page = PAGE.read_text()
-    parts, written = run_small(tmp_path, "--only", "suite,coding,training,harness")
-    (coded,) = parts["coding"].values()
-    assert coded["passed"]
-    assert coded["shown"].startswith("1 of 1 streams equal")
-    assert parts["training"]["losses of rates"]["passed"]
-    assert all(cell["shown"].endswith(" s") for cell in parts["harness"].values())
-    assert f"| coding | tiny (untrained): {coded['shown']}" in written
+    parts, written = run_small(tmp_path)
+    assert parts.keys() == record.PARTS.keys()
+    assert parts["coding"]["cpu to cpu"]["passed"]
+    assert parts["training"]["losses of realism"]["passed"]
+    assert parts["harness"]["ours"]["numbers"]["whole_s"] > 0
+    assert f"| coding | made by cpu: {parts['coding']['made by cpu']['shown']}" in written
     assert "a CPU in place of a GPU" in written
     assert PAGE.read_text() == page
-
-
-@pytest.mark.slow
-def test_every_part_runs_small_on_a_cpu(tmp_path):
-    parts, _ = run_small(tmp_path)
-    assert parts.keys() == on_gpu.PARTS.keys()
-    assert (tmp_path / "carry" / "cpu.tar").exists()
+    cells = {key for results in parts.values() for key in results}
+    assert {cell for bar in record.BARS for cell in (bar.cell, *(bar.peer or ())[:1])} <= cells
 
 
 def test_the_page_names_every_part():
     page = PAGE.read_text()
-    assert all(mark in page for mark in on_gpu.MARKS)
-    assert all(f"| `{name}` |" in page for name in on_gpu.PARTS)
+    assert all(mark in page for mark in record.MARKS)
+    assert all(f"| `{name}` |" in page for name in record.PARTS)
 
 
 def test_the_suite_names_tests_that_exist():
-    assert all((ROOT / name).is_file() for name in on_gpu.TESTS)
+    assert all((ROOT / name).is_file() for name in agreement.TESTS)
 
 
-def test_sizes_that_are_bundled_are_taken_trained(tmp_path):
-    names = [network.name for network in networks(Conditions(tmp_path, "cpu", small=False))]
-    assert names[:4] == ["micro", "mini", "small (untrained)", "full (untrained)"]
-
-
-def test_a_network_is_on_the_device_that_it_is_made_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(settings, "GPU_MARKS", ("/",))
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    copied = copy_context()
-    copied.run(settings.use_device, "cuda")  # as the command does
-    for network in copied.run(list, networks(Conditions(tmp_path, "cuda", small=True))):
-        codecs = [copied.run(network.make, device) for device in ("cuda", "cpu")]
-        assert [codec.describe().device for codec in codecs] == ["cuda", "cpu"]
+def table_of(conditions):
+    return (conditions.out / "gpu.md").read_text()
 
 
 @pytest.fixture
@@ -91,35 +78,68 @@ def fake(monkeypatch, tmp_path):
         return Result(key)
 
     monkeypatch.setattr(
-        on_gpu, "PARTS", {"fake": lambda _: [(key, lambda key=key: measured(key)) for key in "abc"]}
+        record, "PARTS", {"fake": lambda _: [(key, lambda key=key: measured(key)) for key in "abc"]}
     )
-    return Conditions(tmp_path, "cpu", small=False), calls, second
+    return Conditions(tmp_path, tmp_path, "cpu", small=False), calls, second
 
 
 def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
     conditions, calls, second = fake
     second.append(lambda: 1 / 0)
-    assert not on_gpu.measure(conditions, ["fake"], 25)
-    assert "failed: ZeroDivisionError" in (conditions.out / "gpu.md").read_text()
+    assert not record.measure(conditions, ["fake"], 25)
+    assert "failed: ZeroDivisionError" in table_of(conditions)
     second[0] = lambda: Result("no weights", absent=True)
-    assert on_gpu.measure(conditions, ["fake"], 25)
+    assert record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c", "b"]
-    assert "| fake | a: a; c: c; absent: b |" in (conditions.out / "gpu.md").read_text()
+    assert "| fake | a: a; c: c; absent: b |" in table_of(conditions)
+
+
+def test_a_command_that_is_killed_leaves_its_table_and_tries_last_what_it_was_at(fake):
+    conditions, calls, second = fake
+    second.append(lambda: sys.exit(143))
+    with pytest.raises(SystemExit):
+        record.measure(conditions, ["fake"], 25)
+    assert "| fake | a: a; b: failed: the process ended |" in table_of(conditions)
+    second.clear()
+    assert record.measure(conditions, ["fake"], 25)
+    assert calls == ["a", "b", "c", "b"]
+
+
+def test_what_takes_too_long_is_ended(fake):
+    conditions, _, second = fake
+    second.append(lambda: os.kill(os.getpid(), signal.SIGALRM))
+    assert not record.measure(conditions, ["fake"], 25)
+    assert "b: failed: TimeoutError: not done in " in table_of(conditions)
+    assert "c: c" in table_of(conditions)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "row"),
+    [
+        ({"ours": 3.0, "peer": 4.0}, "| ours: s | 3 | ≤ 0.5 x peer, s: 4 | 9 s | **no** |"),
+        ({"ours": 2.0, "peer": 4.0}, "| ours: s | 2 | ≤ 0.5 x peer, s: 4 | 9 s | yes |"),
+        ({"ours": 2.0}, "| ours: s | 2 | ≤ 0.5 x peer, s: not measured | 9 s |  |"),
+        ({}, "| ours: s | not measured | ≤ 0.5 x peer, s: not measured | 9 s |  |"),
+    ],
+)
+def test_a_bar_stands_beside_what_was_measured_and_its_peer(numbers, row):
+    bar = Bar("ours", "s", False, 0.5, ("peer", "s"), "9 s")
+    assert bar.row({(cell, "s"): number for cell, number in numbers.items()}) == row
 
 
 def test_a_claim_that_does_not_hold_is_said(fake):
     conditions, _, second = fake
     second.append(lambda: Result("wrong", passed=False))
-    assert not on_gpu.measure(conditions, ["fake"], 25)
-    assert "b: wrong **does not hold**; c" in (conditions.out / "gpu.md").read_text()
+    assert not record.measure(conditions, ["fake"], 25)
+    assert "b: wrong **does not hold**; c" in table_of(conditions)
 
 
 def test_a_run_whose_time_is_up_says_so_and_goes_on_where_it_stopped(fake):
     conditions, calls, _ = fake
-    assert not on_gpu.measure(conditions, ["fake"], -1)
+    assert not record.measure(conditions, ["fake"], -1)
     assert calls == []
-    assert "| fake | cut short |" in (conditions.out / "gpu.md").read_text()
-    assert on_gpu.measure(conditions, ["fake"], 25)
+    assert "| fake | cut short |" in table_of(conditions)
+    assert record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c"]
 
 
@@ -127,34 +147,35 @@ def test_parts_share_the_time_whatever_others_take(fake, monkeypatch):
     """Twenty seconds pass with each cell; the first part has a tenth of eight minutes."""
     conditions, calls, _ = fake
     clock = itertools.count(0, 10)
-    monkeypatch.setattr(on_gpu, "monotonic", lambda: next(clock))
-    part = on_gpu.PARTS["fake"]
+    monkeypatch.setattr(record, "monotonic", lambda: next(clock))
+    part = record.PARTS["fake"]
     named = {"fake": part, "other": lambda _: [("d", lambda: Result("d"))]}
-    monkeypatch.setattr(on_gpu, "PARTS", named)
+    monkeypatch.setattr(record, "PARTS", named)
     part.__name__ = "fake"
-    monkeypatch.setattr(on_gpu, "SHARES", [(part, 0.1)])
-    assert not on_gpu.measure(conditions, ["fake", "other"], 8)
+    monkeypatch.setattr(record, "SHARES", [(part, 0.1)])
+    assert not record.measure(conditions, ["fake", "other"], 8)
     assert calls == ["a", "b"]
-    page = (conditions.out / "gpu.md").read_text()
-    assert "| fake | a: a; b: b; cut short |" in page
-    assert "| other | d: d |" in page
+    assert "| fake | a: a; b: b; cut short |\n| other | d: d |" in table_of(conditions)
 
 
 def test_the_shares_of_the_parts_are_the_whole():
-    assert sum(share for _, share in on_gpu.SHARES) == pytest.approx(1)
+    assert sum(share for _, share in record.SHARES) == pytest.approx(1)
 
 
 def test_the_busy_share_is_what_nvidia_smi_says_until_the_end(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     said = tmp_path / "said"
-    program.write_text(f"#!/bin/sh\necho 30; echo '[N/A]'; echo 50; : > {said}; exec sleep 60\n")
+    lines = [f"2026/11/28 20:16:25.{at}, {share}" for at, share in ((1, 30), (3, "[N/A]"), (5, 50))]
+    printed = "\n".join(lines)
+    program.write_text(f"#!/bin/sh\necho '{printed}'; : > {said}; exec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with on_gpu.busy_shares("cuda") as shares:
+    with busy_shares("cuda") as shares:
         while not said.exists():
             time.sleep(0.01)
-    assert shares == [30, 50]
-    with on_gpu.busy_shares("cpu") as shares:
+    assert [share for _, share in shares] == [30, 50]
+    assert shares[1][0] - shares[0][0] == timedelta(seconds=0.4)
+    with busy_shares("cpu") as shares:
         pass
     assert shares == []
 
@@ -162,10 +183,10 @@ def test_the_busy_share_is_what_nvidia_smi_says_until_the_end(tmp_path, monkeypa
 @pytest.mark.parametrize("field", ["device", "versions", "commit", "images"])
 def test_numbers_of_another_machine_or_version_are_not_joined(fake, field):
     conditions, calls, _ = fake
-    on_gpu.measure(conditions, ["fake"], 25)
+    record.measure(conditions, ["fake"], 25)
     path = conditions.out / "results.json"
     result = json.loads(path.read_text())
     result["described"][field] = "another"
     path.write_text(json.dumps(result))
-    on_gpu.measure(conditions, ["fake"], 25)
+    record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c"] * 2

@@ -1,0 +1,174 @@
+"""Conditions of measurements on a GPU: device, images, weights, folders; the form of a result."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import distributions, version
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import polars as pl
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.card import Card
+from baselines.neural.checkpoint import make_checkpoint
+from baselines.neural.network import to_images
+from benchmark.codec import Pixels
+from benchmark.datasets.dataset import open_dataset
+from benchmark.datasets.image import read_image
+from benchmark.errors import Unavailable
+from benchmark.metrics import feature_spaces
+from benchmark.system.backbone import Backbone, channels_last
+from benchmark.system.machine import commit, machine
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("torch", "compressai", "pytorch-fid", "lpips", "numpy", "constriction")
+MODELS = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}
+
+
+class Result(NamedTuple):
+    """Outcome of a measurement, as the page shows it; `passed` is None where nothing is claimed."""
+
+    shown: str
+    passed: bool | None = None
+    absent: bool = False  # nothing was measured, for the reason shown
+    numbers: Mapping[str, float] = {}  # that bars are about, named with their units
+
+
+Cells = Iterator[tuple[str, Callable[[], Result]]]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Folders, device and size of the measurements; `small` only tries them."""
+
+    out: Path  # of results
+    scratch: Path  # of everything else
+    device: str
+    small: bool
+
+    @property
+    def dataset(self) -> str:
+        """Return Kodak where its images are, else the bundled sample."""
+        try:
+            return "sample" if self.small else str(open_dataset("kodak").name)
+        except Unavailable:
+            return "sample"
+
+    def images(self, most: int) -> list[Pixels]:
+        """Return the pixels of the first images; of one crop in a small run."""
+        paths = [image.path for image in islice(open_dataset(self.dataset).images, most)]
+        if self.small:
+            return [read_image(paths[0]).pixels[:256, :272].copy()]
+        return [read_image(path).pixels for path in paths]
+
+    def described(self) -> dict[str, Any]:
+        """Return machine, versions and kind of the run."""
+        gpu = self.device == "cuda"
+        return {
+            "device": torch.cuda.get_device_name() if gpu else "a CPU in place of a GPU",
+            "machine": machine(),
+            "versions": {"CUDA": torch.version.cuda}
+            | {name: version(name) for name in PACKAGES if any(distributions(name=name))},
+            "commit": (commit() or "unknown").removesuffix("-dirty"),
+            "images": f"{self.dataset}, one crop" if self.small else self.dataset,
+        }
+
+
+@contextmanager
+def seeded_weights() -> Iterator[None]:
+    """Give networks of metrics seeded weights, not those of files: they are as fast."""
+
+    def drawn(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
+        import torchvision
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            state = getattr(torchvision.models, MODELS[backbone.name])().state_dict()
+        return {name: channels_last(state[name]).to(device, dtype) for name in backbone.tensors}
+
+    of_inception: Any = {
+        "find_fetched": lambda *_: Path(),
+        "load_pinned": lambda *_: inception_state(),
+    }
+    with (
+        patch.multiple(Backbone, find=lambda _: Path(), load=drawn),
+        patch.multiple(feature_spaces, **of_inception),
+    ):
+        yield
+
+
+@cache
+def inception_state() -> Any:
+    """Return seeded weights of pytorch-fid's Inception that keep a signal's size."""
+    import torchvision
+    from pytorch_fid import inception
+
+    with (
+        torch.random.fork_rng(devices=[]),
+        patch.object(torchvision.models.Inception3, "load_state_dict", lambda *_: None),
+        patch.object(inception, "load_state_dict_from_url", lambda *_, **__: {}),
+    ):
+        torch.manual_seed(0)
+        state = inception.fid_inception_v3().state_dict()
+        for tensor in (tensor for tensor in state.values() if tensor.dim() == 4):
+            torch.nn.init.normal_(tensor, std=(2 / tensor[0].numel()) ** 0.5)
+    return state
+
+
+def untrained(conditions: Conditions, size: str) -> str:
+    """Return `ours` with seeded weights, fitted to two crops as a training run begins."""
+    size = "tiny" if conditions.small else size
+    path = conditions.scratch / f"{size}.safetensors"
+    codec = f"ours:beta=0:checkpoint={path}"
+    if path.exists():
+        return codec
+    architecture = load_architecture("crdr")
+    config = architecture.presets[size]
+    torch.manual_seed(0)
+    network: Any = architecture.build(config)
+    crops = [pixels[:256, :256].copy() for pixels in conditions.images(2)]
+    images = torch.cat([to_images(crop, torch.device("cpu")) for crop in crops])
+    architecture.initialise(network, images, [0.05] * architecture.rate_levels(config))
+    card = Card("crdr", config, "two crops", 0, "untrained", "0")
+    make_checkpoint(path, network, card, crops, half=True)
+    return codec
+
+
+def per_second(step: Callable[[], object], device: str, least_seconds: float) -> float:
+    """Return calls per second, over at least some seconds after one call to warm up."""
+    wait: Callable[[], Any] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    step()
+    wait()
+    started, calls = perf_counter(), 0
+    while not calls or perf_counter() - started < least_seconds:
+        step()
+        calls += 1
+        if calls % 10 == 0:
+            wait()  # the queue must not outgrow the seconds
+    wait()
+    return calls / (perf_counter() - started)
+
+
+def printed(*words: object, most: int = 0) -> str:
+    """Return what a Python module prints; `RuntimeError` for an exit code above `most`."""
+    command = [sys.executable, "-m", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode > most or done.returncode < 0 or not done.stdout:
+        said = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+        raise RuntimeError(said or f"{words[0]} printed nothing, exit code {done.returncode}")
+    return done.stdout
+
+
+def rows_of(folder: Path, *words: object) -> pl.DataFrame:
+    """Return the rows of `bench run` with those words, its results in that folder."""
+    printed("benchmark", "run", *words, "--results", folder)
+    shards = folder.glob("*/per_image/*.parquet")
+    return pl.concat([pl.read_parquet(shard) for shard in shards], how="diagonal")
