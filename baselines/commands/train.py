@@ -188,7 +188,7 @@ def train(
         if log:
             session = replace(session, log=partial(log_of, log))
         if check:
-            training.check_runs(runs, request.device)
+            training.check_runs(runs, session, request.device)
         elif export_now:
             training.export_runs(runs, session)
         else:

@@ -171,13 +171,15 @@ def in_manner(
         raise UsageError(f"--accumulate {accumulate}: {error}") from error
 
 
-def check_runs(runs: Sequence[TrainingRun], device: str) -> None:
+def check_runs(runs: Sequence[TrainingRun], session: TrainingSession, device: str) -> None:
     """Print memory, speed and time of each stage of the runs, with nothing written."""
     from baselines.neural.training.trial import trials
 
     launch = Launch.current()
     chosen = device_of(device, launch)
     fake = chosen == "cpu" and device != "cpu"
+    paths = set(photograph_files.photograph_paths(session.data)) - session.held_out
+    seen = () if fake else (photographs.open_photographs(sorted(paths)),)
     for run in runs:
         recipe = shared(run.recipe, chosen, launch)
         for stage in recipe.stages:
@@ -186,7 +188,7 @@ def check_runs(runs: Sequence[TrainingRun], device: str) -> None:
         if launch is None and not fake:
             recipe, workers = replace(recipe, processes=1), Workers()
         hours = 0.0
-        tried = trials(run.subject, recipe, "fake" if fake else chosen, workers)
+        tried = trials(run.subject, recipe, "fake" if fake else chosen, workers, *seen)
         for number, trial in enumerate(tried, start=1):
             _say(f"{run.name}, stage {number}, {trial.kind}: {_cost(trial, workers.count)}")
             hours += trial.hours

@@ -20,14 +20,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.objective import Batch, StepGuard
-from baselines.neural.training.photographs import pack
+from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 
 LEAST_PX = 64  # of a crop that any network takes
-FIRST_STEPS, TIMED_STEPS = 5, 5  # the first ones also allocate, compile and are recorded
+FIRST_STEPS, TIMED_STEPS = 5, (5, 50)  # the first ones also allocate; timed on a CPU, on a GPU
+NOISE = pack([np.random.default_rng(0).integers(0, 256, (LEAST_PX, LEAST_PX, 3), np.uint8)])
 
 
 class StageTrial(NamedTuple):
@@ -45,11 +46,12 @@ class StageTrial(NamedTuple):
         return self.steps * (self.seconds or 0.0) / 3600
 
 
-def trials(subject: Subject, recipe: Recipe, device: str, workers: Workers) -> Iterator[StageTrial]:
+def trials(
+    subject: Subject, recipe: Recipe, device: str, workers: Workers, seen: Photographs = NOISE
+) -> Iterator[StageTrial]:
     """Try the stages of a recipe in turn, in each of the processes; nothing is written.
 
-    device: "cpu", "cuda", or "fake" for a processor that computes nothing. Raises `UsageError` and
-    `Unavailable` as training does.
+    device: "fake" is a processor that computes nothing. Raises what training raises.
     """
     for index in range(len(recipe.stages)):
         counted = StageTrial(recipe.stages[index].kind, recipe.stages[index].steps, 0, 0.0, None)
@@ -62,15 +64,14 @@ def trials(subject: Subject, recipe: Recipe, device: str, workers: Workers) -> I
         if device == "fake":
             yield counted
             continue
-        learner, on_gpu = _learner(subject, recipe, index, device, workers), device != "cpu"
+        on_gpu, learner = device != "cpu", _learner(subject, recipe, index, device, seen, workers)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         for _ in range(FIRST_STEPS):
             learner.update().skipped  # noqa: B018 - waits for the device
         started = perf_counter()
-        last = [learner.update() for _ in range(TIMED_STEPS)][-1]
-        last.skipped  # noqa: B018
-        seconds = (perf_counter() - started) / TIMED_STEPS
+        [learner.update() for _ in range(TIMED_STEPS[on_gpu])][-1].skipped  # noqa: B018
+        seconds = (perf_counter() - started) / TIMED_STEPS[on_gpu]
         memory = torch.cuda.max_memory_allocated() if on_gpu else counted.memory_bytes
         yield counted._replace(seconds=seconds, memory_bytes=memory)
 
@@ -81,14 +82,12 @@ class _AlwaysCounts(StepGuard):
 
 
 def _learner(
-    subject: Subject, recipe: Recipe, index: int, device: str, workers: Workers, **options: Any
+    subject: Subject, recipe: Recipe, index: int, device: str, *inputs: Any, **options: Any
 ) -> Learner:
     architecture, config = subject.load(recipe.sizes)
     network = architecture.build(config)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    side = recipe.stages[index].crop_px
-    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    return Learner(network, recipe, index, pack([noise]), workers, **options)
+    return Learner(network, recipe, index, *inputs, **options)
 
 
 def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> StageTrial:
@@ -96,11 +95,10 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     stage = recipe.stages[index]
     if getattr(stage, "map_share", 0):
         stage = replace(stage, map_share=0.0)  # type: ignore[call-arg]  # whose sizes differ
-    # The part of one process, as a whole batch.
-    own = replace(stage, batch=stage.batch // count, steps=max(2, stage.steps))
+    own = replace(stage, batch=stage.batch // count, steps=max(2, stage.steps))  # of one process
     stages = (*recipe.stages[:index], own, *recipe.stages[index + 1 :])
     alone = replace(recipe, stages=stages, processes=1, compiled=False)
-    learner = _learner(subject, alone, index, "cpu", Workers(), guard=_AlwaysCounts())
+    learner = _learner(subject, alone, index, "cpu", NOISE, Workers(), guard=_AlwaysCounts())
     with torch.no_grad():  # objectives make what depends on the latent with their first crop
         crop = torch.zeros(1, 3, LEAST_PX, LEAST_PX)
         learner.objective.loss(learner.network, Batch(crop, 0, range(1)), 0)
