@@ -58,10 +58,10 @@ def coding(conditions: Conditions) -> Cells:
 
 def _rows(conditions: Conditions, device: str, name: str, *words: str) -> pl.DataFrame:
     """Return the rows of two images, measured unless they are in the folder of that name."""
-    given = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
+    images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
     chosen = ("--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim", "--device", device)
     folder = conditions.scratch / name / device
-    return rows_of(folder, *given, *chosen, *(words or ("--codecs", CROSSING, "--timing")))
+    return rows_of(folder, *images, *chosen, *(words or ("--codecs", CROSSING, "--timing")))
 
 
 def _coded(conditions: Conditions, device: str) -> Result:

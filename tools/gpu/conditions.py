@@ -86,7 +86,7 @@ class Conditions:
 def seeded_weights() -> Iterator[None]:
     """Give networks of metrics seeded weights, not those of files: they are as fast."""
 
-    def drawn(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    def seeded(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
         import torchvision
 
         with torch.random.fork_rng(devices=[]):
@@ -99,7 +99,7 @@ def seeded_weights() -> Iterator[None]:
         "load_pinned": lambda *_: inception_state(),
     }
     with (
-        patch.multiple(Backbone, find=lambda _: Path(), load=drawn),
+        patch.multiple(Backbone, find=lambda _: Path(), load=seeded),
         patch.multiple(feature_spaces, **of_inception),
     ):
         yield
@@ -162,8 +162,8 @@ def printed(*words: object, most: int = 0) -> str:
     command = [sys.executable, "-m", *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode > most or done.returncode < 0 or not done.stdout:
-        said = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
-        raise RuntimeError(said or f"{words[0]} printed nothing, exit code {done.returncode}")
+        message = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+        raise RuntimeError(message or f"{words[0]} printed nothing, exit code {done.returncode}")
     return done.stdout
 
 

@@ -27,6 +27,7 @@ from baselines.neural.training.run import Subject
 from baselines.neural.training.trial import trials
 from baselines.neural.training.workers import Workers
 from benchmark.datasets.dataset import open_dataset
+from benchmark.registry import metric_named
 from tools.gpu.conditions import Cells, Conditions, Result, per_second, printed, rows_of, untrained
 
 LOSSES_APART = 1e-3  # of their size: sums of a GPU differ in their order
@@ -73,8 +74,8 @@ def _trained(conditions: Conditions, size: str, index: int, manner: str) -> Resu
     recipe, gpu = _recipe(conditions, size, index, manner), conditions.device == "cuda"
     foreseen: Any = None
     if (size, manner) == ("mini", "recorded"):  # as `bench train --check` foresees it
-        given = conditions.device, Workers(), _photographs()
-        (foreseen,) = trials(Subject(recipe.architecture), recipe, *given)
+        inputs = conditions.device, Workers(), _photographs()
+        (foreseen,) = trials(Subject(recipe.architecture), recipe, *inputs)
         gc.collect()
     learner = _learner(conditions, recipe, index, manner)
     if gpu:
@@ -150,6 +151,9 @@ def _ran(
     after = (ends[-1] - ends[0]).total_seconds()
     numbers = {"whole_s": seconds, "after_start_s": after}
     shown = f"{seconds:.1f} s, {after:.1f} s from the first of {len(ends)} cells to the last"
+    columns = {name: metric_named(name).column for name in metrics.split(",")}
+    if lacks := [name for name, column in columns.items() if rows[column].null_count()]:
+        shown += f", without {', '.join(lacks)}"
     if between := [share for at, share in busy if ends[0] <= at <= ends[-1]]:
         numbers["busy_percent"] = fmean(between)
         shown += f", card busy {numbers['busy_percent']:.0f} %"
@@ -157,7 +161,7 @@ def _ran(
         each = (ends[239] - ends[23]) / 216, (ends[-1] - ends[239]) / 2160
         numbers["late_over_early"] = each[1] / each[0]
         shown += ", {:.1f} and {:.1f} ms a cell".format(
-            *(1e3 * one.total_seconds() for one in each)
+            *(1e3 * took.total_seconds() for took in each)
         )
     return Result(shown, numbers=numbers)
 
