@@ -126,9 +126,10 @@ def image_names(stored: DatasetResults) -> dict[int, str]:
 
 def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) -> None:
     """Raise `UsageError` where no row has a value of the distortion or the realism metric."""
+    known = {column.name for column in stored.table if column.count()}
     for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
         if not stored.summary.values_of(measure.column):
-            has = [n for n in names if stored.table[metric_named(n).column].count()]
+            has = [name for name in names if metric_named(name).column in known]
             if has:
                 raise UsageError(f"{stored.name} has no {measure.label}: try --{option} {has[0]}")
             why = f"for --{option} {names[0]}, {remedies(names[:1], rows=stored.summary.rows)}"
