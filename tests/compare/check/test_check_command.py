@@ -121,8 +121,8 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     )  # fmt: skip
     first = bench(*words)
     assert "30 cells measured" in first
-    second = bench(*words)
-    assert "0 cells measured" in second
+    second = bench(*(word for word in words if word not in ("--dataset", crops)))
+    assert "0 cells measured" in second, "its run says where the reference's images are"
     assert verdict_line(first) == verdict_line(second)
     assert verdict_line(first).startswith("PASS (improved): ")
     assert measured_once(tmp_path / "new") == 1
