@@ -1,6 +1,7 @@
 """Stored rows as a data frame, one per cell, and what is known of their metrics."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,7 +11,7 @@ from polars import col
 
 from benchmark.codec import CODING
 from benchmark.compare.panel import with_anchor
-from benchmark.errors import UsageError
+from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
@@ -19,15 +20,16 @@ from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
+from benchmark.rows.stored import stored_dataset
 from benchmark.rows.summary import Average, Summary
-from benchmark.rows.systems import label_of, short_names
+from benchmark.rows.systems import distinct_labels, short_names
 from benchmark.rows.valid import BUNDLED, OK
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
 
 Source: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
-LABEL = "label"
+LABEL, RESULTS = "label", Path("results")
 FIRST = (
     *("codec", "variant", "setting_name", "setting_value", "dataset", "image"),
     *("width_px", "height_px", "num_bytes", "bpp", "encode_seconds", "decode_seconds"),
@@ -86,6 +88,8 @@ def load(
         if not (folder / "per_image").is_dir():
             inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
             has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
+            with suppress(BenchError):  # of the photographs themselves
+                has = has if inside else f"results/{stored_dataset(RESULTS, str(source))} does"
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
         store = Store(folder)
         table = store.table()
@@ -102,7 +106,7 @@ def load(
     names = table.columns if details else [*FIRST, *_metrics(table), *LAST]
     frame = _frame(table.select(names))
     pairs = table.select("codec", "variant").rows()
-    labels = {pair: label_of(*pair) for pair in sorted(set(pairs))}
+    labels = distinct_labels(sorted(set(pairs)))
     shown = short_names(list(dict.fromkeys(labels.values())))
     frame.insert(names.index("variant") + 1, LABEL, [shown[labels[pair]] for pair in pairs])
     columns = [column for column in columns_of(table.columns) if column.name in frame]

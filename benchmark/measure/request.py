@@ -272,6 +272,14 @@ def finite_number(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
+def _codecs(named: str | Iterable[str]) -> tuple[str, ...]:
+    names = split_codecs(named) if isinstance(named, str) else named
+    names = tuple(names) if isinstance(names, Iterable) else (names,)
+    if other := [name for name in names if not isinstance(name, str)]:
+        raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {other[0]!r}")
+    return names
+
+
 def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
     from benchmark.rows.schema import metric_names
 
@@ -292,7 +300,7 @@ def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) 
 
 
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "codecs": lambda codecs: tuple(split_codecs(codecs) if isinstance(codecs, str) else codecs),
+    "codecs": _codecs,
     "dataset": lambda names: names if isinstance(names, str) else _datasets(names),
     "points": _points,
     "metrics": _metrics,

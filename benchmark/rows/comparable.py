@@ -6,7 +6,6 @@ here, else the latest bundled one. One edition of each variant is shown: that wi
 setting, of several the newest. A point is an edition at one setting.
 """
 
-from collections import Counter
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array, bits_per_pixel
-from benchmark.rows.systems import label_of
+from benchmark.rows.systems import distinct_labels, label_of
 from benchmark.rows.valid import (
     BUILD_NAME,
     BUNDLED,
@@ -28,7 +27,6 @@ from benchmark.rows.valid import (
     psnr_differences,
     rank_of,
 )
-from benchmark.spec import CodecSpec
 
 EDITION = (*VARIANT, "made", "apart")  # made: the name of the build
 
@@ -122,14 +120,9 @@ class ComparableRows:
 
     def labels(self) -> dict[int, str]:
         """Return the label of each edition, by its number: that of its codec variant."""
-        editions = self.of_points.unique("edition").select("edition", *VARIANT, "shown").rows()
-        labels = {edition: label_of(*pair) for edition, *pair, _ in editions}
-        # Two variants of one label (files of one name in two folders, say) would become one curve.
-        counts = Counter(labels[edition] for edition, *_, is_shown in editions if is_shown)
-        return {
-            edition: labels[edition] if counts[labels[edition]] < 2 else CodecSpec.of(*pair).text
-            for edition, *pair, _ in editions
-        }
+        editions = self.of_points.unique("edition").select("edition", *VARIANT).rows()
+        labels = distinct_labels((codec, variant) for _, codec, variant in editions)
+        return {edition: labels[codec, variant] for edition, codec, variant in editions}
 
     def images_of(self, has: BoolArray) -> int:
         """Count the distinct images of the marked rows that are shown."""

@@ -5,6 +5,7 @@ Each codec declares its own (`benchmark.facts.Facts`). Colours are Okabe and Ito
 distinguish them, and the marker says the same without colour.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -288,6 +289,20 @@ def label_of(codec: str, variant: str) -> str:
     """
     spec = CodecSpec.of(codec, variant)
     return _short_names(codec).get(spec.text, spec.label)
+
+
+def distinct_labels(variants: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the labels of codec variants; the whole spec where two would become one curve.
+
+    >>> distinct_labels([("./mine.py:Mine", ""), ("old/mine.py:Mine", ""), ("jpeg", "")]).values()
+    dict_values(['./mine.py:Mine', 'old/mine.py:Mine', 'jpeg'])
+    """
+    labels = {pair: label_of(*pair) for pair in variants}
+    counts = Counter(labels.values())
+    return {
+        pair: label if counts[label] < 2 else CodecSpec.of(*pair).text
+        for pair, label in labels.items()
+    }
 
 
 def known_names(variants: Iterable[tuple[str, str]]) -> set[str]:

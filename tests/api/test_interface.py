@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -22,6 +23,7 @@ from conftest import ROOT
 from support.bench.lean_process import HEAVY
 from support.codecs.files import FAKES
 from support.figures.text_boxes import crowding
+from support.files.noise import noise_images
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import PROTOCOLS, failed, row, sweep
 
@@ -226,6 +228,29 @@ def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
         benchmark.load(tmp_path)
     with pytest.raises(UsageError, match="`run` makes some"):
         benchmark.load(tmp_path / "nothing")
+
+
+def test_the_photographs_are_no_rows_but_say_where_theirs_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise_images(tmp_path / "my photos", [(8, 8)])
+    benchmark.run("raw", "my photos", metrics="psnr")
+    with pytest.raises(UsageError, match=r"one dataset: results/my_photos-\w{6} does$"):
+        benchmark.load("my photos")
+
+
+def test_a_codec_is_named_and_not_handed_over():
+    for given in (Path, [benchmark.open_codec("raw")]):
+        with pytest.raises(
+            UsageError, match=r"a codec is a text, 'jpeg' or '\./mine\.py:Mine', not "
+        ):
+            benchmark.run(given, "sample")
+
+
+def test_classes_of_one_name_have_labels_of_their_own(tmp_path):
+    rows = [one | {"codec": of} for of in ("./a.py:Mine", "old/a.py:Mine") for one in sweep("jpeg")]
+    Store(tmp_path / "set").append([one | {"cell": f"{n}"} for n, one in enumerate(rows)])
+    labels = benchmark.load(tmp_path / "set")["label"]
+    assert {*labels} == {"./a.py:Mine", "old/a.py:Mine"}
 
 
 def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_path):
