@@ -170,10 +170,10 @@ def rank_at(
             ranked.append((codec, of_rank))
     sign = -1 if by_rate and by.better == "higher" else 1
     ranked.sort(key=lambda pair: sign * at_target.mean(pair[1]).value)
-    means = [sign * at_target.mean(of).value for _, of in ranked]
+    scores = [sign * at_target.mean(of).value for _, of in ranked]
     best = [
         codec._replace(
-            rank=bisect_left(means, means[place]) + 1,
+            rank=bisect_left(scores, scores[place]) + 1,
             to_best=at_target.paired(of, ranked[0][1], by if by_rate else None) if place else None,
         )
         for place, (codec, of) in enumerate(ranked)
