@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.bd import rate_intervals
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
-from benchmark.compare.curves import Delta, Pair, compared
+from benchmark.compare.curves import Delta, Pair, compared, cut
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.errors import UsageError
@@ -146,7 +146,7 @@ def _rows(
         named = (result.anchor, *request.codecs) if request.codecs else ()
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
-        for panel in (of.up_to(request.up_to_bpp) for of in choice.of(result.panels)):
+        for panel in choice.of(result.panels):
             other, key = panel.of_label(result.anchor), _key(result, panel.measure)
             ends = _intervals(result, panel.measure, other, request.up_to_bpp)
             for curve in panel.curves:
@@ -155,10 +155,11 @@ def _rows(
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    both = other.rates(panel.measure), curve.rates(panel.measure)
-                    pair = compared(*both, panel.measure)
+                    whole = other.rates(panel.measure), curve.rates(panel.measure)
+                    first, second = (cut(of_both, request.up_to_bpp) for of_both in whole)
+                    pair = compared(first, second, panel.measure)
                     of |= {key: pair} if isinstance(pair.rate, Delta) else {}
-                if curve.edition is not None and curve.system.label in ends:
+                if key in of and curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
             if all(of.get(key, ITSELF) is ITSELF for of in pairs.values()):
                 _ = [of.pop(key, None) for of in pairs.values()]  # nothing beside the anchor

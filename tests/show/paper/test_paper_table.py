@@ -9,11 +9,13 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
+import benchmark
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.table import Table, latex, markdown
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results
+from support.rows.measured import row as measured_row
 from support.rows.measured import sweep
 from tools.results_table import CODECS
 
@@ -68,6 +70,24 @@ def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tm
     assert avif[:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", "2"]
     assert "without a BD-rate: JPEG XL, png" in said
     assert "JPEG XL" not in tex
+
+
+def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(tmp_path):
+    """Lines over the logarithm of the rate, of which 0.8 bpp is beyond the cut at 0.6."""
+    lines = {"jpeg": (20, 10), "webp": (22, 8)}  # dB at 0.1 bpp, and more for twice the rate
+    Store(tmp_path / "set").append(
+        [measured_row(codec, n, image, num_bytes=100 * 2**n, psnr_db=float(low + rise * n))
+         for codec, (low, rise) in lines.items() for n in range(4) for image in ("a", "bb")]
+    )  # fmt: skip
+    words = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
+    rows, *_ = draw(tmp_path / "out", *words, "--up-to-bpp", 0.6)
+    middle = (22 + min(low + rise * math.log2(6) for low, rise in lines.values())) / 2
+    expected = 100 * (2 ** ((middle - 22) / 8 - (middle - 20) / 10) - 1)
+    (of,) = (one for one in rows if one["label"] == "webp")
+    assert float(of["set psnr_db bd_rate_percent"]) == pytest.approx(expected)
+    assert float(of["set psnr_db bd_rate_low_percent"]) == pytest.approx(expected)
+    frame = benchmark.bd_rate(tmp_path / "set", "jpeg", up_to_bpp=0.6)
+    assert frame["bd_rate_percent"].tolist() == pytest.approx([expected])
 
 
 def test_a_table_without_any_bd_rate_is_refused_and_no_file_of_others_replaced(tmp_path):
