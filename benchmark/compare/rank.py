@@ -279,9 +279,9 @@ class _SetCurves:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
         points, weights = self.points[measure.column], over_images.set_and_draws
         curve = over_images.resampled_curve(points, measure, weights, pooled=True)
-        log_rate, quality = (axis[0] for axis in curve)
-        front = np.flatnonzero(np.isin(log_rate, rd.pareto_front(Curve(log_rate, quality)).bpp))
-        front = front[np.argsort(log_rate[front])]
+        of_set = np.stack([axis[0] for axis in curve], axis=1)
+        kept = np.stack(rd.pareto_front(Curve(*of_set.T)), axis=1)  # equal settings are one
+        front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
         return ResampledCurve(*(axis[:, front] for axis in curve))
 
     def rates(self, _: Sequence[int]) -> Float64Array:

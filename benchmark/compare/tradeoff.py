@@ -73,7 +73,10 @@ def tradeoffs(
 def _surface(points: Sequence[Point], distortion: Measure, realism: Measure) -> Surface:
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
     log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
-    return log_rate, quality, resampled_curve(points, realism, _weights).quality
+    at_realism = resampled_curve(points, realism, _weights).quality
+    order = np.lexsort((-quality[0], log_rate[0]))  # of settings of one rate, the best
+    kept = order[np.unique(log_rate[0][order], return_index=True)[1]]
+    return log_rate[:, kept], quality[:, kept], at_realism[:, kept]
 
 
 def _weights(images: int) -> Float64Array:

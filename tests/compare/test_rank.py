@@ -178,6 +178,17 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
     assert set(result["webp"].values) == {"psnr_db"}
 
 
+@pytest.mark.parametrize("budget", ["image", "set"])
+@pytest.mark.parametrize("at", ["bpp=.3", "psnr=30"])
+def test_two_settings_that_code_alike_are_one(budget, at):
+    rows = rows_of("webp", 1)
+    again = [one | {"setting_value": 90.0} for one in rows if one["setting_value"] == 20]
+    once, twice = (ranked(of, at, PSNR, LPIPS, budget=budget) for of in (rows, [*rows, *again]))
+    (first,), (second,) = once.values(), twice.values()
+    assert second.rank == 1
+    assert (second.bpp, second.values) == (first.bpp, first.values)
+
+
 def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_do():
     few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
     most = (rows_of(codec, 1) for codec in ("webp", "bpg", "x265"))

@@ -64,6 +64,17 @@ def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdic
     assert (tradeoff.certainty, tradeoff.draws) == (1.0, DRAWS)
 
 
+def test_settings_of_one_rate_are_one_point_the_better():
+    """A codec may code two settings alike, or spend the same bits worse."""
+    twice = [
+        [*curve, replace(curve[1], setting=Setting("q", 9)),
+         point(curve[2].label, 8, 0.4, 20.0, 30.0)]
+        for curve in BILINEAR
+    ]  # fmt: skip
+    theirs = [point("jpeg", 1, 0.3, 28.0, at_beta(1.3)[1])]
+    assert tradeoffs(theirs, twice, PSNR, FD) == tradeoffs(theirs, BILINEAR, PSNR, FD)
+
+
 def test_a_rate_that_no_variant_reaches_has_no_number():
     for rate in (0.05, 0.9):
         (tradeoff,) = tradeoffs([point("jpeg", 1, rate, 28.0, 12.0)], BILINEAR, PSNR, FD)
