@@ -29,7 +29,7 @@ import numpy as np
 
 from baselines.compressai.codec import STEP, ZooCodec, ZooStream, padded, readable_beyond
 from baselines.compressai.weights import NetworkSource, caveat_of_missing, importable, present
-from benchmark.codec import CodecInfo, Pixels, require_options
+from benchmark.codec import CodecInfo, Pixels, device_kind, require_options
 from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
 from benchmark.registry import require_release
 from benchmark.system.digest import file_sha256, require_recorded
@@ -94,7 +94,7 @@ class MSILLM(ZooCodec):
             fingerprint=self.fingerprint(f"{RANDOM_SEED} {versions}"),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding and its check",
-            device=self._device,
+            device=device_kind(self._device),
             caveat="random weights" if random else caveat_of_missing(self._sources, TARGETS),
             chroma="4:4:4",
             tuned_for="perceptual quality",

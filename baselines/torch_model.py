@@ -22,7 +22,7 @@ from baselines.compressai.codec import inner_levels, padded_planes
 from baselines.compressai.weights import kept
 from benchmark.codec import Pixels, Setting
 from benchmark.system.digest import file_sha256
-from benchmark.system.settings import Device, chosen_device
+from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +40,7 @@ class TorchModel:
     setting: ClassVar[str] = "lambda"
 
     def __init__(self) -> None:
-        self.device: Device = chosen_device()
+        self.device = chosen_device()
 
     def load(self, file: str) -> "nn.Module":
         """Return the network of a checkpoint, on any device."""

@@ -37,6 +37,11 @@ MOST_BYTES_PER_PIXEL = 24
 MOST_BYTES_BESIDE = 1 << 20
 
 
+def device_kind(device: str) -> Device:
+    """Return the device that rows have of one as torch names it: "cuda" of "cuda:1"."""
+    return "cuda" if device.startswith("cuda") else "cpu"
+
+
 class Setting(NamedTuple):
     """Value of a codec's rate control, such as a quality or a quantisation parameter.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from benchmark import plugins
-from benchmark.codec import CodecInfo, Setting
+from benchmark.codec import CodecInfo, Setting, device_kind
 from benchmark.errors import BenchError, UsageError
 
 METHODS = ("encode", "decode")
@@ -47,7 +47,7 @@ def default_description(name: str, codec: Any) -> CodecInfo:
         "command": f"{type(codec).__name__}.encode(pixels, {setting}={{{setting}}})",
         "licence": "NOASSERTION",
         "fingerprint": digest,
-        "device": "cuda" if str(getattr(codec, "device", "")).startswith("cuda") else "cpu",
+        "device": device_kind(str(getattr(codec, "device", ""))),
         **texts,
     }
     return CodecInfo(**facts)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+import torch
 import typer
 
 import benchmark
@@ -26,7 +27,7 @@ from baselines.neural.training.workers import Launch, Workers, decided, launched
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DATASETS
-from benchmark.system.settings import use_device
+from benchmark.system.settings import chosen_device, use_device
 
 if TYPE_CHECKING:
     from baselines.neural.training.trial import StageTrial
@@ -59,10 +60,21 @@ def open_session(
         data_name=", ".join(names),
         validation=pictures,
         held_out=chosen,
-        device=use_device(device),
+        device=device_here(device),
         deadline=deadline,
         command=command,
     )
+
+
+def device_here(asked: str) -> str:
+    """Return the kind of device to train on; a card that was named becomes torch's current one."""
+    kind = use_device(asked)
+    if ":" in asked:
+        if Launch.current() is not None:
+            why = "torchrun gives each process its card; leave the number out"
+            raise UsageError(f"--device {asked}: {why}")
+        torch.cuda.set_device(chosen_device())
+    return kind
 
 
 def _files_of(place: str) -> list[Path]:

@@ -38,10 +38,18 @@ import numpy as np
 from baselines.compressai import weights as weight_files
 from baselines.neural.bitstream.container import ByteReader, varint
 from baselines.neural.card import Card, has_card, verified_card
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
+from benchmark.codec import (
+    CodecInfo,
+    OneOf,
+    Pixels,
+    Setting,
+    device_kind,
+    require_accepted,
+    require_options,
+)
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 from benchmark.system.machine import package_folder
-from benchmark.system.settings import Device, PublishedFile, chosen_device
+from benchmark.system.settings import PublishedFile, chosen_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -231,9 +239,11 @@ class CompressAI(ZooCodec):
         package_folder("compressai")
         require_options(self.name, device=(device, DEVICES))
         self._model, self._metric = model, metric
-        by_default = "cpu" if model in weight_files.AUTOREGRESSIVE else chosen_device()
-        self._device: Device = "cuda" if (device or by_default) == "cuda" else "cpu"
-        if self._device == "cuda":
+        here = chosen_device()
+        alone = model in weight_files.AUTOREGRESSIVE
+        kind = device or ("cpu" if alone else device_kind(here))
+        self._device = here if kind == device_kind(here) else kind
+        if self._device != "cpu":
             import torch
 
             if not torch.cuda.is_available():
@@ -266,7 +276,7 @@ class CompressAI(ZooCodec):
             fingerprint=self.fingerprint(f"{weight_files.RANDOM_SEED} {versions} {self._model}"),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding",
-            device=self._device,
+            device=device_kind(self._device),
             caveat=self._caveat(),
             chroma="4:4:4",
             tuned_for="MS-SSIM" if self._metric == "ms-ssim" else "PSNR",
@@ -310,7 +320,7 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     return (wide - width) // 2, (high - height) // 2, wide, high
 
 
-def padded_planes(pixels: Pixels, device: Device) -> "Tensor":
+def padded_planes(pixels: Pixels, device: str) -> "Tensor":
     """Return an image as a network gets it: float32 of 0 to 1, (1, 3, height, width), padded."""
     import torch
     from torch.nn import functional

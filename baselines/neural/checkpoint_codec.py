@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
 from baselines.neural.card import PACKED, Card, load_card, verified_card
-from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
-from benchmark.errors import CorruptStream, Unavailable
-from benchmark.system.settings import (
-    Device,
-    PublishedFile,
-    chosen_device,
-    find_weights,
-    weight_folders,
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    OneOf,
+    Pixels,
+    Setting,
+    device_kind,
+    require_accepted,
 )
+from benchmark.errors import CorruptStream, Unavailable
+from benchmark.system.settings import PublishedFile, chosen_device, find_weights, weight_folders
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -223,7 +225,7 @@ def loaded_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "
     return PictureCodec(load_checkpoint(path), device)
 
 
-def described(card: Card, command: str, device: Device) -> CodecInfo:
+def described(card: Card, command: str, device: str) -> CodecInfo:
     """Return the description for rows of a codec of a checkpoint."""
     return CodecInfo(
         version=f"checkpoint {card.sha256[:8]}: {card.training}; {_libraries()}",
@@ -231,7 +233,7 @@ def described(card: Card, command: str, device: Device) -> CodecInfo:
         licence="MIT",
         fingerprint=card.sha256,
         timed=TIMED,
-        device=device,
+        device=device_kind(device),
         caveat=card.shown_caveat,
         chroma="4:4:4",
     )

@@ -27,10 +27,9 @@ from benchmark.errors import (
 from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
-from benchmark.system.settings import chosen_device
+from benchmark.system.settings import VISIBLE, chosen_device, settings
 
 PROTOCOL = 2  # of rdrbench_worker.py
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 
 
@@ -239,8 +238,11 @@ def own_gpu(needed: bool) -> dict[str, str]:
 
     Encoder and decoder of a process share it. With more processes than GPUs, all see all of them.
     """
-    if not needed or chosen_device() != "cuda" or VISIBLE in os.environ:
+    if not needed or chosen_device() == "cpu":
         return {}
+    card = settings().variables().get(VISIBLE)
+    if card or VISIBLE in os.environ:
+        return {VISIBLE: card} if card else {}
     chosen = _locked_gpu()
     return {} if chosen is None else {VISIBLE: str(chosen)}
 

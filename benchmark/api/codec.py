@@ -86,9 +86,10 @@ def open_codec(
 ) -> BoundCodec:
     """Open a codec to encode and decode arrays with.
 
-    name: a spec such as ``"jpeg"``, ``"ours:beta=0"`` or ``"mine.py:Mine"``. device: "auto", "cpu"
-    or "cuda", of learned codecs. weights_dir: the folder to search first for weight files. Raises
-    `UnknownName`, `BadOption` or, where a program or weight file is missing, `Unavailable`.
+    name: a spec such as ``"jpeg"``, ``"ours:beta=0"`` or ``"mine.py:Mine"``. device: "auto", "cpu",
+    "cuda" or a card, "cuda:1", of learned codecs. weights_dir: the folder to search first for
+    weight files. Raises `UnknownName`, `BadOption` or, where a program, weight file or card is
+    missing, `Unavailable`.
 
     >>> grey = np.full((64, 64, 3), 128, np.uint8)
     >>> jpeg = open_codec("jpeg")

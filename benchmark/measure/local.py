@@ -27,6 +27,7 @@ from benchmark.measure.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
 from benchmark.registry import metric_class
 from benchmark.system.machine import Gpu, cores, gpus
 from benchmark.system.processes import lead_group
+from benchmark.system.settings import VISIBLE
 
 if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
@@ -167,7 +168,7 @@ class _Worker:
 
     def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
         self._queue, self._conditions = queue, conditions
-        chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        chosen = {} if gpu is None else {VISIBLE: gpu}
         limit = conditions.timeout_seconds
         self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **chosen)
         self.tasks: deque[Task] = deque()

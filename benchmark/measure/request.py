@@ -120,7 +120,9 @@ class Request:
         least=0.1,
         value="SECONDS",
     )
-    device: str = option("auto", MANNER, "Device for neural networks: auto, cpu or cuda.")
+    device: str = option(
+        "auto", MANNER, "Device for neural networks: auto, cpu, cuda or a card, cuda:1."
+    )
     engine: str = option("local", MANNER, "local: this machine; ray: the nodes of a Ray cluster.")
     address: str = option(
         "auto", MANNER, "Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine."

@@ -26,7 +26,7 @@ from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
-from benchmark.system.settings import use_device
+from benchmark.system.settings import chosen_device, use_device
 
 # equal: the recorded pixels; rounded: others, at the recorded PSNR (`ROUNDING`); other: others;
 # blind: others, whose PSNR is not known; failed: no picture; damaged: the bytes are not those
@@ -99,7 +99,7 @@ def decode_again(
         source = sources.get((row["image_sha256"], row["width_px"]))
         return read(source) if source else None
 
-    pictures = _Pictures(original, Scorer(metrics, device), metrics)
+    pictures = _Pictures(original, Scorer(metrics, chosen_device()), metrics)
     by_spec: dict[CodecSpec, list[Sent]] = defaultdict(list)
     for stream in sent:
         by_spec[spec_of(stream.row)].append(stream)

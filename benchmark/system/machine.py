@@ -20,6 +20,7 @@ from typing import NamedTuple
 from benchmark.errors import Reason, StoreError, Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
+from benchmark.system.settings import VISIBLE, worker_environment
 
 MEASURED_SECONDS = 0.15
 CGROUP_MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified", "sys/fs/cgroup/memory")
@@ -113,11 +114,11 @@ def package_folder(package: str) -> Path:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi, without a context on any."""
+    """Return the GPUs that workers may see, by nvidia-smi, without a context on any."""
     asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
         listed = _printed("nvidia-smi", *asked)
-        return visible_gpus(listed, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return visible_gpus(listed, worker_environment().get(VISIBLE))
     return ()
 
 

@@ -5,6 +5,7 @@ user's variables $BENCH_DEVICE, $BENCH_WEIGHTS and $VTM_DIR hold.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
@@ -20,6 +21,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 GPU_MARKS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 # Two oversubscribed cores make some metrics 27 times slower: a worker's numeric pools get a thread.
 POOLS = (
@@ -32,14 +34,20 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
 class Settings(NamedTuple):
     """Choices of this context; nothing where the environment decides."""
 
-    device: Device | None = None  # of codecs
+    device: str | None = None  # of codecs: "cpu", "cuda" or one card of several, "cuda:1"
     weights: tuple[Path, ...] = ()  # folders that are searched first
     programs: tuple[tuple[str, Path], ...] = ()  # folders by their variable, "VTM_DIR"
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables by which another process has the same settings."""
+        """Return the environment variables by which another process has the same settings.
+
+        If they name a card, that process sees it alone, as "cuda".
+        """
         folders = [*map(str, self.weights), os.environ.get(WEIGHTS)]
-        chosen = {DEVICE: self.device, WEIGHTS: os.pathsep.join(filter(None, folders))}
+        kind, _, number = (self.device or chosen_device()).partition(":")
+        seen = os.environ.get(VISIBLE, "").split(",")
+        card = seen[int(number)].strip() if number and seen != [""] else number
+        chosen = {DEVICE: kind, VISIBLE: card, WEIGHTS: os.pathsep.join(filter(None, folders))}
         programs = {name: str(folder) for name, folder in self.programs}
         return programs | {name: value for name, value in chosen.items() if value}
 
@@ -68,16 +76,22 @@ def worker_environment(**more: str) -> dict[str, str]:
 
 
 def use_device(asked: str, has_gpu: bool | None = None) -> Device:
-    """Choose `auto`, `cpu` or `cuda` for codecs of this context and its workers; return the choice.
+    """Choose `auto`, `cpu`, `cuda` or a card, `cuda:1`, for codecs of this context and its workers.
 
-    has_gpu: of the machines that code; by default torch says it of this machine. Raises
-    `UsageError` for another text, `Unavailable` without GPU.
+    has_gpu: of the machines that code; by default torch says it of this machine. Returns the kind
+    of device. Raises `UsageError` for another text, `Unavailable` without GPU, or that card.
     """
-    if asked not in ("auto", "cpu", "cuda"):
-        kind, _, number = asked.partition(":")
-        remedy = f": for one GPU of several set CUDA_VISIBLE_DEVICES={number} with --device cuda"
-        chosen = remedy if kind == "cuda" and number.isdigit() else ""
-        raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda{chosen}")
+    device = _usable(asked, "--device", has_gpu)
+    _CURRENT.set(settings()._replace(device=device))
+    return "cpu" if device == "cpu" else "cuda"
+
+
+def _usable(asked: str, option: str, has_gpu: bool | None = None) -> str:
+    if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", asked):
+        raise UsageError(f"{option} {asked!r} is none of auto, cpu, cuda, cuda:1 (a card)")
+    kind, _, number = asked.partition(":")
+    if number and has_gpu is not None:
+        raise UsageError(f"{option} {asked}: Ray chooses each worker's card; leave the number out")
     lacks = "" if has_gpu else "no node of the cluster has a GPU"
     if has_gpu is None and asked != "cpu":
         lacks = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"
@@ -86,16 +100,25 @@ def use_device(asked: str, has_gpu: bool | None = None) -> Device:
 
             usable = torch.cuda.is_available()
             lacks = "" if usable else "torch cannot use the GPU of this machine"
-    if asked == "cuda" and lacks:
-        raise Unavailable(f"--device cuda: {lacks}; leave the option out")
-    device: Device = "cpu" if lacks or asked == "cpu" else "cuda"
-    _CURRENT.set(settings()._replace(device=device))
-    return device
+            cards = range(torch.cuda.device_count()) if usable and number else ()
+            if cards and int(number) not in cards:
+                known = (f"cuda:{card} ({torch.cuda.get_device_name(card)})" for card in cards)
+                lacks = f"torch sees {', '.join(known)} here"
+    if kind == "cuda" and lacks:
+        raise Unavailable(f"{option} {asked}: {lacks}; leave the option out")
+    if number:
+        return f"cuda:{int(number)}"
+    return "cpu" if lacks or kind == "cpu" else "cuda"
 
 
-def chosen_device() -> Device:
-    """Return the device for codecs, by this context or $BENCH_DEVICE."""
-    return settings().device or ("cuda" if os.environ.get(DEVICE) == "cuda" else "cpu")
+def chosen_device() -> str:
+    """Return torch's name of the device for codecs, "cuda:1", by this context or $BENCH_DEVICE."""
+    if chosen := settings().device:
+        return chosen
+    named = os.environ.get(DEVICE, "")
+    if ":" in named:
+        return _usable(named, f"${DEVICE}")
+    return "cuda" if named == "cuda" else "cpu"
 
 
 def use_weights_folder(folder: Path | None) -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+import benchmark
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.spec import load_codec, parse_codec, resolve
+from benchmark.system import settings
+from support.networks import stand_in_gpu
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
@@ -130,6 +133,30 @@ def test_compressais_networks_code_on_a_gpu_what_they_decode_there(gpu):
         assert mine == data
     if mine == data:  # a latent that is rounded otherwise is another picture
         assert np.abs(decoded.astype(int) - here.decode(mine)).max() <= 1
+
+
+@pytest.mark.parametrize("spec", ["ours:beta=0", "dirac:steps=2", f"{HYPERPRIOR}:device=cuda"])
+def test_a_codec_names_the_card_that_was_chosen_and_its_rows_do_not(
+    gpu, weights, monkeypatch, spec
+):
+    """Whatever names "cuda" alone would be on torch's current card, which is another."""
+    monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
+    monkeypatch.setattr(settings, "GPU_MARKS", ("/",))
+    card = "cuda:0" if gpu.real else "cuda:1"
+    if not gpu.real:
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    inside, asked = stand_in_gpu._inside, set()
+
+    def noted(one):
+        if isinstance(one, str | torch.device):
+            asked.add(str(one))
+        return inside(one)
+
+    monkeypatch.setattr(stand_in_gpu, "_inside", noted)
+    codec = benchmark.open_codec(spec, device=card)
+    assert codec.info.device == "cuda"
+    assert codec.decode(codec.encode(PIXELS)).shape == PIXELS.shape
+    assert gpu.real or (card in asked and "cuda" not in asked)
 
 
 def test_every_place_that_may_wait_is_there():

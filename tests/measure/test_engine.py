@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from contextvars import copy_context
 
 import pytest
 
@@ -10,6 +11,7 @@ from benchmark.measure.cells import Rescore
 from benchmark.measure.local import Finished, carry_out, gpu_lanes
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
+from benchmark.system import machine, settings
 from benchmark.system.machine import Gpu
 from support.codecs.files import FAKES, conditions, stable
 from support.codecs.files import cells as cells_of
@@ -81,6 +83,21 @@ def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
     finished(cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, timing=timing))
     seen = dict(line.split() for line in log.read_text().splitlines())
     assert sorted(seen.values()) == (["GPU-a"] if timing else ["GPU-a", "GPU-a", "GPU-b"])
+
+
+def test_a_card_that_is_named_has_all_workers(sources, tmp_path, monkeypatch):
+    """nvidia-smi says that the second of two cards holds one worker."""
+    monkeypatch.setattr(machine, "_printed", lambda *_: "0, GPU-a, 80000\n1, GPU-b, 9000\n")
+    monkeypatch.setattr(settings, "_usable", lambda asked, *_: asked)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    log, context = tmp_path / "log", copy_context()
+    assert context.run(settings.use_device, "cuda:1") == "cuda"
+    tasks = cells(f"SeesGpu:log={log}", sources)
+    done = context.run(finished, tasks, conditions(jobs=1))
+    seen = [line.split() for line in log.read_text().splitlines()]
+    assert {card for _, card in seen} == {"1"}
+    assert len({process for process, _ in seen}) == 1
+    assert {d.outcome.row["device"] for d in done} == {"cuda"}
 
 
 def test_the_workers_of_a_gpu_follow_its_memory():

@@ -5,7 +5,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 import benchmark
+from benchmark.errors import Unavailable, UsageError
 from benchmark.system import settings
 from benchmark.system.settings import (
     chosen_device,
@@ -95,6 +98,57 @@ def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
     assert (chosen_device(), settings.settings()) == ("cuda", settings.Settings())
     assert weight_folders()[0] == Path("/elsewhere")
     assert program_folders("MINE_DIR") == []
+
+
+@pytest.fixture
+def two_cards(monkeypatch):
+    """What torch says of a machine with two GPUs."""
+    monkeypatch.setattr(settings, "GPU_MARKS", ("/",))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda card: f"H{card + 1}00")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@isolated
+def on(asked):
+    if asked is not None:
+        assert use_device(asked) == "cuda"
+    return chosen_device(), worker_environment()
+
+
+@pytest.mark.parametrize(
+    ("visible", "card"), [(None, "1"), ("GPU-a, GPU-b", "GPU-b"), ("3,0", "0")]
+)
+@pytest.mark.parametrize(("asked", "named"), [("cuda:1", "cpu"), (None, "cuda:1")])
+def test_a_card_is_one_of_the_visible_and_all_that_a_worker_sees(
+    visible, card, asked, named, two_cards, monkeypatch
+):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("BENCH_DEVICE", named)
+    here, there = on(asked)
+    assert here == "cuda:1"
+    assert (there["BENCH_DEVICE"], there["CUDA_VISIBLE_DEVICES"]) == ("cuda", card)
+
+
+def test_without_a_card_workers_see_what_this_process_sees(two_cards, monkeypatch):
+    assert "CUDA_VISIBLE_DEVICES" not in on("cuda")[1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
+    assert on("cuda")[1]["CUDA_VISIBLE_DEVICES"] == "3,0"
+
+
+def test_a_card_that_is_not_there_is_refused_with_those_that_are(two_cards, monkeypatch):
+    known = r"cuda:2: torch sees cuda:0 \(H100\), cuda:1 \(H200\) here; leave the option out$"
+    with pytest.raises(Unavailable, match=f"^--device {known}"):
+        on("cuda:2")
+    with pytest.raises(
+        UsageError, match=r"^--device cuda:1: Ray chooses each worker's card; leave"
+    ):
+        isolated(use_device)("cuda:1", has_gpu=True)
+    monkeypatch.setenv("BENCH_DEVICE", "cuda:2")
+    with pytest.raises(Unavailable, match=rf"^\$BENCH_DEVICE {known}"):
+        on(None)
 
 
 def test_a_codec_keeps_its_settings_in_every_thread(tmp_path, monkeypatch, photo):

@@ -22,6 +22,7 @@ from benchmark.codec import (
     OneOf,
     Pixels,
     Setting,
+    device_kind,
     require_accepted,
 )
 from benchmark.errors import BadOption, Unavailable
@@ -108,7 +109,7 @@ class DrawingCodec:
             fingerprint=sha256(f"{card.sha256}{info.fingerprint}".encode()).hexdigest(),
             revision=self.revision,
             timed=f"{info.timed}; drawing in this process",
-            device=self._device,
+            device=device_kind(self._device),
             caveat="; ".join(dict.fromkeys(filter(None, caveats))),
             chroma=info.chroma,
             tuned_for="PSNR" if self._steps == 1 else "perceptual quality",

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from PIL.Image import fromarray
 
-from benchmark.codec import Pixels
+from benchmark.codec import Pixels, device_kind
 from benchmark.compare.pictures import nearest
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
@@ -99,7 +99,7 @@ def write_pictures(
     labels of the codecs that come before others. Which pictures the page has is decided before any
     stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
     """
-    originals, device = _Originals(folder, sources), chosen_device()
+    originals, device = _Originals(folder, sources), device_kind(chosen_device())
     programs: dict[CodecSpec, str] = {}
     refused = {key: why for key, row in rows.items() if (why := _refusal(row, contents, programs))}
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}

@@ -31,6 +31,7 @@ from benchmark.rows.store import Store
 from benchmark.spec import parse_codec, resolve
 from benchmark.system import conversation
 from benchmark.system.atomic import lock
+from benchmark.system.settings import Settings
 from support.bench.command import bench
 from support.files.noise import effect_noise
 from support.processes import is_running, until
@@ -434,6 +435,8 @@ def test_a_worker_has_a_gpu_that_no_other_process_has(asked, device, given, tmp_
         assert sum(str(tmp_path) in path for path in opened) == 1 + bool(given)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert own_gpu(asked) == {}
+    monkeypatch.setattr("baselines.worker.codec.settings", lambda: Settings(f"{device}:0"))
+    assert own_gpu(asked) == ({} if given is None else {"CUDA_VISIBLE_DEVICES": "7"})
     _locked_gpu.cache_clear()
     os.close(taken)
 

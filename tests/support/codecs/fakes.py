@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmark.codec import CodecInfo, Declared, Pixels, Setting
+from benchmark.codec import CodecInfo, Declared, Pixels, Setting, device_kind
 from benchmark.errors import Unavailable
 from benchmark.system.settings import chosen_device
 
@@ -199,7 +199,7 @@ class Drifts(Honest):
         self._levels = levels
 
     def describe(self) -> CodecInfo:
-        return replace(super().describe(), device=chosen_device())
+        return replace(super().describe(), device=device_kind(chosen_device()))
 
     def decode(self, data: bytes) -> Pixels:
         brighter = self._levels if self.describe().device == "cuda" else 0

@@ -1,18 +1,19 @@
 """A GPU that is not there: tensors of the device "cuda", computed on the processor.
 
-Inside `stand_in_gpu()` torch takes the device "cuda". A tensor of it is a wrapper around one of the
-CPU: kernels get what is inside, so that values are those of the CPU, and the rules are those of a
-GPU. An operation of tensors of both devices is torch's `RuntimeError`, a conversion to NumPy its
-`TypeError`, a generator of the other device its `RuntimeError`. Whatever makes the processor wait
-for the device (a value that is read, a copy to the CPU or, unless `non_blocking`, from there, a
-shape that depends on values) is counted with the function of this project that asked. A CUDA graph
-is a list of operations, computed again in the same tensors; what waits may not be recorded. torch's
-own fake tensors cannot do it: a build of torch for the CPU alone refuses to move one to "cuda", and
-they hold no values to compare.
+Inside `stand_in_gpu()` torch takes the device "cuda", also as "cuda:1". A tensor of it is a wrapper
+around one of the CPU: kernels get what is inside, so that values are those of the CPU, and the
+rules are those of a GPU. An operation of tensors of both devices is torch's `RuntimeError`, a
+conversion to NumPy its `TypeError`, a generator of the other device its `RuntimeError`. Whatever
+makes the processor wait for the device (a value that is read, a copy to the CPU or, unless
+`non_blocking`, from there, a shape that depends on values) is counted with the function of this
+project that asked. A CUDA graph is a list of operations, computed again in the same tensors; what
+waits may not be recorded. torch's own fake tensors cannot do it: a build of torch for the CPU alone
+refuses to move one to "cuda", and they hold no values to compare.
 
 What it cannot show: kernels, their rounding, speed, memory, autocast, streams, several GPUs.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -330,7 +331,7 @@ def _is_gpu(asked: Any) -> bool:
 def _inside(given: Any) -> Any:
     if isinstance(given, torch.device) and given.type == "cuda":
         return INSIDE
-    return INSIDE if isinstance(given, str) and given in ("cuda", "cuda:0") else given
+    return INSIDE if isinstance(given, str) and re.fullmatch("cuda(:[01])?", given) else given
 
 
 def _outside(given: Any) -> Any:

@@ -13,11 +13,12 @@ import torch
 
 from baselines.commands import reports
 from baselines.commands.reports import last_report, sentence
+from baselines.commands.training import device_here
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.session import curves
-from baselines.neural.training.workers import in_processes
+from baselines.neural.training.workers import Launch, in_processes
 from benchmark.commands import output
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
@@ -159,7 +160,7 @@ def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
     [
         (("--data", "nowhere"), "--data nowhere: there is no such folder, tar archive or dataset"),
         (("--device", "tpu"), "'tpu' is none of auto, cpu, cuda"),
-        (("--device", "cuda:1"), "set CUDA_VISIBLE_DEVICES=1 with --device cuda"),
+        (("--device", "cuda:"), "'cuda:' is none of auto, cpu, cuda, cuda:1 (a card)"),
         (("--lmbda", "0.01"), "ours takes no --lmbda"),
         (("--model", "hyperprior", "--lmbda", "nan"), "needs --lmbda above 0"),
         (
@@ -178,6 +179,18 @@ def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
 def test_a_mistake_is_told_in_a_sentence(place, tmp_path, given, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         bench(*training(place, tmp_path / "r", *given))
+
+
+def test_a_card_is_torchs_current_one_unless_torchrun_gives_it(monkeypatch):
+    current = []
+    monkeypatch.setattr("baselines.commands.training.use_device", lambda _: "cuda")
+    monkeypatch.setattr("baselines.commands.training.chosen_device", lambda: "cuda:1")
+    monkeypatch.setattr("torch.cuda.set_device", current.append)
+    assert [device_here(asked) for asked in ("cuda:1", "cuda")] == ["cuda", "cuda"]
+    assert current == ["cuda:1"]
+    monkeypatch.setattr(Launch, "current", lambda: Launch(0, 2, 0, 2))
+    with pytest.raises(UsageError, match="torchrun gives each process its card; leave the number"):
+        device_here("cuda:1")
 
 
 def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tmp_path):
