@@ -156,7 +156,10 @@ class Prepared(NamedTuple):
 
 
 class Structural(ImageMetric):
-    """Similarity of the three channels, within 1e-6 of float64."""
+    """Similarity of the three channels, within 1e-6 of float64.
+
+    Computed on "cpu", and of large images, by this file, else by pytorch_msssim in float64.
+    """
 
     presentation = Presentation("saturating")
     scales: ClassVar[int]
@@ -167,16 +170,25 @@ class Structural(ImageMetric):
     def prepare(self, reference: Pixels) -> "Prepared | Tensor":
         """Return what depends on the source alone; `NotMeasurable` where a side is too short."""
         require_side(reference, self.min_side_px, self.label)
+        large = is_large(reference.shape)
+        if self._device != "cpu" and not large:
+            return _tensor(reference, self._device)
         finest, view = Finest(reference), reference.transpose(2, 0, 1)
         others = coarser(finest, self.scales)
-        if is_large(reference.shape):
+        if large:
             return Prepared([view, *others], None)
         scales: list[Finest | Planes] = [finest, *others]
         return Prepared([view], [list(_moments(scale)) for scale in scales])
 
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the similarity of a decoded image; `ValueError` unless the shapes agree."""
-        return self.pooled(_similarities(prepared, decoded, self.scales))
+        if isinstance(prepared, Prepared):
+            return self.pooled(_similarities(prepared, decoded, self.scales))
+        from pytorch_msssim import ms_ssim, ssim
+
+        require_same_shape((*prepared.shape[2:], prepared.shape[1]), decoded.shape)
+        peer = ssim if self.scales == 1 else ms_ssim
+        return float(peer(prepared, _tensor(decoded, self._device), data_range=255))
 
     @abstractmethod
     def pooled(self, similarities: Iterator[Channels]) -> float:
@@ -184,11 +196,7 @@ class Structural(ImageMetric):
 
 
 class MSSSIM(Structural):
-    """MS-SSIM, 0..1, 1 for identical images.
-
-    Computed on "cpu" by this file, on other devices by pytorch_msssim in float64.
-    The two differ by less than 1e-6.
-    """
+    """MS-SSIM, 0..1, 1 for identical images."""
 
     column = "ms_ssim"
     label = "MS-SSIM"
@@ -199,22 +207,6 @@ class MSSSIM(Structural):
     min_side_px = 161  # four halvings leave 11 px, the side of the window
     scales = len(SCALE_WEIGHTS)
 
-    def prepare(self, reference: Pixels) -> "Prepared | Tensor":
-        """Return what depends on the source alone; `NotMeasurable` where a side is too short."""
-        if self._device == "cpu":
-            return super().prepare(reference)
-        require_side(reference, self.min_side_px, self.label)
-        return _tensor(reference, self._device)
-
-    def compare(self, prepared: Any, decoded: Pixels) -> float:
-        """Return the MS-SSIM of a decoded image, 0..1; `ValueError` unless the shapes agree."""
-        if self._device == "cpu":
-            return super().compare(prepared, decoded)
-        from pytorch_msssim import ms_ssim as peer
-
-        require_same_shape((*prepared.shape[2:], prepared.shape[1]), decoded.shape)
-        return float(peer(prepared, _tensor(decoded, self._device), data_range=255))
-
     def pooled(self, similarities: Iterator[Channels]) -> float:
         """Return the mean over channels of the weighted product over scales."""
         product = np.ones(3)
@@ -224,9 +216,8 @@ class MSSSIM(Structural):
 
 
 class SSIM(Structural):
-    """SSIM, -1..1, 1 for identical images; computed on the CPU on every device."""
+    """SSIM, -1..1, 1 for identical images."""
 
-    on_cpu = True
     column = "ssim"
     label = "SSIM"
     protocol = "ssim-rgb8/1"

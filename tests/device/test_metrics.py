@@ -22,7 +22,7 @@ pytestmark = pytest.mark.device
 TOLERANCE = 1e-5
 OF_VGG = ("dists", "lpips_vgg")
 ON_THE_CPU = {
-    *("psnr", "psnr_y", "psnr_ycbcr", "ssim", "ssimulacra2", "butteraugli", "vmaf", "niqe"),
+    *("psnr", "psnr_y", "psnr_ycbcr", "ssimulacra2", "butteraugli", "vmaf", "niqe"),
     *("vif", "iw_ssim"),
 }
 
@@ -60,7 +60,10 @@ def of_both(kind, use):
 
 
 @pytest.mark.parametrize(
-    "name", quick([name for name in METRICS if name not in ON_THE_CPU], "lpips", "dists", "ms_ssim")
+    "name",
+    quick(
+        [name for name in METRICS if name not in ON_THE_CPU], "lpips", "dists", "ms_ssim", "ssim"
+    ),
 )
 def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)

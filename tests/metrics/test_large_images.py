@@ -47,6 +47,8 @@ def test_bands_and_strips_change_no_digit(kind, height, width, deviation, small_
         assert metric.compare(prepared, decoded) == whole
         if kind in (MSSSIM, SSIM):
             assert prepared.moments is None
+            elsewhere = kind("cpu:0")
+            assert elsewhere.compare(elsewhere.prepare(source), decoded) == whole
 
 
 @pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])

@@ -23,6 +23,7 @@ from support.metrics.cases import through_jpeg
 from support.metrics.cases import value as present_value
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
+DEVICES = "cpu", "cpu:0"  # of which the second is to this project another than the processor
 BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
 
 
@@ -138,15 +139,17 @@ def test_scikit_image_gives_the_same_mean_of_the_windows_that_fit(photo):
     assert value(SSIM(), photo, decoded) == pytest.approx(np.mean(theirs), abs=1e-5)
 
 
-def test_the_path_through_torch_gets_the_same_value(photo):
+@BOTH
+def test_the_path_through_torch_gets_the_same_value(kind, photo):
     decoded = through_jpeg(photo, 20)
-    result = value(MSSSIM(device="cpu:0"), photo, decoded)
-    assert result == pytest.approx(truth(MSSSIM, photo, decoded), abs=1e-12)
-    assert result == pytest.approx(value(MSSSIM(), photo, decoded), abs=TOLERANCE)
+    result = value(kind(device="cpu:0"), photo, decoded)
+    assert result == pytest.approx(truth(kind, photo, decoded), abs=1e-12)
+    assert result == pytest.approx(value(kind(), photo, decoded), abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
-    ("metric", "least"), [(MSSSIM("cpu"), 161), (MSSSIM("cpu:0"), 161), (SSIM(), 11)]
+    ("metric", "least"),
+    [(kind(device), least) for kind, least in ((MSSSIM, 161), (SSIM, 11)) for device in DEVICES],
 )
 def test_an_image_too_small_has_no_value_and_a_reason_and_a_cropped_one_is_refused(
     coffee, metric, least
