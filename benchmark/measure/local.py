@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
 
 # Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
-# More, by the cores, where workers also compute metrics on the CPU.
+# At most its share of the cores, which is the limit where workers also compute metrics on the CPU.
 USUAL_WORKERS, MOST_WORKERS = 2, 4
 # A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
 WORKER_BYTES = 8 << 30
@@ -127,7 +127,8 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     cards = gpus() if on_gpus else ()
     scored = map(metric_class, conditions.metrics if cards else ())
     many = any(getattr(metric, "on_cpu", False) for metric in scored)
-    most = max(MOST_WORKERS, cores() // len(cards)) if many else MOST_WORKERS
+    share = cores() // max(len(cards), 1)
+    most = max(share if many else min(share, MOST_WORKERS), USUAL_WORKERS)
     lanes = gpu_lanes(cards, conditions.timing, most)
     queues = {
         # Their metrics may run on a GPU.
@@ -135,7 +136,7 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
         "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
     }
     for task in tasks:
-        queues[task.device].add(task)
+        queues["cuda" if conditions.timing else task.device].add(task)  # one at a time
     return list(queues.values())
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from contextvars import copy_context
+from dataclasses import replace
 
 import pytest
 
@@ -105,16 +106,22 @@ def test_the_workers_of_a_gpu_follow_its_memory():
     assert gpu_lanes(many, False) == ["a", "b", "c", "a", "c", "a", "a"]
     assert (gpu_lanes((), False), gpu_lanes((), True)) == (["", ""], [""])
     assert Counter(gpu_lanes(many, False, most=9)) == {"a": 9, "b": 1, "c": 2}
+    eight = [Gpu(name, 80 << 30) for name in "abcdefgh"]
+    assert gpu_lanes(eight, False, most=3) == [*"abcdefgh"] * 3
+    assert (gpu_lanes(eight, True), gpu_lanes(eight[:2], False)) == (["a"], [*"ab"] * 4)
 
 
-@pytest.mark.parametrize(("metrics", "workers"), [(("psnr",), 4), (("psnr", "ssim"), 6)])
+@pytest.mark.parametrize(
+    ("metrics", "cores", "workers"),
+    [(("psnr",), 12, 4), (("psnr", "ssimulacra2"), 12, 6), (("psnr", "ssimulacra2"), 3, 2)],
+)
 def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
-    metrics, workers, sources, tmp_path, monkeypatch
+    metrics, cores, workers, sources, tmp_path, monkeypatch
 ):
-    """Twelve cores for two GPUs, of which the second has memory for one worker."""
+    """The second of two GPUs has memory for one worker."""
     probed = (Gpu("GPU-a", 200 << 30), Gpu("GPU-b", 5 << 30))
     monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)
-    monkeypatch.setattr("benchmark.measure.local.cores", lambda: 12)
+    monkeypatch.setattr("benchmark.measure.local.cores", lambda: cores)
     log = tmp_path / "log"
     tasks, asked = cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, metrics=metrics)
     rows = {done.task.key: stable(done.outcome.row) for done in finished(tasks, asked)}
@@ -126,8 +133,11 @@ def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
 
 def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
     log = tmp_path / "log"
-    finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1, timing=True))
+    tasks = cells(f"OnGpu:log={log}", sources)
+    of_cpu = [one._replace(info=replace(one.info, device="cpu")) for one in tasks[::2]]
+    finished([*of_cpu, *tasks[1::2]], conditions(jobs=1, timing=True))
     assert len({process for _, process, *_ in notes(log)}) == 1
+    assert len(list(notes(log))) == 2 * len(tasks)
 
 
 def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path):
