@@ -23,16 +23,12 @@ from tools.gpu.conditions import (
     per_second,
     printed,
     rows_of,
-    untrained,
 )
 
 TOLERANCE = 1e-5
 CROSSING = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
 FID = "pytorch-fid"
-TESTS = (
-    *("tests/device/test_training.py", "tests/device/test_coding.py"),
-    "tests/device/test_metrics.py",
-)
+TESTS = tuple(f"tests/device/test_{name}.py" for name in ("training", "coding", "metrics"))
 
 
 def suite(conditions: Conditions) -> Cells:
@@ -49,55 +45,32 @@ def _tests(name: str) -> Result:
 def coding(conditions: Conditions) -> Cells:
     """Seconds of codecs; the streams of either device decode on both, within one level."""
     pair = conditions.device, "cpu"
-    for device in dict.fromkeys(pair):
-        yield f"made by {device}", partial(_coded, conditions, device)
     for made, other in dict.fromkeys((pair, pair[::-1])):
-        yield f"{made} to {other}", partial(_decoded, conditions, made, other)
-    yield "several workers", partial(_by_workers, conditions)
+        yield f"{made} to {other}", partial(_crossed, conditions, made, other)
 
 
-def _rows(conditions: Conditions, device: str, name: str, *words: str) -> pl.DataFrame:
-    """Return the rows of two images, measured unless they are in the folder of that name."""
+def _crossed(conditions: Conditions, made: str, other: str) -> Result:
+    """Code two images, each alone for its seconds, then by several workers; decode elsewhere."""
+    chosen = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
-    chosen = ("--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim", "--device", device)
-    folder = conditions.scratch / name / device
-    return rows_of(folder, *images, *chosen, *(words or ("--codecs", CROSSING, "--timing")))
-
-
-def _coded(conditions: Conditions, device: str) -> Result:
-    """Encode and decode each image alone on the device; medians of the seconds, by codec."""
-    codecs = [CROSSING, "hyperprior:weights=matched"]
-    if device == conditions.device:
-        codecs += dict.fromkeys(untrained(conditions, size) for size in ("small", "full"))
-    points = ("--points", "compressai.quality=1,3", "--timing")
-    rows = _rows(conditions, device, "alone", "--codecs", ",".join(codecs), *points)
-    names = ("encode_seconds", "decode_seconds")
-    medians = rows.group_by("codec", "variant", maintain_order=True).agg(pl.median(*names))
-    shown = [
-        f"{codec} {variant.replace(f'{conditions.scratch}/', '')} {encode:.3f} s and {decode:.3f} s"
-        for codec, variant, encode, decode in medians.rows()
-    ]
-    return Result(", ".join(shown))
-
-
-def _decoded(conditions: Conditions, made: str, other: str) -> Result:
-    _rows(conditions, made, "alone")
-    asked = ("--codecs", CROSSING, "--device", other, "--levels", 1, "--json")
-    folder = conditions.scratch / "alone" / made
-    table = json.loads(printed("benchmark", "audit", "decode", folder, *asked, most=1))["table"]
+    folders = [conditions.scratch / f"{how}-{made}" for how in ("alone", "together")]
+    alone = rows_of(folders[0], *chosen, *images, "--device", made, "--timing")
+    together = rows_of(folders[1], *chosen, *images, "--device", made)
+    same = len(together.join(alone, on=("cell", "stream_sha256", "decoded_sha256", "psnr_db")))
+    seconds = alone.group_by("variant", maintain_order=True).agg(
+        pl.median("encode_seconds", "decode_seconds")
+    )
+    asked = ("--device", other, "--levels", 1, "--json")
+    table = json.loads(printed("benchmark", "audit", "decode", folders[0], *asked, most=1))["table"]
     names = ("identical", "within", "different", "not decodable")
     counts = {name: sum(row[name] for row in table) for name in names}
-    shown = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return Result(shown, counts["identical"] + counts["within"] == sum(counts.values()) > 0)
-
-
-def _by_workers(conditions: Conditions) -> Result:
-    """Compare rows of as many workers as a run has by default with those of one."""
-    columns = ("cell", "stream_sha256", "decoded_sha256", "psnr_db", "ms_ssim")
-    alone = _rows(conditions, conditions.device, "alone").select(columns)
-    many = _rows(conditions, conditions.device, "together", "--codecs", CROSSING).select(columns)
-    same = len(many.join(alone, on=columns))
-    return Result(f"{same} of {len(many)} rows equal those of one", same == len(many) > 0)
+    shown = [
+        f"{variant} {encode:.3f} and {decode:.3f} s" for variant, encode, decode in seconds.rows()
+    ]
+    shown += [f"{same} of {len(together)} rows of several workers equal"]
+    shown += [f"{count} {name}" for name, count in counts.items()]
+    decoded = counts["identical"] + counts["within"] == sum(counts.values()) > 0
+    return Result(", ".join(shown), passed=decoded and same == len(together))
 
 
 def metrics(conditions: Conditions) -> Cells:
@@ -110,26 +83,23 @@ def metrics(conditions: Conditions) -> Cells:
 
 def _metric(conditions: Conditions, name: str) -> Result:
     metric, here = (metric_class(name)(device) for device in (conditions.device, "cpu"))
-    off = 0.0
+    apart = []
     for pixels in conditions.images(2):
         decoded = JPEG().decode(JPEG().encode(pixels, Setting("quality", 30)))
         prepared = metric.prepare(pixels)
         expected = here.compare(here.prepare(pixels), decoded)
-        off = max(off, abs(metric.compare(prepared, decoded) - expected) / (abs(expected) or 1.0))
+        apart.append((metric.compare(prepared, decoded) - expected) / (abs(expected) or 1.0))
     calls, lacks = {"ours": lambda: metric.compare(prepared, decoded)}, ""
     try:
         if peer := _package(name, conditions.device):
             calls["package"] = lambda: float(peer(_tensor(decoded), _tensor(pixels)))
     except ImportError as error:
         lacks = f", no package: {error}"
-    least = 0 if conditions.small else 0.5
+    off, least = float(np.abs(apart).max()), 0 if conditions.small else 0.5  # NaN stays NaN
     ms = {key: 1e3 / per_second(call, conditions.device, least) for key, call in calls.items()}
     shown = f"{off:.1e} off, " + ", ".join(f"{key} {value:.1f} ms" for key, value in ms.items())
-    return Result(
-        shown + lacks,
-        off <= TOLERANCE,
-        numbers={"off": off} | {f"{key}_ms": value for key, value in ms.items()},
-    )
+    numbers = {"off": off} | {f"{key}_ms": value for key, value in ms.items()}
+    return Result(shown + lacks, off <= TOLERANCE, numbers=numbers)
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:
@@ -160,19 +130,20 @@ def _package(name: str, device: str) -> Callable[..., Any] | None:
 
 def _features(conditions: Conditions, name: str) -> Result:
     """Patches per second; differences from the processor's values, of Inception pytorch-fid's."""
-    side = 256 if conditions.small else 1024
-    coarse = np.random.default_rng(0).integers(0, 256, (side // 16, side // 16, 3), np.uint8)
+    side = 16 if conditions.small else 64
+    coarse = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     pixels = coarse.repeat(16, 0).repeat(16, 1)
     peer = FID if name == "inception256" else name
     expected = _space(peer, "cpu")(pixels[:256, :256])
     function = _space(name, conditions.device)
     values = function(pixels)
     off = float(np.abs(values[: len(expected)] - expected).max() / np.abs(expected).max())
-    rate = per_second(lambda: function(pixels), conditions.device, 0 if conditions.small else 3)
-    rate *= len(values)
+    calls = per_second(lambda: function(pixels), conditions.device, 0 if conditions.small else 3)
+    numbers = {"off": off, "patches_per_s": calls * len(values)}
     passed = None if name == FID else off <= TOLERANCE  # TF32 is the package's own choice
-    shown = f"{off:.1e} off, {rate:.0f} patches per second"
-    return Result(shown, passed, numbers={"off": off, "patches_per_s": rate})
+    return Result(
+        "{:.1e} off, {:.0f} patches per second".format(*numbers.values()), passed, numbers=numbers
+    )
 
 
 def _space(name: str, device: str) -> Callable[[Pixels], Any]:

@@ -1,5 +1,6 @@
 """Conditions of measurements on a GPU: device, images, weights, folders; the form of a result."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -77,7 +78,7 @@ class Conditions:
             "machine": machine(),
             "versions": {"CUDA": torch.version.cuda}
             | {name: version(name) for name in PACKAGES if any(distributions(name=name))},
-            "commit": (commit() or "unknown").removesuffix("-dirty"),
+            "commit": (commit() or os.environ.get("COMMIT", "unknown")).removesuffix("-dirty"),
             "images": f"{self.dataset}, one crop" if self.small else self.dataset,
         }
 

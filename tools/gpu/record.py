@@ -1,17 +1,15 @@
 """Measure on a GPU what a CPU cannot show; write the table of docs/experiments/gpu.md.
 
-    tools/on_gpu.sh                                   every part
-    tools/on_gpu.sh --only coding,metrics             these parts
-    tools/on_gpu.sh --device cpu --small --out try    try the parts, without a GPU
-
 Parts come in the order of what they tell, each with its share of `--minutes`. After every
 measurement the results are in .work/gpu/results.json (`--out`) and the table in gpu.md beside it;
 the same command measures what is missing, and again, last, what failed. Exit code 1 if a claim does
-not hold or a measurement is missing, 2 without a usable GPU. Bars decide no exit code.
+not hold or a measurement is missing, 2 without a usable GPU; bars decide none. $COMMIT names the
+commit of a copy without .git.
 """
 
 import argparse
 import json
+import math
 import re
 import signal
 import sys
@@ -51,19 +49,25 @@ class Bar(NamedTuple):
     peer: tuple[str, str] | None = None  # cell and number
     known: str = ""  # of earlier commits or of others, in words
 
-    def row(self, numbers: Mapping[tuple[str, str], float]) -> str:
-        """Return the row of the table, by numbers of cells."""
-        value, bar = numbers.get((self.cell, self.number)), f"{self.limit:.4g}"
-        peer: float | None = 1.0
+    def row(self, parts: Mapping[str, Any]) -> str:
+        """Return the row of the table, by the results of all parts."""
+        rows = {key: row for results in parts.values() for key, row in results.items()}
+
+        def number(cell: str, name: str) -> float:
+            return float(rows.get(cell, {}).get("numbers", {}).get(name, math.nan))
+
+        value, bar = number(self.cell, self.number), f"{self.limit:.4g}"
+        peer = number(*self.peer) if self.peer else 1.0
         if self.peer:
-            peer = numbers.get(self.peer)
-            bar += f" x {', '.join(self.peer)}: {'not measured' if peer is None else f'{peer:.4g}'}"
-        holds, shown = "", "not measured" if value is None else f"{value:.4g}"
-        if value is not None and peer is not None:
-            apart = value - self.limit * peer
-            holds = "yes" if (apart >= 0 if self.least else apart <= 0) else "**no**"
-        sign = "≥" if self.least else "≤"
-        return f"| {self.cell}: {self.number} | {shown} | {sign} {bar} | {self.known} | {holds} |"
+            bar += f" x {', '.join(self.peer)}: {_text(peer)}"
+        apart = (value - self.limit * peer) * (1 if self.least else -1)
+        holds = "" if math.isnan(apart) else "yes" if apart >= 0 else "**no**"
+        cells = (f"{self.cell}: {self.number}", _text(value), f"{'≤≥'[self.least]} {bar}")
+        return f"| {' | '.join((*cells, self.known, holds))} |"
+
+
+def _text(value: float) -> str:
+    return "not measured" if math.isnan(value) else f"{value:.4g}"
 
 
 THEN = "on an H100, at a01d6894"
@@ -169,13 +173,7 @@ def table(record: Mapping[str, Any]) -> list[str]:
         cells += ["cut short"] if part in record["cut short"] else []
         lines.append(f"| {part} | {'; '.join(cells)} |")
     lines += ["", "| number | measured | bar | before | holds |", "|---|--:|---|---|---|"]
-    numbers = {
-        (key, name): number
-        for results in parts.values()
-        for key, row in results.items()
-        for name, number in row.get("numbers", {}).items()
-    }
-    return [*lines, *(bar.row(numbers) for bar in BARS), MARKS[1]]
+    return [*lines, *(bar.row(parts) for bar in BARS), MARKS[1]]
 
 
 def _shown(key: str, row: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from baselines.neural.training.trial import trials
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.every_stage import STAGES, recipe_for
+from support.training.fixtures import photographs
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 
 # A base's pictures, and orders of tokens, are values.
@@ -36,6 +37,18 @@ def test_steps_of_every_kind_of_stage_are_followed_without_being_computed(kind):
     # Weights, gradients, Adam's two means, in float32; and activations of more than the images.
     assert trial.memory_bytes > 4 * parameters + 2 * 128 * 128 * 3 * 4
     assert trial.macs > 0
+
+
+def test_computed_steps_read_the_photographs_of_the_run(monkeypatch):
+    seen, given = [], photographs()
+    decoded = type(given).decoded
+    monkeypatch.setattr(
+        type(given), "decoded", lambda self, index: seen.append(self) or decoded(self, index)
+    )
+    recipe = recipe_for("crdr", "single_rate", STAGES["single_rate"][1])
+    (trial,) = trials(Subject(), recipe, "cpu", Workers(), given)
+    assert trial.seconds > 0
+    assert {id(one) for one in seen} == {id(given)}
 
 
 @pytest.mark.slow
