@@ -106,14 +106,6 @@ def test_a_command_that_is_killed_leaves_its_table_and_tries_last_what_it_was_at
     assert calls == ["a", "b", "c", "b"]
 
 
-def test_what_takes_too_long_is_ended(fake):
-    conditions, _, second = fake
-    second.append(lambda: os.kill(os.getpid(), signal.SIGALRM))
-    assert not record.measure(conditions, ["fake"], 25)
-    assert "b: failed: TimeoutError: not done in " in table_of(conditions)
-    assert "c: c" in table_of(conditions)
-
-
 @pytest.mark.parametrize(
     ("numbers", "row"),
     [
@@ -128,11 +120,18 @@ def test_a_bar_stands_beside_what_was_measured_and_its_peer(numbers, row):
     assert bar.row({"part": results}) == row
 
 
-def test_a_claim_that_does_not_hold_is_said(fake):
-    conditions, _, second = fake
-    second.append(lambda: Result("wrong", passed=False))
+@pytest.mark.parametrize(
+    ("second", "shown"),
+    [
+        (lambda: Result("wrong", passed=False), "wrong **does not hold**; c"),
+        (lambda: os.kill(os.getpid(), signal.SIGALRM), "failed: TimeoutError: not done in"),
+    ],
+)
+def test_a_claim_that_does_not_hold_and_what_takes_too_long_are_said(fake, second, shown):
+    conditions, _, seconds = fake
+    seconds.append(second)
     assert not record.measure(conditions, ["fake"], 25)
-    assert "b: wrong **does not hold**; c" in table_of(conditions)
+    assert f"| fake | a: a; b: {shown}" in table_of(conditions)
 
 
 def test_a_run_whose_time_is_up_says_so_and_goes_on_where_it_stopped(fake):

@@ -65,7 +65,8 @@ def _photographs() -> Photographs:
 def _learner(conditions: Conditions, recipe: Recipe, index: int, manner: str) -> Learner:
     torch.manual_seed(0)
     architecture, config = Subject(recipe.architecture).load(recipe.sizes)
-    network = architecture.build(config).to(conditions.device)
+    layout: Any = {"memory_format": torch.channels_last}  # as the trainer has it
+    network = architecture.build(config).to(conditions.device, **layout)
     graph = manner != "--no-graph"
     return Learner(network, recipe, index, _photographs(), Workers(), graph=graph)
 
