@@ -65,6 +65,11 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
     (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
     assert not len(none.pairs)
+    for record in rows:
+        worse = 0.9 if record["codec"] == "webp" else 1.0
+        record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * worse
+    with pytest.raises(UsageError, match=r"differ in LPIPS \(AlexNet\) by -10 % in the mean"):
+        matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "lpips", parsed("15%"))
 
 
 def test_an_interval_reaches_to_the_ratio_at_equal_quality():
