@@ -17,7 +17,7 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import Measure
-from benchmark.registry import metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.rows.systems import trained_on
 
@@ -294,7 +294,7 @@ def rank_by_bd_rate(
 
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
-    """Return those of the measures that rank codecs: a distortion and the held-out metric.
+    """Return those of the measures that rank codecs: a distortion, the held-out metric, users' own.
 
     The first choice stays where only some codecs have values of it: the others are not ranked.
     Where no codec has a complete point, the measures are those that have values.
@@ -309,4 +309,6 @@ def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Meas
     others = [(count, measure) for count, measure in others if measure.column not in trained]
     most = max((count for count, _ in others), default=0)
     held_out = [m for count, m in others if count == most or m.column == INDEPENDENT]
-    return (*(measure for _, measure in first[:1]), *held_out[:1])
+    here = {metric_named(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    own = [measure for column, (_, measure) in known.items() if column not in here]
+    return (*(measure for _, measure in first[:1]), *held_out[:1], *own)

@@ -90,8 +90,8 @@ def test_the_model_runs_as_it_stands(here):
 def test_the_column_of_the_recipe_is_in_means_figures_and_page(here):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A metric"], re.DOTALL)[1]
     (here / "edges.py").write_text(source)
-    words = "--codecs jpeg --limit 1 --metrics psnr,./edges.py:Edges"
-    assert "Edge error" in bench("run", *words.split()).stdout
+    words = "--codecs jpeg,webp --limit 1 --metrics psnr,./edges.py:Edges"
+    assert "more bits at equal Edge error" in bench("run", *words.split()).stdout
     assert bench("report", "--metrics", "psnr,./edges.py:Edges", "--page").returncode == 0
     report = here / "results" / "sample" / "report"
     assert "edge_error" in (report / "means.csv").read_text().partition("\n")[0]
