@@ -130,7 +130,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "most_caveat": MOST_CAVEAT,
         "quantiles": _shorts(quantiles),
         "linear_rate": content.linear_rate,
-        "most_bpp": content.most_bpp if math.isfinite(content.most_bpp) else None,
+        "most_bpp": _short(content.most_bpp) if math.isfinite(content.most_bpp) else None,
         "shown": {
             "codecs": [labels.index(label) for label in content.shown],
             "published": list(content.shown_published),

@@ -192,6 +192,19 @@ def test_of_42_codecs_eight_are_shown_first_and_the_page_is_below_2_mb(tmp_path)
     assert page.stat().st_size < 1_000_000  # crops are at most .9 MB more, other metrics too
 
 
+def test_the_axis_reaches_the_highest_rate_of_ones_own_codec(tmp_path):
+    size = {"width_px": 41, "height_px": 41}
+    rates = [(number, 8 * number / 41**2) for number in (300, 600, 1003)]  # 4.773349 bpp: 4.77335
+    rows = [
+        row(codec, q, "a", num_bytes=number, bpp=bpp, **size) | {"codec": of}
+        for codec, of in (("jpeg", "jpeg"), ("webp", "./mine.py:Mine"))
+        for q, (number, bpp) in enumerate(rates)
+    ]
+    Store(tmp_path / "set").append(rows)
+    data = data_of(make_page(tmp_path, "set"))
+    assert data["most_bpp"] == max(point["bpp"] for point in data["points"]) == 4.77335
+
+
 def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
     whole = data_of(page)
     shown = whole["shown"]["codecs"] = [2, 1]
