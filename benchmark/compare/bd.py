@@ -263,7 +263,9 @@ def rank_by_bd_rate(
 
     def rate(label: str, column: str) -> Delta | NoDelta:
         if lacks := next((name for name in (anchor, label) if name not in known[column]), ""):
-            return NoDelta(f"{'it' if lacks == label else lacks} has no complete point")
+            common = _common_images(summary, lacks, column)
+            how = f"; `bench report --common` compares the {common} that all have" if common else ""
+            return NoDelta(f"{'it' if lacks == label else lacks} has no complete point{how}")
         return Delta(0.0, 1.0) if label == anchor else rates.get((label, column), none)
 
     ranks, none = [], NoDelta("no BD-rate was computed")
@@ -291,6 +293,14 @@ def rank_by_bd_rate(
     ]
     ordered = tuple(sorted(ranks, key=order))
     return Ranking(anchor, ranked, ordered, tuple(absent), summary.bundled, rows=summary.rows)
+
+
+def _common_images(summary: Summary, label: str, column: str) -> int:
+    """Count the images that all points with a value have one of; 0 where `label` has none."""
+    points = [point for point in summary.points if point.has(column)]
+    known = (point.image_ids[~np.isnan(point.image_values[column])].tolist() for point in points)
+    has_one = any(point.label == label for point in points)
+    return len(set.intersection(*map(set, known))) if has_one else 0
 
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:

@@ -41,7 +41,7 @@ PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it wait
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-HASH_OF_FOLDER = re.compile("-[0-9a-f]{6}$")  # at the end of a name of `rows.codecs`
+HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # at the end of a name of `rows.codecs`
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
@@ -88,8 +88,8 @@ class Profile(NamedTuple):
 def profile(name: str) -> Profile:
     """Return a dataset's profile; one that declares none has its name, a folder its own as title.
 
-    >>> profile("photos-7edd08").title, profile("mine").title
-    ('photos', 'mine')
+    >>> profile("photos_2024_-7edd08").title, profile("mine").title
+    ('photos_2024', 'mine')
     """
     if name not in DATASETS:
         return Profile(HASH_OF_FOLDER.sub("", name))

@@ -75,6 +75,9 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     rows = [*mine(), *scaled("vtm")]
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
     assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
+    failing = [record for record in mine() if record["image"] != "bb"]
+    how = "it has no complete point; `bench report --common` compares the 2 that all have."
+    assert sentence([*failing, *scaled("vtm")], "vtm").endswith(f"VTM on 3 images: {how}")
 
 
 def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():
