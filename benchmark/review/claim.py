@@ -20,7 +20,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import label_of
+from benchmark.rows.systems import label_of, short_names
 from benchmark.spec import CodecSpec
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
@@ -150,11 +150,12 @@ def labels_of(rows: Sequence[Row]) -> dict[str, str]:
     """
     specs = dict.fromkeys((row["codec"], row["variant"]) for row in rows)
     names: dict[str, str] = {}
+    shown = short_names([*dict.fromkeys(label_of(*pair) for pair in specs)])
     for codec, variant in specs:
         spec, label = CodecSpec.of(codec, variant), label_of(codec, variant)
         only = codec if sum(other == codec for other, _ in specs) == 1 else ""
         own = dict(spec.options).get("name", "")
-        for name in (label, spec.text, facts_of(spec).title, own, only):
+        for name in (label, shown[label], spec.text, facts_of(spec).title, own, only):
             names.setdefault(name.lower(), label)
     names.pop("", None)
     return names

@@ -56,6 +56,10 @@ def test_curves_that_share_no_quality_and_rows_of_another_protocol_give_no_rate(
     rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
     done = judged("webp 50 % fewer bits than jpeg", rows=rows, results=tmp_path)
     assert (done.survival, done.rate.value) == ("supported", pytest.approx(-50))
+    rows = [record | {"codec": "./a/mine.py:Wave"} if record["codec"] == "webp" else record
+            for record in rows]  # fmt: skip
+    done = judged("wave 50 % fewer bits than JPEG", rows=rows, results=tmp_path)
+    assert (done.survival, done.label) == ("supported", "mine.py:Wave"), "as figures name it"
 
 
 def test_a_claim_is_in_a_metric_of_single_images():
