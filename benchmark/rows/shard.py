@@ -27,10 +27,9 @@ from benchmark.errors import StoreError
 from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns, read_footer
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, LARGEST_WHOLE, read_regular
 
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
-LARGEST_WHOLE = 1 << 53  # integers up to which float64, with which rows are averaged, is exact
 FREE_BYTES = 64 << 20  # of memory for a table, however small its file
 TIMES_PACKED = 100  # further bytes of memory for each byte of the file
 VALUE_BYTES = 8  # of a number

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
+LARGEST_WHOLE = 1 << 53  # integers up to which float64, with which rows are averaged, is exact
 MOST_DEEP = 64  # folders, one in the other
 
 

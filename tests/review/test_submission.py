@@ -115,7 +115,7 @@ def test_packs_of_a_folder_are_read_and_others_are_refused_by_name(listed, autho
     folder, audited, read = listed
     shutil.unpack_archive(author / "mine.tar", folder, filter="data")
     (folder / "mine").rename(folder / "a")
-    for name, old, new in (("c", ",set,", ",../set,"), ("d", ",64,64,", ",-64,64,")):
+    for name, old, new in (("c", ",set,", ",../set,"), ("d", ",quality,30.0,", ",quality,inf,")):
         shutil.copytree(folder / "a", folder / name)
         rewrite(folder / name / "rows.csv", old, new, -1)
     (folder / "e.tar").symlink_to(folder / "b.tar")

@@ -29,6 +29,7 @@ from benchmark.rows.packs.pack import (
     RecordedStream,
     packs_in,
     shipped_packs,
+    value_of,
 )
 from benchmark.rows.schema import (
     INFO_COLUMNS,
@@ -38,11 +39,12 @@ from benchmark.rows.schema import (
     info_of,
     table_columns,
 )
-from benchmark.rows.shard import LARGEST_WHOLE, REFUSALS, alike, refuse_values, table_of
+from benchmark.rows.shard import REFUSALS, alike, refuse_values, table_of
 from benchmark.rows.store import Store
 from benchmark.rows.valid import merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import replacing
+from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import counted
 
 Row = dict[str, Any]
@@ -286,13 +288,13 @@ def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
     kinds = {of.name: of.kind for of in table_columns() if of.name not in LEFT_OUT}
     info = pack.infos[recorded.spec]
     try:
-        texts = {name: text for name, text in recorded.fields.items() if name in kinds}
-        row: Row = {name: _value(text, kinds[name]) for name, text in texts.items()}
-        bpp = bits_per_pixel(recorded.num_bytes, recorded.width_px * row["height_px"])
-        source = recorded.image_sha256, recorded.width_px, row["coding_protocol"]
-    except (ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise BadPack(pack.path, f"a line of {recorded.image} cannot be read ({reason})") from error
+        row: Row = {
+            n: value_of(recorded.fields, n, kinds[n]) for n in kinds if n in recorded.fields
+        }
+    except BadFile as error:
+        raise BadPack(pack.path, f"{ROWS}: line {recorded.line}: {error}") from error
+    bpp = bits_per_pixel(recorded.num_bytes, recorded.width_px * row["height_px"])
+    source = recorded.image_sha256, recorded.width_px, row["coding_protocol"]
     return row | {
         "cell": cell_key(recorded.spec, info, recorded.setting, *source),
         "run": run,
@@ -334,14 +336,6 @@ def _require_storable(pack: Path, rows: Sequence[Row]) -> None:
         refuse_values(table_of(rows))
     except REFUSALS as why:
         raise BadPack(pack, f"{ROWS}: {why}") from why
-
-
-def _value(text: str | None, kind: type) -> Any:
-    if not text:
-        return None
-    if kind is int and abs(int(text)) > LARGEST_WHOLE:
-        raise OverflowError(f"{text} is beyond 2^53")
-    return {"True": True, "False": False}[text] if kind is bool else kind(text)
 
 
 def _dataset(recorded: RecordedStream) -> str:

@@ -9,12 +9,13 @@ writes packs; this file reads them, and unpacks nothing to disk.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
@@ -23,6 +24,8 @@ from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
+    LARGEST_WHOLE,
+    BadFile,
     BadTar,
     files_of_tar,
     is_regular,
@@ -30,17 +33,19 @@ from benchmark.system.foreign_files import (
     read_regular,
 )
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import parse_json, parse_sheet
+from benchmark.system.text import Sheet, parse_json, parse_sheet
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
 SHIPPED = BUNDLED / "packs"
+KINDS = {int: "a whole number up to 2^53", float: "a number", bool: "True or False"}
 LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
 
 
 class RecordedStream(NamedTuple):
     """A stream of a pack, as its line in rows.csv describes it."""
 
+    line: int  # number of the line
     spec: CodecSpec
     setting: Setting
     image: str
@@ -101,8 +106,7 @@ class Pack:
         stream, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
         streams = {}
         if stream is not None:
-            at = Setting(setting.name, float(setting.value))
-            streams = {(spec, image_sha256, width_px, at): stream}
+            streams = {(spec, image_sha256, width_px, stream.setting): stream}
             contents = {f"{STREAMS}/{stream.sha256}": self.read(stream)}
         infos = {spec: self.infos[spec]}
         return replace(self, infos=infos, streams=streams, files=partial(_in_memory, contents))
@@ -174,14 +178,15 @@ def open_pack(path: Path) -> Pack:
     if index is None or rows is None:
         name = INDEX if index is None else ROWS
         raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
+    file = INDEX
     try:
         header = parse_json(index, Index)
         infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
-        lines = map(_recorded_stream, parse_sheet(rows).records())
+        file = ROWS
+        lines = _recorded_streams(parse_sheet(rows))
         streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}
-    except (ValueError, KeyError, BadOption) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
+    except (BadFile, BadOption) as error:
+        raise BadPack(path, f"{file}: {error}") from error
     if header.format != FORMAT:
         raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
     if not streams or len(streams) != header.streams:
@@ -251,18 +256,41 @@ def _files_in_tar(path: Path) -> Files:
     return read
 
 
-def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
-    digest, seconds = line["stream_sha256"], line["encode_seconds"]
-    if not SHA256.fullmatch(digest) or not SHA256.fullmatch(line["image_sha256"]):
-        raise ValueError(f"{digest!r} or {line['image_sha256']!r} is no sha256")
-    return RecordedStream(
-        CodecSpec.of(line["codec"], line["variant"]),
-        Setting(line["setting_name"], float(line["setting_value"])),
-        line["image"],
-        line["image_sha256"],
-        int(line["width_px"]),
-        int(line["num_bytes"]),
-        digest,
-        float(seconds) if seconds else None,
-        line,
-    )
+def _recorded_streams(sheet: Sheet) -> Iterator[RecordedStream]:
+    """Yield the streams of rows.csv; raise `BadFile` with the number of a malformed line."""
+    for (number, _), line in zip(sheet.lines, sheet.records(), strict=True):
+        try:
+            for name in ("stream_sha256", "image_sha256"):
+                if not SHA256.fullmatch(line[name]):
+                    raise BadFile(f"{name} is no sha256: {line[name]!r}")
+            for name, kind, least in (("height_px", int, 1), ("coding_protocol", str, None)):
+                value_of(line, name, kind, least)
+            yield RecordedStream(
+                number,
+                CodecSpec.of(line["codec"], line["variant"]),
+                Setting(line["setting_name"], value_of(line, "setting_value", float, -math.inf)),
+                line["image"],
+                line["image_sha256"],
+                value_of(line, "width_px", int, 1),
+                value_of(line, "num_bytes", int, 0),
+                line["stream_sha256"],
+                value_of(line, "encode_seconds", float),
+                line,
+            )
+        except (BadFile, BadOption) as error:
+            raise BadFile(f"line {number}: {error}") from error
+        except KeyError as error:
+            raise BadFile(f"it has no column {error.args[0]}") from error
+
+
+def value_of(line: Mapping[str, str], name: str, kind: type, least: float | None = None) -> Any:
+    """Return a value of a line, None for an empty one unless it has a `least`; raise `BadFile`."""
+    text = line[name]
+    if not text and least is None:
+        return None
+    with suppress(KeyError, ValueError):
+        value = {"True": True, "False": False}[text] if kind is bool else kind(text)
+        if (kind is not int or abs(value) <= LARGEST_WHOLE) and (least is None or value >= least):
+            return value
+    which = KINDS[kind] if least is None else KINDS[kind].replace("up to", f"from {least} to")
+    raise BadFile(f"{name} is not {which}: {text!r}")

@@ -1,5 +1,8 @@
 """Packs damaged in every way: each is one sentence, or a failed cell."""
 
+import csv
+import re
+
 import pytest
 
 from benchmark.errors import BadPack
@@ -81,7 +84,9 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
 
 def test_a_wrong_value_is_found_before_anything_is_imported(folder_pack, tmp_path):
     rewrite(folder_pack / "rows.csv", ",False,1,1,", ",False,one,1,")
-    with pytest.raises(BadPack, match=r"a line of .* cannot be read"):
+    with pytest.raises(
+        BadPack, match=r"rows\.csv: line \d+: .* is not a whole number up to 2\^53: 'one'"
+    ):
         import_pack(open_pack(folder_pack), tmp_path / "results", [])
     assert not (tmp_path / "results").exists()
 
@@ -89,9 +94,35 @@ def test_a_wrong_value_is_found_before_anything_is_imported(folder_pack, tmp_pat
 @pytest.mark.parametrize("jobs", [2**53 + 1, 2**62, 2**63, -(2**60)])
 def test_a_number_that_no_shard_may_have_is_refused_by_the_import(jobs, folder_pack, tmp_path):
     rewrite(folder_pack / "rows.csv", ",False,1,1,", f",False,{jobs},1,", -1)
-    with pytest.raises(BadPack, match=r"beyond 2\^53"):
+    with pytest.raises(BadPack, match=r"is not a whole number up to 2\^53"):
         import_pack(open_pack(folder_pack), tmp_path / "results", [])
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("name", "text", "why"), [
+    ("height_px", "0", "height_px is not a whole number from 1 to 2^53: '0'"),
+    ("width_px", "", "width_px is not a whole number from 1 to 2^53: ''"),
+    ("num_bytes", "-1", "num_bytes is not a whole number from 0 to 2^53: '-1'"),
+    ("setting_value", "nan", "setting_value is not a number: 'nan'"),
+    ("psnr_db", "high", "psnr_db is not a number: 'high'"),
+    ("timing", "no", "timing is not True or False: 'no'"),
+    ("image_sha256", "0", "image_sha256 is no sha256: '0'"),
+])  # fmt: skip
+def test_a_wrong_value_is_named_with_its_line_and_column(folder_pack, tmp_path, name, text, why):
+    head, *lines = csv.reader((folder_pack / "rows.csv").read_text().splitlines())
+    lines[1][head.index(name)] = text
+    with (folder_pack / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *lines])
+    said = f"the pack {folder_pack} cannot be used: rows.csv: line 3: {why}; get or export it again"
+    with pytest.raises(BadPack, match=re.escape(said)):
+        import_pack(open_pack(folder_pack), tmp_path / "results", [])
+
+
+@pytest.mark.parametrize("name", ["height_px", "coding_protocol", "encode_seconds"])
+def test_a_column_that_is_missing_is_named(folder_pack, name):
+    rewrite(folder_pack / "rows.csv", f",{name},", f",x_{name},")
+    with pytest.raises(BadPack, match=rf"rows\.csv: it has no column {name}; get"):
+        open_pack(folder_pack)
 
 
 def test_a_time_that_no_shard_may_have_is_refused_by_the_import(folder_pack, tmp_path):
