@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -125,7 +126,7 @@ def metric_class(name: str) -> type[Any]:
     """
     if is_brought(name):
         return plugins.metric_class(name)
-    return _imported(metric_named(name).target)  # type: ignore[no-any-return]
+    return imported(metric_named(name).target)  # type: ignore[no-any-return]
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
 
 def hub_opener() -> Callable[[str], Any]:
     """Return the function that opens a dataset of the Hugging Face Hub, `hf:USER/NAME`."""
-    opener: Callable[[str], Any] = _imported("benchmark.datasets.hub:open_hub")
+    opener: Callable[[str], Any] = imported("benchmark.datasets.hub:open_hub")
     return opener
 
 
@@ -167,18 +168,19 @@ def means_folder(dataset: str) -> bool:
 
 def declared_facts() -> Mapping[str, Mapping[str, Any]]:
     """Return what codecs of the registry declare, by attribute and name, without their classes."""
-    return _imported(FACTS)  # type: ignore[no-any-return]
+    return imported(FACTS)  # type: ignore[no-any-return]
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:
     if name not in table:
         raise UnknownName(kind, name, table)
-    return _imported(table[name])
+    return imported(table[name])
 
 
-def _imported(target: str) -> Any:
+def imported(target: str) -> Any:
+    """Import what `module:attribute` names, or `module:attribute.attribute`."""
     module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
+    return attrgetter(attribute)(import_module(module))
 
 
 def require_packages(

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from benchmark.datasets import download
@@ -61,19 +62,7 @@ def _opener(name: str) -> Callable[[Sequence[Path]], Dataset]:
     return opened
 
 
-open_professional = _opener("clic2020:professional")
-open_mobile = _opener("clic2020:mobile")
-open_validation = _opener("clic2020-valid")
-open_clic2021 = _opener("clic2021")
-open_clic2022 = _opener("clic2022")
-open_clic2022_validation = _opener("clic2022-valid")
-open_clic2024 = _opener("clic2024")
-open_clic2024_validation = _opener("clic2024-valid")
-open_cid22 = _opener("cid22")
-open_div2k = _opener("div2k")
-open_flickr2k = _opener("flickr2k")
-open_tecnick = _opener("tecnick")
-open_ustc_td = _opener("ustc-td")
+OPENERS = SimpleNamespace(**{name: _opener(name) for name in ARCHIVES})  # as the registry has them
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:

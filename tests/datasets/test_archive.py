@@ -14,23 +14,11 @@ from benchmark.datasets.archive import (
     Archive,
     fetch_archive,
     find_archive_images,
-    open_cid22,
-    open_clic2020,
-    open_clic2021,
-    open_clic2022,
-    open_clic2022_validation,
-    open_clic2024,
-    open_clic2024_validation,
-    open_div2k,
-    open_flickr2k,
-    open_professional,
-    open_tecnick,
-    open_ustc_td,
-    open_validation,
 )
 from benchmark.datasets.download import MANIFEST, Expected
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
+from benchmark.registry import dataset_opener
 from conftest import SHARED
 from support.files.clic_files import make_clic, png_header
 from support.files.file_server import served, zip_of
@@ -40,23 +28,23 @@ needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/dat
 
 
 @pytest.mark.parametrize(
-    ("opener", "place", "count", "size", "first"),
+    ("name", "place", "count", "size", "first"),
     [
-        (open_div2k, "DIV2K_valid_HR", 100, (2040, 1356), "000.png"),
-        (open_div2k, ".", 100, (2040, 1356), "000.png"),
-        (open_clic2021, "professional_test_2021", 60, (2048, 1365), "000.png"),
-        (open_validation, "valid", 41, (2048, 1365), "000.png"),
-        (open_tecnick, "TESTIMAGES/RGB/RGB_OR_1200x1200", 100, (1200, 1200), "000.png"),
-        (open_clic2022, "image_test_30", 30, (2048, 1365), "000.png"),
-        (open_clic2022_validation, "clic2022-valid", 30, (2048, 1365), "000.png"),
-        (open_clic2024, "clic2024_test_image", 32, (1507, 2048), "000.png"),
-        (open_clic2024_validation, "clic2024_validation_image", 30, (2048, 1365), "000.png"),
-        (open_cid22, "CID22_validation_set/original", 49, (512, 512), "000.png"),
-        (open_flickr2k, "Flickr2K/Flickr2K_HR", 2650, (2040, 1356), "000.png"),
-        (open_ustc_td, "ustc-td", 40, (3840, 2160), "000.png"),
-        (open_clic2020, "clic2020", 428, (2048, 1371), "000.png"),
+        ("div2k", "DIV2K_valid_HR", 100, (2040, 1356), "000.png"),
+        ("div2k", ".", 100, (2040, 1356), "000.png"),
+        ("clic2021", "professional_test_2021", 60, (2048, 1365), "000.png"),
+        ("clic2020-valid", "valid", 41, (2048, 1365), "000.png"),
+        ("tecnick", "TESTIMAGES/RGB/RGB_OR_1200x1200", 100, (1200, 1200), "000.png"),
+        ("clic2022", "image_test_30", 30, (2048, 1365), "000.png"),
+        ("clic2022-valid", "clic2022-valid", 30, (2048, 1365), "000.png"),
+        ("clic2024", "clic2024_test_image", 32, (1507, 2048), "000.png"),
+        ("clic2024-valid", "clic2024_validation_image", 30, (2048, 1365), "000.png"),
+        ("cid22", "CID22_validation_set/original", 49, (512, 512), "000.png"),
+        ("flickr2k", "Flickr2K/Flickr2K_HR", 2650, (2040, 1356), "000.png"),
+        ("ustc-td", "ustc-td", 40, (3840, 2160), "000.png"),
+        ("clic2020", "clic2020", 428, (2048, 1371), "000.png"),
         *(
-            (open_professional, place, 250, (2048, 1365), "professional/000.png")
+            ("clic2020:professional", place, 250, (2048, 1365), "professional/000.png")
             for place in (
                 *("clic2020/professional", "CLIC2020Professional_test/professional"),
                 *("CLIC2020Professional_test", "professional"),
@@ -64,10 +52,10 @@ needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/dat
         ),
     ],
 )
-def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, first, tmp_path):
+def test_a_dataset_is_found_as_its_archive_unpacks(name, place, count, size, first, tmp_path):
     folder = make_clic(tmp_path / "data" / place, count, size)
     (folder / "._000.png").write_bytes(b"resource fork")
-    images = opener([tmp_path / "empty", tmp_path / "data"]).images
+    images = dataset_opener(name)([tmp_path / "empty", tmp_path / "data"]).images
     assert (len(images), images[0].name) == (count, first)
 
 
@@ -79,7 +67,7 @@ def test_what_is_had_by_hand_says_where_and_a_zip_of_it_is_taken(tmp_path):
     names = {f"CID22_validation_set/original/{number}.png": picture for number in range(49)}
     zip_of(made, {**names, "CID22_validation_set/compressed/0.png": picture})
     command.fetch("cid22", tmp_path / "data", [str(made)])
-    assert len(open_cid22([tmp_path / "data"]).images) == 49
+    assert len(dataset_opener("cid22")([tmp_path / "data"]).images) == 49
 
 
 @needs_kodak
@@ -141,7 +129,7 @@ def halves(tmp_path, monkeypatch):
 def test_archives_that_one_has_are_told_apart_by_their_digests(halves, tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("mobile.zip", "professional.zip")]
     command.fetch("clic2020", tmp_path / "data", files)
-    names = [image.name for image in open_clic2020([tmp_path / "data"]).images]
+    names = [image.name for image in dataset_opener("clic2020")([tmp_path / "data"]).images]
     assert names == ["mobile/a.png", "mobile/b.png", "professional/a.png", "professional/b.png"]
     assert all(Path(file).exists() for file in files)
     assert (tmp_path / "data/clic2020/mobile" / MANIFEST).exists()

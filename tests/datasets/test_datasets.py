@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmark.datasets import kodak
-from benchmark.datasets.archive import CLIC2020_PIXELS, open_clic2020, open_professional
+from benchmark.datasets.archive import CLIC2020_PIXELS, open_clic2020
 from benchmark.datasets.dataset import (
     ImageFile,
     Refused,
@@ -24,6 +24,7 @@ from benchmark.datasets.dataset import (
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak, open_sample
 from benchmark.errors import Unavailable, UsageError
+from benchmark.registry import dataset_opener
 from conftest import SHARED
 from support.files.clic_files import make_clic, png_header
 
@@ -270,10 +271,10 @@ def test_an_image_of_an_impossible_size_is_named(tmp_path):
     for width, height in ((9000, 1000), (1000, 9000), (40, 1000), (1000, 40)):
         (folder / "007.png").write_bytes(png_header(width, height))
         with pytest.raises(Unavailable, match=rf"007\.png has {width} x {height} pixels"):
-            open_professional([tmp_path])
+            dataset_opener("clic2020:professional")([tmp_path])
     (folder / "007.png").write_bytes(b"<html>not found</html> and more")
     with pytest.raises(Unavailable, match=r"007\.png is not a PNG file"):
-        open_professional([tmp_path])
+        dataset_opener("clic2020:professional")([tmp_path])
 
 
 def test_what_is_missing_of_clic_is_the_set_or_the_half_that_is_not_there(tmp_path):

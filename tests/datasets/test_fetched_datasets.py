@@ -10,11 +10,12 @@ from PIL import Image
 
 from benchmark.commands import fetch as command
 from benchmark.datasets import download, kodak
-from benchmark.datasets.archive import ARCHIVES, fetch_archive, open_mobile, open_tecnick
+from benchmark.datasets.archive import ARCHIVES, fetch_archive
 from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
 from benchmark.errors import Unavailable
+from benchmark.registry import dataset_opener
 from benchmark.system.digest import pixels_sha256
 from support.files.file_server import BODY, left_in, zip_of
 
@@ -66,7 +67,7 @@ def test_no_pipe_is_waited_for(tmp_path):
         with pytest.raises(Unavailable, match=r"a\.zip cannot be .*: it is no regular file"):
             command.fetch(name, tmp_path / "data", [str(pipes[0])])
     with pytest.raises(Unavailable, match=r"0\.png cannot be read as PNG: .*no regular file"):
-        open_tecnick([tmp_path])
+        dataset_opener("tecnick")([tmp_path])
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def small_clic(server, tmp_path, monkeypatch):
 def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, server, capsys):
     data = tmp_path / "data"
     command.fetch("clic2020:mobile", data)
-    images = open_mobile([data]).images
+    images = dataset_opener("clic2020:mobile")([data]).images
     assert [image.name for image in images] == ["mobile/a.png", "mobile/b.png", "mobile/c.png"]
     assert left_in(data / "clic2020") == ["mobile"]
     assert left_in(data / "clic2020/mobile") == ["a.png", "b.png", "c.png", MANIFEST]
@@ -173,9 +174,9 @@ def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
         with pytest.raises(KeyboardInterrupt):
             fetch_archive(small_clic, tmp_path)
     with pytest.raises(Unavailable, match="is not in"):
-        open_mobile([tmp_path])
+        dataset_opener("clic2020:mobile")([tmp_path])
     fetch_archive(small_clic, tmp_path)
-    assert len(open_mobile([tmp_path]).images) == 3
+    assert len(dataset_opener("clic2020:mobile")([tmp_path]).images) == 3
 
 
 def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
@@ -183,13 +184,13 @@ def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
     assert manifest_objection(folder) == ""
     (folder / "b.png").write_bytes(b"short")
     with pytest.raises(Unavailable, match=r"b\.png does not have the \d+ bytes it was fetched"):
-        open_mobile([tmp_path])
+        dataset_opener("clic2020:mobile")([tmp_path])
     (folder / "b.png").rename(folder / "other.png")
     with pytest.raises(Unavailable, match=r"b\.png is missing"):
-        open_mobile([tmp_path])
+        dataset_opener("clic2020:mobile")([tmp_path])
     (folder / MANIFEST).write_text("{")
     with pytest.raises(Unavailable, match=r"manifest\.json cannot be read"):
-        open_mobile([tmp_path])
+        dataset_opener("clic2020:mobile")([tmp_path])
 
 
 def test_a_folder_without_a_manifest_that_lacks_a_picture_or_holds_a_broken_header_is_refused(
@@ -199,7 +200,7 @@ def test_a_folder_without_a_manifest_that_lacks_a_picture_or_holds_a_broken_head
     (folder / MANIFEST).unlink()
     (folder / "b.png").write_bytes(b"short")
     with pytest.raises(Unavailable, match=r"b\.png cannot be read as PNG"):
-        open_mobile([tmp_path])
+        dataset_opener("clic2020:mobile")([tmp_path])
     (folder / "b.png").unlink()
     with pytest.raises(Unavailable, match="holds 2 PNG files instead of the 3 of this set"):
-        open_mobile([tmp_path])
+        dataset_opener("clic2020:mobile")([tmp_path])

@@ -83,9 +83,8 @@ def _entries(
 
 def _title(target: str, of_module: bool = False) -> str:
     """Return the first sentence of the docstring of `module:object`, or of the module."""
-    path, _, name = target.partition(":")
-    module = import_module(path)
-    text = (module if of_module else getattr(module, name)).__doc__ or ""
+    what = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
+    text = what.__doc__ or ""
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
 
 
