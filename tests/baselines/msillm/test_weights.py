@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 
@@ -16,6 +17,7 @@ from baselines.msillm import MSILLM
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.digest import record_sha256
+from conftest import ROOT
 
 needs_package = pytest.mark.skipif(
     find_spec("neuralcompression") is None, reason="neuralcompression is not installed"
@@ -77,6 +79,8 @@ def test_the_files_to_fetch_are_six_without_a_digest():
     assert all(file.url.endswith(f"/{file.name}") for file in files)
     assert {file.sha256 for file in files} == {""}
     assert len({file.name for file in files}) == 6
+    of_worker = tomllib.loads((ROOT / "contenders" / "msillm.toml").read_text())["weights"]
+    assert {file.url for file in files} < {weight["url"] for weight in of_worker.values()}
 
 
 @pytest.mark.parametrize("options", [{"weights": "random"}, {"weights": "hific"}, {"quality": "1"}])
