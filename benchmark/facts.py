@@ -134,11 +134,6 @@ def work_of(spec: CodecSpec, codec: object) -> Work:
     return Work()
 
 
-def shown_variants(name: str) -> list[CodecSpec]:
-    """Return the variants of a codec of the registry that the table of systems lists."""
-    return [CodecSpec.of(name, variant) for variant in declared(name, "shown") or ("",)]
-
-
 def needs_options(name: str) -> bool:
     """Return whether a codec of the registry cannot run by its bare name.
 

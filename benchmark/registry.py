@@ -34,6 +34,7 @@ _TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(enco
 CODECS: dict[str, str] = _TABLES["codecs"]
 DATASETS: dict[str, str] = _TABLES["datasets"]
 HUB = "hf:"  # before the name of a dataset or file of the Hugging Face Hub
+HUB_OPENER = "benchmark.datasets.hub:open_hub"  # of a dataset by that name
 FACTS = "baselines.facts:DECLARED"  # of these codecs, without their code
 # Short names, in tables and figures as well. Options may follow one, and win over its own.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
@@ -146,13 +147,9 @@ def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
 
     kind: noun of the error for an unknown name.
     """
-    opener: Callable[..., Any] = _named(kind, DATASETS, name)
-    return opener
-
-
-def hub_opener() -> Callable[[str], Any]:
-    """Return the function that opens a dataset of the Hugging Face Hub, `hf:USER/NAME`."""
-    opener: Callable[[str], Any] = imported("benchmark.datasets.hub:open_hub")
+    if name not in DATASETS:
+        raise UnknownName(kind, name, DATASETS)
+    opener: Callable[..., Any] = imported(DATASETS[name])
     return opener
 
 
@@ -169,12 +166,6 @@ def means_folder(dataset: str) -> bool:
 def declared_facts() -> Mapping[str, Mapping[str, Any]]:
     """Return what codecs of the registry declare, by attribute and name, without their classes."""
     return imported(FACTS)  # type: ignore[no-any-return]
-
-
-def _named(kind: str, table: Mapping[str, str], name: str) -> Any:
-    if name not in table:
-        raise UnknownName(kind, name, table)
-    return imported(table[name])
 
 
 def imported(target: str) -> Any:

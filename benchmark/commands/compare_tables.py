@@ -5,7 +5,7 @@ from functools import partial
 from operator import attrgetter
 
 from benchmark.compare.builds import Family, is_default, one_build
-from benchmark.compare.interval import CONFIDENCE, DRAWS, Interval
+from benchmark.compare.interval import CONFIDENCE, DRAWS
 from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
@@ -238,10 +238,6 @@ def _signed_span(of: Tradeoff) -> str | None:
     return None if of.low is None else f"{of.low:+.3f} to {of.high:+.3f}"
 
 
-def _span(ends: Interval) -> str:
-    return f"{ends.low:.3f} to {ends.high:.3f}"
-
-
 def match_table(
     matches: Sequence[Match],
     measures: Sequence[Measure],
@@ -255,8 +251,7 @@ def match_table(
     by, *others = measures
     labels = {of.column: of.axis_label for of in (*measures, *map(Measure.named, METRICS))}
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
-    items = (item for of in matches for item in of.averages.items())
-    counts = {name: mean.pairs for name, mean in items if mean.pairs}
+    counts = {name: 1 for of in matches for name, mean in of.averages.items() if mean.pairs}
     wanted = [of.column for of in measures] if others else [by.column, *overview_columns(counts)]
     shown = [name for name in labels if name in counts and name in (*wanted, *TIMED)]
     lacking = [of.label for of in measures if of.column not in counts] if counts else []
@@ -267,7 +262,7 @@ def match_table(
         Column("images", lambda of: f"{of.matched_images}/{of.images}", str),
         Column("pairs", lambda of: len(of.pairs), "d"),
         Column("bytes", "averages.bytes", _average),
-        Column(f"{PERCENT} interval", "averages.bytes.interval", _span),
+        Column(f"{PERCENT} interval", "averages.bytes.interval", "{0[0]:.3f} to {0[1]:.3f}".format),
     ]
     columns += [Column(labels[name], f"averages.{name}", _average) for name in shown]
     unmatched = [
@@ -285,8 +280,7 @@ def match_table(
         *dict.fromkeys(f"Caveat: {text}." for match in matches for text in match.caveats),
     ]
     if lacking:
-        absent = ", ".join(lacking)
-        notes.append(f"No pair has values of {absent}: `bench rescore` computes those of images.")
+        notes.append(f"Without values: {', '.join(lacking)} (`bench rescore` computes metrics).")
     if not set(TIMED) & set(shown):
         notes.append("No times: no pair was timed alone on one machine (`bench run --timing`).")
     return Table.of(columns, matches, notes)

@@ -27,9 +27,10 @@ from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, Usag
 from benchmark.registry import (
     DATASETS,
     HUB,
+    HUB_OPENER,
     dataset_module,
     dataset_opener,
-    hub_opener,
+    imported,
     is_brought,
     means_folder,
 )
@@ -219,7 +220,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     """
     text = str(name_or_folder)
     if text.startswith(HUB):
-        of_hub: Dataset = hub_opener()(text)
+        of_hub: Dataset = imported(HUB_OPENER)(text)
         return of_hub
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))

@@ -66,7 +66,8 @@ def open_hub(text: str) -> Dataset:
     root = Path(_asked(text, remedy, "snapshot_download", **_repository(name), local=True))
     below = (Path(folder, file) for folder, _, names in walk(root) for file in names)
     files = sorted(path for path in below if path.is_file() and _is_of(path, root, name))
-    images = [ImageFile(_name_below(path, root, name), path) for path in files if _is_image(path)]
+    pictures = (path for path in files if path.suffix.lower() in SUFFIXES)
+    images = [ImageFile(_name_below(path, root, name), path) for path in pictures]
     parquet = [path for path in files if path.suffix == ".parquet"]
     if parquet and not images:
         _require_whole(parquet, remedy)
@@ -128,10 +129,6 @@ def _asked(text: str, remedy: str, function: str, *, local: bool = False, **aske
     except Exception as error:  # of its library for HTTP as well
         why = "it is not in the cache of the Hub" if local else one_line(error)[:200]
         raise Unavailable(f"{text} is not here ({why}): {remedy}") from error
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
 
 
 def _is_of(path: Path, root: Path, name: HubName) -> bool:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable, UnknownName
-from benchmark.facts import Group, Kind, Training, facts_of, shown_variants
+from benchmark.facts import Group, Kind, Training, facts_of
 from benchmark.registry import ALIASES, CODECS, metric_named
 from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped
 
@@ -84,7 +84,8 @@ def _systems() -> Iterator[System]:
     """Yield the variants that codecs of the registry declare, and the systems only published."""
     aliases = {parse_codec(text): name for name, text in ALIASES.items()}
     for name in CODECS:
-        for spec in shown_variants(name):
+        for variant in declared(name, "shown") or ("",):
+            spec = CodecSpec.of(name, variant)
             facts = facts_of(spec)
             if facts.title:
                 yield System(

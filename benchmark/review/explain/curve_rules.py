@@ -213,14 +213,8 @@ def colour_errors(pixels: Pixels) -> Mapping[str, float]:
         "range_expanded": expanded @ inverse["709"].T,
         "range_reduced": reduced @ inverse["709"].T,
     }
-    return {
-        name: float(255**2 / 10 ** (psnr(pixels, _rounded(picture)) / 10))
-        for name, picture in wrong.items()
-    }
-
-
-def _rounded(picture: Float64Array) -> Pixels:
-    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
+    rounded = {name: np.rint(of).clip(0, 255).astype(np.uint8) for name, of in wrong.items()}
+    return {name: float(255**2 / 10 ** (psnr(pixels, of) / 10)) for name, of in rounded.items()}
 
 
 def _halved(chroma: Float64Array) -> Float64Array:

@@ -152,7 +152,8 @@ class _Merge:
         self._conflicts += sorted(_sentence(rows, stores) for rows in disputed.values())
         accepted = (_accepted(table, disputed) for table in every[1 : len(stores)])
         valid = merge_versions(every[0])
-        return _changed(merge_versions(pl.concat([every[0], *accepted])), valid)
+        merged = merge_versions(pl.concat([every[0], *accepted]))
+        return merged.join(valid, on=merged.columns, how="anti", nulls_equal=True)
 
     def _sound_rows(self, store: Store) -> pl.DataFrame:
         """Return the rows whose run, hashes and codec variant are of the form that bench writes."""
@@ -236,11 +237,6 @@ def _accepted(table: pl.DataFrame, disputed: Mapping[str, Sequence[Row]]) -> pl.
         if row["status"] != "ok" or all(None in pair or len(pair) == 1 for pair in pairs):
             agreed.append(row)
     return pl.concat([table.filter(~doubtful), pl.DataFrame(agreed, table.schema, orient="row")])
-
-
-def _changed(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows, one per cell, that are not in an earlier table as they are."""
-    return rows.join(before, on=rows.columns, how="anti", nulls_equal=True)
 
 
 def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:

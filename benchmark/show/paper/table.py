@@ -102,9 +102,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     kinds = [_kind(row.curve) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note)
-    wide = [
-        column._replace(form=_with_ends) if column.form == _text else column for column in columns
-    ]
+    wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
