@@ -47,7 +47,9 @@ def rank_table(
         rows += best
         if len(best) > 1 and best[1].to_best:
             better = _better(best[1], " of ")
-            first = f"{best[0].label} is the best"
+            ends = [codec.to_best.interval for codec in best if codec.to_best]
+            sure = all(of and not of.low <= 0 <= of.high for of in ends)
+            first = f"{best[0].label} {'is the best' if sure else 'has the best mean'}"
             if best[1].rank == 1:
                 first = f"{best[0].label} is as good as {best[1].label}"
             notes.append(

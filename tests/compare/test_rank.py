@@ -442,6 +442,11 @@ def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
     copied = [{**one, "codec": "avif", "cell": f"avif {one['cell']}"} for one in whole]
     equal = said("equal", *whole, *copied)
     assert "At bpp=0.31 webp is as good as avif; avif differs by +0.00 dB" in equal
+    shifts = dict(zip(IMAGES, np.linspace(-1, 1, 9) - 0.1, strict=True))  # 0 is in the interval
+    near = [one | {"psnr_db": one["psnr_db"] + shifts[one["image"]]} for one in copied]
+    far = [one | {"psnr_db": one["psnr_db"] - 1} for one in copied]
+    assert "webp has the best mean; avif differs by -0.10 dB" in said("near", *whole, *near)
+    assert "webp is the best; avif differs by -1.00 dB" in said("far", *whole, *far)
     lacking = said("lacking", *whole, *beyond("avif", ("00", "01")), *beyond("bpg", ("00", "02")))
     assert "At bpp=0.31 8 of 9 images are compared.\nNot ranked at" in lacking
     assert "of 9 images are compared" not in equal
