@@ -132,10 +132,9 @@ def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) ->
     for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
         if not stored.summary.values_of(measure.column):
             has = [name for name in names if metric_named(name).column in known]
-            if has:
-                raise UsageError(f"{stored.name} has no {measure.label}: try --{option} {has[0]}")
-            why = f"for --{option} {names[0]}, {remedies(names[:1], rows=stored.summary.rows)}"
-            raise UsageError(f"{stored.name} has no {measure.label}; {why}")
+            other = f"for --{option} {names[0]}, {remedies(names[:1], rows=stored.summary.rows)}"
+            remedy = f"try --{option} {has[0]}" if has else other
+            raise UsageError(f"{stored.name} has no {measure.label}: {remedy}")
 
 
 def families(
@@ -149,8 +148,8 @@ def families(
     points = (*summary.points, *summary.replaced)
     mine = _family(summary, codec, measures, build)
     named = {codec, *_labels(summary, codec)}
-    editions = [p.edition for p in points if named & {p.label, p.edition.codec}]
-    builds = sorted({edition.build.fingerprint for edition in editions})
+    named_points = (point for point in points if named & {point.label, point.edition.codec})
+    builds = sorted({point.edition.build.fingerprint for point in named_points})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
     others = [_family(summary, label, measures) for label in _labels(summary, against)]

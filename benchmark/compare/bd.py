@@ -209,13 +209,6 @@ class Ranking(NamedTuple):
         others = (codec.bd_rates for codec in self.ranks if codec.label != self.anchor)
         return any(rate is not None for rates in others for rate in rates)
 
-    @property
-    def shown(self) -> tuple[Measure, ...]:
-        """The measures that a codec has a BD-rate in: the columns of a table."""
-        rates = zip(*(codec.bd_rates for codec in self.ranks), strict=True)
-        of_measures = zip(self.measures, rates, strict=False)
-        return tuple(m for m, of in of_measures if any(rate is not None for rate in of))
-
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
         columns = [measure.column for measure in self.measures]
@@ -246,8 +239,9 @@ def rank_by_bd_rate(
     are computed.
     """
     measures = [*measures]
-    ranked = ranked_measures(summary, measures)
-    known = {measure.column: curves(summary, measure) for measure in ranked}
+    first = ranked_measures(summary, measures)
+    known = {measure.column: curves(summary, measure) for measure in first}
+    ranked = tuple(measure for measure in first if anchor in known[measure.column]) or first
     labels = {*summary.labels}
     rates: dict[tuple[str, str], Delta | NoDelta] = {}
     intervals: dict[tuple[str, str], Interval | None] = {}
@@ -285,7 +279,7 @@ def rank_by_bd_rate(
     def order(rank: Rank) -> tuple[float, ...]:
         return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
 
-    wanted = dict.fromkeys((*ranked, *(m for m in measures if m.column == INDEPENDENT)))
+    wanted = dict.fromkeys((*first, *(m for m in measures if m.column == INDEPENDENT)))
     absent = [
         (measure, summary.why_without(measure.column))
         for measure in wanted

@@ -1,7 +1,7 @@
 """A request: everything that a run takes, each option with its default and help."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,6 +170,10 @@ class Request:
         "codec.setting" to values. Folders: texts or paths. Raises `UnknownName` for metrics that
         there are not, `TypeError` for an option that there is not.
         """
+        codecs = values.get("codecs", "")
+        for codec in codecs if isinstance(codecs, Collection) else [codecs]:
+            if not isinstance(codec, str):
+                raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {codec!r}")
         forms = {name: _FORMS[name](values[name]) for name in values if name in _FORMS}
         return cls(**{**values, **forms})
 
@@ -274,14 +278,6 @@ def finite_number(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
-def _codecs(named: str | Iterable[str]) -> tuple[str, ...]:
-    names = split_codecs(named) if isinstance(named, str) else named
-    names = tuple(names) if isinstance(names, Iterable) else (names,)
-    if other := [name for name in names if not isinstance(name, str)]:
-        raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {other[0]!r}")
-    return names
-
-
 def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
     from benchmark.rows.schema import metric_names
 
@@ -302,7 +298,7 @@ def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) 
 
 
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "codecs": _codecs,
+    "codecs": lambda codecs: tuple(split_codecs(codecs) if isinstance(codecs, str) else codecs),
     "dataset": lambda names: names if isinstance(names, str) else _datasets(names),
     "points": _points,
     "metrics": _metrics,

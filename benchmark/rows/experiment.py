@@ -151,10 +151,9 @@ def named_variants(
 
 
 def _variants(name: str, pairs: Collection[Pair]) -> set[Pair]:
-    plain = plain_codec(name)
-    if exact := {pair for pair in pairs if plain != name and CodecSpec.of(*pair).text == plain}:
+    usual, spellings = usual_variants(name), {name, plain_codec(name)}
+    if exact := {pair for pair in pairs if CodecSpec.of(*pair).text in spellings - {name}}:
         return exact  # the file that is meant, of those that another folder's shares its label with
-    usual, spellings = usual_variants(name), {name, plain}
     named, of_codec = set[Pair](), set[Pair]()
     for codec, variant in pairs:
         label, text = label_of(codec, variant), CodecSpec.of(codec, variant).text

@@ -201,9 +201,9 @@ class Summary:
 
     def stored_in(self, folder: Path) -> "Summary":
         """Return it with the folder's options of `bench rescore`, which name code that may run."""
-        specs = (point.edition.spec for point in self.points)
-        code = ",".join(dict.fromkeys(("all", *(spec.text for spec in specs if names_code(spec)))))
-        codecs = "" if code == "all" else code
+        specs = dict.fromkeys(point.edition.spec for point in self.points)
+        codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
+        codecs = "" if codecs == "all" else codecs
         return replace(self, rows=options_of(folder.parent, folder.name, codecs=codecs))
 
     @property

@@ -293,17 +293,10 @@ def label_of(codec: str, variant: str) -> str:
 
 
 def distinct_labels(variants: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return the labels of codec variants; the whole spec where two would become one curve.
-
-    >>> distinct_labels([("./mine.py:Mine", ""), ("old/mine.py:Mine", ""), ("jpeg", "")]).values()
-    dict_values(['./mine.py:Mine', 'old/mine.py:Mine', 'jpeg'])
-    """
+    """Return the labels of codec variants; the whole spec where two would become one curve."""
     labels = {pair: label_of(*pair) for pair in variants}
-    counts = Counter(labels.values())
-    return {
-        pair: label if counts[label] < 2 else CodecSpec.of(*pair).text
-        for pair, label in labels.items()
-    }
+    of = Counter(labels.values())
+    return labels | {p: CodecSpec.of(*p).text for p, label in labels.items() if of[label] > 1}
 
 
 def known_names(variants: Iterable[tuple[str, str]]) -> set[str]:

@@ -221,7 +221,7 @@ def ranking_table(
 def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
     """Return the sentence on a metric that some codec has no value of, with what fills it in."""
     names = [name for name in METRICS if metric_named(name).column == measure.column]
-    where = f" where there is {NOTHING}" if measure in ranking.shown else ""
+    where = f" where there is {NOTHING}" if measure in ranking.measures else ""
     return f"No {measure.label}{where}: {remedies(names, why, ranking.rows)}." if names else ""
 
 
@@ -229,7 +229,7 @@ def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
     """Return the line above the table, on what its numbers are. names: of figures, by label."""
     if not ranking.measures:
         return NO_METRIC
-    metrics, anchor = metric_names(ranking.shown or ranking.measures), names[ranking.anchor]
+    metrics, anchor = metric_names(ranking.measures), names[ranking.anchor]
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
     return f"BD-rate (%) against {anchor} in {metrics}, best first"
 

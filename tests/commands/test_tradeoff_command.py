@@ -132,7 +132,7 @@ def test_a_metric_that_no_row_has_is_named_with_the_command_that_makes_it(tmp_pa
     rescore = f"--dataset photos --codecs all,./mine.py:Mine --results {tmp_path}"
     with pytest.raises(UsageError) as error:
         bench("tradeoff", "mine.py:Mine", "webp", "--results", tmp_path)
-    assert str(error.value).startswith("photos has no FID/256; for --realism lpips_squeeze, ")
+    assert str(error.value).startswith("photos has no FID/256: for --realism lpips_squeeze, ")
     assert f"`bench rescore {rescore} --metrics lpips_squeeze`" in str(error.value)
 
 

@@ -99,8 +99,7 @@ def _only(folders: Mapping[str, Path]) -> str:
             f"the reference has rows of {', '.join(folders)}: say which with --dataset"
         )
     ((name, folder),) = folders.items()
-    place = measured_place(folder.parent, name)
-    if place == name and name not in DATASETS:
+    if (place := measured_place(folder.parent, name)) == name and name not in DATASETS:
         raise UsageError(f"{name} is no dataset by name: say where its images are with --dataset")
     return place
 
