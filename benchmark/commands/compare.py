@@ -175,8 +175,7 @@ def match(
         str,
         opt(
             COMPARED,
-            "The metric that has to match, and any others to compare in, or 'all'; by itself it is "
-            "beside PSNR, MS-SSIM and LPIPS.",
+            "The metric that has to match, and others to show, or 'all'; alone: the usual ones.",
             completes="metrics",
         ),
     ] = "psnr",
