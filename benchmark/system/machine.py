@@ -20,7 +20,6 @@ from typing import NamedTuple
 from benchmark.errors import Reason, StoreError, Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
-from benchmark.system.settings import VISIBLE, worker_environment
 
 MEASURED_SECONDS = 0.15
 CGROUP_MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified", "sys/fs/cgroup/memory")
@@ -115,6 +114,8 @@ def package_folder(package: str) -> Path:
 
 def gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that workers may see, by nvidia-smi, without a context on any."""
+    from benchmark.system.settings import VISIBLE, worker_environment  # which a report goes without
+
     asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
         listed = _printed("nvidia-smi", *asked)
