@@ -11,6 +11,7 @@ from benchmark.compare.interval import Interval
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import select
 from benchmark.compare.published.registry import read_points
+from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure, protocols
@@ -22,6 +23,7 @@ from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of, short_names
 from benchmark.spec import CodecSpec
+from benchmark.system.text import counted
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
 SENT = "what was sent"  # as the origin of an anchor's numbers
@@ -58,6 +60,8 @@ class Judged(NamedTuple):
     anchor_of: str = SENT  # where the anchor comes from
     reason: str = ""  # why there is no number
     label: str = ""  # of the system among the rows that were sent; empty: a curve
+    anchor: str = ""  # label of the anchor among the rows that were sent; empty: of elsewhere
+    test_of: str = SENT  # where the system's numbers come from
 
 
 class Evidence(NamedTuple):
@@ -93,28 +97,31 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
     test = name_among(claim.test, labels_of(evidence.rows))
     anchor, anchor_rows, origin = _anchor_rows(claim.anchor, evidence)
     rate: Delta | NoDelta
-    interval, images, label = None, 0, ""
+    done = Judged(claim, "refused", anchor=anchor if origin == SENT else "")
+    if (test and test == anchor) or claim.test.lower() == claim.anchor.lower():
+        return done._replace(reason="both names are of one system", label=test)
     if test and anchor:
         summary = summary_of([*_of_label(test, evidence.rows), *anchor_rows], (claim.metric,))
         compared = compare(summary, Measure.named(claim.metric), anchor)
         comparison = next((row for row in compared if row.label == test), None)
+        done = done._replace(label=test, anchor_of=origin, images=summary.images)
         if comparison is None:
-            why = "its rows are of another coding protocol"
-            return Judged(claim, "refused", reason=why, label=test)
+            return done._replace(reason="its rows are of another coding protocol")
+        if not summary.images:
+            return done._replace(reason="their rows have no image in common")
         rate, interval = comparison.rate, comparison.rate_interval
-        images, label = summary.images, test
     else:
+        mine, asked = _of_label(test, evidence.rows), (evidence, claim.metric)
         try:
-            first, origin = _mean_curve(claim.anchor, anchor_rows, evidence, claim.metric)
-            mine = _of_label(test, evidence.rows) if test else ()
-            second, _ = _mean_curve(claim.test, mine, evidence, claim.metric, lone=True)
+            first, where = _mean_curve(claim.anchor, anchor_rows, *asked)
+            second, test_of = _mean_curve(claim.test, mine, *asked, lone_but=claim.anchor)
         except UsageError as why_not:
-            return Judged(claim, "refused", reason=str(why_not))
-        rate = bd_rate(first, second)
+            return done._replace(reason=str(why_not), label=test)
+        done = done._replace(label=test, anchor_of=where or origin, test_of=test_of or SENT)
+        rate, interval = bd_rate(first, second), None
     if isinstance(rate, NoDelta):
-        return Judged(claim, "refused", None, None, images, origin, rate.reason, label)
-    survival = _survival(claim, rate, interval)
-    return Judged(claim, survival, rate, interval, images, origin, label=label)
+        return done._replace(reason=rate.reason)
+    return done._replace(survival=_survival(claim, rate, interval), rate=rate, interval=interval)
 
 
 def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> Survival:
@@ -177,21 +184,27 @@ def _anchor_rows(asked: str, evidence: Evidence) -> tuple[str, list[Row], str]:
 
 
 def _mean_curve(
-    name: str, rows: Sequence[Row], evidence: Evidence, metric: str, lone: bool = False
+    name: str, rows: Sequence[Row], evidence: Evidence, metric: str, lone_but: str = ""
 ) -> tuple[Curve, str]:
-    """Return a curve of means and its origin: rows, a file that was sent, published points.
+    """Return a curve of means and its origin: rows (empty), a sent file, published points.
 
-    lone: a single curve of a file is meant, whatever its name. Raises `UsageError` for none, and
-    for published points of several variants.
+    lone_but: a single curve of a file is meant, whatever its name, but this one. Raises
+    `UsageError` for none, for published points of several variants, and for rows of other images
+    than the dataset's, which means are over.
     """
     measure = Measure.named(metric)
     if rows:
-        return mean_curve(summary_of(rows, [metric]).points, measure), "rows"
+        summary, whole = summary_of(rows, [metric]), profile(evidence.dataset).published_images
+        if whole and summary.images != whole:
+            over = f"{name}'s rows are over {summary.images} of {counted(whole, 'image')}"
+            raise UsageError(f"{over}, which the means of the other curve are over")
+        return mean_curve(summary.points, measure), ""
     columns = (measure.column, measure.published)
     named = [curve for curve in evidence.curves if curve.name.lower() == name.lower()]
-    for curve in named or (evidence.curves if lone and len(evidence.curves) == 1 else ()):
+    lone = evidence.curves if lone_but and len(evidence.curves) == 1 else ()
+    for curve in named or (of for of in lone if of.name.lower() != lone_but.lower()):
         for series in filter(None, map(curve.series.get, columns)):
-            return curve_of(*series, measure), SENT
+            return curve_of(*series, measure), SENT if named else f"{SENT}: {curve.name}"
     points = [
         point
         for point in select(read_points(evidence.results), [name])

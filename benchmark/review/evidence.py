@@ -58,6 +58,7 @@ class Reviewed(NamedTuple):
     dataset: str
     year: int
     left_out: Sequence[LeftOutFile]
+    unmeasured: Sequence[Row] = ()  # of `declared`, those whose values are the author's too
 
     @property
     def rows(self) -> list[Row]:

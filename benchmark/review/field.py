@@ -1,5 +1,6 @@
 """Answers from the field: claims, anchors that are absent, metrics in the training loss."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -32,18 +33,24 @@ SURVIVALS: Mapping[str, tuple[Verdict, str]] = {
 def claim(judged: Judged, of: Reviewed) -> Answer:
     """Say whether a claim survives the interval of its BD-rate."""
     claim, rate, interval = judged.claim, judged.rate, judged.interval
-    mine = [stream for stream in of.again if label_of_row(stream.row) == judged.label]
-    as_sent = sum(not stream.values for stream in mine)
+    labels = {judged.label, judged.anchor}
+    streams = sum(not s.values for s in of.again if label_of_row(s.row) in labels)
+    sizes = sum(label_of_row(row) in labels for row in of.unmeasured)
+    as_sent = [counted(n, what) for n, what in ((streams, "stream"), (sizes, "row")) if n]
     verdict, words = SURVIVALS[judged.survival]
-    value = f"{rate.value:+.1f} %" if rate else NOTHING
-    ends = f"[{interval.low:+.1f}, {interval.high:+.1f}]" if interval else NOTHING
+    if claim.percent > 0:
+        words = words.replace("less", "more").replace("at least", "at most")
+    digits = max(0, round(-math.log10(2 * claim.slack)))
+    form, claimed = f"+.{digits + 1}f", f"{claim.percent:+.{digits}f} %"
+    value = f"{rate.value:{form}} %" if rate else NOTHING
+    ends = f"[{interval.low:{form}}, {interval.high:{form}}]" if interval else NOTHING
     overlap = f"{100 * rate.overlap:.0f} %" if rate else NOTHING
     if rate and rate.doubtful and verdict == "yes":
         verdict, words = "partly", f"{words}, but the curves share only {overlap} of their range"
     shown = f"{value} {ends}" if interval else value
-    sentence = f"{words}: BD-rate {shown}, claimed {claim.percent:+g} %"
+    sentence = f"{words}: BD-rate {shown}, claimed {claimed}"
     if as_sent:
-        sentence += f"; of {counted(as_sent, 'stream')} the values are as sent, not measured here"
+        sentence += f"; of {' and '.join(as_sent)} the values are as sent, not measured here"
         verdict = "unknown" if verdict == "yes" else verdict
     if not rate:
         sentence = f"{words}: {judged.reason}"
@@ -52,13 +59,14 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
         "anchor": claim.anchor,
         "metric": Measure.named(claim.metric).label,
         "anchor's numbers from": judged.anchor_of,
-        "claimed": f"{claim.percent:+g} %",
+        "system's numbers from": judged.test_of,
+        "claimed": claimed,
         "BD-rate": value,
         "95 % interval": ends,
         "overlap": overlap,
         "images": str(judged.images) if judged.images else "not stated",
     }
-    table = Table(tuple(cells), (tuple(cells.values()),), 4)
+    table = Table(tuple(cells), (tuple(cells.values()),), 5)
     return Answer("claim", f"Is it so: “{claim.text}”?", verdict, sentence, table)
 
 
@@ -68,9 +76,8 @@ def anchors(of: Reviewed) -> Answer:
         slug(label_of_row(row)) for row in (*of.declared, *(stream.row for stream in of.again))
     }
     names |= {slug(curve.name) for curve in of.curves}
-    names |= {
-        slug(name) for judged in of.claims for name in (judged.claim.test, judged.claim.anchor)
-    }
+    claims = [judged.claim for judged in of.claims if judged.rate]
+    names |= {slug(name) for claim in claims for name in (claim.test, claim.anchor)}
     names |= {slug(facts_of(spec_of(stream.row)).title) for stream in of.again}
     kinds = {"distortion"} | ({"realism"} if _is_generative(of) else set())
     expected = [anchor for anchor in of.anchors if anchor.kind in kinds and anchor.year < of.year]
@@ -104,16 +111,20 @@ def published(of: Reviewed) -> Answer:
         for measure in (Measure.named(name) for name in METRICS):
             if measure.column not in curve.series:
                 continue
-            series: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+            series: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
             for point in of.points:
                 same = point.metric in (measure.column, measure.published)
-                if same and point.slug in systems and point.dataset == of.dataset:
-                    key = systems[point.slug], point.variant
-                    series[key].append((point.bpp, point.value))
+                same &= point.kind == "point" and point.dataset == of.dataset
+                if same and point.slug in systems:
+                    known = systems[point.slug], point.system, point.variant
+                    series[*known, point.protocol, point.source].append((point.bpp, point.value))
             mine = curve_of(*curve.series[measure.column], measure)
             for key in sorted(series, key=lambda key: [*systems.values()].index(key[0])):
-                name, points = " ".join(filter(None, key)), series[key]
-                rates, values = zip(*sorted(points), strict=True)
+                anchor, system, variant, _, source = key
+                own = anchor if anchor.partition(" ")[0] == system else system
+                several = sum(other[:3] == key[:3] for other in series) > 1
+                name = " ".join(filter(None, (own, variant, f"({source})" if several else "")))
+                rates, values = zip(*sorted(series[key]), strict=True)
                 rate = bd_rate(curve_of(rates, values, measure), mine)
                 number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+.1f} %"
                 rows.append((curve.name, measure.label, name, number))

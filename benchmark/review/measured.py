@@ -16,26 +16,28 @@ from benchmark.show.table import NOTHING, Table, decimals
 from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
+IN_DB = "ms_ssim_db"  # the mean of the images' decibels
 
 
 def bits(of: Reviewed) -> Answer:
     """Count the streams with their bytes, and the rates that are only stated."""
+    declared = [row for row in of.declared if row["status"] == "ok"]  # a failed one has no size
     origins = [(label_of_row(stream.row), "streams") for stream in of.again]
-    origins += [(label_of_row(row), "stated sizes") for row in of.declared]
-    stated, streams = len(of.declared), len(of.again)
+    origins += [(label_of_row(row), "stated sizes") for row in declared]
+    stated, streams = len(declared), len(of.again)
     for curve in of.curves:
         counts = [len(rates) for rates, _ in curve.series.values()]
         origins += [(curve.name, "stated rates")] * max(counts)
-        stated += sum(counts)
+        stated += max(counts)
     lines = tuple((*origin, str(count)) for origin, count in Counter(origins).items())
     sentence = f"{counted(streams, 'stream')} with their bytes were sent"
     if stated:
-        sentence += f"; {counted(stated, 'value has', 'values have')} a rate that is only stated"
+        sentence += f"; {counted(stated, 'point has', 'points have')} a rate that is only stated"
     if not streams:
         sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
     wrong = [stream.wrong_size for stream in of.again if stream.wrong_size]
     table = Table(("system", "rate from", "number"), lines, 2)
-    verdict = verdict_of(wrong, not streams or of.declared)
+    verdict = verdict_of(wrong, not streams or declared)
     return Answer("bits", "Are the bits real?", verdict, sentence + _worst(wrong), table)
 
 
@@ -146,9 +148,11 @@ def points(of: Reviewed) -> Answer:
     for stream in of.again:
         for column, pair in compared(stream, of.metrics).items():
             groups[(*point_of(stream.row), column)].append(pair)
+    stated = {id(row) for row in of.unmeasured}
     for row in of.declared:
         for column, value in values_sent(row, of.metrics).items():
-            groups[(*point_of(row), column)].append(Pair(math.nan, value, True))
+            pair = (value, math.nan) if id(row) in stated else (math.nan, value)
+            groups[(*point_of(row), column)].append(Pair(*pair, True))
     labels = {metric_named(name).column: metric_named(name).label for name in of.metrics}
     rows, good, of_sent = [], 0, 0
     for (*point, column), pairs in sorted(groups.items()):
@@ -156,7 +160,7 @@ def points(of: Reviewed) -> Answer:
         means = [_mean(pair[place] for pair in pairs) for place in (0, 1)]
         gaps = [abs(first - second) for first, second, _ in pairs if math.isfinite(first - second)]
         differ = sum(not same for *_, same in pairs)
-        known = not math.isnan(pairs[0][0])
+        known = not any(math.isnan(number) for number in pairs[0][:2])
         of_sent += known
         good += known and not differ
         cells = (f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means)
@@ -171,9 +175,12 @@ def points(of: Reviewed) -> Answer:
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
     table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:
-        sentence = f"{counted(len(rows), 'mean')} measured here; none was sent with its row"
+        here = sum(row[5] != NOTHING for row in rows)
+        sentence = f"{counted(here, 'mean')} measured here; none was sent with its row"
+        if len(rows) > here:
+            sentence = f"{counted(len(rows) - here, 'mean')} only stated; {sentence}"
         return Answer("points", question, "unknown", sentence, table)
-    rounded = any(pair.gap and pair.same for pairs in groups.values() for pair in pairs)
+    rounded = any(pair.gap > 0 and pair.same for pairs in groups.values() for pair in pairs)
     sentence = (
         f"{good} of {counted(of_sent, 'mean')} are as sent, each image within {TOLERANCE:g}, "
         f"within {ROUNDING:g} where the pixels are of another processor's rounding"
@@ -199,7 +206,9 @@ def curves(of: Reviewed) -> Answer:
     means = _means([row for row in of.rows if row["dataset"] == of.dataset] or of.rows)
     rows, same = [], []
     for curve in of.curves:
-        own = {key: point for key, point in means.items() if slug(curve.name) in slug(key[0])}
+        name = slug(curve.name)
+        own = {key: point for key, point in means.items() if name == slug(key[0])}
+        own = own or {key: point for key, point in means.items() if name in slug(key[0])}
         if not own and len({label for label, _ in means}) == len(of.curves) == 1:
             own = means
         for column, (rates, values) in curve.series.items():
@@ -213,7 +222,11 @@ def curves(of: Reviewed) -> Answer:
                 away = [abs(math.log(point["bpp"] / rate)) for point in known]
                 near = known[away.index(min(away))]
                 at_rate = abs(near["bpp"] / rate - 1) <= RATE_PRINTED
-                same.append(at_rate and abs(near[column] - value) <= most)
+                gaps, slack = [near[column] - value], most
+                if column in curve.in_db and max(near[column], value) < 1:  # of either average
+                    ways, slack = (_decibels(near[column]), near[IN_DB]), DB_PRINTED
+                    gaps = [way - _decibels(value) for way in ways]
+                same.append(at_rate and min(map(abs, gaps)) <= slack)
                 shown = f"{near['bpp']:.4f}", f"{near[column]:.4f}", "yes" if same[-1] else "no"
                 rows.append((*cells, *shown))
     sentence = (
@@ -234,10 +247,17 @@ def _means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
     """Return the mean rate and the mean of each metric by label and setting, infinity left out."""
     groups: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        for name, value in {"bpp": row["bpp"], **values_sent(row, METRICS)}.items():
+        values = {"bpp": row["bpp"], **values_sent(row, METRICS)}
+        if values.get("ms_ssim", 1.0) < 1:
+            values[IN_DB] = _decibels(values["ms_ssim"])
+        for name, value in values.items():
             if math.isfinite(value):
                 groups[point_of(row)[1:]][name].append(value)
     return {key: {name: fmean(of) for name, of in point.items()} for key, point in groups.items()}
+
+
+def _decibels(ms_ssim: float) -> float:
+    return -10 * math.log10(1 - ms_ssim)
 
 
 def images(of: Reviewed) -> Answer:

@@ -82,7 +82,8 @@ def review(
     again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
     again = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in again]
     left_out = [*supplement.left_out, *impossible]
-    declared = [stream.row for stream in sent if not stream.read]
+    unmeasured = [stream.row for stream in sent if not stream.read]
+    declared = [*unmeasured]
     conditions = Conditions.of(request, into, jobs=1)
     for sizes in supplement.reconstructions:
         try:
@@ -94,7 +95,7 @@ def review(
         again, declared, supplement.curves, (), photographs, missing, metrics,
         [name.strip() for name in asked.trained_on.split(",") if name.strip()],
         read_published(results, "anchors.csv", Anchor), read_points(results),
-        dataset, asked.year or datetime.now(UTC).year, left_out,
+        dataset, asked.year or datetime.now(UTC).year, left_out, unmeasured,
     )  # fmt: skip
     rows = [row for row in reviewed.rows if row["dataset"] == dataset] or reviewed.rows
     evidence = Evidence(rows, supplement.curves, results, dataset)

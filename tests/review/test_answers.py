@@ -7,11 +7,12 @@ import pytest
 
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
+from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.review import field, measured
 from benchmark.review.again import Again, Pair, differences, labelled, speed
 from benchmark.review.claim import Judged, parse_claim
 from benchmark.review.evidence import Reviewed
-from support.rows.measured import row
+from support.rows.measured import failed, row
 
 
 def stream(state="equal", image="a", quality=30.0, values=None, **changes):
@@ -131,6 +132,7 @@ def test_labels_are_counted_by_what_encoding_again_gave(made, verdict, sentence,
          ("30.000", "30.000", "0.0005", "1", "0")),
         ([stream(), stream(image="b", values={"psnr_db": 32.0})], {}, "no",
          "psnr_db of b at quality=30 is 32, not 30", ("30.000", "31.000", "2", "2", "1")),
+        ([stream()], {"declared": [row("ours", 30.0, "a")]}, "yes", "rounding", None),
         ([stream(values={})], {}, "unknown", "no value to compare came with the streams", None),
         ([stream(values={})], {"missing": {"set": "gone"}}, "unknown", ": gone", None),
         ([stream("failed", values={})], {}, "unknown", "no stream was decoded", None),
@@ -155,8 +157,8 @@ def test_images_of_an_unknown_dataset_are_those_of_the_folder_that_has_most_of_t
     assert (answer.verdict, answer.table.rows[0][-3:]) == ("yes", ("2", "2", "–"))
 
 
-def curve(name, *points):
-    return SimpleNamespace(name=name, series={"psnr_db": tuple(zip(*points, strict=True))})
+def curve(name, *points, column="psnr_db", in_db=()):
+    return NamedCurve(name, {column: tuple(zip(*points, strict=True))}, in_db)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,13 @@ def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_deci
 @pytest.mark.parametrize(
     ("rate", "interval", "states", "verdict", "part"),
     [
-        (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["equal"], "yes", "-12.0 % [-13.0, -11.0]"),
+        (
+            Delta(-12.0, 1.0),
+            Interval(-13.0, -11.0),
+            ["equal"],
+            "yes",
+            "-12.0 % [-13.0, -11.0], claimed -10 %",
+        ),
         (Delta(-12.0, 0.2), Interval(-13.0, -11.0), ["equal"], "partly", "share only 20 %"),
         (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["failed"], "unknown", "of 1 stream the"),
         (Delta(-5.0, 1.0), Interval(-6.0, -4.0), ["failed"], "no", "of 1 stream the values"),
@@ -201,7 +209,50 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     answer = field.claim(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
     assert ("as sent" in answer.sentence) == ("failed" in states)
-    assert answer.table.rows[0][7] == ("–" if rate is None else f"{100 * rate.overlap:.0f} %")
+    assert answer.table.rows[0][8] == ("–" if rate is None else f"{100 * rate.overlap:.0f} %")
+
+
+def test_a_claim_says_what_was_only_stated_of_the_system_or_the_anchor_and_its_own_digits():
+    claim = parse_claim("webp 12.00 % fewer bits than jpeg")
+    judged = Judged(claim, "supported", Delta(-12.004, 1.0), Interval(-12.006, -12.002), 2,
+                    label="webp", anchor="jpeg")  # fmt: skip
+    stated = [row("jpeg", 30.0, image) for image in "ab"]
+    answer = field.claim(judged, reviewed(stream(), declared=stated, unmeasured=stated))
+    assert (answer.verdict, "of 2 rows the values are as sent" in answer.sentence) == (
+        "unknown", True)  # fmt: skip
+    assert "BD-rate -12.004 % [-12.006, -12.002], claimed -12.00 %" in answer.sentence
+    more = judged._replace(claim=parse_claim("webp 5 % more bits than jpeg"))
+    answer = field.claim(more, reviewed(stream()))
+    assert (answer.verdict, answer.sentence.partition(":")[0]) == (
+        "yes", "the whole interval is at most what is claimed")  # fmt: skip
+
+
+def test_only_rows_that_were_measured_here_are_said_to_be_and_failed_ones_have_no_size():
+    stated = [row("webp", 30.0, "a", psnr_db=30.0), failed("webp", 30.0, "b", "encode", "no")]
+    of = reviewed(declared=stated, unmeasured=stated)
+    answer = measured.points(of)
+    assert answer.table.rows[0][4:6] == ("30.000", "–")
+    assert answer.sentence.startswith("1 mean only stated; 0 means measured here")
+    assert measured.bits(of).table.rows == (("webp", "stated sizes", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("decibels", "same"), [(20.0, "yes"), (20.4, "no"), (20.92, "yes"), (20.8, "no")]
+)
+def test_a_curve_in_decibels_is_compared_in_them_by_the_mean_or_of_the_mean(decibels, same):
+    rows = [row("webp", 30.0, "a", ms_ssim=0.98413), row("webp", 30.0, "b", ms_ssim=0.99587)]
+    sent = curve("webp", (rows[0]["bpp"], 1 - 10 ** (-decibels / 10)), column="ms_ssim",
+                 in_db=("ms_ssim",))  # fmt: skip
+    rows[1] |= {"bpp": rows[0]["bpp"]}
+    answer = measured.curves(reviewed(declared=rows, curves=[sent]))
+    assert answer.table.rows[0][-1] == same
+
+
+def test_a_curve_is_of_the_codec_of_its_name_before_those_that_contain_it():
+    rows = [row("webp", 30.0, "a", psnr_db=30.0), row("webp", 30.0, "a", psnr_db=40.0)]
+    rows[1] |= {"codec": "webp-fast"}
+    answer = measured.curves(reviewed(declared=rows, curves=[curve("webp", (rows[0]["bpp"], 40))]))
+    assert answer.verdict == "no"
 
 
 def test_two_hundred_files_that_were_not_read_are_listed_with_their_reasons():

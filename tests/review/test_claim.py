@@ -23,13 +23,18 @@ def judged(text, *, rows=(), rates=0.8, above=0.0, results=RESULTS):
         ("ours 20.0 % fewer bits than TCM:large", "as stated"),
         ("ours 20.1 % fewer bits than TCM:large", "not as stated"),
         ("my own 19 % less bits than TCM:large", "as stated"),
+        ("TCM:large 24 % more bits than ours", "not as stated"),
+        ("TCM:large 25 % more bits than ours", "as stated"),
     ],
 )
 def test_a_curve_that_was_sent_is_compared_with_published_means(claim, survival):
     done = judged(claim)
     assert (done.survival, done.interval, done.images) == (survival, None, 0)
-    assert done.rate.value == pytest.approx(-20)
-    assert done.anchor_of.startswith("github:jmliu206/LIC_TCM:")
+    mine = not claim.startswith("TCM")
+    assert done.rate.value == pytest.approx(-20 if mine else 25)
+    places = (done.anchor_of, done.test_of) if mine else (done.test_of, done.anchor_of)
+    assert places[0].startswith("github:jmliu206/LIC_TCM:")
+    assert places[1] == ("what was sent: ours" if "my own" in claim else "what was sent")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,18 @@ def test_curves_that_share_no_quality_and_rows_of_another_protocol_give_no_rate(
             for record in rows]  # fmt: skip
     done = judged("wave 50 % fewer bits than JPEG", rows=rows, results=tmp_path)
     assert (done.survival, done.label) == ("supported", "mine.py:Wave"), "as figures name it"
+
+
+def test_a_system_beside_itself_and_rows_of_other_images_give_no_rate(tmp_path):
+    jpeg = doubling("jpeg", 1.0, dataset="kodak")
+    done = judged("jpeg 9 % fewer bits than JPEG", rows=jpeg, results=tmp_path)
+    assert (done.survival, done.reason) == ("refused", "both names are of one system")
+    done = judged("ours 9 % fewer bits than jpeg", rows=jpeg, results=tmp_path)
+    assert done.reason.startswith("jpeg's rows are over 2 of 24 images"), "the curve is over all"
+    webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
+            for r in doubling("webp", 0.5)]  # fmt: skip
+    done = judged("webp 9 % fewer bits than jpeg", rows=[*jpeg, *webp], results=tmp_path)
+    assert done.reason == "their rows have no image in common"
 
 
 def test_a_claim_is_in_a_metric_of_single_images():
