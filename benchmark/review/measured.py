@@ -151,8 +151,8 @@ def points(of: Reviewed) -> Answer:
     stated = {id(row) for row in of.unmeasured}
     for row in of.declared:
         for column, value in values_sent(row, of.metrics).items():
-            pair = (value, math.nan) if id(row) in stated else (math.nan, value)
-            groups[(*point_of(row), column)].append(Pair(*pair, True))
+            both = (value, math.nan) if id(row) in stated else (math.nan, value)
+            groups[(*point_of(row), column)].append(Pair(*both, True))
     labels = {metric_named(name).column: metric_named(name).label for name in of.metrics}
     rows, good, of_sent = [], 0, 0
     for (*point, column), pairs in sorted(groups.items()):
