@@ -176,7 +176,7 @@ def audit_colour_round_trip(
             print(f"skipped  {name}: {reason}")
         print(f"Colour conversion alone, the lowest PSNR of {counted(len(images), 'image')}:")
         for codec in round_trips:
-            sizes = " < ".join(map(str, codec.num_bytes.values()))
+            sizes = ", ".join(map(str, codec.num_bytes.values()))
             print(
                 f"  {codec.label:<24} rounded {_decibels(codec.rounded_db):>9}, "
                 f"truncated {_decibels(codec.truncated_db):>9}; bytes {sizes or 'not measured'}"
@@ -271,7 +271,9 @@ def _print_pack(pack: "Pack", audited: "PackAudit", sources: "Sources") -> None:
         if count:
             equal = counted(count, "value is as recorded", "values are as recorded")
             print(f"metric   {column}: {equal}")
-    if without := [column for column, count in audited.compared.items() if not count]:
+    of_wrong = {wrong.what.partition(" is ")[0] for wrong in audited.contradictions}
+    none = [column for column, count in audited.compared.items() if not count]
+    if without := [column for column in none if column not in of_wrong]:
         print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
         not_here = counted(absent, "image is", "images are")

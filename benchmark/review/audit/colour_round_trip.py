@@ -1,6 +1,5 @@
 """Colour round trip: the loss of a codec's colour conversion alone, and whether bytes rise."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -95,12 +94,17 @@ def measure_round_trip(
 
 
 def _sizes(contender: Contender, crop: Pixels) -> dict[Setting, int]:
-    """Return bytes by setting, in the order of the codec's own sweep, in which they should rise."""
+    """Return bytes by setting, in the order of the codec's own sweep, in which they should rise.
+
+    Of a pack, the sums over the images that all of its settings have.
+    """
     codec = load_codec(contender.spec)
     if contender.pack is None:
         return {setting: len(codec.encode(crop, setting)) for setting in codec.sweep}
-    total = Counter[Setting]()
+    sizes: dict[Setting, dict[str, int]] = {setting: {} for setting in codec.sweep}
     for stream in contender.pack.streams.values():
-        if stream.spec == contender.spec:
-            total[stream.setting] += stream.num_bytes
-    return {setting: total[setting] for setting in codec.sweep if setting in total}
+        if stream.spec == contender.spec and stream.setting in sizes:
+            sizes[stream.setting][stream.image_sha256] = stream.num_bytes
+    sizes = {setting: of for setting, of in sizes.items() if of}
+    shared = set.intersection(*map(set, sizes.values())) if sizes else ()
+    return {setting: sum(of[image] for image in shared) for setting, of in sizes.items() if shared}

@@ -30,6 +30,7 @@ SURE = 0.9  # probability from which causes are named, at most MOST_NAMED of the
 MOST_NAMED = 2
 LEAST_USED = 0.6  # share of the points that a rule has to reach
 MOST_COUNTED = 100  # images
+MOST_ROUNDED = 0.01  # share of a rate
 # A difference of no known cause, in dB: a polynomial of ln(rate), scaled to [-1, 1], whose
 # coefficients are normal, with these standard deviations times one of the sizes.
 SMOOTH = np.array([1.0, 0.6, 0.3, 0.15])
@@ -86,12 +87,16 @@ def counted_images(rates: Sequence[float], pixels: int) -> int | None:
     >>> counted_images([8 * bytes / (3 * 393216) for bytes in (10001, 20000, 40003)], 393216)
     3
     """
-    digits = min(len(repr(float(rate)).partition(".")[2]) for rate in rates)
+    digits = min(map(_digits, rates))
     if len(rates) < FEW or 10.0**-digits * MOST_COUNTED * pixels / 8 > 0.02:
         return None
     totals = np.array(rates) * pixels / 8 * np.arange(1, MOST_COUNTED + 1)[:, None]
     whole = (np.abs(totals - totals.round()) < 1e-3).all(axis=1)
     return int(whole.argmax()) + 1 if whole.any() else 0
+
+
+def _digits(rate: float) -> int:
+    return len(repr(float(rate)).partition(".")[2])
 
 
 def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -> Explanation:
@@ -100,11 +105,16 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
     rates, decibels: of the stranger, shape (points,). Raises `ValueError` where no point is within
     the reference's rates, even with another unit.
     """
-    base = at_rates(reference.bpp, reference.decibels, rates)
-    same = np.abs(rates[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
     counted, images = None, reference.images
     if images is not None and len(set(images.pixels.tolist())) == 1:
         counted = counted_images(rates.tolist(), int(images.pixels[0]))
+    # a rate printed with few digits is not beyond the end
+    inside = np.clip(rates, reference.bpp.min(), reference.bpp.max())
+    half = 0.5 * 10.0 ** -max(_digits(rate) for rate in rates.tolist())
+    near = np.abs(rates - inside) <= np.minimum(half, MOST_ROUNDED * inside)
+    rates = np.where(near, inside, rates)
+    base = at_rates(reference.bpp, reference.decibels, rates)
+    same = np.abs(rates[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
     before = decibels - base
     within = bool(np.isfinite(before).any())
     rms = float(np.sqrt(np.nanmean(before**2))) if within else np.inf

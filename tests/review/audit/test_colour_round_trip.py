@@ -1,6 +1,7 @@
 """The audit of colour conversions: known ceilings are found, and each way to be wrong is told."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,18 @@ def test_the_bytes_of_a_pack_are_the_sums_of_its_streams(coffee):
     assert [setting.value for setting in result] == [47, 42, 37, 32, 27, 22]
     streams = open_pack(pack.path).streams.values()
     assert sum(result.values()) == sum(stream.num_bytes for stream in streams) == 4_159_240
+
+
+def test_the_bytes_of_a_pack_are_over_the_images_that_every_setting_has(coffee):
+    (path,) = (entry.path for entry in shipped_packs() if entry.name == "vtm-23.13")
+    pack = open_pack(path)
+    image = next(iter(pack.streams.values())).image_sha256
+    kept = {key: of for key, of in pack.streams.items()
+            if of.setting.value != 22 or of.image_sha256 == image}  # fmt: skip
+    result = measure_round_trip(parse_codec("vtm"), [replace(pack, streams=kept)], [coffee])
+    assert result.wrong == ()
+    of_image = [of.num_bytes for of in kept.values() if of.image_sha256 == image]
+    assert sum(result.num_bytes.values()) == sum(of_image)
 
 
 def test_a_real_encoder_is_run_on_a_crop(coffee, crop):

@@ -4,9 +4,16 @@ import shutil
 
 import pytest
 
+from benchmark.commands.audit import _print_pack
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.errors import Unavailable
-from benchmark.review.audit.pack_audit import audit_pack, find_sources, open_photographs
+from benchmark.review.audit.pack_audit import (
+    Contradiction,
+    PackAudit,
+    audit_pack,
+    find_sources,
+    open_photographs,
+)
 from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import conditions, rewrite
 
@@ -59,3 +66,11 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
     result = {contradiction.what for contradiction in done.contradictions}
     for words in ("is damaged", "psnr_db is ", "decodes to pixels that differ", "its bpp is "):
         assert sum(words in what for what in result) == 1
+
+
+def test_values_that_are_all_wrong_are_not_said_to_be_none(author, photos, capsys):
+    pack = open_pack(author / "mine.tar")
+    wrong = (Contradiction("webp quality=30 0.png", "psnr_db is 31.0, not 30.0"),)
+    _print_pack(pack, PackAudit(1, 1, {"psnr_db": 0, "ms_ssim": 0}, wrong), {})
+    (line,) = (of for of in capsys.readouterr().out.splitlines() if "no value" in of)
+    assert line.endswith("in the pack: ms_ssim")

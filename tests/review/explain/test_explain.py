@@ -165,6 +165,13 @@ def test_the_same_curve_needs_no_explanation_in_any_folder(tmp_path, monkeypatch
     assert "there is nothing to explain" in done.stdout
 
 
+def test_the_same_curve_as_a_table_prints_it_ends_where_it_ended(tmp_path):
+    bpp, values = BPP.mean(1).round(3), KODAK["psnr_db"].mean(1).round(2)
+    assert min(bpp) < 0.9988 * min(BPP.mean(1)), "rounded to beyond the end"
+    done = bench("explain", written(tmp_path / "a.csv", bpp, values))
+    assert "there is nothing to explain" in done.stdout
+
+
 def test_a_smooth_difference_of_no_known_cause_is_a_real_one(tmp_path):
     rates, u = THREAD[0], np.linspace(-1, 1, len(THREAD[0]))
     base = next(iter(candidates(Reference("psnr", *VTM), rates))).predicted[0]  # the curve itself
