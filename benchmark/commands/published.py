@@ -290,7 +290,7 @@ def _sentence(finding: "Finding") -> str:
         "above": f"{at} is {finding.amount:.3g} dB above VTM: no known codec is",
         "below": f"{at} is {finding.amount:.3g} dB below VTM: no known codec is",
         "units": f"{at} is beside VTM only if rates are multiplied by {finding.amount:.3g}: "
-        "bits per pixel are expected, not bytes",
+        f"bits per pixel are expected, not {'bytes' if finding.amount > 1 else 'eighths of a bit'}",
         "range": f"{at} is {finding.amount:.4g}, which the metric does not reach on photographs",
         "few": f"{finding.column} has {finding.amount:g} points: a BD-rate needs {LEAST_POINTS}",
     }[finding.kind]

@@ -151,12 +151,12 @@ def _section(board: Board, publisher: str) -> str:
     groups = [[e for e in board.entries if e.audited], [e for e in board.entries if not e.audited]]
     bodies = []
     for kind, entries in zip(("audited", "declared"), groups, strict=True):
-        rank = 0
+        values = [rank_value(entry) for entry in entries]
         lines = []
-        for entry in entries:
-            ranked = entry.audited and math.isfinite(rank_value(entry))
-            rank += ranked
-            lines.append(_line(entry, board.measures, rank if ranked else None, publisher))
+        for entry, value in zip(entries, values, strict=True):
+            ranked = entry.audited and math.isfinite(value)
+            rank = values.index(value) + 1 if ranked else None  # equal ones share it
+            lines.append(_line(entry, board.measures, rank, publisher))
         if lines:
             bodies.append(f'<tbody class="{kind}">{"".join(lines)}</tbody>')
     title = profile(board.dataset).title

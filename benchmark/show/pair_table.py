@@ -103,8 +103,8 @@ def apart_table(
 
 
 def _doubt(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    rates = [row["pair"].rate for row in rows if "pair" in row]
-    doubtful = any(isinstance(rate, Delta) and rate.doubtful for rate in rates)
+    deltas = [delta for row in rows if "pair" in row for delta in row["pair"][:2]]
+    doubtful = any(isinstance(delta, Delta) and delta.doubtful for delta in deltas)
     return [DOUBTFUL_NOTE] if doubtful else []
 
 
@@ -150,8 +150,9 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
                 notes.append(f"{agreement.verdict}: {what}")
     if not rows and not notes:
         known = ", ".join(name for name in DATASETS if profile(name).published_images)
+        of = known if dataset == "all" else f"{dataset}: name another --dataset"
         raise UsageError(
-            f"nothing to compare: {results} has no rows of a published codec on {known}."
+            f"nothing to compare: {results} has no rows of a codec with published means of {of}"
         )
     rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
     return Table.of(AGREEMENT, rows, (rule, *notes)), differs

@@ -207,6 +207,14 @@ def test_the_table_shows_rank_rates_with_intervals_and_costs():
     assert [page.count(text) for text in words] == [1, 1, 0, 2]
 
 
+def test_systems_of_one_bd_rate_share_a_rank():
+    rows = curve("jpeg", 1) + curve("webp", 0.5) + curve("avif", 0.5)
+    of = summary_of(rows, ["psnr"]), [PSNR], "jpeg", {}, rows
+    entries = leaderboard.audited_entries("kodak", *of)
+    page = index_html([Board("kodak", "jpeg", [PSNR], entries, True)], [], "P")
+    assert [line[0][1] for line in cells(page)] == ["1", "1", "3"]
+
+
 def built(results, tmp_path, metrics="psnr", **asked):
     request = Request.of(metrics=metrics, jobs=1, data_dir=tmp_path)
     return build_site(results, SiteRequest(**asked), request, NamedCodecs("all"), quiet, print)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.compare.bd import Comparison
+from benchmark.compare.curves import Delta, NoDelta
 from benchmark.review.leaderboard import Cost, Entry, Origin, cost_of
 from benchmark.review.site import Board, index_html
 from benchmark.review.submission import Statement, Submission
@@ -130,9 +132,13 @@ def shown(page):
 @needs_chromium
 @windows
 def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
-    own = [entry(kmac, "./x.py:X")._replace(label=name) for name, kmac in (("b", 50), ("a", 5))]
-    declared = entry(5, "./x.py:X")._replace(label="c", audited=False)
-    board = Board("kodak", "a", (), [*own, entry(None)._replace(label="d"), declared], False)
+    def ranked(kmac, label, rate, name="./x.py:X", **changes):
+        numbers = Delta(rate, 1.0), NoDelta(""), NoDelta("")
+        rates = {"psnr_db": Comparison("psnr_db", label, "z", *numbers)}
+        return entry(kmac, name)._replace(label=label, rates=rates, **changes)
+
+    own = ranked(50, "b", -3.0), ranked(5, "a", -2.0), ranked(None, "d", -1.0, "webp")
+    board = Board("kodak", "a", (), [*own, ranked(5, "c", -3.0, audited=False)], False)
     (tmp_path / "index.html").write_text(index_html([board], [], "P"))
     page.goto((tmp_path / "index.html").as_uri())
     assert shown(page) == [["1", "b"], ["2", "a"], ["3", "d"], ["–", "c"]]
@@ -145,6 +151,13 @@ def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
     assert classes == ["all", "to 10 kMAC/px", "to 100 kMAC/px", "program"]
     page.get_by_role("radio", name="to 10 kMAC/px").check(force=True)
     assert shown(page) == [["1", "a"], ["–", "c"]]
+    equal = [one._replace(rates=own[0].rates) for one in own[:2]]
+    tied = Board("kodak", "a", (), [*equal, own[2]], False)
+    (tmp_path / "index.html").write_text(index_html([tied], [], "P"))
+    page.goto((tmp_path / "index.html").as_uri())
+    page.get_by_role("radio", name="to 10 kMAC/px").check(force=True)
+    page.get_by_role("radio", name="all").check(force=True)
+    assert shown(page) == [["1", "b"], ["1", "a"], ["3", "d"]], "equal ones share a rank"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

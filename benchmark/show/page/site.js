@@ -12,11 +12,13 @@ for (const board of document.querySelectorAll(".board")) {
   };
   const ranked = rows.filter((row) => cell(row, 0).dataset.value !== "")
     .sort((one, other) => value(one, 0) - value(other, 0));
+  const ranks = new Map(ranked.map((row) => [row, value(row, 0)]));  // equal ones share one
 
   const choose = (kind) => {
     for (const row of rows) row.hidden = kind !== "all" && row.dataset.class !== kind;
-    ranked.filter((row) => !row.hidden).forEach((row, place) => {
-      cell(row, 0).dataset.value = cell(row, 0).textContent = place + 1;
+    ranked.filter((row) => !row.hidden).forEach((row, _, shown) => {
+      const place = shown.findIndex((other) => ranks.get(other) === ranks.get(row)) + 1;
+      cell(row, 0).dataset.value = cell(row, 0).textContent = place;
     });
   };
   const headers = [...table.querySelectorAll("thead th")];

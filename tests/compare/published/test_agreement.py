@@ -256,6 +256,11 @@ def check(results, *arguments):
     return CliRunner().invoke(app, ["published", "check", "--results", str(results), *arguments])
 
 
+def test_a_dataset_of_no_published_means_is_named_in_place_of_those_that_have_them():
+    done = check(bundled_results(), "--dataset", "sample")
+    assert "no rows of a codec with published means of sample: name another" in str(done.exception)
+
+
 def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path):
     for name in ("kodak", "published"):
         shutil.copytree(

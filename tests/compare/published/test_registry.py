@@ -53,6 +53,7 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
         ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
         ((tuple(r * 6 for r in RATES), tuple(v - 9 for v in PSNR)), "dB below VTM"),
         ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
+        ((tuple(r * 8 for r in RATES), PSNR), "by 0.125: bits per pixel are expected, not eighths"),
         ((RATES, tuple(v / 100 for v in PSNR)), "which the metric does not reach"),
     ],
 )
@@ -64,6 +65,13 @@ def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, sai
     assert not [p for p in read_points(results) if p.system == "Mine"]
     refused = bench("published", "show", "mine", "--results", results)
     assert (refused.returncode, "doubtful:mine takes them" in refused.stderr) == (2, True)
+
+
+def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):
+    eighth = written(tmp_path / "eighth.csv", "bpp,psnr", [r / 3 for r in RATES], PSNR)
+    whole = written(tmp_path / "whole.csv", "bpp,psnr", RATES, PSNR)
+    done = bench("published", "compare", whole, eighth).stdout
+    assert (done.count("†"), "† The curves share less than half" in done) == (2, True), done
 
 
 def test_few_points_and_copies_are_said(tmp_path):
