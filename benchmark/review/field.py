@@ -10,7 +10,7 @@ from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
-from benchmark.review.evidence import Answer, Reviewed, Verdict
+from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
 from benchmark.review.streams import label_of_row, spec_of
 from benchmark.review.supplement import LeftOutFile
 from benchmark.show.table import NOTHING, Table
@@ -34,9 +34,11 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     """Say whether a claim survives the interval of its BD-rate."""
     claim, rate, interval = judged.claim, judged.rate, judged.interval
     labels = {judged.label, judged.anchor}
-    streams = sum(not s.values for s in of.again if label_of_row(s.row) in labels)
-    sizes = sum(label_of_row(row) in labels for row in of.unmeasured)
-    as_sent = [counted(n, what) for n, what in ((streams, "stream"), (sizes, "row")) if n]
+    streams = [stream for stream in of.again if label_of_row(stream.row) in labels]
+    broken = sum(stream.state in BROKEN for stream in streams)  # in no mean
+    kept = sum(not stream.values for stream in streams) - broken
+    stated = sum(label_of_row(row) in labels for row in of.unmeasured)
+    as_sent = [counted(n, what) for n, what in ((kept, "stream"), (stated, "row")) if n]
     verdict, words = SURVIVALS[judged.survival]
     if claim.percent > 0:
         words = words.replace("less", "more").replace("at least", "at most")
@@ -51,6 +53,9 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     sentence = f"{words}: BD-rate {shown}, claimed {claimed}"
     if as_sent:
         sentence += f"; of {' and '.join(as_sent)} the values are as sent, not measured here"
+    if broken:
+        sentence += f"; without {counted(broken, 'stream')} that did not decode"
+    if as_sent or broken:
         verdict = "unknown" if verdict == "yes" else verdict
     if not rate:
         sentence = f"{words}: {judged.reason}"

@@ -176,9 +176,10 @@ def points(of: Reviewed) -> Answer:
     table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:
         here = sum(row[5] != NOTHING for row in rows)
-        sentence = f"{counted(here, 'mean')} measured here; none was sent with its row"
-        if len(rows) > here:
-            sentence = f"{counted(len(rows) - here, 'mean')} only stated; {sentence}"
+        parts = [f"{counted(len(rows) - here, 'mean')} only stated"] if len(rows) > here else []
+        if here:
+            parts.append(f"{counted(here, 'mean')} measured here; none was sent with its row")
+        sentence = "; ".join(parts)
         return Answer("points", question, "unknown", sentence, table)
     rounded = any(pair.gap > 0 and pair.same for pairs in groups.values() for pair in pairs)
     sentence = (
@@ -264,7 +265,10 @@ def images(of: Reviewed) -> Answer:
     """Compare the images of every point with those of its dataset."""
     groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
     failed: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for row in (*of.rows, *(row for row in of.declared if row["status"] != "ok")):
+    lost = [row for row in of.declared if row["status"] != "ok"]
+    lost += [{**stream.row, "status": stream.state, "reason": stream.reason}
+             for stream in of.again if stream.state in BROKEN]  # fmt: skip
+    for row in (*of.rows, *lost):
         key = point_of(row)
         of_point = groups[key]  # there even if every cell failed
         if row["status"] == "ok":

@@ -157,6 +157,15 @@ def test_images_of_an_unknown_dataset_are_those_of_the_folder_that_has_most_of_t
     assert (answer.verdict, answer.table.rows[0][-3:]) == ("yes", ("2", "2", "–"))
 
 
+def test_a_stream_that_does_not_decode_has_its_reason_among_the_images_that_a_point_lacks():
+    photograph = SimpleNamespace(sha256="s", file=SimpleNamespace(name="a"))
+    broken = stream("damaged", reason="cut off", columns={"image_sha256": "s"})
+    answer = measured.images(reviewed(broken, photographs={"set": [photograph]}))
+    assert answer.verdict == "no"
+    cells = ("set", "webp", "quality=30", "a", "a: cut off", "0", "1", "–")
+    assert answer.table.rows == (cells,)
+
+
 def curve(name, *points, column="psnr_db", in_db=()):
     return NamedCurve(name, {column: tuple(zip(*points, strict=True))}, in_db)
 
@@ -191,8 +200,9 @@ def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_deci
             "-12.0 % [-13.0, -11.0], claimed -10 %",
         ),
         (Delta(-12.0, 0.2), Interval(-13.0, -11.0), ["equal"], "partly", "share only 20 %"),
-        (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["failed"], "unknown", "of 1 stream the"),
-        (Delta(-5.0, 1.0), Interval(-6.0, -4.0), ["failed"], "no", "of 1 stream the values"),
+        (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["blind"], "unknown", "of 1 stream the"),
+        (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
+        (Delta(-5.0, 1.0), Interval(-6.0, -4.0), ["blind"], "no", "of 1 stream the values"),
         (Delta(-10.0, 1.0), Interval(-12.0, -8.0), ["equal"], "partly", "do not decide"),
         (None, None, ["equal"], "unknown", "there is no number: no overlap"),
     ],
@@ -208,7 +218,7 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     streams = [stream(state, values=None if state == "equal" else {}) for state in states]
     answer = field.claim(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
-    assert ("as sent" in answer.sentence) == ("failed" in states)
+    assert ("as sent" in answer.sentence) == ("blind" in states)
     assert answer.table.rows[0][8] == ("–" if rate is None else f"{100 * rate.overlap:.0f} %")
 
 
@@ -232,7 +242,10 @@ def test_only_rows_that_were_measured_here_are_said_to_be_and_failed_ones_have_n
     of = reviewed(declared=stated, unmeasured=stated)
     answer = measured.points(of)
     assert answer.table.rows[0][4:6] == ("30.000", "–")
-    assert answer.sentence.startswith("1 mean only stated; 0 means measured here")
+    assert answer.sentence == "1 mean only stated"
+    answer = measured.points(reviewed(declared=[*stated, row("ours", 30.0, "a")],
+                                      unmeasured=stated))  # fmt: skip
+    assert answer.sentence.startswith("1 mean only stated; 1 mean measured here; none was sent")
     assert measured.bits(of).table.rows == (("webp", "stated sizes", "1"),)
 
 
