@@ -36,9 +36,8 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     labels = {judged.label, judged.anchor}
     streams = [stream for stream in of.again if label_of_row(stream.row) in labels]
     broken = sum(stream.state in BROKEN for stream in streams)  # in no mean
-    kept = sum(not stream.values for stream in streams) - broken
-    stated = sum(label_of_row(row) in labels for row in of.unmeasured)
-    as_sent = [counted(n, what) for n, what in ((kept, "stream"), (stated, "row")) if n]
+    as_sent = sum(not stream.values for stream in streams) - broken
+    as_sent += sum(label_of_row(row) in labels for row in of.unmeasured)
     verdict, words = SURVIVALS[judged.survival]
     if claim.percent > 0:
         words = words.replace("less", "more").replace("at least", "at most")
@@ -52,7 +51,7 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     shown = f"{value} {ends}" if interval else value
     sentence = f"{words}: BD-rate {shown}, claimed {claimed}"
     if as_sent:
-        sentence += f"; of {' and '.join(as_sent)} the values are as sent, not measured here"
+        sentence += f"; of {counted(as_sent, 'row')} the values are as sent, not measured here"
     if broken:
         sentence += f"; without {counted(broken, 'stream')} that did not decode"
     if as_sent or broken:

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
+from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.again import ROUNDING, Again, Pair, compared, differences, speed
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sent
@@ -17,6 +18,7 @@ from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
 IN_DB = "ms_ssim_db"  # the mean of the images' decibels
+_decibels = Measure.named("ms_ssim").plotted
 
 
 def bits(of: Reviewed) -> Answer:
@@ -176,10 +178,9 @@ def points(of: Reviewed) -> Answer:
     table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:
         here = sum(row[5] != NOTHING for row in rows)
-        parts = [f"{counted(len(rows) - here, 'mean')} only stated"] if len(rows) > here else []
-        if here:
-            parts.append(f"{counted(here, 'mean')} measured here; none was sent with its row")
-        sentence = "; ".join(parts)
+        kinds = {"only stated": len(rows) - here}
+        kinds["measured here; none was sent with its row"] = here
+        sentence = "; ".join(f"{counted(n, 'mean')} {what}" for what, n in kinds.items() if n)
         return Answer("points", question, "unknown", sentence, table)
     rounded = any(pair.gap > 0 and pair.same for pairs in groups.values() for pair in pairs)
     sentence = (
@@ -214,7 +215,8 @@ def curves(of: Reviewed) -> Answer:
             own = means
         for column, (rates, values) in curve.series.items():
             known = [point for point in own.values() if column in point]
-            most = DB_PRINTED if column.endswith("_db") else VALUE_PRINTED
+            in_db = column.endswith("_db") or column in curve.in_db
+            most = DB_PRINTED if in_db else VALUE_PRINTED
             for rate, value in zip(rates, values, strict=True):
                 cells = curve.name, column, f"{rate:.4f}", f"{value:.4f}"
                 if not known:
@@ -223,11 +225,11 @@ def curves(of: Reviewed) -> Answer:
                 away = [abs(math.log(point["bpp"] / rate)) for point in known]
                 near = known[away.index(min(away))]
                 at_rate = abs(near["bpp"] / rate - 1) <= RATE_PRINTED
-                gaps, slack = [near[column] - value], most
-                if column in curve.in_db and max(near[column], value) < 1:  # of either average
-                    ways, slack = (_decibels(near[column]), near[IN_DB]), DB_PRINTED
-                    gaps = [way - _decibels(value) for way in ways]
-                same.append(at_rate and min(map(abs, gaps)) <= slack)
+                places = [value, near[column]]
+                if column in curve.in_db:  # of either average
+                    places = [*map(_decibels, places), near.get(IN_DB, math.inf)]
+                mine, *ways = places
+                same.append(at_rate and any(w == mine or abs(w - mine) <= most for w in ways))
                 shown = f"{near['bpp']:.4f}", f"{near[column]:.4f}", "yes" if same[-1] else "no"
                 rows.append((*cells, *shown))
     sentence = (
@@ -249,16 +251,11 @@ def _means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
     groups: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         values = {"bpp": row["bpp"], **values_sent(row, METRICS)}
-        if values.get("ms_ssim", 1.0) < 1:
-            values[IN_DB] = _decibels(values["ms_ssim"])
+        values[IN_DB] = _decibels(values.get("ms_ssim", 1.0))
         for name, value in values.items():
             if math.isfinite(value):
                 groups[point_of(row)[1:]][name].append(value)
     return {key: {name: fmean(of) for name, of in point.items()} for key, point in groups.items()}
-
-
-def _decibels(ms_ssim: float) -> float:
-    return -10 * math.log10(1 - ms_ssim)
 
 
 def images(of: Reviewed) -> Answer:
@@ -266,8 +263,8 @@ def images(of: Reviewed) -> Answer:
     groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
     failed: dict[tuple[str, ...], list[str]] = defaultdict(list)
     lost = [row for row in of.declared if row["status"] != "ok"]
-    lost += [{**stream.row, "status": stream.state, "reason": stream.reason}
-             for stream in of.again if stream.state in BROKEN]  # fmt: skip
+    broken = [stream for stream in of.again if stream.state in BROKEN]
+    lost += [{**stream.row, "status": "failed", "reason": stream.reason} for stream in broken]
     for row in (*of.rows, *lost):
         key = point_of(row)
         of_point = groups[key]  # there even if every cell failed

@@ -94,10 +94,7 @@ def measure_round_trip(
 
 
 def _sizes(contender: Contender, crop: Pixels) -> dict[Setting, int]:
-    """Return bytes by setting, in the order of the codec's own sweep, in which they should rise.
-
-    Of a pack, the sums over the images that all of its settings have.
-    """
+    """Return bytes by setting in the sweep's order, rising; of a pack, of images that all have."""
     codec = load_codec(contender.spec)
     if contender.pack is None:
         return {setting: len(codec.encode(crop, setting)) for setting in codec.sweep}
