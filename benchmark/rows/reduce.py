@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from benchmark.codec import CODING, Int64Array
+from benchmark.codec import CODING
 from benchmark.errors import DamagedResults, NotMeasurable, StoreError, memory_exhausted
 from benchmark.metrics.measure import protocol_of, protocols
 from benchmark.metrics.metric import DistributionMetric, Reduced
@@ -79,12 +79,9 @@ def with_distribution_metrics(
     of_sets = [name for name in names if name in DISTRIBUTION_METRICS]
     if not of_sets:
         return rows
-    ok = rows.common(rows.ok) if common else rows.ok
-    bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
-    points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
-    reducer = _Reducer(rows, folder, allow_few)
+    reducer = _Reducer(rows, folder, common, allow_few)
     for name in of_sets:
-        rows = rows.changed(table=reducer.filled(rows, name, points))
+        rows = rows.changed(table=reducer.filled(rows, name))
     return rows
 
 
@@ -104,30 +101,37 @@ def summarise_with_distributions(
 class _Reducer:
     """Distribution metrics of sets of rows, from earlier reductions or else from kept features."""
 
-    def __init__(self, rows: ComparableRows, folder: Path, allow_few: bool) -> None:
-        self._allow_few = allow_few
+    def __init__(self, rows: ComparableRows, folder: Path, common: bool, allow_few: bool) -> None:
+        self._common, self._allow_few = common, allow_few
+        self._ok = rows.common(rows.ok) if common else rows.ok
+        bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
+        self._points = [a + np.flatnonzero(self._ok[a:b]) for a, b in pairwise(bounds)]
         self._again = f"`bench rescore {options_of(folder.parent, folder.name)} --metrics"
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_texts(rows, name) for name in names), strict=True)
         self._pairs = [Pair(source, other or own) for source, own, other in hashes]
 
-    def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pl.DataFrame:
-        """Append value, protocol id and reason of a metric; `points` has the places of rows."""
+    def filled(self, rows: ComparableRows, name: str) -> pl.DataFrame:
+        """Append value, protocol id and reason of a metric."""
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_named(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
         counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
+        # With `common` each set is of the images whose features all points have, as its mean is.
+        used = rows.common(self._ok & counted) if self._common else counted
         why = _texts(rows, count_reason)
         values: list[float | None] = [None] * rows.table.height
         reasons: list[str | None] = [None] * rows.table.height
         new: list[Reduction] = []
-        for point in points:
-            for at in point[~counted[point]].tolist():
+        for point in self._points:
+            for at in point[~used[point]].tolist():
                 reasons[rows.index[at]] = why[at] or (
-                    f"not computed: {self._again} {metric.column}` does it from kept streams"
+                    "features of this image are not kept for all codecs"
+                    if counted[at]
+                    else f"not computed: {self._again} {metric.column}` does it from kept streams"
                 )
-            row_of = {self._pairs[at]: rows.index[at] for at in point[counted[point]].tolist()}
+            row_of = {self._pairs[at]: rows.index[at] for at in point[used[point]].tolist()}
             if not row_of:
                 continue
             pairs = sorted(row_of)

@@ -18,7 +18,8 @@ from benchmark.measure.cells import Conditions, Rescore, plan
 from benchmark.measure.score import unscored
 from benchmark.measure.select import select
 from benchmark.metrics.measure import protocol_of
-from benchmark.rows.means import summarise
+from benchmark.metrics.metric import Reduced
+from benchmark.rows.means import summarise, summarise_rows
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
@@ -228,6 +229,34 @@ def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sou
     result = table.filter(setting_value=64.0)["shift"].drop_nulls().to_list()
     honest = expected(sources[:2], 64)
     assert sorted(result) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
+
+
+class Spread(Shift):
+    """Variance of the movements: of a part of a set it is no mean of the set's parts."""
+
+    def reduce(self, reference, decoded):
+        pairs = zip(reference, decoded, strict=True)
+        moved = np.array([float(np.mean(b - a)) for a, b in pairs])
+        squares = (moved - moved.mean()) ** 2
+        return Reduced(float(squares.mean()), squares - squares.mean())
+
+
+def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
+    tmp_path, sources, monkeypatch
+):
+    """One row lacks its features, as of a machine without the weights."""
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Spread))
+    store = measure(tmp_path, sources)
+    lacks = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)
+    counts = pl.when(~lacks).then("colours_patches").alias("colours_patches")
+    table = store.table().with_columns(counts)
+    rows = with_distribution_metrics(table, store.folder, ["shift"], common=True)
+    protocols = {"coding": "coding/1", "shift": protocol_of("shift")}
+    points = {p.setting.value: p for p in summarise_rows(rows, protocols, common=True).points}
+    for step in (16, 64):
+        mean = points[step].means["shift"]
+        assert mean.value == pytest.approx(np.var(expected(sources[1:], step)), rel=1e-4)
+        assert (mean.images, mean.missing) == (3, 0)
 
 
 def test_two_commands_agree_through_the_store(tmp_path, sources):
