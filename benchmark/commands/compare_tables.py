@@ -220,7 +220,7 @@ def tradeoff_table(
     )
     ids = stored.summary.protocols
     notes = (
-        f"{stored.heading}, {counted(stored.summary.images, 'image')}; protocols "
+        f"{stored.heading}, {counted(points[0].images, 'image')}; protocols "
         f"{ids[distortion.column]}, {ids[realism.column]}.",
         f"{words['equal']}: {codec} interpolated at the same rate and the same {realism.label}. "
         f"{words['all better']}, {words['all worse']}: every variant of {codec} is, at that rate; "

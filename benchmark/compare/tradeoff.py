@@ -49,6 +49,7 @@ class Tradeoff:
     high: float | None = None
     certainty: float | None = None  # share of draws in which the difference has this sign
     draws: int = 0  # in which it could be compared
+    images: int = 0  # with values of both metrics
 
 
 def tradeoffs(
@@ -71,6 +72,12 @@ def tradeoffs(
 
 
 def _surface(points: Sequence[Point], distortion: Measure, realism: Measure) -> Surface:
+    both = distortion.column, realism.column
+    lacks = [np.any([~np.isfinite(p.image_values[c]) for c in both], axis=0) for p in points]
+    points = [
+        replace(p, image_values={c: np.where(gone, np.nan, p.image_values[c]) for c in both})
+        for p, gone in zip(points, lacks, strict=True)
+    ]
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
     log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
     at_realism = resampled_curve(points, realism, _weights).quality
@@ -101,6 +108,7 @@ def _tradeoff(
         sign * float(quality[0]),
         realism.value(float(at_realism[0])),
         MATCHES[int(verdicts[0])],
+        images=len(quality) - 1 - DRAWS,
     )
     differences = sign * (others - quality)
     of_draws = slice(1, 1 + DRAWS)

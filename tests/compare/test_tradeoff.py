@@ -64,6 +64,27 @@ def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdic
     assert (tradeoff.certainty, tradeoff.draws) == (1.0, DRAWS)
 
 
+def test_both_metrics_are_of_the_images_that_have_both():
+    """An image without patches of a distance's features, which the distortion has a value of."""
+
+    def changed(of, shown):
+        ids, bpp = of.image_ids[shown], (of.image_bpp * (1 + 0.1 * SPREAD))[shown]
+        return replace(of, image_ids=ids, image_bpp=bpp,
+                       image_values={k: v[shown] for k, v in of.image_values.items()})  # fmt: skip
+
+    def without_last(of):
+        fd = np.where(np.arange(IMAGES) == IMAGES - 1, np.nan, of.image_values["fd"])
+        return replace(changed(of, slice(None)), image_values={**of.image_values, "fd": fd})
+
+    theirs = point("jpeg", 1, 0.3, 28.0, at_beta(1.3)[1], psnr_spread=2.0)
+    results = [
+        tradeoffs([change(theirs)], [list(map(change, of)) for of in BILINEAR], PSNR, FD)
+        for change in (without_last, lambda of: changed(of, slice(IMAGES - 1)))
+    ]
+    assert results[0] == results[1]
+    assert results[0][0].images == IMAGES - 1
+
+
 def test_settings_of_one_rate_are_one_point_the_better():
     """A codec may code two settings alike, or spend the same bits worse."""
     twice = [
