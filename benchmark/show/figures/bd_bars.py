@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.curves import Delta, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
@@ -46,13 +46,15 @@ def draw_bd_bars(
     anchor: str,
     absent: Sequence[str] = (),
     lacking: Sequence[str] = (),
+    up_to_bpp: float | None = None,
 ) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
     Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
     show. absent: names of those that are left out. lacking: sentences on curves a panel lacks.
+    up_to_bpp: where the curves of `comparisons` are cut, and the published ones here.
     """
-    bars = [_bars(panel, comparisons, anchor) for panel in panels]
+    bars = [_bars(panel, comparisons, anchor, up_to_bpp) for panel in panels]
     every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
     if not known:
@@ -79,8 +81,9 @@ def draw_bd_bars(
             texts.title(axes, sections.metric_names([panel.measure]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [*lacking, lines, note])))
     metrics = sections.metric_names([panel.measure for panel in panels])
+    upto = "" if up_to_bpp is None else f", up to {up_to_bpp:g} bpp"
     caption = sections.brief(
-        f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
+        f"BD-rates against {against} on {dataset} by {metrics}{upto}; negative saves bits.",
         *lacking,
         lines,
         note,
@@ -90,11 +93,15 @@ def draw_bd_bars(
     details = [f"No interval of {sections.listed(few)}."] if few else []
     details += sections.not_drawn(absent)
     labels = {curve.system.label for curve in known.values()}
-    records = bd_records([comparison for comparison in comparisons if comparison.label in labels])
-    return texts.Drawing(figure, caption, records, texts.rate_table(panels, anchor), tuple(details))
+    of_shown = [comparison for comparison in comparisons if comparison.label in labels]
+    records = bd_records(of_shown, up_to_bpp)
+    table = texts.rate_table(panels, anchor, up_to_bpp)
+    return texts.Drawing(figure, caption, records, table, tuple(details))
 
 
-def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
+def _bars(
+    panel: Panel, comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None
+) -> dict[str, Bar]:
     """Return the bars of a panel's curves that have a BD-rate, by their names."""
     measure, other = panel.measure, panel.of_label(anchor)
     compared = {c.label: c for c in comparisons if c.column == measure.column}
@@ -104,7 +111,8 @@ def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[
         if curve.measured and (known := compared.get(curve.system.label)):
             delta, interval = known.rate, known.rate_interval
         elif other is not None and curve is not other:
-            delta = bd_rate(other.rates(measure), curve.rates(measure))
+            first, second = (cut(of.rates(measure), up_to_bpp) for of in (other, curve))
+            delta = bd_rate(first, second)
         if isinstance(delta, Delta):
             result[curve.name] = Bar(curve, delta.value, interval, delta.three_points)
     return result

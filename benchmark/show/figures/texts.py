@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.curves import Delta, bd_rate, cut
 from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.errors import Notice
 from benchmark.metrics.measure import Measure
@@ -71,10 +71,11 @@ def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
     ]
 
 
-def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
+def rate_table(panels: Sequence[Panel], anchor: str, up_to_bpp: float | None = None) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
-    anchor: label that they are against; without its curve there are none.
+    anchor: label that they are against; without its curve there are none. up_to_bpp: where curves
+    are cut for BD-rates.
     """
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
@@ -92,7 +93,8 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None:
                 continue
-            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
+            first, last = (cut(c.rates(panel.measure), up_to_bpp) for c in (other, curve))
+            delta = bd_rate(first, last)
             row[panel.measure.column] = delta
             if isinstance(delta, Delta) and delta.doubtful:
                 share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
@@ -111,7 +113,8 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     against = next((curve.system.name for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
-    notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
+    rates = "over the rates drawn" if up_to_bpp is None else f"up to {up_to_bpp:g} bpp"
+    notes = [f"Against {against}, {rates}; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")

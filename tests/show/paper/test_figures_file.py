@@ -2,16 +2,20 @@
 
 import csv
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.interpolate import Akima1DInterpolator
 from typer.testing import CliRunner
 
 import benchmark
 from benchmark.errors import BenchError, StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.figures.texts import Drawing
+from benchmark.show.paper.figures import FIGURES
 from benchmark.show.paper.request import FigureRequest, read_file
 from benchmark.show.paper.results import PaperFigure, write_figure
+from benchmark.show.table import markdown
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import sweep
@@ -104,6 +108,33 @@ def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
             assert float(one[name]) == pytest.approx(expected.loc[label, name], abs=1e-9)
         assert f"−{abs(float(one['bd_rate_percent'])):.1f}"[1:] in (tmp_path / "bd.tex").read_text()
     assert "HiFiC & published" in (tmp_path / "bd.tex").read_text()
+
+
+def test_bars_and_their_table_end_at_the_rate_that_was_asked_for(tmp_path):
+    """Also the bar of a curve from a file, as scipy has it of both curves cut at .5 bpp."""
+    theirs = np.array([[0.1, 0.2, 0.4, 0.8, 1.2], [28, 30.5, 33, 37, 42]])
+    lines = (f"{bpp},{psnr}" for bpp, psnr in theirs.T)
+    (tmp_path / "mine.csv").write_text("\n".join(["bpp,psnr", *lines]))
+    shown = {"codecs": ("vtm", "avif"), "anchor": "vtm", "metrics": ("psnr",), "up_to_bpp": 0.5}
+    drawing = FIGURES["bd"](
+        FigureRequest(results=RESULTS, published=(str(tmp_path / "mine.csv"),), **shown)
+    ).drawing
+    means = benchmark.summary(benchmark.load(RESULTS / "kodak", codecs="vtm"), metrics="psnr")
+    curves = []
+    for bpp, psnr in ((means["bpp"], means["psnr_db"]), theirs):
+        x = np.log10(np.array(bpp))
+        kept = np.array(bpp) < 0.5
+        end = Akima1DInterpolator(x, psnr)(np.log10(0.5))
+        curves.append((np.append(x[kept], np.log10(0.5)), np.append(np.array(psnr)[kept], end)))
+    low, high = max(y[0] for _, y in curves), min(y[-1] for _, y in curves)
+    first, last = (Akima1DInterpolator(y, x).integrate(low, high) for x, y in curves)
+    expected = 100 * (10 ** ((last - first) / (high - low)) - 1)
+    (axes,) = drawing.figure.axes[:1]
+    widths = [patch.get_width() for patch in axes.patches]
+    assert any(width == pytest.approx(expected, rel=1e-9) for width in widths), widths
+    assert f"{expected:+.1f}".replace("-", "−") in markdown(drawing.table).replace("-", "−")
+    assert "up to 0.5 bpp" in drawing.caption
+    assert {record["up_to_bpp"] for record in drawing.records} == {0.5}
 
 
 def test_costs_are_what_classes_and_rows_say(tmp_path):
