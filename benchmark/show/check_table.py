@@ -178,7 +178,11 @@ def _brief(finding: Finding) -> str:
 
 def _numbers(finding: Finding) -> str:
     by, _, change, low, high, margin, images = (of.text(finding, NOTHING) for of in NUMBERS)
-    return f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+    ends, most = (finding.lower_percent, finding.upper_percent), finding.margin_percent or 0
+    inside = all(end is not None and abs(end) < most for end in ends)
+    short = finding.verdict == "undecided" and inside and not finding.unknown
+    but = " (inside it, but not once corrected for several metrics and skew)" if short else ""
+    return f"{by} {change} ({low} to {high}), margin {margin}{but}, {images} images"
 
 
 def subject_sentences(check: Check) -> list[str]:
@@ -194,9 +198,12 @@ def subject_sentences(check: Check) -> list[str]:
 
 def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
-    names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
+    by = [finding for finding in check.judged if finding.verdict == check.verdict]
+    names = [f"{finding.label} {finding.metric_label}" for finding in by]
+    lost = check.verdict == "regressed" and all(finding.out_of_reach for finding in by)
+    beyond = by[0].why if lost and by else ""
     due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
-    meaning = f"{check.why or VERDICTS[check.verdict][2]}{due}."
+    meaning = f"{check.why or beyond or VERDICTS[check.verdict][2]}{due}."
     parts: list[Part] = [meaning, subject_sentences(check)]
     if table := findings_table(check):
         parts.append(table)

@@ -113,6 +113,29 @@ def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
     ]
 
 
+def test_bounds_inside_the_margin_without_a_verdict_say_why():
+    inside = PSNR._replace(out_of_reach=(), unknown=(), lower_percent=-0.92, upper_percent=0.98)
+    line = first_lines(replace(CHECK, findings=(inside,)))[2]
+    assert line == (
+        "jpeg, PSNR (dB): BD-rate +0.25 % (-0.92 % to +0.98 %), margin ±1 % (inside it, but not "
+        "once corrected for several metrics and skew), 4 images: about 30 images"
+    )
+    for other in ({"verdict": "equivalent"}, {"upper_percent": 1.02}, {"unknown": PSNR.unknown}):
+        finding = inside._replace(**other)
+        assert "corrected" not in junit_xml(replace(CHECK, findings=(finding,)))
+
+
+def test_the_markdown_of_an_image_out_of_reach_has_no_word_of_a_margin():
+    why = "on w it never reaches the reference's lowest quality"
+    far = PSNR._replace(verdict="regressed", why=why, change_percent=-3.0)
+    check = replace(CHECK, verdict="regressed", findings=(far, LPIPS))
+    assert f"{why} (jpeg PSNR (dB))." in check_markdown(check)
+    assert "more than the margin" not in check_markdown(check)
+    worse = far._replace(out_of_reach=(), why="", change_percent=2.0)
+    both = replace(check, findings=(worse, far))
+    assert "worse by more than the margin" in check_markdown(both)
+
+
 def test_a_sentence_says_what_was_compared():
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
     assert subject_sentences(CHECK) == [f"{against}, 3 streams of the same bytes"]
