@@ -168,7 +168,8 @@ def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
         name, steps = sections.marked(sweep.curve.name, sweep.curve.caveats), sweep.steps
         if len(steps) > 1:
-            name += f", {steps[0].setting} to {steps[-1].setting}"
+            first, last = (step.setting or "default" for step in (steps[0], steps[-1]))
+            name += f", {first} to {last}"
         names[sweep.curve.name] = name
     return names
 

@@ -163,6 +163,19 @@ def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_pa
     assert "rescore --dataset photos --codecs all,./mine.py:Mine" in str(lacking)
 
 
+def test_a_sweep_that_ends_at_the_defaults_says_so(tmp_path):
+    mine = sweep("./mine.py:Mine")
+    other = [
+        one | {"psnr_db": one["psnr_db"] - 3, "lpips_alex": one["lpips_alex"] / 2}
+        for one in sweep("./mine.py:Mine", variant="beta=2.5")
+    ]
+    Store(tmp_path / "photos").append([*mine, *other, *sweep("webp")])
+    asked = FigureRequest(results=tmp_path, metrics=("psnr", "lpips"), bpp=("0.7",))
+    figure = FIGURES["realism"](asked).drawing.figure
+    names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "Mine, default to beta 2.5" in names
+
+
 def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
     drawn, _ = draw("realism", tmp_path, "--codecs", "ours,vtm", "--bpp", "0.2,0.3")
     assert {row["target_bpp"] for row in drawn} == {"0.2", "0.3"}
