@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, curve_of, mean_curve
+from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, curve_of, cut, mean_curve
 from benchmark.compare.interval import Interval, point_interval
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
@@ -102,10 +102,10 @@ class SystemCurve(NamedTuple):
         values = [measure.plotted(point.value) for point in self.points]
         return [point.bpp for point in self.points], values
 
-    def rates(self, measure: Measure) -> Curve:
-        """Return rates and qualities, as BD-rates take them: more is better."""
+    def rates(self, measure: Measure, up_to_bpp: float | None = None) -> Curve:
+        """Return rates and qualities, as BD-rates take them, cut: more is better."""
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
-        return curve_of(bpp, values, measure)
+        return cut(curve_of(bpp, values, measure), up_to_bpp)
 
 
 class Panel(NamedTuple):

@@ -200,8 +200,7 @@ def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
     by = [finding for finding in check.judged if finding.verdict == check.verdict]
     names = [f"{finding.label} {finding.metric_label}" for finding in by]
-    lost = check.verdict == "regressed" and all(finding.out_of_reach for finding in by)
-    beyond = by[0].why if lost and by else ""
+    beyond = by[0].why if check.verdict == "regressed" and all(f.out_of_reach for f in by) else ""
     due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
     meaning = f"{check.why or beyond or VERDICTS[check.verdict][2]}{due}."
     parts: list[Part] = [meaning, subject_sentences(check)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import Delta, bd_rate, cut
+from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
@@ -93,8 +93,7 @@ def draw_bd_bars(
     details = [f"No interval of {sections.listed(few)}."] if few else []
     details += sections.not_drawn(absent)
     labels = {curve.system.label for curve in known.values()}
-    of_shown = [comparison for comparison in comparisons if comparison.label in labels]
-    records = bd_records(of_shown, up_to_bpp)
+    records = bd_records([c for c in comparisons if c.label in labels], up_to_bpp)
     table = texts.rate_table(panels, anchor, up_to_bpp)
     return texts.Drawing(figure, caption, records, table, tuple(details))
 
@@ -111,8 +110,7 @@ def _bars(
         if curve.measured and (known := compared.get(curve.system.label)):
             delta, interval = known.rate, known.rate_interval
         elif other is not None and curve is not other:
-            first, second = (cut(of.rates(measure), up_to_bpp) for of in (other, curve))
-            delta = bd_rate(first, second)
+            delta = bd_rate(other.rates(measure, up_to_bpp), curve.rates(measure, up_to_bpp))
         if isinstance(delta, Delta):
             result[curve.name] = Bar(curve, delta.value, interval, delta.three_points)
     return result

@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.curves import Delta, bd_rate, cut
+from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.errors import Notice
 from benchmark.metrics.measure import Measure
@@ -74,8 +74,7 @@ def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
 def rate_table(panels: Sequence[Panel], anchor: str, up_to_bpp: float | None = None) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
-    anchor: label that they are against; without its curve there are none. up_to_bpp: where curves
-    are cut for BD-rates.
+    anchor: label that they are against; without its curve there are none. up_to_bpp: their cut.
     """
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
@@ -93,7 +92,7 @@ def rate_table(panels: Sequence[Panel], anchor: str, up_to_bpp: float | None = N
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None:
                 continue
-            first, last = (cut(c.rates(panel.measure), up_to_bpp) for c in (other, curve))
+            first, last = (c.rates(panel.measure, up_to_bpp) for c in (other, curve))
             delta = bd_rate(first, last)
             row[panel.measure.column] = delta
             if isinstance(delta, Delta) and delta.doubtful:

@@ -94,8 +94,7 @@ def _bd(request: FigureRequest) -> PaperFigure:
     choice = choose(result.panels, result.anchor, _named(request, result))
     panels = choice.of(result.panels)
     shown = panels, compared, result.styles, result.title, result.anchor
-    lacking, most = choice.lacking(panels), request.up_to_bpp
-    drawing = draw_bd_bars(*shown, choice.absent, lacking, most)
+    drawing = draw_bd_bars(*shown, choice.absent, choice.lacking(panels), request.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     return _made([result], drawing, f"no bd: {lack}")
 
