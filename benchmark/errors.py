@@ -5,7 +5,8 @@ Every message of a `BenchError` is meant for the user and needs no traceback. `U
 """
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -162,6 +163,15 @@ def memory_sentence(error: BaseException) -> str:
     else:
         return ""
     return f"{why}; what was stored is kept, and the same command resumes from there"
+
+
+def near(path: Path, is_kind: Callable[[Path], bool]) -> str:
+    """Return ` (did you mean ...?)` with what is beside an absent path and of the kind, if any."""
+    with suppress(OSError):
+        names = [there.name for there in path.parent.iterdir() if is_kind(there)]
+        for name in get_close_matches(path.name, names, n=1):
+            return f" (did you mean {path.parent / name}?)"
+    return ""
 
 
 def refused_path(error: BaseException) -> str:

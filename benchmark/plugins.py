@@ -15,7 +15,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError, near
 
 HARNESS = "benchmark"  # the package that calls authors' code, and is none
 DIGITS = 12  # of a file's sha256, in the protocol id of its metric
@@ -79,7 +79,7 @@ def file_of(name: str) -> Path:
     text = name.partition(":")[0]
     path = _copies.get(text, Path(text))
     if not path.is_file():
-        raise UsageError(f"no file {text}")
+        raise UsageError(f"no file {text}{near(path, Path.is_file)}")
     if not os.access(path, os.R_OK):
         raise UsageError(f"the file {text} cannot be read: its permissions forbid it")
     return path
@@ -97,13 +97,14 @@ def load(name: str, kind: str) -> Any:
     match = getattr(module, attribute, None)
     if is_kind(match):
         return match
-    if not attribute:
-        raise UsageError(f"{name!r} names no {kind}: write {name.rstrip(':')}:NAME")
     own = {
         value.__name__
         for value in vars(module).values()
         if is_kind(value) and value.__module__ == module.__name__
     }
+    if not attribute:
+        known = " or ".join(f"{name.rstrip(':')}:{known}" for known in sorted(own) or ["NAME"])
+        raise UsageError(f"{name!r} names no {kind}: write {known}")
     raise UnknownName(f"{kind} in {path.name}:", attribute, own)
 
 

@@ -138,9 +138,8 @@ def parse_codec(text: str) -> CodecSpec:
     name, *rest = split_unescaped(text, ":")
     name, *preset = split_unescaped(ALIASES.get(name, name), ":")
     if name.endswith(".py"):
-        if not rest or "=" in rest[0]:
-            raise UsageError(f"{text!r} names no class: write {name}:ClassName")
-        name, rest = f"{_plain_path(name, os.path.join('.', ''))}:{rest[0]}", rest[1:]
+        named = rest.pop(0) if rest and "=" not in rest[0] else ""  # none: `plugins.load` raises
+        name = f"{_plain_path(name, os.path.join('.', ''))}:{named}"
     elif not re.match(r"[A-Za-z][\w-]*$", name):
         raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
     elif name not in CODECS and not is_brought(name):

@@ -116,12 +116,14 @@ def encode(
             for name, path in (("q_map", q_map), ("beta_map", beta_map))
         }
         setting = coder.sweep[0] if targets else Setting("q", Q if q is None else q)
+        at = "" if targets or q_map else f" at {setting}"
         data = coder.encode(pixels, setting, **maps)
         data = coder.checked(data) if check_latents else data
     else:
         _refuse(codec, own)
         bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)
         pixels = read_image(image, request.flatten)
+        at = f" at {point or bound.settings[len(bound.settings) // 2]}"
         try:
             data = bound.encode(pixels, **_setting(point))
         except BenchError:
@@ -130,7 +132,7 @@ def encode(
             raise BenchError(f"{codec} cannot encode {image}: {one_line(error)}") from error
     _write(stream, data)
     height, width, _ = pixels.shape
-    print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp")
+    print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp{at}")
 
 
 @takes(Request, "device weights_dir", device="cpu")
@@ -259,4 +261,5 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.stat()  # a misspelt folder is an error, not a new folder
         write_file(path, data)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        there = f"; make the folder {path.parent} first" * isinstance(error, FileNotFoundError)
+        raise UsageError(f"{path} cannot be written: {error.strerror}{there}") from error

@@ -13,7 +13,7 @@ from benchmark.commands import options, output
 from benchmark.commands.audit_rows import audit_rows
 from benchmark.commands.verb import Verbs, takes
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, MEASURED, ORIGIN, opt
+from benchmark.option import MANNER, MEASURED, ORIGIN, opt, option
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.systems import short_version
 from benchmark.system.settings import use_device
@@ -76,7 +76,12 @@ def audit_decode(
 
 
 @audit.verb("pack")
-@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all")
+@takes(
+    Request,
+    "metrics jobs timeout_seconds device results data_dir weights_dir flatten",
+    metrics="all",
+    results=option(Path("results"), ORIGIN, "Folder of results, of which runs know images."),
+)
 def audit_pack(
     request: Request,
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
@@ -113,9 +118,7 @@ def audit_pack(
     opened = open_pack(path).to_run(NamedCodecs(codecs))
     worker_context()  # begins to load what workers need
     with output.interruptible("an audit leaves nothing behind"):
-        sources, missing = pack_audit.find_sources(
-            opened, dataset or (), request.data_dir, request.flatten
-        )
+        sources, missing = pack_audit.find_sources(opened, dataset or (), request)
         for name, reason in missing.items() if not as_json else ():
             print(f"not scored  {name}: {reason}")
         conditions = Conditions.of(request, opened.path, chosen, request.jobs)
@@ -277,5 +280,7 @@ def _print_pack(pack: "Pack", audited: "PackAudit", sources: "Sources") -> None:
         print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
         not_here = counted(absent, "image is", "images are")
-        print(f"absent   {not_here} not on this machine; no stream of them was scored")
+        print(
+            f"absent   {not_here} not here: no stream of them was scored without --dataset FOLDER"
+        )
     output.print_wrong([f"{wrong.cell}: {wrong.what}" for wrong in audited.contradictions])

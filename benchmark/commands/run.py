@@ -116,9 +116,13 @@ def rescore(
             )
         failed |= bool(done.failures)
         facts = {**done._asdict(), "lacking": dict(done.lacking)}
+        facts["without_value"] = [absent._asdict() for absent in done.without_value]
         records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
         if not as_json:
-            output.print_lines(problem_lines(done.failures, (), ()), verbose)
+            lines = problem_lines(done.failures, (), ())
+            for column, cells, why in done.without_value:
+                lines.append(f"no value {column} of {cells} cells: {why}")
+            output.print_lines(lines, verbose)
             print(
                 f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
                 f"{done.filled} values filled in, {done.still_null} rows still without"

@@ -17,13 +17,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark import plugins
-from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
+from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError, near
 from benchmark.registry import (
     DATASETS,
     HUB,
@@ -184,7 +185,8 @@ def open_folder(path: Path) -> Dataset:
     folder, or no image in it.
     """
     if not path.exists():
-        raise UsageError(f"there is no folder {path}: give one with images, or a dataset's name")
+        there = f"{path}{near(path, Path.is_dir)}"
+        raise UsageError(f"there is no folder {there}: give one with images, or a dataset's name")
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of images")
     resolved = path.resolve()
@@ -224,7 +226,8 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
         return of_hub
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
-    if means_folder(text):
+    misspelt = not get_close_matches(text, DATASETS) and near(Path(text), Path.is_dir)
+    if means_folder(text) or (text not in DATASETS and misspelt):
         return open_folder(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
     return dataset

@@ -32,6 +32,7 @@ from benchmark.measure.record import (
     ShowsProgress,
     silent,
     title_of,
+    without_value,
 )
 from benchmark.measure.remaining import Pace
 from benchmark.measure.request import Request
@@ -118,17 +119,14 @@ def rescore(
     dataset = request.dataset or stored_dataset(request.results, "")
     request = replace(request, dataset=measured_place(request.results, dataset))
     request.use_folders()
-    asked = metric_names(request.metrics)
-    absent = lacking(asked)
+    absent = lacking(asked := metric_names(request.metrics))
     _refuse_all(asked, absent)
     sources, store = open_stored(request)
     images, table = sources.images, store.table()
     sides = {(image.height_px, image.width_px) for image in images}
-    codecs = table["codec"].unique().sort().to_list()
-    needs = [Need(codec, *of_image) for codec in codecs for of_image in sides]
+    needs = [Need(codec, *side) for codec in table["codec"].unique().sort() for side in sides]
     workers = _workers(request, needs, asked, absent)
-    device = use_device(request.device)
-    conditions = Conditions.of(request, store.folder, device, workers.workers)
+    conditions = Conditions.of(request, store.folder, use_device(request.device), workers.workers)
     if not table.height:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     folder, may_run = store.folder, named.selects_to_run
@@ -147,9 +145,11 @@ def rescore(
         engine = _local_engine(seconds)
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
     cells = [task.row["cell"] for task in tasks]
-    before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
+    rows = one_per_cell(store.table()).filter(col("cell").is_in(cells))
+    before, after = (count_values(of, cells, names) for of in (table, rows))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
-    return Rescored(table.height, len(tasks), lack, tuple(failures), filled, absent)
+    counts = table.height, len(tasks), lack, tuple(failures), filled, absent
+    return Rescored(*counts, tuple(without_value(rows, names)))
 
 
 def _workers(
@@ -239,6 +239,7 @@ def _record(
         dataset=matrix.sources.dataset.name,
         origin=matrix.sources.dataset.origin,
         images=len(matrix.sources.images),
+        to_do=len(matrix.to_do),
         refused_images=[(image.file.name, image.reason) for image in matrix.sources.refused],
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
         skipped_codecs=matrix.selection.reasons,

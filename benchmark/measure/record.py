@@ -101,6 +101,18 @@ class WithoutValue(NamedTuple):
     reason: str
 
 
+def without_value(rows: pl.DataFrame, metrics: Iterable[str]) -> list[WithoutValue]:
+    """Count the rows in which a metric is null, by metric and reason."""
+    result = []
+    for name in scored_by_image(metrics):
+        value, _, reason = metric_columns(metric_named(name).column)
+        if reason not in rows.columns:  # a user's metric, and every cell failed
+            continue
+        counts = rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()
+        result += [WithoutValue(value, count, why) for why, count in counts.rows()]
+    return result
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of `benchmark.measure.loop.run`."""
@@ -142,14 +154,7 @@ class Outcome:
 
     def without_value(self) -> list[WithoutValue]:
         """Count the rows in which a metric is null, by metric and reason."""
-        result = []
-        for name in scored_by_image(self.metrics):
-            value, _, reason = metric_columns(metric_named(name).column)
-            if reason not in self.rows.columns:  # a user's metric, and every cell failed
-                continue
-            counts = self.rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()
-            result += [WithoutValue(value, count, why) for why, count in counts.rows()]
-        return result
+        return without_value(self.rows, self.metrics)
 
     def __repr__(self) -> str:
         """Return at most ten lines: counts, the first codecs and rates, where the rows are."""
@@ -210,6 +215,7 @@ class Rescored(NamedTuple):
     failures: tuple[Failure, ...]
     filled: int = 0  # values, over all rows and metrics
     lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why
+    without_value: tuple[WithoutValue, ...] = ()  # of the metrics computed, after it
 
 
 class RunNotes:

@@ -4,6 +4,7 @@ A dataset is known by what the user names, by its name in the registry, or by th
 records of its runs name.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
@@ -49,6 +50,7 @@ class DatasetResults(NamedTuple):
     gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
     only_bundled: bool = False  # none of the rows was measured here
     anchor: Anchor = NO_ANCHOR  # see `compare.panel`
+    unfinished: Sequence[str] = ()  # a sentence on the last run, if it was stopped
 
     @property
     def heading(self) -> str:
@@ -149,6 +151,7 @@ class StoredRows(NamedTuple):
     common: bool
     pooled: bool
     allow_few: bool
+    unfinished: Sequence[str]
 
     def summarised(self, rows: pl.DataFrame, anchor: Anchor = NO_ANCHOR) -> DatasetResults:
         """Summarise these of the rows, with their anchor."""
@@ -164,7 +167,7 @@ class StoredRows(NamedTuple):
         summary = summary.stored_in(self.folder)
         return DatasetResults(
             self.name, self.report, summary, filled.table, self.runs, self.gone,
-            self.experiment.only_bundled, anchor,
+            self.experiment.only_bundled, anchor, self.unfinished,
         )  # fmt: skip
 
 
@@ -199,6 +202,8 @@ def read_rows(
     store = Store(folder)
     whole = whole or not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     rows = store.table() if whole else store.means_table()
+    runs = store.records()
+    unfinished = _unfinished(rows, runs)
     if verified_only and rows.height:
         rows = rows.filter("attested")
         if not rows.height:
@@ -213,9 +218,19 @@ def read_rows(
     if experiment.rows.height == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
     return StoredRows(
-        name, folder, report_folder(results, name), experiment, store.records(), gone,
-        tuple(metrics), common, pooled, allow_few,
+        name, folder, report_folder(results, name), experiment, runs, gone,
+        tuple(metrics), common, pooled, allow_few, unfinished,
     )  # fmt: skip
+
+
+def _unfinished(rows: pl.DataFrame, runs: Sequence[object]) -> tuple[str, ...]:
+    """Return a sentence on the cells without a row of the last of these runs, if any."""
+    match runs[-1:]:
+        case [{"to_do": int(cells), "arguments": ["run", *words], "conditions": {"run": str(run)}}]:
+            if (left := cells - rows.filter(col("run") == run).height) > 0:
+                command = shlex.join(["bench", "run", *map(str, words)])
+                return (f"{left} of {cells} cells of the last run have no row yet: `{command}`",)
+    return ()
 
 
 def report_folder(results: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training, facts_of
 from benchmark.registry import ALIASES, CODECS, metric_named
-from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped
+from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped, unescaped
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -209,7 +209,9 @@ def short_names(
     short = {label: _short(label, (versions or {}).get(label, "")) for label in labels}
     names = list(short.values())
     return {
-        label: marked_bundled(name if names.count(name) == 1 else label, label in bundled)
+        label: marked_bundled(
+            name if names.count(name) == 1 else unescaped(label), label in bundled
+        )
         for label, name in short.items()
     }
 
@@ -251,7 +253,7 @@ def spec_of(label: str) -> CodecSpec:
     if name.endswith(".py") and rest:
         name, rest = f"{name}:{rest[0]}", rest[1:]
     parts = (part.partition("=") for part in rest)
-    return CodecSpec(name, tuple((key, value) for key, _, value in parts))
+    return CodecSpec(name, tuple((key, unescaped(value)) for key, _, value in parts))
 
 
 def _short(label: str, version: str) -> str:

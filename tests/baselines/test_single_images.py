@@ -53,7 +53,7 @@ def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec
     assert stream == bound.encode(photo, **{name: float(value)})
     height, width, _ = photo.shape
     bpp = 8 * len(stream) / (height * width)
-    assert message == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp\n"
+    assert message == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp at {point}\n"
     message = bench("decode", "out.bin", "out.png")
     assert message == f"out.png: {width} x {height} pixels, decoded by {recognised}\n"
     assert np.array_equal(pixels_of("out.png"), bound.decode(stream))
@@ -62,7 +62,7 @@ def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec
 def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
     mine = f"{FAKES}:Honest"
     for codec in ("raw", mine):
-        bench("encode", "in.png", "out.bin", "--codec", codec)
+        assert " at " in bench("encode", "in.png", "out.bin", "--codec", codec), "which setting"
         stream = (place / "out.bin").read_bytes()
         assert stream == benchmark.open_codec(codec).encode(photo), "the middle setting by default"
         bench("decode", "out.bin", "out.png", "--codec", codec)
@@ -110,6 +110,7 @@ def test_our_container_is_recognised():
             UsageError, "quality from 1 to 100",
         ),
         (("encode", "in.png", "x", "--point", "q=2"), UsageError, "is given by --q"),
+        (("encode", "in.png", "no/x", "--codec", "raw"), UsageError, "make the folder no first"),
         (
             ("encode", "in.png", "x", "--codec", f"{FAKES}:CrashesOnEncode"),
             BenchError, "cannot encode in.png: RuntimeError: no rate control",

@@ -16,6 +16,7 @@ from benchmark.datasets.dataset import (
     Refused,
     data_folders,
     find_images,
+    open_dataset,
     open_folder,
     probe,
     profile,
@@ -23,7 +24,7 @@ from benchmark.datasets.dataset import (
 )
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak, open_sample
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import dataset_opener
 from conftest import SHARED
 from support.files.clic_files import make_clic, png_header
@@ -114,6 +115,16 @@ def test_a_folder_without_images_is_one_sentence(make, tmp_path):
         touch(tmp_path, "file")
     with pytest.raises(UsageError, match=make):
         open_folder(path)
+
+
+def test_the_folder_that_a_misspelt_one_is_nearest_to_is_named(tmp_path, monkeypatch):
+    touch(tmp_path / "photos", "a.png")
+    monkeypatch.chdir(tmp_path)
+    for misspelt in ("phtos", "./phtos", tmp_path / "phtos"):
+        with pytest.raises(UsageError, match=r"no folder .*phtos \(did you mean .*photos\?\)"):
+            open_dataset(misspelt)
+    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
+        open_dataset("kodac")
 
 
 def test_a_folder_of_a_phone_is_told_what_it_holds(tmp_path):

@@ -60,7 +60,7 @@ def edited(old, new):
 MISTAKES = {  # the file, the metric, and what the sentence names
     "syntax": (edited("prepared, decoded)", "prepared, decoded"), NAME, "line 13: "),
     "no such class": (WHOLE, "./mine.py:Mien", "'Mien'. Did you mean 'Mine'?"),
-    "no class named": (WHOLE, "./mine.py", "'./mine.py' names no class"),
+    "no class named": (WHOLE, "./mine.py", "names no class: write ./mine.py:Mine"),
     "no file": (WHOLE, "./other.py:Mine", "no file ./other.py"),
     "no compare": (edited("def compare", "def compares"), NAME, "line 4: .* no method 'compare'"),
     "no column": (edited("column =", "col ="), NAME, "line 4: `column` of Mine is None"),
@@ -120,6 +120,13 @@ def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(here):
         assert row["mine_error"] == pytest.approx(old["mine_error"] + 1, abs=1e-12)
         assert row["mine_error_protocol"] != old["mine_error_protocol"]
         assert row["psnr_db"] == old["psnr_db"]
+
+
+def test_rescore_says_why_values_are_still_absent(here):
+    run(metrics="psnr")
+    (here / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
+    done = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
+    assert "no value mine_error of 4 cells: not a number\n" in done.stdout, done.stderr
 
 
 def test_rescore_fills_it_in_and_a_run_without_it_keeps_it(here):

@@ -4,10 +4,12 @@ from benchmark.registry import CODECS
 from benchmark.rows.systems import (
     GROUPS,
     SYSTEMS,
+    distinct_labels,
     kind,
     measured_names,
+    short_names,
 )
-from benchmark.spec import parse_codec
+from benchmark.spec import CodecSpec, parse_codec
 
 
 def test_measured_codecs_have_the_names_that_figures_show():
@@ -27,3 +29,15 @@ def test_systems_come_in_groups():
     groups = [system.group for system in SYSTEMS]
     assert list(dict.fromkeys(groups)) == [*GROUPS, ""]
     assert groups == sorted(groups, key=(*GROUPS, "").index)
+
+
+def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_them():
+    def lists(folder):
+        files = ",".join(f"{folder}{number}.pth" for number in (1, 2))
+        options = {"checkpoint": files, "model": "mbt2018", "name": "Mine"}
+        return "compressai", CodecSpec("compressai", tuple(options.items())).variant
+
+    for pairs in ([lists("a/"), lists("b/")], [lists(""), ("compressai", "name=Mine")]):
+        labels = distinct_labels(pairs).values()
+        assert all("\\," in label for label in labels if "pth" in label), "--anchor takes them"
+        assert not any("\\" in name for name in short_names([*labels]).values())

@@ -72,6 +72,10 @@ def style_label(system: str, variant: str) -> str:
     return known or (f"{name}:{option}" if variant or name in LABELS else name)
 
 
+class OtherMeans(UsageError):  # noqa: N818 - reads as what happened
+    """Measured means that published ones cannot be beside."""
+
+
 class Overlay(NamedTuple):
     """Published curves under one metric, by whether they may be beside its measured rows."""
 
@@ -108,8 +112,8 @@ def overlays(
 
     summary: of the measured rows; None where there are none.
 
-    Raises `UsageError` for means over other images, and where a system can be plotted under no
-    metric but by mixing protocols, which was not asked for.
+    Raises `OtherMeans`, and `UsageError` where a system can be plotted under no metric but by
+    mixing protocols, which was not asked for.
     """
     result = {
         measure.column: overlay(
@@ -160,15 +164,15 @@ def left_out(
 
 
 def check_same_images(dataset: str, images: int, average: str) -> None:
-    """Raise `UsageError` where measured means are over other images or averages than published."""
+    """Raise `OtherMeans` where measured means are over other images or averages than published."""
     published = profile(dataset).published_images or images
     if published != images:
-        raise UsageError(
+        raise OtherMeans(
             f"published means over {dataset} are of {published} images, these results are of "
             f"{images}: they cannot be compared."
         )
     if average != "per_image":
-        raise UsageError("published rates are means of each image's bpp: leave out --pooled.")
+        raise OtherMeans("published rates are means of each image's bpp: leave out --pooled.")
 
 
 def paper_panel(

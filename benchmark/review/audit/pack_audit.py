@@ -14,6 +14,7 @@ from benchmark.measure.record import Progress
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources
 from benchmark.registry import DATASETS, metric_named
+from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.contents import row_of
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_columns
@@ -42,11 +43,16 @@ class PackAudit(NamedTuple):
 
 
 def find_sources(
-    pack: Pack, more: Iterable[str], data_dir: Path | None, flatten: bool
+    pack: Pack, more: Iterable[str], request: Request
 ) -> tuple[Sources, dict[str, str]]:
-    """Return a pack's images in its own or `more` datasets, and why its own are absent."""
+    """Return a pack's images in its own or `more` datasets, and why its own are absent.
+
+    Its own may be folders of images that runs in the folder of results recorded.
+    """
     own = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
-    opened, missing = open_photographs(own, more, data_dir, flatten)
+    places = {name: measured_place(request.results, name) for name in own}
+    more = [*more, *(place for name, place in places.items() if place != name)]
+    opened, missing = open_photographs(own, more, request.data_dir, request.flatten)
     return by_pixels(opened), missing
 
 

@@ -263,6 +263,8 @@ def _recorded_streams(sheet: Sheet) -> Iterator[RecordedStream]:
             for name in ("stream_sha256", "image_sha256"):
                 if not SHA256.fullmatch(line[name]):
                     raise BadFile(f"{name} is no sha256: {line[name]!r}")
+            if not line["codec"]:
+                raise BadFile("codec is empty")
             for name, kind, least in (("height_px", int, 1), ("coding_protocol", str, None)):
                 value_of(line, name, kind, least)
             yield RecordedStream(

@@ -106,8 +106,11 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         over, of_published = dict[str, "Overlay"](), list[str]()
         if request.published:
             of_dataset = published, placed.summary, measures, placed.name
-            over = curves.overlays(*of_dataset, request.mix_protocols)
-            of_published = curves.left_out(published, over, placed.name)
+            try:
+                over = curves.overlays(*of_dataset, request.mix_protocols)
+                of_published = curves.left_out(published, over, placed.name)
+            except curves.OtherMeans as why:
+                of_published = [f"no published curve is drawn: {why}"]
         yield _write(request, placed, measures, over, of_published, report_set)
 
 
@@ -150,7 +153,7 @@ def _write(
         tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
-    origin = [ONLY_BUNDLED] if stored.only_bundled else []
+    origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
     if request.metrics != "all":
         noted = {measure.column for measure, _ in ranking.absent}
         named = dict(zip(metric_names(request.metrics), measures, strict=True))

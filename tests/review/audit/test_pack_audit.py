@@ -7,6 +7,7 @@ import pytest
 from benchmark.commands.audit import _print_pack
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.errors import Unavailable
+from benchmark.measure.request import Request
 from benchmark.review.audit.pack_audit import (
     Contradiction,
     PackAudit,
@@ -15,7 +16,9 @@ from benchmark.review.audit.pack_audit import (
     open_photographs,
 )
 from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.store import Store
 from support.packs.honest_pack import conditions, rewrite
+from support.rows.measured import row
 
 
 def audited(path, photos, most=2, told=lambda progress: None):
@@ -40,9 +43,14 @@ def test_sources_are_those_of_named_folders_and_registered_datasets_or_a_reason(
     author, photos, tmp_path
 ):
     pack = open_pack(author / "mine.tar")
-    sources, missing = find_sources(pack, [str(photos)], tmp_path, flatten=False)
+    request = Request(results=tmp_path, data_dir=tmp_path)
+    sources, missing = find_sources(pack, [str(photos)], request)
     assert {source.file.name for source in sources.values()} == {"0.png", "1.png"}
     assert missing == {}, "the dataset of its rows, `set`, is not registered"
+    store = Store(tmp_path / "set")
+    store.append([row("jpeg", 5, "0.png")])
+    store.amend("20250101T000000-aa", {"request": {"dataset": str(photos)}})
+    assert find_sources(pack, [], request)[0] == sources, "a run recorded the folder"
     opened, missing = open_photographs(["clic2020"], [], tmp_path, flatten=False)
     assert (opened, [*missing]) == ({}, ["clic2020"])
     with pytest.raises(Unavailable):

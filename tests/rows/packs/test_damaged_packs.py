@@ -107,6 +107,7 @@ def test_a_number_that_no_shard_may_have_is_refused_by_the_import(jobs, folder_p
     ("psnr_db", "high", "psnr_db is not a number: 'high'"),
     ("timing", "no", "timing is not True or False: 'no'"),
     ("image_sha256", "0", "image_sha256 is no sha256: '0'"),
+    ("codec", "", "codec is empty"),
 ])  # fmt: skip
 def test_a_wrong_value_is_named_with_its_line_and_column(folder_pack, tmp_path, name, text, why):
     head, *lines = csv.reader((folder_pack / "rows.csv").read_text().splitlines())

@@ -59,6 +59,23 @@ def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):
     assert "\nsix: 3 images, 2 codecs\n" in bench_report(tmp_path, "--metrics", "psnr")
 
 
+def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
+    rows, words = sweep("jpeg"), ["run", "--codecs", "jpeg,webp"]
+    store, run = Store(fill(tmp_path, rows) / "kodak"), rows[0]["run"]
+    for to_do, left in ((len(rows) + 2, True), (len(rows), False)):
+        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}}
+        store.amend(run, facts)
+        text = f"2 of {to_do} cells of the last run have no row yet: `bench {' '.join(words)}`"
+        assert (text in bench_report(tmp_path).replace("\n", " ")) == left
+
+
+def test_published_curves_beside_other_images_are_left_out_and_the_report_is_written(tmp_path):
+    fill(tmp_path, [*sweep("jpeg"), *sweep("webp")])
+    printed = bench_report(tmp_path, "--metrics", "psnr", "--published", "hific")
+    assert "no published curve is drawn: published means over kodak are of 24 images" in printed
+    assert "these results are of 3" in (tmp_path / "kodak/report/details.md").read_text()
+
+
 def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
     fill(tmp_path, [*sweep("jpeg"), *sweep("webp")])
     message = bench_report(tmp_path, "--dataset", "kodak", "--metrics", "psnr,vmaf")
