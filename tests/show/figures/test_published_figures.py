@@ -174,9 +174,3 @@ def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
     assert mixed.exit_code == 0, mixed.output
     text = (tmp_path / "kodak" / "report" / "details.md").read_text()
     assert "Protocols mixed" in text
-
-
-def test_the_report_refuses_published_means_beside_part_of_the_images(tmp_path):
-    done = report(fill(tmp_path, IMAGES[:4]), "--published", "hific", "--mix-protocols")
-    assert isinstance(done.exception, UsageError)
-    assert "24 images, these results are of 4" in str(done.exception)
