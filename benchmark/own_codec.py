@@ -60,7 +60,8 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         raise _wrong(name, f"`name` must be a text, not {title!r}")
     sweep: object = getattr(codec, "sweep", None)
     if not isinstance(sweep, tuple | list) or not sweep:
-        raise _wrong(name, f"`sweep` must be a tuple of one Setting or more, not {sweep!r}")
+        such = "such as (Setting('bits', 3),)"
+        raise _wrong(name, f"`sweep` must be a tuple of one Setting or more, {such}, not {sweep!r}")
     for setting in sweep:
         value: object = getattr(setting, "value", None)
         if not isinstance(setting, Setting) or not isinstance(value, Real):
