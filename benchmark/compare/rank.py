@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -147,11 +148,13 @@ def rank_at(
         raise UsageError(_none_shared(of_codec, target))
     order = sorted(images)
     exact = Estimate(target.value, None)  # what interpolation there and back would round
-    ranked: list[tuple[Ranked, Float64Array]] = []
+    sign = -1 if by_rate and by.better == "higher" else 1
+    ranked: list[tuple[float, Ranked, Float64Array]] = []
     others: list[Ranked] = []
     editions = {point.label: point.edition for point in summary.points}
     for label, edition in editions.items():
-        codec, of_rank = Ranked(target, label, None, 0, 0, bundled=edition.bundled), None
+        codec = Ranked(target, label, None, 0, 0, bundled=edition.bundled)
+        of_rank, score = None, 0.0
         if curve := of_codec.get(label):
             codec = codec._replace(images=len(images), reached=len(curve.reached & images))
             short = tuple(sorted(curve.images - curve.reached))
@@ -164,19 +167,19 @@ def rank_at(
                 seconds = _seconds(curve.points[by.column], bpp.value)
                 codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
                 of_rank = means[by.column] if by_rate else rates
+                score = sign * (values.get(by.column, bpp) if by_rate else bpp).value
         if of_rank is None:
             others.append(codec)
         else:
-            ranked.append((codec, of_rank))
-    sign = -1 if by_rate and by.better == "higher" else 1
-    ranked.sort(key=lambda pair: sign * at_target.mean(pair[1]).value)
-    scores = [sign * at_target.mean(of).value for _, of in ranked]
+            ranked.append((score, codec, of_rank))
+    ranked.sort(key=itemgetter(0))
+    scores = [score for score, *_ in ranked]
     best = [
         codec._replace(
-            rank=bisect_left(scores, scores[place]) + 1,
-            to_best=at_target.paired(of, ranked[0][1], by if by_rate else None) if place else None,
+            rank=bisect_left(scores, score) + 1,
+            to_best=at_target.paired(of, ranked[0][2], by if by_rate else None) if place else None,
         )
-        for place, (codec, of) in enumerate(ranked)
+        for place, (score, codec, of) in enumerate(ranked)
     ]
     return best + sorted(others, key=lambda codec: -codec.reached)
 
