@@ -253,7 +253,7 @@ def _pack_for_machines(
         "streams": audited.streams,
         "decoded": audited.decoded,
         "compared": dict(audited.compared),
-        "wrong": [contradiction._asdict() for contradiction in audited.contradictions],
+        "wrong": [{"cell": wrong.cell, "what": wrong.what} for wrong in audited.contradictions],
         "not_scored": dict(missing),
         "notes": list(pack.notes),
     }
@@ -274,9 +274,8 @@ def _print_pack(pack: "Pack", audited: "PackAudit", sources: "Sources") -> None:
         if count:
             equal = counted(count, "value is as recorded", "values are as recorded")
             print(f"metric   {column}: {equal}")
-    of_wrong = {wrong.what.partition(" is ")[0] for wrong in audited.contradictions}
-    none = [column for column, count in audited.compared.items() if not count]
-    if without := [column for column in none if column not in of_wrong]:
+    differing = {wrong.column for wrong in audited.contradictions}
+    if without := [name for name, n in audited.compared.items() if not n and name not in differing]:
         print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
         not_here = counted(absent, "image is", "images are")

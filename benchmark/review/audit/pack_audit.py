@@ -31,6 +31,7 @@ class Contradiction(NamedTuple):
 
     cell: str  # "vtm qp=22 kodim01.png"
     what: str
+    column: str = ""  # of the metric that differs
 
 
 class PackAudit(NamedTuple):
@@ -154,7 +155,8 @@ def _differences(
         if math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
             compared[value] += 1
         else:
-            differing.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
+            what = f"{value} is {new}, not {old}"
+            differing.append(Contradiction(name_of_row(recorded), what, value))
     return differing
 
 

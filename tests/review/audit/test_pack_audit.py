@@ -78,7 +78,7 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
 
 def test_values_that_are_all_wrong_are_not_said_to_be_none(author, photos, capsys):
     pack = open_pack(author / "mine.tar")
-    wrong = (Contradiction("webp quality=30 0.png", "psnr_db is 31.0, not 30.0"),)
+    wrong = (Contradiction("webp quality=30 0.png", "psnr_db is 31.0, not 30.0", "psnr_db"),)
     _print_pack(pack, PackAudit(1, 1, {"psnr_db": 0, "ms_ssim": 0}, wrong), {})
     (line,) = (of for of in capsys.readouterr().out.splitlines() if "no value" in of)
     assert line.endswith("in the pack: ms_ssim")
