@@ -10,7 +10,7 @@ from benchmark.commands.output import print_lines, print_table, say, show_progre
 from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
-from benchmark.measure.record import Failure, Outcome, Reached
+from benchmark.measure.record import Failure, Outcome, Reached, WithoutValue
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
 from benchmark.metrics.measure import Measure, by_kind, labelled, overview_columns
@@ -304,6 +304,11 @@ def _line(group: Sequence[Skipped]) -> str:
     return f"{names}: {why}"
 
 
+def each_without_value(without: Iterable[WithoutValue]) -> list[str]:
+    """Return a line for each column and reason, as the rows have it."""
+    return [f"no value {column} of {cells} cells: {reason}" for column, cells, reason in without]
+
+
 def without_values(outcome: Outcome, details: bool = False) -> list[str]:
     """Return a line for each kind of reason why rows of a run have no value of a metric.
 
@@ -312,10 +317,7 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
     """
     without = outcome.without_value()
     if details:
-        return [
-            f"no value {absent.column} of {absent.cells} cells: {absent.reason}"
-            for absent in without
-        ]
+        return each_without_value(without)
     rows = _rows_options(outcome)
     labels: dict[str, list[str]] = {}
     for name in outcome.metrics:

@@ -100,7 +100,7 @@ def rescore(
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
-    from benchmark.commands.outcome import metrics_not_measured, problem_lines
+    from benchmark.commands.outcome import each_without_value, metrics_not_measured, problem_lines
     from benchmark.measure.loop import rescore as rescore_rows
 
     records, failed = [], False
@@ -119,10 +119,8 @@ def rescore(
         facts["without_value"] = [absent._asdict() for absent in done.without_value]
         records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
         if not as_json:
-            lines = problem_lines(done.failures, (), ())
-            for column, cells, why in done.without_value:
-                lines.append(f"no value {column} of {cells} cells: {why}")
-            output.print_lines(lines, verbose)
+            absent = each_without_value(done.without_value)
+            output.print_lines([*problem_lines(done.failures, (), ()), *absent], verbose)
             print(
                 f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
                 f"{done.filled} values filled in, {done.still_null} rows still without"
