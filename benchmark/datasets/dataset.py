@@ -226,8 +226,8 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
         return of_hub
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
-    misspelt = not get_close_matches(text, DATASETS) and near(Path(text), Path.is_dir)
-    if means_folder(text) or (text not in DATASETS and misspelt):
+    unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
+    if means_folder(text) or (unknown and near(Path(text), Path.is_dir)):  # one that is misspelt
         return open_folder(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
     return dataset
