@@ -321,9 +321,10 @@ def plain_codec(text: str) -> str:
 
 
 def _plain_path(text: str, inside: str = "") -> str:
-    """Return a path without detours, relative if it is in the current folder."""
+    """Return a path without detours and linked folders, relative if in the current folder."""
     try:
-        path = os.path.abspath(text)
+        folder, name = os.path.split(text)
+        path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
         relative = os.path.relpath(path)
     except (OSError, ValueError):  # the folder was removed, or no path has such characters
         return text

@@ -91,9 +91,7 @@ def run(
         jobs = workers.workers if workers else backend.jobs
         conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
         outcome = _measure(request, matrix, conditions, backend, absent, progress)
-    if request.verify:
-        outcome = _verified(outcome, conditions, progress)
-    return outcome
+    return _verified(outcome, conditions, progress) if request.verify else outcome
 
 
 @isolated
@@ -189,6 +187,8 @@ def _measure(
             with progress(what, len(todo)) as report:
                 work = todo, conditions, store, request.keep
                 failures += run_tasks(*work, report, engine, seconds)
+    if to_do:
+        store.amend(conditions.run, {"ended": True})
     return Outcome(
         matrix,
         _rows(store.table() if to_do or to_score else matrix.table, matrix),

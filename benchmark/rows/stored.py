@@ -223,9 +223,9 @@ def read_rows(
     )  # fmt: skip
 
 
-def _unfinished(rows: pl.DataFrame, runs: Sequence[object]) -> tuple[str, ...]:
-    """Return a sentence on the cells without a row of the last of these runs, if any."""
-    match runs[-1:]:
+def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return a sentence on the cells without a row of the last of these runs, if it was stopped."""
+    match [run for run in runs[-1:] if "ended" not in run]:
         case [{"to_do": int(cells), "arguments": ["run", *words], "conditions": {"run": str(run)}}]:
             if (left := cells - rows.filter(col("run") == run).height) > 0:
                 command = shlex.join(["bench", "run", *map(str, words)])

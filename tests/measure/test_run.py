@@ -159,6 +159,7 @@ def test_the_plan_counts_without_measuring(images, results, run):
 def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
     run()
     assert json.loads(run("Honest", "--timing", "--json").stdout)["measured"] == 18
+    assert [record["ended"] for record in only_store(results).records()] == [True, True]
     assert {(row["timing"], row["jobs"]) for row in stable(only_store(results))} == {(True, 1)}
 
 

@@ -62,8 +62,10 @@ def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):
 def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
     rows, words = sweep("jpeg"), ["run", "--codecs", "jpeg,webp"]
     store, run = Store(fill(tmp_path, rows) / "kodak"), rows[0]["run"]
-    for to_do, left in ((len(rows) + 2, True), (len(rows), False)):
-        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}}
+    ended = {"ended": True}  # with rows of the cells timed before, which stay
+    for lacking, more, left in ((2, {}, True), (0, {}, False), (2, ended, False)):
+        to_do = len(rows) + lacking
+        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}, **more}
         store.amend(run, facts)
         text = f"2 of {to_do} cells of the last run have no row yet: `bench {' '.join(words)}`"
         assert (text in bench_report(tmp_path).replace("\n", " ")) == left
