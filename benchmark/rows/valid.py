@@ -140,8 +140,17 @@ def psnr_differences(other: Other) -> pl.Expr:
 
 
 def agreeing(rows: pl.DataFrame, others: pl.DataFrame) -> pl.Series:
-    """Mark the rows that agree with those of another table, one by one."""
-    return rows.select(agrees(lambda name: pl.lit(others[name]))).to_series()
+    """Mark the rows that agree with those of another table, one by one.
+
+    Rows of equal pixels whose PSNR by one rule differs contradict each other.
+    """
+
+    def other(name: str) -> pl.Expr:
+        return pl.lit(others[name])
+
+    same = pl.all_horizontal(col(n) == other(n) for n in ("decoded_sha256", "psnr_db_protocol"))
+    contradicted = same & (psnr_differences(other) > ROUNDING_DB)
+    return rows.select(agrees(other) & ~contradicted.fill_null(False)).to_series()
 
 
 def apart_rows(table: pl.DataFrame) -> pl.Series:

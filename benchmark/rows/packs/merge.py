@@ -2,8 +2,8 @@
 
 Everything is copied whole or not at all, rows last, and existing files are untouched: a merge that
 was interrupted is repeated, and one that was repeated changes nothing. A cell that has other bytes,
-or pixels other than by rounding, in another place is a conflict: the row that was there first
-stays, and the conflict is reported each time.
+pixels other than by rounding, or another PSNR of equal pixels in another place is a conflict: the
+row that was there first stays, and the conflict is reported each time.
 """
 
 import warnings
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 PARTS = ("per_image", "runs", "streams", "features", "sets")
 STREAMS = "streams/??/*"
-RESULT = ("num_bytes", "stream_sha256", "decoded_sha256")  # what two measurements agree in
+RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")  # what rows agree in
 REMEDY = "mend that and merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
 FORMS = {
@@ -247,7 +247,8 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     for version in versions:
         decoded = version["decoded_sha256"][:8] if version["decoded_sha256"] else "unknown pixels"
         what = f"{version['num_bytes']} bytes ({(version['stream_sha256'] or 'declared')[:8]})"
+        psnr = "" if version["psnr_db"] is None else f" with {version['psnr_db']:.4f} dB"
         where = f"{stores[version[PLACE]].folder} (run {version['run']}, {version['machine']})"
         key = tuple(version[name] for name in RESULT)
-        different.setdefault(key, f"{what}, decoded to {decoded}, in {where}")
+        different.setdefault(key, f"{what}, decoded to {decoded}{psnr}, in {where}")
     return f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stays"

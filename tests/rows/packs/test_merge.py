@@ -119,6 +119,7 @@ def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
 DIFFERENT = {
     "bytes": cell(10, "a", data=b"other bytes of another length")[0],
     "pixels": cell(10, "a", decoded_sha256="d" * 64, psnr_db=9.0)[0],
+    "value": cell(10, "a", psnr_db=9.0)[0],
     "size": cell(10, "a", num_bytes=1)[0],
     "stream": cell(10, "a", stream_sha256="5" * 64, decoded_sha256=None, psnr_db=9.0)[0],
 }
@@ -145,11 +146,12 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
         for record in (cell(10, "a")[0], different):
             pixels = record["decoded_sha256"][:8] if record["decoded_sha256"] else "unknown pixels"
             stream = f"{record['num_bytes']} bytes ({record['stream_sha256'][:8]})"
-            assert f"{stream}, decoded to {pixels}, in " in sentence
+            assert f"{stream}, decoded to {pixels} with {record['psnr_db']:.4f} dB, in " in sentence
         kept = {record["setting_value"]: record for record in rows(into)}
         assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
         assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
         assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
+        assert kept[10]["psnr_db"] == cell(10, "a")[0]["psnr_db"]
     assert len(list(Store(into / "kodak").streams())) == 3, "both can be looked at"
 
 
