@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.neural.card import PACKED, has_card, tensors_sha256, verified_card
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.checkpoint_codec import BUNDLED, those_here
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.spec import file_list
@@ -160,16 +160,8 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
 def present(patterns: Mapping[int, str], command: str) -> dict[int, Path]:
     """Return the weight files that are here, by quality; `Unavailable` where there is none."""
-    result: dict[int, Path] = {}
-    missing: list[Unavailable] = []
-    for quality, pattern in patterns.items():
-        try:
-            result[quality] = find_weights([pattern], f"run `{command}`", command)
-        except Unavailable as reason:
-            missing.append(reason)
-    if not result:
-        raise missing[0]
-    return result
+    remedy = f"run `{command}`"
+    return those_here(patterns, lambda number: find_weights([patterns[number]], remedy, command))
 
 
 def caveat_of_missing(present: Container[int], qualities: Iterable[int]) -> str:

@@ -1,7 +1,7 @@
 """Codecs of a checkpoint, or of several, that import no torch before the first image."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -168,21 +168,31 @@ class RatePointsCodec(CheckpointCodec):
         if checkpoint and PLACE not in checkpoint:
             return {1: find_checkpoint(checkpoint)}
         command = f"bench train --suite {self.suite}"
-        files: dict[int, Path] = {}
-        missing: list[Unavailable] = []
-        for level in self.levels:
-            asked, file = checkpoint.replace(PLACE, str(level)), self._file(level)
-            try:
-                files[level] = find_checkpoint(asked, file, command)
-            except Unavailable as reason:
-                missing.append(reason)
-        if not files:
-            raise missing[0]
+
+        def find(level: int) -> Path:
+            asked = checkpoint.replace(PLACE, str(level))
+            return find_checkpoint(asked, self._file(level), command)
+
+        files = those_here(self.levels, find)
         own = {level: path for level, path in files.items() if path.parent != BUNDLED}
         return own or files  # a sweep has networks of the same training
 
     def _at(self, level: int) -> "PictureCodec":
         return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)
+
+
+def those_here(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
+    """Return the files that `find` finds, by number; raise its first `Unavailable` without any."""
+    files: dict[int, Path] = {}
+    missing: list[Unavailable] = []
+    for number in numbers:
+        try:
+            files[number] = find(number)
+        except Unavailable as reason:
+            missing.append(reason)
+    if not files:
+        raise missing[0]
+    return files
 
 
 def released(*codecs: str) -> list[PublishedFile]:

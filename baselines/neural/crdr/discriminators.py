@@ -21,12 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from baselines.neural.blocks.layers import convolution
-from baselines.neural.training.gan import GAN_LOSSES, StageAdversary
+from baselines.neural.training.gan import GAN_LOSSES, IMAGE_CHANNELS, SLOPE, StageAdversary
 from baselines.neural.training.objective import Setup
-
-IMAGE_CHANNELS = 3
-PUBLISHED_CHANNELS = (64, 128, 256, 512)
-SLOPE = 0.2
 
 
 class DiscriminatorDesign(NamedTuple):
@@ -59,12 +55,7 @@ class Discriminator(nn.Module):
     A copy that no picture of a batch needs is not run, and its parameters get no gradient.
     """
 
-    def __init__(
-        self,
-        design: DiscriminatorDesign,
-        levels: int,
-        channels: tuple[int, ...] = PUBLISHED_CHANNELS,
-    ) -> None:
+    def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         half = len(channels) // 2
         self.levels, self.condition = levels, design.condition
@@ -113,35 +104,29 @@ class Discriminator(nn.Module):
 
     def _chosen(self, images: Tensor, levels: Tensor) -> Tensor:
         """Score images by all copies, of which each image keeps that of its level."""
-        marks = (levels[:, None] == torch.arange(self.levels, device=levels.device))[
-            :, :, None, None
-        ]
-
-        def with_level(signal: Tensor, place: str) -> Tensor:
-            maps = marks.to(signal.dtype).expand(-1, -1, *signal.shape[2:])
-            return torch.cat([signal, maps], dim=1) if self.condition == place else signal
+        marks = levels[:, None] == torch.arange(self.levels, device=levels.device)
 
         def through(copies: nn.ModuleList, signal: Tensor) -> Tensor:
             chosen: Tensor = copies[0](signal)
             for level, copy in enumerate(list(copies)[1:], start=1):
-                chosen = torch.where(marks[:, level : level + 1], copy(signal), chosen)
+                chosen = torch.where(marks[:, level, None, None, None], copy(signal), chosen)
             return chosen
 
-        signal = through(self.backbones, with_level(images, "image"))
-        return through(self.heads, with_level(signal, "features"))
+        signal = through(self.backbones, self._with_level(images, marks, "image"))
+        return through(self.heads, self._with_level(signal, marks, "features"))
 
     def _scored(self, images: Tensor, levels: list[int]) -> Tensor:
         """Score images that come level by level."""
-        signal = self._with_level(images, levels) if self.condition == "image" else images
-        signal = _routed(self.backbones, signal, levels)
-        signal = self._with_level(signal, levels) if self.condition == "features" else signal
-        return _routed(self.heads, signal, levels)
+        marks = one_hot(torch.tensor(levels), self.levels)
+        signal = _routed(self.backbones, self._with_level(images, marks, "image"), levels)
+        return _routed(self.heads, self._with_level(signal, marks, "features"), levels)
 
-    def _with_level(self, signal: Tensor, levels: list[int]) -> Tensor:
-        """Append a map for each level: ones for the image's own, zeros for the others."""
-        marks = one_hot(torch.tensor(levels), self.levels).to(signal, non_blocking=True)
-        maps = marks[:, :, None, None].expand(-1, -1, *signal.shape[2:])
-        return torch.cat([signal, maps], dim=1)
+    def _with_level(self, signal: Tensor, marks: Tensor, place: str) -> Tensor:
+        """Append, where the design has it, a map for each level: ones for the image's own."""
+        if self.condition != place:
+            return signal
+        maps = marks.to(signal, non_blocking=True)[:, :, None, None]
+        return torch.cat([signal, maps.expand(-1, -1, *signal.shape[2:])], dim=1)
 
 
 def _stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:

@@ -220,9 +220,7 @@ def draw_crops(
 ) -> Tensor:
     """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU."""
     drawing = Drawing(photographs, side_px, seed, reduced_share)
-    crops = np.empty((len(numbers), side_px, side_px, 3), np.uint8)
-    for crop, number in zip(crops, numbers, strict=True):
-        crop[:] = drawing.crop(number)
+    crops = np.stack([drawing.crop(number) for number in numbers])
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator
+from baselines.neural.training.gan import PUBLISHED_CHANNELS
 
 LEVELS = 5
 THIN = (4, 6, 8, 10)
@@ -99,7 +100,7 @@ def test_logits_are_those_of_the_network_written_out(kind):
 def test_the_published_size_has_the_published_shapes_and_parameters(kind):
     backbones, heads, image, features = KINDS[kind]
     with torch.device("meta"):
-        critic = Discriminator(DISCRIMINATORS[kind], LEVELS)
+        critic = Discriminator(DISCRIMINATORS[kind], LEVELS, PUBLISHED_CHANNELS)
     assert (len(critic.backbones), len(critic.heads)) == (backbones, heads)
     widths = [(image, 64), (64, 64), (64, 128), (128, 128)]
     of_head = [(features, 256), (256, 256), (256, 512), (512, 512), (512, 1)]
@@ -114,7 +115,7 @@ def test_the_published_size_has_the_published_shapes_and_parameters(kind):
 @each_kind
 def test_a_crop_of_256_gives_16_by_16_logits_on_the_device_of_the_images(kind):
     with torch.device("meta"):
-        critic = Discriminator(DISCRIMINATORS[kind], LEVELS)
+        critic = Discriminator(DISCRIMINATORS[kind], LEVELS, PUBLISHED_CHANNELS)
         images = torch.empty(7, 3, 256, 256)
     logits = critic(images, MIXED)  # which lie on the CPU: any tensor left there would be refused
     assert (logits.shape, logits.device.type) == ((7, 1, 16, 16), "meta")
