@@ -107,11 +107,12 @@ def with_bundled(
     rows: pl.DataFrame, others: pl.DataFrame, bundled: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return rows with those of bundled codecs, names or "all", taken from others, and the rest."""
+    rows, others = alike([rows, others])  # of a user's metric that only this run computed
     of = others.filter(BUNDLED)
     pairs = pairs_of(of)
     asked = named_in(bundled)
     more = are_of((named_variants(asked, pairs) if asked else pairs) if bundled else ())
-    every = pl.concat(alike([rows, of.filter(more)]))
+    every = pl.concat([rows, of.filter(more)])
     return every, others.filter(~(BUNDLED & more))
 
 

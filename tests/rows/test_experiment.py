@@ -94,7 +94,9 @@ def test_bundled_codecs_are_added_to_the_rows_of_a_run():
     rows, rest = with_bundled(run, others, "all")
     assert codecs(rows) == codecs(MEASURED)
     assert rest.height == 0
-    rows, rest = with_bundled(run, others, "")
+    scored = run.with_columns(edge_error=1.0, edge_error_protocol=pl.lit("edges"))
+    rows, rest = with_bundled(scored.with_columns(edge_error_reason=pl.lit("")), others, "")
+    assert rows.columns == rest.columns
     assert codecs(rows) == {"jpeg"}
     assert codecs(rest) == codecs(others)
 
