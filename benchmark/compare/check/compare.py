@@ -89,7 +89,7 @@ def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
     for side in (pair.reference, pair.test):
         points.append(curves(side.summary, measure).get(side.label, []))
         if not points[-1]:
-            why = _why_no_curve(side.summary, measure)
+            why = why_no_curve(side.summary, measure)
             return replace(empty, nothing=f"{side.label}: {why}")
     result = _with_level(empty, measure, points[0])
     if kind == "BD-metric" and not result.level:
@@ -148,7 +148,8 @@ def _values(point: Point, measure: Measure) -> int:
     return mean.images + mean.infinite
 
 
-def _why_no_curve(summary: Summary, measure: Measure) -> str:
+def why_no_curve(summary: Summary, measure: Measure) -> str:
+    """Return the reason why a codec variant has no curve in a metric."""
     for point in summary.points:
         if reasons := point.means[measure.column].reasons:
             what, command = absence(reasons[0][0])

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import polars as pl
 from polars import col
 
+from benchmark.compare.check.compare import why_no_curve
 from benchmark.compare.check.pairing import PairedRows
 from benchmark.compare.rank import RATE, Target, rank_at
 from benchmark.errors import UsageError
@@ -95,11 +96,9 @@ def judge_requirement(asked: Requirement, rows: PairedRows) -> Kept:
     measure, target = Measure.named(asked.metric), Target(RATE, asked.bpp)
     if measure.of_sets and not measure.by_image:
         return Kept(None, f"{measure.label} has no value at a rate")
-    ranked = rank_at(rows.summary, target, [measure], "set" if measure.of_sets else "image")
-    of = next((codec for codec in ranked if codec.label == rows.label), None)
-    if of is None:
-        why = rows.summary.why_without(measure.column) or "no value"
-        return Kept(None, f"{measure.label}: {why}")
+    (of,) = rank_at(rows.summary, target, [measure], "set" if measure.of_sets else "image")
+    if not (of.short or of.values):
+        return Kept(None, why_no_curve(rows.summary, measure))
     if of.short or measure.column not in of.values:
         count = counted(len(of.short) or rows.summary.images, "image")
         why = f"the curves of {count} do not reach {asked.bpp:g} bpp: measure more settings"

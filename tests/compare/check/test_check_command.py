@@ -316,11 +316,13 @@ def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, t
         ("psnr at least 60 at 2 bpp", "missed", 1),
         ("psnr at least 20 at 50 bpp", "nothing measured", 4),
         ("encode at most 40 ms", "nothing measured", 4),
+        ("ssim at least 1 at 2 bpp", "nothing measured", 4),
     ):
         said = bench(*words, "--require", limit, code=code)
         (found,) = json.loads((tmp_path / "c").read_text())["required"]
         assert found["verdict"] == verdict
         assert f"{verdict}: jpeg, {found['metric_label']}: {found['why']}" in said.splitlines()
+    assert found["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
     summary = summarise(Store(store_of(stored / "jpeg")).table())
     (ranked,) = rank_at(summary, Target("bpp", 2.0), [Measure.named("psnr")])
     bench(*words, "--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x", code=1)
