@@ -194,6 +194,11 @@ def absence(text: str) -> tuple[str, str]:
     return ABSENT.get(reason.kind, sentence), command and f"`{command}`"
 
 
+def of_machine(text: str) -> bool:
+    """Return whether a reason is that a machine lacked weights or a package."""
+    return read_reason(text)[0].kind in {*ABSENT} - {NOT_COMPUTED}
+
+
 def lasting(text: str) -> bool:
     """Return whether a reason lies in the pixels, so that no further attempt helps."""
     return read_reason(text)[0].kind == "pixels"
