@@ -126,8 +126,9 @@ def load_card(path: Path) -> Card:
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            verb = "card" if path.suffix == TENSORS else "import"  # of CRDR's authors
-            makes = f"`bench checkpoint {verb} {path}` makes a checkpoint with a card"
+            ours = path.suffix == TENSORS  # else of CRDR's authors
+            words = f"card {path} --like CHECKPOINT" if ours else f"import {path}"
+            makes = f"`bench checkpoint {words}` makes a checkpoint with a card"
             missing = f"{path} has no card {source.name} beside it: {makes}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, UnknownName) as error:
