@@ -62,9 +62,6 @@ def _cell_columns() -> Iterator[Column]:
 
 
 CELL_COLUMNS = tuple(_cell_columns())
-# Columns of a cell's key: those that all images share, those of an image, and the generation
-OF_SWEEP = ("codec", "variant", "fingerprint", "revision", "setting_name", "setting_value")
-KEYED = (*OF_SWEEP, "image_sha256", "width_px", "coding_protocol", "generation")
 WHERE_READ = ("bundled", "build", "features_of")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
@@ -103,21 +100,17 @@ def cell_key(
     neither taken for one of another version nor measured again. generation: times that the picture
     was coded; keys of the first have no word of it.
     """
-    build = codec.name, codec.variant, info.fingerprint, info.revision
-    source = source_sha256, width_px, coding_protocol
-    return key_of((*build, setting.name, float(setting.value), *source, generation))
-
-
-def key_of(row: tuple[Any, ...]) -> str:
-    """Return the key of a row's cell; row: its values of the columns `KEYED`."""
-    *source, generation = row[len(OF_SWEEP) :]
-    parts = [*source, *([f"generation {generation}"] if (generation or 1) > 1 else [])]
-    start = _start_of_key(*row[: len(OF_SWEEP)])
+    start = _start_of_key(codec, info.fingerprint, info.revision, setting)
+    parts = [
+        *(source_sha256, width_px, coding_protocol),
+        *([f"generation {generation}"] if generation > 1 else []),
+    ]
     return hashlib.sha256(f"{start}, {json.dumps(parts)[1:]}".encode()).hexdigest()
 
 
 @lru_cache(1024)
-def _start_of_key(*parts: Any) -> str:
+def _start_of_key(codec: CodecSpec, fingerprint: str, revision: int, setting: Setting) -> str:
+    parts = codec.name, codec.variant, fingerprint, revision, setting.name, float(setting.value)
     return json.dumps(parts)[:-1]
 
 

@@ -16,7 +16,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
-from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,7 @@ import polars.selectors as cs
 from polars import col
 
 from benchmark.errors import StoreError
-from benchmark.registry import names_file
-from benchmark.rows.schema import (
-    CELL_COLUMNS,
-    KEYED,
-    Column,
-    columns_of,
-    key_of,
-    metric_columns,
-    read_footer,
-)
-from benchmark.spec import plain_codec
+from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns, read_footer
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, LARGEST_WHOLE, read_regular
@@ -170,29 +159,6 @@ def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
     """Return tables with all columns, those of users' metrics that any of them has among them."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
     return [whole(table, names) for table in tables]
-
-
-def named_from_here(rows: pl.DataFrame, folder: Path) -> pl.DataFrame:
-    """Return rows in which codecs of Python files, if here, are named by the path from this folder.
-
-    Cells have the keys of these names. folder: of the store. A path that leads to no file from the
-    current folder is taken from the one that the results lie in.
-    """
-    of = rows["codec"].drop_nulls().unique() if "codec" in rows.columns else ()
-    place = folder.absolute().parent.parent
-    here = {name: _from_here(name, place) for name in filter(names_file, of)}
-    if all(old == new for old, new in here.items()):
-        return rows
-    named = rows.with_columns(col("codec").replace(here))
-    other = (rows["codec"] != named["codec"]).arg_true()
-    keys = map(key_of, whole(named[other]).select(KEYED).iter_rows())
-    return named.with_columns(rows["cell"].scatter(other, list(keys)))
-
-
-def _from_here(codec: str, place: Path) -> str:
-    file, colon, rest = codec.partition(":")
-    here = (path for path in (file, str(place / file)) if isfile(path))
-    return next((plain_codec(f"{path}{colon}{rest}") for path in here), codec)
 
 
 # Files

@@ -33,7 +33,6 @@ from benchmark.rows.shard import (
     NEVER_NULL,
     SHIPPED,
     BadShard,
-    named_from_here,
     read_shard,
     schema_of,
     storable,
@@ -182,8 +181,7 @@ class Store(StreamFolder, RunRecords):
         that means are not made of are absent, as are metrics without any value or reason.
         """
         with self._lock(shared=True):
-            read = (rows for _, rows in self._tables(self._paths()))
-            own = [_lean(named_from_here(rows, self.folder)) for rows in read]
+            own = [_lean(rows) for _, rows in self._tables(self._paths())]
             shipped = [_lean(rows) for _, rows in self._tables(self._paths(shipped=True))]
         return valid_rows(joined([*own, *map(_bundled, shipped)]))
 
@@ -195,7 +193,7 @@ class Store(StreamFolder, RunRecords):
 
     def done(self) -> set[str]:
         """Return the keys of the cells with a row without failure, measured here or imported."""
-        return {*_finished(self._read(), False)["cell"]}
+        return {*_finished(self._read(columns=["cell", "status"]), False)["cell"]}
 
     def generations(self) -> pl.DataFrame:
         """Return the best version of each row of a picture coded more than once."""
@@ -238,7 +236,7 @@ class Store(StreamFolder, RunRecords):
         # Locked, so that no shard is put away between listing and reading.
         with self._lock(shared=True):
             tables = [rows for _, rows in self._tables(self._paths(shipped), columns)]
-        return named_from_here(joined(tables), self.folder).select(columns or pl.all())
+        return joined(tables).select(columns or pl.all())
 
     def _tables(
         self, paths: Iterable[Path], columns: Sequence[str] | None = None

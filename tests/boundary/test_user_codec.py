@@ -131,6 +131,17 @@ def test_a_mistake_in_a_codec_file_is_one_sentence_before_anything_runs(
     assert str(tmp_path) not in sentence
 
 
+@pytest.mark.parametrize("path", ["{}/mine.py", "link/mine.py", "{}/link/../{name}/mine.py"])
+def test_every_path_to_a_codec_file_in_the_current_folder_names_one_system(
+    path, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    path = path.format(tmp_path, name=tmp_path.name)
+    assert parse_codec(f"{path}:Mine") == parse_codec("./mine.py:Mine")
+
+
 def test_the_whole_codec_of_these_tests_is_planned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(HEAD + WHOLE)

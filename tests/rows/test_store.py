@@ -1,6 +1,5 @@
 """Rows and streams on disk: whole or absent, merged by cell, readable whatever happened."""
 
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -9,18 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.codec import CODING, CodecInfo, Setting
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.metric import Reduced
 from benchmark.registry import metric_class
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.reduce import Reduction, Reductions
-from benchmark.rows.schema import cell_key
 from benchmark.rows.shard import schema_of, to_parquet
 from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.rows.valid import one_per_cell
-from benchmark.spec import parse_codec
 from support.rows import measured
 
 ROOT = Path(__file__).parents[2]
@@ -127,26 +123,6 @@ def test_bundled_rows_stay_beside_rows_that_came_out_otherwise_here(store, chang
     rows = [(record["cell"], bool(record["bundled"])) for record in store.table().rows(named=True)]
     assert sorted(rows) == [("a", False), ("a", True), ("b", True), ("c", True), ("g", True)]
     assert store.read().done() == ({"a"} if change else set())
-
-
-def test_a_codec_in_a_file_has_a_single_name_and_row_whichever_path_named_it(tmp_path, monkeypatch):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "mine.py").touch()
-    (tmp_path / "link").symlink_to(tmp_path)
-    store, info = Store(tmp_path / "results" / "kodak"), CodecInfo("1", "", "MIT", "f")
-    for folder in (tmp_path, tmp_path / "sub", tmp_path):
-        monkeypatch.chdir(folder)
-        up = Path(os.path.relpath(tmp_path))
-        keys = set()
-        for path in (up, tmp_path, up / "link", tmp_path / "sub" / ".." / "link"):
-            spec = parse_codec(f"{path / 'mine.py'}:Mine")
-            key = cell_key(spec, info, Setting("quality", 10), "i", 8, CODING)
-            of = {"codec": spec.name, "fingerprint": "f", "revision": 1, "coding_protocol": CODING}
-            store.append([row(key, **of, image_sha256="i")])
-            keys.add((spec.name, key))
-        assert keys == {*store.table().select("codec", "cell").rows()}
-        assert store.done() == {key}
-        assert store.means_table()["codec"].to_list() == [spec.name]
 
 
 def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store):
