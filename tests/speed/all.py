@@ -97,7 +97,7 @@ def table_rows(script: Script, kodak: str, authors: str, tiny: bool) -> tuple[li
     if tiny and script.tiny is None:
         return [row("not run with --tiny")], False
     words = list((script.tiny or ()) if tiny else script.words)
-    words += [kodak] if script.needs == "kodak" else []
+    words += ["--kodak", kodak] if script.needs == "kodak" else []
     with TemporaryDirectory() as folder:
         python = sys.executable
         if script.needs == "authors":

@@ -19,15 +19,20 @@ from time import perf_counter, process_time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from PIL import Image
 
 from benchmark.rows.store import Store
 from benchmark.system.settings import POOLS
 
 ROOT = Path(__file__).parents[2]
+BENCH = str(Path(sys.executable).with_name("bench"))
 KODAK = ROOT.parent / "shared" / "data" / "kodak"
 PR_SET_CHILD_SUBREAPER = 36  # in linux/prctl.h
 ROUNDS = 3  # of ours and of the peer, whose medians are compared
+COLUMNS = {"bpp": "bpp", "psnr-rgb": "psnr_db", "ms-ssim-rgb": "ms_ssim"}  # by the peer's names
+MISSED: list[str] = []  # targets of this script
 
 
 class Took(NamedTuple):
@@ -89,8 +94,7 @@ def run_peer(module: str, *arguments: str | Path, one_thread: bool = False) -> C
 
 def run_bench(kodak: Path, results: Path, *arguments: str | Path) -> Clocked:
     """`bench run` over a Kodak folder; the result is the table of what it stored."""
-    bench = Path(sys.executable).with_name("bench")
-    command = [bench, "run", "--dataset", kodak, "--results", results, *arguments]
+    command = [BENCH, "run", "--dataset", kodak, "--results", results, *arguments]
     ended = clock(list(map(str, command)))
     (stored,) = results.iterdir()
     return ended._replace(result=Store(stored).table())
@@ -102,19 +106,40 @@ def mean(table: pl.DataFrame, column: str) -> float:
     return float(sum(values) / len(values))
 
 
-def kodak_folder(arguments: Sequence[str]) -> Path:
-    """Return the folder given on the command line, or the one beside the repository."""
-    folder = Path(arguments[0]) if arguments else KODAK
+def kodak_folder(name: str) -> Path:
+    """Return the folder of that name; a folder without Kodak ends the script."""
+    folder = Path(name)
     if len(list(folder.glob("*.png"))) != 24:
-        sys.exit(f"{folder} does not hold the 24 images of Kodak: give their folder as argument")
+        sys.exit(f"{folder} does not hold the 24 images of Kodak: name their folder by --kodak")
     return folder.resolve()
 
 
-def verdict(what: str, value: float, most: float) -> bool:
+def noise_photos(folder: Path, count: int, height: int, width: int) -> Path:
+    """Make a folder of so many PNGs of noise."""
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:05}.png")
+    return folder
+
+
+def peak_mb(process: str = "self") -> float:
+    """Return the most resident memory of a process, MB, which a parent's is not part of."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def verdict(what: str, value: float, most: float) -> None:
     """Print a target and whether it is met."""
     met = value <= most
+    MISSED.extend([what] * (not met))
     print(f"{'met   ' if met else 'MISSED'} {what}: {value:.3f}, at most {most:.3f}")
-    return met
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script, and end it with exit code 1 where a target was missed."""
+    main()
+    sys.exit(1 if MISSED else 0)
 
 
 def clock(command: Sequence[str], more: Mapping[str, str] = MappingProxyType({})) -> Clocked:

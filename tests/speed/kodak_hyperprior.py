@@ -1,6 +1,6 @@
 """Compare the harness with CompressAI's `eval_model`: Kodak x bmshj2018-hyperprior, same weights.
 
-    python tests/speed/kodak_hyperprior.py [folder of Kodak's 24 images]
+    python tests/speed/kodak_hyperprior.py [--kodak FOLDER]
 
 Run by hand on two idle cores. The weights have the shape of quality 3 and are random, seeded, and
 scaled so that the latents take about as many bits as trained ones (half a bit per pixel) and the
@@ -10,26 +10,37 @@ many runs of it as of ours.
 Exit code 1 where a target is missed.
 """
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from harness import ROUNDS, Clocked, kodak_folder, mean, middle, run_bench, run_peer, verdict
+from harness import (
+    COLUMNS,
+    KODAK,
+    ROUNDS,
+    Clocked,
+    kodak_folder,
+    mean,
+    middle,
+    options,
+    run,
+    run_bench,
+    run_peer,
+    verdict,
+)
 from PIL import Image
 
 MODEL, QUALITY = "bmshj2018-hyperprior", 3
 SEED = 0
 LATENT_DEVIATION, PICTURE_DEVIATION, PICTURE_MEAN = 0.25, 0.2, 0.45
-COLUMNS = {"bpp": "bpp", "psnr-rgb": "psnr_db", "ms-ssim-rgb": "ms_ssim"}
 # Summed in another order, the transforms differ in their last bits, and now and then a latent
 # that lies between two integers is rounded the other way.
 ROUNDING = {"bpp": 2e-5, "psnr-rgb": 1e-4, "ms-ssim-rgb": 1e-5}
 
 
-def main() -> int:
+def main() -> None:
     """Print both runs and their means, then whether the targets are met."""
-    kodak = kodak_folder(sys.argv[1:])
+    kodak = kodak_folder(options(__doc__, kodak=str(KODAK)).kodak)
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "hyperprior-3.pth.tar"
         write_checkpoint(checkpoint, kodak)
@@ -55,8 +66,8 @@ def main() -> int:
     print(
         f"            wall s   encode s   decode s   (per image; peer on one thread: {best_form})"
     )
-    for name, (run, encode, decode) in seconds.items():
-        print(f"{name:8}{run.seconds:10.2f}{encode:11.3f}{decode:11.3f}")
+    for name, (took, encode, decode) in seconds.items():
+        print(f"{name:8}{took.seconds:10.2f}{encode:11.3f}{decode:11.3f}")
     worst = 0.0
     for name, column in COLUMNS.items():
         theirs, own = peer.result[name][0], mean(ours.result, column)
@@ -64,11 +75,8 @@ def main() -> int:
         worst = max(worst, abs(theirs - own) / ROUNDING[name])
         print(f"{name:12}{theirs:14.6f}{own:14.6f}")
     print(f"our bpp without the header, which is {header:.6f} bpp and which the peer has not")
-    met = (
-        verdict("ours / peer, wall clock", ours.seconds / peer.seconds, 0.4),
-        verdict("largest difference of a mean, in roundings", worst, 1),
-    )
-    return 0 if all(met) else 1
+    verdict("ours / peer, wall clock", ours.seconds / peer.seconds, 0.4)
+    verdict("largest difference of a mean, in roundings", worst, 1)
 
 
 def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
@@ -109,4 +117,4 @@ def write_checkpoint(path: Path, kodak: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -12,7 +12,6 @@ than 300 MB.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -22,11 +21,19 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
-import numpy as np
-from harness import ROUNDS, Clocked, clock, middle, options, verdict
-from PIL import Image
+from harness import (
+    BENCH,
+    ROUNDS,
+    Clocked,
+    clock,
+    middle,
+    noise_photos,
+    options,
+    peak_mb,
+    run,
+    verdict,
+)
 
-BENCH = str(Path(sys.executable).with_name("bench"))
 MOST_GROWTH, MOST_MB = 1.2, 300
 FEW_CELLS = 1_000  # whose processor time varies too much to be taken once
 LOOK_SECONDS = 0.02
@@ -52,7 +59,7 @@ class Copy:
 '''
 
 
-def main() -> int:
+def main() -> None:
     """Print the cost of a cell at each size, then the verdicts."""
     chosen = options(__doc__, images="24,240,2400,24000", codecs="1,6,60", workers="1,2,4,8")
     images, codecs, workers = (
@@ -62,15 +69,12 @@ def main() -> int:
     with TemporaryDirectory(prefix="rdrbench-") as name:
         folder = Path(name)
         (folder / "copy.py").write_text(CODEC)
-        (folder / "photos").mkdir()
-        for number in range(images[-1]):
-            pixels = np.random.default_rng(number).integers(0, 256, (24, 32, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / "photos" / f"{number:05}.png")
+        noise_photos(folder / "photos", images[-1], 24, 32)
 
         @cache
         def seconds(images: int, codecs: int, workers: int) -> float:
             runs = ROUNDS if images * codecs < FEW_CELLS else 1
-            done = [run(folder, images, codecs, workers) for _ in range(runs)]
+            done = [fresh_run(folder, images, codecs, workers) for _ in range(runs)]
             peaks.extend(peak for _, peak in done)
             took = middle([clocked for clocked, _ in done]).cpu_seconds
             what = f"{images:6} images, {codecs:2} codecs, {workers} workers"
@@ -90,29 +94,25 @@ def main() -> int:
     ):  # fmt: skip
         result = ", ".join(f"{n}: {cost:.2f}" for n, cost in zip(numbers, costs, strict=True))
         print(f"ms of processor of a cell, {what} {result}")
-    met = [
-        verdict(
-            f"a cell of {images[-1]:,} images, of that before", sizes[-1] / sizes[-2], MOST_GROWTH
-        ),
-        verdict(f"a cell of {codecs[-1]} codecs, of one", by_codecs[-1] / sizes[1], MOST_GROWTH),
-        verdict(
-            f"a cell of {workers[-1]} workers, of one", by_workers[-1] / by_workers[0], MOST_GROWTH
-        ),
-        verdict("memory of the main process, MB", max(peaks), MOST_MB),
-    ]
-    return 0 if all(met) else 1
+    for what, growth in (
+        (f"{images[-1]:,} images, of that before", sizes[-1] / sizes[-2]),
+        (f"{codecs[-1]} codecs, of one", by_codecs[-1] / sizes[1]),
+        (f"{workers[-1]} workers, of one", by_workers[-1] / by_workers[0]),
+    ):
+        verdict(f"a cell of {what}", growth, MOST_GROWTH)
+    verdict("memory of the main process, MB", max(peaks), MOST_MB)
 
 
-def run(folder: Path, images: int, codecs: int, workers: int) -> tuple[Clocked, float]:
+def fresh_run(folder: Path, images: int, codecs: int, workers: int) -> tuple[Clocked, float]:
     """Return the times of a fresh `bench run`, and the most memory of its main process, MB."""
     names = ",".join(f"{folder}/copy.py:Copy:number={number}" for number in range(codecs))
     words = ("--codecs", names, "--dataset", str(folder / "photos"), "--metrics", "psnr")
     more = ("--no-table", "--limit", str(images), "--jobs", str(workers))
     results = folder / "results"
-    with watched() as peak_mb:
+    with watched() as most_mb:
         clocked = clock([BENCH, "run", *words, *more, "--results", str(results)])
     rmtree(results)
-    return clocked, peak_mb()
+    return clocked, most_mb()
 
 
 @contextmanager
@@ -126,8 +126,7 @@ def watched() -> Iterator[Callable[[], float]]:
         while not ended.wait(LOOK_SECONDS):
             first = first or next(iter({*children.read_text().split()} - before), "")
             with suppress(OSError, IndexError):  # it has not begun, or has ended
-                status = Path(f"/proc/{first}/status").read_text()
-                peak[0] = max(peak[0], int(status.partition("VmHWM:")[2].split()[0]) / 1024)
+                peak[0] = max(peak[0], peak_mb(first))
 
     watcher = Thread(target=look)
     watcher.start()
@@ -139,4 +138,4 @@ def watched() -> Iterator[Callable[[], float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

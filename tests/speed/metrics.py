@@ -1,15 +1,14 @@
 """Measure the milliseconds of each metric beside its peer, for an image and its JPEG on one thread.
 
-    python tests/speed/metrics.py [IMAGE] [--weights-dir DIR] [--repeat 15]
+    python tests/speed/metrics.py [--image FILE] [--weights-dir DIR] [--repeat 15]
 
 Processor time. Every round runs ours and the peer after each other, so that other work meets both.
 "once" is what a source costs (`prepare`), "each" what a decoded image costs (`compare`); a peer has
 only "each". Best and median of the rounds, ratio of the medians. A network whose weights are not
-here runs on drawn ones, which take the same time.
+here runs on drawn ones, which take the same time. Exit code 1 where a target is missed.
 """
 # ruff: noqa: E402 - the pools have to be pinned before numpy and torch are imported
 
-import argparse
 import hashlib
 import os
 import warnings
@@ -26,7 +25,7 @@ for pool in ("OMP", "OPENBLAS", "MKL"):
 import numpy as np
 import torch
 import torchvision
-from harness import timed, verdict
+from harness import options, run, timed, verdict
 from PIL import Image
 
 from benchmark.codec import Pixels
@@ -120,29 +119,26 @@ def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds:
 
 def main() -> None:
     """Race each metric with its peer."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", nargs="?", default=package_folder("skimage") / "data/coffee.png")
-    parser.add_argument("--weights-dir", type=Path)
-    parser.add_argument("--repeat", type=int, default=15)
-    options = parser.parse_args()
-    if options.weights_dir:
-        os.environ["BENCH_WEIGHTS"] = str(options.weights_dir)
+    coffee = str(package_folder("skimage") / "data/coffee.png")
+    chosen = options(__doc__, image=coffee, weights_dir="", repeat=15)
+    if chosen.weights_dir:
+        os.environ["BENCH_WEIGHTS"] = chosen.weights_dir
     torch.set_num_threads(1)
 
-    reference = np.asarray(Image.open(options.image).convert("RGB"))
+    reference = np.asarray(Image.open(chosen.image).convert("RGB"))
     stream = BytesIO()
     Image.fromarray(reference).save(stream, "JPEG", quality=50)
     decoded = np.asarray(Image.open(stream))
     height, width, _ = reference.shape
-    print(f"{options.image}, {width} x {height}, JPEG 50; ms, best and median of {options.repeat}")
+    print(f"{chosen.image}, {width} x {height}, JPEG 50; ms, best and median of {chosen.repeat}")
     print(
         "metric        | once              | each              | peer, each        | ratio | values"
     )
 
-    race(PSNR(), psnr_in_float64, reference, decoded, options.repeat)
-    race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, options.repeat)
-    race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, options.repeat)
-    race(SSIM(), ssim_of_pytorch_msssim, reference, decoded, options.repeat)
+    race(PSNR(), psnr_in_float64, reference, decoded, chosen.repeat)
+    race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, chosen.repeat)
+    race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, chosen.repeat)
+    race(SSIM(), ssim_of_pytorch_msssim, reference, decoded, chosen.repeat)
     for kind in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG):
         with TemporaryDirectory() as folder:
             try:
@@ -150,8 +146,8 @@ def main() -> None:
             except Unavailable:
                 draw_weights(kind, Path(folder))
                 metric = kind()
-            race(metric, lpips_of_the_package(metric), reference, decoded, options.repeat)
+            race(metric, lpips_of_the_package(metric), reference, decoded, chosen.repeat)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

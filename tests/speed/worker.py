@@ -2,7 +2,8 @@
 
     python tests/speed/worker.py [--calls 60]
 
-The null worker returns its input; `copying` moves the same bytes through two pipes to `cat`.
+The null worker returns its input; `copying` moves the same bytes through two pipes to `cat`. Exit
+code 1 where the target is missed.
 """
 
 import subprocess
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
-from harness import options, verdict
+from harness import options, run, verdict
 
 from baselines.worker import rdrbench_worker
 from baselines.worker.codec import Worker
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
