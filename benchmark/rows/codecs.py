@@ -7,6 +7,7 @@ and also as `base` of another codec: such a variant runs where `--codecs` names 
 import platform
 import re
 import secrets
+import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -75,18 +76,23 @@ def why_not_run(spec: CodecSpec) -> str:
     return f"{spec.text!r} is code that rows name: it runs only where --codecs names it in full"
 
 
-def why_no_stream(recorded: bool, codecs: Iterable[str], dataset: str, options: str = "") -> str:
+def why_no_stream(
+    recorded: bool, codecs: Iterable[str], dataset: str, points: Iterable[str] = ()
+) -> str:
     """Return a sentence on why rows have no stream and what makes one, without its full stop.
 
-    recorded: whether they were measured elsewhere. options: further ones of `bench run`.
+    recorded: whether they were measured elsewhere. points: as `bench run` has them.
 
     >>> why_no_stream(True, ["webp"], "kodak")
     'no stream came with the numbers; `bench run --codecs webp --dataset kodak` makes it here'
+    >>> why_no_stream(False, ["webp"], "my photos").partition("; ")[2]
+    "`bench run --codecs webp --dataset 'my photos' --results OTHER` makes it again"
     """
-    again = f"`bench run --codecs {','.join(codecs)} --dataset {dataset}{options}"
+    more = (word for text in points for word in ("--points", text))
+    again = shlex.join(["bench", "run", "--codecs", ",".join(codecs), "--dataset", dataset, *more])
     if recorded:
-        return f"no stream came with the numbers; {again}` makes it here"
-    return f"the stream was not kept; {again} --results OTHER` makes it again"
+        return f"no stream came with the numbers; `{again}` makes it here"
+    return f"the stream was not kept; `{again} --results OTHER` makes it again"
 
 
 EVERY = NamedCodecs()  # "all": every codec, and no code that rows name

@@ -33,7 +33,7 @@ from benchmark.rows.experiment import (
 )
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary
+from benchmark.rows.summary import Average, Summary, options_of
 from benchmark.spec import listed_datasets
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
@@ -90,7 +90,7 @@ def stored_dataset(results: Path, dataset: str) -> str:
     if name not in known:
         raise UsageError(
             f"{results} holds no results of the images in {dataset}: measure some with "
-            f"`bench run --dataset {dataset}`"
+            f"`bench run {options_of(results, dataset)}`"
         )
     return name
 

@@ -115,9 +115,10 @@ def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
     stored(results, "other", [row("jpeg", 10, "a")])
     with pytest.raises(UsageError, match="--dataset all is other, set: name one of them"):
         read_one(results, "all", "all", ["psnr"])
-    photos = tmp_path_factory.mktemp("photos")
+    photos = tmp_path_factory.mktemp("my photos")
     Image.new("RGB", (8, 8)).save(photos / "new.png")
-    with pytest.raises(UsageError, match=f"holds no results of the images in {photos}: measure"):
+    remedy = f"images in {photos}: .*`bench run --dataset '{photos}' --results {results}`"
+    with pytest.raises(UsageError, match=remedy):
         stored_dataset(results, str(photos))
 
 

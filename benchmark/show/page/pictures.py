@@ -22,6 +22,7 @@ from benchmark.measure.record import Progress
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
 from benchmark.show.figures.pictures import most_different
@@ -100,8 +101,10 @@ def write_pictures(
     stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
     """
     originals, device = _Originals(folder, sources), device_kind(chosen_device())
+    place = measured_place(contents.store.folder.parent, contents.store.folder.name)
     programs: dict[CodecSpec, str] = {}
-    refused = {key: why for key, row in rows.items() if (why := _refusal(row, contents, programs))}
+    why_not = {key: _refusal(row, contents, place, programs) for key, row in rows.items()}
+    refused = {key: why for key, why in why_not.items() if why}
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
     order = in_order(able, limit.photographs, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
@@ -196,16 +199,19 @@ class _Originals:
         return ""
 
 
-def _refusal(row: StoredRow, contents: DatasetContents, programs: dict[CodecSpec, str]) -> str:
+def _refusal(
+    row: StoredRow, contents: DatasetContents, place: str, programs: dict[CodecSpec, str]
+) -> str:
     """Return why a row's stream is not decoded here, empty if it can be tried.
 
-    programs: for codecs that are programs, why they are not here; filled in.
+    place: the dataset as `bench run` takes it. programs: for codecs that are programs, why they
+    are not here; filled in.
     """
     spec = CodecSpec.of(row["codec"], row["variant"])
     if not contents.codecs.may_run(spec):
         return why_not_run(spec)
     if not contents.has_picture(row):
-        return why_no_stream(bool(row["recorded"]), [spec.text], row["dataset"])
+        return why_no_stream(bool(row["recorded"]), [spec.text], place)
     if spec not in programs:
         programs[spec] = ""
         if spec.name in CODECS and facts_of(spec).kind == "standard":

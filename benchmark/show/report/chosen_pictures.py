@@ -17,6 +17,7 @@ from benchmark.measure.request import parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import newest
+from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
@@ -88,13 +89,13 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
             labels = ", ".join(sorted({picture.label for picture in far}))
             reason = f"no stored rate within a factor of {FARTHEST:g} of {choice.bpp:g} bpp"
             absent[f"{reason} ({labels})"] = len(far)
-    options = "".join(f" --points {text}" for text in choice.points)
+    place = measured_place(contents.store.folder.parent, choice.dataset)
     lacking = [picture for picture in kept if not contents.has_picture(picture.row)]
     for recorded in (True, False):
         mine = [picture for picture in lacking if bool(picture.row["recorded"]) == recorded]
         if mine:
             specs = {p.label if p.label in ALIASES else p.spec.text for p in mine}
-            why = why_no_stream(recorded, sorted(specs), choice.dataset, options)
+            why = why_no_stream(recorded, sorted(specs), place, choice.points)
             absent[why] = len(mine)
     return ChosenPictures(tuple(p for p in kept if contents.has_picture(p.row)), absent)
 

@@ -193,20 +193,21 @@ def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
     assert len(pictures(folder)) == 9
 
 
-def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_them(folder):
+def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_them(folder, measured):
+    photos = measured / "photos"  # no dataset is called "garden"
     for record in rows_of(folder):
         if record["codec"] == "jpeg":
             stream_of(folder, record).unlink()
     message = export(folder)
     assert (
         "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
-        "garden --results OTHER` makes it again\n"
+        f"{photos} --results OTHER` makes it again\n"
     ) in message
     assert len(pictures(folder)) == 4
     words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
     message = export(folder, *words, code=2, to="none")
     assert message.startswith("no picture can be exported: 2 pictures: the stream was not kept")
-    assert "--dataset garden --points jpeg.quality=10 --results OTHER`" in message
+    assert f"--dataset {photos} --points jpeg.quality=10 --results OTHER`" in message
     assert not (folder / "none").exists()
 
 
