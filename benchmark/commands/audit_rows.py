@@ -51,10 +51,11 @@ def audit_rows(
     from benchmark.commands.outcome import run_with_progress
     from benchmark.review.audit import stored_results
     from benchmark.rows.codecs import NamedCodecs
+    from benchmark.rows.experiment import required_place
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.schema import metric_names
     from benchmark.rows.store import Store
-    from benchmark.rows.stored import datasets_with_results
+    from benchmark.rows.stored import asked_datasets, datasets_with_results
 
     compared: list[VariantAgain] = []
     sets: dict[str, list[tuple[str, float, float]]] = {}  # point, before and now, by column
@@ -62,7 +63,7 @@ def audit_rows(
     named, chosen = NamedCodecs(codecs), metric_names(metrics)
     names_of_datasets = datasets_with_results(results, dataset)
     with output.interruptible():
-        for name in names_of_datasets:
+        for place, name in zip(asked_datasets(results, dataset), names_of_datasets, strict=True):
             store = Store(results / name.partition(":")[0])
             table = store.table()
             output.say_not_run(named.not_run(table))
@@ -75,7 +76,7 @@ def audit_rows(
                 request,
                 codecs=tuple(points),
                 points=tuple(text for texts in points.values() for text in texts),
-                dataset=name if dataset == "all" else dataset,
+                dataset=required_place(results, place),
                 metrics=names,
                 skip_missing=True,
                 results=out or results / "again",

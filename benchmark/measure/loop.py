@@ -110,12 +110,12 @@ def rescore(
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
     from benchmark.measure.score import count_values, unscored
-    from benchmark.rows.experiment import measured_place
+    from benchmark.rows.experiment import required_place
     from benchmark.rows.stored import stored_dataset
 
     named = NamedCodecs(",".join(request.codecs))
     dataset = request.dataset or stored_dataset(request.results, "")
-    request = replace(request, dataset=measured_place(request.results, dataset))
+    request = replace(request, dataset=required_place(request.results, dataset))
     request.use_folders()
     absent = lacking(asked := metric_names(request.metrics))
     _refuse_all(asked, absent)

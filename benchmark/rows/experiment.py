@@ -15,7 +15,7 @@ import polars as pl
 from polars import col
 
 from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
-from benchmark.errors import BenchError, Unavailable, UnknownName
+from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS, DATASETS, names_file
 from benchmark.rows.shard import alike
@@ -198,6 +198,16 @@ def measured_place(results: Path, dataset: str) -> str:
     store = Store(results / dataset)
     names = store.means_table()["image"].unique().to_list()
     return next((str(path) for path in _recorded_folders(store, names)), dataset)
+
+
+def required_place(results: Path, dataset: str) -> str:
+    """Return `measured_place`; raise `UsageError` for rows of images that no name leads to."""
+    place = measured_place(results, dataset)
+    known = place != dataset or dataset in DATASETS or Path(dataset).exists()
+    if not known and dataset in stores_below(results):
+        remedy = "say where its images are with --dataset"
+        raise UsageError(f"{dataset} is no dataset by name: {remedy}")
+    return place
 
 
 def present(

@@ -16,8 +16,8 @@ from benchmark.compare.check.requirement import parse_requirements
 from benchmark.compare.check.row_sets import read_rows
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.select import open_matrix, open_sources, with_stored_name
-from benchmark.registry import CODECS, DATASETS, DISTRIBUTION_METRICS, metric_named, scored_by_image
-from benchmark.rows.experiment import measured_place
+from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_named, scored_by_image
+from benchmark.rows.experiment import required_place
 from benchmark.rows.shard import alike
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
@@ -99,9 +99,7 @@ def _only(folders: Mapping[str, Path]) -> str:
             f"the reference has rows of {', '.join(folders)}: say which with --dataset"
         )
     ((name, folder),) = folders.items()
-    if (place := measured_place(folder.parent, name)) == name and name not in DATASETS:
-        raise UsageError(f"{name} is no dataset by name: say where its images are with --dataset")
-    return place
+    return required_place(folder.parent, name)
 
 
 def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:

@@ -10,6 +10,7 @@ import pytest
 from benchmark.review.audit.stored_results import compare_rows, compare_sets, settings_of
 from benchmark.rows.shard import schema_of, write_shard
 from support.bench.command import bench
+from support.files.noise import noise_images
 from support.rows.measured import row, table
 
 
@@ -113,3 +114,20 @@ def test_results_without_rows_of_the_codecs_are_refused(measured):
     done = audit(measured, "results", "--codecs", "avif")
     assert done.returncode == 2
     assert "holds no rows of avif" in done.stderr
+
+
+def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_for(tmp_path):
+    photos, results = noise_images(tmp_path / "photos", [(64, 48)]), tmp_path / "results"
+    of_both = f"{photos},sample"
+    words = "run", "--codecs", "raw", "--dataset", of_both, "--limit", 1, "--metrics", "psnr"
+    assert bench(*words, "--results", results).returncode == 0
+    again = "audit", "rows", results, "--out", tmp_path / "again"
+    for more in ((), ("--dataset", of_both)):
+        done = bench(*again, "--codecs", "raw", *more, "--json", "--limit", 1)
+        counts = [of["pixels_equal"] for of in json.loads(done.stdout)["codecs"]]
+        assert (done.returncode, counts) == (0, [1, 1])
+    photos.rename(tmp_path / "elsewhere")
+    (name,) = (path.name for path in results.glob("photos-*"))
+    for words in (again, ("rescore", "--metrics", "psnr_y", "--results", results)):
+        done = bench(*words, "--dataset", name)
+        assert f"{name} is no dataset by name: say where its images are" in done.stderr
