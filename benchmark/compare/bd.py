@@ -184,7 +184,7 @@ class Rank(NamedTuple):
     bpp: tuple[float, float] | None  # lowest and highest mean rate
     encode_seconds: float | None  # per image, mean over the settings that were timed
     decode_seconds: float | None
-    images: int  # least of its points
+    images: int  # least of its points, of those that are compared if any is
 
     @property
     def bd_rates(self) -> tuple[float | None, ...]:
@@ -202,6 +202,7 @@ class Ranking(NamedTuple):
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
     rows: str = ""  # options that name the rows in a command, see `options_of`
+    images: tuple[int, ...] = ()  # that the means of `measures` are over
 
     @property
     def ranked(self) -> bool:
@@ -272,7 +273,8 @@ def rank_by_bd_rate(
         timed = [[value for value in values if value is not None] for values in seconds]
         encode, decode = (fmean(values) if values else None for values in timed)
         ends = (min(bpp), max(bpp)) if bpp else None
-        images = min(point.images for point in points)
+        drawn = [point for of in known.values() for point in of.get(label, ())]
+        images = min(point.images for point in drawn or points)
         of_rates = tuple(map(intervals.get, keys))
         ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
 
@@ -286,7 +288,10 @@ def rank_by_bd_rate(
         if {point.label for point in summary.points if point.has(measure.column)} < labels
     ]
     ordered = tuple(sorted(ranks, key=order))
-    return Ranking(anchor, ranked, ordered, tuple(absent), summary.bundled, rows=summary.rows)
+    firsts = [(m.column, next(iter(known[m.column].values()), ())) for m in ranked]
+    over = tuple(of[0].means[c].images if of else summary.images for c, of in firsts)
+    shown = tuple(absent), summary.bundled
+    return Ranking(anchor, ranked, ordered, *shown, rows=summary.rows, images=over)
 
 
 def _common_images(summary: Summary, label: str, column: str) -> int:

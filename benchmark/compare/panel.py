@@ -36,6 +36,7 @@ from benchmark.spec import PATHS, names_code
 from benchmark.system.text import counted
 
 NOT_MEASURED = {"published": "published", "file": "from file"}  # in names, by `SystemCurve.origin`
+INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
 
 
 class CurvePoint(NamedTuple):
@@ -44,7 +45,7 @@ class CurvePoint(NamedTuple):
     bpp: float
     value: float  # of the metric, as tables have it
     setting: str
-    how: str  # measured, recorded (from a pack), or as published points have it
+    how: str  # measured, recorded (from a pack), INTERPOLATED, or as published points have it
     images: int | None  # that the value is a mean over; None where the source does not say
     protocol: str
     rate_protocol: str
@@ -102,10 +103,25 @@ class SystemCurve(NamedTuple):
         values = [measure.plotted(point.value) for point in self.points]
         return [point.bpp for point in self.points], values
 
-    def rates(self, measure: Measure, up_to_bpp: float | None = None) -> Curve:
-        """Return rates and qualities, as BD-rates take them, cut: more is better."""
+    @property
+    def marks(self) -> int:
+        """Number of its points, without an interpolated end."""
+        return sum(point.how != INTERPOLATED for point in self.points)
+
+    def rates(self, measure: Measure) -> Curve:
+        """Return rates and qualities, as BD-rates take them: more is better."""
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
-        return cut(curve_of(bpp, values, measure), up_to_bpp)
+        return curve_of(bpp, values, measure)
+
+    def up_to(self, most: float, measure: Measure) -> "SystemCurve":
+        """Return the points up to a rate, and an interpolated one there: see `curves.cut`."""
+        points = tuple(point for point in self.points if point.bpp <= most)
+        bpp, quality = cut(self.rates(measure), most)
+        if points and len(bpp) and bpp[-1] == most > points[-1].bpp:
+            value = measure.value(float(quality[-1]))
+            end = points[-1]._replace(bpp=most, value=value, setting="", how=INTERPOLATED)
+            points += (end._replace(value_error=None, bpp_error=None, interval=None),)
+        return self._replace(points=points)
 
 
 class Panel(NamedTuple):
@@ -126,11 +142,10 @@ class Panel(NamedTuple):
         return tuple(curve for curve in self.curves if not curve.measured)
 
     def up_to(self, bpp: float | None) -> "Panel":
-        """Return the panel of the points below a rate, without curves that have none; None: all."""
-        most = math.inf if bpp is None else bpp
-        curves = [
-            c._replace(points=tuple(p for p in c.points if p.bpp <= most)) for c in self.curves
-        ]
+        """Return the panel with its curves cut at a rate, without those beyond it; None: all."""
+        if bpp is None:
+            return self
+        curves = (curve.up_to(bpp, self.measure) for curve in self.curves)
         return self._replace(curves=tuple(curve for curve in curves if curve.points))
 
     def of_label(self, label: str) -> SystemCurve | None:

@@ -130,8 +130,9 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
 
 def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
-    doubtful = any(getattr(c.rate, "doubtful", False) for c in comparisons)
-    sign = f" {DOUBTFUL}: less than half." if doubtful else ""
+    deltas = (delta for c in comparisons for delta in (c.rate, c.quality))
+    doubtful = any(getattr(delta, "doubtful", False) for delta in deltas)
+    sign = f" {DOUBTFUL}: less than half; of a BD-metric, of the rates." if doubtful else ""
     note = (
         f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span.{sign} "
         f"Remarks: why there is no number, or points left out because "
@@ -159,6 +160,8 @@ def _remark(comparison: Comparison) -> str:
         remarks.append("over few images")
     if comparison.crossing is not None:
         remarks.append(f"the curves cross at {comparison.crossing:.4g}")
+    if isinstance(comparison.quality, NoDelta):
+        remarks.append(f"no BD-metric: {comparison.quality.reason}, of rates")
     return "; ".join(remarks)
 
 
@@ -173,15 +176,19 @@ def ends_text(interval: Interval | tuple[float, float] | None) -> str:
 
 
 def delta_text(delta: Delta | NoDelta, form: str = "+.2f") -> str:
-    """Return a delta with its marks: of little overlap, of a curve of three points.
+    """Return a delta with its marks.
 
     >>> delta_text(Delta(3.21, 0.4, three_points=True)), delta_text(NoDelta("no curve"))
     ('+3.21† (3 points)', '–')
     """
     if isinstance(delta, NoDelta):
         return NOTHING
-    marks = DOUBTFUL if delta.doubtful else ""
-    return f"{delta.value:{form}}{marks}{THREE_POINTS if delta.three_points else ''}"
+    return f"{delta.value:{form}}{delta_marks(delta)}"
+
+
+def delta_marks(delta: Delta) -> str:
+    """Return the marks of a delta: of little overlap, of a curve of three points."""
+    return f"{DOUBTFUL * delta.doubtful}{THREE_POINTS * delta.three_points}"
 
 
 def ranking_table(
@@ -229,7 +236,13 @@ def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
     """Return the line above the table, on what its numbers are. names: of figures, by label."""
     if not ranking.measures:
         return NO_METRIC
-    metrics, anchor = metric_names(ranking.measures), names[ranking.anchor]
+    anchor, most = names[ranking.anchor], max(ranking.images)
+    metrics = listed(
+        [
+            metric_names([of]) + (f" ({counted(images, 'image')})" if images < most else "")
+            for of, images in zip(ranking.measures, ranking.images, strict=True)
+        ]
+    )
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
     return f"BD-rate (%) against {anchor} in {metrics}, best first"
 
@@ -245,7 +258,7 @@ def headline(
     >>> headline(Ranking("jpeg", (), ()), 4, {})
     'There is no codec to compare with on 4 images.'
     """
-    where = f"on {counted(images, 'image')}"
+    where, counts = f"on {counted(images, 'image')}", {*ranking.images}
     ranks = {rank.label: rank for rank in ranking.ranks}
     labels = headlined(ranks, ranking.anchor, named)
     if not labels:
@@ -261,10 +274,12 @@ def headline(
             than = "" if parts else f" than {anchor}"
             share = f" (the {100 * rate.overlap:.0f} % that both reach)" if rate.doubtful else ""
             bits = _more_or_fewer(value, than)
-            parts.append(f"{who}{bits} at equal {metric_names([measure])}{share}")
+            over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
+            parts.append(f"{who}{bits} at equal {metric_names([measure])}{share}{over}")
             subject = label
     if parts:
-        return f"{listed(parts)} {where}."
+        where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
+        return f"{listed(parts)}{where}."
     reasons = [rate.reason for rate in ranks[labels[0]].rates if isinstance(rate, NoDelta)]
     why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."

@@ -247,11 +247,19 @@ def metric_names(measures: Iterable[Measure]) -> str:
 
 
 def images_of(panels: Iterable[Panel]) -> str:
-    """Say how many images the means are over, of measured curves, if any: "24 or 41 images"."""
-    every = [curve for panel in panels for curve in panel.curves]
-    curves = [curve for curve in every if curve.measured] or every
-    counts = sorted({point.images for curve in curves for point in curve.points if point.images})
-    return " or ".join([*map(str, counts[:-1]), counted(counts[-1] if counts else 0, "image")])
+    """Say how many images the means are over, of measured curves, if any: "24 or 41 images".
+
+    Of metrics with other counts it names each.
+    """
+    of_count: dict[str, list[Measure]] = {}
+    for panel in panels:
+        points = [point for curve in panel.measured or panel.curves for point in curve.points]
+        if counts := sorted({point.images for point in points if point.images}):
+            words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
+            of_count.setdefault(words, []).append(panel.measure)
+    if len(of_count) < 2:
+        return next(iter(of_count), "an unknown number of images")
+    return listed([f"{words} in {metric_names(of)}" for words, of in of_count.items()])
 
 
 def mixed_sentences(summary: Summary) -> list[str]:

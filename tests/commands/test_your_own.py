@@ -59,6 +59,9 @@ def test_the_codec_runs_as_it_stands(here):
     mine = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
     assert len(mine) == 5
     assert mine == sorted(mine)
+    words = "figures crops --dataset . --codecs ./quantise.py:Quantise,jpeg"
+    crops = bench(*words.split())
+    assert "it runs only where" not in crops.stdout + crops.stderr
 
 
 @pytest.mark.slow

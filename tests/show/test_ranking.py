@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
-from benchmark.compare.panel import names_in_figures
+from benchmark.compare.panel import measured_panel, names_in_figures
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+from benchmark.show.sections import images_of
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips_squeeze")
@@ -117,6 +118,30 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     whole = rank_by_bd_rate(summarise(table(squeezed(rows))), measures, "vtm")
     assert ranking_table(whole).notes == ()
+
+
+def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
+    rows = squeezed([*scaled("vtm"), *mine(2)])
+    for record in rows:
+        record["lpips_squeeze"] = None if record["image"] == "bb" else record["lpips_squeeze"]
+    text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images and"
+    assert sentence(rows, "vtm", measures=(PSNR, LPIPS)).startswith(text)
+    assert sentence(rows, "vtm", measures=(PSNR, LPIPS)).endswith("(SqueezeNet) on 2 images.")
+    assert sentence(rows, "vtm", measures=(LPIPS,)).endswith("(SqueezeNet) on 2 images.")
+    summary = summarise(table(rows))
+    heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), {"vtm": "VTM"})
+    assert "in PSNR and LPIPS (SqueezeNet) (2 images), best first" in heading
+    panels = [measured_panel(summary, measure) for measure in (PSNR, LPIPS)]
+    assert images_of(panels) == "3 images in PSNR and 2 images in LPIPS (SqueezeNet)"
+    assert images_of(panels[1:]) == "2 images"
+
+
+def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
+    failing = [
+        r for r in mine(2) if (r["image"], r["setting_value"]) not in {("bb", 40), ("a", 40)}
+    ]
+    ranking = rank_by_bd_rate(summarise(table([*failing, *scaled("vtm")])), [PSNR], "vtm")
+    assert [rank.images for rank in ranking.ranks if rank.rates[0].value] == [3]
 
 
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():

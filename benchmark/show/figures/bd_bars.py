@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
-from benchmark.show.bd_tables import THREE_POINTS, bd_records
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, bd_records, delta_text
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import MOST_NAMES
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -27,9 +27,13 @@ class Bar(NamedTuple):
     """The BD-rate of a curve under one metric, percent, with its interval over images."""
 
     curve: SystemCurve
-    value: float
+    delta: Delta
     interval: Interval | None
-    three_points: bool = False  # of the curve or the anchor's
+
+    @property
+    def value(self) -> float:
+        """The BD-rate."""
+        return self.delta.value
 
     @property
     def outer(self) -> float:
@@ -52,9 +56,9 @@ def draw_bd_bars(
 
     Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
     show. absent: names of those that are left out. lacking: sentences on curves a panel lacks.
-    up_to_bpp: where the curves of `comparisons` are cut, and the published ones here.
+    up_to_bpp: where the curves of `comparisons` and of the panels are cut.
     """
-    bars = [_bars(panel, comparisons, anchor, up_to_bpp) for panel in panels]
+    bars = [_bars(panel, comparisons, anchor) for panel in panels]
     every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
     if not known:
@@ -68,7 +72,8 @@ def draw_bd_bars(
     words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
     lacking = [*lacking, *_refused(panels, bars, anchor)]
-    note = sections.panels_note(panels)
+    doubtful = [DOUBTFUL_NOTE] if any(bar.delta.doubtful for bar in every) else []
+    note = " ".join(filter(None, [*doubtful, sections.panels_note(panels)]))
     lines = "Lines are 95 % intervals over images." if any(b.interval for b in every) else ""
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
@@ -94,13 +99,11 @@ def draw_bd_bars(
     details += sections.not_drawn(absent)
     labels = {curve.system.label for curve in known.values()}
     records = bd_records([c for c in comparisons if c.label in labels], up_to_bpp)
-    table = texts.rate_table(panels, anchor, up_to_bpp)
+    table = texts.rate_table(panels, anchor)
     return texts.Drawing(figure, caption, records, table, tuple(details))
 
 
-def _bars(
-    panel: Panel, comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None
-) -> dict[str, Bar]:
+def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
     """Return the bars of a panel's curves that have a BD-rate, by their names."""
     measure, other = panel.measure, panel.of_label(anchor)
     compared = {c.label: c for c in comparisons if c.column == measure.column}
@@ -110,9 +113,9 @@ def _bars(
         if curve.measured and (known := compared.get(curve.system.label)):
             delta, interval = known.rate, known.rate_interval
         elif other is not None and curve is not other:
-            delta = bd_rate(other.rates(measure, up_to_bpp), curve.rates(measure, up_to_bpp))
+            delta = bd_rate(other.rates(measure), curve.rates(measure))
         if isinstance(delta, Delta):
-            result[curve.name] = Bar(curve, delta.value, interval, delta.three_points)
+            result[curve.name] = Bar(curve, delta, interval)
     return result
 
 
@@ -139,7 +142,7 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
         saves = bar.value < 0
         axes.annotate(
-            f"{bar.value:+.1f}{THREE_POINTS if bar.three_points else ''}".replace("-", "−"),
+            delta_text(bar.delta, "+.1f").replace("-", "−"),
             (bar.outer, row), (-2 if saves else 2, 0),
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,

@@ -267,7 +267,7 @@ def with_bars(panels: Sequence[Panel]) -> list[str]:
 def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
     """Yield sentences on protocols, builds, caveats and what is left out."""
     curves = [(panel.measure, curve) for panel in panels for curve in panel.curves]
-    points = [(measure, curve, point) for measure, curve in curves for point in curve.points]
+    points = [(measure, c, point) for measure, c in curves for point in c.points[: c.marks]]
     published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"

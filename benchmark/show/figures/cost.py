@@ -1,13 +1,16 @@
 """Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.cost import AT_BPP
+from benchmark.compare.curves import Delta
 from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import sections
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_marks, delta_text
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
@@ -34,6 +37,7 @@ PANEL_INCHES = 1.9
 SHIFTS = (0, 8, -8, 16, -16)  # points that a name may be above its place
 DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
 TYPICAL = "Open markers: typical seconds of one core, not timed here."
+NEAREST = f"Seconds of a codec without rates about {AT_BPP:g} bpp are of its nearest setting."
 
 
 class CostPoint(NamedTuple):
@@ -42,7 +46,7 @@ class CostPoint(NamedTuple):
     curve: SystemCurve
     cost: str  # a key of `COSTS`
     value: float
-    bd_rate: float
+    bd_rate: Delta
     measured: bool  # False: typical, as the codec's class states
 
 
@@ -52,8 +56,9 @@ COLUMNS = (
     Column("cost", lambda point: COSTS[point.cost][0]),
     Column("", "cost", key="cost"),
     Column("value", "value", ".3g", "value"),
-    Column("from", lambda point: "here" if point.measured else "typical", str),
-    Column("BD-rate (%)", "bd_rate", "+.1f", "bd_rate"),
+    Column("from", lambda point: point.curve.origin if point.measured else "typical", str),
+    Column("BD-rate (%)", "bd_rate", partial(delta_text, form="+.1f")),
+    Column("", "bd_rate.value", key="bd_rate"),
     Column("", "measured", key="measured"),
 )
 
@@ -88,7 +93,7 @@ def draw_costs(
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not point.measured, own=own)
                 look |= {"linestyle": "", "label": name, "zorder": 3}
-                (handles[name],) = axes.plot(point.value, point.bd_rate, **look)
+                (handles[name],) = axes.plot(point.value, point.bd_rate.value, **look)
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
             axes.set_xscale("log")
             values = [point.value for point in of_cost[cost]]
@@ -100,11 +105,12 @@ def draw_costs(
             axes.margins(y=0.1)
             axes.set_xlabel(COSTS[cost][0])
             sns.despine(ax=axes)
-        every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
+        every_axes[0].set_ylabel(f"BD-rate (%)\n{metric}")
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
         marks = sections.curves_note([point.curve for point in points])
-        note = " ".join(filter(None, [TYPICAL if typical else "", marks]))
+        doubtful = DOUBTFUL_NOTE if any(point.bd_rate.doubtful for point in points) else ""
+        note = " ".join(filter(None, [TYPICAL if typical else "", doubtful, marks]))
         many = len(handles) > MOST_CURVES
         texts.add_legend(figure, [*handles.values()] if many else [], note)
         for axes, cost in zip(every_axes, kinds, strict=True):
@@ -116,12 +122,12 @@ def draw_costs(
         note,
     )
     return texts.Drawing(
-        figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points), tuple(details)
+        figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points), (NEAREST, *details)
     )
 
 
 def _name(point: CostPoint) -> str:
-    return sections.marked(point.curve.name, point.curve.caveats)
+    return sections.marked(point.curve.name, point.curve.caveats) + delta_marks(point.bd_rate)
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
@@ -129,13 +135,14 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
     from matplotlib.transforms import Bbox
 
     pixels = axes.figure.dpi / 72  # of a point
-    places = [axes.transData.transform((point.value, point.bd_rate)) for point in points]
-    taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in places]
+    places = [(point.value, point.bd_rate.value) for point in points]
+    marks = [axes.transData.transform(place) for place in places]
+    taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in marks]
     taken.append(axes.lines[-1].get_window_extent())  # of the anchor
-    for point in points:
+    for point, place in zip(points, places, strict=True):
         for up, side in product(SHIFTS, (1, -1)):
             text = axes.annotate(
-                _name(point), (point.value, point.bd_rate), (6 * side, up), va="center_baseline",
+                _name(point), place, (6 * side, up), va="center_baseline",
                 ha="left" if side > 0 else "right", fontsize=SMALL_POINTS,
                 textcoords="offset points",
             )  # fmt: skip

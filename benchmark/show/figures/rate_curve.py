@@ -239,12 +239,13 @@ def draw_panel(
 def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
     own = kind(curve.system) == "own"
     properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
-    every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
+    every = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted(measure)
     name = sections.marked(curve.name, curve.caveats)
     properties |= {"label": name, "gid": curve.system.group}
-    (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
+    marks = slice(0, curve.marks, every)
+    (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
             ends = [measure.plotted(end) for end in point.interval]

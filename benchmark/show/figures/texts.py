@@ -71,10 +71,10 @@ def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
     ]
 
 
-def rate_table(panels: Sequence[Panel], anchor: str, up_to_bpp: float | None = None) -> Table:
+def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
-    anchor: label that they are against; without its curve there are none. up_to_bpp: their cut.
+    anchor: label that they are against; without its curve there are none.
     """
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
@@ -86,14 +86,13 @@ def rate_table(panels: Sequence[Panel], anchor: str, up_to_bpp: float | None = N
         row: dict[str, Any] = {
             "system": known[0].system.name,
             "from": known[0].origin,
-            "points": max(len(curve.points) for curve in known),
+            "points": max(curve.marks for curve in known),
             "bpp": range_text(min(bpp), max(bpp), ".3f"),
         }
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None:
                 continue
-            first, last = (c.rates(panel.measure, up_to_bpp) for c in (other, curve))
-            delta = bd_rate(first, last)
+            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
             row[panel.measure.column] = delta
             if isinstance(delta, Delta) and delta.doubtful:
                 share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
@@ -112,8 +111,7 @@ def rate_table(panels: Sequence[Panel], anchor: str, up_to_bpp: float | None = N
     against = next((curve.system.name for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
-    rates = "over the rates drawn" if up_to_bpp is None else f"up to {up_to_bpp:g} bpp"
-    notes = [f"Against {against}, {rates}; negative saves bits at equal quality."]
+    notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")

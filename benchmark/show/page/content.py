@@ -16,9 +16,9 @@ from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import luminance, mixed
 from benchmark.show.sections import MOST_CAVEAT, Section
+from benchmark.show.table import decimals
 
 DIGITS = 6
-LARGE = 10  # two decimals are enough of a metric with such values
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
 ORIGINS = {  # of published points, by `points.How`
     "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
@@ -154,8 +154,6 @@ def page_data(content: Content) -> dict[str, Any]:
 
 
 def _measure(content: Content, measure: Measure) -> dict[str, Any]:
-    means = (point.means[measure.column].value for point in content.summary.points)
-    most = max((abs(value) for value in means if value is not None), default=0)
     return {
         "column": measure.column,
         "label": measure.label,
@@ -163,7 +161,7 @@ def _measure(content: Content, measure: Measure) -> dict[str, Any]:
         "better": measure.better,
         "saturating": measure.saturating,
         "protocol": content.summary.protocols[measure.column],
-        "decimals": 2 if "dB" in measure.label or most >= LARGE else 4,
+        "decimals": decimals(measure.label),
         "by_image": not measure.of_sets,
         "wide": measure.scale == "decades",
     }

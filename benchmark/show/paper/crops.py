@@ -20,7 +20,7 @@ from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
 from benchmark.metrics.measure import Measure
 from benchmark.registry import CODECS, DATASETS
-from benchmark.rows.codecs import why_not_run
+from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import newest
 from benchmark.rows.experiment import experiment_of, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
@@ -62,7 +62,8 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     dataset = request.dataset.partition(":")[0]
     if dataset not in DATASETS:
         dataset = stored_dataset(results.folder, request.dataset)
-    contents = results.contents(dataset)
+    named = NamedCodecs(",".join(request.codecs))
+    contents = results.contents(dataset)._replace(codecs=named)
     table = _asked(contents, request.codecs, request.bundled, request.anchor)
     by_image = _with_streams(contents, table, request.codecs)
     lacking = _without_streams(table, by_image, request)

@@ -100,7 +100,14 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
     elif asked:
         lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
-    result = Evidence(dataset, stored, points, panels, "", title, {}, sentences)
+    cut = [panel.up_to(request.up_to_bpp) for panel in panels]
+    of_panel = [[curve.name for curve in panel.curves] for panel in cut]
+    if beyond := {c.name for panel in panels for c in panel.curves}.difference(*of_panel):
+        where = f"below {request.up_to_bpp:g} bpp"
+        if not any(of_panel):
+            raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
+        sentences.append(f"No point {where}: {', '.join(sorted(beyond))}.")
+    result = Evidence(dataset, stored, points, cut, "", title, {}, sentences)
     anchor = _anchor(result, request.anchor, instead)
     return result._replace(anchor=anchor, styles=styles(result.labels))
 

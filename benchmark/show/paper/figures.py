@@ -34,10 +34,9 @@ from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.sections import grouped, not_drawn
+from benchmark.show.sections import grouped, images_of, not_drawn
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
-from benchmark.system.text import counted
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
@@ -51,12 +50,7 @@ def _rd(request: FigureRequest) -> PaperFigure:
     """Draw a row of panels for each dataset of the request."""
     names = listed_datasets(request.dataset) if request.dataset else [""]
     results = of_datasets(request, names, "rd")
-    rows = [
-        OfDataset(
-            of.title, [panel.up_to(request.up_to_bpp) for panel in of.panels], of.summary, of.anchor
-        )
-        for of in results
-    ]
+    rows = [OfDataset(of.title, of.panels, of.summary, of.anchor) for of in results]
     looks = styles(dict.fromkeys(label for of in results for label in of.labels))
     named = [name for of in results for name in _named(request, of)]
     drawing = draw_datasets(rows, looks, tuple(dict.fromkeys(named)))
@@ -120,14 +114,16 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             continue
         for cost in request.cost or COSTS:
             if spent := cost_of(summary, curve.edition, cost):
-                points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
+                points.append(CostPoint(curve, cost, spent[0], delta, spent[1]))
             else:
                 lacking.append((f"No {cost} known of", curve.name))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
     details += not_drawn(choice.absent)
     of_anchor = panels[0].of_label(result.anchor)
     metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
-    drawing = draw_costs(points, result.styles, result.title, metric, name, details)
+    most = request.up_to_bpp
+    where = result.title if most is None else f"{result.title} up to {most:g} bpp"
+    drawing = draw_costs(points, result.styles, where, metric, name, details)
     names = dict.fromkeys(name for _, name in lacking if name not in {p.curve.name for p in points})
     timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
@@ -149,12 +145,10 @@ def _realism(request: FigureRequest) -> PaperFigure:
         lacks = absent_sentences(names, result.summary) if result.summary else []
         needs = "realism takes two metrics that rows have: --metrics psnr,lpips_squeeze"
         raise UsageError(". ".join((needs, *lacks)))
-    of_dataset = profile(result.name).published_images or 0
-    images = result.summary.images if result.summary else of_dataset
     known = styles(system.label for system in GROUPED_SYSTEMS) | {**result.styles}
     drawing, plots = realism_plots(
         result.panels, result.summary, result.points, result.name, request.rates or RATES,
-        known, result.anchor, counted(images, "image"), request.codecs
+        known, result.anchor, images_of(result.panels), request.codecs
     )  # fmt: skip
     absent = "no realism: no codec has points near these rates (--bpp)"
     return _made([result], drawing, absent, *(f"realism: {why}" for why in left_out(plots)))

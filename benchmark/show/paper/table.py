@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmark.compare.bd import rate_intervals
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
-from benchmark.compare.curves import Delta, Pair, compared, cut
+from benchmark.compare.curves import Delta, Pair, compared
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.errors import UsageError
@@ -21,8 +21,9 @@ from benchmark.show.figures.style import drawn_as
 from benchmark.show.means import gone_sentences
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.sections import listed
+from benchmark.show.sections import images_of, listed
 from benchmark.show.table import Column, Marks, Table, records
+from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
 KINDS = ("standard", "learned", "own")  # of systems, in the order of the table's parts
@@ -40,7 +41,7 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
 )
 SECONDS = COSTS[2][2]
 ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ((), ()))  # of the anchor
-TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp, {{}}."
+TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
 TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
 
 
@@ -101,7 +102,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [_kind(row.curve) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = _notes(results, rows, anchors, time_note)
+    notes = _notes(results, rows, anchors, time_note, request.up_to_bpp)
     wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
@@ -153,8 +154,7 @@ def _rows(
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    whole = other.rates(panel.measure), curve.rates(panel.measure)
-                    first, second = (cut(of_both, request.up_to_bpp) for of_both in whole)
+                    first, second = other.rates(panel.measure), curve.rates(panel.measure)
                     pair = compared(first, second, panel.measure)
                     of |= {key: pair} if isinstance(pair.rate, Delta) else {}
                 if key in of and curve.edition is not None and curve.system.label in ends:
@@ -288,12 +288,20 @@ def _of_rows(points: Sequence[Point]) -> dict[str, float]:
 
 
 def _notes(
-    results: Sequence[Evidence], rows: Sequence[SystemRow], anchors: Mapping[str, str], time: str
+    results: Sequence[Evidence],
+    rows: Sequence[SystemRow],
+    anchors: Mapping[str, str],
+    time: str,
+    up_to_bpp: float | None,
 ) -> list[str]:
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    notes = [f"BD-rate against {listed(names)}; negative saves bits at equal quality."]
+    cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
+    notes = [f"BD-rate against {listed(names)}{cut}; negative saves bits at equal quality."]
+    for of in results:
+        if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
+            notes.append(f"Means on {of.title} are over {images}.")
     of_measure = {_key(of, panel.measure): panel.measure for of in results for panel in of.panels}
     crossing = [
         f"{row.name} ({short_name(of_measure[key])} {pair.crossing:.4g})"

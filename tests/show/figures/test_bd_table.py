@@ -50,6 +50,16 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
 
 
+def test_the_marks_and_dashes_of_a_bd_metric_are_explained():
+    rows = [*sweep("jpeg"), *(r | {"num_bytes": 3 * r["num_bytes"]} for r in sweep("webp"))]
+    rows += [r | {"num_bytes": 6 * r["num_bytes"]} for r in sweep("avif")]
+    _, details, _ = tables(rows)
+    webp, avif = details.rows
+    assert webp[-2].endswith("†")
+    assert "†: less than half; of a BD-metric, of the rates." in details.notes[0]
+    assert (avif[-2], "no BD-metric: the curves share less" in avif[2]) == ("–", True)
+
+
 def test_an_overlap_under_a_third_is_a_dash_that_says_how_to_get_the_number():
     rows = [*sweep("jpeg"), *shifted("avif", 9)]
     overview, details, (record,) = tables(rows)

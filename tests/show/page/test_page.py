@@ -207,7 +207,7 @@ def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_
     [point] = curve["points"]
     assert point["y"] == pytest.approx(values.mean())
     assert point["ends"] == pytest.approx([low, high], rel=1e-4)
-    assert f"interval: {low:.2f} to {high:.2f}" in " ".join(point["hover"]).replace("−", "-")
+    assert f"interval: {low:.4f} to {high:.4f}" in " ".join(point["hover"]).replace("−", "-")
     caption = page.locator("#curve-caption").inner_text()
     assert "fewer than 50 images" in caption
     assert page.locator("#legend button.legend-entry").all_inner_texts() == ["jpeg*"]

@@ -33,7 +33,18 @@ from benchmark.show.page.content import (
     leave_out_images,
     on_dark,
 )
-from support.page.results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
+from benchmark.show.table import decimals
+from support.page.results import (
+    HOSTILE,
+    IMAGES,
+    METRICS,
+    ROOT,
+    data_of,
+    make_page,
+    make_page_of_sets,
+    pixels_of,
+    run,
+)
 from support.rows.measured import row
 
 
@@ -203,6 +214,12 @@ def test_the_axis_reaches_the_highest_rate_of_ones_own_codec(tmp_path):
     Store(tmp_path / "set").append(rows)
     data = data_of(make_page(tmp_path, "set"))
     assert data["most_bpp"] == max(point["bpp"] for point in data["points"]) == 4.77335
+
+
+def test_a_metric_has_the_decimals_that_tables_have_however_large_it_is(tmp_path):
+    make_page_of_sets(tmp_path / "page.html")
+    [fid] = data_of(tmp_path / "page.html")["measures"]
+    assert fid["decimals"] == decimals(fid["label"]) == 4
 
 
 def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy.interpolate import Akima1DInterpolator
 from typer.testing import CliRunner
 
@@ -151,6 +152,9 @@ def test_costs_are_what_classes_and_rows_say(tmp_path):
     assert rates["avif"] == pytest.approx(expected.loc["avif", "bd_rate_percent"], abs=1e-9)
     assert rates["vtm"] == 0
     assert "typical" in caption
+    assert r"Work (kMAC/pixel) & 41.3 & bundled &" in (tmp_path / "complexity.tex").read_text()
+    _, cut = draw("complexity", tmp_path, "--codecs", "avif", "--up-to-bpp", 0.5)
+    assert "on Kodak up to 0.5 bpp" in cut
 
 
 def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):
@@ -223,8 +227,40 @@ def test_points_above_a_rate_are_not_drawn(tmp_path):
     all_points, _ = draw("rd", tmp_path, *words)
     below, _ = draw("rd", tmp_path, *words, "--up-to-bpp", "0.5", "--published", "hific")
     assert max(float(point["bpp"]) for point in all_points) > 1
-    assert {point["system"] for point in below} >= {"VTM 23.13", "AVIF speed 4"}
-    assert max(float(point["bpp"]) for point in below) <= 0.5
+    assert max(float(point["bpp"]) for point in below) == 0.5
+    assert {point["how"] for point in below if float(point["bpp"]) == 0.5} == {"interpolated"}
+    ends = {point["system"]: point for point in below if point["how"] == "interpolated"}
+    of_vtm = [point for point in all_points if point["system"] == "VTM 23.13"]
+    x, y = (np.array([float(point[name]) for point in of_vtm]) for name in ("bpp", "value"))
+    expected = float(Akima1DInterpolator(np.log10(x), y)(np.log10(0.5)))
+    assert float(ends["VTM 23.13"]["value"]) == pytest.approx(expected, abs=1e-9)
+    cut = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr", up_to_bpp=0.5).set_index("codec")
+    number = f"{cut.loc['avif', 'bd_rate_percent']:+.1f}"
+    assert f"AVIF speed 4 & bundled & 3 & 0.048 to 0.500 & {number}" in (
+        (tmp_path / "rd.tex").read_text()
+    )
+    said = bench("rd", *words, "--up-to-bpp", 0.1, "--results", RESULTS, "--out", tmp_path).stdout
+    assert "No point below 0.1 bpp: " not in said
+    assert isinstance(bench("bd", "--up-to-bpp", 0.01, "--results", RESULTS).exception, UsageError)
+
+
+def test_a_cut_curve_has_no_marker_at_the_cut_and_one_beyond_it_is_named(tmp_path):
+    asked = {"results": RESULTS, "codecs": ("vtm", "jpeg"), "metrics": ("psnr",)}
+    made = FIGURES["rd"](FigureRequest(up_to_bpp=0.14, **asked))
+    assert "No point below 0.14 bpp: JPEG (optimised)." in made.sentences
+    (line,) = made.drawing.figure.axes[0].lines
+    assert (line.get_xdata()[-1], len(line.get_xdata()[line.get_markevery()])) == (0.14, 2)
+
+
+def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
+    asked = FigureRequest(
+        results=RESULTS, codecs=("ours:beta=3.84", "avif"), metrics=("lpips_squeeze",)
+    )
+    for verb in ("bd", "complexity"):
+        figure = FIGURES[verb](asked).drawing.figure
+        marks = [text.get_text() for text in figure.findobj(Text) if "†" in text.get_text()]
+        assert any("share less than half" in text for text in marks), verb
+        assert any(text.endswith("†") for text in marks), verb
 
 
 def test_a_named_metric_without_a_panel_is_said(tmp_path):

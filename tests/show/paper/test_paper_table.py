@@ -86,6 +86,7 @@ def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(t
     (of,) = (one for one in rows if one["label"] == "webp")
     assert float(of["set psnr_db bd_rate_percent"]) == pytest.approx(expected)
     assert float(of["set psnr_db bd_rate_low_percent"]) == pytest.approx(expected)
+    assert "curves up to 0.6 bpp; negative" in (tmp_path / "out" / "table.md").read_text()
     frame = benchmark.bd_rate(tmp_path / "set", "jpeg", up_to_bpp=0.6)
     assert frame["bd_rate_percent"].tolist() == pytest.approx([expected])
 
