@@ -203,6 +203,7 @@ class Ranking(NamedTuple):
     why: str = ""  # this anchor, see `Anchor`
     rows: str = ""  # options that name the rows in a command, see `options_of`
     images: tuple[int, ...] = ()  # that the means of `measures` are over
+    up_to_bpp: float | None = None  # where all curves were cut
 
     @property
     def ranked(self) -> bool:
@@ -273,8 +274,8 @@ def rank_by_bd_rate(
         timed = [[value for value in values if value is not None] for values in seconds]
         encode, decode = (fmean(values) if values else None for values in timed)
         ends = (min(bpp), max(bpp)) if bpp else None
-        drawn = [point for of in known.values() for point in of.get(label, ())]
-        images = min(point.images for point in drawn or points)
+        whole = [point for of in known.values() for point in of.get(label, ())]
+        images = min(point.images for point in whole or points)
         of_rates = tuple(map(intervals.get, keys))
         ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
 

@@ -56,11 +56,9 @@ def bd_overview(
     labels = list(dict.fromkeys(comparison.label for comparison in comparisons))
     columns = [Column("codec", str)]
     columns += [Column(m.axis_label, partial(cell, m.column), str) for m in shown]
-    cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
-    notes = [
-        f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals "
-        "over images."
-    ]
+    note = f"BD-rate (%) against {anchor}{cut_words(up_to_bpp)}; negative saves bits."
+    ends = any(comparison.rate_interval for comparison in known.values())
+    notes = [f"{note} In brackets {PERCENT} intervals over images." if ends else note]
     if any(getattr(comparison.rate, "doubtful", False) for comparison in known.values()):
         notes.append(DOUBTFUL_NOTE)
     notes += chosen_notes(labels)
@@ -73,6 +71,11 @@ def bd_overview(
     if cross:
         notes.append(f"Ahead at some qualities, behind at others: {listed(cross)}.")
     return Table.of(columns, labels, notes)
+
+
+def cut_words(up_to_bpp: float | None) -> str:
+    """Return the clause on the rate that curves are cut at; empty for None."""
+    return "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
 
 
 def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> tuple[Column, ...]:
@@ -244,7 +247,7 @@ def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
         ]
     )
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
-    return f"BD-rate (%) against {anchor} in {metrics}, best first"
+    return f"BD-rate (%) against {anchor} in {metrics}{cut_words(ranking.up_to_bpp)}, best first"
 
 
 def headline(
@@ -279,7 +282,7 @@ def headline(
             subject = label
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
-        return f"{listed(parts)}{where}."
+        return f"{listed(parts)}{where}{cut_words(ranking.up_to_bpp)}."
     reasons = [rate.reason for rate in ranks[labels[0]].rates if isinstance(rate, NoDelta)]
     why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."

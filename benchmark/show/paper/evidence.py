@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from benchmark.compare.panel import (
     Panel,
+    SystemCurve,
     measured_panel,
     names_in_figures,
     read_compared,
@@ -24,10 +25,11 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import find_label
+from benchmark.rows.systems import find_label, short_names, with_remark
 from benchmark.show.figures.style import Style, look, styles
 from benchmark.show.means import absent_sentences
 from benchmark.show.paper.request import FigureRequest
+from benchmark.show.sections import listed
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -124,17 +126,43 @@ def of_datasets(request: FigureRequest, datasets: Sequence[str], verb: str) -> l
             return evidence(of_one, verb, instead=len(datasets) > 1)
         except UnknownName as error:
             codecs = tuple(name for name in of_one.codecs if name != error.name)
+            bundled = ",".join(name for name in of_one.bundled.split(",") if name != error.name)
+            if (codecs, bundled) == (of_one.codecs, of_one.bundled):
+                raise
             lacking.setdefault(error.name, []).append(error)
-            if codecs == of_one.codecs or not codecs:
+            if of_one.codecs and not codecs:
                 raise next(iter(lacking.values()))[0] from None
-            return on(replace(of_one, codecs=codecs))
+            return on(replace(of_one, codecs=codecs, bundled=bundled))
 
     results = [on(replace(request, dataset=dataset)) for dataset in datasets]
     require_named(of.stored.anchor for of in results if of.stored)
     for errors in lacking.values():
         if len(errors) == len(results):
             raise errors[0]
-    return results
+    return _named_alike(results)
+
+
+def _named_alike(results: Sequence[Evidence]) -> list[Evidence]:
+    """Give each measured codec one name, which says on which datasets its rows are bundled."""
+    curves = [(of.title, c) for of in results for panel in of.panels for c in panel.measured]
+    versions = {c.system.label: c.edition.version for _, c in curves if c.edition}
+    names, where = short_names([*versions], versions), dict[str, dict[str, str]]()
+    for title, curve in curves:
+        where.setdefault(curve.system.label, {})[title] = curve.origin
+    if any("here" in origins.values() for origins in where.values()):
+        for label, origins in where.items():
+            bundled = [title for title, origin in origins.items() if origin == "bundled"]
+            on = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
+            names[label] = with_remark(names[label], f"bundled{on}" if bundled else "")
+
+    def called(curve: SystemCurve) -> SystemCurve:
+        name = names[curve.system.label] if curve.measured else curve.system.name
+        return curve._replace(system=curve.system._replace(name=name))
+
+    return [
+        of._replace(panels=[p._replace(curves=tuple(map(called, p.curves))) for p in of.panels])
+        for of in results
+    ]
 
 
 def _anchor(result: Evidence, asked: str, instead: bool) -> str:

@@ -15,7 +15,14 @@ from benchmark.facts import facts_of
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point
 from benchmark.rows.systems import kind
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
+from benchmark.show.bd_tables import (
+    DOUBTFUL_NOTE,
+    PERCENT,
+    cut_words,
+    delta_text,
+    ends_text,
+    short_name,
+)
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.means import gone_sentences
@@ -100,9 +107,9 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     groups, columns = _columns(results, rows)
     places = [_rank(column.value(row) for row in rows) for column in columns[1:]]
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
-    kinds = [_kind(row.curve) for row in rows]
+    kinds = [kind(row.curve.system) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = _notes(results, rows, anchors, time_note, request.up_to_bpp)
+    notes = _notes(results, rows, anchors, time_note, cut_words(request.up_to_bpp))
     wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
     gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
@@ -162,7 +169,7 @@ def _rows(
             if all(of.get(key, ITSELF) is ITSELF for of in pairs.values()):
                 _ = [of.pop(key, None) for of in pairs.values()]  # nothing beside the anchor
     costs, time_note = _costs(results, curves)
-    ordered = sorted(curves, key=lambda name: KINDS.index(_kind(curves[name])))
+    ordered = sorted(curves, key=lambda name: KINDS.index(kind(curves[name].system)))
     rows = [
         SystemRow(name, curves[name], pairs[name], intervals.get(name, {}), costs[name])
         for name in ordered
@@ -181,10 +188,6 @@ def _intervals(
 
 def _key(result: Evidence, measure: Measure) -> str:
     return f"{result.name} {measure.column}"
-
-
-def _kind(curve: SystemCurve) -> str:
-    return kind(curve.system)
 
 
 def _columns(
@@ -292,19 +295,22 @@ def _notes(
     rows: Sequence[SystemRow],
     anchors: Mapping[str, str],
     time: str,
-    up_to_bpp: float | None,
+    cut: str,
 ) -> list[str]:
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
     notes = [f"BD-rate against {listed(names)}{cut}; negative saves bits at equal quality."]
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
-    of_measure = {_key(of, panel.measure): panel.measure for of in results for panel in of.panels}
+    of_key = {
+        _key(of, panel.measure): (short_name(panel.measure), f" on {of.title}" * bool(results[1:]))
+        for of in results
+        for panel in of.panels
+    }
     crossing = [
-        f"{row.name} ({short_name(of_measure[key])} {pair.crossing:.4g})"
+        f"{row.name} ({of_key[key][0]} {pair.crossing:.4g}{of_key[key][1]})"
         for row in rows
         for key, pair in row.pairs.items()
         if pair.crossing is not None

@@ -140,7 +140,7 @@ def _write(
     drawings = _draw(stored, overlaid, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, measures, anchor, comparisons)
-    ranking = ranking._replace(why=stored.anchor.why)
+    ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     gaps = left_out(summary, wanted, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)

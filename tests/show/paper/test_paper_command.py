@@ -88,7 +88,8 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     assert sum(line.startswith(reported) for line in lines) == 1
     # the pack's rows of VTM are on Kodak without a run, as recorded
     vtm = [r for r in records(folder_of(tmp_path) / "curves_kodak.csv") if r["system"] == "VTM"]
-    assert {(r["how"], r["images"], r["source"]) for r in vtm} == {("recorded", "24", "VTM 23.13")}
+    hows = {(r["how"], r["images"], r["source"]) for r in vtm if r["setting"]}  # not cut ends
+    assert hows == {("recorded", "24", "VTM 23.13")}
     at_qp_27 = [r for r in vtm if r["setting"] == "qp=27" and r["metric"] == "psnr_db"]
     assert [(round(float(r["bpp"]), 5), round(float(r["value"]), 3)) for r in at_qp_27] == [
         (0.87446, 37.453)

@@ -14,7 +14,7 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.table import Table, latex, markdown
 from support.bench.verbs import app
-from support.rows.bundled_results import bundled_results
+from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import row as measured_row
 from support.rows.measured import sweep
 from tools.results_table import CODECS
@@ -117,6 +117,20 @@ def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(
     assert "% BD-rate against VTM 23.13;" in tex
     assert "MLIC++ (mse, published)" in tex
     assert tex.count(r"\midrule") == 3  # programs, learned codecs, our own
+
+
+def test_a_codec_is_one_row_which_says_on_which_datasets_it_is_bundled(tmp_path):
+    results = copy_bundled_results(tmp_path / "results")
+    Store(results / "photos").append([*sweep("avif"), *sweep("jpeg"), *sweep("elic")])
+    words = "--results", results, "--dataset", "sample,photos", "--metrics", "psnr"
+    named = "--codecs", "avif,elic", "--bundled", "vtm"  # which photos lacks
+    rows, *_ = draw(tmp_path, *words, *named)
+    names = {row["label"]: row["system"] for row in rows}
+    assert [row["label"] for row in rows].count("avif") == 1
+    assert names["avif"].endswith("(bundled on sample photographs)")
+    assert names["vtm"] == "VTM 23.13 (bundled)"
+    wrong = bench(*words, "--codecs", "avif", "--bundled", "vmt")
+    assert "No codec with results 'vmt'" in str(wrong.exception)
 
 
 @pytest.mark.parametrize("named", [(), ("--anchor", "vtm"), ("--codecs", "mine.py:Mine,jpeg,avif")])

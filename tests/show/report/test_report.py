@@ -59,6 +59,16 @@ def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):
     assert "\nsix: 3 images, 2 codecs\n" in bench_report(tmp_path, "--metrics", "psnr")
 
 
+def test_a_rate_that_curves_are_cut_at_is_in_every_sentence_on_their_numbers(tmp_path):
+    fill(
+        tmp_path, [*sweep("jpeg"), *(r | {"num_bytes": 2 * r["num_bytes"]} for r in sweep("webp"))]
+    )
+    bench_report(tmp_path, "--metrics", "psnr", "--up-to-bpp", "0.8")
+    _, _, headline, *lines = (tmp_path / "kodak/report/report.md").read_text().splitlines()
+    assert headline.endswith("on 3 images, curves up to 0.8 bpp.")
+    assert "in PSNR, curves up to 0.8 bpp, best first:" in "\n".join(lines)
+
+
 def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
     rows, words = sweep("jpeg"), ["run", "--codecs", "jpeg,webp"]
     store, run = Store(fill(tmp_path, rows) / "kodak"), rows[0]["run"]
