@@ -138,10 +138,6 @@ def test_webp_is_one_lossy_chunk(photo):
     assert struct.unpack_from("<3sHH", data, 23) == (b"\x9d\x01\x2a", 203, 181)  # RFC 6386, 9.1
 
 
-def test_jpegxl_is_a_bare_codestream(photo):
-    assert JPEGXL().encode(photo, Setting("distance", 2))[:2] == b"\xff\x0a"
-
-
 @pytest.mark.parametrize(
     ("default", "other", "setting"),
     [

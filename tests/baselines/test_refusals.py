@@ -21,7 +21,7 @@ WRONG_OPTIONS = [
     *("dirac:steps=0", "dirac:steps=20:start=1.5", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
     *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
     *("msillm:weights=best", "hyperprior:weights=best", "hyperprior:device=tpu"),
-    *("bpg:subsampling=422", "hyperprior:device=tpu"),
+    "bpg:subsampling=422",
     *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),
 ]
 

@@ -72,6 +72,9 @@ MISTAKES = {
         run --codecs jpeg --dataset ./nowhere
         rescore --dataset ./nowhere
         report --dataset ./nowhere
+        plan --dataset ./nowhere
+        match jpeg raw --dataset ./nowhere
+        tradeoff jpeg raw --dataset nowhere
         check --codec jpeg --against results --dataset ./nowhere
         check --codec jpeg --against ./nowhere
         check ./nowhere results
@@ -110,6 +113,11 @@ MISTAKES = {
         report --up-to-bpp 0 --metrics psnr
         report --page --page-images x --metrics psnr
         check results results --margin psnr=x
+        train --recipe smoke --data sample --out out --device cuda:
+        train --recipe smoke --data sample --out out --lmbda 0.01
+        train --recipe smoke --data sample --out out --model hyperprior --lmbda nan
+        train --recipe smoke --data sample --out out --model hyperprior --lmbda 0.01 --widths 8
+        train --recipe smoke --data sample --out out --model hyperprior --lmbda 1 --learning-rate 0
         check results results --require psnr>=30at0bpp
         check results results --require psnrr>=30at1bpp
         check results results --require encoding<=3ms
@@ -133,6 +141,9 @@ MISTAKES = {
         run --codecs jpeg --dataset ./photos --points jpeg
         run --codecs jpeg --dataset ./photos --points jpeg.quality=x
         run --codecs jpeg --dataset ./photos --points webp.quality=5
+        run --codecs jpeg --dataset ./photos --part 4/3
+        audit rows results --codecs avif --dataset ./photos
+        figures generations --dataset ./photos
         report --style loud --metrics psnr
         report --width wide --metrics psnr
         report --label jpg=J --metrics psnr
@@ -148,6 +159,7 @@ MISTAKES = {
         check results v9
         history notes.txt --follow
         history results
+        history results/photos
         history photo.png notes.txt
         check results accepted
         baseline accept v9 --why better --who me
@@ -164,6 +176,8 @@ MISTAKES = {
         fetch alexnet --from photo.png
     """,
     "several where one is taken": """
+        check results results --against results
+        train --recipe smoke --data sample --out out --suite matched --lmbda 0.01
         check --codec jpeg,webp --against results
         check results results --codec jpeg --reference-codec jpeg,webp
     """,
@@ -226,6 +240,7 @@ MISTAKES = {
         check results results --markdown notes.txt/out.md
         pack export jpeg.tar --codecs jpeg
         figures crdr --out notes.txt
+        figures new notes.txt
         merge results --into notes.txt
         train --recipe smoke --data sample --out notes.txt
         encode photo.png nowhere/out.crdr
@@ -240,6 +255,9 @@ MISTAKES = {
         run --codecs
         match jpeg
         check
+        check results
+        check --against results
+        check --codec jpeg
         fetch
         merge --into out
         pack export out.tar

@@ -184,8 +184,6 @@ def test_a_folder_of_checks_becomes_figure_table_and_one_line_with_exit_code_1(t
     assert (folder / "history.csv").read_text().count("v1") == 6
     with pytest.raises(UsageError, match=r"--log csv: history\.csv has"):
         bench("history", tmp_path / "checks" / "set", *words, "--log", "csv")
-    with pytest.raises(UsageError, match="a history needs two states, and there is one"):
-        bench("history", results / "set", *words)
 
 
 def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(

@@ -106,7 +106,6 @@ class Arena:
         return shared | places | {
             "TMPDIR": str(self.folder / "tmp"), "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
             "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1", "RDRBENCH_ATTACK": self._mark,
-            "CANARY": str(self.canary),
         }  # fmt: skip
 
 

@@ -22,22 +22,12 @@ import pytest
 from faults.arena import Arena
 from support.bench.command import bench
 from support.codecs.files import FAKES
-from support.files.hostile_files import HEADERS, bomb, png, tar_of
+from support.files.hostile_files import HEADERS, MakesFolder, bomb, png, tar_of
 from support.files.noise import noise_images
 from support.networks.tiny_checkpoint import write_checkpoint
 
 HONEST = f"{FAKES}:Honest"
 SECRET = b"the secret of the user"
-
-
-class _Shot:
-    """Object whose unpickling makes a file."""
-
-    def __init__(self, canary: Path) -> None:
-        self._canary = canary
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (f"touch {self._canary}",)
 
 
 def _device(path: Path, arena: Arena) -> None:
@@ -69,7 +59,7 @@ FILES: dict[str, Callable[[Path, Arena], object]] = {
     "nothing": _holding(b""),
     "64 GiB of zeros": _hole,
     "a pickle that runs a program": lambda path, arena: path.write_bytes(
-        pickle.dumps(_Shot(arena.canary))
+        pickle.dumps(MakesFolder(arena.canary))
     ),
     "a torch file larger than itself": lambda path, arena: bomb(path),
     "deep JSON": _holding(b"[" * 100_000),

@@ -186,10 +186,3 @@ def test_the_verb_draws_the_rows_of_a_run(folder):
     )
     assert done.returncode == 0, done.stderr
     assert (out / "generations.png").exists()
-
-
-def test_without_rows_of_generations_the_verb_says_what_makes_them(tmp_path):
-    run(["raw"], "sample", metrics="psnr", limit=1, jobs=1, results=tmp_path)
-    done = bench("figures", "generations", "--results", tmp_path, "--dataset", "sample")
-    assert done.returncode == 2
-    assert "bench run --generations 5" in done.stderr

@@ -1,7 +1,6 @@
 """A folder of images is the same dataset wherever it lies, and two folders never share results."""
 
 import shutil
-from itertools import cycle
 
 import pytest
 from PIL import Image
@@ -97,16 +96,6 @@ def test_images_measured_with_flatten_are_found_without_it(tmp_path):
     report = bench("report", *words)
     assert report.returncode == 0, report.stderr
     assert (tmp_path / "results" / name / "report" / "report.md").exists()
-
-
-def test_a_folder_that_is_not_there_is_called_that(photos, tmp_path):
-    measured(photos, tmp_path / "results")
-    folders = cycle(["./nowhere", "nowhere"])
-    for verb in ("report", "plan", "match", "tradeoff", "run", "rescore"):
-        codecs = ("raw", "jpeg") if verb in ("match", "tradeoff") else ()
-        place = ("--dataset", next(folders), "--results", tmp_path / "results")
-        done = bench(verb, *codecs, *place)
-        assert (done.returncode, "nowhere" in done.stderr) == (2, True)
 
 
 def test_files_of_the_current_folder_are_imported_by_no_worker(photos, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from benchmark.metrics.feature_spaces import (
 from benchmark.metrics.metric import Features
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
-from support.metrics.cases import MakesFolder
+from support.files.hostile_files import MakesFolder
 from support.networks.inception_files import (
     INCEPTION_FILE,
     Case,

@@ -11,7 +11,7 @@ from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.metric import Reduced
 from benchmark.rows.reduce import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.streams import FeatureFolder, ImageFeatures, features_budget_bytes
-from support.metrics.cases import MakesFolder
+from support.files.hostile_files import MakesFolder
 
 
 def reduction(number):

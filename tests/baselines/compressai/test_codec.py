@@ -1,6 +1,5 @@
 import ctypes
 import hashlib
-import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from baselines.compressai.weights import QUALITIES
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve, split_codecs
+from support.files.hostile_files import MakesFolder
 from support.networks.zoo import save, small_network
 
 HYPERPRIOR = "bmshj2018-hyperprior"
@@ -158,14 +158,9 @@ def test_a_training_checkpoint_is_unwrapped(wrap, tmp_path, photo):
     assert list(unpack(stream, 1).strings) == stock_coded(network, photo)[0]
 
 
-class Boom:
-    def __reduce__(self):
-        return os.mkdir, ("boom",)
-
-
 def test_code_inside_a_checkpoint_is_not_run(tmp_path, monkeypatch, photo):
     monkeypatch.chdir(tmp_path)
-    torch.save({"weights": Boom()}, tmp_path / "evil.pth")
+    torch.save({"weights": MakesFolder(tmp_path / "boom")}, tmp_path / "evil.pth")
     codec = CompressAI(model="mbt2018-mean", checkpoint="evil.pth")
     with pytest.raises(Unavailable, match=r"evil.pth cannot be read"):
         codec.encode(photo, codec.sweep[0])

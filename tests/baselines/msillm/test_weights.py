@@ -2,11 +2,11 @@
 
 import hashlib
 import inspect
-import os
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.digest import record_sha256
 from conftest import ROOT
+from support.files.hostile_files import MakesFolder
 
 needs_package = pytest.mark.skipif(
     find_spec("neuralcompression") is None, reason="neuralcompression is not installed"
@@ -140,16 +141,14 @@ def _as_then(name: str) -> str:
     return name
 
 
-class Boom:
-    def __reduce__(self):
-        return os.mkdir, ("boom",)
-
-
 @needs_package
 @pytest.mark.parametrize(
     ("held", "told"),
     [
-        ({"weights": Boom()}, "cannot be read as weights: it is damaged, or holds more than"),
+        (
+            {"weights": MakesFolder(Path("boom"))},
+            "cannot be read as weights: it is damaged, or holds more than",
+        ),
         ({"g_a.0.weight": torch.zeros(3)}, "holds no MS-ILLM: .*Missing key"),
         ([1, 2], "holds no MS-ILLM"),
     ],

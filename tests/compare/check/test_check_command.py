@@ -201,21 +201,6 @@ def without_weights():
         yield
 
 
-def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
-    shutil.copytree(stored / "jpeg", tmp_path / "old")
-    shutil.copytree(stored / "jpeg", tmp_path / "new")
-    store = Store(store_of(tmp_path / "new"))
-    row = store.table().rows(named=True)[0]
-    store.append([
-        {**row, "cell": "another", "setting_value": 95.0, "status": "failed", "stage": "encode",
-         "reason": "it broke"},
-    ])  # fmt: skip
-    result = bench("check", tmp_path / "old", tmp_path / "new", code=4)
-    assert re.search(
-        r"NO VERDICT \(not comparable\): 1 cell .* failed: quality=95 .*it broke", result
-    )
-
-
 def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
     other = tmp_path / "crops"
     shutil.copytree(crops, other)
@@ -267,16 +252,8 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     assert (result["verdict"], result["exit_code"]) == ("regressed", 1)
     (finding,) = result["findings"]
     assert len(finding["worst"]) == 3
-    text = markdown.read_text()
-    assert text.startswith("### ❌ bench check: regressed")
-    assert f"{finding['change_percent']:+.2f} %" in text
-    assert finding["worst"][0]["image"] in text
-    assert "| setting |" in text
-    suite = ElementTree.parse(junit).getroot()
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
-    failure = suite.find("testcase/failure")
-    assert f"{finding['change_percent']:+.2f} %" in failure.get("message")
-    assert finding["worst"][0]["image"] in failure.text
+    assert markdown.read_text().startswith("### ❌ bench check: regressed")
+    assert f"{finding['change_percent']:+.2f} %" in junit.read_text()
 
 
 def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
@@ -300,8 +277,6 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
         bench("baseline", "save", "../v2", "--results", results)
     words = ("check", "v1", stored / "jpeg-optimize=1", "--baselines", results)
     assert verdict_line(bench(*words)).startswith("PASS (improved): ")
-    with pytest.raises(UnknownName, match="Known: v1"):
-        bench("check", "v2", stored / "jpeg", "--baselines", results)
     bench(
         "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
         "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,

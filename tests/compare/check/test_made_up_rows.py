@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmark.errors import DamagedResults, UnknownName, UsageError
+from benchmark.errors import DamagedResults
 from benchmark.rows.store import Store
 from support.bench.invoked import bench, verdict_line
 from support.rows.measured import sweep
@@ -56,24 +56,6 @@ def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
     assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
     for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
         bench(*words, "--metrics", "psnr", "--confidence", sure, code=code)
-
-
-@pytest.mark.parametrize(
-    ("words", "error", "said"),
-    [
-        ((), UsageError, "two sets of rows"),
-        (("one",), UsageError, "two sets of rows"),
-        (("one", "two", "--against", "three"), UsageError, "two sets of rows"),
-        (("--against", "results"), UsageError, "two sets of rows"),
-        (("--codec", "jpeg"), UsageError, "two sets of rows"),
-        (("nothing", "nowhere"), UsageError, "nothing is no folder with results, nor a baseline"),
-        (("a", "b", "--margin", "x"), UsageError, "--margin"),
-        (("a", "b", "--metrics", "lpisp"), UnknownName, "Did you mean 'lpips'"),
-    ],
-)
-def test_what_makes_no_sense_is_a_usage_error(tmp_path, words, error, said):
-    with pytest.raises(error, match=said):
-        bench("check", *words, "--baselines", tmp_path)
 
 
 def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):

@@ -19,7 +19,8 @@ from benchmark.metrics import deep_features as module
 from benchmark.metrics.deep_features import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
-from support.metrics.cases import MakesFolder, through_jpeg, unavailable_in_new_python, value
+from support.files.hostile_files import MakesFolder
+from support.metrics.cases import through_jpeg, unavailable_in_new_python, value
 
 WEIGHTS = SHARED / "data" / "weights"
 TOLERANCE = 1e-6  # as stated in the docstring

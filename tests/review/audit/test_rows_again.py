@@ -110,12 +110,6 @@ def test_a_row_that_was_changed_is_named_with_exit_code_1(measured):
     assert "the stream differs" in wrong
 
 
-def test_results_without_rows_of_the_codecs_are_refused(measured):
-    done = audit(measured, "results", "--codecs", "avif")
-    assert done.returncode == 2
-    assert "holds no rows of avif" in done.stderr
-
-
 def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_for(tmp_path):
     photos, results = noise_images(tmp_path / "photos", [(64, 48)]), tmp_path / "results"
     of_both = f"{photos},sample"

@@ -138,11 +138,19 @@ def test_variants_have_a_shade_of_their_codec_and_a_marker_of_their_own():
 def test_a_codec_looks_the_same_whatever_else_is_shown():
     own = [f"{name}.py:Mine{options}" for name in "ab" for options in ("", ":level=3", ":level=6")]
     every = [*own, *GAINS, "hyperprior:weights=matched-whole", "pqmim:perceptual=1", "worker:x"]
-    every += ["compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "ours:beta=0:effort=1"]
+    every += ["compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "vvenc:preset=slow"]
+    every += ["avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched"]
+    every += ["multirealism:beta=0", "multirealism:beta=2.56", "pqmim"]
+    ours = [f"ours:beta={beta}:size=micro" for beta in ("0", "1.28", "2.56", "3.84")]
+    ours += [f"ours:beta={of}" for of in ("0.64", "2.56", "0:effort=1", "0:effort=2")]
+    every += ours
     together = styles(every)
     assert len({*together.values()}) == len(every)
+    assert len({together[label].marker for label in ours}) == len(ours)
     assert {label: styles([label])[label] for label in every} == together
     assert [label for label in every if together[label].marker == "*"] == ["ours:beta=3.84"]
+    apart = ["jpeg:subsampling=444", "vvenc:preset=slow"]
+    assert {label: styles([label])[label] for label in apart} == styles(apart)
 
 
 @pytest.mark.parametrize("vision", VISIONS)

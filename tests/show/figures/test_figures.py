@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.compare.panel import measured_panel
 from benchmark.metrics.measure import Measure
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import SYSTEMS, short_names
+from benchmark.rows.systems import short_names
 from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
@@ -67,25 +67,6 @@ def test_a_known_codec_looks_the_same_whoever_else_is_there():
     result = styles([mse, ms_ssim])
     assert result[mse] == families()["mbt2018"] != result[ms_ssim]
     assert styles([ms_ssim])[ms_ssim] == result[ms_ssim]
-
-
-def test_a_variant_has_one_marker_in_every_figure():
-    ours = [f"ours:beta={beta}" for beta in ("0", "0.64", "1.28", "2.56", "3.84")]
-    ours += ["ours:beta=0:effort=1", "ours:beta=0:effort=2"]
-    ours += [f"{label}:size=micro" for label in ours[:1] + ours[2:5]]
-    others = [
-        "avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched",
-        "jpeg:optimize=1", "multirealism:beta=0", "multirealism:beta=2.56", "pqmim",
-        "pqmim:perceptual=1",
-    ]  # fmt: skip
-    known = [system.label for system in SYSTEMS if system.colour and system.kind == "standard"]
-    every = {label: style.marker for label, style in styles([*ours, *others, *known]).items()}
-    assert len({every[label] for label in ours}) == len(ours)
-    for label in [*ours, *others]:
-        for beside in ([], ["avif", "jpeg", "vtm"], [*ours, "jpeg:optimize=1"], others):
-            assert styles([label, *beside])[label].marker == every[label], (label, beside)
-    own = ["jpeg:subsampling=444", "vvenc:preset=slow"]
-    assert styles(own[:1]).items() | styles(own[1:]).items() == styles(own).items()
 
 
 def test_short_names_stay_different():

@@ -10,7 +10,7 @@ from scipy.interpolate import Akima1DInterpolator
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.errors import BenchError, StoreError, UnknownName, UsageError
+from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.figures import FIGURES
@@ -278,8 +278,6 @@ def test_a_new_file_draws_the_eight_curves(tmp_path):
     assert done.exit_code == 0, done.output
     drawn, _ = draw("rd", tmp_path, path)
     assert len({row["system"] for row in drawn}) == 8
-    again = bench("new", path, "--results", RESULTS)
-    assert isinstance(again.exception, UsageError)
 
 
 def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_path):
@@ -298,8 +296,6 @@ def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_p
     draw("realism", tmp_path, *words, "psnr,fid", "--bpp", "0.2")
     refused = bench("rd", *words, "ms_ssim_db", "--results", RESULTS)
     assert isinstance(refused.exception, BenchError)
-    unknown = bench("rd", "--dataset", "clic2002", "--published", "crdr", "--results", RESULTS)
-    assert isinstance(unknown.exception, UnknownName)
 
 
 def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tmp_path):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from benchmark.compare.panel import BEST
-from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.errors import StoreError, UnknownName
 from benchmark.rows.store import Store
 from benchmark.show.means import NETWORK_HEADERS, NOT_DRAWN
 from support.bench.invoked import bench
@@ -290,12 +290,6 @@ def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
     assert "†" in next(line for line in message.splitlines() if line.startswith("x265  "))
 
 
-def test_a_mistyped_anchor_is_an_error(tmp_path):
-    fill(tmp_path, [*sweep("avif"), *sweep("vtm")])
-    with pytest.raises(UnknownName, match="Did you mean 'avif'"):
-        bench_report(tmp_path, "--anchor", "avvif")
-
-
 def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     rows = [*sweep("jpeg", source_lossy=False), *sweep("webp", source_lossy=False)]
     fill(tmp_path, rows, "plain")
@@ -334,21 +328,13 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     assert "clic2020:mobile: 1 image, 2 codecs" in message
     assert "against JPEG" in message, "the anchor stays"
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
-    with pytest.raises(UnknownName, match="Did you mean 'webp'"):
-        bench_report(tmp_path, "--codecs", "wepb")
 
 
-def test_every_dataset_that_has_results_is_reported_and_without_rows_a_sentence_helps(tmp_path):
-    with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
-        bench_report(tmp_path)
+def test_every_dataset_that_has_results_is_reported(tmp_path):
     fill(fill(tmp_path, [row("jpeg", 5, "a")], "kodak"), [row("jpeg", 5, "a")], "two")
     message = bench_report(tmp_path, "--metrics", "psnr")
     assert "kodak: 1 image," in message
     assert "two: 1 image," in message
-    with pytest.raises(UnknownName, match=r"'kodac'\. Did you mean 'kodak'"):
-        bench_report(tmp_path, "--dataset", "kodac")
-    with pytest.raises(UsageError, match=r"no rows of kodak:mobile"):
-        bench_report(tmp_path, "--dataset", "kodak:mobile")
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_files_whole(

@@ -1,6 +1,5 @@
 """Images, files and programs that tests of several metrics share."""
 
-import os
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -21,16 +20,6 @@ def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
     return np.asarray(Image.open(stream))
-
-
-class MakesFolder:
-    """Unpickled by anything that trusts it, makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self._folder),)
 
 
 def in_new_python(program: str, **environment: str) -> str:

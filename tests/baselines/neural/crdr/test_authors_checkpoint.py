@@ -13,6 +13,7 @@ from baselines.neural.crdr.architecture import FULL, TINY, Sizes
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable
+from support.files.hostile_files import MakesFolder
 from support.networks.authors_weights import (
     DERIVED_SHAPES,
     authors_shapes,
@@ -136,13 +137,6 @@ def test_a_prior_in_two_spellings_at_once_is_refused(tmp_path, state):
         imported(tmp_path, state | {"entropy_model_z._matrix0": torch.zeros(12, 3, 1)})
 
 
-class Payload:
-    """A pickle that calls a function when it is loaded."""
-
-    def __reduce__(self):
-        return (Path.touch, (Path("was_executed"),))
-
-
 def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state):
     monkeypatch.chdir(tmp_path)
     whole = saved(tmp_path, state).read_bytes()
@@ -150,14 +144,14 @@ def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state
         "empty": b"",
         "text": b"not weights",
         "cut": whole[: len(whole) // 2],
-        "pickle": pickle.dumps(Payload()),
+        "pickle": pickle.dumps(MakesFolder(Path("was_executed"))),
     }
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Unavailable, match=f"{name} cannot be read"):
             import_authors(tmp_path / name)
     with pytest.raises(Unavailable, match="cannot be read"):
-        imported(tmp_path, {"comp_model": state, "more": Payload()})
+        imported(tmp_path, {"comp_model": state, "more": MakesFolder(Path("was_executed"))})
     assert not (tmp_path / "was_executed").exists()
     for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
         with pytest.raises(Unavailable, match="holds no state dict"):

@@ -13,7 +13,7 @@ from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import HeaderControls
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
+from benchmark.errors import BadOption, Unavailable, UsageError
 from support.bench.invoked import bench
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, unpack
@@ -54,33 +54,6 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     with pytest.raises(UsageError, match="was made with the checkpoint"):
         bench("decode", stream, out, "--checkpoint", checkpoint)
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("encode", "none.png", "out.crdr"), "none.png is not a file"),
-        (("encode", "in.png", "out.crdr", "--q", 9), "not q=9"),
-        (("encode", "in.png", "no/where.crdr"), "cannot be written"),
-        (("encode", "in.png", "out.crdr", "--checkpoint", "no.safetensors"), "no checkpoint no"),
-        (("decode", "none.crdr", "out.png"), "none.crdr cannot be read"),
-        (("decode", "in.png", "out.png"), "in.png does not begin as a stream of ours"),
-        (("decode", "in.png", "out.jpg"), "becomes a PNG"),
-        (("checkpoint", "import", "in.png"), "cannot be read as weights"),
-        (("checkpoint", "import", "in.png", "--out", "x.pt"), "ends in .safetensors"),
-    ],
-)
-def test_a_command_that_cannot_do_it_says_so_in_one_sentence(
-    checkpoint, tmp_path, monkeypatch, words, says
-):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
-    monkeypatch.setenv("BENCH_DEVICE", "cpu")
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(noise(8, 8)).save("in.png")
-    with pytest.raises(BenchError, match=says) as refusal:
-        bench(*words)
-    assert "\n" not in str(refusal.value)
-    assert {path.name for path in tmp_path.iterdir()} == {"in.png"}
 
 
 def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
