@@ -156,6 +156,8 @@ def _answer(points: int, result: "Explanation") -> str:
 
     named = result.named
     if not named:
+        if result.other_images:
+            return "Its rates are not of all the reference's images: compare over the same images."
         if result.unknown >= UNEXPLAINED:
             return (
                 "No known difference of protocol explains the gap: it is likely a real difference "

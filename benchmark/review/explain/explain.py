@@ -60,6 +60,7 @@ class Explanation(NamedTuple):
     counted: int | None
     unknown: float  # probability of no known cause
     verdicts: tuple[Verdict, ...]
+    other_images: bool = False  # the rates cannot be of all images of the reference
 
     @property
     def named(self) -> tuple[Verdict, ...]:
@@ -105,16 +106,17 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
     rates, decibels: of the stranger, shape (points,). Raises `ValueError` where no point is within
     the reference's rates, even with another unit.
     """
-    counted, images = None, reference.images
+    counted, others, images = None, False, reference.images
     if images is not None and len(set(images.pixels.tolist())) == 1:
         counted = counted_images(rates.tolist(), int(images.pixels[0]))
+        others = bool(counted and len(images.names) % counted)
     # a rate printed with few digits is not beyond the end
     inside = np.clip(rates, reference.bpp.min(), reference.bpp.max())
     half = 0.5 * 10.0 ** -max(_digits(rate) for rate in rates.tolist())
     near = np.abs(rates - inside) <= np.minimum(half, MOST_ROUNDED * inside)
     rates = np.where(near, inside, rates)
     base = at_rates(reference.bpp, reference.decibels, rates)
-    same = np.abs(rates[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
+    same = (np.abs(rates[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE) & (not others)
     before = decibels - base
     within = bool(np.isfinite(before).any())
     rms = float(np.sqrt(np.nanmean(before**2))) if within else np.inf
@@ -122,6 +124,7 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
         hypothesis
         for candidate in curve_rules.candidates(reference, rates)
         if not (candidate.images and _other_images(candidate.images, bool(same.any()), counted))
+        and not (others and candidate.rule == SAME)
         for hypothesis in _hypotheses(candidate, rates, bool(same.any()))
     ]
     subsets = sum(candidate.images > 0 for candidate, *_ in hypotheses)
@@ -149,7 +152,8 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
     weighed = [v._replace(probability=float(p)) for v, p in zip(verdicts, shares, strict=True)]
     weighed.sort(key=lambda verdict: (-verdict.probability, verdict.residual_db))
     mean = float(np.nanmean(before)) if within else np.nan
-    return Explanation(rms, mean, int(same.sum()), counted, float(unknown), tuple(weighed))
+    of_rates = int(same.sum()), counted
+    return Explanation(rms, mean, *of_rates, float(unknown), tuple(weighed), others)
 
 
 def _other_images(size: int, same: bool, counted: int | None) -> bool:

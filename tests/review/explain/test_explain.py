@@ -100,6 +100,18 @@ def test_a_curve_by_another_rule_is_explained_by_that_rule(tmp_path, rule):
     assert first["residual_db"] < 0.05 < result["before_db"]
 
 
+@pytest.mark.parametrize("some", [np.arange(24) < 20, np.arange(24) % 6 != 1])
+def test_rates_over_fewer_images_are_said_and_are_no_equal_curve_nor_a_codec(tmp_path, some):
+    curve = BPP[:, some].mean(1), KODAK["psnr_db"][:, some].mean(1)
+    path = written(tmp_path / "a.csv", *curve)
+    result, first = answer(path, "--against", "vtm")
+    assert (result["counted"], result["other_images"]) == (20, True)
+    assert "same" not in {verdict["cause"] for verdict in result["verdicts"]}
+    if first["cause"] != "subset:first 20 images":
+        said = bench("explain", path, "--against", "vtm").stdout.splitlines()[-1]
+        assert said.startswith("Its rates are not of all the reference's images")
+
+
 def test_images_of_several_sizes_pooled_are_that(tmp_path):
     sample = rows_of("sample")
     pixels = sample["width_px"] * sample["height_px"]
