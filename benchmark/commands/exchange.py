@@ -14,6 +14,7 @@ from benchmark.measure.request import Request
 from benchmark.option import EXPORTED, TARGET, opt
 from benchmark.registry import DATASETS
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
+from benchmark.system.groups import by_key
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted, listed
 
@@ -220,10 +221,8 @@ def export_images(
     else:
         for label, of_label in rates(result.pictures).items():
             print(f"rate     {label}: {of_label}")
-        cells: dict[str, list[str]] = {}  # by reason
-        for failure in result.failures:
-            cells.setdefault(failure.reason, []).append(failure.cell)
-        for reason, failed_cells in cells.items():
+        by_reason = by_key((failure.reason, failure.cell) for failure in result.failures)
+        for reason, failed_cells in by_reason.items():
             print(f"failed   {listed(failed_cells)}: {reason}; not written")
         for sentence in absent:
             print(f"absent   {sentence}")

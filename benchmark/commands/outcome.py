@@ -17,6 +17,7 @@ from benchmark.metrics.measure import Measure, by_kind, labelled, overview_colum
 from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.systems import short_version
+from benchmark.system.groups import by_key
 from benchmark.system.settings import SEARCHED
 from benchmark.system.text import counted
 
@@ -188,10 +189,7 @@ def problem_lines(
     with its whole reason.
     """
     lines = [f"failed   {failure.cell}: {failure.stage}: {failure.reason}" for failure in failures]
-    images: dict[str, list[str]] = {}  # by reason
-    for image in refused:
-        images.setdefault(image.why, []).append(image.file.name)
-    for why, names in images.items():
+    for why, names in by_key((image.why, image.file.name) for image in refused).items():
         first = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more:"
         lines.append(f"refused  {', '.join(names) if details else first} {why}")
     return lines + [f"skipped  {line}" for line in skipped_codecs(skipped, details)]

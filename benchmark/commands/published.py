@@ -13,6 +13,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
+from benchmark.system.groups import by_key
 
 if TYPE_CHECKING:
     from benchmark.compare.published.agreement import Finding
@@ -270,10 +271,8 @@ def _copied(
     """Return the system whose published points have all of these, or nothing."""
     import numpy as np
 
-    of_system: dict[str, list[tuple[float, float]]] = {}
-    for p in known:
-        if (p.dataset, p.metric) == (dataset, metric):
-            of_system.setdefault(p.system, []).append((p.bpp, p.value))
+    alike = (p for p in known if (p.dataset, p.metric) == (dataset, metric))
+    of_system = by_key((p.system, (p.bpp, p.value)) for p in alike)
     mine = [*zip(bpp, values, strict=True)]
     for system, points in of_system.items():
         if all(np.isclose(points, point, rtol=SAME, atol=0).all(axis=1).any() for point in mine):

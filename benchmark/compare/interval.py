@@ -7,7 +7,6 @@ first order, by the mean influence of the images that are left.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -20,6 +19,7 @@ from benchmark.compare import curves as rd
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
+from benchmark.system.groups import by_key
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
@@ -208,10 +208,10 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
     Points whose options differ in the seed alone belong together; those whose images differ are
     left out, as are metrics that one of them lacks.
     """
-    groups: dict[tuple[str, str, Setting], list[Point]] = defaultdict(list)
-    for point in summary.points:
-        edition = point.edition
-        groups[edition.codec, without_seed(edition.variant), point.setting].append(point)
+    groups = by_key(
+        ((point.edition.codec, without_seed(point.edition.variant), point.setting), point)
+        for point in summary.points
+    )
     spreads = []
     for (_, _, setting), points in groups.items():
         first = min(points, key=lambda point: (len(point.label), point.label))

@@ -24,6 +24,7 @@ from benchmark.registry import METRICS
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import TIMED, Point, Side, Summary, caveats
+from benchmark.system.groups import by_key
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]
@@ -281,9 +282,7 @@ def _taken_in_turn(
     first: Streams, second: Streams, column: str, tolerance: Tolerance
 ) -> list[tuple[int, int, float]]:
     """Return places in both and the difference, each stream of `first` taking the nearest left."""
-    left: dict[int, list[int]] = {}
-    for place, image in enumerate(second.image.tolist()):
-        left.setdefault(image, []).append(place)
+    left = by_key((image, place) for place, image in enumerate(second.image.tolist()))
     pairs = []
     values, others = first.values[column].tolist(), second.values[column].tolist()
     for place, image in enumerate(first.image.tolist()):

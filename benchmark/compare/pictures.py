@@ -13,6 +13,7 @@ import polars as pl
 
 from benchmark.codec import Setting
 from benchmark.rows.systems import label_of
+from benchmark.system.groups import by_key
 
 CLOSE = 1.1  # ratio of two rates up to which pictures are of one rate
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
@@ -117,10 +118,7 @@ def generation_curves(table: pl.DataFrame, columns: Sequence[str]) -> list[Gener
 
 def nearest_to(curves: Iterable[GenerationCurve], bpp: float) -> list[GenerationCurve]:
     """Return the curve of each codec whose first generation is nearest to a rate, by label."""
-    by_label: dict[str, list[GenerationCurve]] = defaultdict(list)
-    for curve in curves:
-        by_label[curve.label].append(curve)
     return [
         min(of_label, key=lambda curve: abs(math.log(curve.bpp[0] / bpp)))
-        for _, of_label in sorted(by_label.items())
+        for _, of_label in sorted(by_key((curve.label, curve) for curve in curves).items())
     ]

@@ -22,6 +22,7 @@ from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted, listed, range_text
 
 if TYPE_CHECKING:
@@ -181,11 +182,8 @@ class Outcome:
 
     def _by_codec(self) -> list[tuple[str, str, str, str]]:
         """Return the headers, and the texts of the first codecs."""
-        known: dict[str, list[Cell]] = {}
-        for cell in self.cells:
-            known.setdefault(cell.codec.label, []).append(cell)
         rows = [("codec", "images", "settings", "bpp")]
-        for label, cells in known.items():
+        for label, cells in by_key((cell.codec.label, cell) for cell in self.cells).items():
             of_codec = self.rows.filter(pl.col("cell").is_in([cell.key for cell in cells]))
             by_setting = of_codec.drop_nulls("bpp").group_by("setting_name", "setting_value")
             rates = by_setting.agg(pl.col("bpp").mean())["bpp"].sort()

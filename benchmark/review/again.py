@@ -1,7 +1,6 @@
 """Streams decoded twice in fresh processes, scored and compared; some pictures encoded again."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -23,8 +22,8 @@ from benchmark.measure.score import HashedImage, Scorer
 from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, name_of_row, values_sent
 from benchmark.review.streams import Row, Sent, setting_of, spec_of
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.groups import by_key
 from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device, use_device
 
@@ -100,9 +99,7 @@ def decode_again(
         return read(source) if source else None
 
     pictures = _Pictures(original, Scorer(metrics, chosen_device()), metrics)
-    by_spec: dict[CodecSpec, list[Sent]] = defaultdict(list)
-    for stream in sent:
-        by_spec[spec_of(stream.row)].append(stream)
+    by_spec = by_key((spec_of(stream.row), stream) for stream in sent)
     result: list[Again] = []
     with progress("decoding", len(sent)) as report:
         for spec, of_spec in by_spec.items():
@@ -193,9 +190,7 @@ def _decode_second(
 
 def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures) -> None:
     """Encode two pictures of each image again, and compare with the streams that were sent."""
-    by_image: dict[str, list[str]] = defaultdict(list)
-    for name, stream in done.items():
-        by_image[stream.row["image_sha256"]].append(name)
+    by_image = by_key((stream.row["image_sha256"], name) for name, stream in done.items())
     left = ENCODING_SECONDS
     for number, names in enumerate(by_image.values()):
         names.sort(key=lambda name: done[name].row["setting_value"])

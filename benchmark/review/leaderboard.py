@@ -26,6 +26,7 @@ from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import short_names
 from benchmark.show.table import escape_latex
+from benchmark.system.groups import by_key
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
 WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements
@@ -125,9 +126,7 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorte
         for (label, verified), sent in _own_rows(Store(folder)).items():
             sources[dataset, label].append(_Source(sent, Origin(below=NOT_VERIFIED), verified))
     for submission in known:
-        by_label: dict[tuple[str, str], list[Sent]] = defaultdict(list)
-        for stream in submission.sent:
-            by_label[stream.dataset, label_of_row(stream.row)].append(stream)
+        by_label = by_key(((of.dataset, label_of_row(of.row)), of) for of in submission.sent)
         for (dataset, label), sent in by_label.items():
             audit = submission.audits.get(label)
             whole = audit is not None and audit.audited and all(of.read for of in sent)
@@ -204,9 +203,7 @@ def audited_entries(
     rows: Iterable[Row],
 ) -> list[Entry]:
     """Return the entries of audited rows, best first by the first measure, without number last."""
-    by_label: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_label[label_of_row(row)].append(row)
+    by_label = by_key((label_of_row(row), row) for row in rows)
     compared = {measure.column: compare(summary, measure, anchor) for measure in measures}
     entries = []
     for label in summary.labels:

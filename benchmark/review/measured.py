@@ -14,6 +14,7 @@ from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sen
 from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
 from benchmark.review.streams import Row, label_of_row
 from benchmark.show.table import NOTHING, Table, decimals
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
@@ -50,10 +51,7 @@ def _worst(wrong: Sequence[str]) -> str:
 
 
 def _by_label(of: Reviewed) -> dict[str, list[Again]]:
-    labels: dict[str, list[Again]] = defaultdict(list)
-    for stream in of.again:
-        labels[label_of_row(stream.row)].append(stream)
-    return labels
+    return by_key((label_of_row(stream.row), stream) for stream in of.again)
 
 
 def decodes(of: Reviewed) -> Answer:

@@ -1,7 +1,7 @@
 """Submissions to a site: packs, what their authors state, and whether an audit agrees."""
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ from benchmark.rows.codecs import NAME, NamedCodecs
 from benchmark.rows.packs.pack import INDEX, Pack, open_pack
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
+from benchmark.system.groups import by_key
 from benchmark.system.machine import machine
 from benchmark.system.text import counted, parse_toml, read_json
 
@@ -138,13 +139,10 @@ def audit(
     photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
     metrics = scored_metrics(request)
     again = decode_again(sent, photographs, metrics, request, codecs, progress)
-    by_label: dict[str, list[Again]] = defaultdict(list)
-    for stream in again:
-        by_label[label_of_row(stream.row)].append(stream)
     absent = "; ".join(missing.values())
     return {
         label: _audited(alike, metrics, absent, _lacking(alike, photographs))
-        for label, alike in by_label.items()
+        for label, alike in by_key((label_of_row(of.row), of) for of in again).items()
     }
 
 

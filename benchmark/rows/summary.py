@@ -20,6 +20,7 @@ from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
+from benchmark.system.groups import by_key
 
 Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
@@ -279,10 +280,8 @@ class Excluded(NamedTuple):
 
 def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
     """Return, by codec variant, the points over the same images as all others, low rate first."""
-    complete: dict[str, list[Point]] = {}
-    for point in sorted(summary.points, key=lambda point: point.means[measure.column].bpp or 0.0):
-        if why_not(point, measure, summary) is None:
-            complete.setdefault(point.label, []).append(point)
+    points = sorted(summary.points, key=lambda point: point.means[measure.column].bpp or 0.0)
+    complete = by_key((p.label, p) for p in points if why_not(p, measure, summary) is None)
     return {label: complete[label] for label in summary.labels if label in complete}
 
 

@@ -11,6 +11,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
 from benchmark.show.sections import Part, markdown, section
 from benchmark.show.table import NOTHING, Column, Table, decimals
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted, listed
 
 # Sign, word and meaning of each verdict
@@ -99,11 +100,7 @@ def sentences(check: Check) -> list[str]:
                 "pixels and the number of bytes of the reference at every setting"
                 + (f": {names} not computed on both sides, but cannot differ" if names else "")
             )
-    reasons: dict[tuple[str, str, str], list[str]] = {}
-    for finding in check.judged:
-        if finding.why:
-            key = finding.verdict, finding.label, finding.why
-            reasons.setdefault(key, []).append(finding.metric_label)
+    reasons = by_key(((f.verdict, f.label, f.why), f.metric_label) for f in check.judged if f.why)
     for (verdict, label, why), metrics in reasons.items():
         result.append(f"{verdict}: {label}, {', '.join(metrics)}: {why}")
     for finding in check.judged:

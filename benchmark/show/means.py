@@ -19,6 +19,7 @@ from benchmark.rows.summary import (
 from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.sections import Section, section
 from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals, seconds_text
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted
 
 NETWORK_HEADERS = (
@@ -143,10 +144,11 @@ def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:
     Networks are those that are bundled.
     """
     measured = {curve.name: curve.edition for curve in curves if curve.edition}
-    names: dict[str, list[str]] = {}
-    for name, edition in measured.items():
-        if any(cells := training_cells(edition)):
-            names.setdefault(", ".join(cell or NOTHING for cell in cells), []).append(name)
+    names = by_key(
+        (", ".join(cell or NOTHING for cell in cells), name)
+        for name, edition in measured.items()
+        if any(cells := training_cells(edition))
+    )
     sentences = []
     if names:
         heads = ", ".join(NETWORK_HEADERS)
@@ -236,9 +238,7 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
     >>> counts_of([Gap(FAILED, "jpeg", "boom", "", (), 3, "cell"), Gap(SKIPPED, "bpg", "")])
     ['failed: 3 cells', 'skipped by the last run: 1 codec']
     """
-    groups: dict[str, list[Gap]] = {}
-    for gap in gaps:
-        groups.setdefault(gap.heading, []).append(gap)
+    groups = by_key((gap.heading, gap) for gap in gaps)
     for heading in (INCOMPLETE_HEADING, NO_VALUES, NOT_COUNTED):
         groups.pop(heading, None)
     groups[NOT_DRAWN] = [gap for gap in groups.get(NOT_DRAWN, ()) if not gap.metrics]
@@ -260,12 +260,9 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
 
 def gap_sections(gaps: Sequence[Gap]) -> list[Section]:
     """Return a section for each heading, with a list of its sentences."""
-    of_heading: dict[str, list[Gap]] = {}
-    for gap in gaps:
-        of_heading.setdefault(gap.heading, []).append(gap)
     return [
         section(heading, heading.capitalize(), lines_of(alike, headed=False), folded=True)
-        for heading, alike in of_heading.items()
+        for heading, alike in by_key((gap.heading, gap) for gap in gaps).items()
     ]
 
 

@@ -16,6 +16,7 @@ from benchmark.rows.systems import SIZE, short_version
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted, markdown_text, one_line
 
 
@@ -164,10 +165,7 @@ def listed(names: Sequence[str]) -> str:
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Group names by sentence, of pairs (sentence, name); each name once."""
-    groups: dict[str, list[str]] = {}
-    for sentence, name in dict.fromkeys(pairs):
-        groups.setdefault(sentence, []).append(name)
-    return groups
+    return by_key(dict.fromkeys(pairs))
 
 
 def by_name(groups: Mapping[str, Sequence[str]]) -> str:

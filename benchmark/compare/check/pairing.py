@@ -19,6 +19,7 @@ from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of
 from benchmark.rows.valid import IMAGE
 from benchmark.spec import CodecSpec
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted, listed
 
 WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is
@@ -143,9 +144,7 @@ def settings_of(rows: pl.DataFrame) -> list[Setting]:
 
 def points_of(codec: str, rows: pl.DataFrame) -> tuple[str, ...]:
     """Return the settings of rows as `--points` takes them."""
-    values: dict[str, list[str]] = {}
-    for name, value in sorted(set(settings_of(rows))):
-        values.setdefault(name, []).append(f"{value:.17g}")
+    values = by_key((name, f"{value:.17g}") for name, value in sorted(set(settings_of(rows))))
     return tuple(f"{codec}.{name}={','.join(of_name)}" for name, of_name in values.items())
 
 

@@ -13,6 +13,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS, System, default_anchors
+from benchmark.system.groups import by_key
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
@@ -30,11 +31,11 @@ def published_curves(
     A curve is a variant under a protocol from a source; its `System` has that variant alone.
     """
     metric = measure.published or measure.column
-    groups: dict[tuple[str, ...], list[PublishedPoint]] = {}
-    for p in points:
-        if p.dataset in (dataset, ANY_DATASET) and p.metric == metric and p.kind != "step":
-            key = p.system, p.variant, p.protocol, p.kind, p.how, p.source
-            groups.setdefault(key, []).append(p)
+    groups = by_key(
+        ((p.system, p.variant, p.protocol, p.kind, p.how, p.source), p)
+        for p in points
+        if p.dataset in (dataset, ANY_DATASET) and p.metric == metric and p.kind != "step"
+    )
     result = []
     for (name, variant, *_), group in groups.items():
         names = curve_name(name, variant), style_label(name, variant)

@@ -17,6 +17,7 @@ import msgspec
 from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import UNSTATED
+from benchmark.system.groups import by_key
 from benchmark.system.text import GREEK, listed, parse_sheet
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
@@ -133,11 +134,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
     points, `UsageError` for one whose points are all doubtful.
     """
-    known: dict[str, list[PublishedPoint]] = {}
-    for point in points:
-        known.setdefault(point.slug, []).append(point)
-        known.setdefault(f"{point.slug}:{point.variant}", []).append(point)
-    known["all"] = [*points]
+    known = by_key((key, p) for p in points for key in ("all", p.slug, f"{p.slug}:{p.variant}"))
     result: dict[PublishedPoint, None] = {}
     for name in names:
         asked = name.removeprefix(DOUBTFUL)
@@ -179,9 +176,7 @@ def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[tuple[str, ...]]:
     """Yield system, datasets without their parts, counts of variants, metrics, doubts, points."""
-    systems: dict[str, list[PublishedPoint]] = {}
-    for point in points:
-        systems.setdefault(point.system, []).append(point)
+    systems = by_key((point.system, point) for point in points)
     for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
         counts = (variants, metrics, sum(bool(p.doubt) for p in of), len(of))

@@ -32,6 +32,7 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
+from benchmark.system.groups import by_key
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import read_json
 
@@ -98,9 +99,7 @@ def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series
         fields = {name: getattr(point, name) for name in SHARED}
         return {**fields, "source": "" if point.source == title else point.source}
 
-    ordered: dict[tuple[str, ...], list[PublishedPoint]] = {}
-    for point in points:
-        ordered.setdefault(tuple(getattr(point, name) for name in SERIES), []).append(point)
+    ordered = by_key((tuple(getattr(point, name) for name in SERIES), point) for point in points)
     runs = ((fields, [*run]) for of in ordered.values() for fields, run in groupby(of, shared))
     return tuple(
         Series(

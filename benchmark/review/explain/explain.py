@@ -22,6 +22,7 @@ from benchmark.review.explain.curve_rules import (
     Reference,
     at_rates,
 )
+from benchmark.system.groups import by_key
 
 ERROR_DB = 0.02  # standard deviation of a point from what its cause predicts
 ANYWHERE = 0.1  # density, per dB, of a point that a rule says nothing of
@@ -68,9 +69,7 @@ class Explanation(NamedTuple):
 
         The rule "same" is named wherever it is the likeliest.
         """
-        kinds: dict[str, list[Verdict]] = {}
-        for verdict in self.verdicts:
-            kinds.setdefault(verdict.cause, []).append(verdict)
+        kinds = by_key((verdict.cause, verdict) for verdict in self.verdicts)
         shares = sorted(((sum(v.probability for v in of), of[0]) for of in kinds.values()),
                         key=lambda share: -share[0])  # fmt: skip
         for count in range(1, MOST_NAMED + 1):

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
@@ -32,6 +33,7 @@ from benchmark.system.foreign_files import (
     open_regular,
     read_regular,
 )
+from benchmark.system.groups import by_key
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import Sheet, parse_json, parse_sheet
 
@@ -83,11 +85,9 @@ class Pack:
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
-        sizes: dict[Setting, list[int]] = {}
-        for stream in self.streams.values():
-            if stream.spec == spec:
-                sizes.setdefault(stream.setting, []).append(stream.num_bytes)
-        return tuple(sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting])))
+        known = self.streams.values()
+        sizes = by_key((of.setting, of.num_bytes) for of in known if of.spec == spec)
+        return tuple(sorted(sizes, key=lambda setting: fmean(sizes[setting])))
 
     def to_run(self, codecs: NamedCodecs) -> "Pack":
         """Return the pack with streams of these codecs alone; `UsageError` for none, or code."""

@@ -22,6 +22,7 @@ from benchmark.show.figures import texts
 from benchmark.show.figures.style import look
 from benchmark.show.means import network_sentences
 from benchmark.spec import parse_codec
+from benchmark.system.groups import by_key
 from benchmark.system.text import listed
 
 # The largest difference of two curves that are shown as one: of a panel's span of values, which is
@@ -139,10 +140,7 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
         names = list(dict.fromkeys(first[curve.name] for curve in wanted))
         kept = [name for name in distinct if name in names[: max(most, always)]]
     kept.sort(key=lambda name: look().place(known[name].system.label))
-    alike: dict[str, list[str]] = {}
-    for name in known:
-        if first[name] != name:
-            alike.setdefault(first[name], []).append(name)
+    alike = by_key((first[name], name) for name in known if first[name] != name)
     absent = [name for name in distinct if name not in kept]
     return Choice({name: known[name] for name in kept}, absent, alike)
 

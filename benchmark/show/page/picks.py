@@ -11,6 +11,7 @@ from benchmark.facts import Facts, facts_of
 from benchmark.measure.estimate import interpolated
 from benchmark.show.page.content import ImageKey
 from benchmark.spec import CodecSpec
+from benchmark.system.groups import by_key
 from benchmark.system.text import counted
 
 ALL = "all"
@@ -70,9 +71,7 @@ def in_order(
     their number of pictures, most first, then of their size, smallest first, then of their names.
     `photographs` limits their number; None takes all.
     """
-    by_number: dict[int, list[ImageKey]] = {}
-    for key in rows:
-        by_number.setdefault(key[2], []).append(key)
+    by_number = by_key((key[2], key) for key in rows)
 
     def rank(number: int) -> tuple[int, int, str]:
         row = rows[by_number[number][0]]
@@ -143,7 +142,5 @@ def megapixels(row: StoredRow) -> float:
 
 def rate_of(rows: Mapping[ImageKey, StoredRow], keys: Sequence[ImageKey]) -> list[float]:
     """Return the rate at which most codecs of one photograph's images are shown, if any are."""
-    rates: dict[str, list[float]] = {}
-    for key in keys:
-        rates.setdefault(key[0], []).append(rows[key]["bpp"])
+    rates = by_key((key[0], rows[key]["bpp"]) for key in keys)
     return [matched_rate(rates)] if len(rates) > 1 else []

@@ -1,7 +1,7 @@
 """Stored rows whose decoded pictures are asked for: by codec, image, setting or rate."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -22,6 +22,7 @@ from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
 from benchmark.spec import CodecSpec
+from benchmark.system.groups import by_key
 
 MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"
@@ -102,11 +103,8 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
 
 def rates(pictures: Iterable[StoredPicture]) -> dict[str, str]:
     """Return the settings and rates of pictures by codec variant, in words."""
-    by_label: dict[str, list[StoredPicture]] = defaultdict(list)
-    for picture in pictures:
-        by_label[picture.label].append(picture)
     result = {}
-    for label, alike in by_label.items():
+    for label, alike in by_key((picture.label, picture) for picture in pictures).items():
         bpp = [picture.row["bpp"] for picture in alike]
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
         settings = ", ".join(map(str, sorted({picture.setting for picture in alike})))
@@ -188,9 +186,7 @@ def _of_rate(
         ratio = abs(math.log(picture.row["bpp"] / bpp))
         return ratio > math.log(FARTHEST) or not contents.has_picture(picture.row), ratio
 
-    groups: dict[tuple[str, str], list[StoredPicture]] = defaultdict(list)
-    for picture in rows:
-        groups[picture.row["image"], picture.spec.text].append(picture)
+    groups = by_key(((picture.row["image"], picture.spec.text), picture) for picture in rows)
     nearest = [min(group, key=distance) for group in groups.values()]
     near: list[StoredPicture] = []
     far: list[StoredPicture] = []
