@@ -23,21 +23,6 @@ ORIGIN = "Where from"
 MANNER = "How"
 DRAWING = "How to draw"
 TARGET = "Where to"
-# Help of options that several verbs have.
-ALL_ROWS = "Also rows of photographs that the dataset no longer has."
-ALLOW_FEW = "Compute FID and KID of fewer than 50 images too, marked as such."
-ANY_OVERLAP = "Also give BD-rates of curves that share less than a third of what they span."
-VERIFIED_ONLY = "Only rows that an independent decode has verified (`bench run --verify`)."
-ANCHOR = (
-    "Codec that others are compared with; default: vtm where it has a curve, else the best "
-    "conventional codec."
-)
-BUNDLED = "Also these bundled codecs, or 'all': their rows come with the project."
-EXPERIMENT = "Comma-separated codecs to show, or 'all' that were measured in this folder."
-PAGE_IMAGES = (
-    "Decoded images in the page: files of a total size (14MB), those of a number of photographs "
-    "(2), or 'all'."
-)
 PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
 
 # Types of arguments in Python, by the type of the field that they become.
@@ -74,7 +59,51 @@ def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A0
 
 def option(default: Any, panel: str, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002
     """Return a dataclass field with the declaration of an option; `facts` as in `Option`."""
-    return field(default=default, metadata={"option": opt(panel, help, *flags, **facts)})
+    return shared(default, opt(panel, help, *flags, **facts))
+
+
+def shared(default: Any, declaration: Option) -> Any:
+    """Return a dataclass field with the declaration of an option that several verbs have."""
+    return field(default=default, metadata={"option": declaration})
+
+
+ALL_ROWS = opt(COMPARED, "Also rows of photographs that the dataset no longer has.")
+ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
+ANCHOR = opt(
+    COMPARED,
+    "Codec that others are compared with; default: vtm where it has a curve, else the best "
+    "conventional codec.",
+    completes="codecs",
+)
+ANY_OVERLAP = opt(
+    MANNER, "Also give BD-rates of curves that share less than a third of what they span."
+)
+BUNDLED = opt(
+    COMPARED,
+    "Also these bundled codecs, or 'all': their rows come with the project.",
+    completes="codecs",
+)
+DATASETS = opt(COMPARED, "Datasets that have results, or 'all' of them.", completes="stored")
+EXPERIMENT = opt(
+    COMPARED,
+    "Comma-separated codecs to show, or 'all' that were measured in this folder.",
+    completes="codecs",
+)
+METRICS = opt(
+    COMPARED,
+    "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
+    completes="metrics",
+)
+PAGE_IMAGES = opt(
+    DRAWING,
+    "Decoded images in the page: files of a total size (14MB), those of a number of photographs "
+    "(2), or 'all'.",
+)
+RESULTS = opt(ORIGIN, "Folder of results.", refuses="stored")
+UP_TO_BPP = opt(MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001)
+VERIFIED_ONLY = opt(
+    COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
+)
 
 
 def declared(made: type[Any]) -> dict[str, tuple[Field[Any], Option]]:

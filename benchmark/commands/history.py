@@ -14,7 +14,7 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.history import History, State, history_of, states_of_rows
 from benchmark.compare.panel import anchor_among
 from benchmark.errors import UsageError
-from benchmark.option import ANCHOR, COMPARED, option
+from benchmark.option import ANCHOR, COMPARED, option, shared
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.spec import parse_codec
@@ -31,7 +31,7 @@ class Compared(CheckRequest):
     against: str = option(
         "", COMPARED, "A baseline or rows to compare with; default: the last accepted, if any."
     )
-    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
+    anchor: str = shared("", ANCHOR)
 
 
 def measured(name: str, step: int, path: Path, request: "Request", codec: str) -> State:

@@ -6,23 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark import registry
+from benchmark import option, registry
 from benchmark.errors import UsageError
-from benchmark.option import (
-    ALL_ROWS,
-    ALLOW_FEW,
-    ANCHOR,
-    ANY_OVERLAP,
-    BUNDLED,
-    COMPARED,
-    EXPERIMENT,
-    EXPORTED,
-    MANNER,
-    ORIGIN,
-    TARGET,
-    VERIFIED_ONLY,
-    opt,
-)
+from benchmark.option import COMPARED, EXPORTED, ORIGIN, TARGET, opt
 from benchmark.spec import split_codecs
 from benchmark.system.settings import NETWORKS
 
@@ -103,7 +89,6 @@ def _codec(metavar: str, help: str) -> Any:  # noqa: A002
     return typer.Argument(metavar=metavar, help=help, autocompletion=COMPLETIONS["codecs"])
 
 
-_METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
 _HAS_RESULTS = "A dataset that has results; default: kodak, else the only one."
 _CHECKPOINT = (
@@ -116,22 +101,20 @@ _VERBOSE = "Print every line on what is absent, with its reason."
 Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.")]
 Against = Annotated[str, _codec("AGAINST", "The codec that it is compared with.")]
 StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
-StoredDatasets = Annotated[
-    str, opt(COMPARED, "Datasets that have results, or 'all' of them.", completes="stored")
-]
+StoredDatasets = Annotated[str, option.DATASETS]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
-ShownCodecs = Annotated[str, opt(COMPARED, EXPERIMENT, completes="codecs")]
-Bundled = Annotated[str, opt(COMPARED, BUNDLED, completes="codecs")]
-Anchor = Annotated[str, opt(COMPARED, ANCHOR, completes="codecs")]
-ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, completes="metrics")]
-VerifiedOnly = Annotated[bool, opt(COMPARED, VERIFIED_ONLY)]
-AllRows = Annotated[bool, opt(COMPARED, ALL_ROWS)]
+ShownCodecs = Annotated[str, option.EXPERIMENT]
+Bundled = Annotated[str, option.BUNDLED]
+Anchor = Annotated[str, option.ANCHOR]
+ComparedMetrics = Annotated[str, option.METRICS]
+VerifiedOnly = Annotated[bool, option.VERIFIED_ONLY]
+AllRows = Annotated[bool, option.ALL_ROWS]
 ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
-Results = Annotated[Path, opt(ORIGIN, "Folder of results.", refuses="stored")]
-ResultsTarget = Annotated[Path, opt(TARGET, "Folder of results.", refuses="folder")]
+Results = Annotated[Path, option.RESULTS]
+ResultsTarget = Annotated[Path, option.RESULTS._replace(panel=TARGET, refuses="folder")]
 Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]
-AnyOverlap = Annotated[bool, opt(MANNER, ANY_OVERLAP)]
-AllowFew = Annotated[bool, opt(MANNER, ALLOW_FEW)]
+AnyOverlap = Annotated[bool, option.ANY_OVERLAP]
+AllowFew = Annotated[bool, option.ALLOW_FEW]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]

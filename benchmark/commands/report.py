@@ -9,7 +9,7 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.verb import command_line, takes
 from benchmark.measure.request import Request
-from benchmark.option import DRAWING, PAGE_IMAGES, TARGET, opt
+from benchmark.option import PAGE_IMAGES, TARGET, opt
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.report.request import ReportRequest
 from benchmark.system.text import counted
@@ -41,7 +41,7 @@ def report(
             "--page/--no-page",
         ),
     ] = None,
-    page_images: Annotated[str, opt(DRAWING, PAGE_IMAGES)] = USUAL_PAGE_IMAGES,
+    page_images: Annotated[str, PAGE_IMAGES] = USUAL_PAGE_IMAGES,
     table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,

@@ -11,7 +11,7 @@ import typer
 from benchmark.commands import experiment, options, output
 from benchmark.commands.verb import command_line, takes
 from benchmark.measure.request import Request
-from benchmark.option import ORIGIN, option
+from benchmark.option import RESULTS, shared
 from benchmark.registry import scored_by_image
 from benchmark.spec import split_codecs
 from benchmark.system.text import counted
@@ -19,7 +19,7 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from benchmark.measure.estimate import WorkerPlan
 
-STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
+STORED = shared(Path("results"), RESULTS)
 
 
 @takes(Request)

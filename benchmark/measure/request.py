@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
-from benchmark.option import ANCHOR, BUNDLED, COMPARED, MANNER, MEASURED, ORIGIN, TARGET, option
+from benchmark.option import ANCHOR, BUNDLED, MANNER, MEASURED, ORIGIN, TARGET, option, shared
 from benchmark.registry import CODECS, USUAL_METRICS
 from benchmark.spec import (
     CodecSpec,
@@ -60,8 +60,8 @@ class Request:
         completes="metrics",
         python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
     )
-    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
-    bundled: str = option("", COMPARED, BUNDLED, completes="codecs")
+    anchor: str = shared("", ANCHOR)
+    bundled: str = shared("", BUNDLED)
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     part: str = option(
         "",

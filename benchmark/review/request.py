@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.option import ANCHOR, COMPARED, DRAWING, MANNER, ORIGIN, PAGE_IMAGES, TARGET, option
+from benchmark import option as choices
+from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, option, shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ class SiteRequest:
         "decides what is verified. Default: every pack is decoded again.",
         refuses="folder",
     )
-    anchor: str = option("", COMPARED, ANCHOR)
+    anchor: str = shared("", choices.ANCHOR)
     publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
-    page_images: str = option("14MB", DRAWING, PAGE_IMAGES)
+    page_images: str = shared("14MB", choices.PAGE_IMAGES)
     out: Path | None = option(
         None, TARGET, "Folder of the site; default: RESULTS/site.", refuses="folder"
     )

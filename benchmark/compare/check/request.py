@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
+from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option, shared
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
 
 
@@ -54,7 +54,7 @@ class CheckRequest:
     )
     common: bool = option(False, COMPARED, "Compare only the images and settings that both have.")
     fail_on_timing: bool = option(False, MANNER, "Let seconds decide the verdict as well.")
-    allow_few: bool = option(False, MANNER, ALLOW_FEW)
+    allow_few: bool = shared(False, ALLOW_FEW)
     markdown: Path | None = option(
         None, TARGET, "Write the verdict to this markdown file, for a pull request.", refuses="file"
     )

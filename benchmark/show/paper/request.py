@@ -10,7 +10,7 @@ import msgspec
 from benchmark import option as choices
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
+from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option, shared
 from benchmark.show.figures.style import Look
 from benchmark.spec import text_of_list
 from benchmark.system.text import read_toml
@@ -41,17 +41,15 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FigureRequest(Look):
     """Choices of a figure; what is empty is taken from the file, or is the default."""
 
-    results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
+    results: Path = shared(Path("results"), choices.RESULTS)
     dataset: str = option(
         "",
         COMPARED,
         "Comma-separated datasets that have results; default: kodak, else the only one.",
         completes="stored",
     )
-    codecs: tuple[str, ...] = option(
-        (), COMPARED, choices.EXPERIMENT, completes="codecs", many="listed"
-    )
-    bundled: str = option("", COMPARED, choices.BUNDLED, completes="codecs")
+    codecs: tuple[str, ...] = shared((), choices.EXPERIMENT._replace(many="listed"))
+    bundled: str = shared("", choices.BUNDLED)
     published: tuple[str, ...] = option(
         (),
         COMPARED,
@@ -65,21 +63,19 @@ class FigureRequest(Look):
         completes="metrics",
         many="listed",
     )
-    anchor: str = option("", COMPARED, choices.ANCHOR, completes="codecs")
+    anchor: str = shared("", choices.ANCHOR)
     cost: tuple[str, ...] = option(
         (), COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed"
     )
     bpp: tuple[str, ...] = option((), COMPARED, "Rates to compare at, in bpp.", many="listed")
     box: str = option("", COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-    up_to_bpp: float | None = option(
-        None, MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001
-    )
+    up_to_bpp: float | None = shared(None, choices.UP_TO_BPP)
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the details name them."
     )
-    allow_few: bool = option(False, MANNER, choices.ALLOW_FEW)
-    verified_only: bool = option(False, COMPARED, choices.VERIFIED_ONLY)
-    all_rows: bool = option(False, COMPARED, choices.ALL_ROWS)
+    allow_few: bool = shared(False, choices.ALLOW_FEW)
+    verified_only: bool = shared(False, choices.VERIFIED_ONLY)
+    all_rows: bool = shared(False, choices.ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(
         None,

@@ -17,22 +17,9 @@ from re import compile as pattern
 
 import msgspec
 
+from benchmark import option as choices
 from benchmark.errors import StoreError, UsageError
-from benchmark.option import (
-    ALL_ROWS,
-    ALLOW_FEW,
-    ANCHOR,
-    ANY_OVERLAP,
-    BUNDLED,
-    COMPARED,
-    DRAWING,
-    EXPERIMENT,
-    MANNER,
-    ORIGIN,
-    TARGET,
-    VERIFIED_ONLY,
-    option,
-)
+from benchmark.option import COMPARED, DRAWING, MANNER, TARGET, option, shared
 from benchmark.system.atomic import delayed, replacing, require_inside, write_file
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import read_json
@@ -42,27 +29,18 @@ from benchmark.system.text import read_json
 class ReportRequest:
     """Choices of a report; texts are as the command line has them."""
 
-    results: Path = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
-    dataset: str = option(
-        "all", COMPARED, "Datasets that have results, or 'all' of them.", completes="stored"
-    )
-    codecs: str = option("all", COMPARED, EXPERIMENT, completes="codecs")
-    bundled: str = option("", COMPARED, BUNDLED, completes="codecs")
-    metrics: str = option(
-        "all",
-        COMPARED,
-        "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
-        completes="metrics",
-    )
-    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
-    up_to_bpp: float | None = option(
-        None, MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001
-    )
+    results: Path = shared(Path("results"), choices.RESULTS)
+    dataset: str = shared("all", choices.DATASETS)
+    codecs: str = shared("all", choices.EXPERIMENT)
+    bundled: str = shared("", choices.BUNDLED)
+    metrics: str = shared("all", choices.METRICS)
+    anchor: str = shared("", choices.ANCHOR)
+    up_to_bpp: float | None = shared(None, choices.UP_TO_BPP)
     common: bool = option(False, COMPARED, "Restrict all means to the images that every point has.")
     pooled: bool = option(False, MANNER, "Compute bpp as all bits over all pixels.")
-    allow_few: bool = option(False, MANNER, ALLOW_FEW)
-    verified_only: bool = option(False, COMPARED, VERIFIED_ONLY)
-    all_rows: bool = option(False, COMPARED, ALL_ROWS)
+    allow_few: bool = shared(False, choices.ALLOW_FEW)
+    verified_only: bool = shared(False, choices.VERIFIED_ONLY)
+    all_rows: bool = shared(False, choices.ALL_ROWS)
     published: str = option(
         "",
         COMPARED,
@@ -72,7 +50,7 @@ class ReportRequest:
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the caption names them."
     )
-    any_overlap: bool = option(False, MANNER, ANY_OVERLAP)
+    any_overlap: bool = shared(False, choices.ANY_OVERLAP)
     out: Path | None = option(
         None,
         TARGET,
