@@ -25,6 +25,7 @@ from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import TIMED, Point, Side, Summary, caveats
 from benchmark.system.groups import by_key
+from benchmark.system.text import number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]
@@ -124,11 +125,7 @@ def parse_tolerance(text: str) -> Tolerance:
     >>> parse_tolerance(".1 dB"), parse_tolerance("1%")
     (Tolerance(value=0.1, relative=False), Tolerance(value=0.01, relative=True))
     """
-    number = text.strip().removesuffix("dB").removesuffix("%").strip()
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
+    value = number_in(text.strip().removesuffix("dB").removesuffix("%").strip())
     if not 0 <= value < math.inf:
         raise UsageError(f"the tolerance is a number such as 0.1 or 1%, not {text!r}")
     relative = text.strip().endswith("%")

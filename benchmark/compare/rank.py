@@ -25,7 +25,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
-from benchmark.system.text import counted
+from benchmark.system.text import counted, number_in
 
 RATE = "bpp"
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
@@ -107,10 +107,7 @@ def parse_target(text: str) -> Target:
     (Target(name='bpp', value=0.3), Target(name='psnr', value=32.0))
     """
     name, _, number = (part.strip() for part in text.partition("="))
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
+    value = number_in(number)
     if not math.isfinite(value) or (name == RATE and value <= 0):
         raise UsageError(f"a target is written as bpp=0.3 or psnr=32, not {text!r}")
     if name != RATE:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
 from benchmark.spec import CodecSpec, load_codec, parse_codec
-from benchmark.system.text import counted, one_line
+from benchmark.system.text import counted, number_in, one_line
 
 Row = dict[str, Any]
 
@@ -47,9 +47,9 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     line.
     """
     result = [
-        Sent(row_of(pack, stream, ""), partial(pack.content, stream), _rate(stream.fields))
+        Sent(row_of(pack, of, ""), partial(pack.content, of), number_in(of.fields.get("bpp", "")))
         for pack in supplement.packs
-        for stream in pack.streams.values()
+        for of in pack.streams.values()
     ]
     for folder in supplement.results:
         store = Store(folder)
@@ -66,13 +66,6 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
         return kept, []
     why = "of no size, no bytes or no setting that there can be"
     return kept, [LeftOutFile(counted(wrong, "row"), why)]
-
-
-def _rate(fields: Mapping[str, str]) -> float:
-    try:
-        return float(fields.get("bpp") or math.nan)
-    except ValueError:
-        return math.nan
 
 
 def _possible(row: Row) -> Row:

@@ -22,6 +22,7 @@ from benchmark.metrics.metric import Features
 from benchmark.system.atomic import WaitingFiles, require_inside, write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.text import number_in
 
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 
@@ -183,10 +184,7 @@ class FeatureFolder:
 def features_budget_bytes() -> float:
     """Return the limit on a dataset's features: `$BENCH_FEATURES_GIB`, or 20 GiB, in bytes."""
     text = os.environ.get(BUDGET_VARIABLE) or str(BUDGET_GIB)
-    try:
-        gib = float(text)
-    except ValueError:
-        gib = float("nan")
+    gib = number_in(text)
     if not 0 <= gib < float("inf"):
         raise UsageError(f"${BUDGET_VARIABLE} is {text!r}: set it to a number of GiB")
     return gib * 2**30

@@ -60,6 +60,18 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else _CONTROLS.sub(" ", text)
 
 
+def number_in(text: str) -> float:
+    """Return the number that a text is; not a number where it is none.
+
+    >>> number_in(".5"), number_in("half")
+    (0.5, nan)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def csv_cell(value: Any) -> Any:
     """Return a value for csv: a text that a spreadsheet would compute gets an apostrophe before it.
 
@@ -70,12 +82,9 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
+    computed = value.startswith(_FORMULA) and math.isnan(number_in(value))
     shown = visible(value, keep_lines=True)
-    try:
-        float(value)
-    except ValueError:
-        return f"'{shown}" if value.startswith(_FORMULA) else shown
-    return shown
+    return f"'{shown}" if computed else shown
 
 
 def csv_cells(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option, shared
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
+from benchmark.system.text import number_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +117,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
         if key not in known and not is_brought(key):
             raise UnknownName("margin", key, known)
         percent = amount.endswith("%")
-        try:
-            value = float(amount.removesuffix("%"))
-        except ValueError:
-            value = math.nan
+        value = number_in(amount.removesuffix("%"))
         if not (0 < value < math.inf):
             raise UsageError(f"--margin {part!r}: a margin is a positive number, or percent")
         if not percent and key in PERCENT:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, squeezed
 from benchmark.system.foreign_files import BadFile, read_regular
-from benchmark.system.text import csv_delimiter, one_line, parse_csv, parse_json
+from benchmark.system.text import csv_delimiter, number_in, one_line, parse_csv, parse_json
 
 MOST_BYTES = 1 << 26
 LARGEST, LARGEST_DB = 1e6, 200  # values of a metric, and of MS-SSIM in dB
@@ -151,10 +151,7 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
 
 
 def _number(path: Path, where: str, value: Any) -> float:
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = math.nan
+    number = number_in(str(value))
     if not math.isfinite(number):
         raise UsageError(f"{path}: {where} must be a finite number, not {value!r}")
     return number

@@ -13,7 +13,7 @@ from benchmark.measure.request import Request
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option, shared
 from benchmark.show.figures.style import Look
 from benchmark.spec import text_of_list
-from benchmark.system.text import read_toml
+from benchmark.system.text import number_in, read_toml
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")
@@ -88,10 +88,7 @@ class FigureRequest(Look):
     @property
     def rates(self) -> tuple[float, ...]:
         """The rates to compare at; raises `UsageError` for what is none."""
-        try:
-            result = tuple(map(float, self.bpp))
-        except ValueError:
-            result = (0.0,)
+        result = tuple(map(number_in, self.bpp))
         if any(not 0 < rate < 100 for rate in result):
             raise UsageError(f"--bpp {','.join(self.bpp)} is no list of rates above 0")
         return result
