@@ -23,8 +23,8 @@ class Seconds(NamedTuple):
     timed: bool  # alone; False: typical of one core, as the codec's class declares
 
 
-def megapixel_seconds(points: Sequence[Point], bpp: float = AT_BPP) -> Seconds | None:
-    """Return the seconds at a rate, of the nearest setting beyond those of a codec's points.
+def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
+    """Return the seconds at `AT_BPP`, of the nearest setting beyond those of a codec's points.
 
     They are of the rows if those of all points were timed alone. None where nothing says them.
     """
@@ -32,8 +32,8 @@ def megapixel_seconds(points: Sequence[Point], bpp: float = AT_BPP) -> Seconds |
         return None
     ways = [[point.means[name].value for point in points] for name in TIMED]
     if all(value for way in ways for value in way):
-        return Seconds(sum(filter(None, (at_rate(points, name, bpp) for name in TIMED))), True)
-    typical = typical_seconds(points, bpp, ("cpu",))
+        return Seconds(sum(filter(None, (at_rate(points, name, AT_BPP) for name in TIMED))), True)
+    typical = typical_seconds(points, AT_BPP, ("cpu",))
     return None if typical is None else Seconds(typical, False)
 
 

@@ -40,6 +40,7 @@ from benchmark.rows.systems import label_of
 from benchmark.spec import CodecSpec
 
 FIRST = "the first"
+CONFIDENCE = 0.95  # of each kind of claim, over all metrics
 
 
 class State(NamedTuple):
@@ -89,7 +90,6 @@ def history_of(
     references: Mapping[str, RowSet],
     metrics: Sequence[str],
     margin: str = "",
-    confidence: float = 0.95,
 ) -> History:
     """Compare states, in the order given, with the first and the references.
 
@@ -143,10 +143,10 @@ def history_of(
     def with_change(finding: Finding, pair: VariantPair) -> Finding:
         if not finding.out_of_reach:  # else its number is without the images that count
             return finding
-        (at_rate,) = judge([changes(pair, finding.metric, "BD-metric")], margins, confidence)
+        (at_rate,) = judge([changes(pair, finding.metric, "BD-metric")], margins, CONFIDENCE)
         return at_rate._replace(verdict=finding.verdict, why=finding.why)
 
-    findings = judge([of for *_, of in pairs], margins, confidence)
+    findings = judge([of for *_, of in pairs], margins, CONFIDENCE)
     beside = [
         Judged(state, best, with_change(finding, pair))
         for (state, best, pair, _), finding in zip(pairs, findings, strict=True)

@@ -83,6 +83,10 @@ class SystemCurve(NamedTuple):
         """Name in legends, which says where points are from that were not measured; no caveats."""
         return with_remark(self.system.name, self.build or NOT_MEASURED.get(self.origin, ""))
 
+    def called(self, name: str) -> "SystemCurve":
+        """Return the curve of a system that is called otherwise."""
+        return self._replace(system=self.system._replace(name=name))
+
     @property
     def caveats(self) -> tuple[str, ...]:
         """Caveats of the measured codec."""

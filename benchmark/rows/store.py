@@ -60,10 +60,42 @@ README = (
 )
 
 
-class RunRecords:
-    """The records of runs below the folder of a dataset's results, each named by its run."""
+class Stored(NamedTuple):
+    """All rows of a store at one time."""
 
-    folder: Path
+    # One row per cell, or two (`valid.merge_versions`), of pictures that were coded once
+    table: pl.DataFrame
+    own: pl.DataFrame  # columns `OWN` of every version measured here or imported, no bundled one
+
+    def done(self, timed: bool = False) -> set[str]:
+        """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
+        return {*_finished(self.own, timed)["cell"]}
+
+    def without_stream(
+        self, store: "Store", cells: Collection[str], timed: bool = False
+    ) -> set[str]:
+        """Return the cells of which every finished row lost its stream: missing, or another size.
+
+        A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
+        was declared by a list. Contents are not read: `bench doctor` does that.
+        """
+        rows = _finished(self.own, timed).filter(col("cell").is_in([*cells]))
+        lost: set[str] = set()
+        whole: set[str] = set()
+        kept = cache(store.keeps_streams)
+        for row in rows.iter_rows(named=True):
+            digest = row["stream_sha256"]
+            has = digest is None or store.has_stream(digest, row["num_bytes"])
+            (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
+        return lost - whole
+
+
+class Store(StreamFolder):
+    """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._shards = folder, folder / "per_image"
+        self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def begin(self, run: str, record: Mapping[str, Any]) -> None:
         """Write a run's record, the first file of a run, and beside it how to read the rows."""
@@ -117,44 +149,6 @@ class RunRecords:
         if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
             raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
         return self.folder / "runs" / f"{run}.json"
-
-
-class Stored(NamedTuple):
-    """All rows of a store at one time."""
-
-    # One row per cell, or two (`valid.merge_versions`), of pictures that were coded once
-    table: pl.DataFrame
-    own: pl.DataFrame  # columns `OWN` of every version measured here or imported, no bundled one
-
-    def done(self, timed: bool = False) -> set[str]:
-        """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
-        return {*_finished(self.own, timed)["cell"]}
-
-    def without_stream(
-        self, store: "Store", cells: Collection[str], timed: bool = False
-    ) -> set[str]:
-        """Return the cells of which every finished row lost its stream: missing, or another size.
-
-        A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
-        was declared by a list. Contents are not read: `bench doctor` does that.
-        """
-        rows = _finished(self.own, timed).filter(col("cell").is_in([*cells]))
-        lost: set[str] = set()
-        whole: set[str] = set()
-        kept = cache(store.keeps_streams)
-        for row in rows.iter_rows(named=True):
-            digest = row["stream_sha256"]
-            has = digest is None or store.has_stream(digest, row["num_bytes"])
-            (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
-        return lost - whole
-
-
-class Store(StreamFolder, RunRecords):
-    """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._shards = folder, folder / "per_image"
-        self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows, as `storable`, as one shard, complete or absent; streams are kept before."""

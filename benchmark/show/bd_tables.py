@@ -1,6 +1,6 @@
 """BD-rates as tables: overview, details, flat records, the ranking; a sentence on one codec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,9 +59,7 @@ def bd_overview(
     note = f"BD-rate (%) against {anchor}{cut_words(up_to_bpp)}; negative saves bits."
     ends = any(comparison.rate_interval for comparison in known.values())
     notes = [f"{note} In brackets {PERCENT} intervals over images." if ends else note]
-    if any(getattr(comparison.rate, "doubtful", False) for comparison in known.values()):
-        notes.append(DOUBTFUL_NOTE)
-    notes += chosen_notes(labels)
+    notes += [*doubt_notes(c.rate for c in known.values()), *chosen_notes(labels)]
     of_column = {measure.column: measure for measure in shown}
     cross = [
         f"{c.label} ({short_name(of_column[c.column])} {c.crossing:.4g})"
@@ -129,6 +127,11 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         Column("", lambda c: _off_front(c, "; "), key="points_left_out"),
         Column("", "rate.reason", key="reason"),
     )
+
+
+def doubt_notes(rates: Iterable[object]) -> list[str]:
+    """Return the note on doubtful BD-rates, if one of these is doubtful."""
+    return [DOUBTFUL_NOTE] if any(getattr(rate, "doubtful", False) for rate in rates) else []
 
 
 def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:

@@ -13,7 +13,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DATASETS, METRICS
 from benchmark.rows.stored import datasets_with_results, read_results
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_text
+from benchmark.show.bd_tables import delta_text, doubt_notes
 from benchmark.show.table import Column, Table
 
 FORMS: tuple[Form, ...] = ("akima", "cubic")
@@ -83,7 +83,8 @@ def form_records(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 def form_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of the rows of `by_form`, each remark a note."""
     sentences = [f"{row['measure'].label}: {text}." for row in rows for text in row["remarks"]]
-    return Table.of(FORM_COLUMNS, rows, (*dict.fromkeys(sentences), *_doubt(rows)))
+    doubts = doubt_notes(delta for row in rows for delta in row["pair"][:2])
+    return Table.of(FORM_COLUMNS, rows, (*dict.fromkeys(sentences), *doubts))
 
 
 def apart_table(
@@ -91,21 +92,16 @@ def apart_table(
 ) -> Table:
     """Return a row for each curve, with its distance from the first of its group."""
     rows: list[dict[str, Any]] = []
-    notes = [APART_NOTE]
+    notes, deltas = [APART_NOTE], list[Delta | NoDelta]()
     for measure, (first, *others) in groups:
         rows.append({"measure": measure, "curve": first})
         for curve in others:
             pair = compared(first.rates(measure), curve.rates(measure), measure, any_overlap)
             rows.append({"measure": measure, "curve": curve, "pair": pair})
+            deltas += pair[:2]
             sentences = remarks(pair, (first.system.name, curve.system.name))
             notes += [f"{curve.system.name}, {measure.label}: {text}." for text in sentences]
-    return Table.of(APART_COLUMNS, rows, (*notes, *_doubt(rows)))
-
-
-def _doubt(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    deltas = [delta for row in rows if "pair" in row for delta in row["pair"][:2]]
-    doubtful = any(isinstance(delta, Delta) and delta.doubtful for delta in deltas)
-    return [DOUBTFUL_NOTE] if doubtful else []
+    return Table.of(APART_COLUMNS, rows, (*notes, *doubt_notes(deltas)))
 
 
 AGREEMENT = (

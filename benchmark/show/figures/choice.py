@@ -82,14 +82,9 @@ class Choice(NamedTuple):
         for panel in renamed(panels):
             curves = [curve for curve in panel.curves if curve.name in self.kept]
             curves.sort(key=lambda curve: order.index(curve.name))
-            titled = (self._titled(curve) for curve in curves)
+            titled = (c.called(self.title(c.name)) if c.name in self.alike else c for c in curves)
             result.append(panel._replace(curves=tuple(titled)))
         return [panel for panel in result if panel.curves]
-
-    def _titled(self, curve: SystemCurve) -> SystemCurve:
-        if curve.name not in self.alike:
-            return curve
-        return curve._replace(system=curve.system._replace(name=self.title(curve.name)))
 
     def title(self, name: str) -> str:
         """Return the name of a kept curve in the legend: those of the equal ones, too."""
@@ -191,12 +186,12 @@ def renamed(panels: Sequence[Panel]) -> list[Panel]:
     """Give curves the names of the look."""
     labels = {curve.system.label for panel in panels for curve in panel.curves}
     names = looks.by_label(look().label, labels)
-
-    def called(curve: SystemCurve) -> SystemCurve:
-        name = names.get(curve.system.label, curve.system.name)
-        return curve._replace(system=curve.system._replace(name=name))
-
-    return [panel._replace(curves=tuple(map(called, panel.curves))) for panel in panels]
+    return [
+        panel._replace(
+            curves=tuple(c.called(names.get(c.system.label, c.system.name)) for c in panel.curves)
+        )
+        for panel in panels
+    ]
 
 
 def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCurve]:

@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.history import Change, History, Judged
 from benchmark.metrics.measure import Measure
 from benchmark.show import sections
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, PERCENT, delta_text, ends_text, short_name
+from benchmark.show.bd_tables import PERCENT, delta_text, doubt_notes, ends_text, short_name
 from benchmark.show.check_table import ERRORS
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import (
@@ -123,8 +123,7 @@ def history_table(history: History) -> Table:
         del headers["codec"]
     cells = tuple(tuple(row.get(name, NOTHING) for name in headers) for row in rows.values())
     notes = [f"BD-rate (%); negative saves bits. In brackets {PERCENT} intervals over images."]
-    if any(isinstance(c.rate, Delta) and c.rate.doubtful for c in history.changes):
-        notes.append(DOUBTFUL_NOTE)
+    notes += doubt_notes(of.rate for of in history.changes)
     return Table((*headers,), cells, [*headers].index(BEFORE) + 1, tuple(notes))
 
 

@@ -259,19 +259,16 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
 
 
 def rows_with_streams(
-    contents: DatasetContents,
-    codecs: Sequence[str] = (),
-    bundled: str = "",
-    anchor: str | None = "",
+    contents: DatasetContents, codecs: Sequence[str] = (), anchor: str | None = ""
 ) -> dict[str, dict[str, list[StreamRow]]]:
     """Return rows with an available stream by image and label: of the experiment and its anchor.
 
     They are the newest: under the present protocol, and of each codec variant the fingerprint and
     adapter revision of its latest run. `raw` is left out. Codecs are in the order of `codecs`, else
-    the paper's first. codecs, bundled: see `experiment_of`. anchor: see `with_anchor`; None adds
-    none. Raises `UnknownName` for one without rows.
+    the paper's first. codecs: see `experiment_of`. anchor: see `with_anchor`; None adds none.
+    Raises `UnknownName` for one without rows.
     """
-    return _with_streams(contents, _asked(contents, codecs, bundled, anchor), codecs)
+    return _with_streams(contents, _asked(contents, codecs, "", anchor), codecs)
 
 
 def _asked(

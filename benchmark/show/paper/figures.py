@@ -181,8 +181,7 @@ def realism_plots(
     def called(sweep: RealismSweep) -> RealismSweep:
         system = sweep.curve.system
         named_by = {system.label: system.name} | titles | by_label(look().label, [system.label])
-        name = named_by[system.label]
-        return sweep._replace(curve=sweep.curve._replace(system=system._replace(name=name)))
+        return sweep._replace(curve=sweep.curve.called(named_by[system.label]))
 
     plots = []
     for bpp in rates:

@@ -16,10 +16,10 @@ from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point
 from benchmark.rows.systems import kind
 from benchmark.show.bd_tables import (
-    DOUBTFUL_NOTE,
     PERCENT,
     cut_words,
     delta_text,
+    doubt_notes,
     ends_text,
     short_name,
 )
@@ -317,10 +317,7 @@ def _notes(
     ]
     if crossing:
         notes.append(f"Ahead at some qualities, behind at others: {listed(crossing)}.")
-    if any(
-        isinstance(p.rate, Delta) and p.rate.doubtful for row in rows for p in row.pairs.values()
-    ):
-        notes.append(DOUBTFUL_NOTE)
+    notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.origin for row in rows}
     if "bundled" in origins and "here" not in origins:  # else their names say so
