@@ -149,8 +149,7 @@ def bd_rate(
     if not result.values_of(measure.column):
         why = remedies([name], result.why_without(measure.column), result.rows)
         raise UsageError(f"no row has {measure.label}: {why}")
-    comparisons = compare(result, measure, label, up_to_bpp, any_overlap)
-    records = bd_records(comparisons, up_to_bpp)
+    records = bd_records(compare(result, measure, label, up_to_bpp, any_overlap), up_to_bpp)
     names = records[0] if records else ()
     numbers = {name for name in names if name.endswith(NUMBERS) or name == "bd_metric"}
     return _frame(records, numbers, result)

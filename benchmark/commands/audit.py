@@ -220,8 +220,7 @@ def _print_decoded(findings: "Findings", levels: int) -> None:
         headers = ("codec", "encoded on", "decoded on", *verdicts)
         rows = tuple(tuple(map(str, journey.values()))[:-1] for journey in journeys)
         output.print_table(Table(headers, rows, 3))
-    problems = findings.problems
-    output.print_wrong([f"{cell}: {stage}: {reason}" for cell, stage, reason in problems])
+    output.print_wrong([f"{cell}: {stage}: {reason}" for cell, stage, reason in findings.problems])
     for why, count in findings.unavailable.items():
         print(f"skipped  {counted(count, 'row')} of {why}")
     lacks = {"a stream that was not kept": findings.not_kept, "no stream": findings.declared}

@@ -109,8 +109,7 @@ def audit_rows(
         }
         reasons = {name: codec.why for name, codec in skipped.items()}
         variants = [{**asdict(variant), "missing": variant.missing} for variant in compared]
-        facts = {"codecs": variants, "sets": records, "skipped": reasons, "wrong": wrong}
-        output.print_json(facts)
+        output.print_json({"codecs": variants, "sets": records, "skipped": reasons, "wrong": wrong})
     else:
         _print(compared, sets, skipped)
         output.print_wrong(wrong)

@@ -231,8 +231,7 @@ def tradeoff_table(
     )
     left_out = dict.fromkeys(text for family in (mine, *others) for text in family.left_out)
     more = (f"{text[0].upper()}{text[1:]}." for text in left_out)
-    remarks = _remarks(stored, bundled)
-    return Table.of(columns, points, (*notes, *remarks, *dict.fromkeys(more)))
+    return Table.of(columns, points, (*notes, *_remarks(stored, bundled), *dict.fromkeys(more)))
 
 
 def _signed_span(of: Tradeoff) -> str | None:

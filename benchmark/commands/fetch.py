@@ -71,8 +71,7 @@ def fetch(
     else:
         from benchmark.facts import fetchable_codecs
 
-        known = [*DATASETS, *NETWORKS, *fetchable_codecs()]
-        raise UnknownName("thing to fetch", name, known)
+        raise UnknownName("thing to fetch", name, [*DATASETS, *NETWORKS, *fetchable_codecs()])
 
 
 def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> None:

@@ -161,8 +161,7 @@ def add(
     from benchmark.compare.published.registry import add_paper, read_curve, read_points
     from benchmark.metrics.measure import Measure
 
-    every = (*METRICS, *DISTRIBUTION_METRICS)
-    named = {metric_named(name).column: name for name in every}
+    named = {metric_named(name).column: name for name in (*METRICS, *DISTRIBUTION_METRICS)}
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)
     known = read_points(results, doubtful=True)

@@ -186,8 +186,7 @@ def matches(
 
 
 def _of_variants(summary: Summary, pairs: Collection[tuple[str, str]]) -> Summary:
-    points = summary.points
-    kept = (p for p in points if (p.edition.codec, p.edition.variant) in pairs)
+    kept = (p for p in summary.points if (p.edition.codec, p.edition.variant) in pairs)
     return replace(summary, points=tuple(kept))
 
 
@@ -263,8 +262,7 @@ def match(
             for side, places in ((first, mine), (second, other))
         )
         averages[name] = _average(kind, of_first, of_second, image, worth)
-    shared = np.intersect1d(first.image, second.image)
-    return Match(first, second, pairs, len(shared), averages)
+    return Match(first, second, pairs, len(np.intersect1d(first.image, second.image)), averages)
 
 
 def matched_pairs(first: Streams, second: Streams, column: str, tolerance: Tolerance) -> Int64Array:

@@ -121,8 +121,7 @@ class Search:
             return accepts
         if accepts is not None and math.isfinite(accepts.highest - accepts.lowest):
             return accepts
-        values = [setting.value for setting in sweep]
-        whole = all(float(value).is_integer() for value in values)
+        whole = all(float(setting.value).is_integer() for setting in sweep)
         return Between(self.name, -math.inf, math.inf, whole)
 
     def _between(self, low: float, high: float) -> list[float]:
@@ -191,8 +190,7 @@ def run_to_target(
     every = _at(first, request, [(search, [*search.known]) for search in searches])
     done = run(request, matrix=every._replace(to_do=()), progress=progress)
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
-    kept = _keys(_at(first, request, nearest).cells)
-    rows = done.rows.filter(col("cell").is_in(kept))
+    rows = done.rows.filter(col("cell").is_in(_keys(_at(first, request, nearest).cells)))
     reached = tuple(search.reached() for search in searches)
     return replace(
         done, rows=rows, measured=measured, failures=(*failures, *done.failures), reached=reached

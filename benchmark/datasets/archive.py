@@ -210,8 +210,7 @@ def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive
 
 def _objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
     if not origin.startswith(ADDRESS_SCHEMES):
-        expected = download.Expected(archive.size_bytes, archive.digest)
-        return expected.objection_to(Path(origin))
+        return download.Expected(archive.size_bytes, archive.digest).objection_to(Path(origin))
     if len(archives) == 1 or archive.file_name == _last_part(origin):
         return ""
     return f"its name is not {' or '.join(each.file_name for each in archives)}"

@@ -232,5 +232,4 @@ def serve(
         try:
             connection.send(reply)
         except MemoryError as error:  # before the first byte: what is sent is made in memory first
-            failed = failed_by(None, "worker", error)
-            connection.send(failed_outcome(task, conditions, failed))
+            connection.send(failed_outcome(task, conditions, failed_by(None, "worker", error)))

@@ -51,8 +51,7 @@ class Scores(NamedTuple):
 
 
 def _columns(kind: Any, value: float | None, why: str | None = None) -> dict[str, Any]:
-    names = metric_columns(kind.column)
-    return dict(zip(names, (value, kind.protocol, why), strict=True))
+    return dict(zip(metric_columns(kind.column), (value, kind.protocol, why), strict=True))
 
 
 def _without_value(kind: Any, why: str, *failed: Failed) -> Scores:
@@ -130,8 +129,7 @@ class Scorer:
             if isinstance(metric, Scores):
                 return metric
             if isinstance(metric, Extractor):
-                extract = partial(metric.extract, source, decoded, is_kept)
-                return self._within_memory(name, extract)
+                return self._within_memory(name, partial(metric.extract, source, decoded, is_kept))
             kind = type(metric)  # the user's file may have changed since
             value = self._within_memory(name, partial(self._value, name, metric, source, decoded))
             if math.isnan(value):

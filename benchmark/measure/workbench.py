@@ -121,8 +121,7 @@ class Workbench:
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row |= {"encode_seconds": recorded.encode_seconds, "encode_peak_bytes": None}
-        measured = Measured(row, outcome.stream, scored.features, scored.failed, twice)
-        return measured, outcome.decoded
+        return Measured(row, outcome.stream, scored.features, scored.failed, twice), outcome.decoded
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings polars, which coding does without

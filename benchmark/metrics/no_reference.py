@@ -143,8 +143,7 @@ def _of_blocks(normalised: Floats, side: int) -> Floats:
     shape, left, right = _asymmetric_gaussian(blocks)
     result = [shape, (left + right) / 2]
     for shift in SHIFTS:
-        products = blocks * np.roll(blocks, shift, axis=(1, 2))
-        shape, left, right = _asymmetric_gaussian(products)
+        shape, left, right = _asymmetric_gaussian(blocks * np.roll(blocks, shift, axis=(1, 2)))
         result += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
     return np.stack(result, axis=1)
 

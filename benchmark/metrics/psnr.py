@@ -127,8 +127,7 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
             continue
         # uint8 holds the difference of the larger and the smaller, and uint16 its square
         difference = np.maximum(band, other) - np.minimum(band, other)
-        squares = np.multiply(difference, difference, dtype=np.uint16)
-        total += int(squares.sum(dtype=np.uint64))
+        total += int(np.multiply(difference, difference, dtype=np.uint16).sum(dtype=np.uint64))
     return total / reference.size
 
 

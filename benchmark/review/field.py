@@ -186,5 +186,4 @@ def left_out(files: Sequence[LeftOutFile]) -> Answer:
     """List the files of the supplement that were not read."""
     rows = tuple((file.name, file.why) for file in files[:200])
     sentence = f"{counted(len(files), 'file was', 'files were')} not read"
-    table = Table(("file", "why"), rows, 2)
-    return Answer("files", "Was every file read?", "no", sentence, table)
+    return Answer("files", "Was every file read?", "no", sentence, Table(("file", "why"), rows, 2))

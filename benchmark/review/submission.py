@@ -111,8 +111,7 @@ def read_statement(path: Path) -> Statement:
     if not os.path.lexists(path):
         return Statement()
     try:
-        text = read_regular(path, LARGEST_STATEMENT_BYTES, path.parent)
-        return parse_toml(text, Statement)
+        return parse_toml(read_regular(path, LARGEST_STATEMENT_BYTES, path.parent), Statement)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise StoreError(f"{path.name} cannot be read: {why}") from error

@@ -42,8 +42,7 @@ class NamedCodecs:
 
     def select(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant is among those named, by its codec, spec or label."""
-        names = {ALL, spec.name, spec.text, spec.label}
-        return bool(names & self._texts) or spec in self._specs
+        return bool({ALL, spec.name, spec.text, spec.label} & self._texts) or spec in self._specs
 
     def may_run(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant that stored rows name may be loaded and run."""

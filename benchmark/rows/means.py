@@ -50,8 +50,7 @@ def summarise(
     that all points have; else points that lack images must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
-    rows = ComparableRows(table, protocols["coding"])
-    return summarise_rows(rows, protocols, average, common)
+    return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, average, common)
 
 
 def summarise_rows(
@@ -303,6 +302,5 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
 def _latest(rows: ComparableRows) -> list[int]:
     """Return the place of the latest row of each edition, of one without failure if any."""
     worth = rows.recency + np.where(rows.ok, np.iinfo(np.int64).max // 2, 0)
-    starts = np.flatnonzero(np.diff(rows.edition, prepend=-1)).tolist()
-    bounds = pairwise([*starts, len(worth)])
+    bounds = pairwise([*np.flatnonzero(np.diff(rows.edition, prepend=-1)).tolist(), len(worth)])
     return [end - 1 - int(worth[start:end][::-1].argmax()) for start, end in bounds]

@@ -198,8 +198,7 @@ def recorded_sha256(path: Path) -> str | None:
     if SHA256.fullmatch(path.stem):
         return path.stem
     if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
-        text = read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace")
-        return text.partition(" ")[0]
+        return read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace").partition(" ")[0]
     return None
 
 

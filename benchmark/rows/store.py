@@ -256,8 +256,7 @@ class Store(StreamFolder):
             remedy = "get the bundled file again"
         elif bad.damaged:
             remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
-        sentence = f"{path} is left out: {bad}; {remedy}"
-        warnings.warn(DamagedResults(sentence, path), stacklevel=2)
+        warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
 
     def _merge(self, paths: Iterable[Path]) -> None:
         tables = dict(self._tables(paths))

@@ -177,8 +177,7 @@ class FeatureFolder:
         return dropped
 
     def _path(self, protocol: str, pixels_sha256: str) -> Path:
-        folder = self.folder / protocol.replace("/", "_")
-        return folder / pixels_sha256[:2] / f"{pixels_sha256}.npy"
+        return self.folder / protocol.replace("/", "_") / pixels_sha256[:2] / f"{pixels_sha256}.npy"
 
 
 def features_budget_bytes() -> float:

@@ -172,8 +172,7 @@ def _remark(comparison: Comparison) -> str:
 
 
 def _off_front(comparison: Comparison, separator: str) -> str:
-    points = (f"{p.label} {p.setting} by {p.below:.3g}" for p in comparison.left_out)
-    return separator.join(points)
+    return separator.join(f"{p.label} {p.setting} by {p.below:.3g}" for p in comparison.left_out)
 
 
 def ends_text(interval: Interval | tuple[float, float] | None) -> str:
@@ -225,8 +224,7 @@ def ranking_table(
         Column("images", lambda rank: rank.images if several else None, "d"),
     ]
     table = Table.of(columns, ranks).filled()
-    doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
-    notes = [DOUBTFUL_NOTE] if doubtful else []
+    notes = [DOUBTFUL_NOTE] if any(DOUBTFUL in cell for row in table.rows for cell in row) else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
 

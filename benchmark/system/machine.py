@@ -118,8 +118,7 @@ def gpus() -> tuple[Gpu, ...]:
 
     asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
-        listed = _printed("nvidia-smi", *asked)
-        return visible_gpus(listed, worker_environment().get(VISIBLE))
+        return visible_gpus(_printed("nvidia-smi", *asked), worker_environment().get(VISIBLE))
     return ()
 
 

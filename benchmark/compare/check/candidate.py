@@ -60,8 +60,7 @@ def measure_candidate(
     counterparts = _counterparts(asked, pairing.specs_in(reference.rows))
     rows = pairing.rows_of(reference.rows, counterparts.values())
     if request.limit is not None:
-        here = [source.sha256 for source in sources.images]
-        rows = rows.filter(col("image_sha256").is_in(here))
+        rows = rows.filter(col("image_sha256").is_in([source.sha256 for source in sources.images]))
     reference = reference._replace(rows=rows)
     _refuse_other_images(reference, sources, asked.common)
 

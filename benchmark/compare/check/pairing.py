@@ -132,8 +132,7 @@ def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:
 
 def rows_of(rows: pl.DataFrame, specs: Collection[CodecSpec]) -> pl.DataFrame:
     """Return the rows of these codec variants."""
-    pairs = rows.select("codec", "variant").rows()
-    chosen = [CodecSpec.of(*pair) in specs for pair in pairs]
+    chosen = [CodecSpec.of(*pair) in specs for pair in rows.select("codec", "variant").rows()]
     return rows.filter(pl.Series(chosen, dtype=pl.Boolean))
 
 
@@ -213,8 +212,7 @@ def _pair(
         places = sorted(side.cells[setting, image] for setting in settings for image in images)
         rows = side.rows.table[side.rows.index[places]]
         if of_sets:
-            filled = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few)
-            rows = filled.table
+            rows = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few).table
         summary = summarise(rows, {**present_protocols(of_sets), **protocols})
         paired.append(PairedRows(side.label, summary.points[0].edition.version, rows, summary))
     first, second = (

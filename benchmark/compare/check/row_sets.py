@@ -184,8 +184,7 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
             rows = Store(folder).table()
         except DamagedResults as damaged:
             raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
-    other = ComparableRows(rows, newest_only=True).other
-    older = pl.int_range(pl.len()).is_in(other.tolist())
+    older = pl.int_range(pl.len()).is_in(ComparableRows(rows, newest_only=True).other.tolist())
     older &= BUNDLED & (col("coding_protocol") == CODING).fill_null(False)
     rows = rows.filter(~older)
     if not rows.height:

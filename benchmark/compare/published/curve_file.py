@@ -119,8 +119,7 @@ def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, 
             name = (row[naming] if naming is not None else "") or path.stem
             columns = curves.setdefault(name, {column: [] for column in known.values()})
             for index, column in known.items():
-                where = f"row {number}, {header[index]}"
-                columns[column].append(_number(path, where, row[index]))
+                columns[column].append(_number(path, f"row {number}, {header[index]}", row[index]))
     return curves
 
 

@@ -39,8 +39,7 @@ def published_curves(
     result = []
     for (name, variant, *_), group in groups.items():
         names = curve_name(name, variant), style_label(name, variant)
-        system = System(*names, published=((name, variant),))
-        result.append(published_curve(system, group, dataset))
+        result.append(published_curve(System(*names, published=((name, variant),)), group, dataset))
     return result
 
 

@@ -60,8 +60,7 @@ class Votes(NamedTuple):
     @property
     def same_level(self) -> BoolArray:
         """True for answers that compare codecs at one rate."""
-        levels = [stimulus.level for stimulus in self.stimuli]
-        level = np.unique(levels, return_inverse=True)[1]
+        level = np.unique([stimulus.level for stimulus in self.stimuli], return_inverse=True)[1]
         return np.asarray(level[self.first] == level[self.second])
 
 

@@ -208,8 +208,7 @@ def compare_rows(
         if row["status"] == "ok"
     }
     pairs = {at: known[_key(row)][0] for at, row in enumerate(rows) if _key(row) in known}
-    agree = agreeing(stored[[*pairs]], again[[*pairs.values()]])
-    alike = dict(zip(pairs, agree, strict=True))
+    alike = dict(zip(pairs, agreeing(stored[[*pairs]], again[[*pairs.values()]]), strict=True))
     variants: dict[str, VariantAgain] = {}
     for at, row in enumerate(rows):
         spec = CodecSpec.of(row["codec"], row["variant"]).text

@@ -220,8 +220,7 @@ def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
     differing = ok.filter(col("cell").is_in(cells.implode())).sort(PLACE, maintain_order=True)
     disputed: dict[str, list[Row]] = {}
     for (cell,), rows in differing.group_by("cell", maintain_order=True):
-        first = rows.filter(col(PLACE) == rows[PLACE][0])
-        valid = merge_versions(first)
+        valid = merge_versions(rows.filter(col(PLACE) == rows[PLACE][0]))
         if not agreeing(rows, valid[[0] * rows.height]).all():
             disputed[str(cell)] = [*valid.rows(named=True), *rows.rows(named=True)]
     return disputed

@@ -224,8 +224,7 @@ def _files_of(path: Path) -> Files:
     try:
         return _files_in_folder(path) if path.is_dir() else _files_in_tar(path)
     except BadTar as bad:
-        what = f"it is neither a folder nor a whole uncompressed tar: {bad}"
-        raise BadPack(path, what) from bad
+        raise BadPack(path, f"it is neither a folder nor a whole uncompressed tar: {bad}") from bad
     except OSError as error:
         raise BadPack(path, f"it cannot be read ({error.strerror or error})") from error
 

@@ -263,8 +263,7 @@ def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
         for start in range(0, len(mine), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)
             columns.append([heading, *mine[start : start + rows]])
-    blank = Line2D([], [], linestyle="", label=" ")
-    by_row = zip_longest(*columns, fillvalue=blank)
+    by_row = zip_longest(*columns, fillvalue=Line2D([], [], linestyle="", label=" "))
     return [handle for column in zip(*by_row, strict=True) for handle in column], len(columns)
 
 

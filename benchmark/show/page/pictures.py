@@ -131,8 +131,7 @@ def write_pictures(
                 else:
                     why = f"No picture: {pixels.stage}: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why, failed=True)
-            failures = sum(picture.failed for picture in failed.values())
-            report(Progress(done, failures))
+            report(Progress(done, sum(picture.failed for picture in failed.values())))
     beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
     decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}

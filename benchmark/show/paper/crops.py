@@ -252,8 +252,7 @@ def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
         place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
         version, rate = short_version(record["version"]), f"{record['bpp']:.4f} bpp"
         origin = f"{record['system']}: {version} at {record['setting']}, {rate}"
-        recorded = "bundled" if record["recorded"] else ""
-        words = [origin, recorded, record["caveat"]]
+        words = [origin, "bundled" if record["recorded"] else "", record["caveat"]]
         lines.append(f"{place}. {', '.join(filter(None, words))}.")
     return lines
 

@@ -192,8 +192,7 @@ def _only_published(request: FigureRequest, points: Sequence[PublishedPoint]) ->
     """Return whether there are published points to draw, and no rows to draw them beside."""
     if request.codecs or request.dataset in stores_below(request.results):
         return False
-    known = {*DATASETS, *(point.dataset for point in points)}
-    return bool(points) and request.dataset in known
+    return bool(points) and request.dataset in {*DATASETS, *(point.dataset for point in points)}
 
 
 def _read(

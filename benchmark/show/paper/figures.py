@@ -191,8 +191,7 @@ def realism_plots(
     if not plots:
         return None, []
     first, second = (panel.measure for panel in panels)
-    title = profile(dataset).title
-    return draw_realism_plots(plots, first, second, looks, title, images), plots
+    return draw_realism_plots(plots, first, second, looks, profile(dataset).title, images), plots
 
 
 def _generations(request: FigureRequest) -> PaperFigure:
@@ -217,8 +216,7 @@ def _generations(request: FigureRequest) -> PaperFigure:
     labels = [curve.label for curve in curves]
     names = short_names(labels, {}) | by_label(look().label, labels)
     drawing = draw_generations(curves, measures, styles(labels), names, profile(name).title)
-    absent = () if drawing else ("no generations: no metric has a value",)
-    return PaperFigure(drawing, absent)
+    return PaperFigure(drawing, () if drawing else ("no generations: no metric has a value",))
 
 
 FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {

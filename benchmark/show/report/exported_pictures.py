@@ -96,8 +96,7 @@ def export_pictures(
             else:
                 _write(folder, decoded[place]["file"], pixels)
                 files.add(decoded[place]["file"])
-        finished = len(files) - before + len(failures) + absent.total()
-        report(Progress(finished, len(failures)))
+        report(Progress(len(files) - before + len(failures) + absent.total(), len(failures)))
     shown = [place for place, entry in enumerate(decoded) if entry["file"] in files]
     for entry in originals if shown else ():
         if entry["file"] not in files:
@@ -113,8 +112,7 @@ def export_pictures(
         text = csv_text([{**blank, **listed[name]} for name in sorted(listed)])
         write_files(folder, {TABLE: text}, what="pictures")
     chosen = tuple(pictures[place] for place in shown)
-    written = len(files) - before
-    return ExportedPictures(chosen, entries, written, before, tuple(failures), absent)
+    return ExportedPictures(chosen, entries, len(files) - before, before, tuple(failures), absent)
 
 
 def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
