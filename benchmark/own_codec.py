@@ -41,14 +41,13 @@ def default_description(name: str, codec: Any) -> CodecInfo:
     plugin = plugins.installed().get(name)
     setting = codec.sweep[0].name
     declared = {field: getattr(codec, field, None) for field in ATTRIBUTES}
-    texts = {field: value for field, value in declared.items() if isinstance(value, str)}
     facts: dict[str, Any] = {
         "version": plugin.package if plugin else f"{path.name} {digest[:8]}",
         "command": f"{type(codec).__name__}.encode(pixels, {setting}={{{setting}}})",
         "licence": "NOASSERTION",
         "fingerprint": digest,
         "device": device_kind(str(getattr(codec, "device", ""))),
-        **texts,
+        **{field: value for field, value in declared.items() if isinstance(value, str)},
     }
     return CodecInfo(**facts)
 

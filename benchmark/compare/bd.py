@@ -282,10 +282,9 @@ def rank_by_bd_rate(
     def order(rank: Rank) -> tuple[float, ...]:
         return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
 
-    wanted = dict.fromkeys((*first, *(m for m in measures if m.column == INDEPENDENT)))
     absent = [
         (measure, summary.why_without(measure.column))
-        for measure in wanted
+        for measure in dict.fromkeys((*first, *(m for m in measures if m.column == INDEPENDENT)))
         if {point.label for point in summary.points if point.has(measure.column)} < labels
     ]
     ordered = tuple(sorted(ranks, key=order))

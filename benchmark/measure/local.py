@@ -63,10 +63,9 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     that GPU alone. Yields each task as it starts and as it ends, and None at least once a second
     while nothing does. Closing the iterator ends the workers.
     """
-    queues = _queues(tasks, conditions)
     workers = [
         _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
-        for queue in queues
+        for queue in _queues(tasks, conditions)
         for number in range(min(queue.workers, queue.left))
     ]
     try:

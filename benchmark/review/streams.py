@@ -53,8 +53,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     ]
     for folder in supplement.results:
         store = Store(folder)
-        table = store.table()
-        for row in newest(table).rows(named=True):
+        for row in newest(store.table()).rows(named=True):
             if row["bundled"]:
                 continue
             has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])

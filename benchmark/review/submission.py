@@ -78,8 +78,7 @@ def submissions(
     audits: folder of earlier audits, by the packs' sha256 and the metrics; who can write there
     decides what is audited. request: metrics, device, jobs, timeout, folders.
     """
-    places = sorted(folder.iterdir()) if folder else ()
-    for place in places:
+    for place in sorted(folder.iterdir()) if folder else ():
         if place.suffix != ".tar" and not (place / INDEX).is_file():
             continue
         try:

@@ -212,8 +212,7 @@ def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}
     if not any(folder.glob("*/per_image")):
-        names = [baseline.name for baseline in list_baselines(baselines)]
-        if not names or os.sep in where:
+        if os.sep in where or not list_baselines(baselines):
             raise UsageError(
                 f"{where} is no folder with results, nor a baseline in {baselines / FOLDER}"
             )

@@ -109,8 +109,7 @@ def _check_shard(path: Path) -> Finding | None:
 
 def _check_stream(path: Path) -> Finding | None:
     try:
-        data = read_regular(path, LARGEST_FILE_BYTES)
-        if hashlib.sha256(data).hexdigest() == path.name:
+        if hashlib.sha256(read_regular(path, LARGEST_FILE_BYTES)).hexdigest() == path.name:
             return None
         what = "its bytes do not match its name"
     except OSError as error:
