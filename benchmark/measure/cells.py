@@ -245,9 +245,7 @@ class Conditions:
 
 def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measured | Failed:
     """Return the outcome of a task that failed: of a cell, a failed row."""
-    if not isinstance(task, Cell):
-        return failed
-    return failed_row(task, conditions, failed)
+    return failed_row(task, conditions, failed) if isinstance(task, Cell) else failed
 
 
 def failed_row(cell: Cell, conditions: Conditions, failed: Failed, number: int = 1) -> Measured:

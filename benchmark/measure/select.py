@@ -179,7 +179,8 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     codec: Codec = load_codec(spec)
-    lacks, accepts = "", declared_settings(codec)
+    lacks, accepts = "", getattr(codec, "accepts", None)  # of a user's codec it may be anything
+    accepts = accepts if isinstance(accepts, (Between, OneOf)) else None
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
     _require_storable(spec, work_of(spec, codec)._asdict())
@@ -199,12 +200,6 @@ def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
     for name in refused(row):
         value = visible(repr(row[name]))[:80]
         raise UsageError(f"{spec.text} has the {name} {value}, which no row can have: correct it")
-
-
-def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
-    """Return the settings that a codec declares to take; None if it declares none."""
-    accepts = getattr(codec, "accepts", None)  # of a user's codec it may be anything
-    return accepts if isinstance(accepts, (Between, OneOf)) else None
 
 
 def at_points(contender: Contender, points: Points) -> Contender:

@@ -47,11 +47,6 @@ class System(NamedTuple):
         return self.label if self.label.partition(":")[0] in (*CODECS, *ALIASES) else ""
 
     @property
-    def keeps_published(self) -> bool:
-        """True if published points stay beside measured ones: another network of one method."""
-        return self.group == OURS
-
-    @property
     def method(self) -> str:
         """Name without the choice of realism.
 

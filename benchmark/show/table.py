@@ -7,7 +7,7 @@ from html import escape
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.system.text import GREEK, csv_cells, markdown_text, one_line
+from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
@@ -286,5 +286,5 @@ def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
     stream = StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(csv_cells, lines))
+    writer.writerows({name: csv_cell(cell) for name, cell in line.items()} for line in lines)
     return stream.getvalue()

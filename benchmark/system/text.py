@@ -13,7 +13,7 @@ import tarfile
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -85,11 +85,6 @@ def csv_cell(value: Any) -> Any:
     computed = value.startswith(_FORMULA) and math.isnan(number_in(value))
     shown = visible(value, keep_lines=True)
     return f"'{shown}" if computed else shown
-
-
-def csv_cells(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of csv with `csv_cell` of each value; None stays, and is an empty field."""
-    return {name: csv_cell(value) for name, value in record.items()}
 
 
 def csv_delimiter(header: str) -> str:
@@ -240,11 +235,6 @@ def parse_sheet(content: bytes | str, delimiter: str = ",", skip_space: bool = F
                 what = f"{len(line.cells)} cells below {len(names)} names"
                 raise BadFile(f"line {line.number} of the csv has {what}")
         return Sheet(names, lines)
-
-
-def read_sheet(path: Path) -> Sheet:
-    """Return a regular file of csv as `parse_sheet` does; raise `BadFile`, `OSError`."""
-    return parse_sheet(read_regular(path, LARGEST_FILE_BYTES))
 
 
 def _text(content: bytes | str) -> str:

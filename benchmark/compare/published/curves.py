@@ -12,7 +12,14 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS, System, default_anchors
+from benchmark.rows.systems import (
+    FIELD_SYSTEMS,
+    OURS,
+    PAPER_SYSTEMS,
+    SYSTEMS,
+    System,
+    default_anchors,
+)
 from benchmark.system.groups import by_key
 
 LABELS = {system.label for system in SYSTEMS}
@@ -191,7 +198,7 @@ def paper_panel(
     for system in PAPER_SYSTEMS:
         another = system.budget and system.published  # the network measured here is not that one
         measured = None if another else whole.get(system.label)
-        if measured is None or system.keeps_published:
+        if measured is None or system.group == OURS:  # beside another network of the method
             curves.append(_published(system, measure, dataset, points))
         curves.append(measured and measured._replace(system=system))
     return Panel(measure, tuple(filter(None, curves))).up_to(up_to_bpp)

@@ -36,14 +36,10 @@ INTERVALS = f"In brackets: {PERCENT} intervals over images."
 KINDS = ("standard", "learned", "own")  # of systems, in the order of the table's parts
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
-
-
 COSTS = (  # heading, how a value is written, and what is left of it in the csv's name
     ("kMAC/px", ",.0f", "kmac_per_pixel"),
     ("Param. (M)", ".3g", "parameters_million"),
-    ("Time (s/MP)", _seconds, "seconds_per_megapixel"),
+    ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
     ("Memory (GB)", ".2g", "memory_gigabytes"),
 )
 SECONDS = COSTS[2][2]

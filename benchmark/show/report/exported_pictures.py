@@ -29,9 +29,9 @@ from benchmark.show.report.chosen_pictures import StoredPicture, stem
 from benchmark.show.table import csv_text
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign_files import BadFile
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.settings import Device
-from benchmark.system.text import read_sheet
+from benchmark.system.text import parse_sheet
 
 TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
@@ -222,7 +222,7 @@ def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
     if not path.exists():
         return {}
     try:
-        table = read_sheet(path)
+        table = parse_sheet(read_regular(path, LARGEST_FILE_BYTES))
         if not {"file", "codec", "sha256", "image_sha256"} <= {*table.names}:
             raise BadFile("it lacks a column")
         return {name: line for line in table.records()
