@@ -230,8 +230,8 @@ def tradeoff_table(
         f"The surface of {codec}: {mine.described}.",
     )
     left_out = dict.fromkeys(text for family in (mine, *others) for text in family.left_out)
-    more = (f"{text[0].upper()}{text[1:]}." for text in left_out)
-    return Table.of(columns, points, (*notes, *_remarks(stored, bundled), *dict.fromkeys(more)))
+    remarks = _remarks(stored, bundled)
+    return Table.of(columns, points, (*notes, *remarks, *dict.fromkeys(map(capitalised, left_out))))
 
 
 def _signed_span(of: Tradeoff) -> str | None:

@@ -22,7 +22,7 @@ from benchmark.review.streams import reconstructed, scored_metrics, sent_rows
 from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.show.page.document import sheet_html
-from benchmark.show.sections import markdown, section
+from benchmark.show.sections import capitalised, markdown, section
 from benchmark.show.table import Table, html
 from benchmark.system.machine import machine
 
@@ -133,7 +133,8 @@ def html_text(review: Review) -> str:
         verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'
         sections.append(
             f'<section id="q{number}"><h2>{verdict} {escape(answer.question)}</h2>'
-            f'<p class="finding">{escape(_sentence(answer))}</p>{_rows_behind(answer)}</section>'
+            f'<p class="finding">{escape(capitalised(answer.sentence))}</p>{_rows_behind(answer)}'
+            "</section>"
         )
     body = "\n".join(sections)
     main = f'<nav aria-label="Questions">{links}</nav>\n<main class="review">{body}</main>'
@@ -154,7 +155,8 @@ def markdown_review(review: Review) -> str:
     summary = [f"**{answer.verdict}**: {answer.question}" for answer in review.answers]
     answers = []
     for answer in review.answers:
-        of = section(answer.name, f"{answer.question} {answer.verdict}", _sentence(answer))
+        heading = f"{answer.question} {answer.verdict}"
+        of = section(answer.name, heading, capitalised(answer.sentence))
         answers.append(of.with_parts(answer.table) if answer.table and answer.table.rows else of)
     return markdown(section("review", title_of(review), _lede(review), summary, *answers))
 
@@ -180,7 +182,3 @@ def for_machines(review: Review) -> dict[str, Any]:
 
 def _lede(review: Review) -> str:
     return f"Decoded and compared on {review.machine}. {WORTH}"
-
-
-def _sentence(answer: Answer) -> str:
-    return f"{answer.sentence[:1].upper()}{answer.sentence[1:]}."

@@ -143,11 +143,7 @@ class Edition:
     @property
     def build_words(self) -> str:
         """A short version of the build, and whether the rows are bundled."""
-        return (
-            f"{short_version(self.version)}, bundled"
-            if self.bundled
-            else short_version(self.version)
-        )
+        return f"{short_version(self.version)}{', bundled' if self.bundled else ''}"
 
     @property
     def options(self) -> dict[str, str]:

@@ -17,7 +17,7 @@ from benchmark.rows.summary import (
     excluded,
 )
 from benchmark.rows.systems import chosen_on, spec_of, training
-from benchmark.show.sections import Section, section
+from benchmark.show.sections import Section, capitalised, section
 from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.groups import by_key
 from benchmark.system.text import counted
@@ -149,11 +149,8 @@ def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:
         for name, edition in measured.items()
         if any(cells := training_cells(edition))
     )
-    sentences = []
-    if names:
-        heads = ", ".join(NETWORK_HEADERS)
-        parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
-        sentences.append(f"{heads[0].upper()}{heads[1:]}: {parts}.")
+    parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
+    sentences = [capitalised(f"{', '.join(NETWORK_HEADERS)}: {parts}")] if parts else []
     return [*sentences, *chosen_notes(edition.label for edition in measured.values())]
 
 
