@@ -76,6 +76,8 @@ def check(
             "bench check takes two sets of rows, A B, or --codec with --against: `bench check "
             "--help` has both"
         )
+    if sets and (request.points or request.limit):
+        raise UsageError("two sets of rows are compared whole: leave out --points and --limit")
     try:
         if sets:
             reference, new = two_row_sets(sets[0], sets[1], asked.dataset, asked.baselines)

@@ -157,6 +157,8 @@ MISTAKES = {
         figures bd broken.toml
         study new --dataset ./photos --post ftp://here
         check results v9
+        check results results --limit 2
+        check results results --points jpeg.quality=50
         history notes.txt --follow
         history results
         history results/photos

@@ -28,6 +28,7 @@ Kind = Literal["BD-rate", "BD-metric", "ratio"]
 
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
+SIDES = "the reference", "what is checked"
 STEP = 1e-4  # of the range of a curve: for derivatives
 
 
@@ -86,11 +87,11 @@ def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
     if not measure.by_image:
         return replace(empty, nothing=f"{measure.label} gives no influence of an image")
     points = []
-    for side in (pair.reference, pair.test):
+    for side, whose in zip((pair.reference, pair.test), SIDES, strict=True):
         points.append(curves(side.summary, measure).get(side.label, []))
         if not points[-1]:
             why = why_no_curve(side.summary, measure)
-            return replace(empty, nothing=f"{side.label}: {why}")
+            return replace(empty, nothing=f"{whose}: {why}")
     result = _with_level(empty, measure, points[0])
     if kind == "BD-metric" and not result.level:
         why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
@@ -132,7 +133,7 @@ def time_changes(pair: VariantPair) -> list[Changes]:
 
 def _why_no_times(sides: Sequence[ComparableRows]) -> str:
     machines: set[tuple[str, ...]] = set()
-    for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
+    for rows, whose in zip(sides, SIDES, strict=True):
         alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
         if not alone.all():
             return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"

@@ -136,7 +136,7 @@ def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
     words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
     result = bench(*words, "-v", code=4)
     assert verdict_line(result).startswith("NO VERDICT (nothing measured): ")
-    message = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
+    message = "jpeg:optimize=1, LPIPS (AlexNet): the reference: 0 of 6 images have a value: not"
     assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
 
 
@@ -188,7 +188,7 @@ def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     assert measured < lines.index(verdict_line(result))
     assert places == [places[0], places[0] + 1]
     assert places[1] < measured
-    why = "jpeg:optimize=1: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
+    why = "what is checked: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
     assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {why}" in other.splitlines()
 
 
