@@ -21,10 +21,7 @@ SURVIVALS: Mapping[str, tuple[Verdict, str]] = {
     "supported": ("yes", "the whole interval is at least what is claimed"),
     "undecided": ("partly", "the interval has what is claimed and less: the images do not decide"),
     "contradicted": ("no", "the whole interval is less than what is claimed"),
-    "as stated": (
-        "unknown",
-        "the stated means say so; without values of images there is no interval",
-    ),
+    "as stated": ("unknown", "the means say so; without several images there is no interval"),
     "not as stated": ("no", "the stated means say less than what is claimed"),
     "refused": ("unknown", "there is no number"),
 }
