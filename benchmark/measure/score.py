@@ -19,7 +19,7 @@ from benchmark.datasets.dataset import Source
 from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import give_memory_back
-from benchmark.metrics.measure import lasting, of_machine, reason_text
+from benchmark.metrics.measure import lasting, reason_text
 from benchmark.metrics.metric import FeatureSpace, ImageMetric
 from benchmark.registry import FEATURE_SPACES, metric_class, metric_named
 from benchmark.rows.codecs import EVERY
@@ -203,10 +203,9 @@ def unscored(
 ) -> list[Rescore]:
     """Return tasks for rows of these sources that lack a metric under its present protocol.
 
-    Values that weights or a package were absent for count as lacking, with `again` also those null
-    for any other reason that may be gone. Of a feature space,
-    rows whose features were dropped lack it too. Failed rows, bundled rows without streams and rows
-    whose codec may not run are left out. Rows of an image are together. folder: of the store.
+    Values that are null for absent weights or packages are lacking, with `again` for any reason
+    that may be gone, and so are dropped features. Failed rows, bundled rows without streams and
+    rows whose codec may not run are left out. Rows of an image are together. folder: of the store.
     """
     from benchmark.rows.store import Store  # brings polars, which coding does without
     from benchmark.rows.valid import one_per_cell
@@ -249,11 +248,8 @@ def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> B
     if protocol not in table.columns:  # a user's metric that was never measured here
         return np.ones(table.height, np.bool_)
     lacks = (table[protocol] != kind.protocol).fill_null(True)
-    reasons = table[reason].drop_nulls().unique()
-    lacks |= table[reason].is_in([*filter(of_machine, reasons)]).fill_null(False)
-    if again:
-        forever = [*filter(lasting, reasons)]
-        lacks |= table[value].is_null() & ~table[reason].is_in(forever).fill_null(False)
+    forever = [text for text in table[reason].drop_nulls().unique() if lasting(text, again)]
+    lacks |= table[value].is_null() & ~table[reason].is_in(forever).fill_null(not again)
     marked: BoolArray = lacks.to_numpy()
     if name in FEATURE_SPACES:
         names = (value, "stream_sha256", "image_sha256", "decoded_sha256")

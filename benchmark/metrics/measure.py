@@ -194,14 +194,10 @@ def absence(text: str) -> tuple[str, str]:
     return ABSENT.get(reason.kind, sentence), command and f"`{command}`"
 
 
-def of_machine(text: str) -> bool:
-    """Return whether a reason is that a machine lacked weights or a package."""
-    return read_reason(text)[0].kind in {*ABSENT} - {NOT_COMPUTED}
-
-
-def lasting(text: str) -> bool:
-    """Return whether a reason lies in the pixels, so that no further attempt helps."""
-    return read_reason(text)[0].kind == "pixels"
+def lasting(text: str, again: bool = True) -> bool:
+    """Return whether a reason lies in the pixels, or with `again` False in no absent file."""
+    kind = read_reason(text)[0].kind
+    return kind == "pixels" if again else kind not in ("weights", "package")
 
 
 def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
