@@ -126,8 +126,7 @@ def load_card(path: Path) -> Card:
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            ours = path.suffix == TENSORS  # else of CRDR's authors
-            words = f"card {path} --like CHECKPOINT" if ours else f"import {path}"
+            words = f"card {path} --like CHECKPOINT" if path.suffix == TENSORS else f"import {path}"
             makes = f"`bench checkpoint {words}` makes a checkpoint with a card"
             missing = f"{path} has no card {source.name} beside it: {makes}"
         raise Unavailable(missing) from None

@@ -100,9 +100,8 @@ def judge_requirement(asked: Requirement, rows: PairedRows) -> Kept:
     if not (of.short or of.values):
         return Kept(None, why_no_curve(rows.summary, measure))
     if of.short or measure.column not in of.values:
-        count = counted(len(of.short) or rows.summary.images, "image")
-        why = f"the curves of {count} do not reach {asked.bpp:g} bpp: measure more settings"
-        return Kept(None, why)
+        count, rate = counted(len(of.short) or rows.summary.images, "image"), f"{asked.bpp:g} bpp"
+        return Kept(None, f"the curves of {count} do not reach {rate}: measure more settings")
     value, interval = of.values[measure.column]
     ends = f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""
     return asked.judged(value, f"{value:.4g}{ends}", of.images)
