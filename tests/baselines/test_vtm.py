@@ -130,9 +130,9 @@ class Folder:
         (root / "cfg" / "encoder_intra_vtm.cfg").write_text("InternalBitDepth : 10\n")
         self.stub(COPIES)
 
-    def stub(self, act: str, text: str = STUB) -> None:
+    def stub(self, act: str) -> None:
         program = self.root / "bin" / "EncoderAppStatic"
-        program.write_text(text.format(python=sys.executable, log=str(self.log), act=act))
+        program.write_text(STUB.format(python=sys.executable, log=str(self.log), act=act))
         program.chmod(0o755)
 
     def called(self) -> list[str]:

@@ -175,15 +175,15 @@ def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.py"]
 
 
-def _described(path, name):
-    spec = parse_codec(f"{path}:{name}")
+def _described(path):
+    spec = parse_codec(f"{path}:Least")
     return described(spec, load_codec(spec))
 
 
 def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(HEAD + LEAST)
-    info = _described(path, "Least")
+    info = _described(path)
     digest = sha256(path.read_bytes()).hexdigest()
     assert load_codec(parse_codec(f"{path}:Least")).name == "Least"
     assert info == CodecInfo(
@@ -198,7 +198,7 @@ def test_files_that_a_codec_lists_are_part_of_its_fingerprint(tmp_path):
     seen = set()
     for content in (b"first", b"later", b"first"):
         weights.write_bytes(content)
-        seen.add(_described(path, "Least").fingerprint)
+        seen.add(_described(path).fingerprint)
     assert len(seen) == 2
     assert sha256(path.read_bytes()).hexdigest() not in seen
 
@@ -207,5 +207,5 @@ def test_attributes_are_stored_in_place_of_the_defaults(tmp_path):
     path = tmp_path / "mine.py"
     named = "class Least:\n    name, licence, version, device = 'least', 'MIT', '2', 'cuda:0'\n"
     path.write_text(HEAD + LEAST.replace("class Least:\n", named))
-    info = _described(path, "Least")
+    info = _described(path)
     assert (info.licence, info.version, info.device) == ("MIT", "2", "cuda")

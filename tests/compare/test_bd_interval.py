@@ -55,13 +55,13 @@ def test_every_weighting_has_the_bd_rate_of_the_package(dips, up_to_bpp):
     assert compared > 40
 
 
-def uneven_rows(images):
+def uneven_rows():
     """Half of the images gain a half of their bits, with noise, the others nothing."""
     random = np.random.default_rng(3)
-    names = [f"{number:02d}" for number in range(images)]
+    names = [f"{number:02d}" for number in range(8)]
     rows = [*sweep("jpeg", names), *sweep("webp", names)]
-    of_image = dict(zip(names, random.lognormal(0, 0.3, images), strict=True))
-    gains = dict(zip(names, random.choice([0.5, 1.0], images), strict=True))
+    of_image = dict(zip(names, random.lognormal(0, 0.3, 8), strict=True))
+    gains = dict(zip(names, random.choice([0.5, 1.0], 8), strict=True))
     for record in rows:
         own = of_image[record["image"]] * (
             gains[record["image"]] if record["codec"] == "webp" else 1
@@ -75,7 +75,7 @@ def uneven_rows(images):
 @pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
 def test_the_interval_is_of_mean_curves_without_each_image_in_turn(measure):
     """The wider bounds of Student's t (2.364624) and of the studentised bootstrap, moved."""
-    summary = summarise(table(uneven_rows(8)))
+    summary = summarise(table(uneven_rows()))
     of = curves(summary, measure)
     sign = 1 if measure.better == "higher" else -1
     logs = []
@@ -153,7 +153,7 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
 
 
 def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
-    rows = uneven_rows(8)
+    rows = uneven_rows()
     bits = {(record["image"], record["setting_value"]): record["num_bytes"] for record in rows[:48]}
     for record in rows[48:]:
         record["num_bytes"] = bits[record["image"], record["setting_value"]] // 2

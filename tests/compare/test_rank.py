@@ -208,10 +208,10 @@ def test_points_off_the_pareto_front_take_no_part():
     assert without.values == beside.values
 
 
-def short_and_reach(rows, bpp):
-    """The images whose curves begin above a rate, and the others."""
+def short_and_reach(rows):
+    """The images whose curves begin above 0.31 bpp, and the others."""
     lowest = {image: 10 ** curve(rows, image, "psnr_db")[0][0] for image in IMAGES}
-    short = [image for image in IMAGES if lowest[image] > bpp]
+    short = [image for image in IMAGES if lowest[image] > 0.31]
     return short, [image for image in IMAGES if image not in short], max(lowest.values())
 
 
@@ -222,7 +222,7 @@ def numbered():
 
 def test_nothing_is_extrapolated_and_what_does_not_reach_it_is_named():
     avif = rows_of("avif", 2, lowest=0.18)
-    short, reach, lowest = short_and_reach(avif, 0.31)
+    short, reach, lowest = short_and_reach(avif)
     assert short
     assert reach
     both = [*rows_of("webp", 1), *rows_of("bpg", 3)]
@@ -237,7 +237,7 @@ def test_nothing_is_extrapolated_and_what_does_not_reach_it_is_named():
 @pytest.mark.parametrize("common", [True, False])
 def test_two_codecs_are_compared_on_the_images_that_both_reach(common):
     webp, avif = rows_of("webp", 1), rows_of("avif", 2, lowest=0.18)
-    _, reach, _ = short_and_reach(avif, 0.31)
+    _, reach, _ = short_and_reach(avif)
     assert 9 > len(reach) >= 5
     shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=common)
     assert {(one.images, one.rank is None) for one in shared.values()} == {(len(reach), False)}
@@ -249,7 +249,7 @@ def test_two_codecs_are_compared_on_the_images_that_both_reach(common):
 
 def test_a_codec_that_reaches_less_than_half_of_the_images_takes_none_from_the_others():
     avif = rows_of("avif", 2, lowest=0.2)
-    _, reach, _ = short_and_reach(avif, 0.31)
+    _, reach, _ = short_and_reach(avif)
     assert 0 < len(reach) < 4.5
     result = ranked([*rows_of("webp", 1), *avif], "bpp=.31", PSNR)
     assert [(result[name].rank, result[name].images) for name in ("webp", "avif")] == [
@@ -411,7 +411,7 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     (message,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
-    short, _, lowest = short_and_reach(avif, 0.31)
+    short, _, lowest = short_and_reach(avif)
     assert f"avif (not reached in {', '.join(short[:3])}" in message
     assert f"everywhere at bpp={lowest:.3g} to" in message
     best = next(entry for entry in reported["ranks"] if entry["rank"] == 2)

@@ -43,9 +43,9 @@ def surface(psnr_at, fd_at, betas=(0.0, 1.0, 2.0), rates=(0.1, 0.2, 0.4, 0.8)):
 BILINEAR = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
 
 
-def at_beta(beta, rate=0.3):
-    """Distortion and realism of a bilinear surface."""
-    return 35 + 4 * math.log(rate) - beta, 10 - 3 * math.log(rate) - 4 * beta
+def at_beta(beta):
+    """Distortion and realism of a bilinear surface at 0.3 bpp."""
+    return 35 + 4 * math.log(0.3) - beta, 10 - 3 * math.log(0.3) - 4 * beta
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ def image_metric(request, monkeypatch):
         pytest.skip(str(missing))
 
 
-def feature_sets(seed, distance=0.0, images=6, patches=4, dimensions=3):
+def feature_sets(seed, distance):
     """Features of sources, and the same moved and shrunk by `distance`."""
     generator = np.random.default_rng(seed)
-    reference = generator.standard_normal((images, patches, dimensions)).astype(np.float32)
+    reference = generator.standard_normal((6, 4, 3)).astype(np.float32)
     noise = generator.standard_normal(reference.shape).astype(np.float32)
     return list(reference), list((1 - distance / 2) * reference + distance * (1 + noise))
 

@@ -56,7 +56,6 @@ class Arena:
         self.folder, self.work, self.canary = folder, folder / "work", folder / "PWNED"
         self._mark = f"7{random.SystemRandom().randrange(10**9):09}.5"
         self.findings: list[str] = []
-        self.commands = 0
         for one in (self.work, folder / "tmp"):
             one.mkdir(parents=True)
 
@@ -75,7 +74,6 @@ class Arena:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=self._environment(), check=False,
         )  # fmt: skip
-        self.commands += 1
         message = re.sub(r"\r\n?", "\n", done.stdout.decode(errors="backslashreplace"))
         result = wrongs(done.returncode, message)
         if (peak := _peak_bytes()) > max(before, MOST_BYTES):

@@ -16,8 +16,8 @@ from benchmark.metrics.frechet import (
 from support.metrics.drawn_features import correlated, rotation
 
 
-def sums_of(mean, covariance, count=1000):
-    return GaussianSums(count, mean, covariance * (count - 1))
+def sums_of(mean, covariance):
+    return GaussianSums(1000, mean, covariance * 999)
 
 
 def distance(first, second):

@@ -19,7 +19,6 @@ from baselines.raster import Raw
 from baselines.video import coded_picture
 from faults.fuzzing.target import Target, checked
 
-CHECKPOINT = bytes(range(4))
 MOST_SYMBOLS = 64
 TABLE = np.array([[0, 60_000, 65_000, 65_536, 0], [0, 10, 30_000, 65_000, 65_536]])
 DISTRIBUTIONS = Distributions(TABLE, np.array([4, 5]), np.array([-1, 3]))

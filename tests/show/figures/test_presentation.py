@@ -131,7 +131,7 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     assert "HiFiC: A paper, a table" in details
     assert "blur/1 JPEG; blur/paper HiFiC" in details
     assert made.drawing.table.notes[:2] == (
-        "Against JPEG, over the rates drawn; negative saves bits at equal quality.",
+        "Against JPEG, over these rates; negative saves bits at equal quality.",
         "Blur (px) by its logarithm.",
     )
     assert made.drawing.figure.axes[0].get_title(loc="left") == "Garden, 4 images"

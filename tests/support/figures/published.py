@@ -26,11 +26,11 @@ KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 STYLES = styles([*(system.label for system in GROUPED_SYSTEMS), "jpeg", "webp"])
 
 
-def kodak_rows(codec, images=KODAK, variant="", settings=(1, 2, 3, 4), **columns):
+def kodak_rows(codec, images=KODAK, variant="", **columns):
     """Return rows of a codec on Kodak's images."""
     return [
         row(codec, q, image, variant=variant, num_bytes=100 * 2**q, **columns)
-        for q in settings
+        for q in (1, 2, 3, 4)
         for image in images
     ]
 
@@ -52,10 +52,10 @@ def overlaid(summary, names, measures, dataset, mix=False):
     return panels, styles({curve.system.label for one in panels for curve in one.curves})
 
 
-def clic_plots(rates, points=POINTS):
+def clic_plots(rates):
     """Return the published distortion-realism plots of CLIC2020 at some rates."""
-    both = [panel(one, "clic2020", None, 2.0, points) for one in (PSNR, FID)]
-    sweeps = (realism_sweeps(both, None, points, "clic2020", bpp) for bpp in rates)
+    both = [panel(one, "clic2020", None, 2.0) for one in (PSNR, FID)]
+    sweeps = (realism_sweeps(both, None, POINTS, "clic2020", bpp) for bpp in rates)
     return [PlotAtRate(bpp, tuple(found)) for bpp, found in zip(rates, sweeps, strict=True)]
 
 

@@ -11,14 +11,14 @@ from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise
 
 
-def write_tiny(path: Path, name: str, *, seed: int = 0, weight: float = 0.3) -> Card:
-    """Write a checkpoint of the preset "tiny", in half precision; `weight` is that of a bit."""
+def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
+    """Write a checkpoint of the preset "tiny", in half precision."""
     torch.manual_seed(seed)
     architecture = load_architecture(name)
     config = architecture.presets["tiny"]
     network = architecture.build(config)
     photographs = [noise(128, 128, one) for one in (1, 2)]
     crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
-    architecture.initialise(network, crops, [weight] * architecture.rate_levels(config))
+    architecture.initialise(network, crops, [0.3] * architecture.rate_levels(config))
     card = Card(name, config, "noise", 0, "none", "0")
     return make_checkpoint(path, network, card, photographs, half=True)

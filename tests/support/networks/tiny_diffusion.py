@@ -16,16 +16,14 @@ from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise
 
 
-def drawing_network(
-    method: str, base: str, levels: int = 3, preset: str = "tiny"
-) -> DiffusionNetwork:
-    """Return a network with random weights, measured behind a base at its first levels."""
+def drawing_network(method: str, base: str) -> DiffusionNetwork:
+    """Return a network with random weights, measured behind a base at its first three levels."""
     architecture = load_architecture(method)
     codec = BaseCodec(base)
-    sweep = codec.codec.sweep[:levels]
+    sweep = codec.codec.sweep[:3]
     values = tuple(float(entry.value) for entry in sweep)
     config = replace(
-        architecture.presets[preset],
+        architecture.presets["tiny"],
         base=codec.spec.text,
         base_fingerprint=codec.fingerprint,
         setting=sweep[0].name,

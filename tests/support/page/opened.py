@@ -34,8 +34,8 @@ def place_of(page: "Page", x: float, y: float, chart: str = "chart") -> tuple[fl
     return x, y
 
 
-def click_point(page: "Page", data: Data, codec: str = "webp", setting: str = "quality=40") -> Data:
-    number = number_of(data, codec, setting)
+def click_point(page: "Page", data: Data) -> Data:
+    number = number_of(data, "webp", "quality=40")
     mean = data["points"][number]["means"]["psnr_db"]
     page.mouse.click(*place_of(page, mean["bpp"], mean["place"]))
     page.wait_for_selector("#viewer[open]")

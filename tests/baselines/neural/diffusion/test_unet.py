@@ -26,9 +26,9 @@ METHODS = ("dirac", "hfd")
 TINY = DiracArchitecture.presets["tiny"]
 
 
-def random_net(config=TINY):
+def random_net():
     torch.manual_seed(1)
-    network = UNet(config)
+    network = UNet(TINY)
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)

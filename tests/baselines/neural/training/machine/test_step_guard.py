@@ -21,8 +21,8 @@ from support.training.fixtures import CPU, Toy, learner_of, recipe_of, request_f
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
-def fused(value):
-    parameter = torch.nn.Parameter(torch.full((3, 5), value))
+def fused():
+    parameter = torch.nn.Parameter(torch.ones(3, 5))
     return parameter, torch.optim.Adam([parameter], 0.1, fused=True)
 
 
@@ -43,7 +43,7 @@ def test_soap_waits_for_the_answer_and_leaves_out_a_step():
 def test_the_fused_kernel_leaves_out_a_step_and_its_count():
     """The kernel for the CPU stands for the GPU's: torch has both heed the same tensor."""
     guard = StepGuard()
-    (left, first), (other, second) = fused(1.0), fused(1.0)
+    (left, first), (other, second) = fused(), fused()
     good, bad = torch.zeros(()), torch.ones(())
     for left_out, gradient in ((good, 0.5), (bad, float("nan")), (good, -0.25)):
         guard.left_out, left.grad = left_out, torch.full((3, 5), gradient)
