@@ -61,6 +61,11 @@ def rank_table(
             whose = listed([codec.label for codec in best if codec.short])
             verb = "is" if len(out) == 1 else "are"
             why = f": {listed(out)} {verb} not reached by {whose}" if out else ""
+            by = measures[0] if target.name == RATE else Measure.named(target.name)
+            if not by.of_sets:
+                known = stored.table.drop_nulls(by.column)["image"].to_list()
+                lacking = sorted({*names.values()} - {*known})
+                why += f"; no {by.label} of {listed(lacking)}" if lacking else ""
             number = f"{best[0].images} of {counted(len(names), 'image')}"
             notes.append(f"At {target} {number} are compared{why}.")
         if short := [
@@ -68,7 +73,8 @@ def rank_table(
         ]:
             notes.append(f"Not ranked at {target}: {'; '.join(short)}.")
         if without := [codec.label for codec in ranked if codec.rank is None and not codec.short]:
-            notes.append(f"Without a curve for {target}: {', '.join(without)}.")
+            of_all = " over all images" if budget == "set" else ""
+            notes.append(f"Without a curve for {target}{of_all}: {', '.join(without)}.")
     at = listed([str(target) for target in ranks], len(ranks))
     whose = "over all pixels of the set" if budget == "set" else "of each image"
     notes.append(

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -141,6 +142,9 @@ def rank_at(
         own = {name: of[label] for name, of in points.items() if label in of}
         of_codec[label] = at_target(target, by, own)
     images = _compared([*of_codec.values()], common)
+    every = [point for of in points[by.column].values() for point in of]
+    known = [p.image_ids[~np.isnan(p.image_values[by.column])].tolist() for p in every]
+    has_value = {*chain(*known)}
     if common and of_codec and not images:
         raise UsageError(_none_shared(of_codec, target))
     order = sorted(images)
@@ -154,7 +158,7 @@ def rank_at(
         of_rank, score = None, 0.0
         if curve := of_codec.get(label):
             codec = codec._replace(images=len(images), reached=len(curve.reached & images))
-            short = tuple(sorted(curve.images - curve.reached))
+            short = tuple(sorted(curve.images & has_value - curve.reached))
             codec = codec._replace(short=short, span=curve.span)
             if images and images <= curve.reached:
                 rates, means = curve.rates(order), {m.column: curve.at(order, m) for m in measures}

@@ -62,7 +62,7 @@ def bd_overview(
     notes += [*doubt_notes(c.rate for c in known.values()), *chosen_notes(labels)]
     of_column = {measure.column: measure for measure in shown}
     cross = [
-        f"{c.label} ({short_name(of_column[c.column])} {c.crossing:.4g})"
+        f"{c.label} ({short_name(of_column[c.column], shown)} {c.crossing:.4g})"
         for c in comparisons
         if c.crossing is not None
     ]

@@ -450,3 +450,7 @@ def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
     lacking = said("lacking", *whole, *beyond("avif", ("00", "01")), *beyond("bpg", ("00", "02")))
     assert "At bpp=0.31 8 of 9 images are compared.\nNot ranked at" in lacking
     assert "of 9 images are compared" not in equal
+    blank = [one | {"psnr_db": None} if one["image"] == "03" else one for one in (*whole, *far)]
+    part = said("part", *blank)
+    assert "At bpp=0.31 8 of 9 images are compared; no PSNR (dB) of 03." in part
+    assert "not reached" not in part

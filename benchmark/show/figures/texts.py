@@ -79,6 +79,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
     doubtful: list[tuple[str, str]] = []
+    every = [panel.measure for panel in panels]
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
         mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
         known = [curve for curve in mine if curve]
@@ -95,7 +96,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
             delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
             row[panel.measure.column] = delta
             if isinstance(delta, Delta) and delta.doubtful:
-                share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
+                share = f"{short_name(panel.measure, every)} {100 * delta.overlap:.0f} %"
                 doubtful.append((known[0].system.name, share))
         rows.append(row)
     columns = [
@@ -104,7 +105,6 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         Column("points", form="d"),
         Column("bpp", form=str),
     ]
-    every = [panel.measure for panel in panels]
     for panel in panels:
         name, column = f"BD-rate, {short_name(panel.measure, every)} (%)", panel.measure.column
         columns.append(Column(name, column, partial(delta_text, form="+.1f")))

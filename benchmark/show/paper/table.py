@@ -301,9 +301,10 @@ def _notes(
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
     of_key = {
-        _key(of, panel.measure): (short_name(panel.measure), f" on {of.title}" * bool(results[1:]))
+        _key(of, measure): (short_name(measure, every), f" on {of.title}" * bool(results[1:]))
         for of in results
-        for panel in of.panels
+        for every in [[panel.measure for panel in of.panels]]
+        for measure in every
     }
     crossing = [
         f"{row.name} ({of_key[key][0]} {pair.crossing:.4g}{of_key[key][1]})"

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.compare.bd import compare
+from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
 from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
@@ -48,6 +48,16 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     assert avif_record["images_bd_rate_images"] == 3
     assert avif_record["bd_rate_overlap"] == pytest.approx(overlap, abs=0.01)
     assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
+
+
+def test_a_crossing_names_its_metric_among_others_of_the_name():
+    both = [Measure.named("lpips"), Measure.named("lpips_squeeze")]
+    delta = Delta(1.0, 1.0)
+    of_both = [
+        Comparison(m.column, "webp", "jpeg", delta, delta, delta, crossing=0.1) for m in both
+    ]
+    note = bd_overview(of_both, both, "jpeg").notes[-1]
+    assert "webp (LPIPS (AlexNet) 0.1) and webp (LPIPS (SqueezeNet) 0.1)" in note
 
 
 def test_the_marks_and_dashes_of_a_bd_metric_are_explained():
