@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, bd_records, delta_text
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, bd_records, cut_words, delta_text
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import MOST_NAMES
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -31,15 +31,10 @@ class Bar(NamedTuple):
     interval: Interval | None
 
     @property
-    def value(self) -> float:
-        """The BD-rate."""
-        return self.delta.value
-
-    @property
     def outer(self) -> float:
         """The end of the bar or of its interval that is farther from zero."""
-        low, high = self.interval or (self.value, self.value)
-        return min(low, self.value) if self.value < 0 else max(high, self.value)
+        low, high = self.interval or (self.delta.value, self.delta.value)
+        return min(low, self.delta.value) if self.delta.value < 0 else max(high, self.delta.value)
 
 
 def draw_bd_bars(
@@ -63,7 +58,7 @@ def draw_bd_bars(
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
     if not known:
         return None
-    first = {name: bar.value for name, bar in bars[0].items()}
+    first = {name: bar.delta.value for name, bar in bars[0].items()}
     places = {name: look().place(curve.system.label) for name, curve in known.items()}
     names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
@@ -85,10 +80,9 @@ def draw_bd_bars(
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel.measure]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [*lacking, lines, note])))
-    metrics = sections.metric_names([panel.measure for panel in panels])
-    upto = "" if up_to_bpp is None else f", up to {up_to_bpp:g} bpp"
+    metrics = sections.metric_names([of.measure for of in panels]) + cut_words(up_to_bpp)
     caption = sections.brief(
-        f"BD-rates against {against} on {dataset} by {metrics}{upto}; negative saves bits.",
+        f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *lacking,
         lines,
         note,
@@ -137,10 +131,10 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             continue
         colour = styles[bar.curve.system.label].colour
         fill = colour if bar.curve.measured else "white"
-        axes.barh(row, bar.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
+        axes.barh(row, bar.delta.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
         if bar.interval:
             axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
-        saves = bar.value < 0
+        saves = bar.delta.value < 0
         axes.annotate(
             delta_text(bar.delta, "+.1f").replace("-", "−"),
             (bar.outer, row), (-2 if saves else 2, 0),

@@ -9,17 +9,16 @@ from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.errors import Notice
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import LONGEST_LIST, delta_text, short_name
+from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_text, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
-from benchmark.show.sections import grouped, listed
-from benchmark.show.table import DOUBTFUL, Column, Table
-from benchmark.system.text import listed as counted_list
+from benchmark.show.sections import listed
+from benchmark.show.table import Column, Table
 from benchmark.system.text import one_line, range_text
 
 if TYPE_CHECKING:
@@ -78,7 +77,6 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     """
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
-    doubtful: list[tuple[str, str]] = []
     every = [panel.measure for panel in panels]
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
         mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
@@ -93,11 +91,9 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None:
                 continue
-            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
-            row[panel.measure.column] = delta
-            if isinstance(delta, Delta) and delta.doubtful:
-                share = f"{short_name(panel.measure, every)} {100 * delta.overlap:.0f} %"
-                doubtful.append((known[0].system.name, share))
+            row[panel.measure.column] = bd_rate(
+                other.rates(panel.measure), curve.rates(panel.measure)
+            )
         rows.append(row)
     columns = [
         Column("system"),
@@ -115,10 +111,8 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    if doubtful:
-        shares = [f"{system} ({', '.join(of)})" for system, of in grouped(doubtful).items()]
-        words = counted_list(shares, most=LONGEST_LIST)
-        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
+    if any(getattr(delta, "doubtful", False) for row in rows for delta in row.values()):
+        notes.append(DOUBTFUL_NOTE)
     return Table.of(columns, rows, notes).filled(always=4)
 
 

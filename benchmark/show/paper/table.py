@@ -150,7 +150,10 @@ def _rows(
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
             other, key = panel.of_label(result.anchor), _key(result, panel.measure)
-            ends = _intervals(result, panel.measure, other, request.up_to_bpp)
+            ends = dict[str, Interval]()
+            if result.summary and other and other.edition:
+                against = other.system.label, request.up_to_bpp
+                ends = rate_intervals(result.summary, panel.measure, *against)
             for curve in panel.curves:
                 curves.setdefault(curve.name, curve)
                 of = pairs.setdefault(curve.name, {})
@@ -171,15 +174,6 @@ def _rows(
         for name in ordered
     ]
     return rows, [name for name in absent if name not in curves], time_note
-
-
-def _intervals(
-    result: Evidence, measure: Measure, anchor: SystemCurve | None, up_to_bpp: float | None
-) -> dict[str, Interval]:
-    """Return the intervals of BD-rates against a measured anchor, by label."""
-    if result.summary is None or anchor is None or anchor.edition is None:
-        return {}
-    return rate_intervals(result.summary, measure, anchor.system.label, up_to_bpp)
 
 
 def _key(result: Evidence, measure: Measure) -> str:
