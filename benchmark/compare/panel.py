@@ -168,10 +168,13 @@ class Panel(NamedTuple):
         return {p: list(dict.fromkeys(c.name for q, c in pairs if q == p)) for p in protocols}
 
 
-def names_in_figures(summary: Summary) -> dict[str, str]:
-    """Return the names of a summary's codecs in figures and tables, by label."""
+def names_in_figures(summary: Summary, marks: bool = True) -> dict[str, str]:
+    """Return the names of a summary's codecs in figures and tables, by label.
+
+    marks: whether those of bundled codecs beside others say so.
+    """
     versions = {point.label: point.edition.version for point in summary.points}
-    return short_names(summary.labels, versions, summary.bundled)
+    return short_names(summary.labels, versions, summary.bundled if marks else ())
 
 
 def measured_panel(summary: Summary | None, measure: Measure) -> Panel:

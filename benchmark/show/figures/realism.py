@@ -38,7 +38,7 @@ from benchmark.show.figures.style import (
     figure_style,
 )
 from benchmark.show.means import network_sentences
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Column, Table, decimals
 from benchmark.system.text import counted
 
 SURFACE_INCHES = 2.9
@@ -57,10 +57,12 @@ def draw_realism_plots(
     styles: Mapping[str, Style],
     dataset: str,
     images: str,
+    few: Sequence[Measure] = (),
 ) -> texts.Drawing:
     """Draw a panel for each rate; the upper right corner is the best.
 
-    Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`.
+    Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`. few: metrics
+    of whole sets that are over few images.
     """
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
@@ -73,6 +75,7 @@ def draw_realism_plots(
         sections.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
     ]
     note = sections.curves_note([sweep.curve for _, sweep in sweeps])
+    note = " ".join(filter(None, [*(sections.few_sentences(few) if few else []), note]))
     handles = {}
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
@@ -107,7 +110,7 @@ def draw_realism_plots(
         Column("setting", "2.setting"),
         Column("bpp", "2.realism.bpp", ".3f"),
         Column(distortion.label, "2.distortion.value", ".2f"),
-        Column(realism.label, "2.realism.value", ".2f"),
+        Column(realism.label, "2.realism.value", f".{decimals(realism.label)}f"),
     )
     marks = [record for plot in plots for record in sweep_records(plot)]
     rates = sections.listed([f"{plot.bpp:g}" for plot in plots])

@@ -8,7 +8,7 @@ import polars as pl
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
-from benchmark.compare.panel import Panel
+from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
@@ -20,7 +20,7 @@ from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Edition, Summary
-from benchmark.rows.systems import GROUPED_SYSTEMS, short_names
+from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
@@ -28,7 +28,7 @@ from benchmark.show.figures.pictures import draw_generations
 from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
-from benchmark.show.figures.texts import Drawing
+from benchmark.show.figures.texts import Drawing, few_images
 from benchmark.show.means import absent_sentences, gone_sentences
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
@@ -170,18 +170,29 @@ def realism_plots(
     None where no system has both at any rate. looks: styles by label.
     """
     choice = choose(panels, anchor, named)
+    # A system's name without mark has its method and its choice of realism.
+    named_as, plain = ((names_in_figures(summary, of) if summary else {}) for of in (True, False))
+    marked = {label for label, name in named_as.items() if name != plain[label]}
+
+    def unmarked(curve: SystemCurve) -> SystemCurve:
+        label, name = curve.system.label, curve.system.name
+        return curve.called(plain[label] if label in marked and name == named_as[label] else name)
+
     cut = [
-        panel._replace(curves=tuple(c for c in panel.curves if c.name in choice.kept))
+        panel._replace(curves=tuple(unmarked(c) for c in panel.curves if c.name in choice.kept))
         for panel in panels
     ]
+    few = [panel.measure for panel in panels if few_images(panel)]
     titles = {
         of.system.label: choice.title(n) for n, of in choice.kept.items() if n in choice.alike
     }
 
     def called(sweep: RealismSweep) -> RealismSweep:
-        system = sweep.curve.system
-        named_by = {system.label: system.name} | titles | by_label(look().label, [system.label])
-        return sweep._replace(curve=sweep.curve.called(named_by[system.label]))
+        system, edition = sweep.curve.system, sweep.curve.edition
+        is_marked = edition is not None and edition.label in marked
+        named_by = {system.label: marked_bundled(system.name, is_marked)} | titles
+        name = (named_by | by_label(look().label, [system.label]))[system.label]
+        return sweep._replace(curve=sweep.curve.called(name))
 
     plots = []
     for bpp in rates:
@@ -191,7 +202,8 @@ def realism_plots(
     if not plots:
         return None, []
     first, second = (panel.measure for panel in panels)
-    return draw_realism_plots(plots, first, second, looks, profile(dataset).title, images), plots
+    title = profile(dataset).title
+    return draw_realism_plots(plots, first, second, looks, title, images, few), plots
 
 
 def _generations(request: FigureRequest) -> PaperFigure:

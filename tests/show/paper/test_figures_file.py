@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import polars as pl
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -18,7 +19,7 @@ from benchmark.show.paper.request import FigureRequest, read_file
 from benchmark.show.paper.results import PaperFigure, write_figure
 from benchmark.show.table import markdown
 from support.bench.verbs import app
-from support.rows.bundled_results import bundled_results
+from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import sweep
 
 RESULTS = bundled_results()
@@ -220,6 +221,19 @@ def test_points_of_an_own_file_are_drawn_with_the_word_that_their_rule_is_not_st
     }
     ms_ssim = next(float(p["value"]) for p in points if p["metric"] == "ms_ssim")
     assert ms_ssim == pytest.approx(1 - 10**-1.1)
+
+
+def test_bundled_variants_beside_ones_own_codec_are_one_sweep_of_realism(tmp_path):
+    results = copy_bundled_results(tmp_path / "results")
+    avif = Store(RESULTS / "kodak").table().filter(pl.col("codec") == "avif").rows(named=True)
+    own = {"codec": "./mine.py:Mine", "variant": "", "recorded": False, "run": "20260101T000000-a"}
+    Store(results / "kodak").append([{**row, **own, "cell": f"m{row['cell']}"} for row in avif])
+    asked = {"results": results, "dataset": "kodak", "bundled": "ours", "bpp": ("0.2",)}
+    made = FIGURES["realism"](FigureRequest(metrics=("psnr", "fd_squeeze"), **asked)).drawing
+    ours = [record for record in made.records if record["system"].startswith("CRDR")]
+    assert {record["system"] for record in ours} == {"CRDR (bundled)"}
+    assert [record["setting"] for record in ours] == ["β=0", "β=3.84"]
+    assert "Over fewer than 50 images, FD (SqueezeNet) is biased upward." in made.caption
 
 
 def test_points_above_a_rate_are_not_drawn(tmp_path):
