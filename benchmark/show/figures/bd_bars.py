@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.curves import Delta, NoDelta, compared
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
@@ -53,7 +53,11 @@ def draw_bd_bars(
     show. absent: names of those that are left out. lacking: sentences on curves a panel lacks.
     up_to_bpp: where the curves of `comparisons` and of the panels are cut.
     """
-    bars = [_bars(panel, comparisons, anchor) for panel in panels]
+    pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
+    bars = [
+        {of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of if isinstance(c.rate, Delta)}
+        for all_of in pairs
+    ]
     every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
     if not known:
@@ -91,26 +95,25 @@ def draw_bd_bars(
     few = [panel.measure.label for panel in panels if not panel.measure.by_image]
     details = [f"No interval of {sections.listed(few)}."] if few else []
     details += sections.not_drawn(absent)
-    labels = {curve.system.label for curve in known.values()}
-    records = bd_records([c for c in comparisons if c.label in labels], up_to_bpp)
+    records = bd_records([c for all_of in pairs for _, c in all_of], up_to_bpp)
     table = texts.rate_table(panels, anchor)
     return texts.Drawing(figure, caption, records, table, tuple(details))
 
 
-def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
-    """Return the bars of a panel's curves that have a BD-rate, by their names."""
+def _compared(
+    panel: Panel, comparisons: Sequence[Comparison], anchor: str
+) -> Iterator[tuple[SystemCurve, Comparison]]:
+    """Yield a panel's curves beside the anchor's; published ones are named as figures do."""
     measure, other = panel.measure, panel.of_label(anchor)
-    compared = {c.label: c for c in comparisons if c.column == measure.column}
-    result = {}
+    known = {c.label: c for c in comparisons if c.column == measure.column}
     for curve in (*panel.measured, *panel.published):
-        delta, interval = None, None
-        if curve.measured and (known := compared.get(curve.system.label)):
-            delta, interval = known.rate, known.rate_interval
+        if curve.measured and curve.system.label in known:
+            yield curve, known[curve.system.label]
         elif other is not None and curve is not other:
-            delta = bd_rate(other.rates(measure), curve.rates(measure))
-        if isinstance(delta, Delta):
-            result[curve.name] = Bar(curve, delta, interval)
-    return result
+            pair = compared(other.rates(measure), curve.rates(measure), measure)
+            key = measure.column, curve.system.label if curve.measured else curve.name, anchor
+            no_images = NoDelta("a published curve has no values of single images")
+            yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
 
 
 def _refused(
