@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from benchmark.compare.panel import (
     Panel,
-    SystemCurve,
     measured_panel,
     names_in_figures,
     read_compared,
@@ -155,14 +154,11 @@ def _named_alike(results: Sequence[Evidence]) -> list[Evidence]:
             on = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
             names[label] = with_remark(names[label], f"bundled{on}" if bundled else "")
 
-    def called(curve: SystemCurve) -> SystemCurve:
-        name = names[curve.system.label] if curve.measured else curve.system.name
-        return curve._replace(system=curve.system._replace(name=name))
+    def called(panel: Panel) -> Panel:
+        curves = (c.called(names[c.system.label]) if c.measured else c for c in panel.curves)
+        return panel._replace(curves=tuple(curves))
 
-    return [
-        of._replace(panels=[p._replace(curves=tuple(map(called, p.curves))) for p in of.panels])
-        for of in results
-    ]
+    return [of._replace(panels=[*map(called, of.panels)]) for of in results]
 
 
 def _anchor(result: Evidence, asked: str, instead: bool) -> str:
