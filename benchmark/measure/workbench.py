@@ -29,9 +29,10 @@ from benchmark.measure.cells import (
 from benchmark.measure.decode_again import reconstruct
 from benchmark.measure.execute import differs_again, execute_within_memory, give_memory_back
 from benchmark.measure.score import HashedImage, Scorer, Scores
+from benchmark.registry import names_file
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
 from benchmark.rows.streams import FeatureFolder
-from benchmark.spec import CodecSpec, load_codec
+from benchmark.spec import CodecSpec, described, load_codec
 from benchmark.system.digest import pixels_sha256
 
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
@@ -45,6 +46,7 @@ class Workbench:
         self._scorer = Scorer(conditions.metrics, conditions.device)
         self._open_pack = cache(open_pack)
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
+        self._fingerprints: dict[CodecSpec, str] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
@@ -79,6 +81,8 @@ class Workbench:
         if cell.pack is not None:
             pack = cell.pack if isinstance(cell.pack, Pack) else self._open_pack(cell.pack)
             encoder = Recorded(pack, cell.codec, encoder)
+        elif self._has_changed(cell, encoder):
+            raise BenchError(f"{cell.codec.label} has changed since the run began: run again")
         self._warm_up(cell, encoder, decoder, enter)
         outcome = self._generation(cell, 1, encoder, decoder, pixels, enter)
         if isinstance(outcome, Failed):
@@ -177,6 +181,14 @@ class Workbench:
             codes = not offers(encoder, DeclaresSizes)
             self._codecs[spec] = (encoder, load_codec(spec) if codes else encoder)
         return self._codecs[spec]
+
+    def _has_changed(self, cell: Cell, encoder: Codec) -> bool:
+        """Return whether the file of a codec was another one when it was loaded here."""
+        if not names_file(cell.codec.name):
+            return False
+        if cell.codec not in self._fingerprints:
+            self._fingerprints[cell.codec] = described(cell.codec, encoder).fingerprint
+        return self._fingerprints[cell.codec] != cell.info.fingerprint
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.

@@ -149,6 +149,14 @@ def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path)
     assert "has changed since the run began" in first.outcome.row["reason"]
 
 
+def test_a_codec_file_that_changes_during_the_run_is_a_failed_row(sources):
+    (cell, *_) = cells("Honest", sources)
+    before = cell._replace(info=replace(cell.info, fingerprint="another"))
+    changed, same = (Workbench(conditions()).carry_out(of).row for of in (before, cell))
+    assert (changed["stage"], same["status"]) == ("load", "ok")
+    assert changed["reason"].endswith(":Honest has changed since the run began: run again")
+
+
 def test_closing_the_iterator_ends_the_workers(sources):
     import multiprocessing
 
