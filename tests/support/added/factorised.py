@@ -3,18 +3,20 @@
 It is an architecture written against the public boundary alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from baselines.neural.architecture import Architecture
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
 from baselines.neural.network import Estimate, Network
+from benchmark.codec import Pixels
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,17 @@ class Autoencoder(Network):
         self.analysis, self.synthesis = nn.Sequential(*down), nn.Sequential(*up)
         self.prior = FactorisedPrior(latent)
 
-    def priors(self):
+    def priors(self) -> Sequence[nn.Module]:
+        """Return what has quantiles to learn."""
         return (self.prior,)
 
-    def initialise(self, crops, lambdas):
-        """Latents about four steps wide, whatever the photographs are."""
+    def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
+        """Make latents about four steps wide, whatever the photographs are."""
         with torch.no_grad():
             self.analysis[-1].weight *= 4 / self.analysis(crops).std()
 
-    def forward(self, images, controls, *, noisy=True):
+    def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
+        """Return the images and bits of a step of training."""
         latents = self.analysis(images)
         rounded = latents + (self.prior.rounded(latents) - latents).detach()
         bits = self.prior.bits(noised(latents) if noisy else rounded).sum((1, 2, 3))
@@ -65,24 +69,32 @@ class FactorisedCoder:
     stride = latent_stride = 4
     margin = 16
 
-    def __init__(self, network: Autoencoder, tables, device) -> None:
+    def __init__(
+        self, network: Autoencoder, tables: Mapping[str, Tensor], device: torch.device
+    ) -> None:
         self.network, self.latent_channels = network.to(device), network.config.latent
         self.rows = Distributions.of(tables, "z_cdf")
         self.medians = network.prior.medians().detach()[:, None, None]
 
-    def analyse(self, images, controls):
-        return self.network.analysis(images)
+    def analyse(self, images: Tensor, controls: Any) -> Tensor:
+        """Return the latents of images."""
+        latents: Tensor = self.network.analysis(images)
+        return latents
 
-    def synthesise(self, latents, controls):
-        return self.network.synthesis(latents)
+    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
+        """Return the images of latents."""
+        images: Tensor = self.network.synthesis(latents)
+        return images
 
-    def encode(self, latents):
+    def encode(self, latents: Tensor) -> bytes:
+        """Return the bytes of latents."""
         symbols = (latents - self.medians).round()[0].int().numpy()
         encoder = Encoder()
         encoder.add(symbols, self.rows, channel_rows(symbols.shape))
         return encoder.finish()
 
-    def decode(self, data, rows, columns):
+    def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
+        """Return the latents of bytes; raises `CorruptStream`."""
         decoder = Decoder(data)
         symbols = decoder.take(self.rows, channel_rows((self.latent_channels, rows, columns)))
         decoder.finish()
@@ -98,5 +110,6 @@ class Factorised(Architecture[Widths]):
     network_type = f"{__name__}:Autoencoder"
     coder_type = f"{__name__}:FactorisedCoder"
 
-    def tables(self, network, images):
+    def tables(self, network: Autoencoder, images: Sequence[Pixels]) -> dict[str, Tensor]:
+        """Return the integer tables of the prior."""
         return factorised_tables(network.prior)
