@@ -49,7 +49,7 @@ def findings_table(check: Check) -> Table | None:
     """Return the verdicts and the numbers behind them, one row per codec variant and metric."""
     if not check.findings:
         return None
-    several = sum(finding.p is not None for finding in check.findings)
+    several = sum(finding.change_percent is not None for finding in check.findings)
     percent = f"{100 * check.options.confidence:g} %"
     rates = "; ".join(
         f"{name} {of_one:g} / {of_any:g}" for name, (of_one, of_any) in ERROR_RATES.items()

@@ -163,7 +163,7 @@ def test_tables_have_a_row_for_each_finding_and_setting():
         ("jpeg", "VMAF", "BD-metric", "nothing measured", *[NOTHING] * 4, "0"),
     )
     assert table.notes[1].endswith(
-        "with 95 % confidence if changes are hardly skewed; verdicts are corrected for 3 of them "
+        "with 95 % confidence if changes are hardly skewed; verdicts are corrected for 2 of them "
         "(Holm)."
     )
     assert "normal 3.9 / 2.4; skewness 2 5.2 / 6.2;" in table.notes[2]
