@@ -118,7 +118,7 @@ def _published() -> dict[str, str]:
     }
     return {
         HYPERPRIOR: "0",
-        **{k: f"{delta.value:+.1f}" for k, delta in deltas.items() if isinstance(delta, Delta)},
+        **{k: f"{delta.value:+z.1f}" for k, delta in deltas.items() if isinstance(delta, Delta)},
     }
 
 

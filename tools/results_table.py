@@ -93,8 +93,8 @@ def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
 
 def bd_rate_cell(value: float, low: float, high: float, mark: str = "") -> str:
     """Return a BD-rate (%) with the ends of its interval, which may be NaN as it may."""
-    ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-    return "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
+    ends = "" if math.isnan(low) else f" [{low:+z.1f}, {high:+z.1f}]"
+    return "–" if math.isnan(value) else f"{value:+z.1f}{mark}{ends}"
 
 
 def _seconds(value: float) -> str:

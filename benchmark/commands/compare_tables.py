@@ -104,9 +104,9 @@ def rank_table(
 def _to_best(ranks: Measure, codec: Ranked) -> str | None:
     if codec.to_best is None:
         return None
-    form, end = f"+.{decimals(ranks.label)}f", " dB" if ranks.label.endswith("(dB)") else ""
+    form, end = f"+z.{decimals(ranks.label)}f", " dB" if ranks.label.endswith("(dB)") else ""
     if codec.target.name != RATE:
-        form, end = "+.1f", " %"
+        form, end = "+z.1f", " %"
     change, ends, _ = codec.to_best
     return f"{change:{form}}{end}" + (f" [{ends.low:{form}}, {ends.high:{form}}]" if ends else "")
 
@@ -220,7 +220,7 @@ def tradeoff_table(
         Column(realism.label, "realism", ".4f"),
         Column(distortion.label, "distortion", ".3f"),
         Column(f"{codec}'s", "other", ".3f"),
-        Column("difference", "difference", "+.3f"),
+        Column("difference", "difference", "+z.3f"),
         Column(f"{PERCENT} interval", _signed_span, str),
         Column("certainty (%)", "certainty", lambda share: f"{100 * share:.1f}"),
     )
@@ -241,7 +241,7 @@ def tradeoff_table(
 
 
 def _signed_span(of: Tradeoff) -> str | None:
-    return None if of.low is None else f"{of.low:+.3f} to {of.high:+.3f}"
+    return None if of.low is None else f"{of.low:+z.3f} to {of.high:+z.3f}"
 
 
 def match_table(
@@ -295,7 +295,7 @@ def match_table(
 def _average(average: Average) -> str:
     if average.value is None:
         return NOTHING
-    return f"{average.value:.3f}" if average.kind == "ratio" else f"{average.value:+.3f}"
+    return f"{average.value:.3f}" if average.kind == "ratio" else f"{average.value:+z.3f}"
 
 
 def _codec(bundled: Mapping[str, bool], heading: str, label: str) -> Column:

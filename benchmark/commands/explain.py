@@ -109,7 +109,7 @@ def explain(
 def _print(title: str, points: int, result: "Explanation") -> None:
     from benchmark.show.table import Column, Table
 
-    size = f"{result.mean_db:+.2f} dB on average" if points > 1 else f"{result.mean_db:+.2f} dB"
+    size = f"{result.mean_db:+z.2f} dB on average" if points > 1 else f"{result.mean_db:+z.2f} dB"
     print(f"{title}: {counted(points, 'point')}, {size} (root mean square {result.before_db:.2f})")
     for line in _rates(points, result):
         print(line)

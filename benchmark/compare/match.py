@@ -172,10 +172,10 @@ def matches(
             worth = math.expm1(abs(pairs.averages["bytes"].bias))
             if worth > MOST_BIAS:
                 kind, value, *_ = pairs.averages[by.column]
-                ratio = f"{100 * (value or 0) - 100:+.3g} %"
+                ratio = f"{100 * (value or 0) - 100:+z.3g} %"
                 raise UsageError(
                     f"the pairs of {first.label} and {second.label} differ in {by.axis_label} by "
-                    f"{ratio if kind == 'ratio' else f'{value:+.3g}'} in the mean, worth "
+                    f"{ratio if kind == 'ratio' else f'{value:+z.3g}'} in the mean, worth "
                     f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
                     "smaller --tolerance"
                 )

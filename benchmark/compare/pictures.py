@@ -46,7 +46,7 @@ def off_rate(bpp: float, rate: float) -> str:
     """
     if distance(bpp, rate) <= math.log(CLOSE):
         return ""
-    return f"{100 * (bpp / rate - 1):+.0f} %".replace("-", "−")
+    return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")
 
 
 def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:

@@ -39,7 +39,7 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     if claim.percent > 0:
         words = words.replace("less", "more").replace("at least", "at most")
     digits = max(0, round(-math.log10(2 * claim.slack)))
-    form, claimed = f"+.{digits + 1}f", f"{claim.percent:+.{digits}f} %"
+    form, claimed = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
     value = f"{rate.value:{form}} %" if rate else NOTHING
     ends = f"[{interval.low:{form}}, {interval.high:{form}}]" if interval else NOTHING
     overlap = f"{100 * rate.overlap:.0f} %" if rate else NOTHING
@@ -127,7 +127,7 @@ def published(of: Reviewed) -> Answer:
                 name = " ".join(filter(None, (own, variant, f"({source})" if several else "")))
                 rates, values = zip(*sorted(series[key]), strict=True)
                 rate = bd_rate(curve_of(rates, values, measure), mine)
-                number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+.1f} %"
+                number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+z.1f} %"
                 rows.append((curve.name, measure.label, name, number))
                 compared += [f"{curve.name} {number} against {name}"] if number != NOTHING else []
     sentence = f"BD-rates by published means of {of.dataset}: {listed(compared)}"

@@ -220,8 +220,8 @@ def _rate(comparison: Comparison | None, entry: Entry, known: bool) -> str:
     rate, interval = comparison.rate, comparison.rate_interval
     if isinstance(rate, NoDelta):
         return _cell(NOTHING, None, rate.reason)
-    ends = f" [{interval.low:+.1f}, {interval.high:+.1f}]" if interval else ""
-    return _cell(f"{rate.value:+.1f}{DOUBTFUL * rate.doubtful}{ends}", rate.value)
+    ends = f" [{interval.low:+z.1f}, {interval.high:+z.1f}]" if interval else ""
+    return _cell(f"{rate.value:+z.1f}{DOUBTFUL * rate.doubtful}{ends}", rate.value)
 
 
 def _number(value: float | None, scale: float = 1.0) -> str:

@@ -87,7 +87,7 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         if isinstance(c.quality, NoDelta):
             return None
         unit = " %" if of_column[c.column].scale == "decades" else ""
-        return f"{delta_text(c.quality, '+.4g')}{unit}"
+        return f"{delta_text(c.quality, '+z.4g')}{unit}"
 
     def count(of: ImagesDelta | NoDelta) -> str:
         if isinstance(of, NoDelta):
@@ -107,11 +107,11 @@ def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> t
         Column("", "rate_interval.low", key="bd_rate_low_percent"),
         Column("", "rate_interval.high", key="bd_rate_high_percent"),
         Column("", "rate.overlap", key="bd_rate_overlap"),
-        Column("mean of images' (%)", "images_rate.value", "+.2f", "images_bd_rate_percent"),
+        Column("mean of images' (%)", "images_rate.value", "+z.2f", "images_bd_rate_percent"),
         Column(f"{PERCENT} interval", "images_rate.interval", ends_text),
         Column("", "images_rate.interval.low", key="images_bd_rate_low_percent"),
         Column("", "images_rate.interval.high", key="images_bd_rate_high_percent"),
-        Column("median", "images_rate.median", "+.2f", "images_bd_rate_median_percent"),
+        Column("median", "images_rate.median", "+z.2f", "images_bd_rate_median_percent"),
         Column("quartiles", "images_rate.quartiles", ends_text),
         Column("", "images_rate.quartiles.0", key="images_bd_rate_lower_quartile_percent"),
         Column("", "images_rate.quartiles.1", key="images_bd_rate_upper_quartile_percent"),
@@ -177,10 +177,10 @@ def _off_front(comparison: Comparison, separator: str) -> str:
 
 def ends_text(interval: Interval | tuple[float, float] | None) -> str:
     """Format the ends of an interval; empty for none."""
-    return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
+    return f"[{interval[0]:+z.1f}, {interval[1]:+z.1f}]" if interval else ""
 
 
-def delta_text(delta: Delta | NoDelta, form: str = "+.2f") -> str:
+def delta_text(delta: Delta | NoDelta, form: str = "+z.2f") -> str:
     """Return a delta with its marks.
 
     >>> delta_text(Delta(3.21, 0.4, three_points=True)), delta_text(NoDelta("no curve"))
@@ -296,7 +296,7 @@ def _more_or_fewer(percent: float, than: str) -> str:
     ('12 % more bits than VTM', 'as many bits as VTM (-0.2 %)')
     """
     if abs(percent) < 0.5:
-        return f"as many bits{than.replace(' than', ' as')} ({percent:+.1f} %)"
+        return f"as many bits{than.replace(' than', ' as')} ({percent:+z.1f} %)"
     return f"{abs(percent):.0f} % {'more' if percent > 0 else 'fewer'} bits{than}"
 
 

@@ -31,7 +31,7 @@ JUNIT = {**dict.fromkeys(FAILURES, "failure"), **dict.fromkeys(ERRORS, "error")}
 
 
 def _percent(value: float) -> str:
-    return f"{value:+.2f} %"
+    return f"{value:+z.2f} %"
 
 
 NUMBERS = (
@@ -105,7 +105,7 @@ def sentences(check: Check) -> list[str]:
         result.append(f"{verdict}: {label}, {', '.join(metrics)}: {why}")
     for finding in check.judged:
         name = f"{finding.label}, {finding.metric_label}"
-        worst = [f"{image} {by:+.2f} %" for image, by in finding.worst if by > 0]
+        worst = [f"{image} {by:+z.2f} %" for image, by in finding.worst if by > 0]
         if worst:
             result.append(f"worst images: {name}: {', '.join(worst)}")
         if finding.out_of_reach:
@@ -239,7 +239,7 @@ def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
     case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
     numbers = "" if finding.change_percent is None else _numbers(finding)
     message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
-    text = "\n".join([message, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
+    text = "\n".join([message, *(f"{image} {by:+z.2f} %" for image, by in finding.worst)])
     if not judged:
         SubElement(case, "skipped", message=f"not judged: {message}")
     elif tag := JUNIT.get(finding.verdict):
@@ -254,7 +254,7 @@ def _case(suite: Element, of: str, name: str) -> Element:
 
 def _rate(at: AtSetting) -> str:
     before, after = at.bpp
-    return f"{after:.4f} ({100 * (after / before - 1):+.2f} %)"
+    return f"{after:.4f} ({100 * (after / before - 1):+z.2f} %)"
 
 
 def _moved(measure: Measure, at: AtSetting) -> str | None:
@@ -262,4 +262,4 @@ def _moved(measure: Measure, at: AtSetting) -> str | None:
     if was is None or now is None:
         return None
     form = f".{decimals(measure.label)}f"
-    return f"{now:{form}} ({now - was:+{form}})"
+    return f"{now:{form}} ({now - was:+z{form}})"

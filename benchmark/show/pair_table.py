@@ -19,7 +19,7 @@ from benchmark.show.table import Column, Table
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 DELTAS = (
     Column("BD-rate (%)", "pair.rate", delta_text),
-    Column("BD-metric", "pair.quality", lambda delta: delta_text(delta, "+.3f")),
+    Column("BD-metric", "pair.quality", lambda delta: delta_text(delta, "+z.3f")),
     Column("overlap", "pair.rate.overlap", ".0%"),
 )
 FORM_COLUMNS = (Column("metric", "measure.label"), Column("form"), *DELTAS)
@@ -111,8 +111,8 @@ AGREEMENT = (
     Column("metric", "column"),
     Column("verdict"),
     Column("points", form="d"),
-    Column("mean (dB)", "mean_db", "+.3f"),
-    Column("largest (dB)", "largest_db", "+.3f"),
+    Column("mean (dB)", "mean_db", "+z.3f"),
+    Column("largest (dB)", "largest_db", "+z.3f"),
     Column("at bpp", "at_bpp", ".3f"),
 )
 

@@ -193,6 +193,13 @@ def own_names(tree: ast.Module) -> set[str]:
     return {name for name in defined if is_private(name)}
 
 
+def test_a_signed_number_is_never_minus_zero():
+    signed = re.compile(r"[:'\"]\+z?(?=[.{])")  # how its format begins
+    sources = [*SOURCES, *(ROOT / "tools").glob("*.py")]
+    begin = {at for source in sources for at in signed.findall(source.read_text())}
+    assert {at[1:] for at in begin} == {"+z"}
+
+
 def test_no_private_part_of_another_package_is_used():
     own = {name for source in SOURCES for name in own_names(tree_of(source))}
     wrong = []

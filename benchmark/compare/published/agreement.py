@@ -187,7 +187,7 @@ def _compare(
         return result
     if ((difference >= low) & (difference <= high)).all():
         return result._replace(verdict="explained", why="; ".join(cause.why for cause in causes))
-    why = f"no known difference makes more than {low.min():+.2f} to {high.max():+.2f} dB"
+    why = f"no known difference makes more than {low.min():+z.2f} to {high.max():+z.2f} dB"
     return result._replace(verdict="differs", why=why)
 
 

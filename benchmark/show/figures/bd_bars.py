@@ -139,7 +139,7 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
         saves = bar.delta.value < 0
         axes.annotate(
-            delta_text(bar.delta, "+.1f").replace("-", "−"),
+            delta_text(bar.delta, "+z.1f").replace("-", "−"),
             (bar.outer, row), (-2 if saves else 2, 0),
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,

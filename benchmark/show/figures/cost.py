@@ -57,7 +57,7 @@ COLUMNS = (
     Column("", "cost", key="cost"),
     Column("value", "value", ".3g", "value"),
     Column("from", lambda point: point.curve.origin if point.measured else "typical", str),
-    Column("BD-rate (%)", "bd_rate", partial(delta_text, form="+.1f")),
+    Column("BD-rate (%)", "bd_rate", partial(delta_text, form="+z.1f")),
     Column("", "bd_rate.value", key="bd_rate"),
     Column("", "measured", key="measured"),
 )

@@ -113,7 +113,7 @@ def history_table(history: History) -> Table:
     for change in history.changes:
         key = change.state.name, change.variant
         row = rows.setdefault(key, {"state": key[0], "codec": key[1], BEFORE: ""})
-        ends = f"{delta_text(change.rate, '+.1f')} {ends_text(change.interval)}".rstrip()
+        ends = f"{delta_text(change.rate, '+z.1f')} {ends_text(change.interval)}".rstrip()
         row[f"{short_name(change.measure)} against {change.against}"] = ends
     for of in history.worse:
         row = rows[of.state.name, of.finding.label]
@@ -138,7 +138,7 @@ def _amount(of: Finding, ends: bool = False) -> str:
     both = [v * scale for v in (of.lower_percent, of.upper_percent) if v is not None]
     between = f" [{', '.join(f'{end:{form}}' for end in sorted(both))}]" if len(both) == 2 else ""
     why = f" ({of.why})" if of.why else ""
-    return f"{name} {scale * of.change_percent:+{form}} {unit}{(between + why) if ends else ''}"
+    return f"{name} {scale * of.change_percent:+z{form}} {unit}{(between + why) if ends else ''}"
 
 
 def headline(history: History) -> str:

@@ -103,7 +103,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     ]
     for panel in panels:
         name, column = f"BD-rate, {short_name(panel.measure, every)} (%)", panel.measure.column
-        columns.append(Column(name, column, partial(delta_text, form="+.1f")))
+        columns.append(Column(name, column, partial(delta_text, form="+z.1f")))
     against = next((curve.system.name for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)

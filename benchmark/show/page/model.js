@@ -34,7 +34,7 @@ page.text = (measure, stored) => {
   return page.signed(value.toFixed(measure.decimals));
 };
 
-page.signed = (text) => text.replace("-", "−");
+page.signed = (text) => text.replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 
 page.rate = (bpp) => (bpp === null ? "–" : bpp.toFixed(bpp < 0.1 ? 4 : 3));
 

@@ -211,7 +211,7 @@ def _rate(key: str, row: SystemRow) -> Rate | None:
 
 
 def _text(rate: Rate) -> str:
-    return delta_text(rate.delta, "+.1f") if rate.delta.value else "0"
+    return delta_text(rate.delta, "+z.1f") if rate.delta.value else "0"
 
 
 def _with_ends(rate: Rate) -> str:

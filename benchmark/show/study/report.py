@@ -48,13 +48,13 @@ SCORES = (
     Column("codec", "name"),
     Column("at", "level"),
     Column("bpp", "bpp", ".3f"),
-    Column("score", NAME, "+.2f"),
-    Column("95 %", "ends", "[{0.low:+.2f}, {0.high:+.2f}]".format),
+    Column("score", NAME, "+z.2f"),
+    Column("95 %", "ends", "[{0.low:+z.2f}, {0.high:+z.2f}]".format),
     Column("answers", "answers", "d"),
 )
 BITS = (
     Column("codec", "system"),
-    Column("bits at equal preference", "change", lambda change: f"{change:+.1f} %"),
+    Column("bits at equal preference", "change", lambda change: f"{change:+z.1f} %"),
     Column("95 %", "interval", lambda ends: f"{ends_text(ends)} %"),
     Column("note", "why", str),
 )

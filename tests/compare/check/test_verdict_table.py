@@ -22,7 +22,7 @@ from benchmark.show.table import NOTHING
 
 PSNR = Finding(
     "jpeg", "psnr", "PSNR (dB)", "BD-rate", "undecided", "about 30 images", 1.0, 4, 0.25, -0.5,
-    worst=(WorstImage("a", 2.0), WorstImage("b", 0.5), WorstImage("c", 0.0)),
+    worst=(WorstImage("a", 2.0), WorstImage("b", 0.5), WorstImage("c", -1e-9)),
     out_of_reach=("w", "x", "y", "z"), unknown=(UnjudgedImage("bent", "it has 3"),),
     left_out=(UnjudgedImage("flat", "it has 1"), UnjudgedImage("odd", "it has 2")), doubtful=2,
 )  # fmt: skip
