@@ -33,6 +33,7 @@ from benchmark.rows.shard import (
     NEVER_NULL,
     SHIPPED,
     BadShard,
+    alike,
     read_shard,
     schema_of,
     storable,
@@ -192,6 +193,10 @@ class Store(StreamFolder):
     def generations(self) -> pl.DataFrame:
         """Return the best version of each row of a picture coded more than once."""
         return whole(merge_versions(self._read().filter(~ONCE)))
+
+    def every_generation(self) -> pl.DataFrame:
+        """Return the rows of `table` and of `generations`."""
+        return pl.concat(alike([self.table(), self.generations()]))
 
     def versions(self, shipped: bool = False) -> pl.DataFrame:
         """Return every row of every cell: those measured here, or the bundled ones."""

@@ -140,6 +140,20 @@ def test_rows_of_later_generations_are_in_no_mean(folder):
     assert rows["generation"].null_count() == 4
 
 
+@pytest.mark.parametrize("verb", ["run", "rescore"])
+def test_a_new_metric_is_computed_of_later_generations_too(tmp_path, folder, verb):
+    results = tmp_path / "results"
+    store = Store(measured(folder, 3, results=results).matrix.store.folder)
+    if verb == "run":
+        assert measured(folder, 3, results=results, metrics="psnr,psnr_y").measured == 0
+    else:
+        where = ("--dataset", folder / "photos", "--results", results, "--codecs", DARKENS)
+        done = bench("rescore", *where, "--metrics", "psnr_y")
+        assert "12 rows, 12 lacked" in done.stdout, done.stderr
+    later = store.generations()
+    assert later["psnr_y_db"].to_list() == pytest.approx(later["psnr_db"].to_list())
+
+
 def test_a_generation_that_fails_is_a_row_and_ends_the_chain(folder):
     outcome = measured(folder, 5, f"{DARKENS}:patience=2", results=folder / "failing")
     assert len(outcome.failures) == 4
