@@ -14,9 +14,8 @@ from benchmark.measure.request import Request
 from benchmark.option import EXPORTED, TARGET, opt
 from benchmark.registry import DATASETS
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
-from benchmark.system.groups import by_key
 from benchmark.system.settings import use_device
-from benchmark.system.text import counted, listed
+from benchmark.system.text import by_key, counted, listed
 
 if TYPE_CHECKING:
     from benchmark.datasets.dataset import Source

@@ -17,9 +17,8 @@ from benchmark.metrics.measure import Measure, by_kind, labelled, overview_colum
 from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.systems import short_version
-from benchmark.system.groups import by_key
 from benchmark.system.settings import SEARCHED
-from benchmark.system.text import counted
+from benchmark.system.text import by_key, counted
 
 FEW_METRICS = 3  # that were asked for: all of them are shown
 

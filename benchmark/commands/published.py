@@ -13,7 +13,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, ORIGIN, opt
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 if TYPE_CHECKING:
     from benchmark.compare.published.agreement import Finding

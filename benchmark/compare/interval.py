@@ -19,7 +19,7 @@ from benchmark.compare import curves as rd
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between

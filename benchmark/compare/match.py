@@ -24,8 +24,7 @@ from benchmark.registry import METRICS
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import TIMED, Point, Side, Summary, caveats
-from benchmark.system.groups import by_key
-from benchmark.system.text import number_in
+from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]

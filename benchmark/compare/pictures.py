@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmark.codec import Setting
 from benchmark.rows.systems import label_of
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 CLOSE = 1.1  # ratio of two rates up to which pictures are of one rate
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm

@@ -22,8 +22,7 @@ from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted, listed, range_text
+from benchmark.system.text import by_key, counted, listed, range_text
 
 if TYPE_CHECKING:
     from benchmark.rows.streams import FeatureFolder

@@ -23,9 +23,9 @@ from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, name_of_row,
 from benchmark.review.streams import Row, Sent, setting_of, spec_of
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.groups import by_key
 from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device, use_device
+from benchmark.system.text import by_key
 
 # equal: the recorded pixels; rounded: others, at the recorded PSNR (`ROUNDING`); other: others;
 # blind: others, whose PSNR is not known; failed: no picture; damaged: the bytes are not those

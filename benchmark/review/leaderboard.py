@@ -26,7 +26,7 @@ from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import short_names
 from benchmark.show.table import escape_latex
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
 WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements

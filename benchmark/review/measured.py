@@ -14,8 +14,7 @@ from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sen
 from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
 from benchmark.review.streams import Row, label_of_row
 from benchmark.show.table import NOTHING, Table, decimals
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted, listed
+from benchmark.system.text import by_key, counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
 IN_DB = "ms_ssim_db"  # the mean of the images' decibels

@@ -22,9 +22,8 @@ from benchmark.rows.codecs import NAME, NamedCodecs
 from benchmark.rows.packs.pack import INDEX, Pack, open_pack
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
-from benchmark.system.groups import by_key
 from benchmark.system.machine import machine
-from benchmark.system.text import counted, parse_toml, read_json
+from benchmark.system.text import by_key, counted, parse_toml, read_json
 
 LARGEST_STATEMENT_BYTES = 1 << 16
 Positive = Annotated[float, msgspec.Meta(gt=0)]

@@ -107,7 +107,10 @@ class Store(StreamFolder):
 
     def amend(self, run: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's record, or replace those of the same names."""
-        write_results({self._written(run): _json({**self.record(run), **facts})})
+        path = self._written(run)
+        # Not as `record` returns it: tracebacks keep their lines.
+        known = json.loads(path.read_bytes()) if self.record(run) else {}
+        write_results({path: _json({**known, **facts})})
 
     def has_record(self, run: str) -> bool:
         """Return whether a run has a record; False for a name that no file can have."""

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars import col
 
+from benchmark.codec import CODING
 from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
+from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (
     NO_ANCHOR,
     Anchor,
@@ -30,7 +32,6 @@ from benchmark.rows.experiment import (
     present,
 )
 from benchmark.rows.means import summarise_rows
-from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary, options_of
 from benchmark.spec import listed_datasets
@@ -154,8 +155,15 @@ class StoredRows(NamedTuple):
 
     def summarised(self, rows: pl.DataFrame, anchor: Anchor = NO_ANCHOR) -> DatasetResults:
         """Summarise these of the rows, with their anchor."""
-        of = self.folder, self.metrics, self.common, self.allow_few
-        filled = with_distribution_metrics(rows, *of)
+        if DISTRIBUTION_METRICS.keys().isdisjoint(self.metrics):
+            filled = ComparableRows(rows, CODING)
+        else:
+            from benchmark.rows.reduce import (
+                with_distribution_metrics,  # which a report does without
+            )
+
+            of = self.folder, self.metrics, self.common, self.allow_few
+            filled = with_distribution_metrics(rows, *of)
         average: Average = "pooled" if self.pooled else "per_image"
         summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
         summary = summary.stored_in(self.folder)

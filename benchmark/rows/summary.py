@@ -20,7 +20,7 @@ from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.

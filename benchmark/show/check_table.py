@@ -11,8 +11,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
 from benchmark.show.sections import Part, markdown, section
 from benchmark.show.table import NOTHING, Column, Table, decimals
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted, listed
+from benchmark.system.text import by_key, counted, listed
 
 # Sign, word and meaning of each verdict
 VERDICTS = {

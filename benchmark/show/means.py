@@ -19,8 +19,7 @@ from benchmark.rows.summary import (
 from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.sections import Section, capitalised, section
 from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals, seconds_text
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted
+from benchmark.system.text import by_key, counted
 
 NETWORK_HEADERS = (
     *("work (kMAC/px)", "training (10^15 MAC)"),

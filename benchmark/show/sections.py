@@ -16,8 +16,7 @@ from benchmark.rows.systems import SIZE, short_version
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted, markdown_text, one_line
+from benchmark.system.text import by_key, counted, markdown_text, one_line
 
 
 class Heading(NamedTuple):

@@ -1,4 +1,4 @@
-"""Counts with nouns; text of strangers, shown and parsed (json, toml, csv), or one reason why not.
+"""Counts, lists, groups; text of strangers, shown and parsed (json, toml, csv), or why not.
 
 In terminals, csv and markdown such a text is shown, not obeyed. Every parser of files of others
 runs in `parsing`, which turns whatever it raises into `BadFile`; names have no control signs.
@@ -13,7 +13,7 @@ import tarfile
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -144,7 +144,22 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+
+def by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Return the values of pairs (key, value) by key, in the order in which each first comes.
+
+    >>> by_key([("b", 1), ("a", 2), ("b", 3)])
+    {'b': [1, 3], 'a': [2]}
+    """
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
 SHOWN_REASON = 300  # characters of what a parser says
 MOST_DOTS = 250  # of a key of TOML, whose time grows with the square of their number
 REFUSALS = (

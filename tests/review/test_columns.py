@@ -16,7 +16,7 @@ from benchmark.review.again import Again, _compared, _Pictures
 from benchmark.review.leaderboard import declared_entries, sort_out
 from benchmark.review.review import html_text, markdown_review
 from benchmark.review.site import Board, index_html
-from benchmark.review.streams import _possible, _rate, sent_rows
+from benchmark.review.streams import _possible, sent_rows
 from benchmark.review.submission import Statement, Submission
 from benchmark.review.supplement import Supplement
 from benchmark.rows.packs.pack import open_pack
@@ -80,5 +80,3 @@ def test_a_row_of_no_size_no_bytes_or_no_setting_is_none():
     possible = [_possible(row("webp", 30, "a") | {"setting_value": at}) for at in settings]
     assert [bool(of) for of in possible] == [True, True, False, False]
     assert _possible(failed("webp", 30, "a", "encode", "x") | {"width_px": 0})["reason"] == "x"
-    rates = [_rate({"bpp": text}) for text in ("0.25", "x", "")]
-    assert rates == pytest.approx([0.25, math.nan, math.nan], nan_ok=True)

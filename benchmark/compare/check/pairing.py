@@ -19,8 +19,7 @@ from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of
 from benchmark.rows.valid import IMAGE
 from benchmark.spec import CodecSpec
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted, listed
+from benchmark.system.text import by_key, counted, listed
 
 WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is
 OF_OTHER_WEIGHTS = "size"  # option of bundled weights that no checkpoint replaces

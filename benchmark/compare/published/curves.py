@@ -20,7 +20,7 @@ from benchmark.rows.systems import (
     System,
     default_anchors,
 )
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}

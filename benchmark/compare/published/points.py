@@ -17,8 +17,7 @@ import msgspec
 from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import UNSTATED
-from benchmark.system.groups import by_key
-from benchmark.system.text import GREEK, listed, parse_sheet
+from benchmark.system.text import GREEK, by_key, listed, parse_sheet
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
 # file of another paper's plot

@@ -32,9 +32,8 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
-from benchmark.system.groups import by_key
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import read_json
+from benchmark.system.text import by_key, read_json
 
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
 ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project

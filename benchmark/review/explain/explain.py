@@ -22,7 +22,7 @@ from benchmark.review.explain.curve_rules import (
     Reference,
     at_rates,
 )
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 ERROR_DB = 0.02  # standard deviation of a point from what its cause predicts
 ANYWHERE = 0.1  # density, per dB, of a point that a rule says nothing of

@@ -33,9 +33,8 @@ from benchmark.system.foreign_files import (
     open_regular,
     read_regular,
 )
-from benchmark.system.groups import by_key
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import Sheet, parse_json, parse_sheet
+from benchmark.system.text import Sheet, by_key, parse_json, parse_sheet
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"

@@ -22,8 +22,7 @@ from benchmark.show.figures import texts
 from benchmark.show.figures.style import look
 from benchmark.show.means import network_sentences
 from benchmark.spec import parse_codec
-from benchmark.system.groups import by_key
-from benchmark.system.text import listed
+from benchmark.system.text import by_key, listed
 
 # The largest difference of two curves that are shown as one: of a panel's span of values, which is
 # less than a line's width, and where values are decibels their last printed digit.

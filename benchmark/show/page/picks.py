@@ -11,8 +11,7 @@ from benchmark.facts import Facts, facts_of
 from benchmark.measure.estimate import interpolated
 from benchmark.show.page.content import ImageKey
 from benchmark.spec import CodecSpec
-from benchmark.system.groups import by_key
-from benchmark.system.text import counted
+from benchmark.system.text import by_key, counted
 
 ALL = "all"
 MOST_SECONDS = 20.0  # of decoding, on one core

@@ -22,7 +22,7 @@ from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
 from benchmark.spec import CodecSpec
-from benchmark.system.groups import by_key
+from benchmark.system.text import by_key
 
 MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"
