@@ -147,7 +147,7 @@ def bd_rate(
     result = summarised(source, (name,), common, "per_image", allow_few, anchor=anchor)
     label, measure = find_label(anchor, result.labels), Measure.named(name)
     if not result.values_of(measure.column):
-        why = remedies([name], result.why_without(measure.column), result.rows)
+        why = remedies([name], result.why_without(measure.column), result.again)
         raise UsageError(f"no row has {measure.label}: {why}")
     records = bd_records(compare(result, measure, label, up_to_bpp, any_overlap), up_to_bpp)
     names = records[0] if records else ()
@@ -307,7 +307,7 @@ def plot(
         known = str(frame.attrs.get("anchor") or anchor_among(result).label)
         panels = choose([panel], known).of([panel])
         if not panels:
-            why = remedies([name], result.why_without(measure.column), result.rows)
+            why = remedies([name], result.why_without(measure.column), result.again)
             raise UsageError(f"no point of {measure.label} can be drawn: {why}")
         styled = styles(result.labels)
         if ax is not None:

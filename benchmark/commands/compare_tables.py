@@ -138,7 +138,7 @@ def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) ->
     for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
         if not stored.summary.values_of(measure.column):
             has = [name for name in names if metric_named(name).column in known]
-            other = f"for --{option} {names[0]}, {remedies(names[:1], rows=stored.summary.rows)}"
+            other = f"for --{option} {names[0]}, {remedies(names[:1], again=stored.summary.again)}"
             remedy = f"try --{option} {has[0]}" if has else other
             raise UsageError(f"{stored.name} has no {measure.label}: {remedy}")
 
@@ -167,7 +167,7 @@ def families(
             labels = _labels(summary, name)
             without = {m.column for m in measures if not summary.values_of(m.column, labels)}
             lacking = [each for each in METRICS if metric_named(each).column in without]
-            reason += f"; {remedies(lacking, rows=summary.rows)}" if lacking else ""
+            reason += f"; {remedies(lacking, again=summary.again)}" if lacking else ""
             raise UsageError(f"{name} has no points with {metrics} to compare: {reason}")
     return mine, others
 
@@ -260,7 +260,7 @@ def match_table(
     counts = {name: 1 for of in matches for name, mean in of.averages.items() if mean.pairs}
     wanted = [of.column for of in measures] if others else [by.column, *overview_columns(counts)]
     shown = [name for name in labels if name in counts and name in (*wanted, *TIMED)]
-    lacking = [of.label for of in measures if of.column not in counts] if counts else []
+    lacking = {of.column: of.label for of in measures if counts and of.column not in counts}
     bundled = {point.label: point.edition.bundled for point in stored.summary.points}
     columns = [
         _codec(bundled, "codec", "first.label"),
@@ -286,7 +286,8 @@ def match_table(
         *dict.fromkeys(f"Caveat: {text}." for match in matches for text in match.caveats),
     ]
     if lacking:
-        notes.append(f"Without values: {', '.join(lacking)} (`bench rescore` computes metrics).")
+        computes = stored.summary.again.computes(",".join(lacking))
+        notes.append(f"Without values: {', '.join(lacking.values())} ({computes}).")
     if not set(TIMED) & set(shown):
         notes.append("No times: no pair was timed alone on one machine (`bench run --timing`).")
     return Table.of(columns, matches, notes)

@@ -16,7 +16,7 @@ from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, cut
 from benchmark.compare.interval import Interval
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import RESCORE, Again, Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.rows.systems import trained_on
@@ -201,7 +201,7 @@ class Ranking(NamedTuple):
     absent: tuple[tuple[Measure, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
-    rows: str = ""  # options that name the rows in a command, see `options_of`
+    again: Again = RESCORE  # of the summary
     images: tuple[int, ...] = ()  # that the means of `measures` are over
     up_to_bpp: float | None = None  # where all curves were cut
 
@@ -291,7 +291,7 @@ def rank_by_bd_rate(
     firsts = [(m.column, next(iter(known[m.column].values()), ())) for m in ranked]
     over = tuple(of[0].means[c].images if of else summary.images for c, of in firsts)
     shown = tuple(absent), summary.bundled
-    return Ranking(anchor, ranked, ordered, *shown, rows=summary.rows, images=over)
+    return Ranking(anchor, ranked, ordered, *shown, again=summary.again, images=over)
 
 
 def _common_images(summary: Summary, label: str, column: str) -> int:

@@ -161,7 +161,7 @@ def matches(
             facts = Side(label, edition.facts, edition.caveats)
             side.append((streams_of(points, by, measures), facts))
         if not any(len(streams.bpp) for streams, _ in side):
-            why = remedies([name], rows=summary.rows)
+            why = remedies([name], again=summary.again)
             raise UsageError(f"{asked} has no finite {by.label} to match: {why}")
         sides.append(side)
     compared = []

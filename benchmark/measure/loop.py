@@ -146,8 +146,8 @@ def rescore(
     rows = one_per_cell(store.every_generation()).filter(col("cell").is_in(cells))
     before, after = (count_values(of, cells, names) for of in (table, rows))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
-    counts = table.height, len(tasks), lack, tuple(failures), filled, absent
-    return Rescored(*counts, tuple(without_value(rows, names)))
+    without = tuple(without_value(rows, names))
+    return Rescored(table.height, len(tasks), lack, tuple(failures), filled, absent, without)
 
 
 def _workers(
@@ -206,17 +206,16 @@ def _measure(
 
 def _to_score(matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str]) -> Sequence[Task]:
     """Return the rows of finished cells that lack a metric which can be computed here."""
-    cells, to_do = (
-        {key for of in some for key in of.keys} for some in (matrix.cells, matrix.to_do)
-    )
-    if not (done := cells - to_do):
+    to_do = {cell.key for cell in matrix.to_do}
+    done = {key for cell in matrix.cells if cell.key not in to_do for key in cell.keys}
+    if not done:
         return ()
     from benchmark.measure.score import unscored
 
     # A row of the cell's key may still name another codec, if a stranger wrote it.
     asked = {contender.spec for contender in matrix.selection.contenders}
     tasks = unscored(
-        matrix.store.every_generation() if len(cells) > len(matrix.cells) else matrix.table,
+        matrix.store.every_generation() if matrix.cells[0].generations > 1 else matrix.table,
         matrix.sources.images,
         computable(metrics, absent),
         matrix.store.folder,

@@ -19,11 +19,11 @@ from benchmark.datasets.dataset import Source
 from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import give_memory_back
-from benchmark.metrics.measure import lasting, reason_text
+from benchmark.metrics.measure import computable, lacking, lasting, reason_text
 from benchmark.metrics.metric import FeatureSpace, ImageMetric
-from benchmark.registry import FEATURE_SPACES, metric_class, metric_named
+from benchmark.registry import FEATURE_SPACES, metric_class, metric_named, scored_by_image
 from benchmark.rows.codecs import EVERY
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 
 if TYPE_CHECKING:
@@ -215,14 +215,27 @@ def unscored(
     table = one_per_cell(table)
     table = table.filter((table["status"] == "ok") & table["image_sha256"].is_in([*by_pixels]))
     masks = [_lacking(table, name, again, store) for name in metrics]
-    lacking = np.array(masks, np.bool_).reshape(len(metrics), table.height)
-    chosen = np.flatnonzero(lacking.any(axis=0))
+    lacks = np.array(masks, np.bool_).reshape(len(metrics), table.height)
+    chosen = np.flatnonzero(lacks.any(axis=0))
     tasks = []
     for at, row in zip(chosen, table[chosen].rows(named=True), strict=True):
         if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"])):
-            names = tuple(compress(metrics, lacking[:, at]))
+            names = tuple(compress(metrics, lacks[:, at]))
             tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
+
+
+def unscorable(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
+    """Return the cells that lack a metric which can be computed here, and a stream to decode.
+
+    Rows of a declared size never had a stream and are left out.
+    """
+    asked = metric_names(metrics)
+    names = computable(scored_by_image(asked), lacking(asked))
+    masks = [_lacking(table, name, False, store) for name in names]
+    lacks = np.logical_or.reduce([*masks, np.zeros(table.height, np.bool_)])
+    streams = table.filter(lacks).select("cell", "stream_sha256").rows()
+    return {cell for cell, digest in streams if digest and not store.has_stream(digest)}
 
 
 def count_values(

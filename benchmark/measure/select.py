@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+from polars import col
 
 from benchmark.codec import Between, Codec, DeclaresSizes, OneOf, Setting, TakesDataset
 from benchmark.datasets.dataset import (
@@ -319,6 +320,10 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
             DamagedResults,
             stacklevel=2,
         )
+    if done:
+        from benchmark.measure.score import unscorable
+
+        done -= unscorable(stored.table.filter(col("cell").is_in([*done])), request.metrics, store)
     to_do = tuple(cell for cell in cells if not done or not done.issuperset(cell.keys))
     return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 

@@ -10,6 +10,7 @@ these, as in older rows, it is tried again:
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -251,22 +252,40 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     return result
 
 
-def remedies(names: Iterable[str], reason: str = "", rows: str = "") -> str:
+class Again(NamedTuple):
+    """The commands that compute metrics of stored rows, without `--metrics`."""
+
+    rescore: str = "bench rescore"
+    run: str = ""  # where a run kept no streams: codes its cells again
+
+    def command(self, metrics: str) -> str:
+        """Return the command that computes these metrics, as a sentence has it."""
+        return f"`{self.run or self.rescore} --metrics {metrics}`"
+
+    def computes(self, metrics: str) -> str:
+        """Return a clause on the command and on what the metrics come from."""
+        how = "codes the images again, as no streams were kept"
+        how = how if self.run else "computes it from kept streams"
+        return f"{self.command(metrics)} {how}"
+
+
+RESCORE = Again()
+
+
+def remedies(names: Iterable[str], reason: str = "", again: Again = RESCORE) -> str:
     """Return what computes metrics of stored rows, with what they lack here, as part of a sentence.
 
-    reason: why rows have no values of them, as rows keep it; returned where no command helps. rows:
-    options that name the rows, "--dataset kodak".
+    reason: why rows have no values of them, as rows keep it; returned where no command helps.
     """
     kind, sentence = read_reason(reason)
     if sentence and kind.kind not in ABSENT and NOT_COMPUTED not in sentence:
         return sentence
-    asked = dict.fromkeys(names)
-    command = f"`{' '.join(filter(None, ['bench rescore', rows, '--metrics']))} {','.join(asked)}`"
+    metrics = ",".join(asked := dict.fromkeys(names))
     absent = [absence(text) for text in lacking(asked).values()]
     if not absent:
-        return f"{command} computes it from kept streams"
+        return again.computes(metrics)
     what, first = (", ".join(filter(None, dict.fromkeys(of))) for of in zip(*absent, strict=True))
-    return f"{what}: {first}, then {command}" if first else what
+    return f"{what}: {first}, then {again.command(metrics)}" if first else what
 
 
 def labelled(names: Mapping[str, str]) -> dict[str, str]:

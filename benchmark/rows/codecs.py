@@ -94,6 +94,25 @@ def why_no_stream(
     return f"the stream was not kept; `{again} --results OTHER` makes it again"
 
 
+def run_again(record: Mapping[str, Any], **changed: Any) -> str:
+    """Return the `bench run` of a run's record, with other values of its request's fields.
+
+    >>> run_again({"request": {"codecs": ["webp"], "dataset": "kodak", "limit": 3}}, limit=None)
+    'bench run --codecs webp --dataset kodak'
+    """
+    asked = record.get("request")
+    request = {**(asked if isinstance(asked, dict) else {}), **changed}
+    words = ["bench", "run"]
+    for name in AGAIN:
+        value = request.get(name)
+        if not value or (name, value) == ("results", "results"):
+            continue
+        joined = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        texts = value if name == "points" else [joined]
+        words += [word for text in texts for word in (f"--{name}", str(text))]
+    return shlex.join(words)
+
+
 EVERY = NamedCodecs()  # "all": every codec, and no code that rows name
 
 
@@ -103,6 +122,7 @@ PACKAGES = (
 )  # fmt: skip
 RUN_TIME = "%Y%m%dT%H%M%S"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run or dataset: no path to elsewhere
+AGAIN = ("codecs", "dataset", "points", "limit", "draws", "generations", "target", "results")
 DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 
 

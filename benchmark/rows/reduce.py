@@ -95,7 +95,8 @@ def summarise_with_distributions(
 ) -> Summary:
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
-    return summarise_rows(rows, protocols(names), average, common).stored_in(folder)
+    summary = summarise_rows(rows, protocols(names), average, common)
+    return summary.stored_in(folder, table["run"].unique())
 
 
 class _Reducer:

@@ -166,7 +166,7 @@ class StoredRows(NamedTuple):
             filled = with_distribution_metrics(rows, *of)
         average: Average = "pooled" if self.pooled else "per_image"
         summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
-        summary = summary.stored_in(self.folder)
+        summary = summary.stored_in(self.folder, rows["run"].unique())
         return DatasetResults(
             self.name, self.report, summary, filled.table, self.runs, self.gone,
             self.experiment.only_bundled, anchor, self.unfinished,

@@ -4,7 +4,7 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,11 +13,13 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import NOT_COMPUTED, Measure, psnr_of_mean_mse
+from benchmark.metrics.measure import NOT_COMPUTED, RESCORE, Again, Measure, psnr_of_mean_mse
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.rows.codecs import run_again
 from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
+from benchmark.rows.store import Store
 from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
 from benchmark.system.text import by_key
@@ -194,14 +196,21 @@ class Summary:
     left_out: tuple[LeftOut, ...]  # rows that are not comparable
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
-    rows: str = ""  # options that name its rows in a command, see `options_of`
+    again: Again = RESCORE
 
-    def stored_in(self, folder: Path) -> "Summary":
-        """Return it with the folder's options of `bench rescore`, which name code that may run."""
+    def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
+        """Return it with what computes metrics of the folder's rows, which are of these runs.
+
+        `bench rescore` names the code that may run.
+        """
         specs = dict.fromkeys(point.edition.spec for point in self.points)
         codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
         codecs = "" if codecs == "all" else codecs
-        return replace(self, rows=options_of(folder.parent, folder.name, codecs=codecs))
+        rescore = f"bench rescore {options_of(folder.parent, folder.name, codecs=codecs)}"
+        store = Store(folder)
+        bare = [name for name in runs if name and not store.keeps_streams(name)]
+        run = run_again(store.record(max(bare))) if bare else ""
+        return replace(self, again=Again(rescore, run))
 
     @property
     def labels(self) -> tuple[str, ...]:

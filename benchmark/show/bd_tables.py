@@ -233,7 +233,7 @@ def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
     """Return the sentence on a metric that some codec has no value of, with what fills it in."""
     names = [name for name in METRICS if metric_named(name).column == measure.column]
     where = f" where there is {NOTHING}" if measure in ranking.measures else ""
-    return f"No {measure.label}{where}: {remedies(names, why, ranking.rows)}." if names else ""
+    return f"No {measure.label}{where}: {remedies(names, why, ranking.again)}." if names else ""
 
 
 def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:

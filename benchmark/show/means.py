@@ -188,8 +188,8 @@ def left_out(
                 metrics.setdefault((key.label, key.setting, key.why), []).append(measure.label)
             continue
         why = summary.why_without(measure.column) or NOT_COMPUTED
-        if why == NOT_COMPUTED:
-            why += f"; `bench rescore {summary.rows} --metrics NAME` does it from kept streams"
+        if NOT_COMPUTED in why:
+            why = f"{NOT_COMPUTED}; {summary.again.computes(measure.column)}"
         result.append(Gap(NO_VALUES, measure.label, why))
     for (label, setting, why), labels in metrics.items():
         of = () if len(labels) == len(with_values) else tuple(labels)
@@ -266,7 +266,7 @@ def absent_sentences(names: Iterable[str], summary: Summary) -> list[str]:
     """Return a sentence on each metric without any value, with the command that fills it in."""
     measures = {name: Measure.named(name) for name in names}
     return [
-        f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.rows)}."
+        f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.again)}."
         for name, of in measures.items()
         if not summary.values_of(of.column)
     ]

@@ -60,7 +60,7 @@ def test_the_table_fits_a_terminal_unless_more_metrics_are_named():
     start = "codec            against  images  pairs  bytes   95 % interval  "
     assert usual[0] == start + "  ".join(between)
     assert luma[0] == f"{start}PSNR (dB)  PSNR of luma (dB)"
-    assert "Without values: NIQE (`bench rescore` computes metrics)." in luma
+    assert any(line.startswith("Without values: NIQE (`bench rescore --") for line in luma)
     assert {*between, "VMAF", "CVVDP (JOD)"} <= {*re.split(" {2,}", every[0])}
     reported = json.loads(match(*pair, "--json"))["matches"]
     assert {"psnr_db_difference", "vmaf_difference"} <= reported[0].keys(), "in files all are"

@@ -6,8 +6,9 @@ import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
 from benchmark.compare.panel import measured_panel, names_in_figures
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Again, Measure, remedies
 from benchmark.rows.means import summarise
+from benchmark.rows.store import Store
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
 from support.rows.measured import row, sweep, table
@@ -114,7 +115,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = shown.notes
     assert note.startswith("No LPIPS (SqueezeNet) where there is –: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
-    (note,) = ranking_table(ranking._replace(rows="--dataset sample")).notes
+    (note,) = ranking_table(ranking._replace(again=Again("bench rescore --dataset sample"))).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     whole = rank_by_bd_rate(summarise(table(squeezed(rows))), measures, "vtm")
     assert ranking_table(whole).notes == ()
@@ -154,9 +155,22 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 
 
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
-    rows = summarise(table([*scaled("vtm"), *mine()])).stored_in(Path("my results/photos")).rows
-    assert rows == "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
-    assert summarise(table(scaled("vtm"))).stored_in(Path("results/x")).rows == "--dataset x"
+    again = summarise(table([*scaled("vtm"), *mine()])).stored_in(Path("my results/photos")).again
+    named = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
+    assert again == Again(f"bench rescore {named}")
+    again = summarise(table(scaled("vtm"))).stored_in(Path("results/x")).again
+    assert again == Again("bench rescore --dataset x")
+
+
+def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp_path):
+    asked = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
+    Store(tmp_path).begin("1", {"request": asked})
+    rows = [*scaled("vtm"), *mine()]
+    again = summarise(table(rows)).stored_in(tmp_path, ["0", "1"]).again
+    assert remedies(["psnr_y"], again=again) == (
+        "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` codes "
+        "the images again, as no streams were kept"
+    )
 
 
 def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():

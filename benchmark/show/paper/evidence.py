@@ -92,7 +92,7 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
             raise UsageError(
                 f"nothing published on {dataset} has {first.label}: name another metric"
             )
-        why = remedies(names, summary.why_without(first.column), summary.rows)
+        why = remedies(names, summary.why_without(first.column), summary.again)
         raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     look().check({curve.system.label for panel in panels for curve in panel.curves})
     title, sentences = profile(dataset).title, list[str]()

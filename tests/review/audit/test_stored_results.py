@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import warnings
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -170,6 +171,11 @@ def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
     assert run(request(images, tmp_path, keep=False)).failures == ()
     assert not list(store_in(tmp_path).streams())
     assert not open_matrix(request(images, tmp_path)).to_do
+    more = replace(request(images, tmp_path), metrics=("psnr", "psnr_y"))
+    outcome = run(more)  # nothing else can compute the new metric
+    assert (outcome.measured, outcome.failures) == (len(outcome.cells), ())
+    assert outcome.rows["psnr_y_db"].null_count() == 0
+    assert not open_matrix(more).to_do
 
 
 @pytest.mark.parametrize("verified_before", [False, True])
