@@ -139,7 +139,8 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
     marks = [axes.transData.transform(place) for place in places]
     taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in marks]
     taken.append(axes.lines[-1].get_window_extent())  # of the anchor
-    for point, place in zip(points, places, strict=True):
+    # From the right, where a name has the axis's end beside it and one side alone.
+    for point, place in sorted(zip(points, places, strict=True), key=lambda of: -of[0].value):
         for up, side in product(SHIFTS, (1, -1)):
             text = axes.annotate(
                 _name(point), place, (6 * side, up), va="center_baseline",
@@ -147,7 +148,8 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
                 textcoords="offset points",
             )  # fmt: skip
             box = text.get_window_extent()
-            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            inside &= axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
             if inside and not any(box.overlaps(other) for other in taken):
                 break
             if (up, side) != (SHIFTS[-1], -1):

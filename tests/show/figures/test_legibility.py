@@ -158,6 +158,13 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
         assert ("Lines are 95 % intervals" in words_in(figure)) == (verb == "bd")
 
 
+def test_a_name_beside_a_point_lies_on_no_axis():
+    chosen = FigureRequest(RESULTS, codecs=("ours", "avif", "vtm", "jpeg", "jpegxl"))
+    figure = draw_verb("complexity", chosen).drawing.figure
+    lowest = [min(text.get_window_extent().y0 for text in axes.texts) for axes in figure.axes]
+    assert all(y >= axes.bbox.y0 for y, axes in zip(lowest, figure.axes, strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [False, True])
 def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
