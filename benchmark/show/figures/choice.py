@@ -58,6 +58,15 @@ def frame_of(panels: Iterable[Panel]) -> Frame:
     return Frame(min(inside), max(inside), most, beyond)
 
 
+def beyond_sentences(
+    panels: Iterable[Panel], cut: Iterable[Panel], up_to_bpp: float | None
+) -> list[str]:
+    """Return a sentence on curves without a point below the rate where panels are cut, if any."""
+    left = {curve.name for panel in panels for curve in panel.curves}
+    left -= {curve.name for panel in cut for curve in panel.curves}
+    return [f"No point below {up_to_bpp:g} bpp: {', '.join(sorted(left))}."] if left else []
+
+
 class Choice(NamedTuple):
     """The curves that the panels of a figure, a page or a report show."""
 

@@ -25,6 +25,7 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
+from benchmark.show.figures.choice import beyond_sentences
 from benchmark.show.figures.style import Style, look, styles
 from benchmark.show.means import absent_sentences
 from benchmark.show.paper.request import FigureRequest
@@ -102,12 +103,11 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
         lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
     cut = [panel.up_to(request.up_to_bpp) for panel in panels]
-    of_panel = [[curve.name for curve in panel.curves] for panel in cut]
-    if beyond := {c.name for panel in panels for c in panel.curves}.difference(*of_panel):
+    beyond = beyond_sentences(panels, cut, request.up_to_bpp)
+    if beyond and not any(panel.curves for panel in cut):
         where = f"below {request.up_to_bpp:g} bpp"
-        if not any(of_panel):
-            raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
-        sentences.append(f"No point {where}: {', '.join(sorted(beyond))}.")
+        raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
+    sentences += beyond
     result = Evidence(dataset, stored, points, cut, "", title, {}, sentences)
     anchor = _anchor(result, request.anchor, instead)
     return result._replace(anchor=anchor, styles=styles(result.labels))

@@ -22,7 +22,7 @@ from benchmark.rows.stored import (
 )
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
-from benchmark.show.figures.choice import Choice, choose
+from benchmark.show.figures.choice import Choice, beyond_sentences, choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
@@ -154,6 +154,7 @@ def _write(
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
+    origin += beyond_sentences(panels.values(), overlaid.values(), most)
     if request.metrics != "all":
         noted = {measure.column for measure, _ in ranking.absent}
         named = dict(zip(metric_names(request.metrics), measures, strict=True))
