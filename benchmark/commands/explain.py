@@ -158,6 +158,11 @@ def _answer(points: int, result: "Explanation") -> str:
     if not named:
         if result.other_images:
             return "Its rates are not of all the reference's images: compare over the same images."
+        if result.other_images is None:
+            return (
+                f"Undecided: its rates may be of {result.counted} images, and the reference's are "
+                "of more: compare over the same images."
+            )
         if result.unknown >= UNEXPLAINED:
             return (
                 "No known difference of protocol explains the gap: it is likely a real difference "

@@ -19,6 +19,7 @@ WEIGHTS = {
 }  # of red and blue in luma; BT.709-6, BT.601-7
 SAME_RATE = 1e-3  # rates of one stream, counted by two programs or versions
 SAME = "same"  # the rule of two curves that are one
+SUBSET = "subset:"  # begins rules of some of the images
 FEW = 3  # points; below, subsets of images are no candidates
 
 Scale = Literal["psnr", "saturating", "distance"]
@@ -183,7 +184,7 @@ def _measured(scale: Scale, images: Images, rates: Float64Array) -> Iterator[Can
         for name, mask in masks.items():
             if 0 < (size := int(mask.sum())) < count:
                 bpp = images.bpp[:, mask].mean(axis=1)
-                yield rule(f"subset:{name}", mean(mask), bpp, size)
+                yield rule(f"{SUBSET}{name}", mean(mask), bpp, size)
 
 
 def to_rgb(standard: str) -> Float64Array:

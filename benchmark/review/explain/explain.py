@@ -18,6 +18,7 @@ from benchmark.review.explain.curve_rules import (
     FEW,
     SAME,
     SAME_RATE,
+    SUBSET,
     Candidates,
     Reference,
     at_rates,
@@ -31,6 +32,7 @@ SURE = 0.9  # probability from which causes are named, at most MOST_NAMED of the
 MOST_NAMED = 2
 LEAST_USED = 0.6  # share of the points that a rule has to reach
 MOST_COUNTED = 100  # images
+WORD_BYTES = 4  # of range coders: streams of such words are whole bytes over a quarter of images
 MOST_ROUNDED = 0.01  # share of a rate
 # A difference of no known cause, in dB: a polynomial of ln(rate), scaled to [-1, 1], whose
 # coefficients are normal, with these standard deviations times one of the sizes.
@@ -61,21 +63,24 @@ class Explanation(NamedTuple):
     counted: int | None
     unknown: float  # probability of no known cause
     verdicts: tuple[Verdict, ...]
-    other_images: bool = False  # the rates cannot be of all images of the reference
+    other_images: bool | None = False  # than all of the reference's; None: they may be fewer
 
     @property
     def named(self) -> tuple[Verdict, ...]:
         """The fewest causes that have `SURE` together; none where two do not.
 
-        The rule "same" is named wherever it is the likeliest.
+        The rule "same" is named wherever it is the likeliest. Where the images may be fewer, only
+        a subset of them is named.
         """
         kinds = by_key((verdict.cause, verdict) for verdict in self.verdicts)
         shares = sorted(((sum(v.probability for v in of), of[0]) for of in kinds.values()),
                         key=lambda share: -share[0])  # fmt: skip
         for count in range(1, MOST_NAMED + 1):
             sure = sum(p for p, _ in shares[:count]) >= SURE
-            if sure or (shares and shares[0][1].rule == SAME):
-                return tuple(verdict for _, verdict in shares[:count])
+            if sure or (shares and shares[0][1].rule == SAME and shares[0][0] > self.unknown):
+                named = tuple(verdict for _, verdict in shares[:count])
+                of_some = all(verdict.rule.startswith(SUBSET) for verdict in named)
+                return named if of_some or self.other_images is not None else ()
         return ()
 
 
@@ -105,10 +110,15 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
     rates, decibels: of the stranger, shape (points,). Raises `ValueError` where no point is within
     the reference's rates, even with another unit.
     """
-    counted, others, images = None, False, reference.images
+    others: bool | None = False
+    counted, images = None, reference.images
     if images is not None and len(set(images.pixels.tolist())) == 1:
         counted = counted_images(rates.tolist(), int(images.pixels[0]))
-        others = bool(counted and len(images.names) % counted)
+        theirs = counted_images(reference.bpp.tolist(), int(images.pixels[0]))
+        total = len(images.names)
+        others = bool(counted and total % counted)
+        if not others and counted not in (None, 0, theirs, total, total / WORD_BYTES):
+            others = None
     # a rate printed with few digits is not beyond the end
     inside = np.clip(rates, reference.bpp.min(), reference.bpp.max())
     half = 0.5 * 10.0 ** -max(_digits(rate) for rate in rates.tolist())
@@ -119,12 +129,13 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
     before = decibels - base
     within = bool(np.isfinite(before).any())
     rms = float(np.sqrt(np.nanmean(before**2))) if within else np.inf
+    own = bool(same.any()) and others is not None
     hypotheses = [
         hypothesis
         for candidate in curve_rules.candidates(reference, rates)
-        if not (candidate.images and _other_images(candidate.images, bool(same.any()), counted))
+        if not (candidate.images and _other_images(candidate.images, own, counted))
         and not (others and candidate.rule == SAME)
-        for hypothesis in _hypotheses(candidate, rates, bool(same.any()))
+        for hypothesis in _hypotheses(candidate, rates, own)
     ]
     subsets = sum(candidate.images > 0 for candidate, *_ in hypotheses)
     scores, verdicts = [], []
@@ -143,7 +154,7 @@ def explain(reference: Reference, rates: Float64Array, decibels: Float64Array) -
         verdicts.append(Verdict(candidate.rule, candidate.how, cause, known, *place))
     if not within and not any(v.residual_db <= MOST_ERRORS * ERROR_DB for v in verdicts):
         raise ValueError("no rate in common")
-    causes = len(verdicts) - sum(v.rule.startswith("subset:") for v in verdicts) + bool(subsets)
+    causes = len(verdicts) - sum(v.rule.startswith(SUBSET) for v in verdicts) + bool(subsets)
     usual = np.log(max(causes, 1))  # prior of "same", and of no known cause: of all others together
     scores = [s + usual * (v.rule == SAME) for s, v in zip(scores, verdicts, strict=True)]
     every = np.array([*scores, _log_smooth(rates, before) + usual])

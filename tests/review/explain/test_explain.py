@@ -100,16 +100,21 @@ def test_a_curve_by_another_rule_is_explained_by_that_rule(tmp_path, rule):
     assert first["residual_db"] < 0.05 < result["before_db"]
 
 
-@pytest.mark.parametrize("some", [np.arange(24) < 20, np.arange(24) % 6 != 1])
-def test_rates_over_fewer_images_are_said_and_are_no_equal_curve_nor_a_codec(tmp_path, some):
+@pytest.mark.parametrize("count", [20, 12])
+@pytest.mark.parametrize("first", [True, False])
+def test_rates_over_fewer_images_are_said_and_are_no_equal_curve_nor_a_codec(
+    tmp_path, first, count
+):
+    some = np.arange(24) < count if first else np.arange(24) >= 24 - count
     curve = BPP[:, some].mean(1), KODAK["psnr_db"][:, some].mean(1)
     path = written(tmp_path / "a.csv", *curve)
-    result, first = answer(path, "--against", "vtm")
-    assert (result["counted"], result["other_images"]) == (20, True)
-    assert "same" not in {verdict["cause"] for verdict in result["verdicts"]}
-    if first["cause"] != "subset:first 20 images":
+    result, likeliest = answer(path, "--against", "vtm")
+    sure = count == 20  # 24 streams may have whole bytes over 12 images
+    assert (result["counted"], result["other_images"]) == (count, sure or None)
+    if likeliest["cause"] != f"subset:first {count} images":
+        assert result["named"] == []
         said = bench("explain", path, "--against", "vtm").stdout.splitlines()[-1]
-        assert said.startswith("Its rates are not of all the reference's images")
+        assert said.startswith("Its rates are not" if sure else "Undecided: its rates may be of 12")
 
 
 def test_images_of_several_sizes_pooled_are_that(tmp_path):

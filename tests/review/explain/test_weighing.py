@@ -196,4 +196,5 @@ def test_the_fewest_causes_are_named_that_are_sure_together(causes, shares, name
     same = [explain.Verdict("same", "measured", "same", None, 4, 0.0, 0.4, ()),
             explain.Verdict("other", "fitted", "b", 1.0, 4, 0.0, 0.39, ())]  # fmt: skip
     assert [v.cause for v in of._replace(verdicts=tuple(same)).named] == ["same"]
+    assert of._replace(verdicts=tuple(same), unknown=0.41).named == ()
     assert of._replace(verdicts=(same[1],)).named == ()
