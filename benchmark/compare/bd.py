@@ -18,7 +18,7 @@ from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.measure import RESCORE, Again, Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
-from benchmark.rows.summary import SECONDS, Point, Summary, curves
+from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 from benchmark.rows.systems import trained_on
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
@@ -288,8 +288,7 @@ def rank_by_bd_rate(
         if {point.label for point in summary.points if point.has(measure.column)} < labels
     ]
     ordered = tuple(sorted(ranks, key=order))
-    firsts = [(m.column, next(iter(known[m.column].values()), ())) for m in ranked]
-    over = tuple(of[0].means[c].images if of else summary.images for c, of in firsts)
+    over = tuple(images_in(summary, measure) for measure in ranked)
     shown = tuple(absent), summary.bundled
     return Ranking(anchor, ranked, ordered, *shown, again=summary.again, images=over)
 

@@ -290,6 +290,12 @@ def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
     return {label: complete[label] for label in summary.labels if label in complete}
 
 
+def images_in(summary: Summary, measure: Measure) -> int:
+    """Count the images of the means of a metric's curves; without a curve, those of the summary."""
+    points = next(iter(curves(summary, measure).values()), ())
+    return points[0].means[measure.column].images if points else summary.images
+
+
 def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
     """Return the points that `curves` leaves out, each with its reason."""
     reasons = ((point, why_not(point, measure, summary)) for point in summary.points)

@@ -152,6 +152,7 @@ def _compare(
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
         f"{len(curve.points)} published points are too few": len(curve.points) < AKIMA_POINTS,
         "no complete point is measured": mine is None,
+        "ours are over other images": mine and mine.points[0].images != curve.points[0].images,
     }
     key = label, curve.system.name, measure.column
     why = next((why for why, applies in refusals.items() if applies), "")

@@ -11,7 +11,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import UNSTATED
-from benchmark.rows.summary import Summary
+from benchmark.rows.summary import Summary, images_in
 from benchmark.rows.systems import (
     FIELD_SYSTEMS,
     OURS,
@@ -132,8 +132,11 @@ def overlays(
         for measure in measures
         if summary is None or summary.values_of(measure.column)
     }
-    if summary and any(curves for of_column in result.values() for curves in of_column):
-        check_same_images(dataset, summary.images, summary.average)
+    for measure in measures:
+        if summary and any(result.get(measure.column, ())):
+            images = images_in(summary, measure)
+            of = "" if images == summary.images else f" of {measure.label}"
+            check_same_images(dataset, images, summary.average, of)
     methods = {curve.method for of_column in result.values() for curve in of_column.compatible}
     for column, of_column in result.items():
         for curve in of_column.refused:
@@ -170,12 +173,15 @@ def left_out(
     return sentences
 
 
-def check_same_images(dataset: str, images: int, average: str) -> None:
-    """Raise `OtherMeans` where measured means are over other images or averages than published."""
+def check_same_images(dataset: str, images: int, average: str, of: str = "") -> None:
+    """Raise `OtherMeans` where measured means are over other images or averages than published.
+
+    of: the words " of METRIC".
+    """
     published = profile(dataset).published_images or images
     if published != images:
         raise OtherMeans(
-            f"published means over {dataset} are of {published} images, these results are of "
+            f"published means{of} over {dataset} are of {published} images, these results are of "
             f"{images}: they cannot be compared."
         )
     if average != "per_image":

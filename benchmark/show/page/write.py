@@ -17,7 +17,7 @@ from benchmark.registry import is_brought
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
-from benchmark.rows.summary import Summary
+from benchmark.rows.summary import Summary, images_in
 from benchmark.show.bd_tables import headline
 from benchmark.show.figures.choice import choose, frame_of, renamed
 from benchmark.show.figures.style import styles
@@ -112,15 +112,15 @@ def write_page(
 
 def _panels(request: ReportRequest, report: Report) -> list[Panel]:
     """Return measured curves of every metric, and the published ones that a reader may add."""
-    summary, name, points = report.stored.summary, report.stored.name, []
-    with suppress(UsageError):
-        check_same_images(name, summary.images, summary.average)
-        points = [] if request.published else list(read_points(request.results))
-    panels = []
+    summary, name, panels = report.stored.summary, report.stored.name, []
+    points = [] if request.published else list(read_points(request.results))
     for measure in report.measured:
         panel = measured_panel(summary, measure)
         rule = summary.protocols[measure.column]
-        curves = [c for c in published_curves(points, name, measure) if c.protocols[0] == rule]
+        curves = []
+        with suppress(UsageError):
+            check_same_images(name, images_in(summary, measure), summary.average)
+            curves = [c for c in published_curves(points, name, measure) if c.protocols[0] == rule]
         if request.published and measure.column in report.overlays:
             curves = [*report.overlays[measure.column].compatible]
         panels.append(panel._replace(curves=(*panel.curves, *curves)))

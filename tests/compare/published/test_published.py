@@ -258,11 +258,14 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
         "fid256": 0,
     }
     few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
+    of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
+    one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
     for mine, mix, why in (
         (summary, False, r"PerCo.* cannot be beside .* by .*, theirs by psnr-rgb8/1; --mix-protoc"),
         (None, False, "PerCo.* cannot be beside .* theirs by another rule; --mix-protocols"),
         (few, True, "of 24 images, these results are of 4"),
+        (one_less, True, r"of PSNR .* over kodak are of 24 images, these results are of 23"),
     ):
         with pytest.raises(UsageError, match=why):
             overlays(points, mine, [PSNR], "kodak", mix)
