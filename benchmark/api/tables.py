@@ -246,7 +246,8 @@ def rank(
     targets = [parse_target(text) for text in texts]
     asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
     rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
-    result = summarised(rows, tuple(asked), common, "per_image", allow_few)
+    of_set = common and budget == "set"  # else by image, of any setting
+    result = summarised(rows, tuple(asked), of_set, "per_image", allow_few)
     measures = [Measure.named(name) for name in names]
     records = [
         codec.record(measures)

@@ -67,9 +67,10 @@ def rank(
     names = metric_names(metrics)
     compared = [*names, *(target.name for target in targets if target.name != RATE)]
     shown: dict[str, Any] = {"bundled": bundled, "anchor": anchor}
-    shown |= {"allow_few": allow_few, "all_rows": all_rows, "common": common}
+    shown |= {"allow_few": allow_few, "all_rows": all_rows}
     measures = [*map(Measure.named, names)]
     whose: Literal["image", "set"] = "set" if budget == "set" else "image"
+    shown["common"] = common and whose == "set"  # else by image, of any setting
     compared_on = [
         read_compared(results, name, codecs, tuple(dict.fromkeys(compared)), **shown)
         for name in asked_datasets(results, dataset)

@@ -126,8 +126,9 @@ def rank_at(
     """Return all codec variants at a target, the best first, those that are not ranked last.
 
     The first of `measures` ranks, or the rate where the target is a metric. common: compare on the
-    images that all codecs reach, else on those that most do (`_compared`). Raises `UsageError` for
-    metrics of whole sets without a budget of the set, and where no image is common to all codecs.
+    images that all codecs reach, by the settings that each image has, else on those that most do
+    (`_compared`), by complete settings. Raises `UsageError` for metrics of whole sets without a
+    budget of the set, and where no image is common to all codecs.
     """
     by_rate = target.name == RATE
     by = measures[0] if by_rate else Measure.named(target.name)
@@ -135,7 +136,8 @@ def rank_at(
         if measure.of_sets and (budget == "image" or not measure.by_image):
             how = "--budget set compares it" if measure.by_image else "name another metric"
             raise UsageError(f"{measure.label} has no curve of a single image: {how}")
-    points = {measure.column: curves(summary, measure) for measure in (by, *measures)}
+    of_points = _of_any_image if common and budget == "image" else curves
+    points = {measure.column: of_points(summary, measure) for measure in (by, *measures)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
     of_codec: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
@@ -185,6 +187,12 @@ def rank_at(
     return best + sorted(others, key=lambda codec: -codec.reached)
 
 
+def _of_any_image(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+    """Return, by codec variant, the points with a value of any image, low rate first."""
+    known = [point for point in summary.points if point.bpp and point.has(measure.column)]
+    return {label: [p for p in known if p.label == label] for label in {p.label for p in known}}
+
+
 def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
     """Return the images to compare on: those that all codecs reach, or most of them.
 
@@ -226,7 +234,7 @@ class _ImageCurves:
             at = by.quality(target.value)
             self._log_rate = {image: rd.log_rate_at(front, at) for image, front in fronts.items()}
         self.span = _span(fronts.values(), target, by)
-        self.images = set(points[by.column][0].image_ids.tolist())
+        self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
         there = {n: rd.quality_at(front, self._log_rate[n]) for n, front in fronts.items()}
         self.reached = {image for image, quality in there.items() if math.isfinite(quality)}
 

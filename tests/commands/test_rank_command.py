@@ -53,7 +53,7 @@ def test_a_codec_that_failed_for_an_image_is_ranked_on_the_common_ones(results):
     assert "Without a curve for bpp=1.5: elic." in rank(results, "photos")
     lines = rank(results, "photos", "--common").splitlines()
     assert [line.split()[1] for line in lines[1:4]] == ["vtm", "elic", "jpeg"]
-    assert "photos, 1 image" in lines[-1]
+    assert "1 of 2 images are compared" in lines[-2]
 
 
 def test_each_dataset_has_a_table_a_record_and_its_lines_of_csv(results, tmp_path):

@@ -247,6 +247,15 @@ def test_two_codecs_are_compared_on_the_images_that_both_reach(common):
         assert shared[label].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
 
 
+def test_a_failed_setting_elsewhere_takes_no_image_from_the_common_ones():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2)
+    codec = [row for row in avif if row["setting_value"] < 80 or row["image"] == "00"]
+    result = ranked([*webp, *codec], "bpp=.3", PSNR, common=True)
+    assert {one.images for one in result.values()} == {9}
+    without = [row for row in codec if row["image"] != "08"]
+    assert ranked([*webp, *without], "bpp=.3", PSNR, common=True)["avif"].images == 8
+
+
 def test_a_codec_that_reaches_less_than_half_of_the_images_takes_none_from_the_others():
     avif = rows_of("avif", 2, lowest=0.2)
     _, reach, _ = short_and_reach(avif)
