@@ -17,7 +17,7 @@ from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.means import chosen_notes, gone_sentences
+from benchmark.show.means import chosen_notes, row_sentences
 from benchmark.show.sections import ONLY_BUNDLED, capitalised
 from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted, listed
@@ -306,5 +306,5 @@ def _codec(bundled: Mapping[str, bool], heading: str, label: str) -> Column:
 
 
 def _remarks(stored: DatasetResults, bundled: Mapping[str, bool]) -> tuple[str, ...]:
-    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *gone_sentences(stored.gone)]
+    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *row_sentences(stored)]
     return (*map(capitalised, texts), *chosen_notes(bundled))

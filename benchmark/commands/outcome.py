@@ -165,12 +165,14 @@ def print_ranking(
         return
     from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
+    from benchmark.show.means import newer_sentences
 
     if table or not ranking.ranked:
         print_points(points or summary, measures)
     names = names_of(summary)
     if len(ranking.ranks) > 1:
         print(headline(ranking, summary.images, names, named))
+    print_lines(newer_sentences(summary), details=True)
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))

@@ -5,7 +5,9 @@ records of its runs name.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -15,9 +17,10 @@ from polars import col
 
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
+from benchmark.rows.codecs import run_again
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (
     NO_ANCHOR,
@@ -33,7 +36,7 @@ from benchmark.rows.experiment import (
 )
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.summary import Average, Newer, Point, Summary, options_of
 from benchmark.spec import listed_datasets
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
@@ -167,6 +170,7 @@ class StoredRows(NamedTuple):
         average: Average = "pooled" if self.pooled else "per_image"
         summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
         summary = summary.stored_in(self.folder, rows["run"].unique())
+        summary = replace(summary, newer=tuple(_newer(summary, Store(self.folder))))
         return DatasetResults(
             self.name, self.report, summary, filled.table, self.runs, self.gone,
             self.experiment.only_bundled, anchor, self.unfinished,
@@ -233,6 +237,25 @@ def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[
                 command = shlex.join(["bench", "run", *map(str, words)])
                 return (f"{left} of {cells} cells of the last run have no row yet: `{command}`",)
     return ()
+
+
+def _newer(summary: Summary, store: Store) -> Iterator[Newer]:
+    """Yield the codec variants of whose newest build here fewer images are measured."""
+    shown, newest = (
+        {point.label: point for point in sorted(points, key=_by_run)}
+        for points in (summary.points, summary.replaced)
+    )
+    for label, point in newest.items():
+        of, instead = point.edition, shown[label]
+        if not of.bundled and (instead.edition.bundled or of.run > instead.edition.run):
+            record: dict[str, Any] = {"request": {"dataset": store.folder.name}}
+            with suppress(StoreError):
+                record |= store.record(of.run)
+            yield Newer(point, instead, run_again(record, codecs=of.spec.text, limit=None))
+
+
+def _by_run(point: Point) -> tuple[bool, str, int]:
+    return not point.edition.bundled, point.edition.run, point.coded
 
 
 def report_folder(results: Path, name: str) -> Path:

@@ -177,10 +177,23 @@ class Point:
         """The name of the codec variant in tables and figures."""
         return self.edition.label
 
+    @property
+    def coded(self) -> int:
+        """Number of images with a row, failed ones among them."""
+        return self.images + self.failed
+
     def has(self, column: str) -> bool:
         """Return whether any image has a value of a metric."""
         mean = self.means[column]
         return mean.images + mean.infinite > 0
+
+
+class Newer(NamedTuple):
+    """The newest rows here of a codec variant, left out since another build has more images."""
+
+    point: Point  # of those with most images
+    instead: Point  # of the build that is compared
+    command: str  # that measures the rest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,6 +210,7 @@ class Summary:
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
     again: Again = RESCORE
+    newer: tuple[Newer, ...] = ()  # see `stored`
 
     def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
         """Return it with what computes metrics of the folder's rows, which are of these runs.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.measure import NOT_COMPUTED, Measure, remedies
 from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import (
     REAL_TO_ESTIMATED,
     SECONDS,
@@ -270,6 +271,21 @@ def absent_sentences(names: Iterable[str], summary: Summary) -> list[str]:
         for name, of in measures.items()
         if not summary.values_of(of.column)
     ]
+
+
+def newer_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on each codec variant that is not of its newest build, which has less."""
+    return [
+        f"an earlier build of {point.label} ({instead.edition.build_words}, "
+        f"{counted(instead.coded, 'image')}) is compared: the newest ({point.edition.build_words}) "
+        f"has {point.coded}, and `{command}` measures the others"
+        for point, instead, command in summary.newer
+    ]
+
+
+def row_sentences(stored: DatasetResults) -> list[str]:
+    """Return sentences on rows of a dataset that no number is of."""
+    return [*newer_sentences(stored.summary), *gone_sentences(stored.gone)]
 
 
 def gone_sentences(names: Sequence[str]) -> list[str]:

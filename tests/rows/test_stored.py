@@ -17,6 +17,7 @@ from benchmark.rows.stored import (
     source_facts,
     stored_dataset,
 )
+from benchmark.show.means import row_sentences
 from support.rows.measured import row, table
 
 RUN = "20250101T000000-aa"
@@ -177,3 +178,21 @@ def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tm
     assert measured_place(results, str(photos)) == str(photos)
     assert asked_datasets(results, "all") == [name]
     assert asked_datasets(results, "kodak,other") == ["kodak", "other"]
+
+
+def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(tmp_path):
+    old, new = (
+        [row("jpeg", 10, image, cell=image) for image in "abc"],
+        [row("jpeg", 10, "a", cell="z")],
+    )
+    for build, rows in (("1", old), ("2", new)):
+        asked = {"codecs": ["jpeg", "webp"], "dataset": "my photos", "limit": int(build)}
+        Store(tmp_path / "set").begin(build, {"request": asked})
+        changed = [record | {"run": build, "fingerprint": build} for record in rows]
+        Store(tmp_path / "set").append(table_of(changed).rows(named=True))
+    (sentence,) = row_sentences(read_one(tmp_path, "set", "all", ["psnr"]))
+    assert sentence.startswith("an earlier build of jpeg (")
+    assert sentence.endswith(
+        "has 1, and `bench run --codecs jpeg --dataset 'my photos'` measures the others"
+    )
+    assert not row_sentences(read_one(tmp_path, "set", "all", ["psnr"], images=["a"]))

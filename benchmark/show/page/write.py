@@ -22,12 +22,14 @@ from benchmark.show.bd_tables import headline
 from benchmark.show.figures.choice import choose, frame_of, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
+from benchmark.show.means import newer_sentences
 from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.report.report import Report
 from benchmark.show.report.request import PAGE, PICTURES, ReportRequest, ReportSet
+from benchmark.show.sections import capitalised
 from benchmark.system.atomic import write_files
 
 
@@ -74,6 +76,7 @@ def write_page(
     pictures = write_pictures(
         folder, rows, contents, sources, limit_of(images), shown, show_progress, say
     )
+    line = headline(report.ranking, summary.images, names_of(summary), report.named)
     content = Content(
         dataset=stored.name,
         title=title[:1].upper() + title[1:],
@@ -90,7 +93,7 @@ def write_page(
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
         leads=[measure.column for measure in report.ranking.measures],
-        headline=headline(report.ranking, summary.images, names_of(summary), report.named),
+        headline=" ".join([line, *map(capitalised, newer_sentences(summary))]),
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,

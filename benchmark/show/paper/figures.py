@@ -29,7 +29,7 @@ from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.means import absent_sentences, gone_sentences
+from benchmark.show.means import absent_sentences, row_sentences
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
@@ -62,8 +62,8 @@ def _made(
 ) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
-    gone = (text for of in results if of.stored for text in gone_sentences(of.stored.gone))
-    sentences = (*more, *lacking, *gone)
+    rows = (text for of in results if of.stored for text in row_sentences(of.stored))
+    sentences = (*more, *lacking, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 

@@ -25,7 +25,7 @@ from benchmark.show.bd_tables import (
 )
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.means import gone_sentences
+from benchmark.show.means import row_sentences
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import images_of, listed
@@ -107,7 +107,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, cut_words(request.up_to_bpp))
     wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
-    gone = [text for of in results if of.stored for text in gone_sentences(of.stored.gone)]
+    of_rows = [text for of in results if of.stored for text in row_sentences(of.stored)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
@@ -121,7 +121,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
         headers,
         parts,
         _records(results, rows),
-        (*left_out, *gone),
+        (*left_out, *of_rows),
     )
 
 

@@ -19,6 +19,7 @@ from benchmark.show.means import (
     chosen_notes,
     gap_sections,
     lines_of,
+    newer_sentences,
     training_cells,
 )
 from benchmark.show.sections import (
@@ -261,6 +262,7 @@ def report_text(
     others = [name for name in drawings if name not in pictures]
     parts: list[Part] = [
         headline(ranking, summary.images, names, named),
+        *map(capitalised, newer_sentences(summary)),
         Links(about, {"details": "details.md"}),
         f"{ranking_heading(ranking, names)}:",
         table._replace(rows=table.rows[:LONGEST_RANKING]),
