@@ -48,6 +48,15 @@ class NamedCodecs:
         """Return whether a codec variant that stored rows name may be loaded and run."""
         return not names_code(spec) or spec in self._specs
 
+    def decoder_of(self, spec: CodecSpec) -> CodecSpec | None:
+        """Return the codec that decodes streams of a variant; None where none may run.
+
+        Of a file that rows have by another path it is the file that is named, of the same label.
+        """
+        if self.may_run(spec):
+            return spec
+        return next((of for of in self._specs if names_code(of) and of.label == spec.label), None)
+
     def selects_to_run(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row (columns codec and variant) is of a codec to run for this command.
 

@@ -207,7 +207,7 @@ def _refusal(
     are not here; filled in.
     """
     spec = CodecSpec.of(row["codec"], row["variant"])
-    if not contents.codecs.may_run(spec):
+    if not contents.codecs.decoder_of(spec):
         return why_not_run(spec)
     if not contents.has_picture(row):
         return why_no_stream(bool(row["recorded"]), [spec.text], place)

@@ -201,7 +201,7 @@ def _decoded(
 ) -> tuple[dict[str, Pixels], list[str]]:
     """Return pixels by codec, and sentences on streams that cannot be decoded."""
     specs = {name: CodecSpec.of(row["codec"], row["variant"]) for name, row in chosen.items()}
-    allowed = [name for name, spec in specs.items() if contents.codecs.may_run(spec)]
+    allowed = [name for name, spec in specs.items() if contents.codecs.decoder_of(spec)]
     rows = [chosen[name] for name in allowed]
     decoded = {
         allowed[n]: made for n, made in filter(None, reconstruct_all(rows, contents, "cpu", 1))

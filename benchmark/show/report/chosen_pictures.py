@@ -80,7 +80,7 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
     for picture in asked:
         if picture.row["status"] != "ok":
             absent[FAILED] += 1
-        elif not contents.codecs.may_run(picture.spec):
+        elif not contents.codecs.decoder_of(picture.spec):
             absent[why_not_run(picture.spec)] += 1
         else:
             kept.append(picture)
