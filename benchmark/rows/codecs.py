@@ -81,7 +81,7 @@ class NamedCodecs:
 
 def why_not_run(spec: CodecSpec) -> str:
     """Return the clause on a codec variant of stored rows that `NamedCodecs.may_run` refuses."""
-    return f"{spec.text!r} is code that rows name: it runs only where --codecs names it in full"
+    return f"'{spec.text}' is code that rows name: it runs only where --codecs names it in full"
 
 
 def why_no_stream(
