@@ -21,7 +21,6 @@ from benchmark.system.settings import DEVICE, Device
 if TYPE_CHECKING:
     from benchmark.rows.packs.contents import DatasetContents
 
-NOT_KEPT = Failed("load", "its stream was not kept")
 StoredRow = Mapping[str, Any]
 
 
@@ -185,7 +184,7 @@ def reconstruct_all(
         for place in places:
             try:
                 if (data := contents.stream(rows[place])) is None:
-                    unread.append((place, NOT_KEPT))
+                    unread.append((place, Failed("load", "its stream was not kept")))
                 else:
                     yield str(place), data
             except (BenchError, OSError) as error:

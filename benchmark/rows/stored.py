@@ -248,10 +248,11 @@ def _newer(summary: Summary, store: Store) -> Iterator[Newer]:
     for label, point in newest.items():
         of, instead = point.edition, shown[label]
         if not of.bundled and (instead.edition.bundled or of.run > instead.edition.run):
-            record: dict[str, Any] = {"request": {"dataset": store.folder.name}}
+            request = {"codecs": of.spec.text, "dataset": store.folder.name}
+            record: dict[str, Any] = {"request": request}
             with suppress(StoreError):
                 record |= store.record(of.run)
-            yield Newer(point, instead, run_again(record, codecs=of.spec.text, limit=None))
+            yield Newer(point, instead, run_again(record, limit=None))
 
 
 def _by_run(point: Point) -> tuple[bool, str, int]:

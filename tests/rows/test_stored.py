@@ -187,12 +187,14 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
     )
     for build, rows in (("1", old), ("2", new)):
         asked = {"codecs": ["jpeg", "webp"], "dataset": "my photos", "limit": int(build)}
+        asked["points"] = ["webp.quality=10"]  # refused where --codecs does not name webp
         Store(tmp_path / "set").begin(build, {"request": asked})
         changed = [record | {"run": build, "fingerprint": build} for record in rows]
         Store(tmp_path / "set").append(table_of(changed).rows(named=True))
     (sentence,) = row_sentences(read_one(tmp_path, "set", "all", ["psnr"]))
     assert sentence.startswith("an earlier build of jpeg (")
     assert sentence.endswith(
-        "has 1, and `bench run --codecs jpeg --dataset 'my photos'` measures the others"
+        "has 1, and `bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10` "
+        "measures the others"
     )
     assert not row_sentences(read_one(tmp_path, "set", "all", ["psnr"], images=["a"]))
