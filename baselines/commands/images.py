@@ -181,7 +181,7 @@ def decode(
         try:
             pixels = our.decode(data, beta=beta)
         except CorruptStream as why:
-            raise UsageError(f"{stream} cannot be decoded: {why}") from why
+            raise UsageError(f"{stream} cannot be decoded: {why}{_remedy(why, data)}") from why
     else:
         _refuse(name, {"beta": beta, "exact": exact or None, "checkpoint": checkpoint or None})
         bound = benchmark.open_codec(name, device=request.device, weights_dir=request.weights_dir)
@@ -191,7 +191,8 @@ def decode(
         except Unavailable:
             raise
         except Exception as error:  # adapters run foreign code
-            raise UsageError(f"{refused}: {one_line(error)}") from error
+            remedy = _remedy(error, data, name)
+            raise UsageError(f"{refused}: {one_line(error)}{remedy}") from error
         if getattr(pixels, "dtype", None) != "uint8" or pixels.shape[2:] != (3,):
             raise UsageError(f"{refused}: what comes out is no 8-bit RGB")
     png = BytesIO()
@@ -239,6 +240,17 @@ def _bundled_checkpoint(stream: bytes) -> str:
         return ""  # the decoder reports it
     paths = sorted(BUNDLED.glob(f"{OURS}*.safetensors.*"))
     return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
+
+
+def _remedy(error: Exception, stream: bytes, codec: str = OURS) -> str:
+    """Return the clause on the option that takes the checkpoint of a stream; empty for no other."""
+    from baselines.neural.bitstream.container import OtherCheckpoint
+
+    if not isinstance(error, OtherCheckpoint):
+        return ""
+    name, bundled = codec.partition(":")[0], Path(_bundled_checkpoint(stream)).stem
+    option = "--checkpoint " if bundled or name == OURS else f"--codec {name}:checkpoint="
+    return f"; {option}{bundled or 'FILE'} takes its file, without another --codec"
 
 
 def _refuse(codec: str, options: Mapping[str, object]) -> None:

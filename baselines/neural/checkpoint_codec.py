@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from baselines.neural.bitstream.container import checkpoint_of
+from baselines.neural.bitstream.container import OtherCheckpoint, checkpoint_of
 from baselines.neural.card import PACKED, Card, load_card, verified_card
 from benchmark.codec import (
     Between,
@@ -21,7 +21,7 @@ from benchmark.codec import (
     device_kind,
     require_accepted,
 )
-from benchmark.errors import CorruptStream, Unavailable
+from benchmark.errors import Unavailable
 from benchmark.system.settings import PublishedFile, chosen_device, find_weights, weight_folders
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class RatePointsCodec(CheckpointCodec):
             if card.identity.startswith(identity):
                 return level
         made_with = f"the stream was made with the checkpoint {identity.hex()}"
-        raise CorruptStream(f"{made_with}, which is none of {self.name} here")
+        raise OtherCheckpoint(f"{made_with}, which is none of {self.name} here")
 
     def _find(self, checkpoint: str) -> dict[int, Path]:
         if checkpoint and PLACE not in checkpoint:

@@ -78,6 +78,10 @@ class ByteReader:
         return self.take(len(self._data) - self._position)
 
 
+class OtherCheckpoint(CorruptStream):
+    """A whole stream of another checkpoint."""
+
+
 class ControlBlock:
     """An architecture's part of a header: two flag bits, and bytes that delimit themselves.
 
@@ -182,7 +186,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     flags, reader = _opened(data)
     named = reader.take(CHECKPOINT_BYTES)
     if checkpoint not in (None, named):
-        raise CorruptStream(
+        raise OtherCheckpoint(
             f"the stream was made with the checkpoint {named.hex()}, "
             f"not with this one, {checkpoint.hex()}"
         )

@@ -52,8 +52,9 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
         stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
         bench("decode", stream, out)
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    with pytest.raises(UsageError, match="was made with the checkpoint"):
-        bench("decode", stream, out, "--checkpoint", checkpoint)
+    for words in ("--checkpoint", checkpoint), ("--codec", "ours:beta=0"):
+        with pytest.raises(UsageError, match=r"made with the .*; --checkpoint ours-micro.safeten"):
+            bench("decode", stream, out, *words)
 
 
 def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
