@@ -20,7 +20,6 @@ from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
-from benchmark.rows.codecs import run_again
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (
     NO_ANCHOR,
@@ -161,9 +160,7 @@ class StoredRows(NamedTuple):
         if DISTRIBUTION_METRICS.keys().isdisjoint(self.metrics):
             filled = ComparableRows(rows, CODING)
         else:
-            from benchmark.rows.reduce import (
-                with_distribution_metrics,  # which a report does without
-            )
+            from benchmark.rows.reduce import with_distribution_metrics  # rarely needed
 
             of = self.folder, self.metrics, self.common, self.allow_few
             filled = with_distribution_metrics(rows, *of)
@@ -248,6 +245,8 @@ def _newer(summary: Summary, store: Store) -> Iterator[Newer]:
     for label, point in newest.items():
         of, instead = point.edition, shown[label]
         if not of.bundled and (instead.edition.bundled or of.run > instead.edition.run):
+            from benchmark.rows.codecs import run_again  # which most reports do without
+
             request = {"codecs": of.spec.text, "dataset": store.folder.name}
             record: dict[str, Any] = {"request": request}
             with suppress(StoreError):

@@ -16,7 +16,6 @@ from benchmark.facts import facts_of
 from benchmark.metrics.measure import NOT_COMPUTED, RESCORE, Again, Measure, psnr_of_mean_mse
 from benchmark.metrics.metric import FEW_IMAGES
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.codecs import run_again
 from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
@@ -223,8 +222,11 @@ class Summary:
         rescore = f"bench rescore {options_of(folder.parent, folder.name, codecs=codecs)}"
         store = Store(folder)
         bare = [name for name in runs if name and not store.keeps_streams(name)]
-        run = run_again(store.record(max(bare))) if bare else ""
-        return replace(self, again=Again(rescore, run))
+        if not bare:
+            return replace(self, again=Again(rescore))
+        from benchmark.rows.codecs import run_again  # which most reports do without
+
+        return replace(self, again=Again(rescore, run_again(store.record(max(bare)))))
 
     @property
     def labels(self) -> tuple[str, ...]:
