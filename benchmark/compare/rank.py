@@ -26,7 +26,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
-from benchmark.system.text import counted, number_in
+from benchmark.system.text import by_key, counted, number_in
 
 RATE = "bpp"
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
@@ -188,9 +188,9 @@ def rank_at(
 
 
 def _of_any_image(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
-    """Return, by codec variant, the points with a value of any image, low rate first."""
-    known = [point for point in summary.points if point.bpp and point.has(measure.column)]
-    return {label: [p for p in known if p.label == label] for label in {p.label for p in known}}
+    """Return, by codec variant, the points with a value of any image."""
+    known = (point for point in summary.points if point.bpp and point.has(measure.column))
+    return by_key((point.label, point) for point in known)
 
 
 def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:

@@ -9,7 +9,7 @@ from benchmark.compare.curves import Delta, NoDelta, compared
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, bd_records, cut_words, delta_text
+from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import MOST_NAMES
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -71,8 +71,8 @@ def draw_bd_bars(
     words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
     lacking = [*lacking, *_refused(panels, bars, anchor)]
-    doubtful = [DOUBTFUL_NOTE] if any(bar.delta.doubtful for bar in every) else []
-    note = " ".join(filter(None, [*doubtful, sections.panels_note(panels)]))
+    doubts = doubt_notes(bar.delta for bar in every)
+    note = " ".join(filter(None, [*doubts, sections.panels_note(panels)]))
     lines = "Lines are 95 % intervals over images." if any(b.interval for b in every) else ""
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)

@@ -10,7 +10,7 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.panel import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import sections
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_marks, delta_text
+from benchmark.show.bd_tables import delta_marks, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
@@ -109,8 +109,8 @@ def draw_costs(
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
         marks = sections.curves_note([point.curve for point in points])
-        doubtful = DOUBTFUL_NOTE if any(point.bd_rate.doubtful for point in points) else ""
-        note = " ".join(filter(None, [TYPICAL if typical else "", doubtful, marks]))
+        doubts = doubt_notes(point.bd_rate for point in points)
+        note = " ".join(filter(None, [TYPICAL if typical else "", *doubts, marks]))
         many = len(handles) > MOST_CURVES
         texts.add_legend(figure, [*handles.values()] if many else [], note)
         for axes, cost in zip(every_axes, kinds, strict=True):

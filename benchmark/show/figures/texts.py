@@ -14,7 +14,7 @@ from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.errors import Notice
 from benchmark.metrics.measure import Measure
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, delta_text, short_name
+from benchmark.show.bd_tables import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.sections import listed
@@ -111,8 +111,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    if any(getattr(delta, "doubtful", False) for row in rows for delta in row.values()):
-        notes.append(DOUBTFUL_NOTE)
+    notes += doubt_notes(delta for row in rows for delta in row.values())
     return Table.of(columns, rows, notes).filled(always=4)
 
 
