@@ -232,7 +232,7 @@ def unscorable(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") ->
     """
     asked = metric_names(metrics)
     names = computable(scored_by_image(asked), lacking(asked))
-    masks = [_lacking(table, name, False, store) for name in names]
+    masks = [_lacking_value(table, name, False) for name in names]
     lacks = np.logical_or.reduce([*masks, np.zeros(table.height, np.bool_)])
     streams = table.filter(lacks).select("cell", "stream_sha256").rows()
     return {cell for cell, digest in streams if digest and not store.has_stream(digest)}
@@ -255,7 +255,7 @@ def count_values(
     return [int(count) for count in counts]
 
 
-def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> BoolArray:
+def _lacking_value(table: "pl.DataFrame", name: str, again: bool) -> BoolArray:
     kind = metric_named(name)
     value, protocol, reason = metric_columns(kind.column)
     if protocol not in table.columns:  # a user's metric that was never measured here
@@ -264,8 +264,14 @@ def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> B
     forever = [text for text in table[reason].drop_nulls().unique() if lasting(text, again)]
     lacks |= table[value].is_null() & ~table[reason].is_in(forever).fill_null(not again)
     marked: BoolArray = lacks.to_numpy()
-    if name in FEATURE_SPACES:
-        names = (value, "stream_sha256", "image_sha256", "decoded_sha256")
+    return marked
+
+
+def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> BoolArray:
+    marked = _lacking_value(table, name, again)
+    if name in FEATURE_SPACES and not marked.all():
+        kind = metric_named(name)
+        names = (kind.column, "stream_sha256", "image_sha256", "decoded_sha256")
         kept = FeatureFolder(store.folder)
         marked = marked | np.array(
             [
