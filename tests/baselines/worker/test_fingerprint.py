@@ -1,0 +1,142 @@
+"""What is in the fingerprint of a codec in an environment of its own, and what is not."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.metadata import distributions
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from baselines.worker import rdrbench_worker
+from baselines.worker.codec import Worker
+from benchmark.codec import Setting
+from benchmark.errors import Unavailable
+from support.codecs.copying_worker import SCRIPT, contender, photograph
+
+
+def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    file = contender(tmp_path, weights="{'a.pth' = {}}")
+
+    def fingerprint() -> str:
+        return Worker(file=str(file)).describe().fingerprint
+
+    assert Worker(file=str(file))._about.code.keys() == {"__main__", "rdrbench_worker"}
+    first = fingerprint()
+    (tmp_path / "notes.py").write_text("# not imported")
+    assert fingerprint() == first
+    (tmp_path / "a.pth").write_bytes(b"other weights")
+    second = fingerprint()
+    (tmp_path / "copy_worker.py").write_text(SCRIPT + "\n# changed")
+    assert len({first, second, fingerprint()}) == 3
+
+
+def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
+    about = Worker(file=str(contender(tmp_path)))._about
+    installed = {f"{each.metadata['Name']}=={each.version}" for each in distributions()}
+    assert [*about.packages] == sorted(installed)
+    assert f"numpy=={np.__version__}" in installed
+
+    def fingerprint(*packages: str, code: Mapping[str, str] = about.code) -> str:
+        codec = Worker(file=str(contender(tmp_path)))
+        codec.__dict__["_about"] = replace(about, packages=packages, code=code)
+        return codec.describe().fingerprint
+
+    first = fingerprint("torch==1")
+    assert len({first, fingerprint("torch==2"), fingerprint()}) == 3
+    in_another_order = dict(reversed(about.code.items()))
+    assert [*in_another_order] != [*about.code]
+    assert fingerprint("torch==1", code=in_another_order) == first
+    working_set = [SimpleNamespace(project_name=name, version="1") for name in "ba"]
+    monkeypatch.setitem(sys.modules, "pkg_resources", SimpleNamespace(working_set=working_set))
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # as before Python 3.8
+    assert rdrbench_worker._packages() == ["a==1", "b==1"]
+
+
+def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
+    about = Worker(file=str(contender(tmp_path)))._about
+    kinds = {
+        "environment": "{SCALE = '1'}", "docker": "'image:1'", "podman": "'image:1'",
+        "ssh": "'host'", "conda": "'name'",
+    }  # fmt: skip
+    made = [Worker(file=str(contender(tmp_path, **{key: text}))) for key, text in kinds.items()]
+    made += [Worker(file=str(contender(tmp_path, environment=t))) for t in ("{}", "{SCALE = '2'}")]
+    for each in made:
+        each.__dict__["_about"] = about
+    seen = {each.describe().fingerprint for each in made}
+    assert len(seen) == len(made)
+    monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
+    assert made[-2].describe().fingerprint not in seen
+
+
+def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
+    opens = "[open(each).read() for each in ('w.bin', '/etc/passwd', 'copy_worker.py')]; "
+    opens += "open('made', 'w').write('1'); open('made').read(); fault = p"
+    script = SCRIPT.replace("fault = p", opens)
+    (tmp_path / "w.bin").write_text("4")
+    file = contender(tmp_path, script)
+
+    def fingerprint() -> str:
+        return Worker(file=str(file)).describe().fingerprint
+
+    def encode() -> None:
+        codec = Worker(file=str(file))
+        codec.encode(photograph(), Setting("q", 1))
+        codec.encode(photograph(), Setting("q", 1))
+        codec.close()
+
+    first = fingerprint()
+    encode()
+    record = tmp_path / "copy.opened.sha256"
+    before = record.read_text()
+    assert [line.split()[1] for line in before.splitlines()] == ["w.bin"]
+    assert (
+        subprocess.run(["sha256sum", "--check", record.name], cwd=tmp_path, check=False).returncode
+        == 0
+    )
+    assert fingerprint() == first
+    (tmp_path / "w.bin").write_text("5")
+    second = fingerprint()
+    encode()
+    assert second == fingerprint() != first
+    assert record.read_text() == before
+    record.write_text(f"{before}{'0' * 64}  w.bin\n")  # of another process, later
+    assert fingerprint() == second
+    (tmp_path / "w.bin").unlink()
+    assert fingerprint() not in (first, second)
+    (tmp_path / "w.bin").write_text("4")
+    assert fingerprint() == first
+
+
+def test_files_that_cannot_be_recorded_are_said_to_be_unseen(tmp_path, monkeypatch):
+    worker = Worker(file=str(contender(tmp_path)))
+    assert "opened files" not in worker.describe().version
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "opened files not recorded" in worker.describe().version
+
+
+def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
+    file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
+    with pytest.raises(Unavailable, match=r"a\.pth is not there"):
+        Worker(file=str(file)).describe()
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
+        Worker(file=str(file)).describe()
+    beginning = sha256(b"weights").hexdigest()[:12]
+    Worker(
+        file=str(contender(tmp_path, weights=f"{{'a.pth' = {{sha256 = '{beginning}'}}}}"))
+    ).describe()
+    with pytest.raises(Unavailable, match=r"b\.pth is not there"):
+        Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
+
+
+def test_random_weights_need_no_file_and_are_said_with_the_rows(tmp_path):
+    file = contender(
+        tmp_path, weights="{'a.pth' = {sha256 = '00'}}", environment="{BENCH_RANDOM_WEIGHTS = '1'}"
+    )
+    assert Worker(file=str(file)).describe().caveat == "random weights"
+    assert not Worker(file=str(contender(tmp_path, tried="'random weights'"))).describe().caveat
