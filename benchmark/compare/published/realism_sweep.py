@@ -75,8 +75,8 @@ def realism_sweeps(
 ) -> list[RealismSweep]:
     """Return every system that has both metrics at a rate, with all its choices of realism.
 
-    panels: of distortion and of realism, which is on a scale of decades. What was measured at
-    several beta is one sweep; so is a published sweep, and the published variants of one system.
+    panels: of distortion and of realism. What was measured at several beta is one sweep; so is a
+    published sweep, and the published variants of one system.
     """
     distortion, realism = panels
     measures = distortion.measure, realism.measure
@@ -91,12 +91,14 @@ def realism_sweeps(
         if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
             method, _, choice = system.name.removesuffix(")").partition(" (")
         key = method, first.measured
-        step = _step(first, second, bpp, choice) if second else None
+        step = _step(first, second, bpp, choice, measures[1]) if second else None
         if step is None or key in complete:
             continue
         system = METHODS.get(method, system._replace(name=method))
         sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
-        steps = sorted((*sweep.steps, step), key=lambda step: -step.realism.value)
+        steps = sorted(
+            (*sweep.steps, step), key=lambda step: measures[1].quality(step.realism.value)
+        )
         result[key] = sweep._replace(steps=tuple(steps))
     return sorted(result.values(), key=place_of)
 
@@ -122,7 +124,7 @@ def measured_sweep(
     variants = (points[0].edition for points in family.points.values())
     for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
         name, label = f"β={beta_of(edition) or 0:g}", edition.label
-        if step := _step(first[label], second[label], bpp, name):
+        if step := _step(first[label], second[label], bpp, name, realism):
             steps.append(step)
             editions.append(edition)
     if not steps:
@@ -137,8 +139,11 @@ def measured_sweep(
     return RealismSweep(curve, tuple(steps), family.left_out)
 
 
-def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) -> SweepStep | None:
-    x, y = at_rate(distortion, bpp, by_decades=False), at_rate(realism, bpp, by_decades=True)
+def _step(
+    distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, measure: Measure
+) -> SweepStep | None:
+    x = at_rate(distortion, bpp, by_decades=False)
+    y = at_rate(realism, bpp, by_decades=measure.better == "lower")
     return SweepStep(name, x, y) if x and y else None
 
 
@@ -146,10 +151,11 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
     """Return the value of a curve at a rate; None where it has none.
 
     Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
-    `by_decades` over that of the value. At its ends and in wide gaps a point counts if its rate is
-    the same within `MATCHED`.
+    `by_decades` over that of the value, whose points are those above 0. At its ends and in wide
+    gaps a point counts if its rate is the same within `MATCHED`.
     """
-    points = sorted(curve.points, key=lambda point: point.bpp)
+    known = [point for point in curve.points if point.value > 0 or not by_decades]
+    points = sorted(known, key=lambda point: point.bpp)
     if not points:
         return None
     nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))

@@ -20,6 +20,7 @@ from benchmark.compare.published.realism_sweep import (
     WIDEST_GAP,
     PlotAtRate,
     RealismSweep,
+    ValueAtRate,
     place_of,
 )
 from benchmark.compare.published.realism_sweep import records as sweep_records
@@ -59,10 +60,10 @@ def draw_realism_plots(
     images: str,
     few: Sequence[Measure] = (),
 ) -> texts.Drawing:
-    """Draw a panel for each rate; the upper right corner is the best.
+    """Draw a panel for each rate; realism is better upwards.
 
-    Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`. few: metrics
-    of whole sets that are over few images.
+    Where lower values are more real, the axis is logarithmic and reversed. `styles` go by
+    `System.label`. few: metrics of whole sets that are over few images.
     """
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
@@ -76,7 +77,7 @@ def draw_realism_plots(
     ]
     note = sections.curves_note([sweep.curve for _, sweep in sweeps])
     note = " ".join(filter(None, [*(sections.few_sentences(few) if few else []), note]))
-    handles = {}
+    handles, falls = {}, realism.better == "lower"
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
         for axes, plot in zip(every_axes, plots, strict=True):
@@ -88,15 +89,17 @@ def draw_realism_plots(
                 y = [step.realism.value for step in sweep.steps]
                 look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
                 (handles[name],) = axes.plot(x, y, **look)
-            axes.set_yscale("log")
-            texts.plain_ticks(axes.yaxis)
+            if falls:
+                axes.set_yscale("log")
+                texts.plain_ticks(axes.yaxis)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             sns.despine(ax=axes)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
         values = [step.realism.value for *_, step in steps]
-        every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
+        if falls:
+            every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = sorted((sweep for _, sweep in sweeps), key=place_of)
         grouped_all = all(sweep.curve.system.group for sweep in ordered)
@@ -116,20 +119,14 @@ def draw_realism_plots(
     rates = sections.listed([f"{plot.bpp:g}" for plot in plots])
     caption = sections.brief(
         f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
-        f"{rates} bpp on {dataset} ({images}); better is up and to the right.",
+        f"{rates} bpp on {dataset} ({images}); better is up and to the "
+        f"{'right' if distortion.better == 'higher' else 'left'}.",
         f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
     )
-    details = [f"The axis of {realism.label} is logarithmic and reversed."]
     values_of = [(curve, value) for _, curve, step in steps for value in step[1:]]
-    if any(value.how == "interpolated" for _, value in values_of):
-        details.append(
-            f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
-            "logarithm) by Akima's curve, as for BD-rates. A system is absent where the rate is "
-            f"beyond its points, or between two whose rates differ by more than {WIDEST_GAP:g} "
-            "times; the csv says what is interpolated."
-        )
+    details = _axis_sentences(realism, [value for _, value in values_of])
 
     def origin(curve: SystemCurve) -> str:
         recorded = curve.edition and curve.edition.recorded
@@ -145,6 +142,22 @@ def draw_realism_plots(
     details += map(sections.protocol_sentence, (distortion, realism), rules)
     details += map(sections.capitalised, left_out(plots))
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
+
+
+def _axis_sentences(realism: Measure, values: Sequence[ValueAtRate]) -> list[str]:
+    """Return the sentences on the axis of realism, and on how values are interpolated."""
+    by_itself, result = "", []
+    if realism.better == "lower":
+        result = [f"The axis of {realism.label} is logarithmic and reversed."]
+        by_itself = f" ({realism.label} by its own logarithm)"
+    if any(value.how == "interpolated" for value in values):
+        result.append(
+            f"Values at a rate are interpolated over its logarithm{by_itself} by Akima's curve, as "
+            "for BD-rates. A system is absent where the rate is beyond its points, or between two "
+            f"whose rates differ by more than {WIDEST_GAP:g} times; the csv says what is "
+            "interpolated."
+        )
+    return result
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:

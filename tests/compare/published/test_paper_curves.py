@@ -195,7 +195,8 @@ def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
 
 
 def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
-    result = at_rate(curve_of((0.1, 8.0), (0.2, 2.0)), 0.1 * 2**0.5, by_decades=True)
+    points = (0.1, 8.0), (0.15, -1.0), (0.2, 2.0)
+    result = at_rate(curve_of(*points), 0.1 * 2**0.5, by_decades=True)
     assert result.value == pytest.approx(4.0)
     assert (result.protocol, result.source) == ("rule", "a paper")
 

@@ -224,6 +224,17 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_details():
         assert caveat in " ".join([drawing.caption, *drawing.details]).replace("Reduced", "reduced")
 
 
+def test_realism_is_better_upwards_where_higher_values_are_better():
+    summary = summarise(table(of_betas()))
+    both = [panel(one, "kodak", summary, 2.0) for one in (LPIPS, MS_SSIM)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, (), "kodak", 0.9)))
+    drawing = draw_realism_plots([plot], LPIPS, MS_SSIM, STYLES, "Kodak", "24 images")
+    (axes,) = drawing.figure.axes
+    assert (np.diff(axes.get_ylim())[0] > 0, axes.get_yscale()) == (True, "linear")
+    assert "better is up and to the left" in drawing.caption
+    assert "logarithm" not in "".join(drawing.details).replace("over its logarithm", "")
+
+
 def test_greek_letters_are_commands_in_latex(clic):
     text = latex(clic.table, {})
     assert r"CRDR $\beta$=3.84 & published & 17" in text
