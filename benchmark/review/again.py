@@ -198,6 +198,7 @@ def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures) -> No
         for name in (names[place] for place in sorted(places)):
             row, before = done[name].row, pictures.original(done[name].row)
             if before is None or done[name].num_bytes is None:
+                done[name] = done[name]._replace(encoded="its photograph is not known here")
                 continue
             none, why = False, f"not within {ENCODING_SECONDS:g} s"
             if left > 0 and not isinstance(decoder.where, Failed):

@@ -67,6 +67,16 @@ class Reviewed(NamedTuple):
         return [*rows, *(row for row in self.declared if row["status"] == "ok")]
 
     @property
+    def rows_of_dataset(self) -> list[Row]:
+        """The rows of the dataset, by its name or else by its photographs; all where none is."""
+        rows, known = (
+            self.rows,
+            {source.sha256 for source in self.photographs.get(self.dataset, ())},
+        )
+        own = [row for row in rows if row["dataset"] == self.dataset]
+        return own or [row for row in rows if row["image_sha256"] in known] or rows
+
+    @property
     def columns(self) -> set[str]:
         """Metric columns that rows, curves or claims have values of."""
         again = (stream.values or values_sent(stream.row, METRICS) for stream in self.again)

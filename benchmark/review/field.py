@@ -31,10 +31,13 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     """Say whether a claim survives the interval of its BD-rate."""
     claim, rate, interval = judged.claim, judged.rate, judged.interval
     labels = {judged.label, judged.anchor}
-    streams = [stream for stream in of.again if label_of_row(stream.row) in labels]
+    aside = {row["dataset"] for row in of.rows} - {row["dataset"] for row in of.rows_of_dataset}
+    mine = [stream for stream in of.again if stream.row["dataset"] not in aside]
+    streams = [stream for stream in mine if label_of_row(stream.row) in labels]
     broken = sum(stream.state in BROKEN for stream in streams)  # in no mean
     as_sent = sum(not stream.values for stream in streams) - broken
-    as_sent += sum(label_of_row(row) in labels for row in of.unmeasured)
+    unmeasured = [row for row in of.unmeasured if row["dataset"] not in aside]
+    as_sent += sum(label_of_row(row) in labels for row in unmeasured)
     verdict, words = SURVIVALS[judged.survival]
     if claim.percent > 0:
         words = words.replace("less", "more").replace("at least", "at most")

@@ -18,6 +18,7 @@ from benchmark.system.text import by_key, counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
 IN_DB = "ms_ssim_db"  # the mean of the images' decibels
+UNKNOWN_IMAGES = "its photographs are not known here: name their folder with --dataset"
 _decibels = Measure.named("ms_ssim").plotted
 
 
@@ -119,7 +120,8 @@ def labels(of: Reviewed) -> Answer:
     rows = []
     for label, alike in _by_label(of).items():
         counts = Counter[str](stream.label for stream in alike)
-        whys = dict.fromkeys(stream.encoded for stream in alike if stream.encoded)
+        whys = dict.fromkeys(s.reason if s.state == "not run" else s.encoded for s in alike)
+        whys.pop("", None)
         cells = (str(counts[label]) for label in ("equal", "near", "other"))
         rows.append((label, "; ".join([*whys][:3]), *cells))
     encoded = [stream for stream in of.again if stream.label]
@@ -168,7 +170,11 @@ def points(of: Reviewed) -> Answer:
     headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
     question = "Are the points reproduced?"
     if not rows:
-        why = "; ".join(of.missing.values()) or "no value to compare came with the streams"
+        there = {source.sha256 for sources in of.photographs.values() for source in sources}
+        strange = [stream for stream in of.again if stream.row["image_sha256"] not in there]
+        sent = any(values_sent(stream.row, of.metrics) for stream in strange)
+        why = UNKNOWN_IMAGES if sent else "no value to compare came with the streams"
+        why = "; ".join(of.missing.values()) or why
         decoded = any(stream.state in DECODED for stream in of.again)
         why = why if decoded else "no stream was decoded"
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
@@ -202,7 +208,7 @@ def _mean(values: Iterable[float]) -> float:
 
 def curves(of: Reviewed) -> Answer:
     """Compare curves that were sent as files with the means of the rows that were sent."""
-    means = _means([row for row in of.rows if row["dataset"] == of.dataset] or of.rows)
+    means = _means(of.rows_of_dataset)
     rows, same = [], []
     for curve in of.curves:
         name = slug(curve.name)
@@ -269,11 +275,15 @@ def images(of: Reviewed) -> Answer:
             of_point.add(row["image_sha256"])
         else:
             failed[key].append(f"{row['image']}: {row.get('reason')}")
-    rows, wrong, unknown = [], [], set()
+    rows, wrong, unknown, every = [], [], set(), defaultdict[str, set[str]](set)
+    for (dataset, *_), images in groups.items():
+        every[dataset] |= images
     for (dataset, label, setting), images in sorted(groups.items()):
         known = [{s.sha256: s.file.name for s in sources} for sources in of.photographs.values()]
         if dataset in of.photographs:
             known = [{s.sha256: s.file.name for s in of.photographs[dataset]}]
+        elif len(every) > 1:  # a photograph says which of them it is
+            known = [names for names in known if names.keys() & every[dataset]]
         expected = max(known, key=lambda names: len(names.keys() & images), default={})
         whole = len(expected) or profile(dataset).published_images
         absent = [name for sha256, name in expected.items() if sha256 not in images]
@@ -290,10 +300,11 @@ def images(of: Reviewed) -> Answer:
     question = "Are all images there?"
     headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")
     table = Table((*headers, "not of the set"), tuple(rows), 5)
+    parts, known_points = [], sum(row[6] != NOTHING for row in rows)
+    if known_points:
+        good = f"{known_points - len(wrong)} of {counted(len(rows), 'point')}"
+        parts = [f"{good} are over exactly the images of the dataset{_worst(wrong)}"]
     if unknown:
         why = "; ".join(of.missing.values()) or "name its folder with --dataset"
-        sentence = f"the images of {listed(sorted(unknown))} are not known here: {why}"
-        return Answer("images", question, "unknown", sentence, table)
-    good = len(rows) - len(wrong)
-    sentence = f"{good} of {counted(len(rows), 'point')} are over exactly the images of the dataset"
-    return Answer("images", question, verdict_of(wrong), sentence + _worst(wrong), table)
+        parts += [f"the images of {listed(sorted(unknown))} are not known here: {why}"]
+    return Answer("images", question, verdict_of(wrong, unknown), "; ".join(parts), table)

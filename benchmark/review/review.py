@@ -1,7 +1,7 @@
 """A review: what an author sent, opened, decoded, scored and compared; answers for a reviewer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -12,6 +12,7 @@ from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
+from benchmark.measure.select import open_sources, with_stored_name
 from benchmark.review import field, measured
 from benchmark.review.again import decode_again
 from benchmark.review.audit.pack_audit import open_photographs
@@ -21,6 +22,7 @@ from benchmark.review.request import ReviewRequest
 from benchmark.review.streams import reconstructed, scored_metrics, sent_rows
 from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.store import stores_below
 from benchmark.show.page.document import sheet_html
 from benchmark.show.sections import capitalised, markdown, section
 from benchmark.show.table import Table, html
@@ -71,12 +73,16 @@ def review(
     sent, impossible = sent_rows(supplement)
     own = [str(stream.row["dataset"]) for stream in sent]
     dataset = asked.dataset or (max(own, key=own.count) if own else "kodak")
-    more = [dataset] if asked.dataset or not own else []
+    places = request.data_dir, request.flatten
+    photographs, missing = open_photographs([n for n in own if n != asked.dataset], (), *places)
     try:
-        photographs, missing = open_photographs(own, more, request.data_dir, request.flatten)
+        if asked.dataset or not own:
+            opened = open_sources(replace(request, dataset=dataset))
+            opened = with_stored_name(opened, stores_below(results))
+            dataset = opened.dataset.name
+            photographs[dataset] = opened.images
     except Unavailable as why:
-        photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
-        missing = {**missing, dataset: str(why)}
+        missing[dataset] = str(why)
     metrics = scored_metrics(request, *(claim.metric for claim in claims))
     with_stream = [stream for stream in sent if stream.read]
     again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
@@ -97,8 +103,7 @@ def review(
         read_published(results, "anchors.csv", Anchor), read_points(results),
         dataset, asked.year or datetime.now(UTC).year, left_out, unmeasured,
     )  # fmt: skip
-    rows = [row for row in reviewed.rows if row["dataset"] == dataset] or reviewed.rows
-    evidence = Evidence(rows, supplement.curves, results, dataset)
+    evidence = Evidence(reviewed.rows_of_dataset, supplement.curves, results, dataset)
     reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])
     return Review(path, machine(), reviewed, answers(reviewed))
 

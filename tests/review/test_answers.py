@@ -133,7 +133,9 @@ def test_labels_are_counted_by_what_encoding_again_gave(made, verdict, sentence,
         ([stream(), stream(image="b", values={"psnr_db": 32.0})], {}, "no",
          "psnr_db of b at quality=30 is 32, not 30", ("30.000", "31.000", "2", "2", "1")),
         ([stream()], {"declared": [row("ours", 30.0, "a")]}, "yes", "rounding", None),
-        ([stream(values={})], {}, "unknown", "no value to compare came with the streams", None),
+        ([stream(values={})], {}, "unknown", "photographs are not known here", None),
+        ([stream(values={})], {"metrics": ("vmaf",)}, "unknown",
+         "no value to compare came with the streams", None),
         ([stream(values={})], {"missing": {"set": "gone"}}, "unknown", ": gone", None),
         ([stream("failed", values={})], {}, "unknown", "no stream was decoded", None),
         ([], {"declared": [row("webp", 30.0, "a", psnr_db=30.0)]}, "unknown",
@@ -155,6 +157,13 @@ def test_images_of_an_unknown_dataset_are_those_of_the_folder_that_has_most_of_t
     folders = {"larger": photographs("bcdef"), "theirs": photographs("ab")}
     answer = measured.images(reviewed(declared=rows, photographs=folders))
     assert (answer.verdict, answer.table.rows[0][-3:]) == ("yes", ("2", "2", "–"))
+    rows += [row("webp", 30.0, "z", image_sha256="z", dataset="other")]
+    both = reviewed(declared=rows, photographs=folders, dataset="theirs")
+    answer = measured.images(both)
+    assert (answer.verdict, answer.sentence) == (
+        "unknown", "1 of 2 points are over exactly the images of the dataset; the images of other "
+        "are not known here: name its folder with --dataset")  # fmt: skip
+    assert [row["dataset"] for row in both.rows_of_dataset] == ["set", "set"]
 
 
 def test_a_stream_that_does_not_decode_has_its_reason_among_the_images_that_a_point_lacks():
@@ -231,6 +240,9 @@ def test_a_claim_says_what_was_only_stated_of_the_system_or_the_anchor_and_its_o
     assert (answer.verdict, "of 2 rows the values are as sent" in answer.sentence) == (
         "unknown", True)  # fmt: skip
     assert "BD-rate -12.004 % [-12.006, -12.002], claimed -12.00 %" in answer.sentence
+    elsewhere = stream("blind", values={}, columns={"dataset": "elsewhere"})
+    answer = field.claim(judged, reviewed(stream(), elsewhere))
+    assert (answer.verdict, "as sent" in answer.sentence) == ("yes", False)
     more = judged._replace(claim=parse_claim("webp 5 % more bits than jpeg"))
     answer = field.claim(more, reviewed(stream()))
     assert (answer.verdict, answer.sentence.partition(":")[0]) == (

@@ -12,8 +12,13 @@ from PIL import Image
 
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.errors import UsageError
+from benchmark.measure.request import Request
+from benchmark.measure.select import open_stored
 from benchmark.review.review import for_machines, html_text, markdown_review
+from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.store import Store
+from benchmark.spec import parse_codec
 from support.figures.published import from_registry
 from support.packs.honest_pack import HONEST, rewrite
 
@@ -116,6 +121,18 @@ def test_results_are_reviewed_as_a_pack_is(author, answers, photos):
     assert result["decodes"].verdict == "unknown"  # the author's program is not run
     assert result["points"].verdict == "unknown"  # nor its values compared
     assert "not compared" in result["points"].sentence
+
+
+def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
+    author, answers, photos, tmp_path
+):
+    named = Request(dataset=str(photos), results=tmp_path / "none")
+    shutil.copytree(author / "results" / "set", open_stored(named)[1].folder)
+    stored = Store(author / "results" / "set")
+    export_pack(tmp_path / "webp.tar", [stored], [parse_codec("webp")], ())
+    result = answers(tmp_path / "webp.tar", claims=["webp 10 % fewer bits than jpeg"])["claim"]
+    assert result.table.rows[0][3] == str(tmp_path / "none")
+    assert result.verdict != "unknown", result.sentence
 
 
 def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
