@@ -181,7 +181,7 @@ class Rank(NamedTuple):
     label: str
     rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's measures; 0 for the anchor
     intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
-    bpp: tuple[float, float] | None  # lowest and highest mean rate
+    bpp: tuple[float, float] | None  # lowest and highest mean rate of the points of `images`
     encode_seconds: float | None  # per image, mean over the settings that were timed
     decode_seconds: float | None
     images: int  # least of its points, of those that are compared if any is
@@ -244,7 +244,6 @@ def rank_by_bd_rate(
     first = ranked_measures(summary, measures)
     known = {measure.column: curves(summary, measure) for measure in first}
     ranked = tuple(measure for measure in first if anchor in known[measure.column]) or first
-    labels = {*summary.labels}
     rates: dict[tuple[str, str], Delta | NoDelta] = {}
     intervals: dict[tuple[str, str], Interval | None] = {}
     for comparison in comparisons or ():
@@ -269,23 +268,24 @@ def rank_by_bd_rate(
         keys = [(label, measure.column) for measure in ranked]
         deltas = [rate(*key) for key in keys]
         points = [point for point in summary.points if point.label == label]
-        bpp = [point.bpp for point in points if point.bpp]
+        whole = [point for of in known.values() for point in of.get(label, ())] or points
+        bpp = [point.bpp for point in whole if point.bpp]
         seconds = [[p.means[name].value for p in points] for name in SECONDS]
         timed = [[value for value in values if value is not None] for values in seconds]
         encode, decode = (fmean(values) if values else None for values in timed)
         ends = (min(bpp), max(bpp)) if bpp else None
-        whole = [point for of in known.values() for point in of.get(label, ())]
-        images = min(point.images for point in whole or points)
+        images = min(point.images for point in whole)
         of_rates = tuple(map(intervals.get, keys))
         ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
 
     def order(rank: Rank) -> tuple[float, ...]:
         return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
 
+    measured = {point.label for point in summary.points if point.images}
     absent = [
         (measure, summary.why_without(measure.column))
         for measure in dict.fromkeys((*first, *(m for m in measures if m.column == INDEPENDENT)))
-        if {point.label for point in summary.points if point.has(measure.column)} < labels
+        if {point.label for point in summary.points if point.has(measure.column)} < measured
     ]
     ordered = tuple(sorted(ranks, key=order))
     over = tuple(images_in(summary, measure) for measure in ranked)

@@ -173,7 +173,7 @@ def _audited(
     reasons += [f"{counted(len(wrong), 'value')} differ: {first}" for first in wrong[:1]]
     reasons += [lacking_image] if lacking_image else []
     if not reasons and lacking:
-        why = missing or "their photographs are not those of the dataset"
+        why = missing or "their photographs are not known here"
         reasons = [f"{counted(lacking, 'stream')} not scored: {why}"]
     if not reasons and not columns:
         reasons = ["no metric was sent for every stream"]
