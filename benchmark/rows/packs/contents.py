@@ -20,6 +20,7 @@ from benchmark.codec import CodecInfo, bits_per_pixel
 from benchmark.errors import BadPack, StoreError, UsageError
 from benchmark.rows.codecs import EVERY, NAME, NamedCodecs, new_run_id, run_record
 from benchmark.rows.comparable import newest
+from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.pack import (
     FORMAT,
     INDEX,
@@ -41,6 +42,7 @@ from benchmark.rows.schema import (
 )
 from benchmark.rows.shard import REFUSALS, alike, refuse_values, table_of
 from benchmark.rows.store import Store
+from benchmark.rows.summary import options_of
 from benchmark.rows.valid import merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import replacing
@@ -117,7 +119,7 @@ def export_pack(
             raise UsageError(f"{where} has no finished cell of {spec.text}")
     if not rows:
         raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
-    write_pack(out, rows, infos_of(rows, licences), streams, notes)
+    write_pack(out, rows, _infos_of(rows, licences, stores[0].folder.parent), streams, notes)
     return Exported(len(rows), tuple(left_out))
 
 
@@ -161,14 +163,19 @@ def write_pack(
         raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
-def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec, CodecInfo]:
+def _infos_of(
+    rows: Sequence[Row], licences: Mapping[str, str], results: Path
+) -> dict[CodecSpec, CodecInfo]:
     """Return what rows say of codec variants; licences by spec. `UsageError` for two versions."""
     infos: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
         spec = _spec(row)
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
-            raise UsageError(f"rows of {spec.text} are of several versions: export one")
+            known = {of["dataset"] for of in rows if _spec(of) == spec}
+            places = ",".join(measured_place(results, name) for name in sorted(known))
+            again = f"`bench run {options_of(results, places, codecs=spec.text)}` adds the newest"
+            raise UsageError(f"rows of {spec.text} are of several versions: {again}")
     return infos
 
 

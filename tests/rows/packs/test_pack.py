@@ -100,6 +100,12 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     with pytest.raises(UsageError, match="no finished cell of jpeg"):
         export_pack(tmp_path / "x.tar", [measured], [HONEST, CodecSpec("jpeg", ())], ())
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    both = Store(tmp_path / "photos")
+    both.keep(*(measured.stream(row["stream_sha256"]) for row in measured.table().rows(named=True)))
+    both.append(measured.table().rows(named=True)[1:])
+    both.append([{**measured.table().row(0, named=True), "codec_version": "2", "run": "3"}])
+    with pytest.raises(UsageError, match=rf"versions: `bench run --dataset photos .*{HONEST.text}"):
+        export_pack(tmp_path / "x.tar", [both], [HONEST], ())
 
 
 def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
