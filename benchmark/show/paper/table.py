@@ -1,7 +1,6 @@
 """The table of a paper: systems by BD-rates on datasets, and by what they cost."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -101,7 +100,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
             f"no BD-rate of {others} against {against}: --anchor, --codecs take others"
         )
     groups, columns = _columns(results, rows)
-    places = [_rank(column.value(row) for row in rows) for column in columns[1:]]
+    places = [_rank(column, rows) for column in columns[1:]]
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [kind(row.curve.system) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
@@ -227,22 +226,21 @@ def _end(key: str, end: str, row: SystemRow) -> float | None:
     return getattr(row.intervals.get(key), end, None)
 
 
-def _rank(values: Iterable[Rate | float | None]) -> dict[int, str]:
-    """Return the marks of the least and the second least, by row; none of a single value.
+def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
+    """Return the marks of the least and the second least as printed, by row; none of one alone.
 
     Deltas of curves that share little have none.
     """
     known: dict[int, float] = {}
-    for row, value in enumerate(values):
+    for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, Rate):
-            known |= {} if value.delta.doubtful else {row: round(value.delta.value, 2)}
+            known |= {} if value.delta.doubtful else {row: value.delta.value}
         elif value is not None:
             known[row] = value
-    best, *others = sorted(set(known.values())) or [math.nan]
-    marks = {row: "best" for row, value in known.items() if value == best and others}
-    return marks | {
-        row: "second" for row, value in known.items() if others[1:] and value == others[0]
-    }
+    texts = {row: column.text(rows[row], "") for row in sorted(known, key=known.__getitem__)}
+    order = [*dict.fromkeys(texts.values())]
+    marks = dict(zip(order, ("best", "second")[: len(order) - 1], strict=False))
+    return {row: marks[text] for row, text in texts.items() if text in marks}
 
 
 def _costs(
