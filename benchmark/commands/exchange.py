@@ -182,7 +182,7 @@ def export_images(
     """
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.packs.contents import dataset_contents, packs_beside
-    from benchmark.rows.stored import datasets_with_results
+    from benchmark.rows.stored import require_one
     from benchmark.show.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.show.report.exported_pictures import TABLE, export_pictures, for_json
     from benchmark.system.machine import cores
@@ -192,7 +192,7 @@ def export_images(
     if dataset == "all":
         raise UsageError("--dataset all: pictures are exported of one dataset at a time")
     request.use_folders()
-    (name,) = datasets_with_results(results, dataset)
+    name = require_one(results, dataset)
     packs, named = packs_beside(results), NamedCodecs(codecs)
     contents = dataset_contents(results, name.partition(":")[0], packs, named)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)

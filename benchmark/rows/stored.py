@@ -125,11 +125,12 @@ def read_one(
     return read_results(results, dataset, codecs, metrics, **options)
 
 
-def require_one(results: Path, dataset: str) -> None:
-    """Raise `UsageError` where "all" datasets are several."""
+def require_one(results: Path, dataset: str) -> str:
+    """Return the name of the dataset that is asked for; raise `UsageError` for several."""
     names = datasets_with_results(results, dataset)
     if len(names) > 1:
         raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+    return names[0]
 
 
 def read_results(
