@@ -68,6 +68,12 @@ def rank_table(
                 why += f"; no {by.label} of {listed(lacking)}" if lacking else ""
             number = f"{best[0].images} of {counted(len(names), 'image')}"
             notes.append(f"At {target} {number} are compared{why}.")
+        shown = {column for codec in best for column in codec.values}
+        if best and (others := [m for m in measures if m.column not in shown]):
+            known = [m.label for m in others if stored.summary.values_of(m.column)]
+            notes += [
+                f"At {target} no codec has {label} of each compared image." for label in known
+            ]
         if short := [
             _short(codec, names) for codec in ranked if codec.rank is None and codec.short
         ]:

@@ -79,7 +79,7 @@ def run(
 
 @takes(
     Request,
-    "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir flatten",
+    "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
     dataset="",
     metrics="all",
     results=STORED,
@@ -139,6 +139,7 @@ def plan(
     request: Request,
     context: typer.Context,
     file: experiment.File = None,
+    verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
@@ -148,12 +149,12 @@ def plan(
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
     asked = experiment.read_experiment(request, "", file, context).request
-    records = [_planned(each, as_json) for each in asked.of_each_dataset()]
+    records = [_planned(each, as_json, verbose) for each in asked.of_each_dataset()]
     if as_json:
         output.print_records(records)
 
 
-def _planned(request: Request, as_json: bool) -> dict[str, object]:
+def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object]:
     """Return the plan for one dataset, and print it unless it is wanted as JSON."""
     from benchmark.commands.outcome import problem_lines, unread_lines
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
@@ -196,8 +197,8 @@ def _planned(request: Request, as_json: bool) -> dict[str, object]:
     )
     if matrix.to_do:
         print(_memory_line(workers))
-    left_out = problem_lines((), sources.refused, matrix.selection.skipped)
-    output.print_lines([*left_out, *unread_lines(sources.dataset.unread)])
+    left_out = problem_lines((), sources.refused, matrix.selection.skipped, details)
+    output.print_lines([*left_out, *unread_lines(sources.dataset.unread, details)], details)
     return facts
 
 

@@ -332,7 +332,8 @@ def _bd_rates(anchor: ResampledCurve, test: ResampledCurve, form: rd.Form) -> Fl
         rd.integral(*axes, high, form) - rd.integral(*axes, low, form)
         for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
     )
-    return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
+    with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet
+        return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
 
 
 def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:

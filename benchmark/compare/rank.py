@@ -9,7 +9,7 @@ images that most of them reach the value in, and one that does not in all of the
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
@@ -22,6 +22,7 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
+from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import metric_names
@@ -167,7 +168,8 @@ def rank_at(
                 values = {c: at_target.mean(of) for c, of in means.items() if of is not None}
                 values |= {} if by_rate else {by.column: exact}
                 bpp = at_target.mean(rates)
-                seconds = _seconds(curve.points[by.column], bpp.value)
+                points_of = [over(p, images, (), budget == "set") for p in curve.points[by.column]]
+                seconds = _seconds([p for p in points_of if p.bpp], bpp.value)
                 codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
                 of_rank = means[by.column] if by_rate else rates
                 score = sign * (values.get(by.column, bpp) if by_rate else bpp).value
@@ -275,22 +277,25 @@ class _SetCurves:
     def __init__(self, target: Target, by: Measure, points: Mapping[str, Sequence[Point]]) -> None:
         self.points = points
         self.images = set(points[by.column][0].image_ids.tolist())
-        log_rate, quality = self._curve(by)
+        log_rate, quality = self._curve(by, self._known(by))
         self.span = _span([Curve(10 ** log_rate[0], quality[0])], target, by)
         if target.name == RATE:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
             at = np.full(len(log_rate), by.quality(target.value))
             self._log_rate = interpolated(quality, log_rate, at)
-        there = interpolated(log_rate, quality, self._log_rate)[0]
-        has = np.isfinite(points[by.column][0].image_values[by.column])
-        ids = points[by.column][0].image_ids[has & np.isfinite(there)]
-        self.reached: set[int] = set(ids.tolist())
+        there = math.isfinite(interpolated(log_rate, quality, self._log_rate)[0])
+        self.reached = self._known(by) if there else set()
 
-    def _curve(self, measure: Measure) -> ResampledCurve:
+    def _known(self, measure: Measure) -> set[int]:
+        """Return the images that have a value of a metric."""
+        point, *_ = self.points[measure.column]
+        return {*point.image_ids[np.isfinite(point.image_values[measure.column])].tolist()}
+
+    def _curve(self, measure: Measure, images: Collection[int]) -> ResampledCurve:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
-        points, weights = self.points[measure.column], over_images.set_and_draws
-        curve = over_images.resampled_curve(points, measure, weights, pooled=True)
+        points = [over(p, images, [measure.column]) for p in self.points[measure.column]]
+        curve = over_images.resampled_curve(points, measure, over_images.set_and_draws, pooled=True)
         of_set = np.stack([axis[0] for axis in curve], axis=1)
         kept = np.stack(rd.pareto_front(Curve(*of_set.T)), axis=1)  # equal settings are one
         front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
@@ -300,12 +305,12 @@ class _SetCurves:
         """Return the rate of the set, then of every draw."""
         return np.power(10.0, self._log_rate)
 
-    def at(self, _: Sequence[int], measure: Measure) -> Float64Array | None:
+    def at(self, images: Sequence[int], measure: Measure) -> Float64Array | None:
         """Return the value of the set, then of every draw; None unless all images have one."""
-        points = self.points.get(measure.column)
-        if not points or not np.isfinite(points[0].image_values[measure.column]).all():
+        known = self._known(measure) if measure.column in self.points else set()
+        if not known.issuperset(images) or (measure.of_sets and len(known) > len(images)):
             return None
-        qualities = interpolated(*self._curve(measure), self._log_rate)
+        qualities = interpolated(*self._curve(measure, images), self._log_rate)
         return np.array([*map(measure.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod

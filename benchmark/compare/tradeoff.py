@@ -8,7 +8,7 @@ images sampled with replacement, the same for both codecs; a distribution metric
 influence of each image, to first order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -20,7 +20,7 @@ from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.summary import Point
+from benchmark.rows.summary import Mean, Point
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
 MATCHES: tuple[Match, ...] = get_args(Match)
@@ -71,13 +71,43 @@ def tradeoffs(
     return sorted(compared, key=lambda tradeoff: tradeoff.bpp)
 
 
+def of_both(points: Sequence[Point], first: Measure, second: Measure) -> tuple[Point, ...]:
+    """Return points whose values and means of two metrics are over the images that have both.
+
+    A distribution metric is taken over some of its images by their influence, to first order.
+    """
+    images = {
+        name: {n for p in points for n in p.image_ids[np.isfinite(p.image_values[name])].tolist()}
+        for name in (first.column, second.column)
+    }
+    shared = images[first.column] & images[second.column]
+    changed = [name for name, of in images.items() if of != shared]
+    return tuple(over(point, shared, changed) if changed else point for point in points)
+
+
+def over(
+    point: Point, images: Collection[int], columns: Iterable[str], pooled: bool = False
+) -> Point:
+    """Return a point with rate, and values and means of metrics, over some of the images.
+
+    pooled: the rate is of all bits over all pixels, else the mean of the images' rates.
+    """
+    used, means, values = np.isin(point.image_ids, [*images]), {}, {}
+    for name in columns:
+        values[name] = of = np.where(used, point.image_values[name], np.nan)
+        finite, infinite = np.isfinite(of), int(np.isinf(of).sum())
+        count, reasons = int(finite.sum()), point.means[name].reasons if name in point.means else ()
+        value, bpp = (float(x[finite].mean()) if count else None for x in (of, point.image_bpp))
+        missing = len(images) - count - infinite
+        means[name] = Mean(value, bpp, count, infinite, missing, reasons)
+    weights = used * (point.image_pixels if pooled else 1)
+    rate = float(np.average(point.image_bpp, weights=weights)) if used.any() else None
+    values, means = {**point.image_values, **values}, {**point.means, **means}
+    return replace(point, bpp=rate, means=means, image_values=values)
+
+
 def _surface(points: Sequence[Point], distortion: Measure, realism: Measure) -> Surface:
-    both = distortion.column, realism.column
-    lacks = [np.any([~np.isfinite(p.image_values[c]) for c in both], axis=0) for p in points]
-    points = [
-        replace(p, image_values={c: np.where(gone, np.nan, p.image_values[c]) for c in both})
-        for p, gone in zip(points, lacks, strict=True)
-    ]
+    points = of_both(points, distortion, realism)
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
     log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
     at_realism = resampled_curve(points, realism, _weights).quality

@@ -113,9 +113,9 @@ def rescore(
     from benchmark.rows.experiment import required_place
     from benchmark.rows.stored import stored_dataset
 
-    named = NamedCodecs(",".join(request.codecs))
-    dataset = request.dataset or stored_dataset(request.results, "")
-    request = replace(request, dataset=required_place(request.results, dataset))
+    results, named = request.results, NamedCodecs(",".join(request.codecs))
+    place = required_place(results, request.dataset or stored_dataset(results, ""))
+    request = replace(request, dataset=place, flatten=True)  # rows tell which were measured so
     request.use_folders()
     absent = lacking(asked := metric_names(request.metrics))
     _refuse_all(asked, absent)

@@ -229,6 +229,12 @@ def not_drawn(names: Sequence[str]) -> list[str]:
     return [f"Not drawn: {', '.join(names)}."] if names else []
 
 
+def points_left_out(panels: Iterable[Panel]) -> list[str]:
+    """Return sentences on the points that no curve has, by reason."""
+    refused = grouped((key.why, key.label) for panel in panels for key in panel.excluded)
+    return [f"Points left out ({why}): {', '.join(labels)}." for why, labels in refused.items()]
+
+
 def brief(*sentences: str | None) -> str:
     """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
     kept: list[str] = []

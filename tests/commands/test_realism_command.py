@@ -1,7 +1,9 @@
 """`bench run`, `report` and `tradeoff` with distribution metrics of real networks."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from conftest import ROOT
 from support.bench import command
+from support.files.noise import effect_noise
 
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 METRICS = ("psnr", "fd_alex", "fd_squeeze")
@@ -62,9 +65,13 @@ def store_of(results):
     return Store(folder)
 
 
-def set_values(results):
+def summarised(results):
     store = store_of(results)
-    summary = summarise_with_distributions(store.table(), store.folder, METRICS)
+    return summarise_with_distributions(store.table(), store.folder, METRICS)
+
+
+def set_values(results):
+    summary = summarised(results)
     return {
         (point.label, str(point.setting), name): point.means[name].value
         for point in summary.points
@@ -120,3 +127,32 @@ def test_tradeoff_says_who_has_the_higher_psnr_at_equal_rate_and_realism(whole, 
     assert {row["verdict"] for row in rows} <= {
         "equal", "all better", "all worse", "other rates"
     }  # fmt: skip
+
+
+def test_beside_a_small_image_both_metrics_are_of_the_others(whole, photographs, tmp_path):
+    more, results = tmp_path / photographs.name, tmp_path / "results"
+    for old, new in ((photographs, more), (whole, results)):
+        shutil.copytree(old, new)
+    effect_noise((24, 16), 50).convert("RGB").save(more / "small.png")
+    bench(*run_words(more, results))
+    rates = [point.bpp for point in summarised(whole).points if point.label == "webp"]
+    metrics, at = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
+    words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={at}", "--at", "fd_squeeze=300")
+    of_both = (
+        json.loads(bench(*words, "--json", "--results", of).stdout)["ranks"]
+        for of in (whole, results)
+    )
+    before, after = (
+        [{name: one[name] for name in one if "seconds" not in name} for one in ranks]
+        for ranks in of_both
+    )
+    assert [one["rank"] for one in before] != [None] * 4
+    assert after == before
+    rest = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout
+    assert f"At bpp={at} no codec has FD (SqueezeNet) of each compared image." in rest
+    drawn = []
+    for of in (whole, results):
+        bench("figures", "realism", *metrics, "--bpp", at, "--results", of, "--out", of)
+        drawn.append((of / "realism.csv").read_text())
+    assert drawn[0] == drawn[1]
+    assert "webp" in drawn[0].lower()

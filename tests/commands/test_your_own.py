@@ -113,3 +113,25 @@ def test_every_message_that_the_page_quotes_is_one_of_the_harness(here):
         assert text in " ".join(TEXT.split())
         start = text.partition("30")[0]
         assert any(start in source for source in sources)
+
+
+def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_saying_so(here):
+    photos, there = here / "photos", ("--dataset", "photos", "--results", "r")
+    photos.mkdir()
+    for number in range(7):
+        noise = effect_noise((90, 80), 20 + number).convert("RGB")
+        noise.putalpha(200) if number else None
+        noise.save(photos / f"{number}.png")
+    words = ("--codecs", "jpeg,webp", *there)
+    left_out = bench("plan", *words, "-v").stdout.splitlines()[-1]
+    assert left_out.startswith("refused  1.png, 2.png, 3.png, 4.png, 5.png, 6.png has transparent")
+    assert bench("run", *words, "--metrics", "psnr", "--flatten").returncode == 0
+    rescore, out = ("rescore", *there, "--metrics", "ssim"), ("--out", "f")
+    assert "56 values filled in" in bench(*rescore, "--codecs", "webp").stdout
+    assert "24 values filled in" in bench(*rescore, "--codecs", "jpeg", "--limit", 3).stdout
+    why = "Points left out (ssim of 3 of 7 images: not computed): jpeg."
+    for verb in (("table",), ("figures", "realism", "--bpp", "2")):  # that lack some metric
+        drawn = bench(*verb, *words, "--metrics", "psnr,ssim", *out)
+        assert f": {why}" in drawn.stdout, drawn.stderr
+    assert "32 values filled in" in bench(*rescore).stdout
+    assert bench("figures", "crops", *there, "--images", "6.png", *out).returncode == 0

@@ -173,6 +173,7 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
 def test_curves_that_do_not_meet_without_some_image_have_no_interval():
     apart = drawn(7, 4)
     apart = ResampledCurve(np.sort(apart.log_rate), np.sort(apart.quality))
+    assert np.isinf(bd_rates(apart, apart._replace(log_rate=apart.log_rate + 400))).all()
     some = apart.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
     assert bd_rate_interval(apart, ResampledCurve(apart.log_rate, some)) is None
     assert bd_rate_interval(apart, apart) == pytest.approx((0, 0), abs=1e-9)

@@ -113,7 +113,7 @@ def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
 
 
 def test_a_budget_of_the_set_counts_all_bytes_together():
-    rows = rows_of("webp", 3)
+    rows = [record | {"encode_seconds": record["setting_value"]} for record in rows_of("webp", 3)]
     (one,) = ranked(rows, "bpp=.25", PSNR, budget="set").values()
     pixels = sum(width * height for width, height in IMAGES.values())
     of_setting = [[r for r in rows if r["setting_value"] == value] for value in SETTINGS]
@@ -122,6 +122,8 @@ def test_a_budget_of_the_set_counts_all_bytes_together():
     expected = Akima1DInterpolator(np.log10(pooled), means)
     assert one.values["psnr_db"].value == pytest.approx(float(expected(math.log10(0.25))), abs=1e-9)
     assert one.values["psnr_db"].interval.low < one.values["psnr_db"].value
+    seconds = np.interp(math.log10(0.25), np.log10(pooled), SETTINGS)
+    assert one.encode_seconds == pytest.approx(seconds, rel=1e-9)
     at = ranked(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
     assert at.bpp.value == pytest.approx(pooled[2], rel=1e-9)
     for end in (pooled[0] * (1 + 1e-9), pooled[-1] * (1 - 1e-9)):  # where not every draw has a rate

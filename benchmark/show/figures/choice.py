@@ -320,9 +320,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
     if beyond:
         yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
-    refused = sections.grouped((key.why, key.label) for panel in panels for key in panel.excluded)
-    for why, labels in refused.items():
-        yield f"Points left out ({why}): {', '.join(labels)}."
+    yield from sections.points_left_out(panels)
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
         yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."

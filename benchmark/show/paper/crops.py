@@ -91,7 +91,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     for crop in boxes:
         image = _image(crop.image, by_image) or _most_different(by_image, measure)
         bpp = crop.bpp or next(iter(request.rates), None)
-        picture = read_image(files[image]).pixels
+        picture = read_image(files[image], flatten=True).pixels
         chosen, far, rate = _at_rate(by_image[image], bpp)
         missing = _too_far(far, rate, request.dataset)
         pixels, failed = _decoded(chosen, contents)

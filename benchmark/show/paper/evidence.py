@@ -15,6 +15,7 @@ from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.points import PublishedPoint, slug
 from benchmark.compare.published.registry import chosen_points
 from benchmark.compare.study.points import stored_panel
+from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
@@ -76,8 +77,11 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
     names = metric_names(asked or METRICS[verb])
     points = chosen_points(request.results, ",".join(request.published))
     stored = None if _only_published(request, points) else _read(request, names, points, instead)
-    dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
     measures = [Measure.named(name) for name in names] if asked or not people else []
+    if stored and verb == "realism" and len(measures) == 2:
+        both = of_both(stored.summary.points, *measures)
+        stored = stored._replace(summary=replace(stored.summary, points=both))
+    dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
     over = overlays(points, summary, measures, dataset, request.mix_protocols)
     panels = []
     for measure in measures:

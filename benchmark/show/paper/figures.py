@@ -34,7 +34,7 @@ from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.sections import grouped, images_of, not_drawn
+from benchmark.show.sections import grouped, images_of, not_drawn, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
 
@@ -151,7 +151,8 @@ def _realism(request: FigureRequest) -> PaperFigure:
         known, result.anchor, images_of(result.panels), request.codecs
     )  # fmt: skip
     absent = "no realism: no codec has points near these rates (--bpp)"
-    return _made([result], drawing, absent, *(f"realism: {why}" for why in left_out(plots)))
+    lacking = (*points_left_out(result.panels), *left_out(plots))
+    return _made([result], drawing, absent, *(f"realism: {why}" for why in lacking))
 
 
 def realism_plots(
