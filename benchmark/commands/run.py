@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,9 +14,6 @@ from benchmark.option import RESULTS, shared
 from benchmark.registry import scored_by_image
 from benchmark.spec import split_codecs
 from benchmark.system.text import counted
-
-if TYPE_CHECKING:
-    from benchmark.measure.estimate import WorkerPlan
 
 STORED = shared(Path("results"), RESULTS)
 
@@ -191,27 +187,16 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     print(f"{sources.dataset.name}: {counted(len(sources.images), 'image')}")
     for label, count in {**counts, "total": total}.items():
         print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
+    rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
     print(
         f"coding takes about {seconds:.0f} s with {workers.workers} at a time, without metrics"
-        + _estimates(guess.typical, guess.unknown)
+        + "".join(f"; {count} cells {how}" for how, count in rests.items() if count)
     )
     if matrix.to_do:
-        print(_memory_line(workers))
+        available = workers.available_bytes
+        there = "" if available is None else f", and {available / 1e9:.1f} GB are available"
+        needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
+        print(workers.remark or f"a worker takes about {needs_gb} for the largest image{there}")
     left_out = problem_lines((), sources.refused, matrix.selection.skipped, details)
     output.print_lines([*left_out, *unread_lines(sources.dataset.unread, details)], details)
     return facts
-
-
-def _memory_line(workers: "WorkerPlan") -> str:
-    if workers.remark:
-        return workers.remark
-    available = workers.available_bytes
-    return f"a worker takes about {workers.worker_bytes / 1e9:.1f} GB for the largest image" + (
-        f", and {available / 1e9:.1f} GB are available" if available is not None else ""
-    )
-
-
-def _estimates(typical: int, unknown: int) -> str:
-    """Return what the estimates of some cells rest on."""
-    parts = f"{typical} cells estimated from typical times", f"{unknown} cells without an estimate"
-    return "".join(f"; {part}" for part, n in zip(parts, (typical, unknown), strict=True) if n)

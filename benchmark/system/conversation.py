@@ -20,12 +20,7 @@ from typing import Any
 from benchmark.errors import ProgramFailed
 from benchmark.system.atomic import private_folder
 from benchmark.system.processes import ending, require_posix
-from benchmark.system.programs import (
-    STDERR_KEPT_CHARACTERS,
-    WITH_LAUNCHER,
-    idle_launcher,
-    order_of,
-)
+from benchmark.system.programs import STDERR_KEPT_CHARACTERS, WITH_LAUNCHER, idle_launcher, order_of
 from benchmark.system.text import parse_json
 
 MAGIC = b"RDRW"

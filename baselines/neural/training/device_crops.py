@@ -10,12 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.training.photographs import (
-    LARGEST_REDUCTION,
-    CropStream,
-    Drawing,
-    square,
-)
+from baselines.neural.training.photographs import LARGEST_REDUCTION, CropStream, Drawing, square
 
 MEMORY_SHARE = 0.25  # of the GPU's, that photographs may take
 LOBES = 3  # of the Lanczos filter

@@ -87,9 +87,7 @@ def _keeping(count: int) -> Callable[[str], Pixels]:
 
 
 def open_photographs(
-    paths: list[str],
-    memory_bytes: int = MEMORY_BYTES,
-    processes: int = 1,
+    paths: list[str], memory_bytes: int = MEMORY_BYTES, processes: int = 1
 ) -> Photographs:
     """Look at photographs by their paths, and decode them if they fit.
 

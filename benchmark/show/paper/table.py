@@ -110,13 +110,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
-    left_out += [
-        f"no BD-rate in {panel.measure.label} on {of.title}: {why}"
-        for of in results
-        for panel in of.panels
-        if of.title in anchors and not any(_key(of, panel.measure) in row.pairs for row in rows)
-        for why in points_left_out([panel])
-    ]
+    left_out += [f"{of.title}: {why}" for of in results for why in points_left_out(of.panels)]
     left_out += [text for of in results for text in of.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     return PaperTable(
