@@ -162,13 +162,11 @@ def audit_colour_round_trip(
     images = [read_image(source.file.path, request.flatten).pixels for source in sources.images]
     round_trips, skipped = measure_round_trips(asked, opened, images)
     if as_json:
+        names = ("unmeasured", "wrong", "rounded_db", "truncated_db")  # null: nothing is lost
         records = [
             {
-                **{name: getattr(codec, name) for name in ("unmeasured", "wrong")},
+                **{name: getattr(codec, name) for name in names},
                 "codec": codec.label,
-                # null where nothing is lost
-                "rounded_db": codec.rounded_db if isfinite(codec.rounded_db) else None,
-                "truncated_db": codec.truncated_db if isfinite(codec.truncated_db) else None,
                 "bytes": {str(setting): size for setting, size in codec.num_bytes.items()},
             }
             for codec in round_trips

@@ -69,12 +69,9 @@ class Reviewed(NamedTuple):
     @property
     def rows_of_dataset(self) -> list[Row]:
         """The rows of the dataset, by its name or else by its photographs; all where none is."""
-        rows, known = (
-            self.rows,
-            {source.sha256 for source in self.photographs.get(self.dataset, ())},
-        )
-        own = [row for row in rows if row["dataset"] == self.dataset]
-        return own or [row for row in rows if row["image_sha256"] in known] or rows
+        known = {source.sha256 for source in self.photographs.get(self.dataset, ())}
+        own = [row for row in self.rows if row["dataset"] == self.dataset]
+        return own or [row for row in self.rows if row["image_sha256"] in known] or self.rows
 
     @property
     def columns(self) -> set[str]:

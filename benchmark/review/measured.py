@@ -171,12 +171,11 @@ def points(of: Reviewed) -> Answer:
     question = "Are the points reproduced?"
     if not rows:
         there = {source.sha256 for sources in of.photographs.values() for source in sources}
-        strange = [stream for stream in of.again if stream.row["image_sha256"] not in there]
-        sent = any(values_sent(stream.row, of.metrics) for stream in strange)
+        strange = [stream.row for stream in of.again if stream.row["image_sha256"] not in there]
+        sent = any(values_sent(row, of.metrics) for row in strange)
         why = UNKNOWN_IMAGES if sent else "no value to compare came with the streams"
-        why = "; ".join(of.missing.values()) or why
         decoded = any(stream.state in DECODED for stream in of.again)
-        why = why if decoded else "no stream was decoded"
+        why = "; ".join(of.missing.values()) or why if decoded else "no stream was decoded"
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
     table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:
@@ -275,15 +274,14 @@ def images(of: Reviewed) -> Answer:
             of_point.add(row["image_sha256"])
         else:
             failed[key].append(f"{row['image']}: {row.get('reason')}")
-    rows, wrong, unknown, every = [], [], set(), defaultdict[str, set[str]](set)
-    for (dataset, *_), images in groups.items():
-        every[dataset] |= images
+    rows, wrong, unknown = [], [], set()
     for (dataset, label, setting), images in sorted(groups.items()):
         known = [{s.sha256: s.file.name for s in sources} for sources in of.photographs.values()]
         if dataset in of.photographs:
             known = [{s.sha256: s.file.name for s in of.photographs[dataset]}]
-        elif len(every) > 1:  # a photograph says which of them it is
-            known = [names for names in known if names.keys() & every[dataset]]
+        elif len({name for name, *_ in groups}) > 1:  # a photograph says which of them it is
+            every = set[str]().union(*(of for (name, *_), of in groups.items() if name == dataset))
+            known = [names for names in known if names.keys() & every]
         expected = max(known, key=lambda names: len(names.keys() & images), default={})
         whole = len(expected) or profile(dataset).published_images
         absent = [name for sha256, name in expected.items() if sha256 not in images]

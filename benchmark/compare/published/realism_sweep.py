@@ -96,9 +96,7 @@ def realism_sweeps(
             continue
         system = METHODS.get(method, system._replace(name=method))
         sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
-        steps = sorted(
-            (*sweep.steps, step), key=lambda step: measures[1].quality(step.realism.value)
-        )
+        steps = sorted((*sweep.steps, step), key=lambda s: measures[1].quality(s.realism.value))
         result[key] = sweep._replace(steps=tuple(steps))
     return sorted(result.values(), key=place_of)
 

@@ -24,7 +24,6 @@ class ColourRoundTrip(NamedTuple):
     label: str
     rounded_db: float  # lowest over the images, as its adapter converts; infinite: nothing is lost
     truncated_db: float  # with truncation instead of rounding in both directions
-    floor_db: float  # a right conversion keeps at least this
     num_bytes: Mapping[Setting, int]  # by setting, lowest rate first; empty where not measured
     unmeasured: str  # why there are none
     wrong: tuple[str, ...]  # sentences; empty where all is well
@@ -90,7 +89,7 @@ def measure_round_trip(
     for (low, fewer), (high, more) in pairwise(sizes.items()):
         if not fewer < more:
             wrong.append(f"{high} takes {more} bytes, {low} before it {fewer}")
-    return ColourRoundTrip(spec.text, rounded, truncated, floor, sizes, unmeasured, tuple(wrong))
+    return ColourRoundTrip(spec.text, rounded, truncated, sizes, unmeasured, tuple(wrong))
 
 
 def _sizes(contender: Contender, crop: Pixels) -> dict[Setting, int]:

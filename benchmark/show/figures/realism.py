@@ -20,7 +20,6 @@ from benchmark.compare.published.realism_sweep import (
     WIDEST_GAP,
     PlotAtRate,
     RealismSweep,
-    ValueAtRate,
     place_of,
 )
 from benchmark.compare.published.realism_sweep import records as sweep_records
@@ -75,8 +74,8 @@ def draw_realism_plots(
         sections.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
         sections.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
     ]
-    note = sections.curves_note([sweep.curve for _, sweep in sweeps])
-    note = " ".join(filter(None, [*(sections.few_sentences(few) if few else []), note]))
+    notes = sections.few_sentences(few) if few else []
+    note = " ".join(filter(None, [*notes, sections.curves_note([s.curve for _, s in sweeps])]))
     handles, falls = {}, realism.better == "lower"
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
@@ -85,20 +84,18 @@ def draw_realism_plots(
                 system, name = sweep.curve.system, sweep.curve.name
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not sweep.curve.measured, own=own)
-                x = [step.distortion.value for step in sweep.steps]
-                y = [step.realism.value for step in sweep.steps]
+                places = [(step.distortion.value, step.realism.value) for step in sweep.steps]
                 look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
-                (handles[name],) = axes.plot(x, y, **look)
-            if falls:
-                axes.set_yscale("log")
-                texts.plain_ticks(axes.yaxis)
+                (handles[name],) = axes.plot(*zip(*places, strict=True), **look)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             sns.despine(ax=axes)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
         values = [step.realism.value for *_, step in steps]
-        if falls:
+        if falls:  # on axes that share it
+            every_axes[0].set_yscale("log")
+            texts.plain_ticks(every_axes[0].yaxis)
             every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = sorted((sweep for _, sweep in sweeps), key=place_of)
@@ -115,7 +112,6 @@ def draw_realism_plots(
         Column(distortion.label, "2.distortion.value", ".2f"),
         Column(realism.label, "2.realism.value", f".{decimals(realism.label)}f"),
     )
-    marks = [record for plot in plots for record in sweep_records(plot)]
     rates = sections.listed([f"{plot.bpp:g}" for plot in plots])
     caption = sections.brief(
         f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
@@ -126,7 +122,15 @@ def draw_realism_plots(
         note,
     )
     values_of = [(curve, value) for _, curve, step in steps for value in step[1:]]
-    details = _axis_sentences(realism, [value for _, value in values_of])
+    details = [f"The axis of {realism.label} is logarithmic and reversed."] * falls
+    if any(value.how == "interpolated" for _, value in values_of):
+        details.append(
+            "Values at a rate are interpolated over its logarithm"
+            f"{f' ({realism.label} by its own logarithm)' * falls} by Akima's curve, as for "
+            "BD-rates. A system is absent where the rate is beyond its points, or between two "
+            f"whose rates differ by more than {WIDEST_GAP:g} times; the csv says what is "
+            "interpolated."
+        )
 
     def origin(curve: SystemCurve) -> str:
         recorded = curve.edition and curve.edition.recorded
@@ -141,23 +145,8 @@ def draw_realism_plots(
     details += network_sentences(sweep.curve for _, sweep in sweeps)
     details += map(sections.protocol_sentence, (distortion, realism), rules)
     details += map(sections.capitalised, left_out(plots))
+    marks = [record for plot in plots for record in sweep_records(plot)]
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
-
-
-def _axis_sentences(realism: Measure, values: Sequence[ValueAtRate]) -> list[str]:
-    """Return the sentences on the axis of realism, and on how values are interpolated."""
-    by_itself, result = "", []
-    if realism.better == "lower":
-        result = [f"The axis of {realism.label} is logarithmic and reversed."]
-        by_itself = f" ({realism.label} by its own logarithm)"
-    if any(value.how == "interpolated" for value in values):
-        result.append(
-            f"Values at a rate are interpolated over its logarithm{by_itself} by Akima's curve, as "
-            "for BD-rates. A system is absent where the rate is beyond its points, or between two "
-            f"whose rates differ by more than {WIDEST_GAP:g} times; the csv says what is "
-            "interpolated."
-        )
-    return result
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
