@@ -51,11 +51,6 @@ class CodecSpec(NamedTuple):
         return f"{self.name}:{self.variant}" if self.options else self.name
 
     @property
-    def full_text(self) -> str:
-        """The text with the options beside it."""
-        return self._replace(options=tuple(sorted((*self.options, *self.beside)))).text
-
-    @property
     def label(self) -> str:
         """Name in tables and figures: the option `name` if given, else the spec without folders."""
         chosen = dict(self.options).get("name")

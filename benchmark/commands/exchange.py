@@ -66,8 +66,7 @@ def pack_export(
     from benchmark.rows.stored import datasets_with_results
 
     specs = [spec.identity for text in split_codecs(codecs) for spec in resolve(parse_codec(text))]
-    asked = map(str.strip, dataset.split(","))
-    names = [name for text in asked for name in datasets_with_results(results, text)]
+    names = datasets_with_results(results, dataset)
     for name in names:
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")

@@ -1,6 +1,5 @@
 """`bench explain`: the rule that makes a curve differ from that of a reference."""
 
-import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -207,8 +206,7 @@ def _draw(
 
 
 def _record(measure: "Measure", what: str, result: "Explanation") -> dict[str, Any]:
-    numbers = {k: v if v is None or math.isfinite(v) else None for k, v in result._asdict().items()
-               if k != "verdicts"}  # fmt: skip
+    numbers = {k: v for k, v in result._asdict().items() if k != "verdicts"}
     verdicts = [
         {k: v for k, v in verdict._asdict().items() if k != "predicted"}
         for verdict in result.verdicts

@@ -55,14 +55,14 @@ def list_all(
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
     points = _points(results, ["doubtful:all"], dataset)
+    table = Table(headers, tuple(inventory(points)), 6)
     if as_json:
-        table = Table(headers, tuple(inventory(points)), 6)
         output.print_json(output.table_for_machines(table)["rows"])
     elif dataset == "all":
         short = ("system", "datasets", "variants", "metrics", "doubtful", "points")
         output.print_table(Table(short, tuple(overview(points)), 2))
     else:
-        output.print_table(Table(headers, tuple(inventory(points)), 6))
+        output.print_table(table)
 
 
 @published.verb("show")
@@ -87,8 +87,8 @@ def show(
         output.print_json([asdict(point) for point in points])
         return
     words = ("system", "variant", "dataset", "metric", "protocol", "setting")
-    columns = [*(Column(name, name) for name in words), Column("bpp", "bpp", ".6g")]
-    columns.append(Column("value", "value", ".6g"))
+    columns = [Column(name, name) for name in words]
+    columns += [Column(name, name, ".6g") for name in ("bpp", "value")]
     output.print_table(Table.of(columns, points, _origins(points)))
 
 
@@ -234,9 +234,7 @@ def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
     """Yield a line for each source, rule and doubt."""
     lines: dict[str, None] = {}
     for p in points:
-        where = f"{p.source}: {p.reference}"
-        if p.doi:
-            where += f", doi:{p.doi}"
+        where = f"{p.source}: {p.reference}" + (p.doi and f", doi:{p.doi}")
         of_values = p.rule and f"rule: {p.rule}", p.doubt and f"doubt: {p.doubt}"
         lines |= dict.fromkeys((where, *of_values))
     yield from filter(None, lines)

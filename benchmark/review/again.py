@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Setting, bits_per_pixel
+from benchmark.codec import Setting
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
@@ -51,18 +51,6 @@ class Again(NamedTuple):
     wrong_size: str = ""  # how the declared bytes, rate or picture are not those of the stream
     label: Label = ""  # of its picture encoded again at its setting
     encoded: str = ""  # what is other, or why it was not encoded
-
-    @property
-    def row_here(self) -> Row:
-        """The row with the bytes that were sent."""
-        if self.num_bytes is None:
-            return self.row
-        pixels = self.row["width_px"] * self.row["height_px"]
-        return {
-            **self.row,
-            "num_bytes": self.num_bytes,
-            "bpp": bits_per_pixel(self.num_bytes, pixels),
-        }
 
 
 class _Pictures(NamedTuple):

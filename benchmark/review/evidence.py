@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from benchmark.codec import bits_per_pixel
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.datasets.dataset import Source
@@ -84,8 +85,11 @@ class Reviewed(NamedTuple):
 
 
 def here(stream: Again, metrics: Iterable[str]) -> Row:
-    """Return a row with the values that were measured here in place of those sent."""
-    row = dict(stream.row_here)
+    """Return a row with the bytes that were sent, and the values that were measured here."""
+    row = dict(stream.row)
+    if stream.num_bytes is not None:
+        bpp = bits_per_pixel(stream.num_bytes, row["width_px"] * row["height_px"])
+        row |= {"num_bytes": stream.num_bytes, "bpp": bpp}
     for kind in map(metric_named, metrics):
         if kind.column in stream.values:
             value, protocol, reason = metric_columns(kind.column)

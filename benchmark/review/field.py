@@ -98,9 +98,7 @@ def anchors(of: Reviewed) -> Answer:
     sentence += f": {', '.join(absent)}" if absent else ""
     values = f"published values here, {of.dataset}"
     headers = ("anchor", "in what was sent", "reference", "year", values)
-    note = (
-        "The list is results/published/anchors.csv; an absent anchor is a question to the author."
-    )
+    note = "The list is results/published/anchors.csv: ask the author about an absent anchor."
     some: Verdict = "partly" if len(absent) < len(expected) else "no"
     verdict: Verdict = some if absent else "yes"
     question = "Are the anchors of the year there?"

@@ -71,7 +71,8 @@ def measure_candidate(
     for spec, before in counterparts.items():
         of_spec = pairing.rows_of(rows, [before])
         points = request.points or pairing.points_of(spec.name, of_spec)
-        to_measure = replace(request, codecs=(spec.full_text,), points=points, metrics=metrics)
+        whole = spec._replace(options=tuple(sorted((*spec.options, *spec.beside)))).text
+        to_measure = replace(request, codecs=(whole,), points=points, metrics=metrics)
         matrix = open_matrix(to_measure)
         lacking = sorted({cell.setting for cell in matrix.cells} - set(settings_of(of_spec)))
         if lacking and not asked.common:

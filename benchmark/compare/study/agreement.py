@@ -63,7 +63,8 @@ def _alike_others(votes: Votes) -> Float64Array:
 
 def _agreement(name: str, votes: Votes, alike: Float64Array) -> Agreement:
     known = ~np.isnan(alike)
-    equal = known & votes.same_level
+    level = np.unique([stimulus.level for stimulus in votes.stimuli], return_inverse=True)[1]
+    equal = known & (level[votes.first] == level[votes.second])  # codecs at one rate
     at_rate = _share(votes, alike, equal) if equal.any() else (None, None)
     return Agreement(name, *_share(votes, alike, known), int(known.sum()), *at_rate)
 

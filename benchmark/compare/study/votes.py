@@ -57,12 +57,6 @@ class Votes(NamedTuple):
         asked = np.stack([self.image, low, high])
         return np.unique(asked, axis=1, return_inverse=True)[1].ravel(), won
 
-    @property
-    def same_level(self) -> BoolArray:
-        """True for answers that compare codecs at one rate."""
-        level = np.unique([stimulus.level for stimulus in self.stimuli], return_inverse=True)[1]
-        return np.asarray(level[self.first] == level[self.second])
-
 
 class LeftOut(NamedTuple):
     """A file or rater that is left out."""

@@ -23,7 +23,7 @@ from benchmark.show.figures import complexity as seconds
 from benchmark.show.figures.complexity import draw_complexity
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_surface, left_out
-from benchmark.show.figures.style import Style
+from benchmark.show.figures.style import Style, styles
 from benchmark.show.paper.ablation import ablation
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.figures import realism_plots
@@ -91,7 +91,7 @@ def curves(
         anchor = default_anchors(budget=True)[0]
         anchor = anchor if anchor in measured else panels[0].curves[0].system.label
     drawing = draw_rate_curves(
-        panels, _styles(results, field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
+        panels, _styles(field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
     )
     shown = {curve.system.name for panel in panels for curve in panel.curves}
     lacking = [system.name for system in known if system.published and system.name not in shown]
@@ -112,7 +112,7 @@ def realism(
     anchor = default_anchors(budget=True)[0] if field else ""
     drawing, plots = realism_plots(
         panels, summary, points, dataset, FIELD_RATES if field else RATES,
-        _styles(results, field), anchor, images_of(panels)
+        _styles(field), anchor, images_of(panels)
     )  # fmt: skip
     sentences = too_few(here, dataset) if field else []
     codecs = f"{OWN}:{MATCHED}" if field else OWN
@@ -185,9 +185,9 @@ def _panels(
     ]  # fmt: skip
 
 
-def _styles(results: PaperResults, field: bool) -> dict[str, Style]:
+def _styles(field: bool) -> dict[str, Style]:
     """Return the styles of all systems; in `field` figures our micro network looks as ours does."""
-    known = results.styles()
+    known = styles(system.label for system in systems.GROUPED_SYSTEMS)
     ours = [label for label in known if MATCHED in label] if field else []
     return known | {label: known[label.removesuffix(f":{MATCHED}")] for label in ours}
 

@@ -14,8 +14,7 @@ from benchmark.rows.packs.contents import DatasetContents, dataset_contents, pac
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import GROUPED_SYSTEMS
-from benchmark.show.figures.style import FORMATS, Style, styles
+from benchmark.show.figures.style import FORMATS
 from benchmark.show.figures.texts import Drawing, files_of
 from benchmark.show.sections import made_by, markdown, section
 from benchmark.show.table import csv_text, latex
@@ -81,10 +80,6 @@ class PaperResults:
         there |= {(line.fields.get("dataset") or "").partition(":")[0] for line in streams}
         known = list(dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS)))
         return [name for name in (*known, *sorted(there - {*known, ""})) if name in there]
-
-    def styles(self) -> dict[str, Style]:
-        """Return a style for each system, the same in all figures."""
-        return styles(system.label for system in GROUPED_SYSTEMS)
 
 
 def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> list[Path]:
