@@ -60,7 +60,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         paths = split(arguments.run, arguments.folder, int(arguments.part_mib * (1 << 20)))
-    except BenchError as error:
+    except (BenchError, OSError, ValueError, OverflowError) as error:  # also of --part-mib nan
         print(f"state_parts: {error}", file=sys.stderr)
         return 2
     print(f"{len(paths)} parts; there: cat {arguments.folder}/{STATE}.* > RUN/{STATE}")

@@ -1,6 +1,7 @@
 """`bench history`: the states of a training run, one after the other, as figure and table."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from time import sleep
@@ -153,7 +154,7 @@ def _in_order(paths: Sequence[Path]) -> Sequence[Place]:
 
 
 def _exported(run: Path, target: Path, validation: str) -> tuple[Sequence[Place], bool]:
-    """Export the milestones of a run that were not yet; return them, and whether it is finished."""
+    """Export new and changed milestones of a run; return all, and whether it is finished."""
     from baselines.commands import training
     from baselines.neural.training.run import read_record
     from baselines.neural.training.run_folder import MILESTONE
@@ -161,19 +162,25 @@ def _exported(run: Path, target: Path, validation: str) -> tuple[Sequence[Place]
 
     record = read_record(run)
     states = {
-        target / f"{record.subject.architecture}-{state.stem[6:]}{TENSORS}": state.name
+        target / f"{record.subject.architecture}-{state.stem[6:]}{TENSORS}": state
         for state in run.glob(MILESTONE.format("*[0-9]"))
     }
-    ended = [path for path in run.iterdir() if has_card(path)]
+    beside = run.parent / f"{run.name}{TENSORS}"  # of a suite's member
+    ended = [path for path in (*run.iterdir(), beside) if has_card(path) and path.exists()]
     runs = {
         path: TrainingRun(run.name, run, path, record.subject, record.recipe)
         for path in (*states, *ended)
     }
-    if absent := [path for path in states if not card_path(path).exists()]:
+    if stale := [path for path in states if _written(card_path(path)) < _written(states[path])]:
         target.mkdir(parents=True, exist_ok=True)
-        of = training.open_session(f"bench history {run}", [SAMPLE], validation, "cpu", None)
-        for path in absent:
-            export(runs[path], of, states[path])
+        of = training.open_session("", [SAMPLE], validation, "cpu", None)
+        of = replace(of, data_name="unknown origin")  # unless the record has it
+        for path in stale:
+            export(runs[path], of, states[path].name)
     places = {verified_card(path).steps or 0: path for path in runs}
     finished = any(path.suffix == PACKED or is_complete(runs[path]) for path in ended)
     return [Place(step, places[step]) for step in sorted(places)], finished
+
+
+def _written(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.exists() else 0

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import torch
@@ -20,7 +21,7 @@ from baselines.neural.training import session as sessions
 from baselines.neural.training.gan import GAN_LOSSES
 from baselines.neural.training.objective import Precision, precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import Subject, device_of, shared
+from baselines.neural.training.run import Subject, device_of, read_record, shared
 from baselines.neural.training.run_folder import JOURNAL
 from baselines.neural.training.session import TrainingRun, TrainingSession, leads
 from baselines.neural.training.workers import Launch, Workers, decided, launched
@@ -49,7 +50,9 @@ def open_session(
         pictures = [photograph_files.read_photograph(image.path) for image in images]
     else:
         chosen = photographs.held_out(photograph_files.photograph_paths(paths))
-        pictures = photographs.validation_pictures(list(chosen))
+        if not (pictures := photographs.validation_pictures(list(chosen))):
+            why = "held out to validate with, cannot be read: mend it, or give --validation"
+            raise UsageError(f"{', '.join(sorted(chosen))}, {why}")
     # A card has the name of a dataset, or of a folder and its parent.
     names = [
         place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
@@ -199,25 +202,27 @@ def check_runs(runs: Sequence[TrainingRun], session: TrainingSession, device: st
         workers = Workers(0, recipe.processes) if launch is None else launched(launch, chosen)
         if launch is None and not fake:
             recipe, workers = replace(recipe, processes=1), Workers()
-        hours = 0.0
+        seconds = 0.0
         tried = trials(run.subject, recipe, "fake" if fake else chosen, workers, *seen)
         for number, trial in enumerate(tried, start=1):
-            _say(f"{run.name}, stage {number}, {trial.kind}: {_cost(trial, workers.count)}")
-            hours += trial.hours
+            cost = _cost(trial, workers.count, "hours" if chosen == "cpu" else "GPU hours")
+            _say(f"{run.name}, stage {number}, {trial.kind}: {cost}")
+            seconds += trial.steps * (trial.seconds or 0.0)
         if not fake:
-            _say(f"{run.name}: {duration(3600 * hours)}, without reports and validations")
+            _say(f"{run.name}: {duration(seconds)}, without reports and validations")
 
 
-def _cost(stage: "StageTrial", count: int) -> str:
-    """Return what a stage takes of each of `count` processes, in words."""
-    memory = f"{stage.memory_bytes / 1e9:.3g} GB of tensors"
-    work = f"{stage.macs / 1e9:.3g} billion multiply-accumulates a step"
+def _cost(stage: "StageTrial", count: int, hours: str) -> str:
+    """Return what a stage takes of each of `count` processes, in words; 0 is left out."""
+    memory = f"{stage.memory_bytes / 1e9:.3g} GB of tensors, " if stage.memory_bytes else ""
+    work = f"{stage.macs / 1e9:.3g} billion multiply-accumulates a step, " if stage.macs else ""
     if stage.seconds is None:
         total = 2 * stage.macs * stage.steps * count / 3600 / ASSUMED_FLOPS
         speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
     else:
-        speed = f"{1 / stage.seconds:.3g} steps/s, {stage.hours * count:.3g} GPU hours"
-    return f"{stage.steps} steps, {memory}, {work}, {speed}"
+        total = stage.steps * stage.seconds * count / 3600
+        speed = f"{1 / stage.seconds:.3g} steps/s, {total:.3g} {hours}"
+    return f"{stage.steps} steps, {memory}{work}{speed}"
 
 
 def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool) -> None:
@@ -225,7 +230,7 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
     quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
         done = sum(map(sessions.is_complete, runs))
-        left = sum(run.recipe.steps - sessions.position_of(run)[2] for run in runs)
+        left = sum(run.recipe.steps - sessions.steps_done(run) for run in runs)
         before = f"{len(runs)} networks, {done} finished: {left} steps left"
         print(before, file=sys.stderr, flush=True)
     for run in runs:
@@ -239,39 +244,42 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
 
 def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
     """End the command between two runs where the deadline has passed."""
-    if decided(session.is_over):
+    if decided(session.deadline is not None and monotonic() >= session.deadline):
         _say(f"the time is over after {run.name}; the same command resumes with the next")
         raise typer.Exit(0)
 
 
-def how_far(run: TrainingRun) -> str:
-    """Return the progress of a run in words."""
-    (stage, step, done), steps = sessions.position_of(run), run.recipe.steps
-    if done == steps:
+def how_far(recipe: Recipe, done: int) -> str:
+    """Return the progress of a run after a step in words."""
+    if done == recipe.steps:
         return f"finished, {done} steps"
-    where = f", in stage {stage} of {len(run.recipe.stages)} at step {step}" if stage else ""
-    return f"{done} of {steps} steps ({100 * done / steps:.0f} %){where}"
+    stage = recipe.stage_of(done)
+    at = f"stage {stage + 1} of {len(recipe.stages)} at step {done - recipe.steps_before(stage)}"
+    where = f", in {at}" if done else ""
+    return f"{done} of {recipe.steps} steps ({100 * done / recipe.steps:.0f} %){where}"
 
 
 def export_runs(runs: Sequence[TrainingRun], session: TrainingSession) -> None:
     """Export the checkpoints of what is trained so far."""
     for run in [run for run in runs if run.folder.exists()] or runs:
         card = sessions.export(run, session)
-        print(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}", flush=True)
+        far = how_far(read_record(run.folder).recipe, sum(card.precision_steps.values()))
+        print(f"{run.target}: checkpoint {card.sha256[:8]}, {far}", flush=True)
 
 
 def _train(run: TrainingRun, session: TrainingSession, quiet: bool) -> None:
     if not quiet:
-        stage = run.recipe.stages[0]
+        done = sessions.steps_done(run)
+        stage = run.recipe.stages[run.recipe.stage_of(done + 1)]
         precision: str = precision_of(run.recipe, stage, session.device)
         if precision == "float32" and run.recipe.autocast and not stage.float32:
             precision += ", since the processor has no instructions for bfloat16"
         where = f"on {session.device} in {precision}"
-        print(f"{run.name}: {how_far(run)}, {where}", file=sys.stderr, flush=True)
+        print(f"{run.name}: {how_far(run.recipe, done)}, {where}", file=sys.stderr, flush=True)
     shown = show_training(run.folder / JOURNAL, run.name, run.recipe, quiet)
     ended = sessions.resume(run, session, shown)
     if ended is not sessions.Ended.FINISHED:
-        why = f"{ended.value} after {how_far(run)}"
+        why = f"{ended.value} after {how_far(run.recipe, sessions.steps_done(run))}"
         _say(f"{run.folder}: {why}; the same command resumes from there")
         raise typer.Exit(130 if ended is sessions.Ended.INTERRUPTED else 0)
     if leads():

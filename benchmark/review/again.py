@@ -20,8 +20,9 @@ from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, name_of_row, values_sent
-from benchmark.review.streams import Row, Sent, setting_of, spec_of
+from benchmark.review.streams import Row, Sent, setting_of
 from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.packs.contents import spec_of
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device, use_device

@@ -11,8 +11,9 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
-from benchmark.review.streams import label_of_row, spec_of
+from benchmark.review.streams import label_of_row
 from benchmark.review.supplement import LeftOutFile
+from benchmark.rows.packs.contents import spec_of
 from benchmark.show.table import NOTHING, Table
 from benchmark.system.text import counted, listed
 

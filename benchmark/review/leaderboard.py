@@ -17,9 +17,10 @@ from benchmark.measure.cells import now_utc
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import summary_of
-from benchmark.review.streams import Row, Sent, label_of_row, spec_of
+from benchmark.review.streams import Row, Sent, label_of_row
 from benchmark.review.submission import Audit, Statement, Submission
 from benchmark.rows.codecs import new_run_id, run_record
+from benchmark.rows.packs.contents import spec_of
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below

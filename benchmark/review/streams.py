@@ -20,7 +20,7 @@ from benchmark.rows.packs.contents import row_of
 from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
-from benchmark.spec import CodecSpec, load_codec, parse_codec
+from benchmark.spec import load_codec, parse_codec
 from benchmark.system.text import counted, number_in, one_line
 
 Row = dict[str, Any]
@@ -108,11 +108,6 @@ def scored_metrics(request: Request, *more: str) -> list[str]:
 def label_of_row(row: Row) -> str:
     """Return the label of a row's codec variant."""
     return label_of(row["codec"], row["variant"])
-
-
-def spec_of(row: Row) -> CodecSpec:
-    """Return a row's codec variant."""
-    return CodecSpec.of(row["codec"], row["variant"])
 
 
 def setting_of(row: Row) -> str:

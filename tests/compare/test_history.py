@@ -238,3 +238,7 @@ def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
     whole.unlink()
     bench(*words, code=1)
     assert (measured[-1], len(exported)) == (("step 400", "run"), 5)
+    milestones(200)  # reached again, from an earlier one
+    checkpoint(tmp_path / "run.safetensors", 450)  # where a suite has that of a member
+    bench(*words, code=1)
+    assert (measured[-1], exported[5:]) == (("step 450", tmp_path.name), ["state-200.pt"])

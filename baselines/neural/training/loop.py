@@ -58,6 +58,8 @@ class Conditions:
     save_minutes: float | None = None
     milestone_steps: int = 0
     log: Callable[[Path, Recipe], Log] | None = None  # called in the process that reports
+    data_name: str = ""  # of the photographs, for cards; empty: unknown
+    command: str = ""  # that makes the same networks, for cards; empty: unknown
 
 
 class TrainingRequest(NamedTuple):
@@ -87,6 +89,13 @@ def run_request(workers: Workers, request: TrainingRequest) -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
+    """Return crops for start values, which no stage sees, (n, 3, h, w) in [-1, 1]."""
+    total = recipe.crops_before(len(recipe.stages))
+    numbers = range(total, total + INITIAL_CROPS)
+    return draw_crops(photographs, INITIAL_SIDE_PX, numbers, recipe.seed).float() / 127.5 - 1
 
 
 class _TrainingLoop:
@@ -144,11 +153,7 @@ class _TrainingLoop:
         if self.request.start is not None:
             self.request.start(network)
         elif self.recipe.initialise == "pca":
-            total = self.recipe.crops_before(len(self.recipe.stages))
-            numbers = range(total, total + INITIAL_CROPS)
-            photographs, seed = self.request.photographs, self.recipe.seed
-            pixels = draw_crops(photographs, INITIAL_SIDE_PX, numbers, seed)
-            self.request.initialise(network, pixels.float() / 127.5 - 1)
+            self.request.initialise(network, first_crops(self.recipe, self.request.photographs))
 
     def _begin(self, network: Network, index: int) -> None:
         """Set start values of parts that no stage before has trained, alike in all processes."""
@@ -219,7 +224,7 @@ class _TrainingLoop:
         validation = None
         if _due(learner, self.recipe.validate_every_steps) and self.conditions.validation:
             validation = self._validate(learner)
-        counted = self._counted()
+        counted = [update.numbers for update in self.updates if not update.skipped]
         if not self.workers.leads:
             return
         means = {
@@ -243,9 +248,6 @@ class _TrainingLoop:
         if self.log:
             self.log(entry)
 
-    def _counted(self) -> list[dict[str, float]]:
-        return [update.numbers for update in self.updates if not update.skipped]
-
     def _validate(self, learner: Learner) -> Validation | None:
         validation = None
         if self.workers.leads:
@@ -263,7 +265,7 @@ class _TrainingLoop:
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
-        more["updates"] = self._counted()
+        more["updates"] = [update.numbers for update in self.updates if not update.skipped]
         if self.deterministic_steps:
             more["deterministic_steps"] = self.deterministic_steps
         return {**learner.state(), **more}

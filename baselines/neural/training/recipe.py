@@ -171,6 +171,10 @@ class Recipe:
         """Return the steps of all stages before that of an index."""
         return sum(stage.steps for stage in self.stages[:index])
 
+    def stage_of(self, step: int) -> int:
+        """Return the index of the stage of a step, counted from 1 through all stages."""
+        return sum(self.steps_before(number) < step for number in range(1, len(self.stages)))
+
     def crops_by_side(self, index: int, step: int) -> Counter[int]:
         """Return how many crops are seen up to a step of a stage, by their side in pixels."""
         seen: Counter[int] = Counter()

@@ -82,6 +82,8 @@ class RunRecord:
     recipe: Recipe
     photographs: int
     names_and_sizes: str = ""  # sha256 of the photographs' names and sizes; empty in older records
+    seen: str = ""  # all photographs in words, those before a change too; empty: unknown
+    command: str = ""  # that makes the same network; empty: unknown
 
     def covers(self, later: "RunRecord") -> bool:
         """Return whether `later` is this run, but for added stages, precision, parts of a batch.
@@ -124,7 +126,9 @@ def train(
     if launch is not None:  # every process holds photographs of its own
         memory, count = MEMORY_BYTES // launch.local_count, 1
     paths = [path for path in photograph_paths(data) if path not in held_out]
-    record = RunRecord(subject, recipe, len(paths), names_and_sizes(paths))
+    seen = f"{len(paths)} photographs of {conditions.data_name}" if conditions.data_name else ""
+    digest = names_and_sizes(paths)
+    record = RunRecord(subject, recipe, len(paths), digest, seen, conditions.command)
     _begin(run, record, launch is None or launch.rank == 0, photographs_changed)
     photographs = open_photographs(paths, memory, count)
     architecture, config = subject.load(recipe.sizes)
@@ -179,13 +183,12 @@ def _record(stored: dict[str, Any]) -> RunRecord:
     if any(stage.pop(field, usual) != usual for stage in stages for field, usual in GONE.items()):
         raise ValueError("its crops are those of an earlier version")
     recipe = recipe_from(name, {**fields, "stage": stages})
-    known = str(stored.get("names_and_sizes", ""))
-    return RunRecord(subject, recipe, int(stored["photographs"]), known)
+    texts = (str(stored.get(name, "")) for name in ("names_and_sizes", "seen", "command"))
+    return RunRecord(subject, recipe, int(stored["photographs"]), *texts)
 
 
 def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool) -> None:
     """Write the record, unless the folder has another run; stages may be added to its own."""
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     if (run / RECORD).exists():
         begun, later = read_record(run), _record(msgspec.to_builtins(record))
         if not begun.covers(later):
@@ -198,5 +201,8 @@ def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool)
                 f"{later.photographs} of other names or sizes: give those again, or "
                 "--photographs-changed to go on with these"
             )
+        changed = f"{begun.seen or begun.photographs}, then {record.seen}"
+        record = replace(record, seen=begun.seen or record.seen if same else changed)
     if leads:
+        content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
         write_file(run / RECORD, content, durable=True)

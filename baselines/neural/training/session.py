@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from io import BytesIO
 from pathlib import Path
-from time import monotonic
 from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
 import torch
 
-from baselines.neural.card import UNKNOWN, Card
+from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card
 from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import ValidationPoint
@@ -141,17 +140,10 @@ class TrainingSession(Conditions):
     """Conditions and data that all runs of a command share."""
 
     data: tuple[Path, ...]  # photographs, or folders of them
-    data_name: str
-    command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     photographs_changed: bool = False  # since the run was begun
     half: bool = False  # round weights to float16 when they become a checkpoint
     quantised: bool = False  # write the weights that tolerate it as integers of few bits
-
-    @property
-    def is_over(self) -> bool:
-        """True where the deadline has passed."""
-        return self.deadline is not None and monotonic() >= self.deadline
 
 
 class Ended(Enum):
@@ -168,13 +160,11 @@ def leads() -> bool:
     return launch is None or launch.rank == 0
 
 
-def position_of(run: TrainingRun) -> tuple[int, int, int]:
-    """Return the stage, counted from 1, its step, and the step of all stages that a run is at."""
+def steps_done(run: TrainingRun) -> int:
+    """Return the steps of all stages that a run's journal reports."""
     entries = Journal(run.folder / JOURNAL).entries()
-    if not entries:
-        return 0, 0, 0
-    stage, step = step_of(entries[-1])
-    return stage + 1, step, run.recipe.steps_before(stage) + step
+    stage, step = step_of(entries[-1]) if entries else (0, 0)
+    return run.recipe.steps_before(stage) + step
 
 
 def is_complete(run: TrainingRun) -> bool:
@@ -214,7 +204,7 @@ def resume(
                 if interrupted():  # a process that had not begun yet
                     return Ended.INTERRUPTED
                 raise
-            if position_of(run)[2] == run.recipe.steps:
+            if steps_done(run) == run.recipe.steps:
                 return Ended.FINISHED
             return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
     except OSError as error:
@@ -263,14 +253,17 @@ def export(run: TrainingRun, session: TrainingSession, name: str = STATE) -> Car
     crops, caveat = by_side.total(), recipe.caveat
     whole = f"{crops} crops: " if len(by_side) > 1 else ""
     listed = ", ".join(f"{number} crops of {side} px" for side, number in by_side.items())
-    seen = f"{record.photographs} photographs of {session.data_name}, {whole}{listed}"
+    seen = record.seen or f"{record.photographs} photographs of {session.data_name}"
+    seen += f", {whole}{listed}"
     if steps < recipe.steps:
         caveat = f"{steps} of {recipe.steps} training steps"
         seen += f", stopped after {steps} of {recipe.steps} steps"
     if (start := subject.start) is not None:
-        steps, crops = steps + start.steps, crops + start.crops
-        begun = f"begun from checkpoint {start.sha256[:8]} of {start.crops} crops"
-        seen += f", {begun}: {crops} crops in all"
+        steps, crops = steps + start.steps, crops + start.crops if start.crops else 0
+        before = f"{start.crops} crops: {crops} crops in all" if crops else "unknown training"
+        seen += f", begun from checkpoint {start.sha256[:8]} of {before}"
+        if not (start.crops or start.steps):
+            caveat = ", ".join(filter(None, [TRAINING_UNKNOWN, caveat]))
     measured: dict[str, float] = {}  # by the last validation up to this step
     for entry in Journal(run.folder / JOURNAL).entries():
         if "validation" in entry and step_of(entry) <= (index, step):
@@ -283,7 +276,7 @@ def export(run: TrainingRun, session: TrainingSession, name: str = STATE) -> Car
         training_data=seen,
         steps=steps,
         crops=crops,
-        command=session.command,
+        command=record.command or session.command or UNKNOWN,
         commit=commit() or UNKNOWN,
         measured=measured,
         precision_steps=state["precision_steps"],

@@ -42,11 +42,6 @@ class Phase:
         """The first stage, whose schedule the phase has."""
         return self.stages[0]
 
-    @property
-    def crops(self) -> int:
-        """Number of crops that all of the stages see."""
-        return sum(stage.crops for stage in self.stages)
-
 
 def phases_of(recipe: Recipe, *, realism: bool = True) -> tuple[Phase, ...]:
     """Return the phases of a recipe for `ours`, without realism a phase for each precision."""
@@ -66,7 +61,7 @@ def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, *
     shared: dict[str, Any] = {field.name: getattr(like, field.name) for field in fields(Stage)}
     shared |= {
         "kind": kind,
-        "steps": max(1, math.ceil(phase.crops / parts / like.batch)),
+        "steps": max(1, math.ceil(sum(of.crops for of in phase.stages) / parts / like.batch)),
         "crop_px": max(stage.crop_px for stage in recipe.stages),
         "learning_rate": rate * (like.learning_rate / recipe.stages[0].learning_rate),
         "frozen": (),

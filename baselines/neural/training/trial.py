@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.training.learner import Learner
+from baselines.neural.training.loop import first_crops
 from baselines.neural.training.objective import Batch, StepGuard
 from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe
@@ -40,11 +43,6 @@ class StageTrial(NamedTuple):
     macs: float  # multiply-accumulates of a step, of all networks forwards and backwards
     seconds: float | None  # of a step; None where nothing was computed
 
-    @property
-    def hours(self) -> float:
-        """Hours that all steps take; 0 where nothing was computed."""
-        return self.steps * (self.seconds or 0.0) / 3600
-
 
 def trials(
     subject: Subject, recipe: Recipe, device: str, workers: Workers, seen: Photographs = NOISE
@@ -64,7 +62,10 @@ def trials(
         if device == "fake":
             yield counted
             continue
-        on_gpu, learner = device != "cpu", _learner(subject, recipe, index, device, seen, workers)
+        on_gpu, learner = (
+            device != "cpu",
+            _learner(subject, recipe, index, device, seen, workers=workers),
+        )
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         for _ in range(FIRST_STEPS):
@@ -82,12 +83,14 @@ class _AlwaysCounts(StepGuard):
 
 
 def _learner(
-    subject: Subject, recipe: Recipe, index: int, device: str, *inputs: Any, **options: Any
+    subject: Subject, recipe: Recipe, index: int, device: str, seen: Photographs, **more: Any
 ) -> Learner:
     architecture, config = subject.load(recipe.sizes)
     network = architecture.build(config)
+    if recipe.initialise == "pca":  # what is measured of a base: without it, no step can be
+        architecture.initialise(network, first_crops(recipe, seen), recipe.stages[0].lambdas)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Learner(network, recipe, index, *inputs, **options)
+    return Learner(network, recipe, index, seen, **more)
 
 
 def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> StageTrial:
@@ -98,12 +101,12 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     own = replace(stage, batch=stage.batch // count, steps=max(2, stage.steps))  # of one process
     stages = (*recipe.stages[:index], own, *recipe.stages[index + 1 :])
     alone = replace(recipe, stages=stages, processes=1, compiled=False)
-    learner = _learner(subject, alone, index, "cpu", NOISE, Workers(), guard=_AlwaysCounts())
+    learner = _learner(
+        subject, alone, index, "cpu", NOISE, workers=Workers(), guard=_AlwaysCounts()
+    )
     with torch.no_grad():  # objectives make what depends on the latent with their first crop
         crop = torch.zeros(1, 3, LEAST_PX, LEAST_PX)
         learner.objective.loss(learner.network, Batch(crop, 0, range(1)), 0)
-    pixels = torch.zeros(own.batch, 3, own.crop_px, own.crop_px, dtype=torch.uint8)
-    learner._crops = _SameCrops(pixels)  # type: ignore[assignment]
     objective = learner.objective  # which may own LPIPS and discriminators
     owned = [*vars(objective).values(), *vars(objective._adversary or objective).values()]
     memory = _Memory({learner.network, *(part for part in owned if isinstance(part, nn.Module))})
@@ -111,25 +114,11 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     with ExitStack() as modes:
         for mode in (FakeTensorMode(allow_non_fake_inputs=True), memory, flops):
             modes.enter_context(mode)
+        pixels = torch.zeros(own.batch, 3, own.crop_px, own.crop_px, dtype=torch.uint8)
+        learner._crops = SimpleNamespace(take=lambda _step: pixels)  # type: ignore[assignment]
         for _ in range(2):
             learner.update()
     return StageTrial(stage.kind, stage.steps, memory.most, flops.get_total_flops() / 4, None)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """Yield what is in lists, tuples and dicts, at any depth."""
-    if isinstance(value, list | tuple | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(part)
-    else:
-        yield value
-
-
-class _SameCrops(NamedTuple):
-    pixels: Tensor
-
-    def take(self, _step: int) -> Tensor:
-        return self.pixels
 
 
 class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -143,16 +132,16 @@ class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it allocates."""
-        name, kwargs = func.name(), kwargs or {}
-        # What an objective draws on the CPU stays real: it decides what is run.
-        fake = any(isinstance(value, FakeTensor) for value in _leaves((args, kwargs)))
-        if name == "aten::lift_fresh" and not fake:
-            return args[0]
-        if name == "aten::_local_scalar_dense" and not fake:  # of `item`
-            with unset_fake_temporarily():
-                return func(*args, **kwargs)
+        kwargs = kwargs or {}
+        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        # What an objective draws on the CPU, and levels of it, stay real: they decide what is run.
+        if given and not any(isinstance(value, FakeTensor) for value in given):
+            whole = not any(value.is_floating_point() for value in given)
+            if whole or func.name() in ("aten::lift_fresh", "aten::_local_scalar_dense"):
+                with unset_fake_temporarily():
+                    return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        for value in _leaves(result):
+        for value in tree_leaves(result):
             if isinstance(value, FakeTensor):
                 self._count(value.untyped_storage())
         return result

@@ -87,9 +87,9 @@ def export_pack(
         runs: set[str] = set()
         bare: list[Row] = []  # bundled with the project, without their streams
         for row in latest.rows(named=True):
-            if _spec(row) not in codecs:
+            if spec_of(row) not in codecs:
                 continue
-            finished.add(_spec(row))
+            finished.add(spec_of(row))
             digest = row["stream_sha256"]
             data = store.stream(digest) if store.has_stream(digest) else None
             if data is not None:
@@ -107,7 +107,7 @@ def export_pack(
             infos = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in infos.items()}
         if bare:
-            specs = ",".join(sorted({_spec(row).text for row in bare}))
+            specs = ",".join(sorted({spec_of(row).text for row in bare}))
             name = store.folder.name
             left_out.append(
                 f"{counted(len(bare), 'bundled row')} of {name} without a bundled stream; "
@@ -169,7 +169,7 @@ def _infos_of(
     """Return what rows say of codec variants; licences by spec. `UsageError` for two versions."""
     infos: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
-        spec = _spec(row)
+        spec = spec_of(row)
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
             known = {of["dataset"] for of in rows if _spec(of) == spec}
@@ -179,7 +179,8 @@ def _infos_of(
     return infos
 
 
-def _spec(row: Row) -> CodecSpec:
+def spec_of(row: Row) -> CodecSpec:
+    """Return a row's codec variant."""
     return CodecSpec.of(row["codec"], row["variant"])
 
 

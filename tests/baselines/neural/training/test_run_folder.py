@@ -49,7 +49,8 @@ def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, 
     run, recipe = tmp_path / "run", recipe_of({"steps": 2})
 
     def call(folder, **more):
-        train(Subject(), recipe, [folder], run, Conditions(device="cpu", deadline=0.0), **more)
+        conditions = Conditions(device="cpu", deadline=0.0, data_name=folder.name)
+        train(Subject(), recipe, [folder], run, conditions, **more)
 
     call(data)
     moved = tmp_path / "moved" / "photos"
@@ -70,6 +71,8 @@ def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, 
         call(cut, photographs_changed=True)
     with pytest.warns(DamagedResults):
         call(cut)
+    seen = f"5 photographs of {data.name}, then 5 photographs of cut"
+    assert json.loads((run / "recipe.json").read_text())["seen"] == seen
     with pytest.raises(UsageError, match="--photographs-changed"):
         call(data)
 

@@ -57,8 +57,8 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
-    recipe, photos = place / "recipe.toml", place / "photos"
-    assert loaded.card.command == f"bench train --recipe {recipe} --data {photos}"
+    given = f"--recipe {place}/recipe.toml --data {place}/photos --validation {place}/unseen"
+    assert loaded.card.command == f"bench train {given}"  # else fewer are trained on
     assert f"checkpoint {loaded.card.sha256[:8]}, finished, 4 steps" in done.stdout
 
 
@@ -127,6 +127,30 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     assert len(Journal(out / "journal.jsonl").entries()) == 1
     goes_on = bench(*training(place, out, "--max-minutes", 0))
     assert "after 2 of 4 steps" in goes_on.stdout
+    shutil.copy(out / "state-previous.pt", out / "state.pt")  # saved before the last report
+    done = bench(*training(place, out, "--export-now", "--data", place / "unseen"))
+    assert "1 of 4 steps" in done.stdout
+    exported = card(out / "ours.safetensors")
+    assert exported["training_data"].startswith(f"3 photographs of {place.name}/photos, 2 crops")
+    assert f"{place}/photos --validation" in exported["command"]
+
+
+def test_the_first_line_has_the_precision_of_the_stage_to_come(place, tmp_path, monkeypatch):
+    precision = "baselines.commands.training.precision_of"
+    monkeypatch.setattr(precision, lambda _recipe, stage, _device: f"that of {stage.kind}")
+    lines = [bench(*training(place, tmp_path, "--max-minutes", 0)).stderr for _ in range(3)]
+    assert (
+        "1 of 4 steps (25 %), in stage 1 of 2 at step 1, on cpu in that of multi_rate" in lines[1]
+    )
+    assert "2 of 4 steps (50 %), in stage 1 of 2 at step 2, on cpu in that of realism" in lines[2]
+
+
+def test_photographs_held_out_that_cannot_be_read_are_named(place, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    recipe = place / "recipe.toml"
+    with pytest.raises(UsageError, match=r"\.png, held out to validate with, cannot be read: mend"):
+        bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")
 
 
 def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path):
@@ -282,6 +306,16 @@ def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
     bench(*words(begun, "still", "again", "--start", begun / "moved.safetensors"))
     card = json.loads((begun / "again" / "ours.json").read_text())
     assert card["crops"] == 10
+
+
+def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun):
+    first, mailed = begun / "first" / "ours.safetensors", begun / "mailed.safetensors"
+    shutil.copy(first, mailed)
+    bench("checkpoint", "card", mailed, "--like", first)
+    bench(*words(begun, "still", "unknown", "--start", mailed))
+    after = card(begun / "unknown" / "ours.safetensors")
+    assert (after["crops"], after["caveat"]) == (0, "training unknown")
+    assert after["training_data"].endswith(" of unknown training")
 
 
 @pytest.mark.parametrize(
