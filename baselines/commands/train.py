@@ -63,9 +63,9 @@ Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
-BESIDE = {"out", "max_minutes", "export_now", "half", "quantised", "quiet", "device"}
+BESIDE = {"out", "max_minutes", "export_now", "half", "quantised", "quiet", "device", "dataset"}
 BESIDE |= {"photographs_changed", "save_minutes", "milestone_steps", "log", "check", "no_graph"}
-BESIDE |= {"weights_dir", "variants", "dataset", "metrics", "jobs"}
+BESIDE |= {"variants", "metrics", "jobs"}
 BETA = 3.84  # of an ablation
 METRICS = "psnr,lpips,lpips_squeeze"
 

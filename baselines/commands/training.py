@@ -205,14 +205,13 @@ def check_runs(runs: Sequence[TrainingRun], session: TrainingSession, device: st
         seconds = 0.0
         tried = trials(run.subject, recipe, "fake" if fake else chosen, workers, *seen)
         for number, trial in enumerate(tried, start=1):
-            cost = _cost(trial, workers.count, "hours" if chosen == "cpu" else "GPU hours")
-            _say(f"{run.name}, stage {number}, {trial.kind}: {cost}")
+            _say(f"{run.name}, stage {number}, {trial.kind}: {_cost(trial, workers.count, chosen)}")
             seconds += trial.steps * (trial.seconds or 0.0)
         if not fake:
             _say(f"{run.name}: {duration(seconds)}, without reports and validations")
 
 
-def _cost(stage: "StageTrial", count: int, hours: str) -> str:
+def _cost(stage: "StageTrial", count: int, device: str) -> str:
     """Return what a stage takes of each of `count` processes, in words; 0 is left out."""
     memory = f"{stage.memory_bytes / 1e9:.3g} GB of tensors, " if stage.memory_bytes else ""
     work = f"{stage.macs / 1e9:.3g} billion multiply-accumulates a step, " if stage.macs else ""
@@ -220,8 +219,8 @@ def _cost(stage: "StageTrial", count: int, hours: str) -> str:
         total = 2 * stage.macs * stage.steps * count / 3600 / ASSUMED_FLOPS
         speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
     else:
-        total = stage.steps * stage.seconds * count / 3600
-        speed = f"{1 / stage.seconds:.3g} steps/s, {total:.3g} {hours}"
+        hours = f"{stage.steps * stage.seconds * count / 3600:.3g}"
+        speed = f"{1 / stage.seconds:.3g} steps/s, {hours} {'GPU ' * (device != 'cpu')}hours"
     return f"{stage.steps} steps, {memory}{work}{speed}"
 
 

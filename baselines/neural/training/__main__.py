@@ -28,7 +28,6 @@ def main() -> int:
     parser.add_argument("--deterministic", action="store_true")
     parser.add_argument("--no-graph", action="store_true", help="record no steps of a GPU")
     options = parser.parse_args()
-    minutes = options.max_minutes
     try:
         recipe = load_recipe(options.recipe)
         subject = Subject(recipe.architecture)
@@ -37,7 +36,7 @@ def main() -> int:
         conditions = Conditions(
             validation_pictures(options.validation),
             options.device,
-            None if minutes is None else begun + 60 * minutes,
+            None if options.max_minutes is None else begun + 60 * options.max_minutes,
             options.deterministic,
             graph=not options.no_graph,
             milestone_steps=options.milestone_steps,

@@ -94,8 +94,8 @@ def run_request(workers: Workers, request: TrainingRequest) -> None:
 def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
     """Return crops for start values, which no stage sees, (n, 3, h, w) in [-1, 1]."""
     total = recipe.crops_before(len(recipe.stages))
-    numbers = range(total, total + INITIAL_CROPS)
-    return draw_crops(photographs, INITIAL_SIDE_PX, numbers, recipe.seed).float() / 127.5 - 1
+    place = INITIAL_SIDE_PX, range(total, total + INITIAL_CROPS), recipe.seed
+    return draw_crops(photographs, *place).float() / 127.5 - 1
 
 
 class _TrainingLoop:
@@ -133,8 +133,7 @@ class _TrainingLoop:
             if saved is None and self.recipe.initialise == "random" and not self.request.start:
                 self._begin(network, index)
             inputs = self.request.photographs, self.workers, self.request.run
-            graph = self.conditions.graph
-            learner = Learner(network, self.recipe, index, *inputs, graph=graph)
+            learner = Learner(network, self.recipe, index, *inputs, graph=self.conditions.graph)
             self.best = float("inf")
             if saved is not None:
                 with restoring(self.request.run):
@@ -266,8 +265,7 @@ class _TrainingLoop:
         name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
         more["updates"] = [update.numbers for update in self.updates if not update.skipped]
-        if self.deterministic_steps:
-            more["deterministic_steps"] = self.deterministic_steps
+        more["deterministic_steps"] = self.deterministic_steps
         return {**learner.state(), **more}
 
 

@@ -114,10 +114,8 @@ def readers() -> ThreadPoolExecutor:
 
 def sides_of(paths: Sequence[str]) -> Int64Array:
     """Return height and width of each photograph, (n, 2), from its header; 0 where it has none."""
-    sides = np.zeros((len(paths), 2), np.int64)
-    for place, of in enumerate(read_each(_read_sides, paths, HEADERS_AT_ONCE)):
-        sides[place] = of
-    return sides
+    sides = read_each(_read_sides, paths, HEADERS_AT_ONCE)
+    return np.fromiter(sides, np.dtype((np.int64, 2)), len(paths))
 
 
 def names_and_sizes(paths: Sequence[str]) -> str:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.training.learner import Learner
@@ -121,6 +120,15 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     return StageTrial(stage.kind, stage.steps, memory.most, flops.get_total_flops() / 4, None)
 
 
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield what is in lists, tuples and dicts, at any depth."""
+    if isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
 class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count of the bytes of all tensors that are in use, for fake ones in place of real ones."""
 
@@ -133,15 +141,15 @@ class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it allocates."""
         kwargs = kwargs or {}
-        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        inputs = [value for value in _leaves((args, kwargs)) if isinstance(value, Tensor)]
         # What an objective draws on the CPU, and levels of it, stay real: they decide what is run.
-        if given and not any(isinstance(value, FakeTensor) for value in given):
-            whole = not any(value.is_floating_point() for value in given)
+        if inputs and not any(isinstance(value, FakeTensor) for value in inputs):
+            whole = not any(value.is_floating_point() for value in inputs)
             if whole or func.name() in ("aten::lift_fresh", "aten::_local_scalar_dense"):
                 with unset_fake_temporarily():
                     return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        for value in tree_leaves(result):
+        for value in _leaves(result):
             if isinstance(value, FakeTensor):
                 self._count(value.untyped_storage())
         return result
