@@ -74,14 +74,15 @@ def tradeoffs(
 def of_both(points: Sequence[Point], first: Measure, second: Measure) -> tuple[Point, ...]:
     """Return points whose values and means of two metrics are over the images that have both.
 
-    A distribution metric is taken over some of its images by their influence, to first order.
+    They stay as they are if no image has. A distribution metric is taken over some of its images by
+    their influence, to first order.
     """
     images = {
         name: {n for p in points for n in p.image_ids[np.isfinite(p.image_values[name])].tolist()}
         for name in (first.column, second.column)
     }
     shared = images[first.column] & images[second.column]
-    changed = [name for name, of in images.items() if of != shared]
+    changed = [name for name, of in images.items() if shared and of != shared]
     return tuple(over(point, shared, changed) if changed else point for point in points)
 
 

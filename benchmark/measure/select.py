@@ -252,7 +252,7 @@ def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[
     is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
     name = dataset if is_place else dataset.partition(":")[0]
     if name not in DATASETS and not is_place:
-        lost = f"{name} was a folder that no name leads back to"
+        lost = f"{name} was a folder, or of a Python file, that no name leads back to"
         return f"{absent}: {lost}; `--dataset path/to/it` finds it."
     try:
         opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))

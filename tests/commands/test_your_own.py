@@ -133,5 +133,8 @@ def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_sayi
     for verb in (("table",), ("figures", "realism", "--bpp", "2")):  # that lack some metric
         drawn = bench(*verb, *words, "--metrics", "psnr,ssim", *out)
         assert why in drawn.stdout, drawn.stderr
+    bench("rescore", *there, "--metrics", "ms_ssim")  # which none is large enough for
+    refused = bench(*verb, *words, "--metrics", "psnr,ms_ssim").stderr
+    assert refused.startswith("bench: realism takes two metrics that rows have: "), refused
     assert "32 values filled in" in bench(*rescore).stdout
     assert bench("figures", "crops", *there, "--images", "6.png", *out).returncode == 0

@@ -158,8 +158,8 @@ def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not
     assert all(sha256 == source.sha256 for sha256, source in found.items())
     assert len(sources_of("sample:some", None)) == len(sources_of("sample", None, named=False)) == 4
     told = "The original is not here: "
-    nowhere = "photos was a folder that no name leads back to; `--dataset path/to/it` finds it."
-    assert sources_of("photos", None) == told + nowhere
+    nowhere = "photos was a folder, or of a Python file, that no name leads back to"
+    assert sources_of("photos", None) == f"{told}{nowhere}; `--dataset path/to/it` finds it."
     assert sources_of(str(folder), None, named=False).startswith(f"{told}{folder} was a folder")
     assert sources_of("clic2020", tmp_path).startswith(f"{told}the dataset clic2020 is not here")
 
