@@ -172,7 +172,7 @@ def _infos_of(
         spec = spec_of(row)
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
-            known = {of["dataset"] for of in rows if _spec(of) == spec}
+            known = {of["dataset"] for of in rows if spec_of(of) == spec}
             places = ",".join(measured_place(results, name) for name in sorted(known))
             again = f"`bench run {options_of(results, places, codecs=spec.text)}` adds the newest"
             raise UsageError(f"rows of {spec.text} are of several versions: {again}")
