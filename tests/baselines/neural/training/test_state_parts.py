@@ -10,7 +10,7 @@ from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, least_network, of_journal, recipe_of, request_for
-from tools.state_parts import split
+from tools.state_parts import main, split
 
 STEPS, LIMIT = 12, 20_000
 MANNER = {"batch": 4, "mixed_levels": True, "learning_rate": 2e-3}
@@ -52,10 +52,16 @@ def test_a_state_that_travelled_goes_on_with_the_losses_of_an_unbroken_run(tmp_p
     assert moment_types(second) == {torch.float32}
 
 
-def test_parts_are_made_of_a_run_and_never_beside_others(tmp_path):
+def test_parts_are_made_of_a_run_and_never_beside_others(tmp_path, monkeypatch, capsys):
     with pytest.raises(UsageError, match=r"has no state\.pt"):
         split(tmp_path, tmp_path / "carried", LIMIT)
     trained(tmp_path / "run", 1, deadline=0.0)
     split(tmp_path / "run", tmp_path / "carried", LIMIT)
     with pytest.raises(UsageError, match="name another"):
         split(tmp_path / "run", tmp_path / "carried", LIMIT)
+    (tmp_path / "file").touch()
+    for given in (("carried", "--part-mib", "nan"), ("file",)):
+        place = [str(tmp_path / "run"), str(tmp_path / given[0]), *given[1:]]
+        monkeypatch.setattr("sys.argv", ["state_parts", *place])
+        assert main() == 2
+        assert capsys.readouterr().err.startswith("state_parts: ")
