@@ -228,7 +228,7 @@ def _means(
         at = search.contender._replace(sweep=(search.setting(value),))
         cells = plan([at], matrix.sources.dataset.name, matrix.sources.images)
         rows = valid.filter(col("cell").is_in(_keys(cells)))
-        whole = rows.height == len(cells) > 0
+        whole = column in rows.columns and rows.height == len(cells) > 0
         result[float(value)] = float(np.mean(rows[column].to_numpy())) if whole else math.nan
     return result
 

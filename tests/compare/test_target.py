@@ -18,6 +18,17 @@ from support.rows.measured import table
 
 INFO = CodecInfo("1", "", "MIT", "0", 1, "")
 
+OWN = """
+class Error:
+    column, label, better, protocol = "my_error", "Error", "lower", "error/1"
+
+    def prepare(self, reference):
+        return reference.astype(float)
+
+    def compare(self, prepared, decoded):
+        return abs(prepared - decoded).mean()
+"""
+
 
 def search(target, measure, sweep, accepts=None, pack=None):
     """Carry out a search with a function in place of a codec; return it with what it tried."""
@@ -175,6 +186,9 @@ def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
     assert other.measured < outcome.measured
     assert other.reached[0].value == pytest.approx(33, rel=0.02)
     assert other.rows["psnr_db"].null_count() == 0
+    (tmp_path / "own.py").write_text(OWN)  # no stored row has its column
+    mine = run(["jpeg"], "sample", target=f"{tmp_path}/own.py:Error=5", **given)
+    assert mine.reached[0].value == pytest.approx(5, rel=0.1)
 
 
 def test_two_programs_are_searched_too_and_options_that_name_settings_are_refused(tmp_path):
