@@ -106,8 +106,8 @@ def print_outcome(
         from benchmark.show.report.details import source_sentences
 
         print_lines(source_sentences(facts), details)
+    print_lines([*map(_reached_line, outcome.reached)], details=True)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
-    lines += [_reached_line(reached) for reached in outcome.reached]
     lines += unread_lines(dataset.unread, details)
     for spec, info, pack in _recorded(outcome):
         lines.append(f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}")

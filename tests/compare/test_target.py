@@ -14,6 +14,7 @@ from benchmark.errors import UsageError
 from benchmark.measure.cells import Contender
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
+from support.files.noise import noise_images
 from support.rows.measured import table
 
 INFO = CodecInfo("1", "", "MIT", "0", 1, "")
@@ -209,3 +210,11 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
         refused = bench("run", *words, f"--{name}", value)
         told = f"bench: --target searches the settings: leave --{name} out\n"
         assert (refused.returncode, refused.stderr) == (2, told)
+
+
+def test_the_answer_for_every_codec_is_printed(tmp_path):
+    photos = noise_images(tmp_path / "photos", [(40, 30)])
+    codecs = "jpeg,jpeg:optimize=1,jpeg:subsampling=444,jpeg:subsampling=444:optimize=1,webp,raw"
+    words = ("--codecs", codecs, "--metrics", "psnr", "--target", "bpp=8")
+    done = bench("run", *words, "--dataset", photos, "--results", tmp_path / "results")
+    assert done.stdout.count("\ntarget   ") == 6
