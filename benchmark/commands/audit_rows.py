@@ -17,9 +17,7 @@ from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.measure.select import Skipped
-    from benchmark.review.audit.stored_results import VariantAgain
-
-SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
+    from benchmark.review.audit.stored_results import SetAgain, VariantAgain
 
 
 @takes(Request, "limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
@@ -42,7 +40,8 @@ def audit_rows(
     """Measure the newest rows of each codec again on this machine; compare them one by one.
 
     Metrics are those that the rows have values of. Exit code 1 if anything differs by more than
-    float rounding, except for rows of a program, library or weight file that is not the one here.
+    float rounding, except for rows of a program, library or weight file that is not the one here,
+    and a network's of another kind of processor, whose streams are of about the size.
 
     Examples:
       bench audit rows --dataset kodak --codecs ours,elic
@@ -58,7 +57,7 @@ def audit_rows(
     from benchmark.rows.stored import asked_datasets, datasets_with_results
 
     compared: list[VariantAgain] = []
-    sets: dict[str, list[tuple[str, float, float]]] = {}  # point, before and now, by column
+    sets: dict[str, list[SetAgain]] = {}  # by column
     skipped: dict[str, Skipped] = {}
     named, chosen = NamedCodecs(codecs), metric_names(metrics)
     names_of_datasets = datasets_with_results(results, dataset)
@@ -96,17 +95,9 @@ def audit_rows(
                 sets.setdefault(column, []).extend(values)
     if not compared:
         raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")
-    wrong = [sentence for variant in compared for sentence in variant.wrong] + [
-        f"{point}: {column} is {now}, not {before}"
-        for column, values in sets.items()
-        for point, before, now in values
-        if abs(now - before) > SET_TOLERANCE * abs(before)
-    ]
+    wrong = stored_results.what_is_wrong(compared, sets)
     if as_json:
-        records = {
-            column: [dict(zip(("point", "before", "now"), value, strict=True)) for value in values]
-            for column, values in sets.items()
-        }
+        records = {column: [value._asdict() for value in values] for column, values in sets.items()}
         reasons = {name: codec.why for name, codec in skipped.items()}
         variants = [{**asdict(variant), "missing": variant.missing} for variant in compared]
         output.print_json({"codecs": variants, "sets": records, "skipped": reasons, "wrong": wrong})
@@ -118,11 +109,12 @@ def audit_rows(
 
 def _print(
     compared: "Sequence[VariantAgain]",
-    sets: Mapping[str, Sequence[tuple[str, float, float]]],
+    sets: "Mapping[str, Sequence[SetAgain]]",
     skipped: "Mapping[str, Skipped]",
 ) -> None:
     from benchmark.commands.outcome import skipped_codecs
     from benchmark.review.audit.pack_audit import TOLERANCE
+    from benchmark.review.audit.stored_results import DB_APART, SIZE_APART
     from benchmark.show.table import Column, Table
 
     columns = (
@@ -139,7 +131,7 @@ def _print(
     )
     output.print_table(Table.of(columns, compared))
     for column, values in sets.items():
-        largest = max(abs(now - before) / abs(before) for _, before, now in values)
+        largest = max(value.difference for value in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
     for line in skipped_codecs(skipped.values()):
         print(f"skipped  {line}")
@@ -149,6 +141,12 @@ def _print(
             print(
                 f"another  {variant.codec}: {other} of another program, library or weight file "
                 "than is here, and may differ"
+            )
+        if variant.other_processor:
+            other = counted(variant.other_processor, "row is", "rows are")
+            print(
+                f"another  {variant.codec}: {other} of another kind of processor, a network's "
+                f"streams within {100 * SIZE_APART:g} % in size and {DB_APART:g} dB in PSNR"
             )
         if variant.missing and variant.codec not in skipped:
             missing = counted(variant.missing, "row was", "rows were")

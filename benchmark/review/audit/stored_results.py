@@ -7,7 +7,7 @@ import hashlib
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,10 @@ MEASURE = "the `bench run` that measured its cells measures them again"
 REPLACED = "nothing; shards written from now on have a checksum"
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
+# Of a network's streams where its sums are rounded otherwise: their sizes, relative, and PSNR. At
+# most .012 and .029 dB were measured, with an encoder's search (docs/experiments/processors.md).
+SIZE_APART, DB_APART = 0.02, 0.05
+SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
 
 
 class Finding(NamedTuple):
@@ -150,6 +154,7 @@ class VariantAgain:
     rows: int = 0  # stored
     measured_again: int = 0
     other_build: int = 0  # of these, with another program, library or weight file
+    other_processor: int = 0  # of these, a network's, with another stream of about the size
     bytes_equal: int = 0
     pixels_equal: int = 0
     rounded: int = 0  # with other pixels, and perhaps another symbol, that agree (`agreement`)
@@ -197,7 +202,8 @@ def compare_rows(
 
     Where the build is the same, bytes, stream, picture and values of image metrics have to be,
     values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
-    of another build are counted, but may differ.
+    of another build are counted, but may differ; so may a network's on another kind of processor,
+    by SIZE_APART and DB_APART.
     """
     columns = [metric_columns(metric_named(name).column) for name in metrics if name in METRICS]
     rows = stored.rows(named=True)
@@ -216,13 +222,31 @@ def compare_rows(
         if at in alike:
             _, other = known[_key(row)]
             differences = _compare(compared, row, other, columns)
-            if all(row[name] == other[name] for name in BUILD):
-                rounded = alike[at] and row["decoded_sha256"] != other["decoded_sha256"]
-                compared.rounded += rounded
-                compared.wrong += [] if rounded else differences
-            else:
+            if any(row[name] != other[name] for name in BUILD):
                 compared.other_build += 1
+            elif alike[at] and row["decoded_sha256"] != other["decoded_sha256"]:
+                compared.rounded += 1
+            elif _near_on_another_processor(row, other):
+                compared.other_processor += 1
+            else:
+                compared.wrong += differences
     return list(variants.values())
+
+
+def _near_on_another_processor(row: Row, other: Row) -> bool:
+    """Return whether a network's stream of another kind of processor is near in size and PSNR."""
+    before, now = row.get("psnr_db"), other.get("psnr_db")
+    if row.get("parameters") is None or _processor(row) == _processor(other):
+        return False
+    if row["stream_sha256"] == other["stream_sha256"] or before is None or now is None:
+        return False
+    size = abs(other["num_bytes"] - row["num_bytes"]) <= SIZE_APART * row["num_bytes"]
+    return bool(size and abs(now - before) <= DB_APART)
+
+
+def _processor(row: Row) -> tuple[str, str]:
+    """Return device and processor, without its cores and speed (`machine`)."""
+    return row["device"], re.sub(r", (\d+ cores|speed \d+)", "", row["machine"] or "")
 
 
 def _compare(
@@ -259,17 +283,46 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
+class SetAgain(NamedTuple):
+    """A distribution metric of a point, as stored and as measured again."""
+
+    codec: str  # as `--codecs` takes it
+    point: str
+    before: float
+    now: float
+
+    @property
+    def difference(self) -> float:
+        """Difference relative to the stored value."""
+        apart = abs(self.now - self.before)
+        return apart / abs(self.before) if self.before else math.inf if apart else 0.0
+
+
 def compare_sets(
     stored: Summary, again: Summary, metrics: Iterable[str]
-) -> dict[str, list[tuple[str, float, float]]]:
-    """Return points of as many images with a set metric in both, by column: name, before, now."""
+) -> dict[str, list[SetAgain]]:
+    """Return points of as many images with a set metric in both, by column."""
     known = {(point.label, point.setting, point.images): point for point in again.points}
-    values: dict[str, list[tuple[str, float, float]]] = {}
+    values: dict[str, list[SetAgain]] = {}
     for column in (metric_named(name).column for name in metrics if name in DISTRIBUTION_METRICS):
         for point in stored.points:
             other = known.get((point.label, point.setting, point.images))
             before, now = (side.means[column].value if side else None for side in (point, other))
             if before is not None and now is not None:
-                pair = f"{point.label} {point.setting}", before, now
-                values.setdefault(column, []).append(pair)
+                name = f"{point.label} {point.setting}"
+                value = SetAgain(point.edition.spec.text, name, before, now)
+                values.setdefault(column, []).append(value)
     return values
+
+
+def what_is_wrong(
+    compared: Sequence[VariantAgain], sets: Mapping[str, Sequence[SetAgain]]
+) -> list[str]:
+    """Return a sentence for each thing that differs and may not, of rows and of their sets."""
+    may_differ = {of.codec for of in compared if of.other_build or of.other_processor}
+    return [sentence for variant in compared for sentence in variant.wrong] + [
+        f"{value.point}: {column} is {value.now}, not {value.before}"
+        for column, values in sets.items()
+        for value in values
+        if value.codec not in may_differ and value.difference > SET_TOLERANCE
+    ]

@@ -7,8 +7,16 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from benchmark.review.audit.stored_results import compare_rows, compare_sets, settings_of
+from benchmark.review.audit.stored_results import (
+    SetAgain,
+    VariantAgain,
+    compare_rows,
+    compare_sets,
+    settings_of,
+    what_is_wrong,
+)
 from benchmark.rows.shard import schema_of, write_shard
+from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.rows.measured import row, table
@@ -50,17 +58,55 @@ def test_rows_of_another_build_are_counted_and_may_differ():
     assert (one.measured_again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
 
 
+@pytest.mark.parametrize(
+    ("changed", "may"),
+    [
+        ({}, True),
+        ({"machine": "EPYC, 4 cores, AVX-512, speed 50"}, False),
+        ({"machine": "EPYC, 2 cores, AVX-512, speed 44", "device": "cuda"}, True),
+        ({"parameters": None}, False),
+        ({"num_bytes": 1021}, False),
+        ({"psnr_db": 30.06}, False),
+        ({"psnr_db": None}, False),
+        ({"stream_sha256": "1" * 64}, False),
+    ],
+)
+def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(changed, may):
+    before = {
+        "parameters": 9, "machine": "EPYC, 2 cores, AVX-512, speed 44", "num_bytes": 1000,
+        "psnr_db": 30.0, "stream_sha256": "1" * 64, "decoded_sha256": "2" * 64,
+    }  # fmt: skip
+    now = {
+        "machine": "EPYC, 2 cores, AVX2, speed 42", "num_bytes": 1020, "psnr_db": 30.04,
+        "stream_sha256": "3" * 64, "decoded_sha256": "4" * 64,
+    }  # fmt: skip
+    stored = table(rows(**(before | {"parameters": changed.get("parameters", 9)})))
+    (again,) = compare_rows(stored, table(rows(**(before | now | changed))), ["psnr"])
+    assert (again.other_processor, bool(again.wrong)) == (2 * may, not may)
+
+
+def test_a_set_metric_is_wrong_where_it_differs_unless_its_rows_may():
+    sets = {"fid256": [SetAgain("jpeg", "jpeg quality=1", 5.0, now) for now in (5.0004, 5.0006)]}
+    (wrong,) = what_is_wrong([VariantAgain("jpeg"), VariantAgain("vtm", other_build=1)], sets)
+    assert wrong == "jpeg quality=1: fid256 is 5.0006, not 5.0"
+    for may in ({"other_build": 1}, {"other_processor": 1}):
+        assert not what_is_wrong([VariantAgain("jpeg", **may)], sets)
+    assert SetAgain("png", "png", 0.0, 0.0).difference == 0 < SetAgain("", "", 0.0, 1e-9).difference
+
+
 def test_points_of_a_set_metric_are_compared_where_both_have_it_over_as_many_images():
+    edition = SimpleNamespace(spec=CodecSpec.of("jpeg", "optimize=1"))
+
     def summary(*values, images=24):
         points = (
-            SimpleNamespace(label="jpeg", setting=f"quality={n}", images=images,
+            SimpleNamespace(label="jpeg", edition=edition, setting=f"quality={n}", images=images,
                             means={"fid256": SimpleNamespace(value=value)})
             for n, value in enumerate(values)
         )  # fmt: skip
         return SimpleNamespace(points=[*points])
 
     stored = summary(3.0, 4.0, None, 6.0)
-    expected = {"fid256": [("jpeg quality=0", 3.0, 3.5)]}
+    expected = {"fid256": [("jpeg:optimize=1", "jpeg quality=0", 3.0, 3.5)]}
     assert compare_sets(stored, summary(3.5, None, 5.0), ["psnr", "fid256"]) == expected
     assert compare_sets(stored, summary(3.5, images=23), ["fid256"]) == {}
 
