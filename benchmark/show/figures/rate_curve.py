@@ -80,10 +80,11 @@ def draw_datasets(
     their groups.
     """
     # Together: a published curve says so beside one that was measured on any of the datasets.
-    every = choices.renamed([panel for of in datasets for panel in of.panels])
-    choice = choice or choices.choose(every, datasets[0].anchor, named)
-    parts = iter(every)
+    parts = iter(choices.renamed([panel for of in datasets for panel in of.panels]))
     called = [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
+    first, *others = sorted(called, key=lambda of: not of.anchor)
+    every = [panel for of in (first, *others) for panel in of.panels]
+    choice = choice or choices.choose(every, first.anchor, named)
     rows, lacking, lone = _shown(called, choice)
     if not rows:
         return None

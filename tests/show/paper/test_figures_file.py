@@ -357,6 +357,16 @@ def test_one_figure_of_several_datasets_has_the_points_of_each(tmp_path, metrics
     assert "Kodak (24 images) and sample photographs (4 images)" in caption
 
 
+def test_the_order_of_datasets_changes_no_curve_where_one_has_published_points_alone(tmp_path):
+    words = "--published", "hific", "--metrics", "psnr", "--dataset"
+    first, other = (
+        {(row["dataset"], row["system"]) for row in draw("rd", tmp_path / name, *words, name)[0]}
+        for name in ("kodak,clic2020", "clic2020,kodak")
+    )
+    assert first == other
+    assert ("Kodak", "VTM 23.13") in other
+
+
 def test_a_file_that_no_figure_wrote_is_not_replaced(tmp_path):
     made = PaperFigure(Drawing(Figure(), "caption"))
     (tmp_path / "mine.csv").write_text("my own")
