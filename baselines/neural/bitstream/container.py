@@ -159,8 +159,13 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     return data + checksum(data)
 
 
+def most_pixels(num_bytes: int) -> int:
+    """Return the most pixels that a stream of `num_bytes` can describe."""
+    return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
+
+
 def _length_fault(width: int, height: int, num_bytes: int) -> str:
-    if width * height > FREE_PIXELS + PIXELS_PER_BYTE * num_bytes:
+    if width * height > most_pixels(num_bytes):
         return f"an image of {width} x {height} pixels in {num_bytes} bytes: no image takes so few"
     return ""
 

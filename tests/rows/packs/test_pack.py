@@ -103,7 +103,8 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     both = Store(tmp_path / "photos")
     both.keep(*(measured.stream(row["stream_sha256"]) for row in measured.table().rows(named=True)))
     both.append(measured.table().rows(named=True)[1:])
-    both.append([{**measured.table().row(0, named=True), "codec_version": "2", "run": "3"}])
+    later = {"codec_version": "2", "run": "3", "finished_utc": "2100-01-01T00:00:00.000+00:00"}
+    both.append([{**measured.table().row(0, named=True), **later}])
     with pytest.raises(UsageError, match=rf"versions: `bench run --dataset photos .*{HONEST.text}"):
         export_pack(tmp_path / "x.tar", [both], [HONEST], ())
 
