@@ -34,6 +34,11 @@ class CodecSpec(NamedTuple):
         """Return the spec of a row's columns `codec` and `variant`."""
         return cls(name, _options(variant, split_unescaped(variant, ":") if variant else []))
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "CodecSpec":
+        """Return the spec of a row."""
+        return cls.of(row["codec"], row["variant"])
+
     @property
     def identity(self) -> "CodecSpec":
         """The spec as rows have it."""

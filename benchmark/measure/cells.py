@@ -125,7 +125,7 @@ class Rescore(NamedTuple):
     @property
     def codec(self) -> CodecSpec:
         """Its codec variant."""
-        return CodecSpec.of(self.row["codec"], self.row["variant"])
+        return CodecSpec.of_row(self.row)
 
     @property
     def setting(self) -> Setting:

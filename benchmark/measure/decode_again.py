@@ -169,7 +169,7 @@ def reconstruct_all(
     """
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        spec = CodecSpec.of(row["codec"], row["variant"])
+        spec = CodecSpec.of_row(row)
         spec = contents.codecs.decoder_of(spec) or spec
         if row["bytes_origin"] == "declared":
             try:

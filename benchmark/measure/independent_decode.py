@@ -93,7 +93,7 @@ def kept_streams(
     result: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).rows(named=True)):
-        spec = CodecSpec.of(row["codec"], row["variant"])
+        spec = CodecSpec.of_row(row)
         digest = row["stream_sha256"]
         if not wanted(spec):
             continue

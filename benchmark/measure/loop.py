@@ -220,7 +220,7 @@ def _to_score(matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str])
         computable(metrics, absent),
         matrix.store.folder,
         again=False,
-        may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
+        may_run=lambda row: CodecSpec.of_row(row) in asked,
     )
     return [task for task in tasks if task.key in done]
 

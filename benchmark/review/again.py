@@ -22,7 +22,7 @@ from benchmark.measure.score import HashedImage, Scorer
 from benchmark.review.audit.pack_audit import TOLERANCE, by_pixels, name_of_row, values_sent
 from benchmark.review.streams import Row, Sent, setting_of
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.packs.contents import spec_of
+from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device, use_device
@@ -88,7 +88,7 @@ def decode_again(
         return read(source) if source else None
 
     pictures = _Pictures(original, Scorer(metrics, chosen_device()), metrics)
-    by_spec = by_key((spec_of(stream.row), stream) for stream in sent)
+    by_spec = by_key((CodecSpec.of_row(stream.row), stream) for stream in sent)
     result: list[Again] = []
     with progress("decoding", len(sent)) as report:
         for spec, of_spec in by_spec.items():

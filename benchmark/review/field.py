@@ -13,8 +13,8 @@ from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
 from benchmark.review.streams import label_of_row
 from benchmark.review.supplement import LeftOutFile
-from benchmark.rows.packs.contents import spec_of
 from benchmark.show.table import NOTHING, Table
+from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
 
 MOST_COMPARED = 20  # curves
@@ -83,7 +83,7 @@ def anchors(of: Reviewed) -> Answer:
     names |= {slug(curve.name) for curve in of.curves}
     claims = [judged.claim for judged in of.claims if judged.rate]
     names |= {slug(name) for claim in claims for name in (claim.test, claim.anchor)}
-    names |= {slug(facts_of(spec_of(stream.row)).title) for stream in of.again}
+    names |= {slug(facts_of(CodecSpec.of_row(stream.row)).title) for stream in of.again}
     kinds = {"distortion"} | ({"realism"} if _is_generative(of) else set())
     expected = [anchor for anchor in of.anchors if anchor.kind in kinds and anchor.year < of.year]
     published = Counter(point.slug for point in of.points if point.dataset == of.dataset)
@@ -142,7 +142,7 @@ def published(of: Reviewed) -> Answer:
 
 def _is_generative(of: Reviewed) -> bool:
     """Return whether systems are trained on, or shown in, more than distortion metrics."""
-    specs = {spec_of(stream.row) for stream in of.again}
+    specs = {CodecSpec.of_row(stream.row) for stream in of.again}
     columns = {column for spec in specs for column in facts_of(spec).trained_on}
     columns |= {name for curve in of.curves for name in curve.series}
     columns |= {metric_named(name).column for name in of.trained_on}
@@ -155,7 +155,7 @@ def training(of: Reviewed) -> Answer:
     stated = tuple(metric_named(name).column for name in of.trained_on)
     systems: dict[str, tuple[str, ...] | None] = {curve.name: stated or None for curve in of.curves}
     for row in (*of.declared, *(stream.row for stream in of.again)):
-        facts = facts_of(spec_of(row))
+        facts = facts_of(CodecSpec.of_row(row))
         known = () if facts.kind == "standard" else facts.trained_on or stated or None
         systems[label_of_row(row)] = known
     labels = {metric_named(name).column: metric_named(name).label for name in METRICS}

@@ -20,13 +20,13 @@ from benchmark.review.claim import summary_of
 from benchmark.review.streams import Row, Sent, label_of_row
 from benchmark.review.submission import Audit, Statement, Submission
 from benchmark.rows.codecs import new_run_id, run_record
-from benchmark.rows.packs.contents import spec_of
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import short_names
 from benchmark.show.table import escape_latex
+from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
@@ -254,7 +254,7 @@ def declared_entries(
 
 def cost_of(row: Row, origin: Origin, seconds: float | None) -> Cost:
     """Return the cost of a codec variant: as its class, else its row, else its authors have it."""
-    facts, stated = facts_of(spec_of(row)), origin.statement
+    facts, stated = facts_of(CodecSpec.of_row(row)), origin.statement
     declared = (
         getattr(facts.work, name) or row.get(name) or getattr(stated, name) for name in WORK
     )

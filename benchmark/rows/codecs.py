@@ -65,7 +65,7 @@ class NamedCodecs:
         >>> NamedCodecs("command").selects_to_run({"codec": "command", "variant": "decode=rm *"})
         False
         """
-        spec = CodecSpec.of(row["codec"], row["variant"])
+        spec = CodecSpec.of_row(row)
         return self.select(spec) and self.may_run(spec)
 
     def not_run(self, rows: "pl.DataFrame") -> dict[str, int]:

@@ -4,6 +4,7 @@ import getpass
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -45,6 +46,15 @@ def machine() -> str:
     flags = facts.get("flags", "").split()
     widest = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
     return ", ".join(filter(None, [processor, f"{cores()} cores", widest, f"speed {_speed()}"]))
+
+
+def processor_of(machine: str) -> str:
+    """Return the processor of a text of `machine`, without the number and the speed of its cores.
+
+    >>> processor_of("Xeon, 2 cores, AVX2, speed 14")
+    'Xeon, AVX2'
+    """
+    return re.sub(r", (\d+ cores|speed \d+)", "", machine)
 
 
 @cache

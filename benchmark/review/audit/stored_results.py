@@ -30,6 +30,7 @@ from benchmark.rows.summary import Summary
 from benchmark.rows.valid import BUILD, OK, agreeing
 from benchmark.spec import CodecSpec
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular, walk
+from benchmark.system.machine import processor_of
 from benchmark.system.text import counted
 
 State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
@@ -216,7 +217,7 @@ def compare_rows(
     alike = dict(zip(pairs, agreeing(stored[[*pairs]], again[[*pairs.values()]]), strict=True))
     variants: dict[str, VariantAgain] = {}
     for at, row in enumerate(rows):
-        spec = CodecSpec.of(row["codec"], row["variant"]).text
+        spec = CodecSpec.of_row(row).text
         compared = variants.setdefault(spec, VariantAgain(spec))
         compared.rows += 1
         if at in alike:
@@ -245,8 +246,7 @@ def _near_on_another_processor(row: Row, other: Row) -> bool:
 
 
 def _processor(row: Row) -> tuple[str, str]:
-    """Return device and processor, without its cores and speed (`machine`)."""
-    return row["device"], re.sub(r", (\d+ cores|speed \d+)", "", row["machine"] or "")
+    return row["device"], processor_of(row["machine"] or "")
 
 
 def _compare(

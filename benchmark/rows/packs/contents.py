@@ -87,9 +87,9 @@ def export_pack(
         runs: set[str] = set()
         bare: list[Row] = []  # bundled with the project, without their streams
         for row in latest.rows(named=True):
-            if spec_of(row) not in codecs:
+            if CodecSpec.of_row(row) not in codecs:
                 continue
-            finished.add(spec_of(row))
+            finished.add(CodecSpec.of_row(row))
             digest = row["stream_sha256"]
             data = store.stream(digest) if store.has_stream(digest) else None
             if data is not None:
@@ -107,7 +107,7 @@ def export_pack(
             infos = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in infos.items()}
         if bare:
-            specs = ",".join(sorted({spec_of(row).text for row in bare}))
+            specs = ",".join(sorted({CodecSpec.of_row(row).text for row in bare}))
             name = store.folder.name
             left_out.append(
                 f"{counted(len(bare), 'bundled row')} of {name} without a bundled stream; "
@@ -169,19 +169,14 @@ def _infos_of(
     """Return what rows say of codec variants; licences by spec. `UsageError` for two versions."""
     infos: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
-        spec = spec_of(row)
+        spec = CodecSpec.of_row(row)
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
-            known = {of["dataset"] for of in rows if spec_of(of) == spec}
+            known = {of["dataset"] for of in rows if CodecSpec.of_row(of) == spec}
             places = ",".join(measured_place(results, name) for name in sorted(known))
             again = f"`bench run {options_of(results, places, codecs=spec.text)}` adds the newest"
             raise UsageError(f"rows of {spec.text} are of several versions: {again}")
     return infos
-
-
-def spec_of(row: Row) -> CodecSpec:
-    """Return a row's codec variant."""
-    return CodecSpec.of(row["codec"], row["variant"])
 
 
 def _csv(rows: Sequence[Row]) -> bytes:

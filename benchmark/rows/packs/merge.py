@@ -240,7 +240,7 @@ def _accepted(table: pl.DataFrame, disputed: Mapping[str, Sequence[Row]]) -> pl.
 
 def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     row = versions[0]
-    label = CodecSpec.of(row["codec"], row["variant"]).label
+    label = CodecSpec.of_row(row).label
     setting = Setting(row["setting_name"], row["setting_value"])
     different: dict[tuple[Any, ...], str] = {}
     for version in versions:

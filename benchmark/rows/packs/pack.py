@@ -267,7 +267,7 @@ def _recorded_streams(sheet: Sheet) -> Iterator[RecordedStream]:
                 value_of(line, name, kind, least)
             yield RecordedStream(
                 number,
-                CodecSpec.of(line["codec"], line["variant"]),
+                CodecSpec.of_row(line),
                 Setting(line["setting_name"], value_of(line, "setting_value", float, -math.inf)),
                 line["image"],
                 line["image_sha256"],

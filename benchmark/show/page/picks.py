@@ -126,7 +126,7 @@ def decode_seconds(row: StoredRow, device: str) -> float:
     if row["decode_seconds"] is not None and row["device"] == device:
         return float(row["decode_seconds"])
     try:
-        facts = facts_of(CodecSpec.of(row["codec"], row["variant"]))
+        facts = facts_of(CodecSpec.of_row(row))
     except BadOption:
         facts = Facts()
     of_device = [typical.seconds for typical in facts.typical if typical.device == device]

@@ -206,7 +206,7 @@ def _refusal(
     place: the dataset as `bench run` takes it. programs: for codecs that are programs, why they
     are not here; filled in.
     """
-    spec = CodecSpec.of(row["codec"], row["variant"])
+    spec = CodecSpec.of_row(row)
     if not contents.codecs.decoder_of(spec):
         return why_not_run(spec)
     if not contents.has_picture(row):

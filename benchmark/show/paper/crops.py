@@ -186,7 +186,7 @@ def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
     """Return a sentence on each codec without a setting near a rate, with what measures one."""
     sentences = []
     for name, of in far.items():
-        spec = CodecSpec.of(of[0]["codec"], of[0]["variant"])
+        spec = CodecSpec.of_row(of[0])
         bpp = [row["bpp"] for row in of]
         command = f"bench run --codecs {spec.text} --dataset {dataset} --target bpp={rate:.3g}"
         sentences.append(
@@ -200,7 +200,7 @@ def _decoded(
     chosen: Mapping[str, StreamRow], contents: DatasetContents
 ) -> tuple[dict[str, Pixels], list[str]]:
     """Return pixels by codec, and sentences on streams that cannot be decoded."""
-    specs = {name: CodecSpec.of(row["codec"], row["variant"]) for name, row in chosen.items()}
+    specs = {name: CodecSpec.of_row(row) for name, row in chosen.items()}
     allowed = [name for name, spec in specs.items() if contents.codecs.decoder_of(spec)]
     rows = [chosen[name] for name in allowed]
     decoded = {

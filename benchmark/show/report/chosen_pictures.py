@@ -53,7 +53,7 @@ class StoredPicture(NamedTuple):
     @property
     def spec(self) -> CodecSpec:
         """The codec variant."""
-        return CodecSpec.of(self.row["codec"], self.row["variant"])
+        return CodecSpec.of_row(self.row)
 
     @property
     def image(self) -> str:
