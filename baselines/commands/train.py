@@ -248,9 +248,14 @@ def ablation(
             return
         labels = {_spec(run): of.label for run, of in zip(runs, plan.variants, strict=True)}
         outcome = benchmark.run(
-            list(labels), dataset, metrics=metrics, jobs=request.jobs, device=device,
-            results=out / "results", progress=output.show_progress,
-        )  # fmt: skip
+            list(labels),
+            dataset,
+            metrics=metrics,
+            jobs=request.jobs,
+            device=device,
+            results=out / "results",
+            progress=output.show_progress,
+        )
         print_outcome(outcome, table=False)
         own = next((variant.label for variant in plan.variants if variant.name == training.OWN), "")
         last = plan.variants[0].recipe.stages[-1]

@@ -220,7 +220,8 @@ def _cost(stage: "StageTrial", count: int, device: str) -> str:
         speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
     else:
         hours = f"{stage.steps * stage.seconds * count / 3600:.3g}"
-        speed = f"{1 / stage.seconds:.3g} steps/s, {hours} {'GPU ' * (device != 'cpu')}hours"
+        unit = "hours" if device == "cpu" else "GPU hours"
+        speed = f"{1 / stage.seconds:.3g} steps/s, {hours} {unit}"
     return f"{stage.steps} steps, {memory}{work}{speed}"
 
 

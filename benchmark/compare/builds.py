@@ -138,16 +138,21 @@ def realism_grid(
                 [[point.means[measure.column] for point in row] for row in rows]
                 for measure in (distortion, realism)
             )
-            grids.append(RealismGrid(
-                distortion, realism, tuple(sorted(by_beta)), tuple(map(str, settings)),
+            grid = RealismGrid(
+                distortion,
+                realism,
+                tuple(sorted(by_beta)),
+                tuple(map(str, settings)),
                 np.array([[mean.bpp for mean in row] for row in first], float),
                 np.array([[mean.value for mean in row] for row in first], float),
                 np.array([[mean.value for mean in row] for row in second], float),
-                first[0][0].images, origin(points),
+                first[0][0].images,
+                origin(points),
                 tuple(dict.fromkeys(name for point in points for name in point.edition.caveats)),
                 (summary.protocols[distortion.column], summary.protocols[realism.column]),
                 family.left_out,
-            ))  # fmt: skip
+            )
+            grids.append(grid)
     if grids:
         return max(grids, key=lambda grid: len(grid.betas))  # the first of equals
     why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"

@@ -125,6 +125,11 @@ def answers(of: Reviewed) -> list[Answer]:
     ]
 
 
+def title_of(review: Review) -> str:
+    """Return the heading of a review."""
+    return f"Review of {review.path.name}"
+
+
 def html_text(review: Review) -> str:
     """Return the review as one HTML file, in the style of the report's page."""
     links, sections = "", []
@@ -138,7 +143,7 @@ def html_text(review: Review) -> str:
         )
     body = "\n".join(sections)
     main = f'<nav aria-label="Questions">{links}</nav>\n<main class="review">{body}</main>'
-    return sheet_html(f"Review of {review.path.name}", _lede(review), main)
+    return sheet_html(title_of(review), _lede(review), main)
 
 
 def _rows_behind(answer: Answer) -> str:
@@ -158,8 +163,7 @@ def markdown_review(review: Review) -> str:
         heading = f"{answer.question} {answer.verdict}"
         of = section(answer.name, heading, capitalised(answer.sentence))
         answers.append(of.with_parts(answer.table) if answer.table and answer.table.rows else of)
-    heading = f"Review of {review.path.name}"
-    return markdown(section("review", heading, _lede(review), summary, *answers))
+    return markdown(section("review", title_of(review), _lede(review), summary, *answers))
 
 
 def for_machines(review: Review) -> dict[str, Any]:

@@ -74,9 +74,7 @@ def summarise_rows(
         of_points[name] = means.of(values[name], alone)
     of_points[CONTAINER] = means.of(rows.numbers(CONTAINER), rows.ok)
     for name in COSTS:
-        cost = rows.numbers("estimated_bits" if name == REAL_TO_ESTIMATED else name)
-        if name == REAL_TO_ESTIMATED:
-            cost = 8 * rows.bytes / np.where(cost > 0, cost, np.nan)
+        cost = _real_to_estimated(rows) if name == REAL_TO_ESTIMATED else rows.numbers(name)
         if not np.isnan(cost[rows.ok]).all():
             of_points[name] = means.of(cost, rows.ok)
     absent = None  # what all metrics have that no row was measured with
@@ -92,15 +90,24 @@ def summarise_rows(
     images = rows.images_of(rows.ok)
     return Summary(
         points=tuple(point for point in points if point.edition.shown),
-        images=images, dropped=everything - images, average=average, protocols=dict(protocols),
-        machine=machine, left_out=rows.left_out,
+        images=images,
+        dropped=everything - images,
+        average=average,
+        protocols=dict(protocols),
+        machine=machine,
+        left_out=rows.left_out,
         replaced=tuple(point for point in points if not point.edition.shown),
-    )  # fmt: skip
+    )
 
 
 def _order(point: Point) -> tuple[Any, ...]:
     place = [*CODECS, point.edition.codec].index(point.edition.codec)
     return place, point.label, point.bpp is None, point.bpp or 0.0, point.setting
+
+
+def _real_to_estimated(rows: ComparableRows) -> Float64Array:
+    estimated = rows.numbers("estimated_bits")
+    return np.asarray(8 * rows.bytes / np.where(estimated > 0, estimated, np.nan))
 
 
 def _on_one_machine(rows: ComparableRows, chosen: BoolArray) -> tuple[str, BoolArray]:
@@ -274,15 +281,21 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
         number, of_rows = point["edition"], named[point["edition"]]
         declared = ["bytes=declared"] if "declared" in of_rows["origins"] else []
         editions[number] = Edition(
-            label=labels[number], codec=text["codec"],
+            label=labels[number],
+            codec=text["codec"],
             version=" and ".join(dict.fromkeys((text["codec_version"], *of_rows["versions"]))),
-            command=text["command"], timed=text["timed"], devices=tuple(of_rows["devices"]),
-            caveats=(*of_rows["caveats"], *declared), recorded=of_rows["is_recorded"],
+            command=text["command"],
+            timed=text["timed"],
+            devices=tuple(of_rows["devices"]),
+            caveats=(*of_rows["caveats"], *declared),
+            recorded=of_rows["is_recorded"],
             facts=coding_facts(text["codec"], text["variant"], text["chroma"], text["tuned_for"]),
-            bundled=of_rows["all_bundled"], variant=text["variant"],
+            bundled=of_rows["all_bundled"],
+            variant=text["variant"],
             build=builds.setdefault((text["codec"], point["made"], point["apart"]), build),
-            run=text["run"], shown=point["shown"],
-        )  # fmt: skip
+            run=text["run"],
+            shown=point["shown"],
+        )
     return editions
 
 

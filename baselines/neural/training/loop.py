@@ -223,7 +223,7 @@ class _TrainingLoop:
         validation = None
         if _due(learner, self.recipe.validate_every_steps) and self.conditions.validation:
             validation = self._validate(learner)
-        counted = [update.numbers for update in self.updates if not update.skipped]
+        counted = self._counted()
         if not self.workers.leads:
             return
         means = {
@@ -247,6 +247,9 @@ class _TrainingLoop:
         if self.log:
             self.log(entry)
 
+    def _counted(self) -> list[dict[str, float]]:
+        return [update.numbers for update in self.updates if not update.skipped]
+
     def _validate(self, learner: Learner) -> Validation | None:
         validation = None
         if self.workers.leads:
@@ -264,7 +267,7 @@ class _TrainingLoop:
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
-        more["updates"] = [update.numbers for update in self.updates if not update.skipped]
+        more["updates"] = self._counted()
         more["deterministic_steps"] = self.deterministic_steps
         return {**learner.state(), **more}
 

@@ -61,10 +61,8 @@ def trials(
         if device == "fake":
             yield counted
             continue
-        on_gpu, learner = (
-            device != "cpu",
-            _learner(subject, recipe, index, device, seen, workers=workers),
-        )
+        on_gpu = device != "cpu"
+        learner = _learner(subject, recipe, index, device, seen, workers=workers)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         for _ in range(FIRST_STEPS):

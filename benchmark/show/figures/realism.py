@@ -76,7 +76,7 @@ def draw_realism_plots(
     ]
     notes = sections.few_sentences(few) if few else []
     note = " ".join(filter(None, [*notes, sections.curves_note([s.curve for _, s in sweeps])]))
-    handles, falls = {}, realism.better == "lower"
+    handles, falls = {}, realism.better == "lower"  # whose axis is logarithmic
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
         for axes, plot in zip(every_axes, plots, strict=True):
@@ -84,19 +84,17 @@ def draw_realism_plots(
                 system, name = sweep.curve.system, sweep.curve.name
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not sweep.curve.measured, own=own)
-                places = [(step.distortion.value, step.realism.value) for step in sweep.steps]
+                x = [step.distortion.value for step in sweep.steps]
+                y = [step.realism.value for step in sweep.steps]
                 look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
-                (handles[name],) = axes.plot(*zip(*places, strict=True), **look)
+                (handles[name],) = axes.plot(x, y, **look)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             sns.despine(ax=axes)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
-        values = [step.realism.value for *_, step in steps]
         if falls:  # on axes that share it
-            every_axes[0].set_yscale("log")
-            texts.plain_ticks(every_axes[0].yaxis)
-            every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
+            _reverse(every_axes[0], [step.realism.value for *_, step in steps])
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = sorted((sweep for _, sweep in sweeps), key=place_of)
         grouped_all = all(sweep.curve.system.group for sweep in ordered)
@@ -122,15 +120,9 @@ def draw_realism_plots(
         note,
     )
     values_of = [(curve, value) for _, curve, step in steps for value in step[1:]]
-    details = [f"The axis of {realism.label} is logarithmic and reversed."] * falls
+    details = [f"The axis of {realism.label} is logarithmic and reversed."] if falls else []
     if any(value.how == "interpolated" for _, value in values_of):
-        details.append(
-            "Values at a rate are interpolated over its logarithm"
-            f"{f' ({realism.label} by its own logarithm)' * falls} by Akima's curve, as for "
-            "BD-rates. A system is absent where the rate is beyond its points, or between two "
-            f"whose rates differ by more than {WIDEST_GAP:g} times; the csv says what is "
-            "interpolated."
-        )
+        details.append(_how_interpolated(realism))
 
     def origin(curve: SystemCurve) -> str:
         recorded = curve.edition and curve.edition.recorded
@@ -147,6 +139,23 @@ def draw_realism_plots(
     details += map(sections.capitalised, left_out(plots))
     marks = [record for plot in plots for record in sweep_records(plot)]
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
+
+
+def _reverse(axes: "Axes", values: Sequence[float]) -> None:
+    """Have the least of the values at the top, by their logarithms."""
+    axes.set_yscale("log")
+    texts.plain_ticks(axes.yaxis)
+    axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
+
+
+def _how_interpolated(realism: Measure) -> str:
+    """Return the sentence on values between the points of a curve."""
+    by_decades = f" ({realism.label} by its own logarithm)" if realism.better == "lower" else ""
+    return (
+        f"Values at a rate are interpolated over its logarithm{by_decades} by Akima's curve, as "
+        "for BD-rates. A system is absent where the rate is beyond its points, or between two "
+        f"whose rates differ by more than {WIDEST_GAP:g} times; the csv says what is interpolated."
+    )
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:

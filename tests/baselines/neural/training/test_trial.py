@@ -74,6 +74,8 @@ def test_the_command_prints_each_stage_and_writes_nothing(tmp_path):
     words = ("train", "--recipe", recipe, "--data", tmp_path / "photos", "--out", tmp_path / "run")
     shown = bench(*words, "--check", "--device", "cpu").stdout
     assert not (tmp_path / "run").exists()
-    assert re.search(r"stage 1, \w+: \d+ steps, .* GB of tensors, .* steps/s, \S+ hours", shown)
+    assert re.search(
+        r"stage 1, \w+: \d+ steps, .* GB of tensors, .* steps/s, [\d.e-]+ hours", shown
+    )
     if not torch.cuda.is_available():
         assert "about" in bench(*words, "--check").stdout
