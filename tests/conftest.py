@@ -36,7 +36,10 @@ settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 NO_COMPRESSAI = re.compile("Python package '?compressai|No module named 'compressai")
-SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside the checkout
+# What a machine may lack, and what a run of the tests may be told to do without.
+WITHOUT = os.environ.get("TESTS_WITHOUT", "").split(",")
+# Photographs, weights and golden values beside the checkout.
+SHARED = ROOT.parent / ("shared" if "shared" not in WITHOUT else "not-here")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,6 +68,9 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        if "browser" in WITHOUT or not (CHROMIUM or own.exists()):
+            pytest.skip("no Chromium or Chrome")
         # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
         arguments = ["--no-sandbox", "--force-color-profile=srgb"]
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -309,7 +309,8 @@ def test_distribution_metrics_are_those_of_a_report(stored):
 
     names = ("psnr", "fd_squeeze")
     report = read_results(bundled_results(), "kodak", "all", names, allow_few=True).summary
-    means = benchmark.summary(benchmark.load(ROOT / "results/kodak"), metrics=names, allow_few=True)
+    kodak = benchmark.load(bundled_results() / "kodak")
+    means = benchmark.summary(kodak, metrics=names, allow_few=True)
     expected = [row["fd_squeeze"] for row in report.for_machines()]
     assert sum(value is not None for value in expected) > 4
     assert means["fd_squeeze"].replace(np.nan, None).tolist() == expected

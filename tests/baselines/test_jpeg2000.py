@@ -3,7 +3,6 @@
 import hashlib
 import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -21,14 +20,14 @@ from benchmark.rows.schema import cell_key
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.psnr import psnr
+from support.rows.bundled_results import bundled_results
 
-ROOT = Path(__file__).parents[2]
 OPJ_COMPRESS = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
 
 
 def bundled(dataset: str) -> list[dict[str, Any]]:
     """Return the bundled rows of JPEG 2000."""
-    rows = Store(ROOT / "results" / dataset).versions(shipped=True)
+    rows = Store(bundled_results() / dataset).versions(shipped=True)
     return [row for row in rows.rows(named=True) if row["codec"] == "jpeg2000"]
 
 

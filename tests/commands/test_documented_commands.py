@@ -12,7 +12,7 @@ import pytest
 
 from baselines.neural.card import card_path, unpacked
 from benchmark.system.machine import BUNDLED
-from conftest import ROOT
+from conftest import ROOT, SHARED
 from support.console import Session
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,7 +31,7 @@ CANNOT = {  # what a command has, and why it cannot run here
     r"\./mine\.py": "it is a place for the reader's codec",
     r"all\.csv": "it is the reader's file of several curves",
 }  # fmt: skip
-KODAK = ROOT.parent / "shared" / "data" / "kodak"
+KODAK = SHARED / "data" / "kodak"
 CURVES = {"vtm.csv": (0.0, 1.0), "mine.csv": (0.3, 1.05)}  # dB and bits beside the anchor's
 
 

@@ -16,11 +16,11 @@ from PIL import Image, ImageFilter
 
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
-from conftest import ROOT
+from conftest import ROOT, SHARED
 from support.bench import command
 from support.files.noise import effect_noise
 
-WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
+WEIGHTS = SHARED / "data" / "weights"
 METRICS = ("psnr", "fd_alex", "fd_squeeze")
 POINTS = ("jpeg.quality=10,30,50,80", "webp.quality=1,20,60,90")
 

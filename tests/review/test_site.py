@@ -19,7 +19,7 @@ from benchmark.review.site import Board, index_html
 from benchmark.review.submission import Statement, Submission
 from conftest import ROOT
 from support.bench.command import bench
-from support.page.opened import CHROMIUM, DESKTOP, PHONE
+from support.page.opened import DESKTOP, PHONE
 from support.rows.measured import row
 
 TOML = """title = "A codec & its rate"
@@ -118,7 +118,6 @@ def page(request, browser):
     assert text == []
 
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 windows = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
 
 
@@ -129,7 +128,6 @@ def shown(page):
     return rows.evaluate_all(f"(rows) => rows.filter((r) => !r.hidden).map({texts})")
 
 
-@needs_chromium
 @windows
 def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
     def ranked(kmac, label, rate, name="./x.py:X", **changes):
@@ -162,7 +160,6 @@ def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
 
 
 @pytest.mark.slow
-@needs_chromium
 @windows
 def test_the_site_ranks_audited_rows_and_leads_to_their_pictures(repository, page):
     page.goto((repository / "site" / "index.html").as_uri())

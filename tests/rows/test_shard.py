@@ -23,7 +23,7 @@ from benchmark.rows.shard import (
     to_parquet,
 )
 from benchmark.rows.store import Store
-from support.rows.bundled_results import ROOT, bundled_results
+from support.rows.bundled_results import bundled_results
 
 
 def repeated(value, times, kind=None):
@@ -82,7 +82,7 @@ def test_real_rows_are_read_as_polars_reads_them(columns, monkeypatch):
 
 @pytest.mark.parametrize("sets", [False, True])
 def test_a_footer_says_what_the_rows_are(sets):
-    for path in ROOT.glob(f"results/*/{'sets' if sets else 'per_image'}/*.parquet"):
+    for path in bundled_results().glob(f"*/{'sets' if sets else 'per_image'}/*.parquet"):
         footer, table = read_footer(path.read_bytes()), pl.read_parquet(path)
         assert (footer.rows, footer.names) == (table.height, table.columns)
         of_lists = footer.values - 4 * table.height if sets else 0

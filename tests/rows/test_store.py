@@ -18,8 +18,7 @@ from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.rows.valid import one_per_cell
 from support.rows import measured
-
-ROOT = Path(__file__).parents[2]
+from support.rows.bundled_results import bundled_results
 
 
 def row(cell="a", status="ok", **more):
@@ -420,7 +419,7 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
     assert pl.read_parquet(store.folder / "per_image").height == 3  # what the line warns of
     assert store.table().height == 2
     for bundled in ("kodak", "sample"):
-        assert (ROOT / "results" / bundled / "README.md").read_text() == message
+        assert (bundled_results() / bundled / "README.md").read_text() == message
 
 
 def test_a_shard_with_a_value_that_no_run_writes_is_left_out(store):

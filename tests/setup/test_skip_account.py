@@ -31,6 +31,7 @@ SIZED = "tests/test_it.py::test_sized"
     [
         (SUITE, f"{SIZED} | GPU | few have one", (), 0, ALL_EXPECTED),
         (SUITE, f"{SIZED} | wheel | another reason", IN_TWO, 1, NONE_EXPECTED),
+        (SUITE, f"{SIZED} | GPU | few have one | rent it", (), 0, ALL_EXPECTED),
         (WHOLE_FILE, "", (), 5, "0 passed, 1 skipped (1 unexpected)"),
     ],
 )
@@ -50,6 +51,7 @@ def test_only_expected_skips_pass(tmp_path, suite, expected, options, code, last
     )
     lines = done.stdout.splitlines()
     assert (done.returncode, lines[-1]) == (code, last)
+    assert ("2 skipped, GPU: rent it" in lines) == ("rent it" in expected)
     named = [line for line in lines if line.startswith("unexpected skip: ")]
     assert len(named) == int("2 unexpected" in last) * 2 + int("1 unexpected" in last)
     assert last != NONE_EXPECTED or f"unexpected skip: {SIZED}[1] | needs a GPU" in named

@@ -18,6 +18,7 @@ class Expected(NamedTuple):
     test: str  # node id, with or without parameters; * and ? as in file names
     reason: str  # part of the reason that the test gives
     why: str  # for whoever reads the file
+    remedy: str = ""  # what makes the test run, said at the end if it was skipped
 
 
 class Skip(NamedTuple):
@@ -26,12 +27,15 @@ class Skip(NamedTuple):
 
 
 def read_expected(text: str) -> list[Expected]:
-    """Parse lines of `test | reason | why it is allowed`; empty lines and comments are left out."""
+    """Parse lines of `test | reason | why it is allowed`, behind it perhaps `| remedy`.
+
+    Empty lines and comments are left out.
+    """
     expected = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             parts = [part.strip() for part in line.split("|")]
-            if len(parts) != len(Expected._fields) or not all(parts):
+            if len(parts) not in (3, 4) or not all(parts):
                 raise ValueError(f"{EXPECTED}, line {number}: not `test | reason | why`: {line!r}")
             expected.append(Expected(*parts))
     return expected
@@ -90,6 +94,9 @@ class Account:
             writer.line(f"unexpected skip: {skip.test} | {skip.reason}", red=True)
         if strangers:
             writer.line(f"A skip that is meant is added to {EXPECTED}.", red=True)
+        for line in filter(lambda line: line.remedy, self.expected):
+            if number := sum(_allows(line, skip) for skip in self.skips):
+                writer.line(f"{number} skipped, {line.reason}: {line.remedy}")
         verdict = f"{len(strangers)} unexpected" if strangers else "all expected"
         counts = [f"{self.counts.pop('passed')} passed", f"{len(self.skips)} skipped ({verdict})"]
         counts += [f"{number} {what}" for what, number in self.counts.items() if number]

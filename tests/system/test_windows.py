@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from support.checkout import ROOT
+from support.rows.bundled_results import bundled_results
 
-STORED = ROOT / "results"
+STORED = bundled_results()
 REPORT = f"report --dataset sample --results {STORED} --out report"
 WITHOUT = """
 import concurrent.futures, ctypes, logging.handlers, multiprocessing.connection, os, pathlib, pty

@@ -6,11 +6,9 @@ import pytest
 
 from benchmark.compare.pictures import nearest
 from benchmark.rows.store import Store
-from support.page.opened import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page.opened import DESKTOP, PHONE, click_point, loaded
 from support.page.results import make_page
 from support.rows.measured import row
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 HAND = {"has_touch": True, "is_mobile": True}
 WINDOWS = [(DESKTOP, {}), (PHONE, HAND)]

@@ -4,11 +4,9 @@ from urllib.parse import quote
 
 import pytest
 
-from support.page.opened import CHROMIUM, DESKTOP, click_point, loaded
+from support.page.opened import DESKTOP, click_point, loaded
 from support.page.results import HOSTILE
 from support.quick import quick
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 
 def opened(page):

@@ -6,13 +6,11 @@ from scipy import stats
 
 from benchmark.rows.store import Store
 from benchmark.show.page.content import contrast
-from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
+from support.page.opened import PHONE, loaded, number_of, place_of
 from support.page.results import data_of, make_page, make_page_of_sets
 from support.processes import until
 from support.quick import quick
 from support.rows.measured import row
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 
 def curves_of(page):

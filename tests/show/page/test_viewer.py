@@ -9,10 +9,8 @@ from PIL import Image
 
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
-from support.page.opened import CHROMIUM, click_point, loaded
+from support.page.opened import click_point, loaded
 from support.page.results import HEIGHT, IMAGES, WIDTH, pixels_of
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 
 def seen(page, pane=0):

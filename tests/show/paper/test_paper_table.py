@@ -13,6 +13,7 @@ import benchmark
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.table import Table, latex, markdown
+from conftest import ROOT
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import row as measured_row
@@ -172,7 +173,7 @@ def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, name
 def test_the_numbers_are_those_of_the_readme(tmp_path):
     words = "--results", RESULTS, "--dataset", "kodak,sample", "--codecs", "vtm,ours"
     rows, tex, _ = draw(tmp_path, *words)
-    readme = (RESULTS.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     shown = (tmp_path / "table.md").read_text(encoding="utf-8")
     for row in rows:
         start = f"| {CODECS[row['label']]} | "

@@ -13,10 +13,8 @@ from benchmark.compare.study.form import read_answers, read_key
 from benchmark.compare.study.simulate import PER_DOUBLING
 from benchmark.show.study.folder import write_study
 from benchmark.show.study.report import read_study
-from support.page.opened import CHROMIUM, DESKTOP, PHONE
+from support.page.opened import DESKTOP, PHONE
 from support.rows.study import simulated
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 
 @pytest.fixture
