@@ -19,7 +19,7 @@ from benchmark.errors import Reason, Unavailable, UnknownName
 Better = Literal["higher", "lower"]
 
 
-class Metric(NamedTuple):
+class MetricFacts(NamedTuple):
     """Facts of a metric or feature space that rows and tables need; its class declares the same."""
 
     column: str  # of the table of measurements: "psnr_db"
@@ -45,9 +45,9 @@ ALIASES = {
 }
 
 
-def _metrics(table: str) -> dict[str, Metric]:
+def _metrics(table: str) -> dict[str, MetricFacts]:
     return {
-        name: Metric(**{key: facts[key] for key in Metric._fields if key in facts})
+        name: MetricFacts(**{key: facts[key] for key in MetricFacts._fields if key in facts})
         for name, facts in _TABLES[table].items()
     }
 
@@ -74,7 +74,7 @@ EXTRAS = {
 }  # fmt: skip
 
 
-def metric_named(name: str) -> Metric:
+def metric_named(name: str) -> MetricFacts:
     """Return the facts of an image metric, distribution metric or feature space.
 
     Only the file of a user's metric, `path.py:Class` or a plugin, is loaded.
@@ -85,7 +85,7 @@ def metric_named(name: str) -> Metric:
     if not is_brought(name):
         raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
     kind = plugins.metric_class(name)
-    return Metric(kind.column, kind.protocol, name, kind.label, kind.better)
+    return MetricFacts(kind.column, kind.protocol, name, kind.label, kind.better)
 
 
 def squeezed(text: str) -> str:

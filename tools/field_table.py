@@ -16,7 +16,7 @@ from baselines.neural.card import Card, load_card
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.registry import read_points
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import label_of
 from tools.all_crops import HYPERPRIOR, all_crops_bd_rates
 from tools.results_table import KODAK, bd_rates
@@ -104,11 +104,11 @@ def lines(kodak: Path) -> Iterator[str]:
 
 def _published() -> dict[str, str]:
     """Return the BD-rates of published curves on Kodak, against the published hyperprior."""
-    measure = Measure.named("psnr")
+    metric = Metric.named("psnr")
     points = read_points(KODAK.parent)
     curves = {
-        curve.system.published[0]: curve.rates(measure)
-        for curve in published_curves(points, "kodak", measure)
+        curve.system.published[0]: curve.rates(metric)
+        for curve in published_curves(points, "kodak", metric)
     }
     anchor, *_ = PUBLISHED.values()
     deltas = {

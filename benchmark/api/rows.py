@@ -12,7 +12,7 @@ from polars import col
 from benchmark.codec import CODING
 from benchmark.compare.panel import with_anchor
 from benchmark.errors import BenchError, UsageError
-from benchmark.metrics.measure import protocols as present_protocols
+from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import Anchor, experiment_of, present

@@ -11,7 +11,8 @@ from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.panel import anchor_among, measured_panel
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, remedies
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import remedies
 from benchmark.option import arguments
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.schema import metric_names
@@ -145,11 +146,11 @@ def bd_rate(
     """
     (name,) = metric_names([metric])
     result = summarised(source, (name,), common, "per_image", allow_few, anchor=anchor)
-    label, measure = find_label(anchor, result.labels), Measure.named(name)
-    if not result.values_of(measure.column):
-        why = remedies([name], result.why_without(measure.column), result.again)
-        raise UsageError(f"no row has {measure.label}: {why}")
-    records = bd_records(compare(result, measure, label, up_to_bpp, any_overlap), up_to_bpp)
+    label, compared = find_label(anchor, result.labels), Metric.named(name)
+    if not result.values_of(compared.column):
+        why = remedies([name], result.why_without(compared.column), result.again)
+        raise UsageError(f"no row has {compared.label}: {why}")
+    records = bd_records(compare(result, compared, label, up_to_bpp, any_overlap), up_to_bpp)
     names = records[0] if records else ()
     numbers = {name for name in names if name.endswith(NUMBERS) or name == "bd_metric"}
     return _frame(records, numbers, result)
@@ -248,11 +249,11 @@ def rank(
     rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
     of_set = common and budget == "set"  # else by image, of any setting
     result = summarised(rows, tuple(asked), of_set, "per_image", allow_few)
-    measures = [Measure.named(name) for name in names]
+    shown_metrics = [Metric.named(name) for name in names]
     records = [
-        codec.record(measures)
+        codec.record(shown_metrics)
         for target in targets
-        for codec in rank_at(result, target, measures, budget, common)
+        for codec in rank_at(result, target, shown_metrics, budget, common)
     ]
     others = {"at", "rank", "codec", "bundled", "images", "images_reached"}
     return _frame(records, set(records[0]) - others, result).astype({"rank": "Int64"})
@@ -296,7 +297,7 @@ def plot(
 
     look = Look.of(**options)
     (name,) = metric_names([metric])
-    measure = Measure.named(name)
+    shown_metric = Metric.named(name)
     rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
     frame = rows if isinstance(rows, DataFrame) else load(rows)
     if look.images:
@@ -304,12 +305,12 @@ def plot(
     result = summarised(frame, (name,), common, "per_image", allow_few)
     with drawn_as(look):
         look.check(result.labels)
-        panel = measured_panel(result, measure)
+        panel = measured_panel(result, shown_metric)
         known = str(frame.attrs.get("anchor") or anchor_among(result).label)
         panels = choose([panel], known).of([panel])
         if not panels:
-            why = remedies([name], result.why_without(measure.column), result.again)
-            raise UsageError(f"no point of {measure.label} can be drawn: {why}")
+            why = remedies([name], result.why_without(shown_metric.column), result.again)
+            raise UsageError(f"no point of {shown_metric.label} can be drawn: {why}")
         styled = styles(result.labels)
         if ax is not None:
             draw_panel(ax, panels[0], styled, look.linear_rate)

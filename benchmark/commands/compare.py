@@ -57,7 +57,7 @@ def rank(
     from benchmark.commands.compare_tables import rank_table
     from benchmark.compare.panel import read_compared
     from benchmark.compare.rank import RATE, parse_target, rank_at
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import asked_datasets
 
@@ -68,7 +68,7 @@ def rank(
     compared = [*names, *(target.name for target in targets if target.name != RATE)]
     shown: dict[str, Any] = {"bundled": bundled, "anchor": anchor}
     shown |= {"allow_few": allow_few, "all_rows": all_rows}
-    measures = [*map(Measure.named, names)]
+    shown_metrics = [*map(Metric.named, names)]
     whose: Literal["image", "set"] = "set" if budget == "set" else "image"
     shown["common"] = common and whose == "set"  # else by image, of any setting
     compared_on = [
@@ -78,10 +78,12 @@ def rank(
     facts: list[dict[str, Any]] = []
     tables: list[Table] = []
     for stored in compared_on:
-        ranks = {at: rank_at(stored.summary, at, measures, whose, common) for at in targets}
-        records = [codec.record(measures) for of_target in ranks.values() for codec in of_target]
+        ranks = {at: rank_at(stored.summary, at, shown_metrics, whose, common) for at in targets}
+        records = [
+            codec.record(shown_metrics) for of_target in ranks.values() for codec in of_target
+        ]
         facts.append({"dataset": stored.name, "budget": budget, "ranks": records})
-        tables.append(rank_table(ranks, measures, stored, budget))
+        tables.append(rank_table(ranks, shown_metrics, stored, budget))
     if as_json:
         output.print_records(facts)
     for number, table in enumerate(() if as_json else tables):
@@ -138,7 +140,7 @@ def tradeoff(
 
     from benchmark.commands.compare_tables import families, require_values, tradeoff_table
     from benchmark.compare.tradeoff import tradeoffs
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import read_rows, require_one
 
@@ -149,19 +151,19 @@ def tradeoff(
     both = f"{codec},{against}"
     rows = read_rows(results, dataset, both, names, allow_few=allow_few, all_rows=all_rows)
     stored = rows.summarised(rows.experiment.every_variant())
-    measures = Measure.named(names[0]), Measure.named(names[1])
-    require_values(stored, measures)
-    mine, others = families(stored.summary, codec, against, measures, build)
+    metrics = Metric.named(names[0]), Metric.named(names[1])
+    require_values(stored, metrics)
+    mine, others = families(stored.summary, codec, against, metrics, build)
     points = [
         point
         for other in others
         for label, curve in other.points.items()
         if label not in mine.points
-        for point in tradeoffs(curve, list(mine.points.values()), *measures)
+        for point in tradeoffs(curve, list(mine.points.values()), *metrics)
     ]
     if not points:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    table = tradeoff_table(points, codec, measures, stored, mine, others)
+    table = tradeoff_table(points, codec, metrics, stored, mine, others)
     records = [*map(asdict, points)]
     facts = {"dataset": stored.name, "distortion": names[0], "realism": names[1]}
     facts_and_points = {**facts, "points": records, "notes": table.notes}
@@ -210,7 +212,7 @@ def match(
     """
     from benchmark.commands.compare_tables import image_names, match_table
     from benchmark.compare.match import matches, parse_tolerance
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.rows.schema import metric_names
     from benchmark.rows.stored import read_one
 
@@ -220,7 +222,7 @@ def match(
     matched = matches(stored.summary, codec, against, metric, allowed)
     records = [variants.for_machines() for variants in matched]
     facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(allowed)}
-    table = match_table(matched, [*map(Measure.named, names)], allowed, stored)
+    table = match_table(matched, [*map(Metric.named, names)], allowed, stored)
     output.print_comparison(as_json, {**facts, "matches": records}, table, csv_file, records)
     images = image_names(stored)
     output.write_csv(pairs_file, [pair for of in matched for pair in of.pair_records(images)])
@@ -254,7 +256,7 @@ def bd(
     """
     from benchmark.compare.curves import curve_of
     from benchmark.compare.published.registry import read_curve
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.rows.schema import metric_names
     from benchmark.show.pair_table import by_form, form_records, form_table
 
@@ -262,15 +264,15 @@ def bd(
     first, second = (curve.name for curve in curves)
     rows: list[dict[str, Any]] = []
     for name in metric_names(metrics) if metrics else BD_METRICS:
-        measure = Measure.named(name)
-        columns = measure.column, measure.published
+        metric = Metric.named(name)
+        columns = metric.column, metric.published
         series = [curve.series.get(columns[0]) or curve.series.get(columns[1]) for curve in curves]
         if all(series):
-            both = [curve_of(*known, measure) for known in series if known]
-            rows += by_form(measure, both[0], both[1], (first, second), any_overlap)
+            both = [curve_of(*known, metric) for known in series if known]
+            rows += by_form(metric, both[0], both[1], (first, second), any_overlap)
         elif metrics:
             lacking = curves[bool(series[0])]
-            raise UsageError(f"{lacking.name} has no {measure.label}: name another metric")
+            raise UsageError(f"{lacking.name} has no {metric.label}: name another metric")
     if not rows:
         raise UsageError(f"{first} and {second} have no metric in common")
     if as_json:

@@ -10,7 +10,8 @@ from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, overview_columns, remedies
+from benchmark.metrics.metric import Metric, overview_columns
+from benchmark.metrics.reasons import remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.experiment import named_variants
@@ -35,7 +36,7 @@ OTHERS = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists
 
 def rank_table(
     ranks: Mapping[Target, Sequence[Ranked]],
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     stored: DatasetResults,
     budget: str,
 ) -> Table:
@@ -53,7 +54,7 @@ def rank_table(
             if best[1].rank == 1:
                 first = f"{best[0].label} is as good as {best[1].label}"
             notes.append(
-                f"At {target} {first}; {best[1].label} differs by {_to_best(measures[0], best[1])}"
+                f"At {target} {first}; {best[1].label} differs by {_to_best(metrics[0], best[1])}"
                 + (f" and is better on {better} images." if better else ".")
             )
         if best and best[0].images < len(names):
@@ -61,7 +62,7 @@ def rank_table(
             whose = listed([codec.label for codec in best if codec.short])
             verb = "is" if len(out) == 1 else "are"
             why = f": {listed(out)} {verb} not reached by {whose}" if out else ""
-            by = measures[0] if target.name == RATE else Measure.named(target.name)
+            by = metrics[0] if target.name == RATE else Metric.named(target.name)
             if not by.of_sets:
                 known = stored.table.drop_nulls(by.column)["image"].to_list()
                 lacking = sorted({*names.values()} - {*known})
@@ -69,7 +70,7 @@ def rank_table(
             number = f"{best[0].images} of {counted(len(names), 'image')}"
             notes.append(f"At {target} {number} are compared{why}.")
         shown = {column for codec in best for column in codec.values}
-        if best and (others := [m for m in measures if m.column not in shown]):
+        if best and (others := [m for m in metrics if m.column not in shown]):
             known = [m.label for m in others if stored.summary.values_of(m.column)]
             notes += [
                 f"At {target} no codec has {label} of each compared image." for label in known
@@ -97,17 +98,17 @@ def rank_table(
     if any(target.name != RATE for target in ranks):
         columns.append(Column("bpp", "bpp.value", ".3f"))
     columns += [
-        Column(m.label, f"values.{m.column}.value", f".{decimals(m.label)}f") for m in measures
+        Column(m.label, f"values.{m.column}.value", f".{decimals(m.label)}f") for m in metrics
     ]
     columns += [
-        Column("to the best", partial(_to_best, measures[0]), str),
+        Column("to the best", partial(_to_best, metrics[0]), str),
         Column("better on", _better, str),
         *(Column(name, field, seconds_text) for name, field in SECONDS.items()),
     ]
     return Table.of(columns, rows, (*notes, *_remarks(stored, bundled))).filled()
 
 
-def _to_best(ranks: Measure, codec: Ranked) -> str | None:
+def _to_best(ranks: Metric, codec: Ranked) -> str | None:
     if codec.to_best is None:
         return None
     form, end = f"+z.{decimals(ranks.label)}f", " dB" if ranks.label.endswith("(dB)") else ""
@@ -138,19 +139,19 @@ def image_names(stored: DatasetResults) -> dict[int, str]:
     return dict(zip(image_numbers(stored.table).tolist(), names, strict=True))
 
 
-def require_values(stored: DatasetResults, measures: tuple[Measure, Measure]) -> None:
+def require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
     """Raise `UsageError` where no row has a value of the distortion or the realism metric."""
     known = {column.name for column in stored.table if column.count()}
-    for measure, (option, names) in zip(measures, OTHERS.items(), strict=True):
-        if not stored.summary.values_of(measure.column):
+    for metric, (option, names) in zip(metrics, OTHERS.items(), strict=True):
+        if not stored.summary.values_of(metric.column):
             has = [name for name in names if metric_named(name).column in known]
             other = f"for --{option} {names[0]}, {remedies(names[:1], again=stored.summary.again)}"
             remedy = f"try --{option} {has[0]}" if has else other
-            raise UsageError(f"{stored.name} has no {measure.label}: {remedy}")
+            raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
 
 
 def families(
-    summary: Summary, codec: str, against: str, measures: Sequence[Measure], build: str
+    summary: Summary, codec: str, against: str, metrics: Sequence[Metric], build: str
 ) -> tuple[Family, list[Family]]:
     """Return the variants of a codec that are of one build, and those of each codec against it.
 
@@ -158,32 +159,32 @@ def families(
     for no such codec, `UsageError` for no such build, or none with values of both metrics.
     """
     points = (*summary.points, *summary.replaced)
-    mine = _family(summary, codec, measures, build)
+    mine = _family(summary, codec, metrics, build)
     named = {codec, *_labels(summary, codec)}
     named_points = (point for point in points if named & {point.label, point.edition.codec})
     builds = sorted({point.edition.build.fingerprint for point in named_points})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
-    others = [_family(summary, label, measures) for label in _labels(summary, against)]
+    others = [_family(summary, label, metrics) for label in _labels(summary, against)]
     for name, of_codec in ((codec, [mine]), (against, others)):
         if not any(family.points for family in of_codec):
-            metrics = " and ".join(measure.label for measure in measures)
+            asked = " and ".join(metric.label for metric in metrics)
             reason, *more = (text for family in of_codec for text in family.left_out)
             reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
             labels = _labels(summary, name)
-            without = {m.column for m in measures if not summary.values_of(m.column, labels)}
+            without = {m.column for m in metrics if not summary.values_of(m.column, labels)}
             lacking = [each for each in METRICS if metric_named(each).column in without]
             reason += f"; {remedies(lacking, again=summary.again)}" if lacking else ""
-            raise UsageError(f"{name} has no points with {metrics} to compare: {reason}")
+            raise UsageError(f"{name} has no points with {asked} to compare: {reason}")
     return mine, others
 
 
-def _family(summary: Summary, codec: str, measures: Sequence[Measure], build: str = "") -> Family:
+def _family(summary: Summary, codec: str, metrics: Sequence[Metric], build: str = "") -> Family:
     labels = _labels(summary, codec)
     editions = [point.edition for point in summary.points if point.label in labels]
     variants = {(edition.codec, edition.variant) for edition in editions}
     return one_build(
-        summary, lambda edition: (edition.codec, edition.variant) in variants, measures, build
+        summary, lambda edition: (edition.codec, edition.variant) in variants, metrics, build
     )
 
 
@@ -204,13 +205,13 @@ def _labels(summary: Summary, codec: str) -> list[str]:
 def tradeoff_table(
     points: Sequence[Tradeoff],
     codec: str,
-    measures: tuple[Measure, Measure],
+    metrics: tuple[Metric, Metric],
     stored: DatasetResults,
     mine: Family,
     others: Sequence[Family],
 ) -> Table:
-    """Return a row for each setting of AGAINST, `measures` being distortion and realism."""
-    distortion, realism = measures
+    """Return a row for each setting of AGAINST, `metrics` being distortion and realism."""
+    distortion, realism = metrics
     of_realism = realism.kind == "realism"
     better, worse = ("more", "less") if of_realism else ("better", "worse")
     noun = "realistic" if of_realism else realism.kind
@@ -252,21 +253,21 @@ def _signed_span(of: Tradeoff) -> str | None:
 
 def match_table(
     matches: Sequence[Match],
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     tolerance: Tolerance,
     stored: DatasetResults,
 ) -> Table:
-    """Return a row for each two variants with pairs of streams that match in the first measure.
+    """Return a row for each two variants with pairs of streams that match in the first metric.
 
-    Columns are of all measures; of a single one, of those of the overview too.
+    columns are of all metrics; of a single one, of those of the overview too.
     """
-    by, *others = measures
-    labels = {of.column: of.axis_label for of in (*measures, *map(Measure.named, METRICS))}
+    by, *others = metrics
+    labels = {of.column: of.axis_label for of in (*metrics, *map(Metric.named, METRICS))}
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
     counts = {name: 1 for of in matches for name, mean in of.averages.items() if mean.pairs}
-    wanted = [of.column for of in measures] if others else [by.column, *overview_columns(counts)]
+    wanted = [of.column for of in metrics] if others else [by.column, *overview_columns(counts)]
     shown = [name for name in labels if name in counts and name in (*wanted, *TIMED)]
-    lacking = {of.column: of.label for of in measures if counts and of.column not in counts}
+    lacking = {of.column: of.label for of in metrics if counts and of.column not in counts}
     bundled = {point.label: point.edition.bundled for point in stored.summary.points}
     columns = [
         _codec(bundled, "codec", "first.label"),

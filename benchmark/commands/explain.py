@@ -14,7 +14,7 @@ from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.codec import Float64Array
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.review.explain.explain import Explanation, Verdict
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
@@ -62,7 +62,7 @@ def explain(
 
     from benchmark.compare.published.registry import read_curve
     from benchmark.facts import reference_codecs
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.review.explain.curve_rules import places
     from benchmark.review.explain.explain import explain as explained
     from benchmark.review.explain.reference import read_reference, scale_of
@@ -72,14 +72,14 @@ def explain(
     mine = read_curve(curve, dataset, results)
     records = []
     for name in metric_names(metrics) if metrics else METRICS:
-        measure = Measure.named(name)
-        scale = scale_of(measure)
-        if measure.column not in mine.series:
+        metric = Metric.named(name)
+        scale = scale_of(metric)
+        if metric.column not in mine.series:
             if metrics:
-                raise UsageError(f"{mine.name} has no {measure.label}: name another metric")
+                raise UsageError(f"{mine.name} has no {metric.label}: name another metric")
             continue
-        reference, what = read_reference(against, dataset, measure, results, data_dir)
-        bpp, values = map(np.array, mine.series[measure.column])
+        reference, what = read_reference(against, dataset, metric, results, data_dir)
+        bpp, values = map(np.array, mine.series[metric.column])
         if len(bpp) > MOST_POINTS:
             raise UsageError(f"{mine.name} has {len(bpp)} points, at most {MOST_POINTS} are fitted")
         decibels = places(values, scale)
@@ -90,19 +90,19 @@ def explain(
                 f"{mine.name} has no rate in common with {what}, {bpp.min():.4g} to "
                 f"{bpp.max():.4g} bpp: name another reference by --against"
             ) from error
-        records.append((measure, what, len(bpp), result))
+        records.append((metric, what, len(bpp), result))
         if figure is not None and len(records) == 1:
-            _draw(figure, measure, what, (reference.bpp, reference.decibels),
+            _draw(figure, metric, what, (reference.bpp, reference.decibels),
                   (mine.name, bpp, decibels), result)  # fmt: skip
         if not metrics:
             break
     if not records:
         raise UsageError(f"{mine.name} has none of {', '.join(METRICS)}: name a metric")
     if as_json:
-        output.print_json([_record(measure, what, result) for measure, what, _, result in records])
+        output.print_json([_record(metric, what, result) for metric, what, _, result in records])
         return
-    for measure, what, points, result in records:
-        _print(f"{mine.name} against {what}, {dataset}, {measure.axis_label}", points, result)
+    for metric, what, points, result in records:
+        _print(f"{mine.name} against {what}, {dataset}, {metric.axis_label}", points, result)
 
 
 def _print(title: str, points: int, result: "Explanation") -> None:
@@ -178,7 +178,7 @@ def _answer(points: int, result: "Explanation") -> str:
 
 def _draw(
     path: Path,
-    measure: "Measure",
+    metric: "Metric",
     what: str,
     reference: "tuple[Float64Array, Float64Array]",
     mine: "tuple[str, Float64Array, Float64Array]",
@@ -199,13 +199,13 @@ def _draw(
     if result.named:
         first = result.named[0]
         curves.append((_words(first), mine[1], np.array(first.predicted)))
-    if scale_of(measure) == "distance":
+    if scale_of(metric) == "distance":
         curves = [(name, bpp, 10 ** (decibels / 10)) for name, bpp, decibels in curves]
-    drawing = draw_explained(measure, curves)
+    drawing = draw_explained(metric, curves)
     write_files(path.parent, {path.name: file_bytes(drawing, kind)}, what="figure")
 
 
-def _record(measure: "Measure", what: str, result: "Explanation") -> dict[str, Any]:
+def _record(metric: "Metric", what: str, result: "Explanation") -> dict[str, Any]:
     numbers = {k: v for k, v in result._asdict().items() if k != "verdicts"}
     verdicts = [
         {k: v for k, v in verdict._asdict().items() if k != "predicted"}
@@ -213,5 +213,5 @@ def _record(measure: "Measure", what: str, result: "Explanation") -> dict[str, A
     ]
     named = [verdict.cause for verdict in result.named]
     return {
-        "metric": measure.column, "against": what, **numbers, "named": named, "verdicts": verdicts
+        "metric": metric.column, "against": what, **numbers, "named": named, "verdicts": verdicts
     }  # fmt: skip

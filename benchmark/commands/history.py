@@ -93,7 +93,7 @@ def write(history: History, codec: str, folder: Path, command: str) -> None:
 def numbers(history: History, state: State) -> Mapping[str, float]:
     """Return the BD-rates of a state for a log: "bd_rate/psnr_db/the first/ours:beta=0"."""
     return {
-        f"bd_rate/{change.measure.column}/{change.against}/{change.variant}": change.rate.value
+        f"bd_rate/{change.metric.column}/{change.against}/{change.variant}": change.rate.value
         for change in history.changes
         if change.state is state and isinstance(change.rate, Delta)
     }

@@ -13,7 +13,8 @@ from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached, WithoutValue
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
-from benchmark.metrics.measure import Measure, by_kind, labelled, overview_columns
+from benchmark.metrics.metric import Metric, overview_columns
+from benchmark.metrics.reasons import by_kind, labelled
 from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.systems import short_version
@@ -96,10 +97,10 @@ def print_outcome(
         from benchmark.compare.interval import draw_spreads
         from benchmark.show.report.details import draws_table
 
-        measures = [*map(Measure.named, outcome.metrics)]
-        summary, every, ranking = _summarised(outcome, measures, allow_few)
-        print_ranking(ranking, every, measures, table, outcome.named, summary)
-        if spreads := draw_spreads(summary, measures):
+        metrics = [*map(Metric.named, outcome.metrics)]
+        summary, every, ranking = _summarised(outcome, metrics, allow_few)
+        print_ranking(ranking, every, metrics, table, outcome.named, summary)
+        if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads))
     facts = source_facts(outcome.rows)
     if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
@@ -133,17 +134,17 @@ def _reached_line(reached: Reached) -> str:
     return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest}"
 
 
-def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
+def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
     """Print a table of the points; of many metrics, without less usual and unmeasured ones."""
     from benchmark.show.means import means_table
 
-    counts = {measure.column: summary.values_of(measure.column) for measure in measures}
+    counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
     usual = overview_columns(counts)
-    few = not usual or len(measures) <= FEW_METRICS
+    few = not usual or len(metrics) <= FEW_METRICS
     shown = [
-        measure
-        for measure in measures
-        if measure.column in usual or (counts[measure.column] and (few or measure.of_sets))
+        metric
+        for metric in metrics
+        if metric.column in usual or (counts[metric.column] and (few or metric.of_sets))
     ]
     print_table(means_table(summary, shown))
 
@@ -151,7 +152,7 @@ def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
 def print_ranking(
     ranking: "Ranking",
     summary: "Summary",
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     table: bool | None,
     named: Sequence[str] = (),
     points: "Summary | None" = None,
@@ -168,7 +169,7 @@ def print_ranking(
     from benchmark.show.means import newer_sentences
 
     if table or not ranking.ranked:
-        print_points(points or summary, measures)
+        print_points(points or summary, metrics)
     names = names_of(summary)
     if len(ranking.ranks) > 1:
         print(headline(ranking, summary.images, names, named))
@@ -210,7 +211,7 @@ def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 
 
 def _summarised(
-    outcome: Outcome, measures: Sequence[Measure], allow_few: bool
+    outcome: Outcome, metrics: Sequence[Metric], allow_few: bool
 ) -> "tuple[Summary, Summary, Ranking]":
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
     from benchmark.compare.bd import rank_by_bd_rate
@@ -224,7 +225,7 @@ def _summarised(
     rows, others = with_bundled(outcome.rows, others, outcome.bundled)
     anchored, anchor = with_anchor(rows, others, outcome.anchor, instead=True)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
-    ranking = rank_by_bd_rate(summary, measures, anchor.label)
+    ranking = rank_by_bd_rate(summary, metrics, anchor.label)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
     points = tuple(point for point in summary.points if point.label in asked)
     ranking = ranking._replace(why=anchor.why)
@@ -244,11 +245,11 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     from benchmark.compare.interval import draw_spreads
 
     matrix = outcome.matrix
-    measures = [*map(Measure.named, outcome.metrics)]
+    metrics = [*map(Metric.named, outcome.metrics)]
     summary = ranking = None
     if outcome.rows.height:
-        summary, _, ranking = _summarised(outcome, measures, allow_few)
-    spreads = draw_spreads(summary, measures) if summary else []
+        summary, _, ranking = _summarised(outcome, metrics, allow_few)
+    spreads = draw_spreads(summary, metrics) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -270,7 +271,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
         "ranking": ranking.for_machines() if ranking else [],
         "summary": summary.for_machines() if summary else [],
         "draws": [
-            {**spread._asdict(), "setting": str(spread.setting), "measure": spread.measure.column}
+            {**spread._asdict(), "setting": str(spread.setting), "metric": spread.metric.column}
             for spread in spreads
         ],
     }

@@ -18,7 +18,7 @@ from benchmark.system.text import by_key
 if TYPE_CHECKING:
     from benchmark.compare.published.agreement import Finding
     from benchmark.compare.published.points import PublishedPoint
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
 # Protocol ids of metrics as a paper has them, where the column does not name it.
@@ -116,7 +116,7 @@ def compare(
     from benchmark.compare.published.curves import published_curves
     from benchmark.compare.published.points import DOUBTFUL
     from benchmark.compare.published.registry import chosen_points
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
     from benchmark.rows.schema import metric_names
     from benchmark.show.pair_table import apart_table
 
@@ -125,9 +125,9 @@ def compare(
     )
     groups = []
     for name in metric_names(metrics):
-        measure = Measure.named(name)
-        curves = published_curves(points, dataset, measure)
-        groups += contradictions(curves, measure) if not names else [(measure, curves)]
+        metric = Metric.named(name)
+        curves = published_curves(points, dataset, metric)
+        groups += contradictions(curves, metric) if not names else [(metric, curves)]
     table = apart_table([group for group in groups if len(group[1]) > 1], any_overlap)
     if as_json:
         output.print_json(output.table_for_machines(table)["rows"])
@@ -159,7 +159,7 @@ def add(
     from benchmark.compare.published.agreement import DOUBTS
     from benchmark.compare.published.points import PublishedPoint
     from benchmark.compare.published.registry import add_paper, read_curve, read_points
-    from benchmark.metrics.measure import Measure
+    from benchmark.metrics.metric import Metric
 
     named = {metric_named(name).column: name for name in (*METRICS, *DISTRIBUTION_METRICS)}
     doi = DOI.fullmatch(reference.strip())
@@ -167,11 +167,11 @@ def add(
     known = read_points(results, doubtful=True)
     points, sentences = list[PublishedPoint](), list[str]()
     for column, (bpp, values) in curve.series.items():
-        measure = Measure.named(named[column]) if column in named else None
-        implausible = _implausible(measure, bpp, values, known, dataset) if measure else []
+        metric = Metric.named(named[column]) if column in named else None
+        implausible = _implausible(metric, bpp, values, known, dataset) if metric else []
         doubts = [_sentence(finding) for finding in implausible if finding.kind in DOUBTS]
         sentences += [_sentence(finding) for finding in implausible]
-        name, shown = (measure and measure.published) or column, list(values)
+        name, shown = (metric and metric.published) or column, list(values)
         if column in curve.in_db:
             name, shown = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
         copy = _copied(known, dataset, name, bpp, shown)
@@ -241,7 +241,7 @@ def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
 
 
 def _implausible(
-    measure: "Measure",
+    metric: "Metric",
     bpp: Sequence[float],
     values: Sequence[float],
     known: "Iterable[PublishedPoint]",
@@ -252,10 +252,10 @@ def _implausible(
     from benchmark.compare.published.curves import published_curves
 
     vtm = [p for p in known if p.system == "VTM" and not p.doubt]
-    anchors = [c for c in published_curves(vtm, dataset, measure) if len(c.points) > 1]
+    anchors = [c for c in published_curves(vtm, dataset, metric) if len(c.points) > 1]
     anchor = anchors[0].points if anchors else ()
     series = ([p.bpp for p in anchor], [p.value for p in anchor]) if anchor else None
-    return findings(measure, bpp, values, series)
+    return findings(metric, bpp, values, series)
 
 
 def _copied(

@@ -107,7 +107,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     if summary.dropped:
         line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
     print(line)
-    print_ranking(report.ranking, summary, report.measures, table, report.named)
+    print_ranking(report.ranking, summary, report.metrics, table, report.named)
     gaps = lines_of(report.gaps) if verbose else counts_of(report.gaps)
     output.print_lines([*report.notes, *gaps], verbose)
     print(*report.files, sep="\n")

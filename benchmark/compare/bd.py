@@ -16,7 +16,8 @@ from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, cut
 from benchmark.compare.interval import Interval
-from benchmark.metrics.measure import RESCORE, Again, Measure
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import RESCORE, Again
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 from benchmark.rows.systems import trained_on
@@ -68,7 +69,7 @@ class Comparison(NamedTuple):
 
 def compare(
     summary: Summary,
-    measure: Measure,
+    metric: Metric,
     anchor: str,
     up_to_bpp: float | None = None,
     any_overlap: bool = False,
@@ -78,29 +79,29 @@ def compare(
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     any_overlap: as `curves.bd_rate` has it, for mean curves and images.
     """
-    of = curves(summary, measure)
-    intervals = rate_intervals(summary, measure, anchor, up_to_bpp)
+    of = curves(summary, metric)
+    intervals = rate_intervals(summary, metric, anchor, up_to_bpp)
     result = []
     for label in summary.labels:
         if label == anchor:
             continue
-        key = measure.column, label, anchor
+        key = metric.column, label, anchor
         if anchor not in of or label not in of:
             refused = NoDelta(f"{'it' if anchor in of else anchor} has no complete point")
             result.append(Comparison(*key, refused, refused, refused))
             continue
         both = of[anchor], of[label]
-        first, second = (cut(rd.mean_curve(points, measure), up_to_bpp) for points in both)
-        pair = rd.compared(first, second, measure, any_overlap)
+        first, second = (cut(rd.mean_curve(points, metric), up_to_bpp) for points in both)
+        pair = rd.compared(first, second, metric, any_overlap)
         result.append(
             Comparison(
                 *key,
                 pair.rate,
-                _of_images(*both, measure, up_to_bpp, any_overlap),
+                _of_images(*both, metric, up_to_bpp, any_overlap),
                 pair.quality,
                 intervals.get(label) if isinstance(pair.rate, Delta) else None,
-                any(measure.few(p.means[measure.column].images) for side in both for p in side),
-                tuple(p for points in both for p in _left_out(points, measure, up_to_bpp)),
+                any(metric.few(p.means[metric.column].images) for side in both for p in side),
+                tuple(p for points in both for p in _left_out(points, metric, up_to_bpp)),
                 pair.crossing,
             )
         )
@@ -108,15 +109,15 @@ def compare(
 
 
 def rate_intervals(
-    summary: Summary, measure: Measure, anchor: str, up_to_bpp: float | None = None
+    summary: Summary, metric: Metric, anchor: str, up_to_bpp: float | None = None
 ) -> dict[str, Interval]:
     """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
-    if not measure.by_image or summary.average != "per_image":
+    if not metric.by_image or summary.average != "per_image":
         return {}
     left_out = {
-        label: over_images.resampled_curve(points, measure, over_images.set_and_left_out)
-        for label, points in curves(summary, measure).items()
-        if points[0].means[measure.column].images > 1
+        label: over_images.resampled_curve(points, metric, over_images.set_and_left_out)
+        for label, points in curves(summary, metric).items()
+        if points[0].means[metric.column].images > 1
     }
     of_anchor = left_out.pop(anchor, None)
     ends = {
@@ -129,13 +130,13 @@ def rate_intervals(
 def _of_images(
     anchor: Sequence[Point],
     test: Sequence[Point],
-    measure: Measure,
+    metric: Metric,
     up_to_bpp: float | None,
     any_overlap: bool,
 ) -> ImagesDelta | NoDelta:
-    if measure.of_sets:
+    if metric.of_sets:
         return NoDelta("it is a metric of whole sets, with no curve of a single image")
-    anchors, tests = rd.image_curves(anchor, measure), rd.image_curves(test, measure)
+    anchors, tests = rd.image_curves(anchor, metric), rd.image_curves(test, metric)
     deltas = [
         bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
         for image, curve in anchors.items()
@@ -160,11 +161,11 @@ def _of_images(
 
 
 def _left_out(
-    points: Sequence[Point], measure: Measure, up_to_bpp: float | None
+    points: Sequence[Point], metric: Metric, up_to_bpp: float | None
 ) -> list[LeftOutPoint]:
-    means = [point.means[measure.column] for point in points]
-    sign = 1 if measure.better == "higher" else -1
-    places = [sign * measure.plotted(math.nan if m.value is None else m.value) for m in means]
+    means = [point.means[metric.column] for point in points]
+    sign = 1 if metric.better == "higher" else -1
+    places = [sign * metric.plotted(math.nan if m.value is None else m.value) for m in means]
     curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
     most = math.inf if up_to_bpp is None else up_to_bpp
     below = zip(points, rd.below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
@@ -179,7 +180,7 @@ class Rank(NamedTuple):
     """A codec variant in a ranking."""
 
     label: str
-    rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's measures; 0 for the anchor
+    rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's metrics; 0 for the anchor
     intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
     bpp: tuple[float, float] | None  # lowest and highest mean rate of the points of `images`
     encode_seconds: float | None  # per image, mean over the settings that were timed
@@ -188,21 +189,21 @@ class Rank(NamedTuple):
 
     @property
     def bd_rates(self) -> tuple[float | None, ...]:
-        """The BD-rates in percent by the ranking's measures; None where there is none."""
+        """The BD-rates in percent by the ranking's metrics; None where there is none."""
         return tuple(rate.value if isinstance(rate, Delta) else None for rate in self.rates)
 
 
 class Ranking(NamedTuple):
-    """Codec variants, best first; those without a BD-rate in the first measure come last."""
+    """Codec variants, best first; those without a BD-rate in the first metric come last."""
 
     anchor: str
-    measures: tuple[Measure, ...]  # a distortion and the held-out metric, as far as measured
+    metrics: tuple[Metric, ...]  # a distortion and the held-out metric, as far as measured
     ranks: tuple[Rank, ...]
-    absent: tuple[tuple[Measure, str], ...] = ()  # metrics that some codec has no value of, and why
+    absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
     again: Again = RESCORE  # of the summary
-    images: tuple[int, ...] = ()  # that the means of `measures` are over
+    images: tuple[int, ...] = ()  # that the means of `metrics` are over
     up_to_bpp: float | None = None  # where all curves were cut
 
     @property
@@ -213,7 +214,7 @@ class Ranking(NamedTuple):
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
-        columns = [measure.column for measure in self.measures]
+        columns = [metric.column for metric in self.metrics]
         return [
             {
                 "codec": codec.label,
@@ -231,7 +232,7 @@ class Ranking(NamedTuple):
 
 def rank_by_bd_rate(
     summary: Summary,
-    measures: Iterable[Measure],
+    metrics: Iterable[Metric],
     anchor: str,
     comparisons: Iterable[Comparison] | None = None,
 ) -> Ranking:
@@ -240,21 +241,21 @@ def rank_by_bd_rate(
     comparisons: those that were made already, with their intervals; else BD-rates of mean curves
     are computed.
     """
-    measures = [*measures]
-    first = ranked_measures(summary, measures)
-    known = {measure.column: curves(summary, measure) for measure in first}
-    ranked = tuple(measure for measure in first if anchor in known[measure.column]) or first
+    metrics = [*metrics]
+    first = ranked_measures(summary, metrics)
+    known = {metric.column: curves(summary, metric) for metric in first}
+    ranked = tuple(metric for metric in first if anchor in known[metric.column]) or first
     rates: dict[tuple[str, str], Delta | NoDelta] = {}
     intervals: dict[tuple[str, str], Interval | None] = {}
     for comparison in comparisons or ():
         key = comparison.label, comparison.column
         rates[key], intervals[key] = comparison.rate, comparison.rate_interval
-    for measure in ranked if comparisons is None else ():
+    for metric in ranked if comparisons is None else ():
         of = {
-            label: rd.mean_curve(points, measure) for label, points in known[measure.column].items()
+            label: rd.mean_curve(points, metric) for label, points in known[metric.column].items()
         }
         if anchor in of:
-            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in of}
+            rates |= {(name, metric.column): bd_rate(of[anchor], of[name]) for name in of}
 
     def rate(label: str, column: str) -> Delta | NoDelta:
         if lacks := next((name for name in (anchor, label) if name not in known[column]), ""):
@@ -265,7 +266,7 @@ def rank_by_bd_rate(
 
     ranks, none = [], NoDelta("no BD-rate was computed")
     for label in summary.labels:
-        keys = [(label, measure.column) for measure in ranked]
+        keys = [(label, metric.column) for metric in ranked]
         deltas = [rate(*key) for key in keys]
         points = [point for point in summary.points if point.label == label]
         whole = [point for of in known.values() for point in of.get(label, ())] or points
@@ -283,12 +284,12 @@ def rank_by_bd_rate(
 
     measured = {point.label for point in summary.points if point.images}
     absent = [
-        (measure, summary.why_without(measure.column))
-        for measure in dict.fromkeys((*first, *(m for m in measures if m.column == INDEPENDENT)))
-        if {point.label for point in summary.points if point.has(measure.column)} < measured
+        (metric, summary.why_without(metric.column))
+        for metric in dict.fromkeys((*first, *(m for m in metrics if m.column == INDEPENDENT)))
+        if {point.label for point in summary.points if point.has(metric.column)} < measured
     ]
     ordered = tuple(sorted(ranks, key=order))
-    over = tuple(images_in(summary, measure) for measure in ranked)
+    over = tuple(images_in(summary, metric) for metric in ranked)
     shown = tuple(absent), summary.bundled
     return Ranking(anchor, ranked, ordered, *shown, again=summary.again, images=over)
 
@@ -301,22 +302,22 @@ def _common_images(summary: Summary, label: str, column: str) -> int:
     return len(set.intersection(*map(set, known))) if has_one else 0
 
 
-def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
-    """Return those of the measures that rank codecs: a distortion, the held-out metric, users' own.
+def ranked_measures(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Return those of the metrics that rank codecs: a distortion, the held-out metric, users' own.
 
     The first choice stays where only some codecs have values of it: the others are not ranked.
-    Where no codec has a complete point, the measures are those that have values.
+    Where no codec has a complete point, the metrics are those that have values.
     """
-    counts = {m: len(curves(summary, m)) for m in measures if summary.values_of(m.column)}
+    counts = {m: len(curves(summary, m)) for m in metrics if summary.values_of(m.column)}
     known = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
     trained = {column for label in summary.labels for column in trained_on(label)}
     first, others = (
         [known[c] for c in (metric_named(name).column for name in names) if c in known]
         for names in (DISTORTION, HELD_OUT)
     )
-    others = [(count, measure) for count, measure in others if measure.column not in trained]
+    others = [(count, metric) for count, metric in others if metric.column not in trained]
     most = max((count for count, _ in others), default=0)
     held_out = [m for count, m in others if count == most or m.column == INDEPENDENT]
     here = {metric_named(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
-    own = [measure for column, (_, measure) in known.items() if column not in here]
-    return (*(measure for _, measure in first[:1]), *held_out[:1], *own)
+    own = [metric for column, (_, metric) in known.items() if column not in here]
+    return (*(metric for _, metric in first[:1]), *held_out[:1], *own)

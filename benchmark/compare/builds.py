@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Build, Edition, Point, Summary, why_not
 from benchmark.rows.systems import EFFORT, OWN, SIZE
 
@@ -41,8 +41,8 @@ class Family(NamedTuple):
 class RealismGrid(NamedTuple):
     """Rate, distortion and realism of our codec over beta and q: one build, both ascending."""
 
-    distortion: Measure
-    realism: Measure
+    distortion: Metric
+    realism: Metric
     betas: tuple[float, ...]
     settings: tuple[str, ...]
     bpp: Float64Array  # this and the next two of shape (betas, rates)
@@ -58,7 +58,7 @@ class RealismGrid(NamedTuple):
 def one_build(
     summary: Summary,
     belongs: Callable[[Edition], bool],
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     build: str = "",
 ) -> Family:
     """Return the variants that belong together of one build, and what is left out.
@@ -70,10 +70,10 @@ def one_build(
     complete: dict[Build, dict[str, list[Point]]] = {}
     for point in points:
         of = point.edition.build
-        if of.fingerprint.startswith(build) and _lacks(point, measures, summary) is None:
+        if of.fingerprint.startswith(build) and _lacks(point, metrics, summary) is None:
             complete.setdefault(of, {}).setdefault(point.label, []).append(point)
     chosen = max(complete.values(), key=_worth, default={})
-    return Family(chosen, tuple(_left_out(points, chosen, measures, summary)))
+    return Family(chosen, tuple(_left_out(points, chosen, metrics, summary)))
 
 
 def origin(points: Sequence[Point]) -> str:
@@ -99,21 +99,21 @@ def beta_of(edition: Edition) -> float | None:
     return float(beta) if edition.codec == OWN and beta else None
 
 
-def betas(summary: Summary, measures: Sequence[Measure]) -> Family:
+def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
     """Return our codec's variants of one build that have these metrics (`one_build`).
 
     They are of its default checkpoint, or of the one with most betas.
     """
     best = _of_one_checkpoint(summary)
-    return one_build(summary, lambda it: it.codec == OWN and it.variant in best, measures)
+    return one_build(summary, lambda it: it.codec == OWN and it.variant in best, metrics)
 
 
 def realism_grid(
-    summary: Summary, distortion: Measure, realisms: Sequence[Measure]
+    summary: Summary, distortion: Metric, realisms: Sequence[Metric]
 ) -> RealismGrid | str:
     """Return all betas of one build at the settings that all have, or a clause on what is missing.
 
-    Realism is judged by the best founded of `realisms` (`Measure.realism`) that most betas have.
+    Realism is judged by the best founded of `realisms` (`Metric.realism`) that most betas have.
     """
     measured = len(_of_one_checkpoint(summary))
     if measured < LEAST_BETAS:
@@ -135,8 +135,8 @@ def realism_grid(
             rows = [[by_beta[beta][at] for at in settings] for beta in sorted(by_beta)]
             points = [point for row in rows for point in row]
             first, second = (
-                [[point.means[measure.column] for point in row] for row in rows]
-                for measure in (distortion, realism)
+                [[point.means[metric.column] for point in row] for row in rows]
+                for metric in (distortion, realism)
             )
             grid = RealismGrid(
                 distortion,
@@ -192,22 +192,22 @@ def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
     return len(variants), bool(here), max(edition.run for edition in here or editions)
 
 
-def _lacks(point: Point, measures: Sequence[Measure], summary: Summary) -> str | None:
-    reasons = (why_not(point, measure, summary) for measure in measures)
+def _lacks(point: Point, metrics: Sequence[Metric], summary: Summary) -> str | None:
+    reasons = (why_not(point, metric, summary) for metric in metrics)
     return next((why for why in reasons if why is not None), None)
 
 
 def _left_out(
     points: Sequence[Point],
     chosen: dict[str, list[Point]],
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     summary: Summary,
 ) -> list[str]:
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
     joined = " and ".join(of.build_words for of in of_chosen.values())
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
-        why = _lacks(point, measures, summary)
+        why = _lacks(point, metrics, summary)
         edition = point.edition
         if of_chosen and edition.build not in of_chosen:
             if not edition.shown:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 
 Form = Literal["akima", "pchip", "cubic"]
@@ -117,7 +117,7 @@ bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 
 def bd_metric(
-    anchor: Curve, test: Curve, measure: Measure, any_overlap: bool = False, form: Form = "akima"
+    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
 ) -> Delta | NoDelta:
     """Return the mean change of a metric at equal rate, in units of its axis, sign as measured.
 
@@ -126,12 +126,12 @@ def bd_metric(
     delta = bd_quality(anchor, test, any_overlap, form=form)
     if isinstance(delta, NoDelta):
         return delta
-    change = delta.value if measure.better == "higher" else -delta.value
-    return delta._replace(value=100 * (10**change - 1) if measure.scale == "decades" else change)
+    change = delta.value if metric.better == "higher" else -delta.value
+    return delta._replace(value=100 * (10**change - 1) if metric.scale == "decades" else change)
 
 
 def compared(
-    anchor: Curve, test: Curve, measure: Measure, any_overlap: bool = False, form: Form = "akima"
+    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
 ) -> Pair:
     """Return all that is said of a curve beside an anchor's, arguments as of `bjontegaard`."""
     rate = bd_rate(anchor, test, any_overlap, form=form)
@@ -139,8 +139,8 @@ def compared(
     gaps = (zip(c.bpp.tolist(), below_front(c).tolist(), strict=True) for c in (anchor, test))
     return Pair(
         rate,
-        bd_metric(anchor, test, measure, any_overlap, form),
-        None if crosses is None else measure.value(crosses),
+        bd_metric(anchor, test, metric, any_overlap, form),
+        None if crosses is None else metric.value(crosses),
         tuple(tuple(point for point in of if not math.isnan(point[1])) for of in gaps),
     )
 
@@ -224,36 +224,36 @@ def log_rates_at(front: Curve, at: Float64Array) -> Float64Array:
     return interpolated(x, y, at)
 
 
-def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
+def mean_curve(points: Sequence[Point], metric: Metric) -> Curve:
     """Return the curve of the points' means."""
-    means = [point.means[measure.column] for point in points]
+    means = [point.means[metric.column] for point in points]
     both = [(m.bpp, m.value) for m in means if m.bpp is not None and m.value is not None]
-    return curve_of([bpp for bpp, _ in both], [value for _, value in both], measure)
+    return curve_of([bpp for bpp, _ in both], [value for _, value in both], metric)
 
 
 def curve_of(
-    bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, measure: Measure
+    bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, metric: Metric
 ) -> Curve:
     """Return the points of a curve that have a place on the axes."""
-    rates, quality = np.array(bpp, np.float64), qualities(np.array(values, np.float64), measure)
+    rates, quality = np.array(bpp, np.float64), qualities(np.array(values, np.float64), metric)
     visible = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
     return Curve(rates[visible], quality[visible])
 
 
-def qualities(values: Float64Array, measure: Measure) -> Float64Array:
-    """Return the quality of each value (`Measure.quality`), in an array of the same shape."""
-    return np.asarray(np.vectorize(measure.quality, otypes=[np.float64])(values), np.float64)
+def qualities(values: Float64Array, metric: Metric) -> Float64Array:
+    """Return the quality of each value (`Metric.quality`), in an array of the same shape."""
+    return np.asarray(np.vectorize(metric.quality, otypes=[np.float64])(values), np.float64)
 
 
-def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
+def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, Curve]:
     """Return the curve of each image's own values, by the image's number in the points."""
     if not points:
         return {}
     ids = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
-    values = np.concatenate([point.image_values[measure.column] for point in points])
+    values = np.concatenate([point.image_values[metric.column] for point in points])
     known = np.unique(ids[~np.isnan(values)]).tolist()
-    return {image: curve_of(bpp[ids == image], values[ids == image], measure) for image in known}
+    return {image: curve_of(bpp[ids == image], values[ids == image], metric) for image in known}
 
 
 def area(x: Float64Array, y: Float64Array, low: float, high: float, form: Form) -> float:

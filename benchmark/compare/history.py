@@ -31,7 +31,7 @@ from benchmark.compare.check.request import parse_margins
 from benchmark.compare.curves import Delta, NoDelta
 from benchmark.compare.interval import Interval
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.shard import alike
@@ -56,7 +56,7 @@ class Change(NamedTuple):
 
     state: State
     variant: str  # label of the codec variant, without weights
-    measure: Measure
+    metric: Metric
     against: str  # "the first", the baseline's name, or the anchor's label
     rate: Delta | NoDelta  # BD-rate of the mean curves, percent
     interval: Interval | None
@@ -120,19 +120,19 @@ def history_of(
         summary = summarise(whole, {**protocols(metrics), "coding": CODING}, common=True)
         images, label = summary.images, label_of(variant.name, variant.variant)
         anchors = {FIRST: labels[next(iter(own))], **{name: labels[name] for name in references}}
-        for measure, (name, anchor) in product(map(Measure.named, metrics), anchors.items()):
-            points = curves(summary, measure)
-            intervals = rate_intervals(summary, measure, anchor)
+        for metric, (name, anchor) in product(map(Metric.named, metrics), anchors.items()):
+            points = curves(summary, metric)
+            intervals = rate_intervals(summary, metric, anchor)
             for number, state in own.items():
                 rate: Delta | NoDelta = NoDelta("it has no complete point")
                 if points.keys() >= {anchor, labels[number]}:
                     sides = [points[of] for of in (anchor, labels[number])]
-                    before, after = (rd.mean_curve(side, measure) for side in sides)
+                    before, after = (rd.mean_curve(side, metric) for side in sides)
                     rate = rd.bd_rate(before, after, any_overlap=True)
                 interval = intervals.get(labels[number]) if isinstance(rate, Delta) else None
-                result.append(Change(state, label, measure, name, rate, interval))
-        for metric in metrics:
-            pairs += _beside_best([*own.values()], variant, metric, notes)
+                result.append(Change(state, label, metric, name, rate, interval))
+        for name in metrics:
+            pairs += _beside_best([*own.values()], variant, name, notes)
     if most < 2:
         raise UsageError(
             f"a history needs two states, and there {'is one' if most else 'are none'} of a codec "

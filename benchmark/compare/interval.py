@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Setting
 from benchmark.compare import curves as rd
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
 from benchmark.system.text import by_key
@@ -66,7 +66,7 @@ class ResampledCurve(NamedTuple):
 
 def resampled_curve(
     points: Sequence[Point],
-    measure: Measure,
+    metric: Metric,
     weights: Callable[[int], Float64Array],
     pooled: bool = False,
 ) -> ResampledCurve:
@@ -76,16 +76,16 @@ def resampled_curve(
     (weightings, images). pooled: all bits over all pixels, else the mean of the images' rates.
     """
     order = np.argsort(points[0].image_ids)
-    order = order[np.isfinite(points[0].image_values[measure.column][order])]
+    order = order[np.isfinite(points[0].image_values[metric.column][order])]
     weight = weights(len(order))
-    values = np.stack([p.image_values[measure.column][order] for p in points], axis=1)
+    values = np.stack([p.image_values[metric.column][order] for p in points], axis=1)
     rates = np.stack([p.image_bpp[order] for p in points], axis=1)
     if pooled:
         pixels = np.stack([p.image_pixels[order] for p in points], axis=1)
         rates = (weight @ (rates * pixels)) / (weight @ pixels)
     else:
         rates = weight @ rates
-    return ResampledCurve(np.log10(rates), rd.qualities(weight @ values, measure))
+    return ResampledCurve(np.log10(rates), rd.qualities(weight @ values, metric))
 
 
 def percentile_interval(resampled: Float64Array) -> Interval:
@@ -178,16 +178,16 @@ def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interva
     return Interval(low, high)
 
 
-def point_interval(point: Point, measure: Measure) -> Interval | None:
+def point_interval(point: Point, metric: Metric) -> Interval | None:
     """Return the interval of a point's mean; None for fewer than two images with a finite value.
 
     None also for a distribution metric that does not give the influence of an image.
     """
-    values = point.image_values[measure.column][np.argsort(point.image_ids)]
+    values = point.image_values[metric.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
-    if not measure.by_image or len(values) < 2:
+    if not metric.by_image or len(values) < 2:
         return None
-    return jackknife_interval(values) if measure.of_sets else bootstrap_interval(values)
+    return jackknife_interval(values) if metric.of_sets else bootstrap_interval(values)
 
 
 class DrawSpread(NamedTuple):
@@ -195,14 +195,14 @@ class DrawSpread(NamedTuple):
 
     label: str  # of the codec variant at its first seed
     setting: Setting
-    measure: Measure
+    metric: Metric
     draws: int
     mean: float  # over images and drawings
     over_draws: Interval  # lowest and highest mean over images of a drawing
     over_images: Interval | None  # that other images would give, of the mean over drawings
 
 
-def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpread]:
+def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread]:
     """Return the spread over drawings of each codec that was measured with several seeds.
 
     Points whose options differ in the seed alone belong together; those whose images differ are
@@ -217,20 +217,20 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
         first = min(points, key=lambda point: (len(point.label), point.label))
         if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
             continue
-        for measure in measures:
-            means = [point.means[measure.column].value for point in points]
+        for metric in metrics:
+            means = [point.means[metric.column].value for point in points]
             known = [value for value in means if value is not None]
             if len(known) == len(points):
-                values = np.mean([point.image_values[measure.column] for point in points], axis=0)
-                averaged = replace(first, image_values={measure.column: values})
-                spread = first.label, setting, measure, len(points), float(np.mean(known))
-                ends = Interval(min(known), max(known)), point_interval(averaged, measure)
+                values = np.mean([point.image_values[metric.column] for point in points], axis=0)
+                averaged = replace(first, image_values={metric.column: values})
+                spread = first.label, setting, metric, len(points), float(np.mean(known))
+                ends = Interval(min(known), max(known)), point_interval(averaged, metric)
                 spreads.append(DrawSpread(*spread, *ends))
     return spreads
 
 
 def change_interval(
-    point: Point, reference: Point, measure: Measure, percent: bool
+    point: Point, reference: Point, metric: Metric, percent: bool
 ) -> Interval | None:
     """Return the interval of the change of a mean from the reference's, over the same images.
 
@@ -239,14 +239,14 @@ def change_interval(
     """
     shared = np.intersect1d(point.image_ids, reference.image_ids)
     mine, other = (
-        side.image_values[measure.column][np.searchsorted(side.image_ids, shared)]
+        side.image_values[metric.column][np.searchsorted(side.image_ids, shared)]
         for side in (point, reference)
     )
     both = np.isfinite(mine) & np.isfinite(other)
     mine, other = mine[both], other[both]
-    if not measure.by_image or len(mine) < 2:
+    if not metric.by_image or len(mine) < 2:
         return None
-    if measure.of_sets:  # to first order, as each image's influence is
+    if metric.of_sets:  # to first order, as each image's influence is
         if not percent:
             return jackknife_interval(mine - other)
         first, last = other.mean(), mine.mean()
@@ -255,13 +255,13 @@ def change_interval(
     last, first = (image_draws(len(mine)) @ values for values in (mine, other))
     if percent:
         return percentile_interval(100 * (last / first - 1))
-    places = [[measure.plotted(mean) for mean in means.tolist()] for means in (last, first)]
+    places = [[metric.plotted(mean) for mean in means.tolist()] for means in (last, first)]
     return percentile_interval(np.subtract(places[0], places[1]))
 
 
-def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
+def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return `Summary.for_machines` with the ends of its interval after each of these means."""
-    by_column = {measure.column: measure for measure in measures}
+    by_column = {metric.column: metric for metric in metrics}
     result = []
     for record, point in zip(summary.for_machines(), summary.points, strict=True):
         widened: dict[str, Any] = {}

@@ -19,7 +19,8 @@ import numpy as np
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.interval import Interval, draws_interval, image_draws
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, remedies
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import remedies
 from benchmark.registry import METRICS
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
@@ -140,7 +141,7 @@ def matches(
     that has to match, and comma-separated others. Raises `UnknownName` and `UsageError`.
     """
     name, *_ = names = metric_names(metric)
-    by = Measure.named(name)
+    by = Metric.named(name)
     if by.of_sets:
         raise UsageError(
             f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
@@ -149,8 +150,8 @@ def matches(
     known = {(point.edition.codec, point.edition.variant) for point in summary.points}
     asked_for = {asked: named_variants([asked], known) for asked in (codec, against)}
     summary = _of_variants(summary, set().union(*asked_for.values()))
-    measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, *names))]
-    measures = [m for m in measures if not m.of_sets and summary.values_of(m.column)]
+    metrics = [Metric.named(name) for name in dict.fromkeys((*METRICS, *names))]
+    metrics = [m for m in metrics if not m.of_sets and summary.values_of(m.column)]
     sides: list[list[tuple[Streams, Side]]] = []
     for asked in (codec, against):
         own = _of_variants(summary, asked_for[asked])
@@ -159,7 +160,7 @@ def matches(
             points = [point for point in own.points if point.label == label]
             edition = points[0].edition
             facts = Side(label, edition.facts, edition.caveats)
-            side.append((streams_of(points, by, measures), facts))
+            side.append((streams_of(points, by, metrics), facts))
         if not any(len(streams.bpp) for streams, _ in side):
             why = remedies([name], again=summary.again)
             raise UsageError(f"{asked} has no finite {by.label} to match: {why}")
@@ -167,7 +168,7 @@ def matches(
     compared = []
     for (first, one_side), (second, other_side) in product(*sides):
         if first.label != second.label:
-            pairs = match(first, second, by, tolerance, measures)
+            pairs = match(first, second, by, tolerance, metrics)
             worth = math.expm1(abs(pairs.averages["bytes"].bias))
             if worth > MOST_BIAS:
                 kind, value, *_ = pairs.averages[by.column]
@@ -218,12 +219,12 @@ def bias(
     return rises / spreads * float(difference.mean())
 
 
-def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) -> Streams:
+def streams_of(points: Sequence[Point], by: Metric, others: Sequence[Metric]) -> Streams:
     """Return the streams of points of a codec variant that have a finite value of `by`."""
     values: dict[str, Float64Array] = {}
-    for measure in (by, *others):
-        own = [value for p in points for value in p.image_values[measure.column].tolist()]
-        values[measure.column] = np.array([measure.plotted(value) for value in own])
+    for metric in (by, *others):
+        own = [value for p in points for value in p.image_values[metric.column].tolist()]
+        values[metric.column] = np.array([metric.plotted(value) for value in own])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
@@ -240,7 +241,7 @@ def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) 
 
 
 def match(
-    first: Streams, second: Streams, by: Measure, tolerance: Tolerance, others: Sequence[Measure]
+    first: Streams, second: Streams, by: Metric, tolerance: Tolerance, others: Sequence[Metric]
 ) -> Match:
     """Pair the streams of two codecs by one metric, and average over the pairs.
 
@@ -252,8 +253,8 @@ def match(
     mine, other = pairs.T
     image = first.image[mine]
     averages = {}
-    differences = {measure.column for measure in others if measure.better == "higher"}
-    for name in ("bytes", *(measure.column for measure in others), *TIMED):
+    differences = {metric.column for metric in others if metric.better == "higher"}
+    for name in ("bytes", *(metric.column for metric in others), *TIMED):
         kind: Kind = "difference" if name in differences else "ratio"
         worth = 0.0 if name == by.column else bias(first, second, pairs, by.column, name, kind)
         of_first, of_second = (

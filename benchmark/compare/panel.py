@@ -15,7 +15,7 @@ from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, curve_
 from benchmark.compare.interval import Interval, point_interval
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
-from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
@@ -102,9 +102,9 @@ class SystemCurve(NamedTuple):
         """Protocol ids of its points."""
         return tuple(dict.fromkeys(point.protocol for point in self.points))
 
-    def plotted(self, measure: Measure) -> tuple[list[float], list[float]]:
+    def plotted(self, metric: Metric) -> tuple[list[float], list[float]]:
         """Return the points' rates, and their values as the axis has them."""
-        values = [measure.plotted(point.value) for point in self.points]
+        values = [metric.plotted(point.value) for point in self.points]
         return [point.bpp for point in self.points], values
 
     @property
@@ -112,17 +112,17 @@ class SystemCurve(NamedTuple):
         """Number of its points, without an interpolated end."""
         return sum(point.how != INTERPOLATED for point in self.points)
 
-    def rates(self, measure: Measure) -> Curve:
+    def rates(self, metric: Metric) -> Curve:
         """Return rates and qualities, as BD-rates take them: more is better."""
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
-        return curve_of(bpp, values, measure)
+        return curve_of(bpp, values, metric)
 
-    def up_to(self, most: float, measure: Measure) -> "SystemCurve":
+    def up_to(self, most: float, metric: Metric) -> "SystemCurve":
         """Return the points up to a rate, and an interpolated one there: see `curves.cut`."""
         points = tuple(point for point in self.points if point.bpp <= most)
-        bpp, quality = cut(self.rates(measure), most)
+        bpp, quality = cut(self.rates(metric), most)
         if points and len(bpp) and bpp[-1] == most > points[-1].bpp:
-            value = measure.value(float(quality[-1]))
+            value = metric.value(float(quality[-1]))
             end = points[-1]._replace(bpp=most, value=value, setting="", how=INTERPOLATED)
             points += (end._replace(value_error=None, bpp_error=None, interval=None),)
         return self._replace(points=points)
@@ -131,7 +131,7 @@ class SystemCurve(NamedTuple):
 class Panel(NamedTuple):
     """Curves of a metric on a pair of axes, and the measured points that are left out."""
 
-    measure: Measure
+    metric: Metric
     curves: tuple[SystemCurve, ...]
     excluded: tuple[Excluded, ...] = ()
 
@@ -149,7 +149,7 @@ class Panel(NamedTuple):
         """Return the panel with its curves cut at a rate, without those beyond it; None: all."""
         if bpp is None:
             return self
-        curves = (curve.up_to(bpp, self.measure) for curve in self.curves)
+        curves = (curve.up_to(bpp, self.metric) for curve in self.curves)
         return self._replace(curves=tuple(curve for curve in curves if curve.points))
 
     def of_label(self, label: str) -> SystemCurve | None:
@@ -177,26 +177,26 @@ def names_in_figures(summary: Summary, marks: bool = True) -> dict[str, str]:
     return short_names(summary.labels, versions, summary.bundled if marks else ())
 
 
-def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
+def measured_panel(summary: Summary | None, metric: Metric) -> Panel:
     """Return the curves of every codec variant of a summary, and its points left out."""
-    if summary is None or measure.column not in summary.protocols:
-        return Panel(measure, ())
+    if summary is None or metric.column not in summary.protocols:
+        return Panel(metric, ())
     names = names_in_figures(summary)
-    rules = summary.protocols[measure.column], summary.protocols["coding"]
+    rules = summary.protocols[metric.column], summary.protocols["coding"]
     result = []
-    for label, of_label in curves(summary, measure).items():
+    for label, of_label in curves(summary, metric).items():
         edition, points = of_label[0].edition, []
         how = "recorded" if edition.recorded else "measured"
         origin = *rules, edition.short_version, "; ".join(edition.caveats)
         for point in of_label:
-            mean = point.means[measure.column]
+            mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:
-                ends = point_interval(point, measure) if measure.of_sets else None
+                ends = point_interval(point, metric) if metric.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
         if points:
             result.append(SystemCurve(System(names[label], label), tuple(points), edition))
-    return Panel(measure, tuple(result), tuple(excluded(summary, measure)))
+    return Panel(metric, tuple(result), tuple(excluded(summary, metric)))
 
 
 BEST = "the best conventional codec with a curve on these images"
@@ -266,9 +266,9 @@ def anchor_among(summary: Summary) -> Anchor:
     A curve has the points that BD-rates need, over the same images as the others. The best needs
     fewest bits at equal PSNR. Without a standard codec it is one that is not the user's, if any.
     """
-    measure = Measure.named("psnr")
-    known = curves(summary, measure) if measure.column in summary.protocols else {}
-    of = {label: mean_curve(points, measure) for label, points in known.items()}
+    metric = Metric.named("psnr")
+    known = curves(summary, metric) if metric.column in summary.protocols else {}
+    of = {label: mean_curve(points, metric) for label, points in known.items()}
     whole = [label for label, curve in of.items() if len(curve.bpp) >= LEAST_POINTS]
     standard = [label for label in whole if _is_standard(label)]
     for label in standard:

@@ -24,7 +24,7 @@ from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
 from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.system.text import by_key, counted, number_in
@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
     def place(self, value: float) -> float:
         """Return where a value lies on the axis on which nearness counts."""
-        return value if self.name == RATE else Measure.named(self.name).plotted(value)
+        return value if self.name == RATE else Metric.named(self.name).plotted(value)
 
 
 class Estimate(NamedTuple):
@@ -81,7 +81,7 @@ class Ranked(NamedTuple):
     typical_seconds: float | None = None  # of both, a megapixel on one core, as the codec declares
     bundled: bool = False  # its rows come with the project
 
-    def record(self, measures: Sequence[Measure]) -> dict[str, Any]:
+    def record(self, metrics: Sequence[Metric]) -> dict[str, Any]:
         """Return a flat record, JSON values only; each mean is followed by its interval."""
         record: dict[str, Any] = {
             "at": str(self.target),
@@ -91,7 +91,7 @@ class Ranked(NamedTuple):
             "images": self.images,
             "images_reached": self.reached,
         }
-        columns = [measure.column for measure in measures]
+        columns = [metric.column for metric in metrics]
         for name, mean in {RATE: self.bpp, **{c: self.values.get(c) for c in columns}}.items():
             low, high = (mean and mean.interval) or (None, None)
             record |= {name: mean and mean.value, f"{name}_low": low, f"{name}_high": high}
@@ -120,25 +120,25 @@ def parse_target(text: str) -> Target:
 def rank_at(
     summary: Summary,
     target: Target,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     budget: Budget = "image",
     common: bool = False,
 ) -> list[Ranked]:
     """Return all codec variants at a target, the best first, those that are not ranked last.
 
-    The first of `measures` ranks, or the rate where the target is a metric. common: compare on the
+    The first of `metrics` ranks, or the rate where the target is a metric. common: compare on the
     images that all codecs reach, by the settings that each image has, else on those that most do
     (`_compared`), by complete settings. Raises `UsageError` for metrics of whole sets without a
     budget of the set, and where no image is common to all codecs.
     """
     by_rate = target.name == RATE
-    by = measures[0] if by_rate else Measure.named(target.name)
-    for measure in (by, *measures):
-        if measure.of_sets and (budget == "image" or not measure.by_image):
-            how = "--budget set compares it" if measure.by_image else "name another metric"
-            raise UsageError(f"{measure.label} has no curve of a single image: {how}")
+    by = metrics[0] if by_rate else Metric.named(target.name)
+    for metric in (by, *metrics):
+        if metric.of_sets and (budget == "image" or not metric.by_image):
+            how = "--budget set compares it" if metric.by_image else "name another metric"
+            raise UsageError(f"{metric.label} has no curve of a single image: {how}")
     of_points = _of_any_image if common and budget == "image" else curves
-    points = {measure.column: of_points(summary, measure) for measure in (by, *measures)}
+    points = {metric.column: of_points(summary, metric) for metric in (by, *metrics)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
     of_codec: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
@@ -164,7 +164,7 @@ def rank_at(
             short = tuple(sorted(curve.images & has_value - curve.reached))
             codec = codec._replace(short=short, span=curve.span)
             if images and images <= curve.reached:
-                rates, means = curve.rates(order), {m.column: curve.at(order, m) for m in measures}
+                rates, means = curve.rates(order), {m.column: curve.at(order, m) for m in metrics}
                 values = {c: at_target.mean(of) for c, of in means.items() if of is not None}
                 values |= {} if by_rate else {by.column: exact}
                 bpp = at_target.mean(rates)
@@ -189,9 +189,9 @@ def rank_at(
     return best + sorted(others, key=lambda codec: -codec.reached)
 
 
-def _of_any_image(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+def _of_any_image(summary: Summary, metric: Metric) -> dict[str, list[Point]]:
     """Return, by codec variant, the points with a value of any image."""
-    known = (point for point in summary.points if point.bpp and point.has(measure.column))
+    known = (point for point in summary.points if point.bpp and point.has(metric.column))
     return by_key((point.label, point) for point in known)
 
 
@@ -227,7 +227,7 @@ def _none_shared(curves: "Mapping[str, _SetCurves | _ImageCurves]", target: Targ
 class _ImageCurves:
     """The curves of a codec variant's images, and the rates at which they reach a target."""
 
-    def __init__(self, target: Target, by: Measure, points: Mapping[str, Sequence[Point]]) -> None:
+    def __init__(self, target: Target, by: Metric, points: Mapping[str, Sequence[Point]]) -> None:
         self.points = points
         fronts = _fronts(points[by.column], by)
         if target.name == RATE:
@@ -244,11 +244,11 @@ class _ImageCurves:
         """Return the rate of each of these images."""
         return np.power(10.0, [self._log_rate[image] for image in images])
 
-    def at(self, images: Sequence[int], measure: Measure) -> Float64Array | None:
+    def at(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
         """Return the value of each image; None unless all of them have one."""
-        fronts = _fronts(self.points.get(measure.column, ()), measure)
+        fronts = _fronts(self.points.get(metric.column, ()), metric)
         known = [rd.quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
-        values = np.array([measure.value(quality) for quality in known], np.float64)
+        values = np.array([metric.value(quality) for quality in known], np.float64)
         return values if len(values) == len(images) and np.isfinite(values).all() else None
 
     @staticmethod
@@ -258,11 +258,11 @@ class _ImageCurves:
         return Estimate(float(values.mean()), interval)
 
     @staticmethod
-    def paired(values: Float64Array, best: Float64Array, measure: Measure | None) -> Paired:
+    def paired(values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
         """Return the difference from the best codec's values of a metric, None: of the rate."""
-        several, higher = len(values) > 1, measure is not None and measure.better == "higher"
+        several, higher = len(values) > 1, metric is not None and metric.better == "higher"
         better = int(np.sum(values > best if higher else values < best))
-        if measure is not None:
+        if metric is not None:
             interval = over_images.skewed_interval(values - best) if several else None
             return Paired(float(np.mean(values - best)), interval, better)
         ratio = math.log(values.mean() / best.mean())
@@ -274,7 +274,7 @@ class _ImageCurves:
 class _SetCurves:
     """The curves of a codec variant over all images together: of the set, then of every draw."""
 
-    def __init__(self, target: Target, by: Measure, points: Mapping[str, Sequence[Point]]) -> None:
+    def __init__(self, target: Target, by: Metric, points: Mapping[str, Sequence[Point]]) -> None:
         self.points = points
         self.images = set(points[by.column][0].image_ids.tolist())
         log_rate, quality = self._curve(by, self._known(by))
@@ -287,15 +287,15 @@ class _SetCurves:
         there = math.isfinite(interpolated(log_rate, quality, self._log_rate)[0])
         self.reached = self._known(by) if there else set()
 
-    def _known(self, measure: Measure) -> set[int]:
+    def _known(self, metric: Metric) -> set[int]:
         """Return the images that have a value of a metric."""
-        point, *_ = self.points[measure.column]
-        return {*point.image_ids[np.isfinite(point.image_values[measure.column])].tolist()}
+        point, *_ = self.points[metric.column]
+        return {*point.image_ids[np.isfinite(point.image_values[metric.column])].tolist()}
 
-    def _curve(self, measure: Measure, images: Collection[int]) -> ResampledCurve:
+    def _curve(self, metric: Metric, images: Collection[int]) -> ResampledCurve:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
-        points = [over(p, images, [measure.column]) for p in self.points[measure.column]]
-        curve = over_images.resampled_curve(points, measure, over_images.set_and_draws, pooled=True)
+        points = [over(p, images, [metric.column]) for p in self.points[metric.column]]
+        curve = over_images.resampled_curve(points, metric, over_images.set_and_draws, pooled=True)
         of_set = np.stack([axis[0] for axis in curve], axis=1)
         kept = np.stack(rd.pareto_front(Curve(*of_set.T)), axis=1)  # equal settings are one
         front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
@@ -305,13 +305,13 @@ class _SetCurves:
         """Return the rate of the set, then of every draw."""
         return np.power(10.0, self._log_rate)
 
-    def at(self, images: Sequence[int], measure: Measure) -> Float64Array | None:
+    def at(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
         """Return the value of the set, then of every draw; None unless all images have one."""
-        known = self._known(measure) if measure.column in self.points else set()
-        if not known.issuperset(images) or (measure.of_sets and len(known) > len(images)):
+        known = self._known(metric) if metric.column in self.points else set()
+        if not known.issuperset(images) or (metric.of_sets and len(known) > len(images)):
             return None
-        qualities = interpolated(*self._curve(measure, images), self._log_rate)
-        return np.array([*map(measure.value, qualities)]) if math.isfinite(qualities[0]) else None
+        qualities = interpolated(*self._curve(metric, images), self._log_rate)
+        return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod
     def mean(values: Float64Array) -> Estimate:
@@ -322,19 +322,19 @@ class _SetCurves:
         return Estimate(float(values[0]), interval)
 
     @classmethod
-    def paired(cls, values: Float64Array, best: Float64Array, measure: Measure | None) -> Paired:
+    def paired(cls, values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
         """Return the difference from the best codec's, in the same draws of as many images."""
-        change = values - best if measure is not None else 100 * (values / best - 1)
+        change = values - best if metric is not None else 100 * (values / best - 1)
         return Paired(*cls.mean(change), None)
 
 
-def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
-    curves = rd.image_curves(points, measure)
+def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, Curve]:
+    curves = rd.image_curves(points, metric)
     fronts = {image: rd.pareto_front(curve) for image, curve in curves.items()}
     return {image: front for image, front in fronts.items() if len(front.bpp)}
 
 
-def _span(fronts: Iterable[Curve], target: Target, by: Measure) -> tuple[float, float] | None:
+def _span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, float] | None:
     """Return the lowest and highest rate or value that all curves reach; None if there is none."""
     of_rate = target.name == RATE
     axes = [front.bpp if of_rate else front.quality for front in fronts]

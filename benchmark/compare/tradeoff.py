@@ -19,7 +19,7 @@ from benchmark.codec import Float64Array
 from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Mean, Point
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
@@ -53,17 +53,17 @@ class Tradeoff:
 
 
 def tradeoffs(
-    mine: Sequence[Point], other: Sequence[Sequence[Point]], distortion: Measure, realism: Measure
+    mine: Sequence[Point], other: Sequence[Sequence[Point]], distortion: Metric, realism: Metric
 ) -> list[Tradeoff]:
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 
     other: one curve for each variant, all of one build (`builds`). All points are over the same
     images and have both metrics. Raises `UsageError` where one gives no influence of an image.
     """
-    for measure in (distortion, realism):
-        if not measure.by_image:
+    for metric in (distortion, realism):
+        if not metric.by_image:
             raise UsageError(
-                f"{measure.label} gives no influence of an image, so that no certainty can be "
+                f"{metric.label} gives no influence of an image, so that no certainty can be "
                 "computed: name another metric"
             )
     curves = [_surface(points, distortion, realism) for points in other]
@@ -71,7 +71,7 @@ def tradeoffs(
     return sorted(compared, key=lambda tradeoff: tradeoff.bpp)
 
 
-def of_both(points: Sequence[Point], first: Measure, second: Measure) -> tuple[Point, ...]:
+def of_both(points: Sequence[Point], first: Metric, second: Metric) -> tuple[Point, ...]:
     """Return points whose values and means of two metrics are over the images that have both.
 
     They stay as they are if no image has. A distribution metric is taken over some of its images by
@@ -107,7 +107,7 @@ def over(
     return replace(point, bpp=rate, means=means, image_values=values)
 
 
-def _surface(points: Sequence[Point], distortion: Measure, realism: Measure) -> Surface:
+def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Surface:
     points = of_both(points, distortion, realism)
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
     log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
@@ -127,7 +127,7 @@ def _weights(images: int) -> Float64Array:
 
 
 def _tradeoff(
-    point: Point, curves: Sequence[Surface], distortion: Measure, realism: Measure
+    point: Point, curves: Sequence[Surface], distortion: Metric, realism: Metric
 ) -> Tradeoff:
     log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
     verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)

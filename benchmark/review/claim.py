@@ -14,7 +14,7 @@ from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.streams import Row, label_of_row
 from benchmark.rows.means import summarise
@@ -102,7 +102,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         return done._replace(reason="both names are of one system", label=test)
     if test and anchor:
         summary = summary_of([*_of_label(test, evidence.rows), *anchor_rows], (claim.metric,))
-        compared = compare(summary, Measure.named(claim.metric), anchor)
+        compared = compare(summary, Metric.named(claim.metric), anchor)
         comparison = next((row for row in compared if row.label == test), None)
         done = done._replace(label=test, anchor_of=origin, images=summary.images)
         if comparison is None:
@@ -184,7 +184,7 @@ def _anchor_rows(asked: str, evidence: Evidence) -> tuple[str, list[Row], str]:
 
 
 def _mean_curve(
-    name: str, rows: Sequence[Row], evidence: Evidence, metric: str, lone_but: str = ""
+    name: str, rows: Sequence[Row], evidence: Evidence, metric_name: str, lone_but: str = ""
 ) -> tuple[Curve, str]:
     """Return a curve of means and its origin: rows (empty), a sent file, published points.
 
@@ -192,19 +192,19 @@ def _mean_curve(
     `UsageError` for none, for published points of several variants, and for rows of other images
     than the dataset's, which means are over.
     """
-    measure = Measure.named(metric)
+    metric = Metric.named(metric_name)
     if rows:
-        summary, whole = summary_of(rows, [metric]), profile(evidence.dataset).published_images
+        summary, whole = summary_of(rows, [metric_name]), profile(evidence.dataset).published_images
         if whole and summary.images != whole:
             over = f"{name}'s rows are over {summary.images} of {counted(whole, 'image')}"
             raise UsageError(f"{over}, which the means of the other curve are over")
-        return mean_curve(summary.points, measure), ""
-    columns = (measure.column, measure.published)
+        return mean_curve(summary.points, metric), ""
+    columns = (metric.column, metric.published)
     named = [curve for curve in evidence.curves if curve.name.lower() == name.lower()]
     lone = evidence.curves if lone_but and len(evidence.curves) == 1 else ()
     for curve in named or (of for of in lone if of.name.lower() != lone_but.lower()):
         for series in filter(None, map(curve.series.get, columns)):
-            return curve_of(*series, measure), SENT if named else f"{SENT}: {curve.name}"
+            return curve_of(*series, metric), SENT if named else f"{SENT}: {curve.name}"
     points = [
         point
         for point in select(read_points(evidence.results), [name])
@@ -213,6 +213,6 @@ def _mean_curve(
     variants = dict.fromkeys(f"{point.slug}:{point.variant}" for point in points)
     if len(variants) != 1:
         known = f"several curves: name one of {', '.join(variants)}" if variants else "no curve"
-        raise UsageError(f"{name} has {known} with {measure.label} on {evidence.dataset}")
+        raise UsageError(f"{name} has {known} with {metric.label} on {evidence.dataset}")
     curve_points = [p.bpp for p in points], [p.value for p in points]
-    return curve_of(*curve_points, measure), points[0].reference
+    return curve_of(*curve_points, metric), points[0].reference

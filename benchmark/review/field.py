@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmark.compare.curves import NoDelta, bd_rate, curve_of
 from benchmark.compare.published.points import slug
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
@@ -62,7 +62,7 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     cells = {
         "system": claim.test,
         "anchor": claim.anchor,
-        "metric": Measure.named(claim.metric).label,
+        "metric": Metric.named(claim.metric).label,
         "anchor's numbers from": judged.anchor_of,
         "system's numbers from": judged.test_of,
         "claimed": claimed,
@@ -111,26 +111,26 @@ def published(of: Reviewed) -> Answer:
     systems = {name: anchor.system for anchor in of.anchors for name in anchor.names.split(";")}
     rows, compared = [], []
     for curve in of.curves[:MOST_COMPARED]:
-        for measure in (Measure.named(name) for name in METRICS):
-            if measure.column not in curve.series:
+        for metric in (Metric.named(name) for name in METRICS):
+            if metric.column not in curve.series:
                 continue
             series: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
             for point in of.points:
-                same = point.metric in (measure.column, measure.published)
+                same = point.metric in (metric.column, metric.published)
                 same &= point.kind == "point" and point.dataset == of.dataset
                 if same and point.slug in systems:
                     known = systems[point.slug], point.system, point.variant
                     series[*known, point.protocol, point.source].append((point.bpp, point.value))
-            mine = curve_of(*curve.series[measure.column], measure)
+            mine = curve_of(*curve.series[metric.column], metric)
             for key in sorted(series, key=lambda key: [*systems.values()].index(key[0])):
                 anchor, system, variant, _, source = key
                 own = anchor if anchor.partition(" ")[0] == system else system
                 several = sum(other[:3] == key[:3] for other in series) > 1
                 name = " ".join(filter(None, (own, variant, f"({source})" if several else "")))
                 rates, values = zip(*sorted(series[key]), strict=True)
-                rate = bd_rate(curve_of(rates, values, measure), mine)
+                rate = bd_rate(curve_of(rates, values, metric), mine)
                 number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+z.1f} %"
-                rows.append((curve.name, measure.label, name, number))
+                rows.append((curve.name, metric.label, name, number))
                 compared += [f"{curve.name} {number} against {name}"] if number != NOTHING else []
     sentence = f"BD-rates by published means of {of.dataset}: {listed(compared)}"
     if not compared:

@@ -14,7 +14,7 @@ from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import NoDelta
 from benchmark.facts import facts_of
 from benchmark.measure.cells import now_utc
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import summary_of
 from benchmark.review.streams import Row, Sent, label_of_row
@@ -198,14 +198,14 @@ def _reproduced(row: Row, audit: Audit) -> Row:
 def audited_entries(
     dataset: str,
     summary: Summary,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     anchor: str,
     origins: Mapping[str, Origin],
     rows: Iterable[Row],
 ) -> list[Entry]:
-    """Return the entries of audited rows, best first by the first measure, without number last."""
+    """Return the entries of audited rows, best first by the first metric, without number last."""
     by_label = by_key((label_of_row(row), row) for row in rows)
-    compared = {measure.column: compare(summary, measure, anchor) for measure in measures}
+    compared = {metric.column: compare(summary, metric, anchor) for metric in metrics}
     entries = []
     for label in summary.labels:
         rates = {c: next((r for r in of if r.label == label), None) for c, of in compared.items()}
@@ -219,7 +219,7 @@ def audited_entries(
 
 
 def rank_value(entry: Entry) -> float:
-    """Return the BD-rate by the first measure, 0 for the anchor, infinity without a number."""
+    """Return the BD-rate by the first metric, 0 for the anchor, infinity without a number."""
     comparison = next(iter(entry.rates.values()), None)
     if comparison is None:
         return 0.0
@@ -229,21 +229,21 @@ def rank_value(entry: Entry) -> float:
 def declared_entries(
     dataset: str,
     declared: Rows,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     anchor: str,
     anchor_rows: Sequence[Row],
 ) -> list[Entry]:
     """Return the entries of declared rows, each compared with the anchor over common images."""
     entries = []
-    names = [name for name in METRICS if metric_named(name).column in {m.column for m in measures}]
+    names = [name for name in METRICS if metric_named(name).column in {m.column for m in metrics}]
     for name, rows in declared.rows.items():
         if not rows:
             continue
         label = label_of_row(rows[-1])
         rates: dict[str, Comparison | None] = {}
         summary = summary_of([*rows, *(anchor_rows if label != anchor else ())], names)
-        for measure in measures if label != anchor else ():
-            compared = compare(summary, measure, anchor)
+        for metric in metrics if label != anchor else ():
+            compared = compare(summary, metric, anchor)
             rates |= {result.column: result for result in compared if result.label == label}
         origin = declared.origins.get(name, Origin())
         points = len({(row["setting_name"], row["setting_value"]) for row in rows})

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.again import ROUNDING, Again, Pair, compared, differences, speed
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sent
@@ -19,7 +19,7 @@ from benchmark.system.text import by_key, counted, listed
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
 IN_DB = "ms_ssim_db"  # the mean of the images' decibels
 UNKNOWN_IMAGES = "its photographs are not known here: name their folder with --dataset"
-_decibels = Measure.named("ms_ssim").plotted
+_decibels = Metric.named("ms_ssim").plotted
 
 
 def bits(of: Reviewed) -> Answer:

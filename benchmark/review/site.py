@@ -16,7 +16,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.review.claim import labels_of, name_among, summary_of
 from benchmark.review.leaderboard import (
     Entry,
@@ -53,7 +53,7 @@ class Board(NamedTuple):
 
     dataset: str
     anchor: str
-    measures: Sequence[Measure]
+    metrics: Sequence[Metric]
     entries: Sequence[Entry]
     page: bool
 
@@ -82,7 +82,7 @@ def build_site(
         declared, standing = sort_out(results, known, audited)
         stored = {folder.parent.name for folder in audited.glob("*/per_image")}
         for dataset in sorted({*declared, *stored}):
-            measures = [Measure.named(metric) for metric in request.metrics]
+            metrics = [Metric.named(metric) for metric in request.metrics]
             entries: list[Entry] = []
             below = [row for of in declared[dataset].rows.values() for row in of]
             rows = Store(audited / dataset).table().rows(named=True) if dataset in stored else below
@@ -102,14 +102,14 @@ def build_site(
                 (report,) = write_reports(wanted)
                 decoding = partial(progress, "decoding for the page")
                 write_page(wanted, report, asked.page_images, False, decoding, say)
-                anchor, measures = report.anchor, [*report.measured]
-                of_site = report.stored.summary, measures, anchor, standing[dataset], rows
+                anchor, metrics = report.anchor, [*report.measured]
+                of_site = report.stored.summary, metrics, anchor, standing[dataset], rows
                 entries = audited_entries(dataset, *of_site)
             if below:
                 anchor = anchor or anchor_among(summary_of(rows, request.metrics)).label
                 anchors = [row for row in rows if label_of_row(row) == anchor]
-                entries += declared_entries(dataset, declared[dataset], measures, anchor, anchors)
-            boards.append(Board(dataset, anchor, measures, entries, dataset in stored))
+                entries += declared_entries(dataset, declared[dataset], metrics, anchor, anchors)
+            boards.append(Board(dataset, anchor, metrics, entries, dataset in stored))
     if not boards:
         raise UsageError(f"{results} and the submissions hold no rows: measure or add some first")
     boards.sort(key=lambda board: (not board.page, board.dataset))
@@ -140,7 +140,7 @@ def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: 
 
 
 def _section(board: Board, publisher: str) -> str:
-    names = (short_name(measure, board.measures) for measure in board.measures)
+    names = (short_name(metric, board.metrics) for metric in board.metrics)
     headers = ["rank", "system", *(f"BD-rate in {name} (%)" for name in names)]
     headers += ["class of cost", "decode (s/Mpx)", "kMAC/px", "parameters (M)", "memory (MB)"]
     head = "".join(
@@ -156,7 +156,7 @@ def _section(board: Board, publisher: str) -> str:
         for entry, value in zip(entries, values, strict=True):
             ranked = entry.audited and math.isfinite(value)
             rank = values.index(value) + 1 if ranked else None  # equal ones share it
-            lines.append(_line(entry, board.measures, rank, publisher))
+            lines.append(_line(entry, board.metrics, rank, publisher))
         if lines:
             bodies.append(f'<tbody class="{kind}">{"".join(lines)}</tbody>')
     title = profile(board.dataset).title
@@ -177,7 +177,7 @@ def _section(board: Board, publisher: str) -> str:
     )
 
 
-def _line(entry: Entry, measures: Sequence[Measure], rank: int | None, publisher: str) -> str:
+def _line(entry: Entry, metrics: Sequence[Metric], rank: int | None, publisher: str) -> str:
     cost = entry.cost
     cells = [_cell(str(rank) if rank else NOTHING, rank)]
     why = f'<p class="caption">{escape(entry.why)}</p>' if entry.why else ""
@@ -187,7 +187,7 @@ def _line(entry: Entry, measures: Sequence[Measure], rank: int | None, publisher
         f"<summary>Origin, citation</summary>{_origin(entry)}<pre>{escape(bibtex)}</pre>"
         "</details></th>"
     )
-    cells += [_rate(entry.rates.get(m.column), entry, m.column in entry.rates) for m in measures]
+    cells += [_rate(entry.rates.get(m.column), entry, m.column in entry.rates) for m in metrics]
     cells.append(f'<td class="text" data-value="{cost.decode_kmac or ""}">{escape(cost.kind)}</td>')
     both = [f"{kmac:.3g}" for kmac in (cost.encode_kmac, cost.decode_kmac) if kmac]
     cells.append(_number(cost.seconds))

@@ -13,7 +13,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import BoolArray, Float64Array, Setting, bits_per_pixel
-from benchmark.metrics.measure import protocols as present_protocols
+from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.schema import metric_columns

@@ -25,8 +25,7 @@ import polars as pl
 
 from benchmark.codec import CODING
 from benchmark.errors import DamagedResults, NotMeasurable, StoreError, memory_exhausted
-from benchmark.metrics.measure import protocol_of, protocols
-from benchmark.metrics.metric import DistributionMetric, Reduced
+from benchmark.metrics.metric import DistributionMetric, Reduced, protocol_of, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise_rows

@@ -18,7 +18,7 @@ from polars import col
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.metrics.measure import protocols
+from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.experiment import (

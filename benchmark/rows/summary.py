@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import NOT_COMPUTED, RESCORE, Again, Measure, psnr_of_mean_mse
-from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.metrics.metric import FEW_IMAGES, Metric, psnr_of_mean_mse
+from benchmark.metrics.reasons import NOT_COMPUTED, RESCORE, Again
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
@@ -299,28 +299,28 @@ class Excluded(NamedTuple):
     why: str
 
 
-def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+def curves(summary: Summary, metric: Metric) -> dict[str, list[Point]]:
     """Return, by codec variant, the points over the same images as all others, low rate first."""
-    points = sorted(summary.points, key=lambda point: point.means[measure.column].bpp or 0.0)
-    complete = by_key((p.label, p) for p in points if why_not(p, measure, summary) is None)
+    points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
+    complete = by_key((p.label, p) for p in points if why_not(p, metric, summary) is None)
     return {label: complete[label] for label in summary.labels if label in complete}
 
 
-def images_in(summary: Summary, measure: Measure) -> int:
+def images_in(summary: Summary, metric: Metric) -> int:
     """Count the images of the means of a metric's curves; without a curve, those of the summary."""
-    points = next(iter(curves(summary, measure).values()), ())
-    return points[0].means[measure.column].images if points else summary.images
+    points = next(iter(curves(summary, metric).values()), ())
+    return points[0].means[metric.column].images if points else summary.images
 
 
-def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
+def excluded(summary: Summary, metric: Metric) -> list[Excluded]:
     """Return the points that `curves` leaves out, each with its reason."""
-    reasons = ((point, why_not(point, measure, summary)) for point in summary.points)
+    reasons = ((point, why_not(point, metric, summary)) for point in summary.points)
     return [Excluded(point.label, str(point.setting), why) for point, why in reasons if why]
 
 
-def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+def why_not(point: Point, metric: Metric, summary: Summary) -> str | None:
     """Return why a point must not be beside the others in a metric, or None if it may."""
-    mean = point.means[measure.column]
+    mean = point.means[metric.column]
     known = mean.images + mean.infinite
     if point.missing or not point.images:
         return f"{point.images} of {summary.images} images"
@@ -328,10 +328,10 @@ def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
         return "no bits, which no rate-distortion curve has a place for"
     if mean.missing or not known:
         why = f": {mean.reasons[0][0]}" if mean.reasons else ""
-        return f"{measure.column} of {known} of {known + mean.missing or point.images} images{why}"
+        return f"{metric.column} of {known} of {known + mean.missing or point.images} images{why}"
     if mean.infinite:
         return f"identical to the source in {mean.infinite} of {known} images"
-    if mean.value is None or math.isinf(measure.plotted(mean.value)):
+    if mean.value is None or math.isinf(metric.plotted(mean.value)):
         return f"identical to the source in {known} of {known} images"
     return None
 

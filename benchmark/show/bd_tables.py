@@ -8,7 +8,8 @@ from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.compare.curves import Delta, NoDelta
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.compare.panel import headlined
-from benchmark.metrics.measure import Measure, remedies
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
 from benchmark.show.means import chosen_notes
@@ -23,21 +24,21 @@ THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 
 
-def short_name(measure: Measure, among: Sequence[Measure] = ()) -> str:
+def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
     """Return a metric's label without what is in brackets, unless that tells it from others.
 
-    >>> alex, squeeze = (Measure(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
+    >>> alex, squeeze = (Metric(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
     >>> short_name(alex), short_name(alex, [alex, squeeze])
     ('LPIPS', 'LPIPS (AlexNet)')
     """
-    name = measure.label.partition(" (")[0]
-    same = [of for of in among if of != measure and of.label.partition(" (")[0] == name]
-    return measure.label.partition(" (dB)")[0] if same else name
+    name = metric.label.partition(" (")[0]
+    same = [of for of in among if of != metric and of.label.partition(" (")[0] == name]
+    return metric.label.partition(" (dB)")[0] if same else name
 
 
 def bd_overview(
     comparisons: Sequence[Comparison],
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     anchor: str,
     up_to_bpp: float | None = None,
 ) -> Table:
@@ -46,7 +47,7 @@ def bd_overview(
     Metrics in which no codec has a BD-rate are left out.
     """
     known = {(c.label, c.column): c for c in comparisons if isinstance(c.rate, Delta)}
-    shown = [m for m in measures if any(column == m.column for _, column in known)]
+    shown = [m for m in metrics if any(column == m.column for _, column in known)]
 
     def cell(column: str, label: str) -> str | None:
         if (c := known.get((label, column))) is None:
@@ -60,7 +61,7 @@ def bd_overview(
     ends = any(comparison.rate_interval for comparison in known.values())
     notes = [f"{note} In brackets {PERCENT} intervals over images." if ends else note]
     notes += [*doubt_notes(c.rate for c in known.values()), *chosen_notes(labels)]
-    of_column = {measure.column: measure for measure in shown}
+    of_column = {metric.column: metric for metric in shown}
     cross = [
         f"{c.label} ({short_name(of_column[c.column], shown)} {c.crossing:.4g})"
         for c in comparisons
@@ -76,12 +77,12 @@ def cut_words(up_to_bpp: float | None) -> str:
     return "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
 
 
-def bd_columns(measures: Sequence[Measure], up_to_bpp: float | None = None) -> tuple[Column, ...]:
+def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tuple[Column, ...]:
     """Return the columns of comparisons: of the table of details, and of csv at full precision.
 
     The remark is the reason why there is no number, or which points are off the Pareto front.
     """
-    of_column = {measure.column: measure for measure in measures}
+    of_column = {metric.column: metric for metric in metrics}
 
     def quality(c: Comparison) -> str | None:
         if isinstance(c.quality, NoDelta):
@@ -134,7 +135,7 @@ def doubt_notes(rates: Iterable[object]) -> list[str]:
     return [DOUBTFUL_NOTE] if any(getattr(rate, "doubtful", False) for rate in rates) else []
 
 
-def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
+def bd_table(comparisons: Sequence[Comparison], metrics: Sequence[Metric], anchor: str) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
     deltas = (delta for c in comparisons for delta in (c.rate, c.quality))
     doubtful = any(getattr(delta, "doubtful", False) for delta in deltas)
@@ -145,7 +146,7 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
         "another of no higher rate is better, by so much."
     )
     labels = (comparison.label for comparison in comparisons)
-    return Table.of(bd_columns(measures), comparisons, (note, *chosen_notes(labels)))
+    return Table.of(bd_columns(metrics), comparisons, (note, *chosen_notes(labels)))
 
 
 def bd_records(
@@ -214,8 +215,8 @@ def ranking_table(
     if names:
         columns = [Column("codec", lambda rank: names[rank.label]), Column("spec", "label")]
     columns += [
-        Column(short_name(of, ranking.measures), partial(_rank_cell, ranks, place, intervals), str)
-        for place, of in enumerate(ranking.measures)
+        Column(short_name(of, ranking.metrics), partial(_rank_cell, ranks, place, intervals), str)
+        for place, of in enumerate(ranking.metrics)
     ]
     columns += [
         Column("bpp", "bpp", lambda ends: range_text(*ends)),
@@ -229,22 +230,22 @@ def ranking_table(
     return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
 
 
-def absent_note(ranking: Ranking, measure: Measure, why: str) -> str:
+def absent_note(ranking: Ranking, metric: Metric, why: str) -> str:
     """Return the sentence on a metric that some codec has no value of, with what fills it in."""
-    names = [name for name in METRICS if metric_named(name).column == measure.column]
-    where = f" where there is {NOTHING}" if measure in ranking.measures else ""
-    return f"No {measure.label}{where}: {remedies(names, why, ranking.again)}." if names else ""
+    names = [name for name in METRICS if metric_named(name).column == metric.column]
+    where = f" where there is {NOTHING}" if metric in ranking.metrics else ""
+    return f"No {metric.label}{where}: {remedies(names, why, ranking.again)}." if names else ""
 
 
 def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
     """Return the line above the table, on what its numbers are. names: of figures, by label."""
-    if not ranking.measures:
+    if not ranking.metrics:
         return NO_METRIC
     anchor, most = names[ranking.anchor], max(ranking.images)
     metrics = listed(
         [
             metric_names([of]) + (f" ({counted(images, 'image')})" if images < most else "")
-            for of, images in zip(ranking.measures, ranking.images, strict=True)
+            for of, images in zip(ranking.metrics, ranking.images, strict=True)
         ]
     )
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
@@ -256,7 +257,7 @@ def headline(
 ) -> str:
     """Return the sentence that a report begins with: the user's codec beside the anchor.
 
-    Of several variants it is the best by each measure. names: of figures, by label. named: codecs
+    Of several variants it is the best by each metric. names: of figures, by label. named: codecs
     that were asked for.
 
     >>> headline(Ranking("jpeg", (), ()), 4, {})
@@ -269,7 +270,7 @@ def headline(
         alone = f"{names[ranking.anchor]} has no other codec" if ranks else "There is no codec"
         return f"{alone} to compare with {where}."
     anchor, parts, subject = names[ranking.anchor], list[str](), ""
-    for place, measure in enumerate(ranking.measures):
+    for place, metric in enumerate(ranking.metrics):
         rates = [(ranks[label].rates[place], label) for label in labels]
         known = [(rate.value, label, rate) for rate, label in rates if isinstance(rate, Delta)]
         if known:
@@ -279,7 +280,7 @@ def headline(
             share = f" (the {100 * rate.overlap:.0f} % that both reach)" if rate.doubtful else ""
             bits = _more_or_fewer(value, than)
             over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
-            parts.append(f"{who}{bits} at equal {metric_names([measure])}{share}{over}")
+            parts.append(f"{who}{bits} at equal {metric_names([metric])}{share}{over}")
             subject = label
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""

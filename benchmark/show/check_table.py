@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from benchmark.compare.check.check import Check, Finding
 from benchmark.compare.check.compare import AtSetting
 from benchmark.compare.check.equivalence import ERROR_RATES
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
 from benchmark.show.sections import Part, markdown, section
@@ -71,9 +71,9 @@ def details(check: Check) -> list[Table]:
     if check.at_settings:
         names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
         values = check.at_settings[0].values
-        measures = [m for m in map(Measure.named, names) if m.column in values]
+        metrics = [m for m in map(Metric.named, names) if m.column in values]
         columns = [Column("codec", "label"), Column("setting"), Column("bpp", _rate, str)]
-        columns += [Column(m.label, partial(_moved, m), str) for m in measures]
+        columns += [Column(m.label, partial(_moved, m), str) for m in metrics]
         note = (
             "Means at equal settings, and by how much they moved: not judged, since the rate moves."
         )
@@ -256,9 +256,9 @@ def _rate(at: AtSetting) -> str:
     return f"{after:.4f} ({100 * (after / before - 1):+z.2f} %)"
 
 
-def _moved(measure: Measure, at: AtSetting) -> str | None:
-    was, now = at.values[measure.column]
+def _moved(metric: Metric, at: AtSetting) -> str | None:
+    was, now = at.values[metric.column]
     if was is None or now is None:
         return None
-    form = f".{decimals(measure.label)}f"
+    form = f".{decimals(metric.label)}f"
     return f"{now:{form}} ({now - was:+z{form}})"

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from benchmark.compare.panel import SystemCurve
-from benchmark.metrics.measure import NOT_COMPUTED, Measure, remedies
-from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.metrics.metric import FEW_IMAGES, Metric
+from benchmark.metrics.reasons import NOT_COMPUTED, remedies
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import (
     REAL_TO_ESTIMATED,
@@ -43,7 +43,7 @@ REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 NOUNS = {REFUSED: "image", SKIPPED: "codec"}  # that are counted, where gaps do not say it
 
 
-def means_table(summary: Summary, measures: Sequence[Measure]) -> Table:
+def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     """Return a row for each point; each mean is over the row's images unless it says otherwise.
 
     Columns without any value are left out.
@@ -57,7 +57,7 @@ def means_table(summary: Summary, measures: Sequence[Measure]) -> Table:
         Column("setting", lambda point: str(point.setting)),
         Column("images", images, str),
         Column("bpp", "bpp", ".4f"),
-        *(Column(m.label, partial(_mean_of_metric, m), str) for m in measures),
+        *(Column(m.label, partial(_mean_of_metric, m), str) for m in metrics),
         Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, "{:.4f}".format), str),
     ]
     columns += [
@@ -72,11 +72,11 @@ def means_table(summary: Summary, measures: Sequence[Measure]) -> Table:
     return table._replace(notes=(*notes, *chosen_notes(summary.labels))).filled(always=4)
 
 
-def _mean_of_metric(measure: Measure, point: Point) -> str | None:
-    mean = point.means[measure.column]
-    few = mean.value is not None and measure.few(mean.images)
-    form = f"{{:.{decimals(measure.label)}f}}".format
-    return _mean(measure.column, form, point, FEW_MARK if few else "")
+def _mean_of_metric(metric: Metric, point: Point) -> str | None:
+    mean = point.means[metric.column]
+    few = mean.value is not None and metric.few(mean.images)
+    form = f"{{:.{decimals(metric.label)}f}}".format
+    return _mean(metric.column, form, point, FEW_MARK if few else "")
 
 
 def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
@@ -92,13 +92,13 @@ def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "")
     return f"{form(mean.value)}{mark}" + (f" ({inside})" if inside else "")
 
 
-def few_of(summary: Summary, measures: Sequence[Measure]) -> list[Measure]:
+def few_of(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
     """Return the metrics of whole sets that every point has of too few images."""
     return [
-        measure
-        for measure in measures
-        if measure.of_sets
-        and all(measure.few(point.means[measure.column].images) for point in summary.points)
+        metric
+        for metric in metrics
+        if metric.of_sets
+        and all(metric.few(point.means[metric.column].images) for point in summary.points)
     ]
 
 
@@ -168,7 +168,7 @@ class Gap(NamedTuple):
 
 def left_out(
     summary: Summary,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     runs: Sequence[Mapping[str, Any]] = (),
     gone: Sequence[str] = (),
 ) -> list[Gap]:
@@ -181,18 +181,18 @@ def left_out(
         for point in summary.points
         for reason, count in point.failures
     ]
-    with_values = [measure for measure in measures if summary.values_of(measure.column)]
-    metrics: dict[tuple[str, str, str], list[str]] = {}
-    for measure in measures:
-        if measure in with_values:
-            for key in excluded(summary, measure):
-                metrics.setdefault((key.label, key.setting, key.why), []).append(measure.label)
+    with_values = [metric for metric in metrics if summary.values_of(metric.column)]
+    labels_by_gap: dict[tuple[str, str, str], list[str]] = {}
+    for metric in metrics:
+        if metric in with_values:
+            for key in excluded(summary, metric):
+                labels_by_gap.setdefault((key.label, key.setting, key.why), []).append(metric.label)
             continue
-        why = summary.why_without(measure.column) or NOT_COMPUTED
+        why = summary.why_without(metric.column) or NOT_COMPUTED
         if NOT_COMPUTED in why:
-            why = f"{NOT_COMPUTED}; {summary.again.computes(measure.column)}"
-        result.append(Gap(NO_VALUES, measure.label, why))
-    for (label, setting, why), labels in metrics.items():
+            why = f"{NOT_COMPUTED}; {summary.again.computes(metric.column)}"
+        result.append(Gap(NO_VALUES, metric.label, why))
+    for (label, setting, why), labels in labels_by_gap.items():
         of = () if len(labels) == len(with_values) else tuple(labels)
         result.append(Gap(NOT_DRAWN, label, why, setting, of, 1, "point"))
     if any(point.missing for point in summary.points):
@@ -265,10 +265,10 @@ def gap_sections(gaps: Sequence[Gap]) -> list[Section]:
 
 def absent_sentences(names: Iterable[str], summary: Summary) -> list[str]:
     """Return a sentence on each metric without any value, with the command that fills it in."""
-    measures = {name: Measure.named(name) for name in names}
+    metrics = {name: Metric.named(name) for name in names}
     return [
         f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.again)}."
-        for name, of in measures.items()
+        for name, of in metrics.items()
         if not summary.values_of(of.column)
     ]
 

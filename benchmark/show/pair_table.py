@@ -10,7 +10,7 @@ from benchmark.compare.published.agreement import COLUMNS, TOLERANCE_DB, NotComp
 from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import DATASETS, METRICS
 from benchmark.rows.stored import datasets_with_results, read_results
 from benchmark.show.bd_tables import delta_text, doubt_notes
@@ -22,9 +22,9 @@ DELTAS = (
     Column("BD-metric", "pair.quality", lambda delta: delta_text(delta, "+z.3f")),
     Column("overlap", "pair.rate.overlap", ".0%"),
 )
-FORM_COLUMNS = (Column("metric", "measure.label"), Column("form"), *DELTAS)
+FORM_COLUMNS = (Column("metric", "metric.label"), Column("form"), *DELTAS)
 APART_COLUMNS = (
-    Column("metric", "measure.label"),
+    Column("metric", "metric.label"),
     Column("curve", "curve.system.name"),
     Column("source", lambda row: row["curve"].points[0].source),
     Column("protocol", lambda row: row["curve"].points[0].protocol),
@@ -52,15 +52,15 @@ def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
 
 
 def by_form(
-    measure: Measure, anchor: Curve, test: Curve, names: tuple[str, str], any_overlap: bool = False
+    metric: Metric, anchor: Curve, test: Curve, names: tuple[str, str], any_overlap: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each form of interpolation: PCHIP alone where a curve has three points."""
     for form in FORMS:
-        pair = compared(anchor, test, measure, any_overlap, form)
+        pair = compared(anchor, test, metric, any_overlap, form)
         three = isinstance(pair.rate, Delta) and pair.rate.three_points
         sentences = [*remarks(pair, names)]
         used = "pchip" if three else form
-        yield {"measure": measure, "form": used, "pair": pair, "remarks": sentences}
+        yield {"metric": metric, "form": used, "pair": pair, "remarks": sentences}
         if three:
             return
 
@@ -70,7 +70,7 @@ def form_records(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         pair: Pair = row["pair"]
         yield {
-            "metric": row["measure"].label,
+            "metric": row["metric"].label,
             "form": row["form"],
             "bd_rate_percent": getattr(pair.rate, "value", None),
             "bd_metric": getattr(pair.quality, "value", None),
@@ -82,25 +82,23 @@ def form_records(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def form_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of the rows of `by_form`, each remark a note."""
-    sentences = [f"{row['measure'].label}: {text}." for row in rows for text in row["remarks"]]
+    sentences = [f"{row['metric'].label}: {text}." for row in rows for text in row["remarks"]]
     doubts = doubt_notes(delta for row in rows for delta in row["pair"][:2])
     return Table.of(FORM_COLUMNS, rows, (*dict.fromkeys(sentences), *doubts))
 
 
-def apart_table(
-    groups: Sequence[tuple[Measure, Sequence[SystemCurve]]], any_overlap: bool
-) -> Table:
+def apart_table(groups: Sequence[tuple[Metric, Sequence[SystemCurve]]], any_overlap: bool) -> Table:
     """Return a row for each curve, with its distance from the first of its group."""
     rows: list[dict[str, Any]] = []
     notes, deltas = [APART_NOTE], list[Delta | NoDelta]()
-    for measure, (first, *others) in groups:
-        rows.append({"measure": measure, "curve": first})
+    for metric, (first, *others) in groups:
+        rows.append({"metric": metric, "curve": first})
         for curve in others:
-            pair = compared(first.rates(measure), curve.rates(measure), measure, any_overlap)
-            rows.append({"measure": measure, "curve": curve, "pair": pair})
+            pair = compared(first.rates(metric), curve.rates(metric), metric, any_overlap)
+            rows.append({"metric": metric, "curve": curve, "pair": pair})
             deltas += pair[:2]
             sentences = remarks(pair, (first.system.name, curve.system.name))
-            notes += [f"{curve.system.name}, {measure.label}: {text}." for text in sentences]
+            notes += [f"{curve.system.name}, {metric.label}: {text}." for text in sentences]
     return Table.of(APART_COLUMNS, rows, (*notes, *doubt_notes(deltas)))
 
 
@@ -123,19 +121,19 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
     Return the comparisons, and whether any differs by more than what is known explains. dataset:
     one that has results, or "all". Raises `UsageError` where nothing can be compared.
     """
-    measures = {name: Measure.named(name) for name in METRICS}
-    measures = {name: measure for name, measure in measures.items() if measure.column in COLUMNS}
+    metrics = {name: Metric.named(name) for name in METRICS}
+    metrics = {name: metric for name, metric in metrics.items() if metric.column in COLUMNS}
     points = read_points(results)
     rows, notes, differs = [], [], False
     for name in datasets_with_results(results, dataset):
         wanted = profile(name).published_images
         if wanted is None:
             continue
-        summary = read_results(results, name, "all", [*measures], bundled="all").summary
+        summary = read_results(results, name, "all", [*metrics], bundled="all").summary
         if summary.images != wanted:
             notes.append(f"not compared: {name}: {summary.images} of its {wanted} images")
             continue
-        for agreement in agreements(summary, points, name, [*measures.values()]):
+        for agreement in agreements(summary, points, name, [*metrics.values()]):
             what = f"{agreement.label}, {agreement.column}, {name}: {agreement.why}"
             if isinstance(agreement, NotCompared):
                 notes.append(f"not compared: {what}")

@@ -9,8 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.measure import Measure
-from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.metrics.metric import FEW_IMAGES, Metric
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import SIZE, short_version
 from benchmark.show.table import CodecRows, Table
@@ -133,22 +132,22 @@ MOST_CAVEAT = 100  # characters of what the mark says in a figure
 ONLY_BUNDLED = "none of this was measured here: the results are bundled with the project"
 
 
-def few_sentences(measures: Iterable[Measure]) -> list[str]:
+def few_sentences(metrics: Iterable[Metric]) -> list[str]:
     """Return the sentence on metrics of whole sets that are over few images here."""
     start = f"Over fewer than {FEW_IMAGES} images,"
     return [
         f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
-        for why, names in grouped((measure.over_few, measure.label) for measure in measures).items()
+        for why, names in grouped((metric.over_few, metric.label) for metric in metrics).items()
     ]
 
 
-def scale_sentences(measures: Iterable[Measure]) -> list[str]:
+def scale_sentences(metrics: Iterable[Metric]) -> list[str]:
     """Return the sentences on decibels and arrows that these metrics' axes need."""
-    measures = list(measures)
+    metrics = list(metrics)
     sentences = []
-    if names := [measure.label for measure in measures if measure.saturating]:
+    if names := [metric.label for metric in metrics if metric.saturating]:
         sentences.append(DECIBELS.format(f"{listed(names)} {'are' if names[1:] else 'is'}"))
-    if any(measure.better == "lower" for measure in measures):
+    if any(metric.better == "lower" for metric in metrics):
         sentences.append(LOWER)
     return sentences
 
@@ -172,11 +171,11 @@ def by_name(groups: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
 
 
-def protocol_sentence(measure: Measure, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
+def protocol_sentence(metric: Metric, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
     """Return the sentence on the protocols of a metric's values, with the names of their curves."""
     start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
     rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
-    return f"{start} {measure.label}: {rules}."
+    return f"{start} {metric.label}: {rules}."
 
 
 def capitalised(text: str) -> str:
@@ -244,9 +243,9 @@ def brief(*sentences: str | None) -> str:
     return " ".join(kept)
 
 
-def metric_names(measures: Iterable[Measure]) -> str:
+def metric_names(metrics: Iterable[Metric]) -> str:
     """Return metrics as a sentence names them, without units."""
-    return listed([measure.label.partition(" (dB)")[0] for measure in measures])
+    return listed([metric.label.partition(" (dB)")[0] for metric in metrics])
 
 
 def images_of(panels: Iterable[Panel]) -> str:
@@ -254,12 +253,12 @@ def images_of(panels: Iterable[Panel]) -> str:
 
     Of metrics with other counts it names each.
     """
-    of_count: dict[str, list[Measure]] = {}
+    of_count: dict[str, list[Metric]] = {}
     for panel in panels:
         points = [point for curve in panel.measured or panel.curves for point in curve.points]
         if counts := sorted({point.images for point in points if point.images}):
             words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
-            of_count.setdefault(words, []).append(panel.measure)
+            of_count.setdefault(words, []).append(panel.metric)
     if len(of_count) < 2:
         return next(iter(of_count), "an unknown number of images")
     return listed([f"{words} in {metric_names(of)}" for words, of in of_count.items()])

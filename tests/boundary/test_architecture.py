@@ -16,7 +16,7 @@ from support.bench.lean_process import HEAVY, ROOT, bench_without
 SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
 )
-MOST_LINES = 350  # of a file
+MOST_LINES = 600  # of a file
 MOST_FILES = 16  # of a folder; baselines/ has one per codec, commands/ one per verb
 LOOKED_OVER = ("benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib", "base", "core"}

@@ -9,7 +9,7 @@ from benchmark.datasets.dataset import ImageFile, Refused
 from benchmark.errors import Reason
 from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
 
@@ -98,10 +98,10 @@ def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monke
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (header,) = [line for line in done.stdout.splitlines() if line.startswith("codec")]
-    assert all(Measure.named(name).label in header for name in ("psnr", "psnr_y", "ssim"))
+    assert all(Metric.named(name).label in header for name in ("psnr", "psnr_y", "ssim"))
 
 
 def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
-    ssim, both = ([*map(Measure.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
+    ssim, both = ([*map(Metric.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
     assert scale_sentences(ssim) == ["SSIM is drawn as -10 log10(1 - mean)."]
     assert scale_sentences(both) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]

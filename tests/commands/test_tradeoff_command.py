@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
@@ -140,7 +140,7 @@ def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_n
     message = compared(bundled_results())
     assert "equal perceptual quality" in message
     assert "realis" not in message
-    kinds = {name: Measure.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    kinds = {name: Metric.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}
     assert {kinds[name] for name in DISTRIBUTION_METRICS} == {"realism"}
     perceptual = {name for name, kind in kinds.items() if kind == "perceptual quality"}
     assert perceptual >= {"lpips", "lpips_squeeze", "lpips_vgg", "dists"}

@@ -16,14 +16,14 @@ from benchmark.compare.interval import (
     set_and_left_out,
 )
 from benchmark.metrics.frechet import frechet
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import curves
 from support.rows.measured import row, sweep, table
 
-PSNR = Measure.named("psnr")
-MS_SSIM = Measure.named("ms_ssim")
-LPIPS = Measure.named("lpips")
+PSNR = Metric.named("psnr")
+MS_SSIM = Metric.named("ms_ssim")
+LPIPS = Metric.named("lpips")
 
 
 def drawn(points, seed, dips=False, draws=60):
@@ -72,22 +72,22 @@ def uneven_rows():
     return rows
 
 
-@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
-def test_the_interval_is_of_mean_curves_without_each_image_in_turn(measure):
+@pytest.mark.parametrize("metric", [PSNR, MS_SSIM, LPIPS], ids=lambda metric: metric.column)
+def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
     """The wider bounds of Student's t (2.364624) and of the studentised bootstrap, moved."""
     summary = summarise(table(uneven_rows()))
-    of = curves(summary, measure)
-    sign = 1 if measure.better == "higher" else -1
+    of = curves(summary, metric)
+    sign = 1 if metric.better == "higher" else -1
     logs = []
     for left_out in (None, *range(8)):
         kept = [image for image in range(8) if image != left_out]
         both = []
         for label in ("jpeg", "webp"):
-            means = [one.image_values[measure.column][kept].mean() for one in of[label]]
+            means = [one.image_values[metric.column][kept].mean() for one in of[label]]
             rates = [one.image_bpp[kept].mean() for one in of[label]]
-            both.append(Curve(np.array(rates), sign * np.array([*map(measure.plotted, means)])))
+            both.append(Curve(np.array(rates), sign * np.array([*map(metric.plotted, means)])))
         logs.append(np.log1p(bd_rate(*both).value / 100))
-    (comparison,) = compare(summary, measure, "jpeg")
+    (comparison,) = compare(summary, metric, "jpeg")
     influence = 7 * (np.mean(logs[1:]) - logs[1:])
     error = np.sqrt(np.mean(influence**2) / 7)
     studentised = []

@@ -13,7 +13,7 @@ from benchmark.compare.builds import (
 )
 from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.realism_sweep import measured_sweep
-from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
@@ -21,7 +21,7 @@ from benchmark.rows.summary import curves
 from benchmark.show.sections import mixed_sentences
 from support.rows.measured import row, sweep, table
 
-PSNR, LPIPS, SQUEEZE, DISTS = map(Measure.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
+PSNR, LPIPS, SQUEEZE, DISTS = map(Metric.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
 IMAGES = ("a", "bb", "ccc")
 BETAS = (0, 1.28, 2.56, 3.84)
 SQUEEZE_ID = protocols(METRICS)["lpips_squeeze"]
@@ -223,9 +223,9 @@ def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixel
     store.append(without_lpips(mine))
     after = summarise(store.table())
     assert after.labels == before.labels
-    for measure in (PSNR, LPIPS, SQUEEZE):
-        first, second = (curves(one, measure)["ours:beta=0"] for one in (before, after))
-        assert [p.means[measure.column] for p in first] == [p.means[measure.column] for p in second]
+    for metric in (PSNR, LPIPS, SQUEEZE):
+        first, second = (curves(one, metric)["ours:beta=0"] for one in (before, after))
+        assert [p.means[metric.column] for p in first] == [p.means[metric.column] for p in second]
     assert after.points[0].edition.version == "checkpoint bundled: 9 steps"
     assert {p.edition.recorded for p in after.points if p.label == "ours:beta=0"} == {False}
 

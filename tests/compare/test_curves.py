@@ -27,16 +27,16 @@ from benchmark.compare.curves import (
     pareto_front,
 )
 from benchmark.compare.panel import CurvePoint, SystemCurve
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import curves, excluded
 from benchmark.rows.systems import SYSTEMS
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
-PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
-LPIPS = Measure("lpips_alex", "LPIPS", "lower")
-FD = Measure("fd_squeeze", "FD", "lower", "decades", of_sets=True)
-MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
+PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
+LPIPS = Metric("lpips_alex", "LPIPS", "lower")
+FD = Metric("fd_squeeze", "FD", "lower", "decades", of_sets=True)
+MS_SSIM = Metric("ms_ssim", "MS-SSIM", "higher", "saturating")
 ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
 
 
@@ -249,7 +249,7 @@ def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
     assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
     assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)), Delta)
     dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
-    for delta in (bd_quality, partial(bd_metric, measure=PSNR)):
+    for delta in (bd_quality, partial(bd_metric, metric=PSNR)):
         assert isinstance(delta(ANCHOR, dearer), NoDelta)
         assert isinstance(delta(ANCHOR, dearer, any_overlap=True), Delta)
     never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
@@ -355,8 +355,8 @@ def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
     assert result.rate_interval is not None
 
 
-@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda measure: measure.column)
-def test_points_below_the_front_are_left_out_by_how_much_another_is_better(measure):
+@pytest.mark.parametrize("metric", [PSNR, MS_SSIM, LPIPS], ids=lambda metric: metric.column)
+def test_points_below_the_front_are_left_out_by_how_much_another_is_better(metric):
     rows = [*sweep("jpeg"), *sweep("webp")]
     better = {"psnr_db": 26.0, "ms_ssim": 0.95, "lpips_alex": 0.05}
     worse = {"psnr_db": 25.5, "ms_ssim": 0.9, "lpips_alex": 0.09}
@@ -366,9 +366,9 @@ def test_points_below_the_front_are_left_out_by_how_much_another_is_better(measu
             record.update({10: better, 20: worse}.get(record["setting_value"], {}))
 
     def left_out(up_to_bpp=None):
-        return compare(summarise(table(rows)), measure, "jpeg", up_to_bpp)[0].left_out
+        return compare(summarise(table(rows)), metric, "jpeg", up_to_bpp)[0].left_out
 
-    gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[measure.column]
+    gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[metric.column]
     expected = (LeftOutPoint("webp", "quality=20", pytest.approx(gap)),)
     assert left_out() == left_out(2.0) == expected  # bpp of that setting
     assert left_out(1.99) == ()

@@ -20,7 +20,7 @@ from benchmark.compare.check.pairing import RowSet
 from benchmark.compare.curves import Delta
 from benchmark.compare.history import FIRST, State, history_of, states_of_rows
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures.history import draw_history, headline
@@ -55,7 +55,7 @@ def test_bd_rates_of_states_are_those_of_codecs_and_the_fault_is_the_one_that_is
     result = history_of(states(), references, ["psnr"])
     both = pl.concat([states()[0].rows.rows, states()[3].rows.rows])
     (expected,) = compare(
-        summarise(both), Measure.named("psnr"), "ours:beta=0:checkpoint=/runs/0.safetensors"
+        summarise(both), Metric.named("psnr"), "ours:beta=0:checkpoint=/runs/0.safetensors"
     )
     found = {(c.state.step, c.against): c for c in result.changes}
     assert found[300, FIRST].rate == expected.rate

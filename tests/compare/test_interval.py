@@ -19,13 +19,13 @@ from benchmark.compare.interval import (
     set_and_left_out,
     studentised,
 )
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import Edition, Point
 from support.rows.measured import row, sweep, table
 
-PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
-FD = Measure("fd", "FD", "lower", of_sets=True)
+PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
+FD = Metric("fd", "FD", "lower", of_sets=True)
 
 
 def point(values, order=None):
@@ -163,14 +163,14 @@ def test_the_change_of_a_metric_of_the_set_follows_from_each_images_influence(pe
     before = rng.normal(10, 0.2, 40)
     after = 1.3 * before + rng.normal(0, 0.1, 40)  # images that are far off are so in both
     first, second = points([before, after], [before, after])
-    measure = replace(LPIPS, of_sets=True)
+    metric = replace(LPIPS, of_sets=True)
 
     def change(kept):
         old, new = before[kept].mean(), after[kept].mean()
         return 100 * (new / old - 1) if percent else new - old
 
     everyone = np.arange(40)
-    result = change_interval(second, first, measure, percent)
+    result = change_interval(second, first, metric, percent)
     error = np.std([change(np.delete(everyone, at)) for at in everyone]) * np.sqrt(39)
     reach = stats.t.isf(0.025, 39) * error
     expected = change(everyone) - reach, change(everyone) + reach

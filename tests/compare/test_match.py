@@ -21,7 +21,7 @@ from benchmark.compare.match import (
 )
 from benchmark.compare.match import parse_tolerance as parsed
 from benchmark.errors import UnknownName, UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import TIMED
 from support.rows.bundled_results import bundled_results
@@ -29,8 +29,8 @@ from support.rows.measured import PROTOCOLS, row, sweep, table
 
 ROOT = Path(__file__).parents[2]
 
-PSNR = Measure.named("psnr")
-LPIPS = Measure.named("lpips")
+PSNR = Metric.named("psnr")
+LPIPS = Metric.named("lpips")
 
 
 def streams(of_images, bpp=None, lpips=None, label="jpeg"):

@@ -17,7 +17,7 @@ import benchmark
 from benchmark.compare.interval import bootstrap_interval, image_draws
 from benchmark.compare.rank import Target, _SetCurves, parse_target, rank_at
 from benchmark.errors import UnknownName, UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.bench.verbs import app
@@ -25,7 +25,7 @@ from support.rows.bundled_results import bundled_results
 from support.rows.measured import failed, row, table
 
 RESULTS = bundled_results()
-PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
+PSNR, MS_SSIM, LPIPS = (Metric.named(name) for name in ("psnr", "ms_ssim", "lpips"))
 IMAGES = {f"{number:02}": (60 + 10 * number, 80) for number in range(9)}  # width, height
 SETTINGS = (5, 12, 20, 35, 55, 80)
 
@@ -61,8 +61,8 @@ def at_rate(rows, bpp, column, drawn=lambda value: value, undrawn=lambda place: 
     ]
 
 
-def ranked(rows, at, *measures, **options):
-    result = rank_at(summarise(table(rows)), parse_target(at), measures, **options)
+def ranked(rows, at, *metrics, **options):
+    result = rank_at(summarise(table(rows)), parse_target(at), metrics, **options)
     return {entry.label: entry for entry in result}
 
 
@@ -393,9 +393,9 @@ def test_metrics_of_sets_need_a_budget_of_the_set():
     for budget, by_image, message in (
         ("image", True, "--budget set"), ("image", False, other), ("set", False, other),
     ):  # fmt: skip
-        measure = replace(LPIPS, of_sets=True, by_image=by_image)
+        metric = replace(LPIPS, of_sets=True, by_image=by_image)
         with pytest.raises(UsageError, match=f"has no curve of a single image: {message}"):
-            ranked(rows_of("webp", 1), at, measure, budget=budget)
+            ranked(rows_of("webp", 1), at, metric, budget=budget)
     with pytest.raises(UsageError, match="--budget set"):
         benchmark.rank(RESULTS / "kodak", at, metrics="fd_squeeze", allow_few=True)
     result = benchmark.rank(

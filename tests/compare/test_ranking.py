@@ -4,13 +4,13 @@ import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate, ranked_measures
 from benchmark.compare.curves import Delta
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import plainness
 from benchmark.show.bd_tables import ranking_table
 from support.rows.measured import failed, row, sweep, table
 
-PSNR, MS_SSIM, LPIPS = map(Measure.named, ("psnr", "ms_ssim", "lpips"))
+PSNR, MS_SSIM, LPIPS = map(Metric.named, ("psnr", "ms_ssim", "lpips"))
 MEASURES = [PSNR, MS_SSIM, LPIPS]
 NAMES = {"jpeg": "JPEG", "webp": "WebP", "vtm": "VTM", "avif": "AVIF"}
 
@@ -65,7 +65,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
 def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     summary = summarise(table(four()))
     alone = rank_by_bd_rate(summary, MEASURES, "jpeg")
-    given = [one for measure in MEASURES for one in compare(summary, measure, "jpeg")]
+    given = [one for metric in MEASURES for one in compare(summary, metric, "jpeg")]
     both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
     assert [entry.label for entry in both.ranks] == [entry.label for entry in alone.ranks]
     assert [one.bd_rates for one in both.ranks] == [one.bd_rates for one in alone.ranks]
@@ -78,7 +78,7 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
     plain = summarise(table([*sweep("jpeg"), *sweep("vtm")]))
     assert ranked_measures(plain, MEASURES) == (PSNR, LPIPS)
     both = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_db_protocol="psnr_y/1")))
-    assert ranked_measures(both, [PSNR, Measure.named("psnr_y")]) == (PSNR,)
+    assert ranked_measures(both, [PSNR, Metric.named("psnr_y")]) == (PSNR,)
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
     assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
     assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)

@@ -11,11 +11,11 @@ from scipy.interpolate import Akima1DInterpolator
 from benchmark.codec import Setting
 from benchmark.compare.interval import DRAWS, image_draws
 from benchmark.compare.tradeoff import tradeoffs
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Edition, Point
 
-PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
-FD = Measure("fd", "FD", "lower")
+PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
+FD = Metric("fd", "FD", "lower")
 IMAGES = 8
 SPREAD = np.linspace(-1, 1, IMAGES)  # of mean 0: what images differ by
 
@@ -192,8 +192,8 @@ def _compared(effects):
 
 
 def test_a_distortion_that_is_better_when_lower_keeps_its_sign():
-    lpips = Measure("fd", "FD", "lower")
-    psnr = Measure("psnr_db", "PSNR", "higher")
+    lpips = Metric("fd", "FD", "lower")
+    psnr = Metric("psnr_db", "PSNR", "higher")
     theirs = point("jpeg", 1, 0.3, 35 + 4 * math.log(0.3) - 1.0, 20.0)  # PSNR of beta = 1
     (tradeoff,) = tradeoffs([theirs], BILINEAR, lpips, psnr)
     assert tradeoff.verdict == "equal"

@@ -20,7 +20,7 @@ from benchmark.errors import UsageError
 from benchmark.measure.cells import Conditions, plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.reduce import Reductions, summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder
@@ -107,13 +107,13 @@ def test_a_value_without_influences_is_kept_and_has_no_interval(store):
     again = summarise_with_distributions(store.table(), store.folder, NAMES)
     for one, other in zip(first.points, again.points, strict=True):
         assert one.means["recall"] == other.means["recall"]
-        assert point_interval(one, Measure.named("recall")) is None
-        assert point_interval(one, Measure.named("mae")) is not None
+        assert point_interval(one, Metric.named("recall")) is None
+        assert point_interval(one, Metric.named("mae")) is not None
 
 
 def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
     with pytest.raises(UsageError, match="Recall gives no influence of an image"):
-        tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
+        tradeoffs([], [], Metric.named("mae"), Metric.named("recall"))
     pair = VariantPair("jpeg", None, None, ("0.png",), ())
     assert changes(pair, "recall").nothing == "Recall gives no influence of an image"
 

@@ -9,8 +9,7 @@ import pytest
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.measure.score import HashedImage, Scorer
-from benchmark.metrics.measure import protocol_of
-from benchmark.metrics.metric import has_influence
+from benchmark.metrics.metric import has_influence, protocol_of
 from benchmark.registry import (
     DISTRIBUTION_METRICS,
     FEATURE_SPACES,

@@ -16,7 +16,7 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.facts import Facts, Work, facts_of, work_of
 from benchmark.measure.execute import CLEAR, execute
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import refused, table_of
 from benchmark.rows.store import Store
@@ -140,7 +140,7 @@ def test_estimated_and_real_bits_meet_in_the_tables():
     summary = summarise(table)
     ratios = [p.means[REAL_TO_ESTIMATED].value for p in summary.points if p.label == "elic"]
     assert ratios == pytest.approx([1.02] * len(ratios))
-    shown = means_table(summary, [Measure.named("psnr")])
+    shown = means_table(summary, [Metric.named("psnr")])
     at = shown.headers.index("real / estimated bits")
     assert {row[0]: row[at] for row in shown.rows} == {"elic": "1.0200", "jpeg": "–"}
     details = codecs_table(codec_records(summary), ["codec", "real / estimated bits"])

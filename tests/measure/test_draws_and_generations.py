@@ -12,7 +12,7 @@ from benchmark.compare.interval import draw_spreads
 from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.select import select
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
@@ -26,7 +26,7 @@ from support.codecs.files import FAKES
 
 DRAWS = parse_codec(f"{FAKES}:Draws").name  # as results name it
 HONEST = DRAWS.replace("Draws", "Honest")
-PSNR = Measure.named("psnr")
+PSNR = Metric.named("psnr")
 
 
 def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():

@@ -12,7 +12,7 @@ from benchmark.metrics.frechet import (
     FDSqueeze,
     frechet,
 )
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.metrics.pairwise import Recall256, kernel_distance
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from support.metrics.drawn_features import image_set
@@ -59,12 +59,12 @@ DIMENSIONS = pytest.mark.parametrize("size", [6, 200], ids=["more patches", "mor
 def test_features_that_are_not_numbers_are_refused():
     three, wide, odd = np.ones((3, 2)), np.ones((3, 4)), np.ones((3, 2))
     odd[1, 1] = np.inf
-    for measure in (frechet, kernel_distance, Recall256().reduce):
+    for metric in (frechet, kernel_distance, Recall256().reduce):
         for sets in (([three, three], [three, odd]), ([odd, three], [three, three])):
             with pytest.raises(ValueError, match="finite"):
-                measure(*sets)
+                metric(*sets)
         with pytest.raises(ValueError, match="differ in shape"):
-            measure([three, wide], [three, wide])
+            metric([three, wide], [three, wide])
 
 
 @DIMENSIONS
@@ -170,7 +170,7 @@ def test_a_column_is_its_reduction():
 
 
 def test_realism_is_judged_by_fid_first_and_no_two_metrics_share_a_place():
-    every = [Measure.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    every = [Metric.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
     judges = [one for one in every if one.realism is not None]
     judges.sort(key=lambda one: one.realism)
     assert [judge.column for judge in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]

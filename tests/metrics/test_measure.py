@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.metrics.measure import Measure, overview_columns
+from benchmark.metrics.metric import Metric, overview_columns
 
 
 @pytest.mark.parametrize(
@@ -24,24 +24,24 @@ from benchmark.metrics.measure import Measure, overview_columns
 def test_a_value_has_a_place_on_the_axis_and_a_quality_and_comes_back(
     scale, value, place, quality, better, sign
 ):
-    measure = Measure("x", "X", better, scale)
-    assert measure.plotted(value) == pytest.approx(place, rel=1e-12)
-    assert measure.unplotted(place) == pytest.approx(value, rel=1e-12)
-    assert measure.quality(value) == pytest.approx(sign * quality, rel=1e-12)
-    assert measure.value(sign * quality) == pytest.approx(value, rel=1e-12)
-    assert measure.axis_label == ("X (dB)" if scale == "saturating" else "X")
+    metric = Metric("x", "X", better, scale)
+    assert metric.plotted(value) == pytest.approx(place, rel=1e-12)
+    assert metric.unplotted(place) == pytest.approx(value, rel=1e-12)
+    assert metric.quality(value) == pytest.approx(sign * quality, rel=1e-12)
+    assert metric.value(sign * quality) == pytest.approx(value, rel=1e-12)
+    assert metric.axis_label == ("X (dB)" if scale == "saturating" else "X")
 
 
 def test_values_at_the_end_of_a_scale_have_no_finite_place():
-    saturating = Measure("x", "X", "higher", "saturating")
+    saturating = Metric("x", "X", "higher", "saturating")
     assert [saturating.plotted(value) for value in (1.0, 1.5)] == [math.inf, math.inf]
-    distance = Measure("x", "X", "lower", "decades")
+    distance = Metric("x", "X", "lower", "decades")
     assert [math.isnan(distance.quality(value)) for value in (0.0, -1.0)] == [True, True]
 
 
 def test_a_measure_is_its_column_label_direction_and_scale_whatever_figures_say_of_it():
-    psnr = Measure.named("psnr")
-    assert psnr == Measure("psnr_db", "PSNR (dB)", "higher")
+    psnr = Metric.named("psnr")
+    assert psnr == Metric("psnr_db", "PSNR (dB)", "higher")
     facts = {
         "realism": 7,
         "published": "p",
@@ -55,10 +55,10 @@ def test_a_measure_is_its_column_label_direction_and_scale_whatever_figures_say_
 
 
 def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
-    psnr, fid, precision = map(Measure.named, ("psnr", "fid256", "precision256"))
+    psnr, fid, precision = map(Metric.named, ("psnr", "fid256", "precision256"))
     assert [one.kind for one in (psnr, fid, precision)] == ["distortion", "realism", "realism"]
     assert [one.of_sets for one in (psnr, fid)] == [False, True]
-    assert [measure.few(49) for measure in (psnr, fid)] == [False, True]
+    assert [metric.few(49) for metric in (psnr, fid)] == [False, True]
     assert not fid.few(50)
     assert [one.by_image for one in (psnr, fid, precision)] == [True, True, False]
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.review.again import Again, _compared, _Pictures
 from benchmark.review.leaderboard import declared_entries, sort_out
 from benchmark.review.review import html_text, markdown_review
@@ -52,8 +52,8 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             known = Submission("p", open_pack(pack), Statement(), *_sent(pack), "")
             declared, _ = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}")
             for dataset, rows in declared.items():
-                entries = declared_entries(dataset, rows, [Measure.named("psnr")], "", ())
-                board = Board(dataset, "", [Measure.named("psnr")], entries, False)
+                entries = declared_entries(dataset, rows, [Metric.named("psnr")], "", ())
+                board = Board(dataset, "", [Metric.named("psnr")], entries, False)
                 assert "<b>" not in index_html([board], [], "P")
         shutil.rmtree(tmp_path / "into")
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.review import leaderboard
 from benchmark.review.claim import summary_of
 from benchmark.review.leaderboard import (
@@ -31,7 +31,7 @@ from support.packs.honest_pack import quiet
 from support.rows.measured import doubling as curve
 from support.rows.measured import failed, row
 
-PSNR = Measure.named("psnr")
+PSNR = Metric.named("psnr")
 
 
 def entry(kmac, label="webp", **changes):

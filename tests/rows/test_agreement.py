@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import benchmark
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
@@ -14,7 +14,7 @@ from benchmark.rows.valid import ROUNDING_DB, SYMBOL_DB, agreeing
 from benchmark.show.means import DIFFERING, counts_of, left_out
 from support.rows.measured import failed, row, sweep, table
 
-PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
+PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_rows_of_another_processor_are_one_curve_with_the_bundled_ones(store):
     assert sum(not one for one in rows["bundled"].to_list()) == 12
     summary = summarise(rows)
     assert (summary.labels, summary.left_out, summary.replaced) == (("ours:beta=0",), (), ())
-    for measure in (PSNR, LPIPS):  # the bundled rows have LPIPS of streams that agree
-        assert len(curves(summary, measure)["ours:beta=0"]) == 6
+    for metric in (PSNR, LPIPS):  # the bundled rows have LPIPS of streams that agree
+        assert len(curves(summary, metric)["ours:beta=0"]) == 6
     (mean,) = {p.means["psnr_db"].value for p in summary.points if p.setting.value == 5}
     assert mean == pytest.approx(np.mean([record["psnr_db"] for record in mine[:3]]), abs=1e-12)
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName
-from benchmark.metrics.measure import protocols
+from benchmark.metrics.metric import protocols
 from benchmark.metrics.psnr import psnr
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise

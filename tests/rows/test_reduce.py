@@ -17,8 +17,7 @@ from benchmark.errors import DamagedResults
 from benchmark.measure.cells import Conditions, Rescore, plan
 from benchmark.measure.score import unscored
 from benchmark.measure.select import select
-from benchmark.metrics.measure import protocol_of
-from benchmark.metrics.metric import Reduced
+from benchmark.metrics.metric import Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.store import Store

@@ -7,14 +7,15 @@ import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
 from benchmark.compare.panel import measured_panel, names_in_figures
-from benchmark.metrics.measure import Again, Measure, remedies
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import Again, remedies
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
 
-PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips_squeeze")
+PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips_squeeze")
 LPIPS_RULE = "lpips-squeeze/0.1.4-31a70309"
 MINE = {"codec": "./mine.py:Quantise"}
 
@@ -30,10 +31,10 @@ def mine(factor=1.0, **columns):
     return [record | MINE for record in scaled("jpeg", factor, **columns)]
 
 
-def sentence(rows, anchor, *named, measures=(PSNR,), intervals=False):
+def sentence(rows, anchor, *named, metrics=(PSNR,), intervals=False):
     summary = summarise(table(rows))
-    given = [one for of in measures for one in compare(summary, of, anchor)] if intervals else None
-    ranking = rank_by_bd_rate(summary, measures, anchor, given)
+    given = [one for of in metrics for one in compare(summary, of, anchor)] if intervals else None
+    ranking = rank_by_bd_rate(summary, metrics, anchor, given)
     return headline(ranking, summary.images, names_in_figures(summary), named)
 
 
@@ -60,7 +61,7 @@ def test_of_several_variants_the_best_by_each_metric_is_named():
     rows = squeezed(rows)
     for record in (record for record in rows if record["variant"] == "beta=3.84"):
         record["lpips_squeeze"] -= 0.05
-    text = sentence(rows, "vtm", measures=(PSNR, LPIPS))
+    text = sentence(rows, "vtm", metrics=(PSNR, LPIPS))
     assert text.startswith("CRDR β=0 needs 100 % more bits than VTM at equal PSNR and CRDR β=3.84")
 
 
@@ -73,7 +74,7 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     assert "Quantise cannot be compared with VTM" in sentence([*apart, *scaled("vtm")], "vtm")
     three = [record for record in mine(2) if record["setting_value"] in (20, 30, 60)]
     assert sentence([*three, *scaled("vtm")], "vtm").startswith("Quantise ")
-    no_metric = sentence([*mine(), *scaled("vtm")], "vtm", measures=())
+    no_metric = sentence([*mine(), *scaled("vtm")], "vtm", metrics=())
     assert no_metric.endswith("on 3 images: no metric that ranks codecs was measured.")
     rows = [*mine(), *scaled("vtm")]
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
@@ -106,9 +107,9 @@ def squeezed(rows):
 
 def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in():
     rows = [*squeezed(scaled("vtm")), *squeezed(scaled("avif", 2)), *mine(3)]
-    measures = [PSNR, Measure.named("ms_ssim"), LPIPS]
-    ranking = rank_by_bd_rate(summarise(table(rows)), measures, "vtm")
-    assert ranking.measures == (PSNR, LPIPS)
+    metrics = [PSNR, Metric.named("ms_ssim"), LPIPS]
+    ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
+    assert ranking.metrics == (PSNR, LPIPS)
     shown = ranking_table(ranking)
     cells = {line[0]: line[1:3] for line in shown.rows}
     assert cells["mine.py:Quantise"][1] == "–"
@@ -119,7 +120,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = ranking_table(ranking._replace(again=Again("bench rescore --dataset sample"))).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     rows = [*squeezed(rows), failed("jpeg", 30, "a", "encode", "why")]  # which no stream is kept of
-    whole = rank_by_bd_rate(summarise(table(rows)), measures, "vtm")
+    whole = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
     assert ranking_table(whole).notes == ()
 
 
@@ -128,13 +129,13 @@ def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
     for record in rows:
         record["lpips_squeeze"] = None if record["image"] == "bb" else record["lpips_squeeze"]
     text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images and"
-    assert sentence(rows, "vtm", measures=(PSNR, LPIPS)).startswith(text)
-    assert sentence(rows, "vtm", measures=(PSNR, LPIPS)).endswith("(SqueezeNet) on 2 images.")
-    assert sentence(rows, "vtm", measures=(LPIPS,)).endswith("(SqueezeNet) on 2 images.")
+    assert sentence(rows, "vtm", metrics=(PSNR, LPIPS)).startswith(text)
+    assert sentence(rows, "vtm", metrics=(PSNR, LPIPS)).endswith("(SqueezeNet) on 2 images.")
+    assert sentence(rows, "vtm", metrics=(LPIPS,)).endswith("(SqueezeNet) on 2 images.")
     summary = summarise(table(rows))
     heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), {"vtm": "VTM"})
     assert "in PSNR and LPIPS (SqueezeNet) (2 images), best first" in heading
-    panels = [measured_panel(summary, measure) for measure in (PSNR, LPIPS)]
+    panels = [measured_panel(summary, metric) for metric in (PSNR, LPIPS)]
     assert images_of(panels) == "3 images in PSNR and 2 images in LPIPS (SqueezeNet)"
     assert images_of(panels[1:]) == "2 images"
 

@@ -83,9 +83,9 @@ def main() -> None:
         images = [np.array_split(x, CLIC_IMAGES) for x in (first, second)]
         # A minute of two cores for kernels, which are nothing but products.
         targets = {frechet: 60, kernel_distance: 120}
-        for measure, most in targets.items():
-            seconds, _ = least(lambda measure=measure: measure(*images), 1)
-            verdict(f"seconds of {CLIC_PATCHES} patches, {measure.__name__}", seconds, most)
+        for metric, most in targets.items():
+            seconds, _ = least(lambda metric=metric: metric(*images), 1)
+            verdict(f"seconds of {CLIC_PATCHES} patches, {metric.__name__}", seconds, most)
 
 
 if __name__ == "__main__":

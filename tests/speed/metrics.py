@@ -35,7 +35,7 @@ from benchmark.metrics.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.system.machine import package_folder
 
-Measure = Callable[[Pixels, Pixels], float]
+Metric = Callable[[Pixels, Pixels], float]
 OF_TORCHVISION = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}
 
 
@@ -83,7 +83,7 @@ def draw_weights(kind: type[LPIPS], folder: Path) -> None:
     os.environ["BENCH_WEIGHTS"] = str(folder)
 
 
-def lpips_of_the_package(metric: LPIPS) -> Measure:
+def lpips_of_the_package(metric: LPIPS) -> Metric:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         import lpips
@@ -102,7 +102,7 @@ def lpips_of_the_package(metric: LPIPS) -> Measure:
     return measure
 
 
-def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds: int) -> None:
+def race(metric: Any, peer: Metric, reference: Pixels, decoded: Pixels, rounds: int) -> None:
     """Print one line of the table."""
     prepared = metric.prepare(reference)
     ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)

@@ -19,7 +19,8 @@ from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.check.pairing import VariantPair
 from benchmark.compare.curves import Curve, Delta, NoDelta
-from benchmark.metrics.measure import Measure, absence
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import absence
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.summary import Point, Summary, curves, excluded
@@ -74,34 +75,34 @@ def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
 
     by: a kind in place of the metric's own.
     """
-    measure = Measure.named(name)
+    metric = Metric.named(name)
     of_set = name in DISTRIBUTION_METRICS
     kind: Kind = by or ("BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric")
-    empty = Changes(pair.label, name, measure.axis_label, kind)
+    empty = Changes(pair.label, name, metric.axis_label, kind)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
         sides = [side.summary.points for side in (pair.reference, pair.test)]
-        known = [all(_values(point, measure) == point.images for point in side) for side in sides]
-        result = _with_level(empty, measure, sides[0]) if known[0] else empty
+        known = [all(_values(point, metric) == point.images for point in side) for side in sides]
+        result = _with_level(empty, metric, sides[0]) if known[0] else empty
         nought = np.zeros(len(pair.images))
         return replace(result, images=pair.images, percent=nought, inferred=not all(known))
-    if not measure.by_image:
-        return replace(empty, nothing=f"{measure.label} gives no influence of an image")
+    if not metric.by_image:
+        return replace(empty, nothing=f"{metric.label} gives no influence of an image")
     points = []
     for side, whose in zip((pair.reference, pair.test), SIDES, strict=True):
-        points.append(curves(side.summary, measure).get(side.label, []))
+        points.append(curves(side.summary, metric).get(side.label, []))
         if not points[-1]:
-            why = why_no_curve(side.summary, measure)
+            why = why_no_curve(side.summary, metric)
             return replace(empty, nothing=f"{whose}: {why}")
-    result = _with_level(empty, measure, points[0])
+    result = _with_level(empty, metric, points[0])
     if kind == "BD-metric" and not result.level:
         why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
-    return (_of_set if of_set else _of_images)(result, measure, pair, points)
+    return (_of_set if of_set else _of_images)(result, metric, pair, points)
 
 
 def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
     """Return the means of both sides, setting by setting."""
-    columns = [Measure.named(name).column for name in names]
+    columns = [Metric.named(name).column for name in names]
     sides = [{p.setting: p for p in side.summary.points} for side in (pair.reference, pair.test)]
     result = []
     for at in pair.settings:
@@ -143,36 +144,36 @@ def _why_no_times(sides: Sequence[ComparableRows]) -> str:
     return "they were timed on different machines" if len(machines) > 1 else ""
 
 
-def _values(point: Point, measure: Measure) -> int:
+def _values(point: Point, metric: Metric) -> int:
     """Count the images of a point that have a value."""
-    mean = point.means[measure.column]
+    mean = point.means[metric.column]
     return mean.images + mean.infinite
 
 
-def why_no_curve(summary: Summary, measure: Measure) -> str:
+def why_no_curve(summary: Summary, metric: Metric) -> str:
     """Return the reason why a codec variant has no curve in a metric."""
     for point in summary.points:
-        if reasons := point.means[measure.column].reasons:
+        if reasons := point.means[metric.column].reasons:
             what, command = absence(reasons[0][0])
-            hint, known = f" ({command})" if command else "", _values(point, measure)
+            hint, known = f" ({command})" if command else "", _values(point, metric)
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((point.why for point in excluded(summary, measure)), "no value")
+    return next((point.why for point in excluded(summary, metric)), "no value")
 
 
-def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Changes:
+def _with_level(empty: Changes, metric: Metric, points: Sequence[Point]) -> Changes:
     """Return the same with the mean of the reference's values over settings and images."""
     if empty.kind == "BD-rate":
         return empty
-    values = [point.means[measure.column].value for point in points]
+    values = [point.means[metric.column].value for point in points]
     level = abs(math.fsum(value for value in values if value is not None)) / len(values)
-    sign = 1 if measure.better == "lower" else -1
+    sign = 1 if metric.better == "lower" else -1
     return replace(empty, level=level or None, unit=sign * level / 100)
 
 
 def _of_images(
-    empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
+    empty: Changes, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
 ) -> Changes:
-    before, after = (rd.image_curves(side, measure) for side in points)
+    before, after = (rd.image_curves(side, metric) for side in points)
     delta, scale = rd.bd_rate, 1.0
     if empty.level is not None:
         delta, scale = rd.bd_quality, -100 / empty.level
@@ -229,12 +230,12 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
 
 
 def _of_set(
-    empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
+    empty: Changes, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
 ) -> Changes:
-    values = np.stack([p.image_values[measure.column] for side in points for p in side])
+    values = np.stack([p.image_values[metric.column] for side in points for p in side])
     finite = np.isfinite(values).all(axis=0)
     images = tuple(np.array(pair.images, object)[finite].tolist())
-    curves, influences = zip(*(_set_curve(side, measure, finite) for side in points), strict=True)
+    curves, influences = zip(*(_set_curve(side, metric, finite) for side in points), strict=True)
     delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
     result = delta(*curves)
     if isinstance(result, NoDelta):
@@ -253,26 +254,26 @@ def _of_set(
         change += _derivatives(of_side, curves[place], "quality") @ influence.quality
     assert empty.level is not None
     percent = -100 / empty.level * change
-    if measure.scale == "decades":  # influences to first order
+    if metric.scale == "decades":  # influences to first order
         ratio = 10**-result.value
         percent = 100 * (ratio - 1) - 100 * math.log(10) * ratio * (change - result.value)
     doubtful = len(images) if result.doubtful else 0
     return replace(empty, images=images, percent=percent, doubtful=doubtful)
 
 
-def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> tuple[Curve, Curve]:
+def _set_curve(points: Sequence[Point], metric: Metric, finite: BoolArray) -> tuple[Curve, Curve]:
     """Return the curve of a set, and each image's influence on its points, (points, images)."""
-    values = np.array([point.image_values[measure.column][finite] for point in points])
+    values = np.array([point.image_values[metric.column][finite] for point in points])
     rates = np.array([point.image_bpp[finite] for point in points])
     means = values.mean(axis=1)
-    if measure.scale == "decades":  # a distance that is not above 0 has no logarithm
+    if metric.scale == "decades":  # a distance that is not above 0 has no logarithm
         values, rates, means = (array[means > 0] for array in (values, rates, means))
     bpp, influence = rates.mean(axis=1), values - means[:, None]
-    slope = np.full(len(means), 1.0 if measure.better == "higher" else -1.0)
-    if measure.scale == "decades":
+    slope = np.full(len(means), 1.0 if metric.better == "higher" else -1.0)
+    if metric.scale == "decades":
         slope /= means * math.log(10)
     influences = Curve(rates - bpp[:, None], slope[:, None] * influence)
-    return Curve(bpp, rd.qualities(means, measure)), influences
+    return Curve(bpp, rd.qualities(means, metric)), influences
 
 
 def _derivatives(

@@ -9,7 +9,7 @@ import polars as pl
 
 from benchmark.codec import CODING, Setting
 from benchmark.errors import BenchError
-from benchmark.metrics.measure import protocols as present_protocols
+from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise

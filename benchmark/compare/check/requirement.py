@@ -18,7 +18,7 @@ from benchmark.compare.check.compare import why_no_curve
 from benchmark.compare.check.pairing import PairedRows
 from benchmark.compare.rank import RATE, Target, rank_at
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import metric_names
 from benchmark.system.text import counted
 
@@ -93,16 +93,16 @@ def judge_requirement(asked: Requirement, rows: PairedRows) -> Kept:
     """Return whether the rows of a codec variant keep a requirement."""
     if asked.bpp is None:
         return _timed(asked, rows.rows)
-    measure, target = Measure.named(asked.metric), Target(RATE, asked.bpp)
-    if measure.of_sets and not measure.by_image:
-        return Kept(None, f"{measure.label} has no value at a rate")
-    (of,) = rank_at(rows.summary, target, [measure], "set" if measure.of_sets else "image")
+    metric, target = Metric.named(asked.metric), Target(RATE, asked.bpp)
+    if metric.of_sets and not metric.by_image:
+        return Kept(None, f"{metric.label} has no value at a rate")
+    (of,) = rank_at(rows.summary, target, [metric], "set" if metric.of_sets else "image")
     if not (of.short or of.values):
-        return Kept(None, why_no_curve(rows.summary, measure))
-    if of.short or measure.column not in of.values:
+        return Kept(None, why_no_curve(rows.summary, metric))
+    if of.short or metric.column not in of.values:
         count, rate = counted(len(of.short) or rows.summary.images, "image"), f"{asked.bpp:g} bpp"
         return Kept(None, f"the curves of {count} do not reach {rate}: measure more settings")
-    value, interval = of.values[measure.column]
+    value, interval = of.values[metric.column]
     ends = f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""
     return asked.judged(value, f"{value:.4g}{ends}", of.images)
 

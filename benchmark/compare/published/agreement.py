@@ -24,7 +24,7 @@ from benchmark.compare.panel import SystemCurve, measured_panel
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import SYSTEMS
 from benchmark.spec import parse_codec
@@ -107,25 +107,25 @@ RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by publishe
 
 
 def agreements(
-    summary: Summary, points: Sequence[PublishedPoint], dataset: str, measures: Sequence[Measure]
+    summary: Summary, points: Sequence[PublishedPoint], dataset: str, metrics: Sequence[Metric]
 ) -> list[Agreement | NotCompared]:
-    """Compare every measured codec with its published counterpart on a dataset, by measure.
+    """Compare every measured codec with its published counterpart on a dataset, by metric.
 
     PSNR comes first, since causes of other differences may depend on its agreement.
     """
     result: list[Agreement | NotCompared] = []
     agreed: dict[tuple[str, str], set[str]] = {}  # metrics, by codec and published curve
     systems = [s for s in SYSTEMS if s.measured in summary.labels and s.published and not s.budget]
-    for measure in sorted(measures, key=lambda measure: measure.column != "psnr_db"):
-        published = published_curves(points, dataset, measure)
-        panel = measured_panel(summary, measure)
+    for metric in sorted(metrics, key=lambda metric: metric.column != "psnr_db"):
+        published = published_curves(points, dataset, metric)
+        panel = measured_panel(summary, metric)
         for system, curve in product(systems, published):
             if curve.system.published[0] == system.published[0]:
                 label, mine = system.label, panel.of_label(system.label)
                 known = agreed.setdefault((label, curve.system.name), set())
-                result.append(_compare(summary, label, mine, measure, curve, known))
+                result.append(_compare(summary, label, mine, metric, curve, known))
                 if getattr(result[-1], "verdict", "") == "agrees":
-                    known.add(measure.column)
+                    known.add(metric.column)
     return result
 
 
@@ -133,14 +133,14 @@ def _compare(
     summary: Summary,
     label: str,
     mine: SystemCurve | None,
-    measure: Measure,
+    metric: Metric,
     curve: SystemCurve,
     agreed: set[str],
 ) -> Agreement | NotCompared:
     """Compare a codec with a published curve. agreed: metrics in which the two agree."""
     editions = [point.edition for point in summary.points if point.label == label]
     facts = facts_of(parse_codec(label))
-    theirs, ours = rules = curve.protocols[0], summary.protocols[measure.column]
+    theirs, ours = rules = curve.protocols[0], summary.protocols[metric.column]
     caveats = next((edition.caveats for edition in editions if edition.caveats), ())
     refusals = {
         f"ours are {', '.join(caveats)}": bool(caveats),
@@ -150,12 +150,12 @@ def _compare(
         "no complete point is measured": mine is None,
         "ours are over other images": mine and mine.points[0].images != curve.points[0].images,
     }
-    key = label, curve.system.name, measure.column
+    key = label, curve.system.name, metric.column
     why = next((why for why, applies in refusals.items() if applies), "")
     if mine is None or why:
         return NotCompared(*key, why)
-    bpp, places = map(np.array, curve.plotted(measure))
-    rates, values = map(np.array, mine.plotted(measure))
+    bpp, places = map(np.array, curve.plotted(metric))
+    rates, values = map(np.array, mine.plotted(metric))
     inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
         return NotCompared(*key, "no rate in common")
@@ -171,7 +171,7 @@ def _compare(
     causes += [
         Cause(known.why, known.low_db, known.high_db)
         for known in facts.known_differences
-        if known.column == measure.column
+        if known.column == metric.column
         and all(edition.version.startswith(known.version) for edition in editions)
         and (not known.beside or known.beside in agreed)
     ]
@@ -189,8 +189,8 @@ def _compare(
 
 
 def contradictions(
-    curves: Sequence[SystemCurve], measure: Measure
-) -> list[tuple[Measure, list[SystemCurve]]]:
+    curves: Sequence[SystemCurve], metric: Metric
+) -> list[tuple[Metric, list[SystemCurve]]]:
     """Return groups of curves of one system that sources disagree on, the first before the others.
 
     A program is one system in all its versions, another system is one in each variant.
@@ -202,7 +202,7 @@ def contradictions(
     result = []
 
     def apart(first: SystemCurve, other: SystemCurve) -> Delta | NoDelta:
-        return bd_metric(first.rates(measure), other.rates(measure), measure)
+        return bd_metric(first.rates(metric), other.rates(metric), metric)
 
     for first, *others in groups.values():
         source = first.points[0].source
@@ -213,7 +213,7 @@ def contradictions(
             and isinstance(delta := apart(first, other), Delta)
             and abs(delta.value) > TOLERANCE_DB
         ]
-        result += [(measure, [first, *far])] if far else []
+        result += [(metric, [first, *far])] if far else []
     return result
 
 
@@ -227,7 +227,7 @@ class Finding(NamedTuple):
 
 
 def findings(
-    measure: Measure,
+    metric: Metric,
     bpp: Sequence[float],
     values: Sequence[float],
     anchor: tuple[Sequence[float], Sequence[float]] | None,
@@ -237,19 +237,19 @@ def findings(
     bpp, values: in bit per pixel, rising, and as tables have them. anchor: VTM's curve likewise;
     None where there is none on the dataset or in the metric.
     """
-    column = measure.column
+    column = metric.column
     low, high = RANGES.get(column, (-np.inf, np.inf))
     for rate, value in zip(bpp, values, strict=True):
         if not low <= value <= high:
             return [Finding(column, "range", rate, value)]
     result = [Finding(column, "few", bpp[0], len(bpp))] if len(bpp) < LEAST_POINTS else []
-    curve = curve_of(bpp, values, measure)
+    curve = curve_of(bpp, values, metric)
     steps = np.diff(curve.quality)
-    if measure.scale != "decades" and (steps < 0).any():
+    if metric.scale != "decades" and (steps < 0).any():
         worst = int(steps.argmin())
         result.append(Finding(column, "falls", float(curve.bpp[worst + 1]), float(-steps[worst])))
     if anchor and column in RANGES:
-        known = curve_of(*anchor, measure)
+        known = curve_of(*anchor, metric)
         above = _above(curve, known)
         beyond = np.maximum(above - MOST_ABOVE_DB, -above - MOST_BELOW_DB)
         worst = int(beyond.argmax())

@@ -9,7 +9,7 @@ from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
 from benchmark.compare.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary, images_in
 from benchmark.rows.systems import (
@@ -31,17 +31,17 @@ PARTS = ("professional", "mobile")  # of clic2020, where sources have means of t
 
 
 def published_curves(
-    points: Iterable[PublishedPoint], dataset: str, measure: Measure
+    points: Iterable[PublishedPoint], dataset: str, metric: Metric
 ) -> list[SystemCurve]:
     """Return a dataset's curves of published points, in the order of the csv.
 
     A curve is a variant under a protocol from a source; its `System` has that variant alone.
     """
-    metric = measure.published or measure.column
+    name_of = metric.published or metric.column
     groups = by_key(
         ((p.system, p.variant, p.protocol, p.kind, p.how, p.source), p)
         for p in points
-        if p.dataset in (dataset, ANY_DATASET) and p.metric == metric and p.kind != "step"
+        if p.dataset in (dataset, ANY_DATASET) and p.metric == name_of and p.kind != "step"
     )
     result = []
     for (name, variant, *_), group in groups.items():
@@ -91,19 +91,19 @@ class Overlay(NamedTuple):
 
 
 def overlay(
-    curves: Sequence[SystemCurve], measure: Measure, protocol: str = "", mix: bool = False
+    curves: Sequence[SystemCurve], metric: Metric, protocol: str = "", mix: bool = False
 ) -> Overlay:
     """Separate curves that may be beside the measured rows from those of other protocols.
 
     protocol: of the rows; empty: there are none, and the first curve's counts. Protocols that
-    `measure.meets` names fit, but beside rows only those of a distortion: of LPIPS and FID another
+    `metric.meets` names fit, but beside rows only those of a distortion: of LPIPS and FID another
     back end decides. Those of a user's own file, whose protocol is not stated, are beside any. With
     `mix` all are compatible.
     """
     first = [curve.protocols[0] for curve in curves[:1]]
     rules = {UNSTATED, *([protocol] if protocol else first)}
-    if not protocol or measure.kind == "distortion":
-        rules |= {*measure.meets}
+    if not protocol or metric.kind == "distortion":
+        rules |= {*metric.meets}
     fits = [curve for curve in curves if mix or curve.protocols[0] in rules]
     return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
 
@@ -111,11 +111,11 @@ def overlay(
 def overlays(
     points: Sequence[PublishedPoint],
     summary: Summary | None,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     dataset: str,
     mix: bool,
 ) -> dict[str, Overlay]:
-    """Return the overlay of every measure that has values, by column.
+    """Return the overlay of every metric that has values, by column.
 
     summary: of the measured rows; None where there are none.
 
@@ -123,19 +123,19 @@ def overlays(
     mixing protocols, which was not asked for.
     """
     result = {
-        measure.column: overlay(
-            published_curves(points, dataset, measure),
-            measure,
-            summary.protocols[measure.column] if summary else "",
+        metric.column: overlay(
+            published_curves(points, dataset, metric),
+            metric,
+            summary.protocols[metric.column] if summary else "",
             mix,
         )
-        for measure in measures
-        if summary is None or summary.values_of(measure.column)
+        for metric in metrics
+        if summary is None or summary.values_of(metric.column)
     }
-    for measure in measures:
-        if summary and any(result.get(measure.column, ())):
-            images = images_in(summary, measure)
-            of = "" if images == summary.images else f" of {measure.label}"
+    for metric in metrics:
+        if summary and any(result.get(metric.column, ())):
+            images = images_in(summary, metric)
+            of = "" if images == summary.images else f" of {metric.label}"
             check_same_images(dataset, images, summary.average, of)
     methods = {curve.method for of_column in result.values() for curve in of_column.compatible}
     for column, of_column in result.items():
@@ -189,7 +189,7 @@ def check_same_images(dataset: str, images: int, average: str, of: str = "") -> 
 
 
 def paper_panel(
-    measure: Measure, dataset: str, here: Panel, points: Sequence[PublishedPoint], up_to_bpp: float
+    metric: Metric, dataset: str, here: Panel, points: Sequence[PublishedPoint], up_to_bpp: float
 ) -> Panel:
     """Return every system of the paper that has points below a rate, in the order of the table.
 
@@ -197,7 +197,7 @@ def paper_panel(
     one of the same codec, except our method's, whose published points are of another network. Of
     the other methods that were trained here only the published points are shown: `field_panel` has
     theirs. Measured means over fewer images than published ones (`too_few` names them) and
-    published points of a protocol that is not in `measure.meets` are left out.
+    published points of a protocol that is not in `metric.meets` are left out.
     """
     curves = []
     whole = _whole_curves(here, dataset)
@@ -205,12 +205,12 @@ def paper_panel(
         another = system.budget and system.published  # the network measured here is not that one
         measured = None if another else whole.get(system.label)
         if measured is None or system.group == OURS:  # beside another network of the method
-            curves.append(_published(system, measure, dataset, points))
+            curves.append(_published(system, metric, dataset, points))
         curves.append(measured and measured._replace(system=system))
-    return Panel(measure, tuple(filter(None, curves))).up_to(up_to_bpp)
+    return Panel(metric, tuple(filter(None, curves))).up_to(up_to_bpp)
 
 
-def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
+def field_panel(metric: Metric, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
     """Return the measured curves below a rate of the networks that were trained with one budget.
 
     `here` is the `measured_panel` of the dataset; the curves of two programs are beside them.
@@ -222,7 +222,7 @@ def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -
         variants = [(system.label, ""), STAND_INS.get(system.label, ("", ""))]
         known = [(whole[label], words) for label, words in variants if label in whole]
         curves += [curve._replace(system=system, build=words) for curve, words in known[:1]]
-    return Panel(measure, tuple(curves)).up_to(up_to_bpp)
+    return Panel(metric, tuple(curves)).up_to(up_to_bpp)
 
 
 def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
@@ -291,18 +291,18 @@ def _whole_curves(here: Panel, dataset: str) -> dict[str, SystemCurve]:
 
 
 def _published(
-    system: System, measure: Measure, dataset: str, points: Sequence[PublishedPoint]
+    system: System, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
 ) -> SystemCurve | None:
     """Return the curve of a system's first variant with points.
 
     Of two sources' points at one rate, the first of the csv is kept.
     """
-    metric = measure.published or measure.column
+    name = metric.published or metric.column
     for variant in system.published:
         of_variant = [
             p for p in points
-            if (p.system, p.variant) == variant and p.metric == metric
-            and p.kind != "step" and p.protocol in measure.meets
+            if (p.system, p.variant) == variant and p.metric == name
+            and p.kind != "step" and p.protocol in metric.meets
         ]  # fmt: skip
         kept: list[PublishedPoint] = []
         for p in [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset):

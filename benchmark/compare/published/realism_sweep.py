@@ -11,7 +11,7 @@ from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
 from benchmark.compare.published.points import PublishedPoint
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
 
@@ -79,9 +79,9 @@ def realism_sweeps(
     published sweep, and the published variants of one system.
     """
     distortion, realism = panels
-    measures = distortion.measure, realism.measure
-    whole = [measured_sweep(summary, *measures, bpp)]
-    whole += [_published_sweep(name, points, dataset, measures, bpp) for name in PUBLISHED_SWEEPS]
+    metrics = distortion.metric, realism.metric
+    whole = [measured_sweep(summary, *metrics, bpp)]
+    whole += [_published_sweep(name, points, dataset, metrics, bpp) for name in PUBLISHED_SWEEPS]
     result = {sweep.key: sweep for sweep in whole if sweep is not None}
     complete = set(result)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
@@ -91,12 +91,12 @@ def realism_sweeps(
         if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
             method, _, choice = system.name.removesuffix(")").partition(" (")
         key = method, first.measured
-        step = _step(first, second, bpp, choice, measures[1]) if second else None
+        step = _step(first, second, bpp, choice, metrics[1]) if second else None
         if step is None or key in complete:
             continue
         system = METHODS.get(method, system._replace(name=method))
         sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
-        steps = sorted((*sweep.steps, step), key=lambda s: measures[1].quality(s.realism.value))
+        steps = sorted((*sweep.steps, step), key=lambda s: metrics[1].quality(s.realism.value))
         result[key] = sweep._replace(steps=tuple(steps))
     return sorted(result.values(), key=place_of)
 
@@ -110,7 +110,7 @@ def place_of(sweep: RealismSweep) -> tuple[int, bool]:
 
 
 def measured_sweep(
-    summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
+    summary: Summary | None, distortion: Metric, realism: Metric, bpp: float
 ) -> RealismSweep | None:
     """Return our codec at a rate, a step for each beta of a build; None without any."""
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
@@ -138,10 +138,10 @@ def measured_sweep(
 
 
 def _step(
-    distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, measure: Measure
+    distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, metric: Metric
 ) -> SweepStep | None:
     x = at_rate(distortion, bpp, by_decades=False)
-    y = at_rate(realism, bpp, by_decades=measure.better == "lower")
+    y = at_rate(realism, bpp, by_decades=metric.better == "lower")
     return SweepStep(name, x, y) if x and y else None
 
 
@@ -179,25 +179,25 @@ def _published_sweep(
     name: str,
     points: Sequence[PublishedPoint],
     dataset: str,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     bpp: float,
 ) -> RealismSweep | None:
     """Return a sweep's steps near a rate; None where the csv has none between its ends."""
-    by_metric = {measure.published or measure.column: measure for measure in measures}
-    steps: dict[tuple[str, str], dict[Measure, ValueAtRate]] = {}
+    by_metric = {metric.published or metric.column: metric for metric in metrics}
+    steps: dict[tuple[str, str], dict[Metric, ValueAtRate]] = {}
     variants = PUBLISHED_SWEEPS[name]
     for variant, setting in variants.items():
         for point in points:
-            measure = by_metric.get(point.metric)
+            metric = by_metric.get(point.metric)
             mine = (point.system, point.variant, point.dataset) == (name, variant, dataset)
             near = mine and _ratio(point.bpp, bpp) <= MATCHED
-            if near and measure and point.protocol in measure.meets:
+            if near and metric and point.protocol in metric.meets:
                 value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
-                steps.setdefault((setting, setting or point.setting), {}).setdefault(measure, value)
-    whole = {key: step for key, step in steps.items() if len(step) == len(measures)}
+                steps.setdefault((setting, setting or point.setting), {}).setdefault(metric, value)
+    whole = {key: step for key, step in steps.items() if len(step) == len(metrics)}
     if all(setting for setting, _ in whole):
         return None
-    result = [SweepStep(step, *(of[m] for m in measures)) for (_, step), of in whole.items()]
+    result = [SweepStep(step, *(of[m] for m in metrics)) for (_, step), of in whole.items()]
     ends = name, list(variants)[-1]
     system = next(system for system in GROUPED_SYSTEMS if ends in system.published)
     return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(result))

@@ -9,7 +9,7 @@ from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare.interval import Interval
 from benchmark.compare.study.scores import bounds
 from benchmark.compare.study.votes import TIE, Votes
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 
 PEOPLE = "other raters"
 LEAST_OTHERS = 2  # answers of others to the same question
@@ -27,14 +27,14 @@ class Agreement(NamedTuple):
 
 
 def agreements(
-    votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], measures: Sequence[Measure]
+    votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], metrics: Sequence[Metric]
 ) -> list[Agreement]:
     """Return the agreement of each metric that has values, best at equal rate first.
 
     values: of metric columns, by image and stimulus. The first entry is that of other raters, who
     are few for one question, so that a metric may agree more often.
     """
-    alike = {measure.label: _alike(votes, values, measure) for measure in measures}
+    alike = {metric.label: _alike(votes, values, metric) for metric in metrics}
     alike[PEOPLE] = _alike_others(votes)
     result = [_agreement(name, votes, of) for name, of in alike.items() if np.isfinite(of).any()]
     best = {of: of.share if of.equal_rate is None else of.equal_rate for of in result}
@@ -42,14 +42,14 @@ def agreements(
 
 
 def _alike(
-    votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], measure: Measure
+    votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], metric: Metric
 ) -> Float64Array:
     """Return how much each answer agrees with a metric, 0 to 1; NaN without values."""
     table = np.full((len(votes.images), len(votes.stimuli)), np.nan)
     for place, of in values.items():
-        table[place] = of.get(measure.column, np.nan)
+        table[place] = of.get(metric.column, np.nan)
     ahead = np.sign(table[votes.image, votes.first] - table[votes.image, votes.second])
-    sign = 1 if measure.better == "higher" else -1
+    sign = 1 if metric.better == "higher" else -1
     return np.asarray(TIE + sign * (votes.won - TIE) * ahead, np.float64)
 
 

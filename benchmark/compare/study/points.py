@@ -12,7 +12,7 @@ from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
 from benchmark.compare.study.scores import Scores
 from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import PREFERENCE
+from benchmark.metrics.metric import PREFERENCE
 from benchmark.rows.summary import Edition
 from benchmark.rows.systems import System
 

@@ -12,7 +12,7 @@ from benchmark.compare.published.registry import read_curve
 from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.review.explain.curve_rules import Images, Reference, Scale, colour_errors, places
 from benchmark.rows.comparable import image_numbers
@@ -28,62 +28,62 @@ KINDS = (
 )
 
 
-def scale_of(measure: Measure) -> Scale:
+def scale_of(metric: Metric) -> Scale:
     """Return the scale on which values of a metric are explained."""
-    if measure.saturating:
+    if metric.saturating:
         return "saturating"
-    return "psnr" if measure.column.startswith("psnr") else "distance"
+    return "psnr" if metric.column.startswith("psnr") else "distance"
 
 
-def _kind(measure: Measure) -> tuple[str, ...]:
-    return next((kind for kind in KINDS if measure.column in kind), (measure.column,))
+def _kind(metric: Metric) -> tuple[str, ...]:
+    return next((kind for kind in KINDS if metric.column in kind), (metric.column,))
 
 
 def read_reference(
-    against: str, dataset: str, measure: Measure, results: Path, data_dir: Path | None
+    against: str, dataset: str, metric: Metric, results: Path, data_dir: Path | None
 ) -> tuple[Reference, str]:
     """Return a reference and its name; raise `UsageError` where it has no curve.
 
     Stored rows of a published program give the values of its single images.
     """
-    scale, label, published = scale_of(measure), against, None
-    stored = _stored(against, dataset, measure, results)
+    scale, label, published = scale_of(metric), against, None
+    stored = _stored(against, dataset, metric, results)
     if stored is None:
         published = read_curve(against, dataset, results)
         label = slug(against.removeprefix(DOUBTFUL).partition(":")[0])
-        stored = _stored(label, dataset, measure, results)
-    images = _images(stored, label, measure, data_dir) if stored and not measure.of_sets else None
+        stored = _stored(label, dataset, metric, results)
+    images = _images(stored, label, metric, data_dir) if stored and not metric.of_sets else None
     if published:
-        series = published.series.get(measure.column) or published.series.get(measure.published)
+        series = published.series.get(metric.column) or published.series.get(metric.published)
         if series is None:
-            raise UsageError(f"{against} has no {measure.label} on {dataset}: name another metric")
+            raise UsageError(f"{against} has no {metric.label} on {dataset}: name another metric")
         return Reference(scale, np.array(series[0]), places(series[1], scale), images), against
     points = [point for point in stored.summary.points if point.label == label] if stored else []
-    means = [point.means[measure.column] for point in points]
+    means = [point.means[metric.column] for point in points]
     values = places([mean.value or 0.0 for mean in means], scale)
     version = points[0].edition.version.partition(",")[0]
     bpp = np.array([mean.bpp for mean in means])
     return Reference(scale, bpp, values, images), f"{against} ({version}, stored rows)"
 
 
-def _stored(label: str, dataset: str, measure: Measure, results: Path) -> DatasetResults | None:
+def _stored(label: str, dataset: str, metric: Metric, results: Path) -> DatasetResults | None:
     """Return the rows of a codec with a metric and others of its kind, those of the project last.
 
     None without any.
     """
     every = (*metric_names("all"), *DISTRIBUTION_METRICS)
-    names = [name for name in every if metric_named(name).column in _kind(measure)]
+    names = [name for name in every if metric_named(name).column in _kind(metric)]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, label, names)
-            means = [p.means[measure.column] for p in stored.summary.points if p.label == label]
+            means = [p.means[metric.column] for p in stored.summary.points if p.label == label]
             if means and all(mean.value is not None for mean in means):
                 return stored
     return None
 
 
 def _images(
-    stored: DatasetResults, label: str, measure: Measure, data_dir: Path | None
+    stored: DatasetResults, label: str, metric: Metric, data_dir: Path | None
 ) -> Images | None:
     """Return the values of single images behind a stored curve; None where some are lacking."""
     points = [point for point in stored.summary.points if point.label == label]
@@ -95,9 +95,9 @@ def _images(
     values = {
         column: np.array([point.image_values[column][order] for point in points])
         for column in points[0].image_values
-        if column in _kind(measure)
+        if column in _kind(metric)
     }
-    bpp, mine = np.array([point.image_bpp[order] for point in points]), values.pop(measure.column)
+    bpp, mine = np.array([point.image_bpp[order] for point in points]), values.pop(metric.column)
     if np.isnan(mine).any() or np.isnan(bpp).any():
         return None
     return Images(
@@ -107,7 +107,7 @@ def _images(
         names,
         np.greater(widths, heights),
         {column: of for column, of in values.items() if not np.isnan(of).any()},
-        _colours(stored.name, names, data_dir) if measure.column == "psnr_db" else {},
+        _colours(stored.name, names, data_dir) if metric.column == "psnr_db" else {},
     )
 
 

@@ -82,9 +82,9 @@ def draw_bd_bars(
             _draw(axes, [of.get(name) for name in names], styles)
             axes.set_yticks(range(len(names)), words)
             axes.set_xlabel(f"BD-rate against {against} (%)")
-            texts.title(axes, sections.metric_names([panel.measure]), width)
+            texts.title(axes, sections.metric_names([panel.metric]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [*lacking, lines, note])))
-    metrics = sections.metric_names([of.measure for of in panels]) + cut_words(up_to_bpp)
+    metrics = sections.metric_names([of.metric for of in panels]) + cut_words(up_to_bpp)
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *lacking,
@@ -92,7 +92,7 @@ def draw_bd_bars(
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
     )
-    few = [panel.measure.label for panel in panels if not panel.measure.by_image]
+    few = [panel.metric.label for panel in panels if not panel.metric.by_image]
     details = [f"No interval of {sections.listed(few)}."] if few else []
     details += sections.not_drawn(absent)
     records = bd_records([c for all_of in pairs for _, c in all_of], up_to_bpp)
@@ -104,14 +104,14 @@ def _compared(
     panel: Panel, comparisons: Sequence[Comparison], anchor: str
 ) -> Iterator[tuple[SystemCurve, Comparison]]:
     """Yield a panel's curves beside the anchor's; published ones are named as figures do."""
-    measure, other = panel.measure, panel.of_label(anchor)
-    known = {c.label: c for c in comparisons if c.column == measure.column}
+    metric, other = panel.metric, panel.of_label(anchor)
+    known = {c.label: c for c in comparisons if c.column == metric.column}
     for curve in (*panel.measured, *panel.published):
         if curve.measured and curve.system.label in known:
             yield curve, known[curve.system.label]
         elif other is not None and curve is not other:
-            pair = compared(other.rates(measure), curve.rates(measure), measure)
-            key = measure.column, curve.system.label if curve.measured else curve.name, anchor
+            pair = compared(other.rates(metric), curve.rates(metric), metric)
+            key = metric.column, curve.system.label if curve.measured else curve.name, anchor
             no_images = NoDelta("a published curve has no values of single images")
             yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
 
@@ -123,7 +123,7 @@ def _refused(
     for panel, of in zip(panels, bars, strict=True):
         others = [curve.name for curve in panel.curves if curve.system.label != anchor]
         if names := [name for name in others if name not in of]:
-            metric = sections.metric_names([panel.measure])
+            metric = sections.metric_names([panel.metric])
             yield f"No BD-rate in {metric}: {listed(names, most=MOST_NAMES)}."
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.panel import Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
-from benchmark.metrics.measure import PREFERENCE
+from benchmark.metrics.metric import PREFERENCE
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import usual_variants
 from benchmark.rows.summary import Summary
@@ -109,7 +109,7 @@ class Choice(NamedTuple):
                 sentences.append(f"Not {word}: {listed(whole, most=MOST_NAMES)}.")
             for panel, names in zip(panels, lacked, strict=True):
                 if rest := [name for name in names if name not in whole]:
-                    metric = panel.measure.label.partition(" (dB)")[0]
+                    metric = panel.metric.label.partition(" (dB)")[0]
                     sentences.append(f"{metric} not {word}: {listed(rest, most=MOST_NAMES)}.")
         return sentences
 
@@ -180,12 +180,12 @@ def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None)
     """Return whether two curves have the same rates, and values that cannot be told apart."""
     if first is None or second is None:
         return False
-    (rates, values), (other_rates, others) = (c.plotted(panel.measure) for c in (first, second))
+    (rates, values), (other_rates, others) = (c.plotted(panel.metric) for c in (first, second))
     if rates != other_rates:
         return False
-    every = [value for curve in panel.measured for value in curve.plotted(panel.measure)[1]]
+    every = [value for curve in panel.measured for value in curve.plotted(panel.metric)[1]]
     most = AS_ONE * (max(every) - min(every))
-    if "dB" in panel.measure.axis_label:
+    if "dB" in panel.metric.axis_label:
         most = min(most, AS_ONE_DB)
     return all(abs(value - other) <= most for value, other in zip(values, others, strict=True))
 
@@ -224,7 +224,7 @@ def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[Syste
     strongest), the anchor, published ones, the best standard and the best learned codec, the best
     of each further family. Strength is the BD-rate against the anchor in the panel `first`.
     """
-    rates = {curve.name: curve.rates(first.measure) for curve in first.curves}
+    rates = {curve.name: curve.rates(first.metric) for curve in first.curves}
     reference = {curve.system.label: rates[curve.name] for curve in first.curves}.get(anchor)
 
     def strength(curve: SystemCurve) -> float:
@@ -262,19 +262,19 @@ def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[Syste
 
 def with_bars(panels: Sequence[Panel]) -> list[str]:
     """Return the metrics whose points have intervals."""
-    return [p.measure.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
+    return [p.metric.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
 
 
 def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
     """Yield sentences on protocols, builds, caveats and what is left out."""
-    curves = [(panel.measure, curve) for panel in panels for curve in panel.curves]
-    points = [(measure, c, point) for measure, c in curves for point in c.points[: c.marks]]
+    curves = [(panel.metric, curve) for panel in panels for curve in panel.curves]
+    points = [(metric, c, point) for metric, c in curves for point in c.points[: c.marks]]
     published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
     yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
     yield from (
-        sections.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels
+        sections.protocol_sentence(panel.metric, panel.names_by_protocol) for panel in panels
     )
     if summary is not None:
         yield f"Protocol of rates: {summary.protocols['coding']}."
@@ -295,11 +295,11 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
             if sources:
                 yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
     errors = sections.grouped(
-        (measure.label, f"{c.system.name} ± {p.value_error:g}")
-        for measure, c, p in published
+        (metric.label, f"{c.system.name} ± {p.value_error:g}")
+        for metric, c, p in published
         if p.value_error
     )
-    yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
+    yield from (f"Reading error in {label}: {', '.join(of)}." for label, of in errors.items())
     rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
     if rules:
         yield f"Published rates are as their sources count them ({sections.listed(rules)})."
@@ -310,7 +310,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     )
     if trained:
         words = "; ".join(
-            f"{metric} of {sections.listed(names)}" for metric, names in trained.items()
+            f"{label} of {sections.listed(names)}" for label, names in trained.items()
         )
         yield f"In the training loss: {words}."
     yield from network_sentences(curve for _, curve in curves)
@@ -321,7 +321,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     if beyond:
         yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
     yield from sections.points_left_out(panels)
-    of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
+    of_sets = [panel.metric.label for panel in panels if panel.metric.of_sets]
     if of_sets:
         yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
     for label in with_bars(panels):
@@ -329,4 +329,4 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
             "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
         )
         yield f"Bars are 95 % intervals of {label} over {over}."
-    yield from sections.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
+    yield from sections.few_sentences(panel.metric for panel in panels if texts.few_images(panel))

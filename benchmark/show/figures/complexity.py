@@ -10,7 +10,7 @@ import msgspec
 
 from benchmark.compare.published.curves import dataset_title
 from benchmark.compare.published.points import Text
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import TIMED, Summary, curves, excluded
 from benchmark.show import sections
 from benchmark.show.figures import texts
@@ -66,8 +66,8 @@ def measured_block(summary: Summary, dataset: str, names: Mapping[str, str]) -> 
 
     names: of the codecs, by label.
     """
-    measures = [Measure(name, name, "lower") for name in TIMED]
-    timed = [curves(summary, measure) for measure in measures]
+    metrics = [Metric(name, name, "lower") for name in TIMED]
+    timed = [curves(summary, metric) for metric in metrics]
     bars = []
     for label in summary.labels:
         if all(label in by_label for by_label in timed):
@@ -78,7 +78,7 @@ def measured_block(summary: Summary, dataset: str, names: Mapping[str, str]) -> 
             spans = (min(encode), max(encode)), (min(decode), max(decode))
             ran = timed[0][label][0].edition
             bars.append(Bar(names[label], *spans, ran.timed, ran.caveats, "cuda" in ran.devices))
-    refused = {key.label for measure in measures for key in excluded(summary, measure)}
+    refused = {key.label for metric in metrics for key in excluded(summary, metric)}
     untimed = tuple(label for label in summary.labels if label in refused)
     where = f"{dataset_title(dataset)}, {counted(summary.images, 'image')}, {summary.machine}"
     return Block("s/MP", where, True, _ordered(bars), untimed) if bars else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmark.compare.check.check import Finding
 from benchmark.compare.curves import Delta
 from benchmark.compare.history import Change, History, Judged
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.show import sections
 from benchmark.show.bd_tables import PERCENT, delta_text, doubt_notes, ends_text, short_name
 from benchmark.show.check_table import ERRORS
@@ -33,7 +33,7 @@ RECORDED = (
     Column("", "state.step", key="step"),
     Column("", "state.name", key="state"),
     Column("", "variant", key="codec"),
-    Column("", "measure.column", key="metric"),
+    Column("", "metric.column", key="metric"),
     Column("", "against", key="against"),
     Column("", "rate.value", key="bd_rate_percent"),
     Column("", "interval.low", key="bd_rate_low_percent"),
@@ -48,18 +48,18 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    measures, references, variants = (
+    metrics, references, variants = (
         list(dict.fromkeys(getattr(change, name) for change in history.changes))
-        for name in ("measure", "against", "variant")
+        for name in ("metric", "against", "variant")
     )
     handles: dict[str, Line2D] = {}
     with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(measures))
-        for axes, measure in zip(every_axes, measures, strict=True):
+        figure, every_axes, width = texts.panel_figure(len(metrics))
+        for axes, metric in zip(every_axes, metrics, strict=True):
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
             for variant, against in product(variants, references):
-                kind, place = (variant, measure, against), references.index(against)
-                mine = [c for c in history.changes if (c.variant, c.measure, c.against) == kind]
+                kind, place = (variant, metric, against), references.index(against)
+                mine = [c for c in history.changes if (c.variant, c.metric, c.against) == kind]
                 name = f"against {against}" + (f", {variant}" if len(variants) > 1 else "")
                 handles[name] = _draw(
                     axes, mine, history.worse, label=name,
@@ -71,7 +71,7 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.margins(x=0.06, y=0.1)
             axes.set(xlabel="Step", ylabel="BD-rate (%)")
-            texts.title(axes, sections.metric_names([measure]), width / len(measures))
+            texts.title(axes, sections.metric_names([metric]), width / len(metrics))
             sns.despine(ax=axes)
         marks = [*handles.values()]
         if history.worse:
@@ -79,7 +79,7 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
         texts.add_legend(figure, marks)
     caption = sections.brief(
         f"BD-rates of {counted(len(history.states), 'state')} of {codec} on {dataset} "
-        f"({counted(history.images, 'image')}), by {sections.metric_names(measures)}; negative "
+        f"({counted(history.images, 'image')}), by {sections.metric_names(metrics)}; negative "
         "saves bits.",
         f"Bands are {PERCENT} intervals over images.",
     )
@@ -94,12 +94,12 @@ def _draw(
         (c.state.step, c.rate.value, *(c.interval or (c.rate.value,) * 2))
         for c in changes if isinstance(c.rate, Delta)
     ]  # fmt: skip
-    marked = {(j.state.name, j.finding.label, Measure.named(j.finding.metric)) for j in worse}
+    marked = {(j.state.name, j.finding.label, Metric.named(j.finding.metric)) for j in worse}
     steps, values, low, high = zip(*known, strict=True) if known else ((),) * 4
     (handle,) = axes.plot(steps, values, markersize=MARKER_POINTS, **looks)  # type: ignore[arg-type]
     axes.fill_between(steps, low, high, color=looks["color"], alpha=0.2, linewidth=0)
     for change in changes:
-        if (change.state.name, change.variant, change.measure) in marked:
+        if (change.state.name, change.variant, change.metric) in marked:
             at, where = getattr(change.rate, "value", None), axes.transData
             if at is None:  # its curve has no BD-rate: at the upper edge
                 at, where = 0.97, axes.get_xaxis_transform()
@@ -114,7 +114,7 @@ def history_table(history: History) -> Table:
         key = change.state.name, change.variant
         row = rows.setdefault(key, {"state": key[0], "codec": key[1], BEFORE: ""})
         ends = f"{delta_text(change.rate, '+z.1f')} {ends_text(change.interval)}".rstrip()
-        row[f"{short_name(change.measure)} against {change.against}"] = ends
+        row[f"{short_name(change.metric)} against {change.against}"] = ends
     for of in history.worse:
         row = rows[of.state.name, of.finding.label]
         row[BEFORE] = ", ".join(filter(None, (row[BEFORE], _amount(of.finding))))

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.compare.pictures import GenerationCurve
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
@@ -136,7 +136,7 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
 
 def draw_generations(
     curves: Sequence[GenerationCurve],
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     styles: Mapping[str, Style],
     names: Mapping[str, str],
     dataset: str,
@@ -148,18 +148,18 @@ def draw_generations(
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    measures = [m for m in measures if any(m.column in curve.means for curve in curves)]
-    if not measures:
+    metrics = [m for m in metrics if any(m.column in curve.means for curve in curves)]
+    if not metrics:
         return None
     handles: dict[str, Line2D] = {}
     with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(measures))
-        for axes, measure in zip(every_axes, measures, strict=True):
+        figure, every_axes, width = texts.panel_figure(len(metrics))
+        for axes, metric in zip(every_axes, metrics, strict=True):
             for curve in curves:
-                if (values := curve.means.get(measure.column)) is not None:
+                if (values := curve.means.get(metric.column)) is not None:
                     (handle,) = axes.plot(
                         range(1, len(values) + 1),
-                        [measure.plotted(value) for value in values],
+                        [metric.plotted(value) for value in values],
                         label=f"{names[curve.label]}, {curve.setting} ({curve.bpp[0]:.2f} bpp)",
                         **line(styles[curve.label]),
                     )
@@ -167,16 +167,16 @@ def draw_generations(
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.margins(x=0.06, y=0.1)
             axes.set_xlabel("Generation")
-            axes.set_ylabel(texts.axis_words(measure))
+            axes.set_ylabel(texts.axis_words(metric))
             sns.despine(ax=axes)
         images = min(curve.images for curve in curves)
         texts.title(every_axes[0], f"{dataset}, {counted(images, 'image')}", 0.8 * width)
         texts.add_legend(figure, list(handles.values()))
     caption = sections.brief(
-        f"{sections.metric_names(measures)} against the original, of pictures that were coded "
+        f"{sections.metric_names(metrics)} against the original, of pictures that were coded "
         f"again and again on {dataset} ({counted(images, 'image')}); in brackets the rate of "
         "the first generation.",
-        *sections.scale_sentences(measures),
+        *sections.scale_sentences(metrics),
     )
     columns = [
         Column("system", lambda at: names[at[0].label], key="system"),
@@ -186,7 +186,7 @@ def draw_generations(
         Column("", "0.images", key="images"),
         Column("bpp", lambda at: at[0].bpp[at[1]], ".4f", "bpp"),
     ]
-    columns += [Column(m.label, partial(_value, m.column), ".4f", m.column) for m in measures]
+    columns += [Column(m.label, partial(_value, m.column), ".4f", m.column) for m in metrics]
     marks = [(curve, number) for curve in curves for number in range(len(curve.bpp))]
     table = Table.of(columns, marks, absent="")
     return Drawing(figure, caption, records(columns, marks), table)

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, kind
 from benchmark.show import sections
@@ -89,11 +89,11 @@ def draw_datasets(
     if not rows:
         return None
     panels = [panel for of in rows for panel in of.panels]
-    measures = list(dict.fromkeys(panel.measure for panel in panels))
+    metrics = list(dict.fromkeys(panel.metric for panel in panels))
     frame = choices.frame_of(panels)
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
-        figure, grid, inches = _axes_of(rows, measures)
+        figure, grid, inches = _axes_of(rows, metrics)
         for of, every_axes in zip(rows, grid, strict=True):
             for axes, panel in zip(every_axes, of.panels, strict=True):
                 for curve, handle in draw_panel(
@@ -108,14 +108,14 @@ def draw_datasets(
         texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
     count = len(choice.kept)
     shown = (
-        f"{sections.metric_names(measures)} against rate on "
+        f"{sections.metric_names(metrics)} against rate on "
         f"{sections.listed([f'{of.title} ({sections.images_of(of.panels)})' for of in rows])}, "
         "means over images."
     )
     whole = " ".join([shown, *lacking])
     caption = sections.brief(
         *([shown, *lacking] if sections.brief(whole) else [shown, LACKING]),
-        *sections.scale_sentences(measures),
+        *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if choices.with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
@@ -146,8 +146,8 @@ def _shown(
     for of in datasets:
         if panels := choice.of(of.panels):
             where = f"{of.title}: " if len(datasets) > 1 else ""
-            there = {panel.measure for panel in panels}
-            absent = [of.measure for of in of.panels if of.measure not in there]
+            there = {panel.metric for panel in panels}
+            absent = [of.metric for of in of.panels if of.metric not in there]
             names = sections.metric_names(absent)
             lacking += [f"{where}{names}: no values of these codecs."] if names else []
             lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
@@ -158,30 +158,30 @@ def _shown(
 
 
 def _axes_of(
-    rows: Sequence[OfDataset], measures: Sequence[Measure]
+    rows: Sequence[OfDataset], metrics: Sequence[Metric]
 ) -> "tuple[Figure, list[list[Axes]], float]":
     """Return a figure, the axes of each dataset's panels, and the inches that a title may take.
 
     One dataset, or one metric, is panels beside each other; else a row is a dataset, and in a
     column's width all are below each other.
     """
-    if 1 in (len(rows), len(measures)):
-        figure, every, width = texts.panel_figure(len(rows) * len(measures))
+    if 1 in (len(rows), len(metrics)):
+        figure, every, width = texts.panel_figure(len(rows) * len(metrics))
         # Titles stand beside each other; that of one dataset may go on over its other panels.
         columns = texts.panels_in_a_row(len(rows)) if len(rows) > 1 else 1
     else:
-        width = texts.figure_width(len(measures))
-        columns = 1 if width == WIDTHS["column"] else len(measures)
-        down = len(rows) * len(measures) // columns
+        width = texts.figure_width(len(metrics))
+        columns = 1 if width == WIDTHS["column"] else len(metrics)
+        down = len(rows) * len(metrics) // columns
         figure, grid = texts.new_figure(width, looks.PANEL_INCHES * down, down, columns)
         every, columns = [*grid.ravel()], 1
     result, axes = [], iter(every)
     for of in rows:
-        there = {panel.measure: None for panel in of.panels}
-        mine = dict(zip(measures, islice(axes, len(measures)), strict=True))
-        for measure in mine.keys() - there.keys():
-            mine[measure].remove()
-        result.append([mine[measure] for measure in there])
+        there = {panel.metric: None for panel in of.panels}
+        mine = dict(zip(metrics, islice(axes, len(metrics)), strict=True))
+        for metric in mine.keys() - there.keys():
+            mine[metric].remove()
+        result.append([mine[metric] for metric in there])
     return figure, result, 0.8 * width / columns
 
 
@@ -199,7 +199,7 @@ def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str
         result.append(panel._replace(curves=kept or panel.curves))
         if lone and kept:
             names = ", ".join(curve.name for curve in lone)
-            sentences.append(f"Of one point in {panel.measure.label}, not drawn: {names}.")
+            sentences.append(f"Of one point in {panel.metric.label}, not drawn: {names}.")
     return result, sentences
 
 
@@ -230,30 +230,30 @@ def draw_panel(
     ordered = sorted(inside, key=lambda curve: curve.measured)
     seen = panel._replace(curves=tuple(ordered))
     lines = [
-        (curve, _draw(axes, curve, panel.measure, styles[curve.system.label]))
+        (curve, _draw(axes, curve, panel.metric, styles[curve.system.label]))
         for curve in seen.curves
     ]
     _set_frame(axes, seen, linear_rate, outlier, frame)
     return lines
 
 
-def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
+def _draw(axes: "Axes", curve: SystemCurve, metric: Metric, style: Style) -> "Line2D":
     own = kind(curve.system) == "own"
     properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
-    bpp, values = curve.plotted(measure)
+    bpp, values = curve.plotted(metric)
     name = sections.marked(curve.name, curve.caveats)
     properties |= {"label": name, "gid": curve.system.group}
     marks = slice(0, curve.marks, every)
     (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
-            ends = [measure.plotted(end) for end in point.interval]
+            ends = [metric.plotted(end) for end in point.interval]
             axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
     if any(point.value_error or point.bpp_error for point in curve.points):
         low, high = (
-            [measure.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
+            [metric.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
             for sign in (-1, 1)
         )
         if curve.sampled:
@@ -271,13 +271,13 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    measure = panel.measure
+    metric = panel.metric
     framing = [curve for curve in panel.curves if curve.system.name != outlier] or panel.curves
     points = [point for curve in framing for point in curve.points if point.bpp <= frame.high]
-    values = [measure.plotted(point.value) for point in points]
-    ends = [measure.plotted(end) for point in points for end in point.interval or ()]
+    values = [metric.plotted(point.value) for point in points]
+    ends = [metric.plotted(end) for point in points for end in point.interval or ()]
     low, high = min(values), max(values)
-    if measure.scale == "decades" and 0 < WIDE_RATIO * low < high:
+    if metric.scale == "decades" and 0 < WIDE_RATIO * low < high:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
         texts.plain_ticks(axes.yaxis)
@@ -296,7 +296,7 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
         axes.set_xlim(frame.low / room, right)
         texts.plain_ticks(axes.xaxis, wide=right * room / frame.low > 5)
     axes.set_xlabel(texts.RATE_LABEL)
-    axes.set_ylabel(texts.axis_words(measure, texts.few_images(panel)))
+    axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))
     sns.despine(ax=axes)
 
 
@@ -304,7 +304,7 @@ EXPLAINED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
 
 
 def draw_explained(
-    measure: Measure, curves: Sequence[tuple[str, Float64Array, Float64Array]]
+    metric: Metric, curves: Sequence[tuple[str, Float64Array, Float64Array]]
 ) -> "Figure":
     """Draw a reference, a curve, and what a rule predicts of it (open markers), if any.
 
@@ -321,7 +321,7 @@ def draw_explained(
             handles += axes.plot(bpp[order], values[order], label=label, **look)
         axes.set_xlabel(texts.RATE_LABEL)
         axes.set_xlim(left=0)
-        axes.set_ylabel(texts.axis_words(measure))
+        axes.set_ylabel(texts.axis_words(metric))
         sns.despine(ax=axes)
         texts.add_legend(figure, handles)
     return figure

@@ -23,7 +23,7 @@ from benchmark.compare.published.realism_sweep import (
     place_of,
 )
 from benchmark.compare.published.realism_sweep import records as sweep_records
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.figures import texts
@@ -52,12 +52,12 @@ if TYPE_CHECKING:
 
 def draw_realism_plots(
     plots: Sequence[PlotAtRate],
-    distortion: Measure,
-    realism: Measure,
+    distortion: Metric,
+    realism: Metric,
     styles: Mapping[str, Style],
     dataset: str,
     images: str,
-    few: Sequence[Measure] = (),
+    few: Sequence[Metric] = (),
 ) -> texts.Drawing:
     """Draw a panel for each rate; realism is better upwards.
 
@@ -148,7 +148,7 @@ def _reverse(axes: "Axes", values: Sequence[float]) -> None:
     axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
 
 
-def _how_interpolated(realism: Measure) -> str:
+def _how_interpolated(realism: Metric) -> str:
     """Return the sentence on values between the points of a curve."""
     by_decades = f" ({realism.label} by its own logarithm)" if realism.better == "lower" else ""
     return (

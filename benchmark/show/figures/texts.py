@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.errors import Notice
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
@@ -55,13 +55,13 @@ def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
     """Return a flat record for every point of these panels, as it is plotted."""
     return [
         {
-            "metric": panel.measure.column,
+            "metric": panel.metric.column,
             "system": curve.system.name,
             "group": curve.system.group,
             "measured": curve.measured,
             "from": curve.origin,
             "sampled": curve.sampled,
-            "drawn": panel.measure.plotted(point.value),
+            "drawn": panel.metric.plotted(point.value),
             **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
         }
         for panel in panels
@@ -77,7 +77,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     """
     anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
-    every = [panel.measure for panel in panels]
+    every = [panel.metric for panel in panels]
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
         mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
         known = [curve for curve in mine if curve]
@@ -91,9 +91,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         for panel, curve, other in zip(panels, mine, anchors, strict=True):
             if other is None or curve is None:
                 continue
-            row[panel.measure.column] = bd_rate(
-                other.rates(panel.measure), curve.rates(panel.measure)
-            )
+            row[panel.metric.column] = bd_rate(other.rates(panel.metric), curve.rates(panel.metric))
         rows.append(row)
     columns = [
         Column("system"),
@@ -102,13 +100,13 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         Column("bpp", form=str),
     ]
     for panel in panels:
-        name, column = f"BD-rate, {short_name(panel.measure, every)} (%)", panel.measure.column
+        name, column = f"BD-rate, {short_name(panel.metric, every)} (%)", panel.metric.column
         columns.append(Column(name, column, partial(delta_text, form="+z.1f")))
     against = next((curve.system.name for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
-    decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
+    decades = [panel.metric.label for panel in panels if panel.metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
     notes += doubt_notes(delta for row in rows for delta in row.values())
@@ -260,22 +258,22 @@ def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
     return [handle for column in zip(*by_row, strict=True) for handle in column], len(columns)
 
 
-def axis_words(measure: Measure, few_images: int = 0) -> str:
+def axis_words(metric: Metric, few_images: int = 0) -> str:
     """Return the label of a metric's axis, with an arrow where lower values are better.
 
     few_images: number of images where a metric of a whole set is over few, which the label says.
 
-    >>> axis_words(Measure("fd", "FD", "lower"), 24)
+    >>> axis_words(Metric("fd", "FD", "lower"), 24)
     'FD ↓\\n24 images: biased upward'
     """
-    words = f"{measure.axis_label} ↓" if measure.better == "lower" else measure.axis_label
-    return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
+    words = f"{metric.axis_label} ↓" if metric.better == "lower" else metric.axis_label
+    return f"{words}\n{few_images} images: {metric.over_few}" if few_images else words
 
 
 def few_images(panel: Panel) -> int:
     """Return the least number of images of a distribution metric that are few; 0 for none."""
     counts = {point.images or 0 for curve in panel.measured for point in curve.points}
-    return min(filter(panel.measure.few, counts), default=0)
+    return min(filter(panel.metric.few, counts), default=0)
 
 
 def file_bytes(figure: "Figure", kind: str) -> bytes:

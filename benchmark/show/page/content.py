@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
-from benchmark.metrics.measure import Measure
-from benchmark.metrics.metric import FEW_IMAGES
+from benchmark.metrics.metric import FEW_IMAGES, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
@@ -85,7 +84,7 @@ class Content:
     title: str  # of the dataset
     headline: str  # sentence below it
     summary: Summary
-    measures: Sequence[Measure]  # that have values
+    metrics: Sequence[Metric]  # that have values
     legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     pictures: Mapping[ImageKey, DecodedPicture]
@@ -136,34 +135,34 @@ def page_data(content: Content) -> dict[str, Any]:
             "published": list(content.shown_published),
         },
         "leads": list(content.leads),
-        "tabs": [c for c in TABS if any(m.column == c for m in content.measures)],
-        "measures": [_measure(content, measure) for measure in content.measures],
+        "tabs": [c for c in TABS if any(m.column == c for m in content.metrics)],
+        "measures": [_measure(content, metric) for metric in content.metrics],
         "codecs": [_codec(content, label) for label in labels],
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
         "absent": list(sentences),
         "published": {
-            measure.column: [
-                _published(content, curve, measure)
-                for curve in content.published.get(measure.column, ())
+            metric.column: [
+                _published(content, curve, metric)
+                for curve in content.published.get(metric.column, ())
             ]
-            for measure in content.measures
+            for metric in content.metrics
         },
     }
 
 
-def _measure(content: Content, measure: Measure) -> dict[str, Any]:
+def _measure(content: Content, metric: Metric) -> dict[str, Any]:
     return {
-        "column": measure.column,
-        "label": measure.label,
-        "axis": measure.axis_label,
-        "better": measure.better,
-        "saturating": measure.saturating,
-        "protocol": content.summary.protocols[measure.column],
-        "decimals": decimals(measure.label),
-        "by_image": not measure.of_sets,
-        "wide": measure.scale == "decades",
+        "column": metric.column,
+        "label": metric.label,
+        "axis": metric.axis_label,
+        "better": metric.better,
+        "saturating": metric.saturating,
+        "protocol": content.summary.protocols[metric.column],
+        "decimals": decimals(metric.label),
+        "by_image": not metric.of_sets,
+        "wide": metric.scale == "decades",
     }
 
 
@@ -240,10 +239,10 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     """
     summary, labels = content.summary, list(content.summary.labels)
     places = {number: place for place, number in enumerate(content.order)}
-    hidden = {m.column: {key[:2] for key in excluded(summary, m)} for m in content.measures}
+    hidden = {m.column: {key[:2] for key in excluded(summary, m)} for m in content.metrics}
 
-    def mean_of(point: Point, measure: Measure) -> dict[str, Any]:
-        mean = point.means[measure.column]
+    def mean_of(point: Point, metric: Metric) -> dict[str, Any]:
+        mean = point.means[metric.column]
         result: dict[str, Any] = {"value": _short(mean.value)}
         if mean.value is None:
             return result
@@ -251,9 +250,9 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
             result["bpp"] = _short(mean.bpp)
         if mean.images != point.images:
             result["images"] = mean.images
-        if (point.label, str(point.setting)) in hidden[measure.column]:
+        if (point.label, str(point.setting)) in hidden[metric.column]:
             result["excluded"] = True
-        elif (interval := point_interval(point, measure)) is not None:
+        elif (interval := point_interval(point, metric)) is not None:
             result["interval"] = _shorts(interval)
         return result
 
@@ -271,13 +270,13 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
                 "setting": setting,
                 "bpp": _short(point.bpp),
                 "count": point.images,
-                "means": {m.column: mean_of(point, m) for m in content.measures},
+                "means": {m.column: mean_of(point, m) for m in content.metrics},
                 "images": [places[number] for number in numbers],
                 "image_bpp": _shorts(point.image_bpp.tolist()),
                 "image_values": {
-                    measure.column: _shorts(point.image_values[measure.column].tolist())
-                    for measure in content.measures
-                    if not measure.of_sets
+                    metric.column: _shorts(point.image_values[metric.column].tolist())
+                    for metric in content.metrics
+                    if not metric.of_sets
                 },
                 "pictures": pictures,
             }
@@ -285,13 +284,13 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     return points
 
 
-def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[str, Any]:
-    rule, first = content.summary.protocols[measure.column], curve.points[0]
+def _published(content: Content, curve: SystemCurve, metric: Metric) -> dict[str, Any]:
+    rule, first = content.summary.protocols[metric.column], curve.points[0]
     copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
     points = []
     for point in curve.points:
-        reading, place = point.value_error, measure.plotted(point.value)
-        ends = [measure.plotted(point.value + sign * (reading or 0)) for sign in (-1, 1)]
+        reading, place = point.value_error, metric.plotted(point.value)
+        ends = [metric.plotted(point.value + sign * (reading or 0)) for sign in (-1, 1)]
         points.append(
             {
                 **{name: getattr(point, name) for name in (*copied, "note")},
@@ -302,7 +301,7 @@ def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[s
     return {
         **_legend(content.legend[curve.name]),
         "protocol": first.protocol,
-        "other_rule": first.protocol not in (rule, *measure.meets, UNSTATED),
+        "other_rule": first.protocol not in (rule, *metric.meets, UNSTATED),
         "sampled": curve.sampled,
         "source": first.source,
         "how": "from file" if curve.origin == "file" else f"published, {ORIGINS[first.how]}",

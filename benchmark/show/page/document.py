@@ -151,9 +151,9 @@ def _values(content: Content, key: ImageKey, rate: float) -> str:
     bpp = float(point.image_bpp[at])
     off = off_rate(bpp, rate)
     values = [f"{bpp:.3f} bpp ({off})" if off else f"{bpp:.3f} bpp"]
-    for measure in content.measures:
-        if measure.column in content.leads and not measure.of_sets:
-            value = point.image_values[measure.column][at]
-            unit = " dB" if "dB" in measure.label else ""
-            values.append(f"{short_name(measure)} {value:.{decimals(measure.label)}f}{unit}")
+    for metric in content.metrics:
+        if metric.column in content.leads and not metric.of_sets:
+            value = point.image_values[metric.column][at]
+            unit = " dB" if "dB" in metric.label else ""
+            values.append(f"{short_name(metric)} {value:.{decimals(metric.label)}f}{unit}")
     return ", ".join(values)

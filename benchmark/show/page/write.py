@@ -66,7 +66,7 @@ def write_page(
     sources = sources_of(dataset, request.data_dir, named=is_place)
     title = profile(stored.name).title
     panels = renamed(_panels(request, report))
-    published = {panel.measure.column: panel.published for panel in panels}
+    published = {panel.metric.column: panel.published for panel in panels}
     named = [*report.named, report.anchor] if report.named else ()
     at_first = panels
     if not request.published:
@@ -81,7 +81,7 @@ def write_page(
         dataset=stored.name,
         title=title[:1].upper() + title[1:],
         summary=summary,
-        measures=[panel.measure for panel in panels if not few_images(panel)],
+        metrics=[panel.metric for panel in panels if not few_images(panel)],
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
@@ -92,7 +92,7 @@ def write_page(
             for label in summary.labels
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
-        leads=[measure.column for measure in report.ranking.measures],
+        leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, newer_sentences(summary))]),
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
@@ -117,15 +117,15 @@ def _panels(request: ReportRequest, report: Report) -> list[Panel]:
     """Return measured curves of every metric, and the published ones that a reader may add."""
     summary, name, panels = report.stored.summary, report.stored.name, []
     points = [] if request.published else list(read_points(request.results))
-    for measure in report.measured:
-        panel = measured_panel(summary, measure)
-        rule = summary.protocols[measure.column]
+    for metric in report.measured:
+        panel = measured_panel(summary, metric)
+        rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):
-            check_same_images(name, images_in(summary, measure), summary.average)
-            curves = [c for c in published_curves(points, name, measure) if c.protocols[0] == rule]
-        if request.published and measure.column in report.overlays:
-            curves = [*report.overlays[measure.column].compatible]
+            check_same_images(name, images_in(summary, metric), summary.average)
+            curves = [c for c in published_curves(points, name, metric) if c.protocols[0] == rule]
+        if request.published and metric.column in report.overlays:
+            curves = [*report.overlays[metric.column].compatible]
         panels.append(panel._replace(curves=(*panel.curves, *curves)))
     return panels
 

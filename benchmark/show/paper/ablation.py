@@ -14,7 +14,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_stored
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.summary import Summary
@@ -27,7 +27,7 @@ from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
 from benchmark.show.figures.texts import files_of
 from benchmark.show.means import means_table
-from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure, every_metric
+from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, every_metric_name
 from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
@@ -73,8 +73,8 @@ def write_ablation(
     images = [image.name for image in sources.dataset.images]
     table = store.table().filter(col("image").is_in(images))
     summary = _summary(table, store.folder, variants, metrics)
-    measures = [Measure.named(metric) for metric in metrics]
-    measured = [measure for measure in measures if summary.values_of(measure.column)]
+    named = map(Metric.named, metrics)
+    measured = [metric for metric in named if summary.values_of(metric.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
     files: dict[str, str | bytes] = files_of(drawing.figure, name) if drawing else {}
     captions = [f"{dataset}: no points can be drawn. {trained}"]
@@ -98,13 +98,13 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
             store = rows.parent
             table = Store(store).table()
             table = table.filter("attested") if results.verified_only else table
-            summary = _summary(table, store, variants, every_metric())
-            shown = [m for m in every_measure() if m.realism is not None or m.column == "psnr_db"]
-            measures = [measure for measure in shown if summary.values_of(measure.column)]
+            summary = _summary(table, store, variants, every_metric_name())
+            shown = [m for m in every_metric() if m.realism is not None or m.column == "psnr_db"]
+            metrics = [metric for metric in shown if summary.values_of(metric.column)]
             name = profile(store.name).title
-            drawing = draw_ablation(summary, measures, variants.own, name, variants.trained)
+            drawing = draw_ablation(summary, metrics, variants.own, name, variants.trained)
             if drawing is not None and len(summary.labels) > 1:
-                return PaperFigure(drawing._replace(table=means_table(summary, measures)))
+                return PaperFigure(drawing._replace(table=means_table(summary, metrics)))
     lacking = (
         f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
         f"...` are below {results.folder}"
@@ -137,16 +137,16 @@ def named(summary: Summary, names: Mapping[str, str]) -> Summary:
 
 
 def draw_ablation(
-    summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
+    summary: Summary, metrics: Sequence[Metric], own: str, dataset: str, trained: str
 ) -> texts.Drawing | None:
-    """Draw a panel for each measure that has values; None where no points can be plotted.
+    """Draw a panel for each metric that has values; None where no points can be plotted.
 
     As variants may differ by less than a marker, it has the changes from the method itself, where
     that was measured: their values are in the table.
     own: label of the method that the others differ from. trained: a sentence for the caption on how
     the variants were trained.
     """
-    every = (measured_panel(summary, measure) for measure in measures)
+    every = (measured_panel(summary, metric) for metric in metrics)
     panels = [panel for panel in every if panel.curves]
     if not panels:
         return None
@@ -175,7 +175,7 @@ def draw_ablation(
         trained,
         f"Changes from {own} at equal settings." if compared else None,
         sections.panels_note(panels),
-        *sections.scale_sentences(panel.measure for panel in panels),
+        *sections.scale_sentences(panel.metric for panel in panels),
     )
     details = [*curve_details(panels, dataset, summary), trained]
     if compared:
@@ -188,7 +188,7 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
 
     Differences are in percent where lower is better, else in the unit of the axis.
     """
-    measure, percent = panel.measure, panel.measure.better == "lower"
+    metric, percent = panel.metric, panel.metric.better == "lower"
     points = {(point.label, str(point.setting)): point for point in summary.points}
     reference = panel.of_label(own)
     before = {point.setting: point.value for point in reference.points} if reference else {}
@@ -197,14 +197,14 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
         label, changed = curve.system.label, []
         for point in curve.points:
             if old := before.get(point.setting):
-                change = measure.plotted(point.value) - measure.plotted(old)
+                change = metric.plotted(point.value) - metric.plotted(old)
                 change = 100 * (point.value / old - 1) if percent else change
                 pair = points[label, point.setting], points[own, point.setting]
-                ends = None if label == own else change_interval(*pair, measure, percent)
+                ends = None if label == own else change_interval(*pair, metric, percent)
                 changed.append(point._replace(value=change, interval=ends))
         if changed:
             curves.append(curve._replace(points=tuple(changed)))
-    unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
-    name = measure.label.partition(" (dB")[0]
+    unit = "%" if percent else "dB" if "dB" in metric.axis_label else ""
+    name = metric.label.partition(" (dB")[0]
     label = f"{name},\nchange ({unit})" if unit else f"{name},\nchange"
-    return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))
+    return Panel(replace(metric, label=label, scale="linear", of_sets=False), tuple(curves))

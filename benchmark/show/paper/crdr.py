@@ -14,7 +14,7 @@ from benchmark.compare.published.curves import field_panel, paper_panel, too_few
 from benchmark.compare.published.registry import read_published
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows import systems
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import Summary
@@ -28,7 +28,7 @@ from benchmark.show.paper.ablation import ablation
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.figures import realism_plots
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure
+from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric
 from benchmark.show.sections import images_of
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
@@ -117,7 +117,7 @@ def realism(
     sentences = too_few(here, dataset) if field else []
     codecs = f"{OWN}:{MATCHED}" if field else OWN
     command = f"`bench run --codecs {codecs} --dataset {dataset} --metrics psnr,{metric}`"
-    lacking = f"PSNR and {panels[1].measure.label} on {dataset} ({command})"
+    lacking = f"PSNR and {panels[1].metric.label} on {dataset} ({command})"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {lacking}", *sentences))
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
@@ -131,7 +131,7 @@ def realism_surface(results: PaperResults) -> PaperFigure:
     for dataset in results.datasets():
         summary = results.summary(dataset)
         if summary is not None:
-            grid = realism_grid(summary, Measure.named("psnr"), every_measure())
+            grid = realism_grid(summary, Metric.named("psnr"), every_metric())
             if not isinstance(grid, str):
                 sentences = tuple(f"realism_surface: {sentence}" for sentence in grid.left_out)
                 return PaperFigure(draw_surface(grid, profile(dataset).title), sentences)
@@ -177,10 +177,10 @@ def _panels(
 ) -> tuple[list[Panel], list[Panel]]:
     """Return panels of what is measured, and panels of the figure's systems below a rate."""
     summary = results.summary(dataset)
-    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    here = [measured_panel(summary, Metric.named(name)) for name in metrics]
     return here, [
-        field_panel(panel.measure, dataset, panel, up_to_bpp) if field
-        else paper_panel(panel.measure, dataset, panel, results.points, up_to_bpp)
+        field_panel(panel.metric, dataset, panel, up_to_bpp) if field
+        else paper_panel(panel.metric, dataset, panel, results.points, up_to_bpp)
         for panel in here
     ]  # fmt: skip
 

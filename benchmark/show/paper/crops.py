@@ -18,7 +18,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import newest
@@ -68,9 +68,9 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     by_image = _with_streams(contents, table, request.codecs)
     lacking = _without_streams(table, by_image, request)
     every = [row for rows in by_image.values() for of in rows.values() for row in of]
-    asked = map(Measure.named, request.metrics or USUAL_METRICS)
+    asked = map(Metric.named, request.metrics or USUAL_METRICS)
     there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
-    measure = next(there, Measure.named("psnr"))
+    metric = next(there, Metric.named("psnr"))
     sources = sources_of(request.dataset, results.data_dir)
     if isinstance(sources, str):
         return _no_crops(sources)
@@ -89,7 +89,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     tiles: list[PictureTile] = []
     sentences = lacking
     for crop in boxes:
-        image = _image(crop.image, by_image) or _most_different(by_image, measure)
+        image = _image(crop.image, by_image) or _most_different(by_image, metric)
         bpp = crop.bpp or next(iter(request.rates), None)
         picture = read_image(files[image], flatten=True).pixels
         chosen, far, rate = _at_rate(by_image[image], bpp)
@@ -109,17 +109,17 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
         for label in order:
             cut = _part(pixels[label], box)
-            tiles.append(_tile(names[label], cut, chosen[label], measure, image, box, rate))
+            tiles.append(_tile(names[label], cut, chosen[label], metric, image, box, rate))
     records = [tile.record for tile in tiles if tile.record]
     each = len(tiles) // len(boxes)
     columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
     caption = brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
         f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
-        f"{metric_names([measure])} are of the whole photograph.",
+        f"{metric_names([metric])} are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
-    drawing = draw_pictures(tiles, columns, caption, _details(records, measure))
+    drawing = draw_pictures(tiles, columns, caption, _details(records, metric))
     return PaperFigure(drawing, tuple(dict.fromkeys(sentences)))
 
 
@@ -145,12 +145,12 @@ def _image(asked: str, known: Mapping[str, object]) -> str:
     return image
 
 
-def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
+def _most_different(by_image: Mapping[str, ByCodec], metric: Metric) -> str:
     """Return the photograph with most codecs on which the metric differs most at one rate."""
 
     def spread(image: str) -> tuple[int, float, str]:
         rows = by_image[image]
-        values = (row.get(measure.column) for row in _at_rate(rows, None).chosen.values())
+        values = (row.get(metric.column) for row in _at_rate(rows, None).chosen.values())
         known = [value for value in values if value is not None] or [0.0]
         return len(rows), max(known) - min(known), image
 
@@ -223,7 +223,7 @@ def _part(pixels: Pixels, box: Box) -> Pixels:
 
 
 def _tile(
-    name: str, cut: Pixels, row: StreamRow, measure: Measure, image: str, box: Box, rate: float
+    name: str, cut: Pixels, row: StreamRow, metric: Metric, image: str, box: Box, rate: float
 ) -> PictureTile:
     record = {
         "system": name,
@@ -237,15 +237,15 @@ def _tile(
         "version": row["codec_version"],
         "caveat": row["caveat"],
         "stream_sha256": row["stream_sha256"],
-        **{key: row.get(key) for key in (measure.column, f"{measure.column}_protocol")},
+        **{key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")},
     }
-    values = {"Rate (bpp)": row["bpp"], measure.label: row.get(measure.column)}
+    values = {"Rate (bpp)": row["bpp"], metric.label: row.get(metric.column)}
     off = off_rate(row["bpp"], rate)
     return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)
 
 
-def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
-    rules = {record[f"{measure.column}_protocol"]: None for record in records}
+def _details(records: Sequence[StreamRow], metric: Metric) -> list[str]:
+    rules = {record[f"{metric.column}_protocol"]: None for record in records}
     lines = [f"Protocols: {', '.join(filter(None, [CODING, *rules]))}."]
     for record in records:
         size = f"{record['width']} x {record['height']} pixels"

@@ -19,7 +19,8 @@ from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
-from benchmark.metrics.measure import PREFERENCE, Measure, remedies
+from benchmark.metrics.metric import PREFERENCE, Metric
+from benchmark.metrics.reasons import remedies
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
@@ -77,22 +78,22 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
     names = metric_names(asked or METRICS[verb])
     points = chosen_points(request.results, ",".join(request.published))
     stored = None if _only_published(request, points) else _read(request, names, points, instead)
-    measures = [Measure.named(name) for name in names] if asked or not people else []
-    if stored and verb == "realism" and len(measures) == 2:
-        both = of_both(stored.summary.points, *measures)
+    metrics = [Metric.named(name) for name in names] if asked or not people else []
+    if stored and verb == "realism" and len(metrics) == 2:
+        both = of_both(stored.summary.points, *metrics)
         stored = stored._replace(summary=replace(stored.summary, points=both))
     dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
-    over = overlays(points, summary, measures, dataset, request.mix_protocols)
+    over = overlays(points, summary, metrics, dataset, request.mix_protocols)
     panels = []
-    for measure in measures:
-        panel = measured_panel(summary, measure)
-        compatible = over[measure.column].compatible if measure.column in over else ()
+    for metric in metrics:
+        panel = measured_panel(summary, metric)
+        compatible = over[metric.column].compatible if metric.column in over else ()
         panel = panel._replace(curves=(*panel.curves, *compatible))
-        panels += [panel] if panel.curves or (summary and measure.column in over) else []
+        panels += [panel] if panel.curves or (summary and metric.column in over) else []
     if people and stored and summary:
         panels.append(stored_panel(stored.folder.parent, names_in_figures(summary)))
     if not panels:
-        first = Measure.named(names[0])
+        first = Metric.named(names[0])
         if summary is None:
             raise UsageError(
                 f"nothing published on {dataset} has {first.label}: name another metric"
@@ -104,7 +105,7 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
     if asked and summary:
         sentences = absent_sentences(names, summary)
     elif asked:
-        lacking = {of.label for of in measures} - {panel.measure.label for panel in panels}
+        lacking = {of.label for of in metrics} - {panel.metric.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
     cut = [panel.up_to(request.up_to_bpp) for panel in panels]
     beyond = beyond_sentences(panels, cut, request.up_to_bpp)

@@ -14,7 +14,7 @@ from benchmark.compare.published.points import PublishedPoint
 from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
@@ -78,7 +78,7 @@ def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
     return [
         comparison
         for panel in result.panels
-        for comparison in compare(result.summary, panel.measure, result.anchor, request.up_to_bpp)
+        for comparison in compare(result.summary, panel.metric, result.anchor, request.up_to_bpp)
     ]
 
 
@@ -103,9 +103,9 @@ def _complexity(request: FigureRequest) -> PaperFigure:
         raise UsageError(f"nothing is measured on {result.name}: `bench run` does")
     choice = choose(result.panels[:1], result.anchor, _named(request, result))
     panels = choice.of(result.panels[:1])
-    measure = panels[0].measure
+    metric = panels[0].metric
     compared = _comparisons(result, request)
-    rates = {each.label: each.rate for each in compared if each.column == measure.column}
+    rates = {each.label: each.rate for each in compared if each.column == metric.column}
     rates[result.anchor] = Delta(0.0, 1.0)
     points, lacking = [], []
     for curve in panels[0].measured:
@@ -120,10 +120,10 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
     details += not_drawn(choice.absent)
     of_anchor = panels[0].of_label(result.anchor)
-    metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
+    words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
     most = request.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
-    drawing = draw_costs(points, result.styles, where, metric, name, details)
+    drawing = draw_costs(points, result.styles, where, words, name, details)
     names = dict.fromkeys(name for _, name in lacking if name not in {p.curve.name for p in points})
     timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
@@ -183,7 +183,7 @@ def realism_plots(
         panel._replace(curves=tuple(unmarked(c) for c in panel.curves if c.name in choice.kept))
         for panel in panels
     ]
-    few = [panel.measure for panel in panels if few_images(panel)]
+    few = [panel.metric for panel in panels if few_images(panel)]
     titles = {
         of.system.label: choice.title(n) for n, of in choice.kept.items() if n in choice.alike
     }
@@ -202,7 +202,7 @@ def realism_plots(
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
-    first, second = (panel.measure for panel in panels)
+    first, second = (panel.metric for panel in panels)
     title = profile(dataset).title
     return draw_realism_plots(plots, first, second, looks, title, images, few), plots
 
@@ -220,15 +220,15 @@ def _generations(request: FigureRequest) -> PaperFigure:
         raise UsageError("--verified-only leaves nothing: no row of generations is verified")
     once = result.table.select([name for name in rows.columns if name in result.table.columns])
     every = rows_of_codecs(pl.concat(alike([once, rows])), ",".join(request.codecs) or "all")
-    measures = [Measure.named(metric) for metric in request.metrics or METRICS["generations"]]
-    curves = generation_curves(every, [measure.column for measure in measures])
+    metrics = [Metric.named(name) for name in request.metrics or METRICS["generations"]]
+    curves = generation_curves(every, [metric.column for metric in metrics])
     if not curves:
         raise UsageError(f"{name} has no image with every generation: run the same again")
     rate = request.rates[0] if request.rates else median(curve.bpp[0] for curve in curves)
     curves = nearest_to(curves, rate)
     labels = [curve.label for curve in curves]
     names = short_names(labels, {}) | by_label(look().label, labels)
-    drawing = draw_generations(curves, measures, styles(labels), names, profile(name).title)
+    drawing = draw_generations(curves, metrics, styles(labels), names, profile(name).title)
     return PaperFigure(drawing, () if drawing else ("no generations: no metric has a value",))
 
 

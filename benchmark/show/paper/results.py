@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.compare.published.points import PublishedPoint
 from benchmark.compare.published.registry import read_points
 from benchmark.errors import StoreError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.packs.pack import Pack
@@ -32,14 +32,14 @@ class PaperFigure(NamedTuple):
     why: tuple[str, ...] = ()  # there is no drawing: the reasons, in words that name no figure
 
 
-def every_metric() -> tuple[str, ...]:
+def every_metric_name() -> tuple[str, ...]:
     """Return the names of all metrics of the registry."""
     return (*METRICS, *DISTRIBUTION_METRICS)
 
 
-def every_measure() -> tuple[Measure, ...]:
+def every_metric() -> tuple[Metric, ...]:
     """Return all metrics of the registry as figures draw them."""
-    return tuple(Measure.named(name) for name in every_metric())
+    return tuple(Metric.named(name) for name in every_metric_name())
 
 
 class PaperResults:
@@ -71,7 +71,7 @@ class PaperResults:
         table = self.contents(dataset).table
         if not table.height:
             return None
-        return summarise_with_distributions(table, self.folder / dataset, every_metric())
+        return summarise_with_distributions(table, self.folder / dataset, every_metric_name())
 
     def datasets(self) -> list[str]:
         """Return names of all datasets that have rows: those of the registry, largest first."""

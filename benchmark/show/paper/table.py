@@ -11,7 +11,7 @@ from benchmark.compare.interval import Interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 from benchmark.rows.systems import kind
 from benchmark.show.bd_tables import (
@@ -132,7 +132,7 @@ def _anchors(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> dict[str
         for of in results
         for panel in of.panels
         for row in rows
-        if row.pairs.get(_key(of, panel.measure)) is ITSELF
+        if row.pairs.get(_key(of, panel.metric)) is ITSELF
     }
 
 
@@ -149,19 +149,19 @@ def _rows(
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
-            other, key = panel.of_label(result.anchor), _key(result, panel.measure)
+            other, key = panel.of_label(result.anchor), _key(result, panel.metric)
             ends = dict[str, Interval]()
             if result.summary and other and other.edition:
                 against = other.system.label, request.up_to_bpp
-                ends = rate_intervals(result.summary, panel.measure, *against)
+                ends = rate_intervals(result.summary, panel.metric, *against)
             for curve in panel.curves:
                 curves.setdefault(curve.name, curve)
                 of = pairs.setdefault(curve.name, {})
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    first, second = other.rates(panel.measure), curve.rates(panel.measure)
-                    pair = compared(first, second, panel.measure)
+                    first, second = other.rates(panel.metric), curve.rates(panel.metric)
+                    pair = compared(first, second, panel.metric)
                     of |= {key: pair} if isinstance(pair.rate, Delta) else {}
                 if key in of and curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
@@ -176,8 +176,8 @@ def _rows(
     return rows, [name for name in absent if name not in curves], time_note
 
 
-def _key(result: Evidence, measure: Measure) -> str:
-    return f"{result.name} {measure.column}"
+def _key(result: Evidence, metric: Metric) -> str:
+    return f"{result.name} {metric.column}"
 
 
 def _columns(
@@ -188,13 +188,13 @@ def _columns(
     for result in results:
         above = f"BD-rate (%) on {result.title}"
         known = [
-            panel.measure
+            panel.metric
             for panel in result.panels
-            if any(_key(result, panel.measure) in row.pairs for row in rows)
+            if any(_key(result, panel.metric) in row.pairs for row in rows)
         ]
-        for measure in known:
-            get = partial(_rate, _key(result, measure))
-            columns.append(Column(f"{above}, {short_name(measure, known)}", get, _text))
+        for metric in known:
+            get = partial(_rate, _key(result, metric))
+            columns.append(Column(f"{above}, {short_name(metric, known)}", get, _text))
         groups += [(above, len(known))] if known else []
     costs = [
         Column(heading, f"costs.{name}", form)
@@ -294,10 +294,10 @@ def _notes(
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
     of_key = {
-        _key(of, measure): (short_name(measure, every), f" on {of.title}" * bool(results[1:]))
+        _key(of, metric): (short_name(metric, every), f" on {of.title}" * bool(results[1:]))
         for of in results
-        for every in [[panel.measure for panel in of.panels]]
-        for measure in every
+        for every in [[panel.metric for panel in of.panels]]
+        for metric in every
     }
     crossing = [
         f"{row.name} ({of_key[key][0]} {pair.crossing:.4g}{of_key[key][1]})"
@@ -324,7 +324,7 @@ def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dic
     ]
     for result in results:
         for panel in result.panels:
-            key = _key(result, panel.measure)
+            key = _key(result, panel.metric)
             columns.append(Column("", partial(_percent, key), key=f"{key} bd_rate_percent"))
             for end in Interval._fields:
                 get = partial(_end, key, end)

@@ -79,12 +79,12 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
         if value is None:
             return NOTHING
         ends = value if isinstance(value, tuple) else (value,)
-        return " to ".join(f"{end:.{decimals(spread.measure.label)}f}" for end in ends)
+        return " to ".join(f"{end:.{decimals(spread.metric.label)}f}" for end in ends)
 
     columns = (
         Column("codec", "label"),
         Column("setting", lambda spread: str(spread.setting)),
-        Column("metric", "measure.label"),
+        Column("metric", "metric.label"),
         Column("draws", "draws", "d"),
         Column("mean", partial(value, "mean"), str),
         Column("over draws", partial(value, "over_draws"), str),

@@ -10,7 +10,7 @@ from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
 from benchmark.datasets.dataset import profile
-from benchmark.metrics.measure import Measure, overview_columns
+from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
@@ -49,8 +49,8 @@ class Report:
     """Report of one dataset, already written, and what pages and terminals show of it."""
 
     stored: DatasetResults
-    measures: Sequence[Measure]  # those asked for
-    measured: Sequence[Measure]  # those that have values
+    metrics: Sequence[Metric]  # those asked for
+    measured: Sequence[Metric]  # those that have values
     sections: Mapping[str, Section]  # that a page shows, by kind
     deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
@@ -71,7 +71,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     `StoreError` for a folder that cannot be written.
     """
     names = metric_names(request.metrics)
-    measures = [*map(Measure.named, names)]
+    metrics = [*map(Metric.named, names)]
     datasets = datasets_with_results(request.results, request.dataset)
     asked = asked_datasets(request.results, request.dataset)
     sets = []
@@ -105,19 +105,19 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         placed = stored._replace(folder=report_set.folder)
         over, of_published = dict[str, "Overlay"](), list[str]()
         if request.published:
-            of_dataset = published, placed.summary, measures, placed.name
+            of_dataset = published, placed.summary, metrics, placed.name
             try:
                 over = curves.overlays(*of_dataset, request.mix_protocols)
                 of_published = curves.left_out(published, over, placed.name)
             except curves.OtherMeans as why:
                 of_published = [f"no published curve is drawn: {why}"]
-        yield _write(request, placed, measures, over, of_published, report_set)
+        yield _write(request, placed, metrics, over, of_published, report_set)
 
 
 def _write(
     request: ReportRequest,
     stored: DatasetResults,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     over: Mapping[str, "Overlay"],
     of_published: Sequence[str],
     report_set: ReportSet,
@@ -125,11 +125,11 @@ def _write(
     summary, folder, command = stored.summary, stored.folder, request.command
     anchor = stored.anchor.label
     of = _under_test(summary, anchor) if request.metrics == "all" else None
-    measured = [measure for measure in measures if summary.values_of(measure.column, of)]
-    wanted = [m for m in measures if m in measured or of is None or summary.tried(m.column, of)]
+    measured = [metric for metric in metrics if summary.values_of(metric.column, of)]
+    wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
     over_few = [] if request.metrics != "all" or request.allow_few else few_of(summary, measured)
-    measured = [measure for measure in measured if measure not in over_few]
-    panels = {measure.column: measured_panel(summary, measure) for measure in measured}
+    measured = [metric for metric in measured if metric not in over_few]
+    panels = {metric.column: measured_panel(summary, metric) for metric in measured}
     codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
     for column, of_column in over.items():
         if column in panels:
@@ -139,7 +139,7 @@ def _write(
     choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
-    ranking = rank_by_bd_rate(summary, measures, anchor, comparisons)
+    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     gaps = left_out(summary, wanted, stored.runs, stored.gone)
     sources = source_facts(stored.table)
@@ -156,8 +156,8 @@ def _write(
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
     origin += beyond_sentences(panels.values(), overlaid.values(), most)
     if request.metrics != "all":
-        noted = {measure.column for measure, _ in ranking.absent}
-        named = dict(zip(metric_names(request.metrics), measures, strict=True))
+        noted = {metric.column for metric, _ in ranking.absent}
+        named = dict(zip(metric_names(request.metrics), metrics, strict=True))
         origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
     remarks = [*origin, *about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
@@ -177,7 +177,7 @@ def _write(
     kept = report_set.replace(files, command)
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
-        stored, measures, measured, page_sections(summary, ranking, deltas, means, gaps),
+        stored, metrics, measured, page_sections(summary, ranking, deltas, means, gaps),
         deltas, over, ranking, [folder / "report.md"], len(drawings), gaps,
         [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
         codecs,
@@ -197,7 +197,7 @@ def _under_test(summary: Summary, anchor: str) -> set[str]:
 
 def compare_all(
     summary: Summary,
-    measures: Sequence[Measure],
+    metrics: Sequence[Metric],
     anchor: str,
     up_to_bpp: float | None,
     any_overlap: bool = False,
@@ -210,11 +210,11 @@ def compare_all(
         return [], f"No BD-rates: there is no codec but the anchor {anchor}."
     comparisons = [
         comparison
-        for measure in measures
-        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
+        for metric in metrics
+        for comparison in compare(summary, metric, anchor, up_to_bpp, any_overlap)
     ]
-    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
-    return comparisons, (overview, bd_table(comparisons, measures, anchor))
+    overview = bd_overview(comparisons, metrics, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table(comparisons, metrics, anchor))
 
 
 def _draw(

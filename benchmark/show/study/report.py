@@ -25,7 +25,7 @@ from benchmark.compare.study.scores import (
 from benchmark.compare.study.votes import LeftOut, Votes, consistency, votes_of, why_left_out
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import protocols
+from benchmark.metrics.metric import protocols
 from benchmark.rows.experiment import are_of, pairs_of
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import find_label, label_of, short_names
@@ -34,7 +34,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.page.document import sheet_html
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.paper.results import PaperFigure, PaperResults, every_measure, write_figure
+from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, write_figure
 from benchmark.show.sections import html, made_by, markdown, section
 from benchmark.show.table import Column, Table
 from benchmark.system.atomic import write_files
@@ -127,7 +127,7 @@ def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> Stud
             BITS,
             [of._replace(system=names[of.system]) for of in rated],
         ),
-        ("Which metric agrees with people", AGREEMENT, agreements(votes, values, every_measure())),
+        ("Which metric agrees with people", AGREEMENT, agreements(votes, values, every_metric())),
     ]
     tables = [(title, Table.of(columns, of).filled(2)) for title, columns, of in shown if of]
     lines = _lines(votes, left_out, dataset, len(files))
@@ -160,7 +160,7 @@ def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[LeftOut]]:
 
 def _values(key: Key, votes: Votes, table: pl.DataFrame) -> dict[tuple[int, int], dict[str, float]]:
     """Return values of metric columns by image and stimulus, of the rows that are stored now."""
-    columns = [m.column for m in every_measure() if m.column in table.columns]
+    columns = [m.column for m in every_metric() if m.column in table.columns]
     cells = {of.cell: (votes.images.index(of.image), of.stimulus) for of in key.pictures if of.cell}
     rows = table.filter(col("cell").cast(pl.String).is_in([*cells])).select("cell", *columns)
     return {

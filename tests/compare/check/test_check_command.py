@@ -20,7 +20,7 @@ from benchmark.compare.check.requirement import judge_requirement, parse_require
 from benchmark.compare.rank import Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
@@ -299,7 +299,7 @@ def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, t
         assert f"{verdict}: jpeg, {found['metric_label']}: {found['why']}" in said.splitlines()
     assert found["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
     summary = summarise(Store(store_of(stored / "jpeg")).table())
-    (ranked,) = rank_at(summary, Target("bpp", 2.0), [Measure.named("psnr")])
+    (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
     bench(*words, "--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x", code=1)
     (found,) = json.loads((tmp_path / "c").read_text())["required"]
     assert found["why"].startswith(f"it is {ranked.values['psnr_db'].value:.4g} [")

@@ -59,8 +59,8 @@ def rows_of(codec, bpp, psnr, ms_ssim=None, images=24, **columns):
     ]  # fmt: skip
 
 
-def compared(rows, measures=(PSNR,), points=POINTS):
-    return agreements(summarise(table(rows)), points, "kodak", measures)
+def compared(rows, metrics=(PSNR,), points=POINTS):
+    return agreements(summarise(table(rows)), points, "kodak", metrics)
 
 
 def published_of(system, variant, metric):
@@ -124,7 +124,7 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
 
 
 @pytest.mark.parametrize(
-    ("measure", "rates", "values", "found"),
+    ("metric", "rates", "values", "found"),
     [
         (PSNR, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
         (PSNR, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), [("range", 0.1, 9.99)]),
@@ -137,9 +137,9 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
     ],
 )
 def test_what_is_unusual_about_a_curve_is_found_with_its_place_and_amount(
-    measure, rates, values, found
+    metric, rates, values, found
 ):
-    result = findings(measure, rates, values, None)
+    result = findings(metric, rates, values, None)
     assert [one[1:] for one in result] == [(kind, *map(pytest.approx, at)) for kind, *at in found]
 
 
@@ -175,7 +175,7 @@ def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
 
 
 @pytest.mark.parametrize(
-    ("measure", "shift_db", "verdicts"),
+    ("metric", "shift_db", "verdicts"),
     [
         (PSNR, 0, {"agrees", "explained"}),
         (MS_SSIM, 0, {"agrees", "explained"}),
@@ -184,15 +184,13 @@ def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
     ],
 )
 def test_ms_illm_is_explained_by_what_its_authors_count_and_not_beyond_it(
-    measure, shift_db, verdicts
+    metric, shift_db, verdicts
 ):
     bpp, psnr = published_of("MS-ILLM", "", "psnr_db")
     _, ms_ssim = published_of("MS-ILLM", "", "ms_ssim")
     pickled, header = 124, 10  # bytes; the first by the package's own pickle_size_of
     rates = [rate - 8 * (pickled - header) / (768 * 512) for rate in bpp]
-    result = compared(
-        rows_of("msillm", rates, [one + shift_db for one in psnr], ms_ssim), [measure]
-    )
+    result = compared(rows_of("msillm", rates, [one + shift_db for one in psnr], ms_ssim), [metric])
     (theirs,) = (one for one in result if one.published == "MS-ILLM")
     assert theirs.points == len(bpp) - 1  # the lowest rate is below the published ones
     assert theirs.verdict in verdicts

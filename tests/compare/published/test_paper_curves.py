@@ -125,12 +125,12 @@ def test_two_sources_of_one_point_are_one_point():
     assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
 
 
-@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS, FID])
+@pytest.mark.parametrize("metric", [PSNR, MS_SSIM, LPIPS, FID])
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
-def test_only_rules_that_are_named_meet(measure, dataset):
-    one = panel(measure, dataset, None, HIGH)
+def test_only_rules_that_are_named_meet(metric, dataset):
+    one = panel(metric, dataset, None, HIGH)
     rules = {rule for curve in one.curves for rule in curve.protocols}
-    assert rules <= set(measure.meets)
+    assert rules <= set(metric.meets)
     assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
 
 

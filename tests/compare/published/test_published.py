@@ -24,7 +24,7 @@ from benchmark.compare.published.registry import (
 )
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
@@ -237,8 +237,8 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     rules = {"psnr": "psnr-rgb8/1", "ms_ssim": "ms-ssim-rgb8/1", "lpips": "lpips-alex/0.1.4-x"}
     panels = {}
     for name, rule in rules.items():
-        measure = Measure.named(name)
-        panels[measure.column] = overlay(published_curves(points, "kodak", measure), measure, rule)
+        metric = Metric.named(name)
+        panels[metric.column] = overlay(published_curves(points, "kodak", metric), metric, rule)
     assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC (published)"]
     assert panels["lpips_alex"].compatible == ()
     refused, absent = left_out(points, panels, "kodak")
@@ -249,7 +249,7 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
 def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_is_asked_for():
     points = select(POINTS, ["hific", "perco"])
     summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
-    mixed = overlays(points, summary, [PSNR, Measure.named("lpips")], "kodak", True)
+    mixed = overlays(points, summary, [PSNR, Metric.named("lpips")], "kodak", True)
     assert {column: len(of.refused) for column, of in mixed.items()} == {"psnr_db": 0}
     assert {curve.method for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
     alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
@@ -317,6 +317,6 @@ def test_a_table_among_the_results_is_used_before_the_projects(tmp_path):
 @pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
 def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
-    curves = published_curves(POINTS, dataset, Measure.named(metric))
+    curves = published_curves(POINTS, dataset, Metric.named(metric))
     labels = {curve.system.published[0]: curve.system.label for curve in curves}
     assert len(set(labels.values())) == len(labels)

@@ -8,7 +8,7 @@ import pytest
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.registry import chosen_points, read_curve, read_points
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
 
@@ -123,7 +123,7 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
         "mine (a/mine.csv)", "mine (b/mine.csv)", "MLIC+ (all.csv)", "MLIC-plus (all.csv, 2)",
         "MLIC++", "COIN (all.csv)", "mine (all.csv)",
     ]  # fmt: skip
-    result = published_curves(own, "kodak", Measure.named("psnr"))
+    result = published_curves(own, "kodak", Metric.named("psnr"))
     assert [len(curve.points) for curve in result] == [5] * 7
     assert len({one.system.label for one in result}) == 7
 

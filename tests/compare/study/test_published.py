@@ -6,7 +6,7 @@ import pytest
 from benchmark.compare.study.published import read_ratings
 from benchmark.compare.study.scores import equal_preference, scores_of
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.study.report import read_study
 
@@ -88,4 +88,4 @@ def test_published_ratings_are_read_as_a_study_is(tmp_path):
     report = read_study(cid22(tmp_path / "mine.csv"), [], FigureRequest(anchor="JPEG"))
     assert [title for title, _ in report.tables] == ["Scores", "Bits against JPEG"]
     assert report.lines[0] == "45 answers of 1 rater on 3 images of mine."
-    assert Measure.named("psnr").label not in str(report.tables)
+    assert Metric.named("psnr").label not in str(report.tables)

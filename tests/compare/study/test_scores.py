@@ -18,7 +18,7 @@ from benchmark.compare.study.scores import (
 from benchmark.compare.study.simulate import POINTS, answers_needed
 from benchmark.compare.study.votes import Votes, votes_of
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from support.rows.study import OFFSETS, SYSTEMS, answers_of, key_of, true_scores
 
 COVERED = range(12)  # studies
@@ -98,8 +98,8 @@ def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_
         for image in range(8)
         for n in range(len(true))
     }
-    measures = [Measure.named(name) for name in ("ssim", "lpips", "psnr", "dists")]
-    found = {one.name: one for one in agreements(of, values, measures)}
+    metrics = [Metric.named(name) for name in ("ssim", "lpips", "psnr", "dists")]
+    found = {one.name: one for one in agreements(of, values, metrics)}
     assert [*found] == [PEOPLE, "PSNR (dB)", "SSIM", "LPIPS (AlexNet)"]
     ahead = true[of.first] > true[of.second]
     assert found["PSNR (dB)"].share == pytest.approx(np.mean(ahead == (of.won == 1)))
@@ -114,7 +114,7 @@ def test_an_interval_of_a_share_of_few_images_stays_between_none_and_all():
     key = key_of(images=2, raters=3, each=8)
     of, true = votes_of(key, answers_of(key)), true_scores(key)
     values = {(image, n): {"psnr_db": true[n]} for image in range(2) for n in range(len(true))}
-    *_, found = agreements(of, values, [Measure.named("psnr")])
+    *_, found = agreements(of, values, [Metric.named("psnr")])
     assert 0 <= found.interval.low < found.share < found.interval.high == 1
 
 

@@ -7,26 +7,26 @@ import pytest
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
-from benchmark.metrics.measure import Measure, protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import excluded
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
-PSNR = Measure.named("psnr")
-FD = Measure.named("fd_alex")
+PSNR = Metric.named("psnr")
+FD = Metric.named("fd_alex")
 
 
 def shifted(codec, shift_db):
     return [record | {"psnr_db": record["psnr_db"] + shift_db} for record in sweep(codec)]
 
 
-def tables(rows, measure=PSNR, **choices):
-    comparisons = compare(summarise(table(rows)), measure, "jpeg", **choices)
+def tables(rows, metric=PSNR, **choices):
+    comparisons = compare(summarise(table(rows)), metric, "jpeg", **choices)
     return (
-        bd_overview(comparisons, [measure], "jpeg"),
-        bd_table(comparisons, [measure], "jpeg"),
+        bd_overview(comparisons, [metric], "jpeg"),
+        bd_table(comparisons, [metric], "jpeg"),
         bd_records(comparisons),
     )
 
@@ -51,7 +51,7 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
 
 
 def test_a_crossing_names_its_metric_among_others_of_the_name():
-    both = [Measure.named("lpips"), Measure.named("lpips_squeeze")]
+    both = [Metric.named("lpips"), Metric.named("lpips_squeeze")]
     delta = Delta(1.0, 1.0)
     of_both = [
         Comparison(m.column, "webp", "jpeg", delta, delta, delta, crossing=0.1) for m in both

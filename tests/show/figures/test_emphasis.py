@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import measured_panel
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.show.figures.choice import choose
@@ -16,7 +16,7 @@ from benchmark.spec import parse_codec
 from support.figures.colour_vision import VISIONS, distance
 from support.rows.measured import row, table
 
-PSNR = Measure.named("psnr")
+PSNR = Metric.named("psnr")
 GAINS = {  # in dB at equal rate over JPEG
     "jpeg:optimize=1": 0.0, "webp": 1.0, "jpeg2000": 1.2, "avif": 3.0, "jpegxl": 2.0, "x265": 3.5,
     "vvenc": 4.0, "vtm": 4.5, "ours:beta=0": 2.5, "ours:beta=3.84": 2.2, "ours:beta=1.28": 2.4,
@@ -115,7 +115,7 @@ def test_details_name_metrics_that_are_in_a_training_loss_and_no_other():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
     reported = {}
     for name in ("psnr", "lpips", "ms_ssim"):
-        panel = measured_panel(summary, Measure.named(name))
+        panel = measured_panel(summary, Metric.named(name))
         details = draw_rate_curves([panel], styles(summary.labels), "set", summary).details
         reported[name] = [detail for detail in details if "training loss" in detail]
     assert reported == {

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.compare.panel import measured_panel
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import short_names
 from benchmark.show.figures.complexity import draw_complexity, measured_block
@@ -20,9 +20,9 @@ from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown,
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
 
-PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
-LPIPS = Measure("lpips_alex", "LPIPS", "lower")
-MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
+PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
+LPIPS = Metric("lpips_alex", "LPIPS", "lower")
+MS_SSIM = Metric("ms_ssim", "MS-SSIM", "higher", "saturating")
 TWELVE = [
     "jpeg", "jpeg:subsampling=444", "webp", "jpeg2000", "avif", "jpegxl", "x265", "vvenc",
     "compressai:model=mbt2018-mean", "compressai:model=cheng2020-anchor", "zzz", "ours",
@@ -38,8 +38,8 @@ def summary_of(labels, **columns):
     return summarise(table(rows))
 
 
-def draw(summary, measures=(PSNR,), **look):
-    panels = [measured_panel(summary, measure) for measure in measures]
+def draw(summary, metrics=(PSNR,), **look):
+    panels = [measured_panel(summary, metric) for metric in metrics]
     with drawn_as(**look):
         return draw_rate_curves(panels, styles(summary.labels), "set", summary)
 
@@ -95,10 +95,10 @@ def test_ms_ssim_is_drawn_in_decibels_and_the_axis_says_so():
     assert "MS-SSIM is drawn as -10 log10(1 - mean)" in drawing.caption
 
 
-@pytest.mark.parametrize(("measures", "width"), [([PSNR], 3.25), ([PSNR, MS_SSIM, LPIPS], 6.875)])
-def test_twelve_curves_are_each_named_once_in_the_legend(measures, width):
+@pytest.mark.parametrize(("metrics", "width"), [([PSNR], 3.25), ([PSNR, MS_SSIM, LPIPS], 6.875)])
+def test_twelve_curves_are_each_named_once_in_the_legend(metrics, width):
     summary = summary_of(TWELVE, caveat="random weights")
-    figure = draw(summary, measures, every_curve=True).figure
+    figure = draw(summary, metrics, every_curve=True).figure
     (legend,) = figure.legends
     named = sorted(text.get_text().rstrip("*") for text in legend.get_texts())
     assert named == sorted(short_names(summary.labels).values())

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import Notice, UnknownName, UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures import style
@@ -18,7 +18,7 @@ from support.bench.invoked import bench
 from support.processes import ran
 from support.rows.measured import sweep, table
 
-PSNR = Measure.named("psnr")
+PSNR = Metric.named("psnr")
 HOSTILE = """\
 text.usetex: True
 font.family: cursive

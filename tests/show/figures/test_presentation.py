@@ -10,8 +10,7 @@ from benchmark.compare.builds import realism_grid
 from benchmark.compare.panel import measured_panel
 from benchmark.compare.published.registry import Paper, Series, write_paper
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
-from benchmark.metrics.measure import Measure, protocols
-from benchmark.metrics.metric import Presentation
+from benchmark.metrics.metric import Metric, Presentation, protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
@@ -19,7 +18,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.means import means_table
 from benchmark.show.paper.crdr import curves
-from benchmark.show.paper.results import PaperResults, every_measure
+from benchmark.show.paper.results import PaperResults, every_metric
 from support.added.metrics import line_of
 from support.rows.measured import row, table
 
@@ -70,7 +69,7 @@ def rows(codec="jpeg", variant=""):
 
 def test_a_new_metric_has_the_axis_that_its_class_declares():
     summary = summarise(table(rows()), protocols(["psnr", "blur"]))
-    panel = measured_panel(summary, Measure.named("blur"))
+    panel = measured_panel(summary, Metric.named("blur"))
     (axes,) = draw_rate_curves([panel], styles(["jpeg"]), "set", summary).figure.axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "Blur (px) ↓"
@@ -79,11 +78,11 @@ def test_a_new_metric_has_the_axis_that_its_class_declares():
 def test_a_new_metric_judges_realism_where_its_class_says_so():
     mine = [row for beta in (0, 1.28, 3.84) for row in rows("ours", f"beta={beta:g}")]
     summary = summarise(table(mine), protocols(["psnr", "blur", "lpips"]))
-    assert realism_grid(summary, Measure.named("psnr"), every_measure()).realism.column == "blur_px"
+    assert realism_grid(summary, Metric.named("psnr"), every_metric()).realism.column == "blur_px"
 
 
 def test_a_new_distribution_metric_is_drawn_and_counted():
-    spread = Measure.named("spread")
+    spread = Metric.named("spread")
     whole = table(rows())
     whole = whole.with_columns(
         spread=pl.Series([0.9 + 0.01 * (at % 4) for at in range(whole.height)]),

@@ -21,7 +21,7 @@ from benchmark.compare.interval import records
 from benchmark.compare.pictures import off_rate
 from benchmark.compare.published.points import How
 from benchmark.errors import StoreError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.show.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
@@ -138,10 +138,10 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
 def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
     [folder] = [path.parent for path in measured_once.glob("*/per_image")]
     summary = read_results(measured_once, folder.name, "all", METRICS).summary
-    measures = [Measure.named(name) for name in METRICS]
+    metrics = [Metric.named(name) for name in METRICS]
     points = data_of(page)["points"]
     known = 0
-    for record, point in zip(records(summary, measures), points, strict=True):
+    for record, point in zip(records(summary, metrics), points, strict=True):
         for column in ("psnr_db", "ms_ssim"):
             ends = point["means"][column].get("interval")
             low, high = record[f"{column}_low"], record[f"{column}_high"]

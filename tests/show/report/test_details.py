@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
@@ -56,7 +56,7 @@ def test_every_kind_of_gap_is_a_sentence_with_its_reason():
     rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
     rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
-    sentences = lines_of(left_out(summarise(table(rows)), [Measure.named("psnr")], runs))
+    sentences = lines_of(left_out(summarise(table(rows)), [Metric.named("psnr")], runs))
     assert "failed: webp quality=5 (1 cell): encode: boom" in sentences
     assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
     assert "not counted: jpeg (18 rows): an older version: 1.0, adapter 1" in sentences

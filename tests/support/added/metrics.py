@@ -8,14 +8,14 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import Features, Reduced
-from benchmark.registry import Metric
+from benchmark.registry import MetricFacts
 
 
-def line_of(kind: type[Any]) -> Metric:
+def line_of(kind: type[Any]) -> MetricFacts:
     """Return the registry's line for a class of a metric or feature space."""
     label, target = getattr(kind, "label", ""), f"{kind.__module__}:{kind.__name__}"
     better, space = getattr(kind, "better", "higher"), getattr(kind, "space", "")
-    return Metric(kind.column, kind.protocol, target, label, better, space)
+    return MetricFacts(kind.column, kind.protocol, target, label, better, space)
 
 
 class MeanAbsoluteError:

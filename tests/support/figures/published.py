@@ -7,7 +7,7 @@ from benchmark.compare.published.curves import overlay, paper_panel, published_c
 from benchmark.compare.published.points import parse, select
 from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.compare.published.registry import read_points
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
 from benchmark.show.figures.complexity import ComplexityRow, measured_block
 from benchmark.show.figures.style import styles
@@ -19,7 +19,7 @@ POINTS = read_points(RESULTS)
 SECONDS_FILE = RESULTS / "published" / "complexity.csv"
 SECONDS = parse(SECONDS_FILE.read_text(encoding="utf-8"), ComplexityRow)
 PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
-    Measure.named(name)
+    Metric.named(name)
     for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
 )
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
@@ -35,19 +35,19 @@ def kodak_rows(codec, images=KODAK, variant="", **columns):
     ]
 
 
-def panel(measure, dataset, summary, up_to_bpp, points=POINTS):
+def panel(metric, dataset, summary, up_to_bpp, points=POINTS):
     """Return the paper's panel of a metric, of a summary and of published points."""
-    return paper_panel(measure, dataset, measured_panel(summary, measure), points, up_to_bpp)
+    return paper_panel(metric, dataset, measured_panel(summary, metric), points, up_to_bpp)
 
 
-def overlaid(summary, names, measures, dataset, mix=False):
+def overlaid(summary, names, metrics, dataset, mix=False):
     """Return panels of a summary with published curves, and the styles of their systems."""
     panels = []
-    for measure in measures:
-        panel = measured_panel(summary, measure)
-        rule = summary.protocols[measure.column] if summary else ""
-        curves = published_curves(select(POINTS, names), dataset, measure)
-        over = overlay(curves, measure, rule, mix).compatible
+    for metric in metrics:
+        panel = measured_panel(summary, metric)
+        rule = summary.protocols[metric.column] if summary else ""
+        curves = published_curves(select(POINTS, names), dataset, metric)
+        over = overlay(curves, metric, rule, mix).compatible
         panels.append(panel._replace(curves=(*panel.curves, *over)))
     return panels, styles({curve.system.label for one in panels for curve in one.curves})
 

@@ -19,7 +19,7 @@ from benchmark.codec import CODING, Pixels
 from benchmark.compare.bd import rank_by_bd_rate
 from benchmark.compare.published.curves import overlays
 from benchmark.compare.published.registry import chosen_points
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
 from benchmark.show.means import left_out, means_table
@@ -87,16 +87,16 @@ def make_page(
         if path.parent.name.startswith(name)
     ]
     stored = read_results(results, stored_name, "all", METRICS, whole=True)
-    measures = [Measure.named(metric) for metric in METRICS]
+    metrics = [Metric.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
-    over = overlays(points, stored.summary, measures, stored_name, mix)
-    _, deltas = compare_all(stored.summary, measures, "jpeg", None)
-    means = means_table(stored.summary, measures)
-    ranking = rank_by_bd_rate(stored.summary, measures, "jpeg")
-    gaps = left_out(stored.summary, measures, stored.runs)
+    over = overlays(points, stored.summary, metrics, stored_name, mix)
+    _, deltas = compare_all(stored.summary, metrics, "jpeg", None)
+    means = means_table(stored.summary, metrics)
+    ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
+    gaps = left_out(stored.summary, metrics, stored.runs)
     sections = page_sections(stored.summary, ranking, deltas, means, gaps)
     report = Report(
-        stored, measures, measures, sections, deltas, over, ranking, gaps=gaps, anchor="jpeg"
+        stored, metrics, metrics, sections, deltas, over, ranking, gaps=gaps, anchor="jpeg"
     )
     wanted = ReportRequest(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)
@@ -107,7 +107,7 @@ def make_page(
 def make_page_of_sets(path: Path) -> list[float]:
     """A page of FID/256 alone at a point, with a caveat: each image's value and influence."""
     values = [12.0, 10.5, 14.0, 11.5]
-    fid = Measure.named("fid256")
+    fid = Metric.named("fid256")
     rows = table([row("jpeg", 10, name, caveat="a trial") for name in ("a", "bb", "ccc", "dddd")])
     rows = rows.with_columns(
         fid256=pl.Series(values),
@@ -123,7 +123,7 @@ def make_page_of_sets(path: Path) -> list[float]:
         title="Sets",
         headline="One point.",
         summary=summary,
-        measures=[fid],
+        metrics=[fid],
         legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
         photographs={n: SourcePicture(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
         pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmark.metrics.measure import protocols
+from benchmark.metrics.metric import protocols
 from benchmark.registry import METRICS
 from benchmark.rows.shard import table_of
 

@@ -11,14 +11,14 @@ from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIM
 from baselines.neural.training.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import label_of
 from benchmark.show.paper.ablation import OWN, draw_ablation, named
 from support.rows.measured import sweep, table
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 
-PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
+PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
 TRAINED = "Each variant: three steps."
 
 
@@ -126,11 +126,11 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
     drawing = draw_ablation(summary, [PSNR, LPIPS], "", "kodak", TRAINED)
     axes = drawing.figure.axes
     assert [ax.get_ylabel() for ax in axes] == ["PSNR (dB)", "LPIPS (AlexNet) ↓"]
-    for panel, measure in zip(axes, (PSNR, LPIPS), strict=True):
+    for panel, metric in zip(axes, (PSNR, LPIPS), strict=True):
         lines = {line.get_label(): line for line in panel.get_lines()}
         assert list(lines) == ["HRRGAN", "SGAN"]
         points = [point for point in summary.points if point.label == "SGAN"]
-        values = [point.means[measure.column].value for point in points]
+        values = [point.means[metric.column].value for point in points]
         assert lines["SGAN"].get_xdata().tolist() == [point.bpp for point in points]
         assert lines["SGAN"].get_ydata().tolist() == values
     assert any("psnr-rgb8/1" in detail for detail in drawing.details)
@@ -159,7 +159,7 @@ def test_the_changes_from_the_method_itself_are_drawn_where_it_was_measured():
 
 def test_metrics_without_values_have_no_panel():
     summary = summary_of(["SGAN"])
-    absent = Measure.named("lpips_squeeze")
+    absent = Metric.named("lpips_squeeze")
     assert len(draw_ablation(summary, [PSNR, absent], "HRRGAN", "set", TRAINED).figure.axes) == 1
     assert draw_ablation(summary, [absent], "HRRGAN", "set", TRAINED) is None
 
