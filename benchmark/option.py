@@ -67,7 +67,6 @@ def shared(default: Any, declaration: Option) -> Any:
     return field(default=default, metadata={"option": declaration})
 
 
-ALL_ROWS = opt(COMPARED, "Also rows of photographs that the dataset no longer has.")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,

@@ -18,7 +18,8 @@ from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.means import chosen_notes, row_sentences
+from benchmark.show.absent import not_shown
+from benchmark.show.means import chosen_notes
 from benchmark.show.sections import ONLY_BUNDLED, capitalised
 from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted, listed
@@ -313,5 +314,5 @@ def _codec(bundled: Mapping[str, bool], heading: str, label: str) -> Column:
 
 
 def _remarks(stored: DatasetResults, bundled: Mapping[str, bool]) -> tuple[str, ...]:
-    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *row_sentences(stored)]
+    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *not_shown(stored.summary)]
     return (*map(capitalised, texts), *chosen_notes(bundled))

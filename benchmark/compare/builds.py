@@ -68,10 +68,12 @@ def one_build(
     """
     points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
     complete: dict[Build, dict[str, list[Point]]] = {}
-    for point in points:
+    for point in points:  # those that are shown first
         of = point.edition.build
         if of.fingerprint.startswith(build) and _lacks(point, metrics, summary) is None:
-            complete.setdefault(of, {}).setdefault(point.label, []).append(point)
+            alike = complete.setdefault(of, {}).setdefault(point.label, [])
+            if not alike or alike[0].edition is point.edition:
+                alike.append(point)
     chosen = max(complete.values(), key=_worth, default={})
     return Family(chosen, tuple(_left_out(points, chosen, metrics, summary)))
 

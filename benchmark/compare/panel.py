@@ -31,7 +31,7 @@ from benchmark.rows.systems import (
     spec_of,
     with_remark,
 )
-from benchmark.rows.valid import OK
+from benchmark.rows.versions import OK
 from benchmark.spec import PATHS, names_code
 from benchmark.system.text import counted
 

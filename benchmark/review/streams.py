@@ -15,11 +15,12 @@ from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.supplement import LeftOutFile, Supplement
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import shown
 from benchmark.rows.packs.contents import row_of
 from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
+from benchmark.rows.versions import BUNDLED
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.text import counted, number_in, one_line
 
@@ -43,7 +44,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     """Return the rows of all packs and results, and how many were left out as impossible.
 
     Marks of verification are taken off. Of results, rows that are bundled with the project are
-    left out, and of each codec variant the newest build is taken. Raises `BadPack` for a malformed
+    left out, and of each codec variant one build is taken. Raises `BadPack` for a malformed
     line.
     """
     result = [
@@ -53,9 +54,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     ]
     for folder in supplement.results:
         store = Store(folder)
-        for row in newest(store.table()).rows(named=True):
-            if row["bundled"]:
-                continue
+        for row in shown(store.table().filter(~BUNDLED)).rows(named=True):
             has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])
             read = partial(store.stream, row["stream_sha256"]) if has else None
             result.append(Sent({**row, "attested": None}, read, row["bpp"]))

@@ -4,19 +4,21 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Absent
 from benchmark.codec import Float64Array, Int64Array, Setting
+from benchmark.errors import StoreError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import FEW_IMAGES, Metric, psnr_of_mean_mse
 from benchmark.metrics.reasons import NOT_COMPUTED, RESCORE, Again
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
 from benchmark.rows.systems import short_version
@@ -103,7 +105,6 @@ class Build(NamedTuple):
 
     fingerprint: str
     revision: int
-    apart: bool = False  # bundled, and not equal to what was measured here with the same
 
 
 NO_BUILD = Build("", 0)
@@ -187,14 +188,6 @@ class Point:
         return mean.images + mean.infinite > 0
 
 
-class Newer(NamedTuple):
-    """The newest rows here of a codec variant, left out since another build has more images."""
-
-    point: Point  # of those with most images
-    instead: Point  # of the build that is compared
-    command: str  # that measures the rest
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
     """All points of a dataset, in the registry's order of codecs and then by rate."""
@@ -205,28 +198,52 @@ class Summary:
     average: Average  # of bpp
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
-    left_out: tuple[LeftOut, ...]  # rows that are not comparable
+    absent: tuple[Absent, ...]  # rows and editions that no point has
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
     again: Again = RESCORE
-    newer: tuple[Newer, ...] = ()  # see `stored`
 
     def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
         """Return it with what computes metrics of the folder's rows, which are of these runs.
 
-        `bench rescore` names the code that may run.
+        `bench rescore` names the code that may run. Editions measured there that are not shown are
+        `absent`, with what measures their other images.
         """
         specs = dict.fromkeys(point.edition.spec for point in self.points)
         codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
         codecs = "" if codecs == "all" else codecs
         rescore = f"bench rescore {options_of(folder.parent, folder.name, codecs=codecs)}"
         store = Store(folder)
-        bare = [name for name in runs if name and not store.keeps_streams(name)]
-        if not bare:
-            return replace(self, again=Again(rescore))
-        from benchmark.rows.codecs import run_again  # which most reports do without
+        again = Again(rescore)
+        if bare := [name for name in runs if name and not store.keeps_streams(name)]:
+            from benchmark.rows.codecs import run_again  # which most reports do without
 
-        return replace(self, again=Again(rescore, run_again(store.record(max(bare)))))
+            again = Again(rescore, run_again(store.record(max(bare))))
+        return replace(self, absent=(*self.absent, *self._not_shown(store)), again=again)
+
+    def _not_shown(self, store: Store) -> Iterator[Absent]:
+        """Yield the editions measured here that are not shown."""
+        images: dict[Edition, int] = {}
+        for point in (*self.points, *self.replaced):
+            images[point.edition] = max(images.get(point.edition, 0), point.coded)
+        shown = {edition.label: edition for edition in images if edition.shown}
+        for edition, has in images.items():
+            if edition.shown or edition.bundled:
+                continue
+            instead = shown[edition.label]
+            if not instead.bundled and instead.run > edition.run:
+                why = f"an older build, {edition.build_words}, is not shown"
+                yield Absent(edition.label, why)
+                continue
+            from benchmark.rows.codecs import run_again  # which most reports do without
+
+            why = f"yours ({edition.build_words}) has {has} of {images[instead]} images: "
+            why += f"the {'bundled' if instead.bundled else 'older'} one is shown"
+            record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}
+            record["request"]["dataset"] = store.folder.name
+            with suppress(StoreError):
+                record |= store.record(edition.run)
+            yield Absent(edition.label, why, run_again(record, limit=None))
 
     @property
     def labels(self) -> tuple[str, ...]:

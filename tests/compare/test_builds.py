@@ -240,20 +240,16 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
     (first, *_) = curves(summary, PSNR)["ours:beta=0"]
     assert first.means["psnr_db"].value == 31.0
     assert "ours:beta=0" not in curves(summary, SQUEEZE)
-    (left,) = summary.left_out
-    assert (left.label, left.rows) == ("ours:beta=0", 9)
-    assert "bundled, of another build" in left.why
+    assert {p.edition.bundled for p in summary.replaced} == {True}
 
 
-def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
-    mine = [
-        record | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for record in of_beta(3.84)
-    ]
-    store.append(mine)
+def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
+    store.append([record | {"run": "2027"} for record in of_beta(3.84)])
     result = betas(summarise(store.table()), (PSNR, SQUEEZE))
-    assert len(result.points) == len(BETAS)
-    assert all(of[0].edition.bundled for of in result.points.values())
-    assert "left out: ours:beta=3.84" in result.left_out[0]
+    bundled = {label: {p.edition.bundled for p in of} for label, of in result.points.items()}
+    assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
+    assert {len(of) for of in result.points.values()} == {3}
+    assert result.left_out == ()
 
 
 def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
@@ -263,8 +259,10 @@ def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
     points = curves(summary, PSNR)["ours:beta=0"]
     assert [(p.images, p.edition.bundled) for p in points] == [(3, True)] * 3
     assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {3}
-    (left,) = summary.left_out
-    assert (left.rows, left.why.partition(":")[0]) == (3, "over fewer images than another build")
+    (absent,) = summary.stored_in(store.folder).absent
+    assert absent.what == "ours:beta=0"
+    assert "has 1 of 3 images" in absent.why
+    assert absent.remedy == "bench run --codecs ours:beta=0 --dataset kodak"
 
 
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):

@@ -21,6 +21,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
+from benchmark.show.absent import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
@@ -29,7 +30,6 @@ from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.means import absent_sentences, row_sentences
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
@@ -62,7 +62,7 @@ def _made(
 ) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
-    rows = (text for of in results if of.stored for text in row_sentences(of.stored))
+    rows = (text for of in results if of.stored for text in not_shown(of.stored.summary))
     sentences = (*more, *lacking, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
@@ -209,9 +209,7 @@ def realism_plots(
 
 def _generations(request: FigureRequest) -> PaperFigure:
     """Quality against generation, of each codec at its setting nearest to a rate."""
-    result = read_one(
-        request.results, request.dataset, "all", ["psnr"], data_dir=request.data_dir, whole=True
-    )
+    result = read_one(request.results, request.dataset, "all", ["psnr"], whole=True)
     name, store = result.name, Store(request.results / result.name.partition(":")[0])
     rows = store.generations()
     if not rows.height:
