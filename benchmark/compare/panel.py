@@ -305,7 +305,7 @@ def _best(labels: Sequence[str], of: Mapping[str, Curve]) -> str:
 
     def rate(label: str) -> float:
         delta = bd_rate(of[labels[0]], of[label]) if label != labels[0] else Delta(0.0, 1.0)
-        return delta.value if isinstance(delta, Delta) else math.inf
+        return delta.value if delta.value is not None else math.inf
 
     return min(labels, key=rate)
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.check.pairing import VariantPair
-from benchmark.compare.curves import Curve, Delta, NoDelta
+from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric
 from benchmark.metrics.reasons import absence
 from benchmark.registry import DISTRIBUTION_METRICS
@@ -187,14 +187,14 @@ def _of_images(
         elif image in before:
             new = after.get(image, Curve(np.empty(0), np.empty(0)))
             result = delta(before[image], new)
-            if isinstance(result, Delta):
+            if result.value is not None:
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
             itself = delta(before[image], before[image])
             lies = _wholly(before[image], new)
-            kind = "left out" if isinstance(itself, NoDelta) else lies
-            without[kind].append(UnjudgedImage(name, result.reason))
+            kind = "left out" if itself.value is None else lies
+            without[kind].append(UnjudgedImage(name, result.why))
     nothing = ""
     if not (numbers or without["below"] or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
@@ -238,17 +238,17 @@ def _of_set(
     curves, influences = zip(*(_set_curve(side, metric, finite) for side in points), strict=True)
     delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
     result = delta(*curves)
-    if isinstance(result, NoDelta):
+    if result.value is None:
         where = _wholly(*curves)
         below, above = (images if where == side else () for side in ("below", "above"))
-        nothing = "" if where else result.reason
+        nothing = "" if where else result.why
         return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
     change = np.full(len(images), result.value)
     for place, influence in enumerate(influences):
 
         def of_side(curve: Curve, place: int = place) -> float:
             shifted = delta(*curves[:place], curve, *curves[place + 1 :])
-            return shifted.value if isinstance(shifted, Delta) else result.value
+            return result.number if shifted.value is None else shifted.value
 
         change += _derivatives(of_side, curves[place], "bpp") @ influence.bpp
         change += _derivatives(of_side, curves[place], "quality") @ influence.quality

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
 from benchmark.metrics.metric import PREFERENCE
@@ -228,9 +228,10 @@ def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[Syste
     reference = {curve.system.label: rates[curve.name] for curve in first.curves}.get(anchor)
 
     def strength(curve: SystemCurve) -> float:
-        both = reference is not None and curve.name in rates
-        delta = bd_rate(reference, rates[curve.name]) if reference and both else None
-        return delta.value if isinstance(delta, Delta) else math.inf
+        if reference is None or curve.name not in rates:
+            return math.inf
+        value = bd_rate(reference, rates[curve.name]).value
+        return math.inf if value is None else value
 
     ranked = sorted(every, key=strength)
     families = {curve.name: family(curve.system.label) for curve in ranked}

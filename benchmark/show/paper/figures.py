@@ -109,8 +109,8 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     rates[result.anchor] = Delta(0.0, 1.0)
     points, lacking = [], []
     for curve in panels[0].measured:
-        delta = rates.get(curve.system.label)
-        if curve.edition is None or not isinstance(delta, Delta):
+        delta = rates.get(curve.system.label, Delta())
+        if curve.edition is None or delta.value is None:
             continue
         for cost in request.cost or COSTS:
             if spent := cost_of(summary, curve.edition, cost):

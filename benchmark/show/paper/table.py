@@ -162,7 +162,7 @@ def _rows(
                 elif other is not None:
                     first, second = other.rates(panel.metric), curve.rates(panel.metric)
                     pair = compared(first, second, panel.metric)
-                    of |= {key: pair} if isinstance(pair.rate, Delta) else {}
+                    of |= {key: pair} if pair.rate.value is not None else {}
                 if key in of and curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
             if all(of.get(key, ITSELF) is ITSELF for of in pairs.values()):
@@ -206,8 +206,7 @@ def _columns(
 
 def _rate(key: str, row: SystemRow) -> Rate | None:
     pair = row.pairs.get(key)
-    delta = pair and pair.rate
-    return Rate(delta, row.intervals.get(key)) if isinstance(delta, Delta) else None
+    return Rate(pair.rate, row.intervals.get(key)) if pair and pair.rate.value is not None else None
 
 
 def _text(rate: Rate) -> str:
@@ -235,7 +234,7 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     known: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, Rate):
-            known |= {} if value.delta.doubtful else {row: value.delta.value}
+            known |= {} if value.delta.doubtful else {row: value.delta.number}
         elif value is not None:
             known[row] = value
     texts = {row: column.text(rows[row], "") for row in sorted(known, key=known.__getitem__)}

@@ -181,6 +181,6 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images
 def test_a_distribution_metric_without_influences_has_no_interval():
     unknown = replace(FD, by_image=False)
     comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
-    assert isinstance(comparisons[0].rate, Delta)
+    assert comparisons[0].rate.value is not None
     assert comparisons[0].rate_interval is None
     assert "[" not in bd_overview(comparisons, [unknown], "jpeg").rows[0][1]
