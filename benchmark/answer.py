@@ -1,10 +1,10 @@
-"""What answers to questions are made of."""
+"""Parts of answers to questions."""
 
 from typing import NamedTuple
 
 
 class Absent(NamedTuple):
-    """What is missing from an answer, why, and the command that mends it."""
+    """A thing that an answer lacks, why, and the command that mends it."""
 
     what: str
     why: str

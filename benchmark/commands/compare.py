@@ -139,16 +139,19 @@ def tradeoff(
     from benchmark.commands.compare_tables import families, require_values, tradeoff_table
     from benchmark.compare.tradeoff import tradeoffs
     from benchmark.metrics.metric import Metric
+    from benchmark.rows.experiment import NO_ANCHOR
     from benchmark.rows.schema import metric_names
-    from benchmark.rows.stored import read_rows, require_one
+    from benchmark.rows.stored import read_results, require_one
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     require_one(results, dataset)
     both = f"{codec},{against}"
-    rows = read_rows(results, dataset, both, names, allow_few=allow_few)
-    stored = rows.summarised(rows.experiment.every_variant())
+    stored = read_results(
+        results, dataset, both, names,
+        choose=lambda of: (of.every_variant(), NO_ANCHOR), allow_few=allow_few,
+    )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     require_values(stored, metrics)
     mine, others = families(stored.summary, codec, against, metrics, build)

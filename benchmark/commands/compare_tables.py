@@ -163,7 +163,7 @@ def families(
     mine = _family(summary, codec, metrics, build)
     named = {codec, *_labels(summary, codec)}
     named_points = (point for point in points if named & {point.label, point.edition.codec})
-    builds = sorted({point.edition.build.fingerprint for point in named_points})
+    builds = sorted({point.edition.fingerprint for point in named_points})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
     others = [_family(summary, label, metrics) for label in _labels(summary, against)]

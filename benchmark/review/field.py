@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from benchmark.answer import Absent
 from benchmark.compare.curves import bd_rate, curve_of
 from benchmark.compare.published.points import slug
 from benchmark.facts import facts_of
@@ -12,7 +13,6 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
 from benchmark.review.streams import label_of_row
-from benchmark.review.supplement import LeftOutFile
 from benchmark.show.table import NOTHING, Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
@@ -181,8 +181,8 @@ def training(of: Reviewed) -> Answer:
     return Answer("training", question, verdict, sentence, Table(headers, tuple(rows), 3))
 
 
-def left_out(files: Sequence[LeftOutFile]) -> Answer:
+def left_out(files: Sequence[Absent]) -> Answer:
     """List the files of the supplement that were not read."""
-    rows = tuple((file.name, file.why) for file in files[:200])
+    rows = tuple((file.what, file.why) for file in files[:200])
     sentence = f"{counted(len(files), 'file was', 'files were')} not read"
     return Answer("files", "Was every file read?", "no", sentence, Table(("file", "why"), rows, 2))

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.answer import Absent
 from benchmark.codec import bits_per_pixel
 from benchmark.datasets.dataset import Source
 from benchmark.measure.cells import Conditions, Failed, plan
@@ -14,7 +15,7 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.review.supplement import LeftOutFile, Supplement
+from benchmark.review.supplement import Supplement
 from benchmark.rows.comparable import shown
 from benchmark.rows.packs.contents import row_of
 from benchmark.rows.schema import table_columns
@@ -40,7 +41,7 @@ class Sent(NamedTuple):
         return str(self.row["dataset"]).partition(":")[0]
 
 
-def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
+def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[Absent]]:
     """Return the rows of all packs and results, and how many were left out as impossible.
 
     Marks of verification are taken off. Of results, rows that are bundled with the project are
@@ -63,7 +64,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     if not wrong:
         return kept, []
     why = "of no size, no bytes or no setting that there can be"
-    return kept, [LeftOutFile(counted(wrong, "row"), why)]
+    return kept, [Absent(counted(wrong, "row"), why)]
 
 
 def _possible(row: Row) -> Row:

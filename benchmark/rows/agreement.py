@@ -1,4 +1,4 @@
-"""Whether two rows of a cell say the same, as audits and merges of packs ask.
+"""Agreement of two rows of a cell, as audits and merges of packs ask for it.
 
 Two rows agree if both failed, or if their streams have equal length and their pixels are equal or
 differ by rounding, as PSNR says. Between processors PSNR was measured to differ by up to 4.6e-5 dB

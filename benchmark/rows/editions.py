@@ -1,4 +1,4 @@
-"""Which edition of a codec variant is shown: one rule, for every verb, figure, page and call.
+"""The edition of a codec variant that is shown: one rule, for every verb, figure, page and call.
 
 An edition is a codec variant of one build, measured here or bundled; rows of two are never joined.
 Yours is shown where it has every image that is compared, else the bundled one. What is compared are

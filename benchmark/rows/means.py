@@ -13,6 +13,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import BoolArray, Float64Array, Setting, bits_per_pixel
+from benchmark.facts import facts_of
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
@@ -24,14 +25,13 @@ from benchmark.rows.summary import (
     SECONDS,
     TIMED,
     Average,
-    Build,
     Edition,
     Mean,
     Point,
     Summary,
     Tally,
-    coding_facts,
 )
+from benchmark.spec import CodecSpec
 
 REASONS_KEPT = 3
 Tallies = dict[int, Tally]  # by the number of the point
@@ -277,7 +277,8 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     for row, point in zip(latest.rows(named=True), points, strict=True):
         text = {name: row[name] or "" for name in OF_LATEST}
         number, of_rows = point["edition"], named[point["edition"]]
-        declared = ["bytes=declared"] if "declared" in of_rows["origins"] else []
+        sizes = ["bytes=declared"] if "declared" in of_rows["origins"] else []
+        declared = facts_of(CodecSpec.of(text["codec"], text["variant"]))
         editions[number] = Edition(
             label=labels[number],
             codec=text["codec"],
@@ -285,12 +286,14 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             command=text["command"],
             timed=text["timed"],
             devices=tuple(of_rows["devices"]),
-            caveats=(*of_rows["caveats"], *declared),
+            caveats=(*of_rows["caveats"], *sizes),
             recorded=of_rows["is_recorded"],
-            facts=coding_facts(text["codec"], text["variant"], text["chroma"], text["tuned_for"]),
+            chroma=text["chroma"] or declared.chroma,
+            tuned_for=text["tuned_for"] or declared.tuned_for,
             bundled=point["bundled"],
             variant=text["variant"],
-            build=Build(text["fingerprint"], row["revision"] or 0),
+            fingerprint=text["fingerprint"],
+            revision=row["revision"] or 0,
             run=text["run"],
             shown=point["shown"],
         )

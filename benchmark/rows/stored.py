@@ -5,7 +5,7 @@ records of its runs name.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
-from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.experiment import (
     NO_ANCHOR,
     Anchor,
@@ -50,8 +50,14 @@ class DatasetResults(NamedTuple):
     unfinished: Sequence[str] = ()  # a sentence on the last run, if it was stopped
 
     @property
+    def of_compared_images(self) -> pl.DataFrame:
+        """The rows of the images that are compared."""
+        compared = {image for point in self.summary.points for image in point.image_ids.tolist()}
+        return self.table.filter(pl.Series(image_numbers(self.table)).is_in([*compared]))
+
+    @property
     def only_bundled(self) -> bool:
-        """Whether none of the rows that are shown was measured here."""
+        """True if none of the rows that are shown was measured here."""
         return all(point.edition.bundled for point in self.summary.points)
 
     @property
@@ -134,49 +140,12 @@ def require_one(results: Path, dataset: str) -> str:
 
 
 def read_results(
-    results: Path, name: str, codecs: str, metrics: Sequence[str], **options: Any
-) -> DatasetResults:
-    """Read and summarise the rows of an experiment; arguments as of `read_rows`."""
-    rows = read_rows(results, name, codecs, metrics, **options)
-    return rows.summarised(rows.experiment.rows)
-
-
-class StoredRows(NamedTuple):
-    """Rows of a dataset as they were read, and how they are to be summarised."""
-
-    name: str  # as the user calls it
-    folder: Path  # of the store
-    report: Path  # folder of the report
-    experiment: Experiment
-    runs: list[dict[str, Any]]
-    metrics: tuple[str, ...]
-    common: bool
-    pooled: bool
-    allow_few: bool
-    unfinished: Sequence[str]
-
-    def summarised(self, rows: pl.DataFrame, anchor: Anchor = NO_ANCHOR) -> DatasetResults:
-        """Summarise these of the rows, with their anchor."""
-        if DISTRIBUTION_METRICS.keys().isdisjoint(self.metrics):
-            filled = ComparableRows(rows, CODING)
-        else:
-            from benchmark.rows.reduce import with_distribution_metrics  # rarely needed
-
-            of = self.folder, self.metrics, self.common, self.allow_few
-            filled = with_distribution_metrics(rows, *of)
-        average: Average = "pooled" if self.pooled else "per_image"
-        summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
-        summary = summary.stored_in(self.folder, rows["run"].unique())
-        return DatasetResults(
-            self.name, self.report, summary, filled.table, self.runs, anchor, self.unfinished,
-        )  # fmt: skip
-
-
-def read_rows(
     results: Path,
     name: str,
     codecs: str,
     metrics: Sequence[str],
+    *,
+    choose: Callable[[Experiment], tuple[pl.DataFrame, Anchor]] = lambda of: (of.rows, NO_ANCHOR),
     common: bool = False,
     pooled: bool = False,
     allow_few: bool = False,
@@ -184,15 +153,15 @@ def read_rows(
     images: Sequence[str] = (),
     whole: bool = False,
     bundled: str = "",
-) -> StoredRows:
-    """Read the rows of a dataset below a results folder.
+) -> DatasetResults:
+    """Read and summarise the rows of an experiment below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
-    see `experiment_of`. metrics: names. common, allow_few: see `reduce.with_distribution_metrics`.
-    pooled: bits per pixel over all pixels. verified_only: keep rows whose streams were decoded
-    again in a fresh process. images: patterns such as kodim0*, or none for all. whole: the table
-    also says which streams rows have (else it is as `Store.means_table` returns it). Raises
-    `UsageError` if no rows are left.
+    see `experiment_of`. choose: which of its rows to summarise. metrics: names. common, allow_few:
+    see `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only:
+    keep rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*,
+    or none for all. whole: the table also says which streams rows have (else it is as
+    `Store.means_table` returns it). Raises `UsageError` if no rows are left.
     """
     name = stored_dataset(results, name)
     stored, _, subset = name.partition(":")
@@ -213,10 +182,18 @@ def read_rows(
     experiment = experiment_of(table, codecs, bundled)
     if experiment.rows.height == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    return StoredRows(
-        name, folder, report_folder(results, name), experiment, runs,
-        tuple(metrics), common, pooled, allow_few, unfinished,
-    )  # fmt: skip
+    rows, anchor = choose(experiment)
+    if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
+        filled = ComparableRows(rows, CODING)
+    else:
+        from benchmark.rows.reduce import with_distribution_metrics  # rarely needed
+
+        filled = with_distribution_metrics(rows, folder, metrics, common, allow_few)
+    average: Average = "pooled" if pooled else "per_image"
+    summary = summarise_rows(filled, protocols(metrics), average, common)
+    summary = summary.stored_in(folder, rows["run"].unique())
+    report = report_folder(results, name)
+    return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

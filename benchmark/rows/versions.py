@@ -1,4 +1,4 @@
-"""Of all versions of rows, one for each cell and origin, with what is known of its pictures.
+"""Versions of rows: one for each cell and origin, with what is known of its pictures.
 
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
 two runs measured it. The best one counts: without failure, then timed, then coded here rather than
@@ -118,8 +118,8 @@ def _fill(rows: pl.DataFrame) -> dict[str, pl.Expr]:
         worth = _worth(value, rule)
         gets = (worth.max().over(group) > worth) & col(group).is_not_null()
         for name in metric_columns(value):
-            given = col(name).get(worth.arg_max()).over(group)
-            fill[name] = pl.when(gets).then(given).otherwise(name)
+            best = col(name).get(worth.arg_max()).over(group)
+            fill[name] = pl.when(gets).then(best).otherwise(name)
     return fill
 
 
@@ -132,9 +132,9 @@ def _with_features(rows: pl.DataFrame) -> pl.DataFrame:
     takes = ~has & has.any().over("picture")
     names = [name for count in counts for name in metric_columns(count)]
     rows = rows.with_columns(features_of=pl.coalesce("features_of", "decoded_sha256"))
-    given = {name: col(name).get(has.arg_max()).over("picture") for name in (*names, "features_of")}
+    first = {name: col(name).get(has.arg_max()).over("picture") for name in (*names, "features_of")}
     return rows.with_columns(
-        **{name: pl.when(takes).then(of).otherwise(name) for name, of in given.items()}
+        **{name: pl.when(takes).then(of).otherwise(name) for name, of in first.items()}
     )
 
 

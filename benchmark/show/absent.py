@@ -1,4 +1,4 @@
-"""What a report leaves out, and why: one table of failures, points, metrics and refusals."""
+"""Failures, points, metrics and refusals that a report leaves out, and why: one table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,8 +42,8 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     result = [_without_values(metric, summary) for metric in metrics if metric not in known]
     points: dict[tuple[str, str, str], list[str]] = {}
     for metric in known:
-        for point in excluded(summary, metric):
-            place = point.label, point.setting, point.why
+        for point, why in excluded(summary, metric):
+            place = point.label, str(point.setting), why
             points.setdefault(place, []).append(metric.label)
     settings: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for (label, setting, why), labels in points.items():

@@ -91,7 +91,7 @@ def few_of(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
 def training_cells(edition: Edition) -> tuple[str, str, str, str]:
     """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
     kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
-    if not (fingerprint and edition.build.fingerprint.startswith(fingerprint)):
+    if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
 

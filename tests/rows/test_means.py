@@ -13,7 +13,7 @@ from benchmark.metrics.psnr import psnr
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.summary import SECONDS, TIMED, Build
+from benchmark.rows.summary import SECONDS, TIMED
 from benchmark.rows.systems import find_label, label_of
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
@@ -264,7 +264,7 @@ def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
     assert (edition.version, edition.command, edition.run) == ("2 and 1", "c2", "2")
     assert (sorted(edition.caveats), edition.devices) == (["x", "y"], ("cpu",))
     assert (edition.bundled, edition.recorded, edition.shown) == (False, False, True)
-    assert edition.build == Build("f" * 64, 0)
+    assert edition.build == ("f" * 64, 0)
     (bundled,) = summarise(table([rows[0] | {"bundled": True}])).points
     assert bundled.edition.bundled
 

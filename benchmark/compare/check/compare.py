@@ -157,7 +157,7 @@ def why_no_curve(summary: Summary, metric: Metric) -> str:
             what, command = absence(reasons[0][0])
             hint, known = f" ({command})" if command else "", _values(point, metric)
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((point.why for point in excluded(summary, metric)), "no value")
+    return next((why for _, why in excluded(summary, metric)), "no value")
 
 
 def _with_level(empty: Changes, metric: Metric, points: Sequence[Point]) -> Changes:

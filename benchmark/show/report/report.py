@@ -147,7 +147,7 @@ def _write(
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     of_reader = problems(summary, stored.runs)
     absent = [*of_reader, *lacking(summary, wanted)]
-    sources = source_facts(stored.table)
+    sources = source_facts(stored.of_compared_images)
     record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
     means = means_table(summary, measured)
     eight = summary.labels if look().most is None else choice.labels
