@@ -1,5 +1,6 @@
 """Failures, points, metrics and refusals that a report leaves out, and why: one table."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,18 +41,25 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return the metrics without any value, and the points that curves of some metrics lack."""
     known = [metric for metric in metrics if summary.values_of(metric.column)]
     result = [_without_values(metric, summary) for metric in metrics if metric not in known]
-    points: dict[tuple[str, str, str], list[str]] = {}
+    points: dict[tuple[str, str], dict[str, str]] = {}
     for metric in known:
         for point, why in excluded(summary, metric):
-            place = point.label, str(point.setting), why
-            points.setdefault(place, []).append(metric.label)
-    settings: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    for (label, setting, why), labels in points.items():
-        of = () if len(labels) == len(known) else tuple(labels)
-        settings.setdefault((label, why, of), []).append(setting)
-    for (label, why, of), places in settings.items():
-        what = f"{label} {', '.join(places)}"
-        result.append(Absent(what, f"in no curve of {', '.join(of) or 'any metric'}: {why}"))
+            place = point.label, str(point.setting)
+            points.setdefault(place, {})[metric.label] = why
+    groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for (label, setting), whys in points.items():
+        for why in dict.fromkeys(whys.values()):
+            of = [metric for metric, reason in whys.items() if reason == why]
+            key = (why, *(() if len(of) == len(known) else of))
+            groups.setdefault(key, {}).setdefault(label, []).append(setting)
+    count = Counter(point.label for point in summary.points)
+    for (why, *of), codecs in groups.items():
+        what = (
+            label if len(settings) == count[label] else f"{label} {', '.join(settings)}"
+            for label, settings in codecs.items()
+        )
+        where = f"in no curve of {', '.join(of) or 'any metric'}"
+        result.append(Absent("; ".join(what), f"{where}: {why}"))
     return result
 
 

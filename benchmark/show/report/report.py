@@ -24,7 +24,7 @@ from benchmark.rows.stored import (
 from benchmark.rows.summary import Summary
 from benchmark.show.absent import absent_sentences, lacking, problems
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
-from benchmark.show.figures.choice import Choice, beyond_sentences, choose
+from benchmark.show.figures.choice import Choice, beyond_sentences, choose, without_place
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
@@ -142,6 +142,7 @@ def _write(
     overlaid = {column: panel.up_to(most) for column, panel in panels.items()}
     choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
+    missed = without_place(choice, [*codecs, *named_in(request.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
@@ -184,7 +185,7 @@ def _write(
     return Report(
         stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
         deltas, over, ranking, [folder / "report.md"], len(drawings), of_reader, absent,
-        [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
+        [*origin, *about_sources, *of_published, *missed, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     why = {of.what: of.why for of in absent}
     assert why["webp quality=5 (1 cell)"] == "failed: encode: boom"
     assert "--common" in next(of.why for of in absent if of.remedy == "bench run")
-    assert why["webp quality=5"].endswith("1 of 3 images")
+    assert why["webp"].endswith("1 of 3 images")
     assert why["jpeg"] == "an older build, 1.0, is not shown"
     assert why["vvenc"].endswith("no ffmpeg")
     assert why["x.png"].endswith("16 bit")
