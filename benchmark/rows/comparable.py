@@ -43,36 +43,45 @@ class ComparableRows:
             col(name).rank("dense").fill_null(0).cast(pl.Int64)
             for name in ("run", "finished_utc")
         )
+        place = (*(name for name in EDITION if name != "bundled"), *SETTING)
         rows = table.select(
-            *(name for name in (*EDITION, *SETTING) if name != "bundled"),
+            *place,
             bundled=BUNDLED,
+            spot=pl.struct(*place, BUNDLED).hash(),
             at=pl.int_range(pl.len()),
             image=IMAGE_NUMBER,
             ok=OK,
             recency=((~BUNDLED).cast(pl.Int64) * later + run) * later + time,
         )
         comparable = (table["coding_protocol"] == coding_protocol).fill_null(False)
-        rows = rows.filter(comparable)
-        every = editions(rows)
+        rows = rows if comparable.all() else rows.filter(comparable)
+        points = rows.group_by("spot").agg(
+            col(*EDITION, *SETTING).first(), col("image").unique(), col("recency").max()
+        )
+        every = editions(points)
+        own = every.filter(col("shown") & ~col("bundled"))["of"].explode().unique()
         if newest_only:
             every = every.filter(age=0).with_columns(shown=pl.lit(True))
-        else:
-            rows = _of_own_images(rows, every)
-        points = rows.select(*EDITION, *SETTING).unique()
-        points = points.join(every.drop("of", "recency"), on=EDITION, nulls_equal=True)
-        points = points.with_columns(
+        elif own.len() < rows["image"].n_unique() and own.len():
+            rows = rows.filter(~col("bundled") | col("image").is_in(own.implode()))
+        points = points.filter(col("spot").is_in(rows["spot"].unique().implode()))
+        points = points.select("spot", *EDITION, *SETTING)
+        points = points.join(every, on=EDITION, nulls_equal=True).with_columns(
             edition=_rank_of((*VARIANT, "age")) - 1,
             point=_rank_of((*VARIANT, "age", *SETTING)) - 1,
         )
-        number = points.select(*EDITION, *SETTING, "point")
-        rows = rows.join(number, on=(*EDITION, *SETTING), nulls_equal=True)
-        rows = rows.select("at", "image", "ok", "recency", "point")
-        rows = rows.sort("point", "image", "recency", maintain_order=True)
-        rows = rows.filter((pl.struct("point", "image") != _next("point", "image")).fill_null(True))
+        rows = rows.select("spot", "at", "image", "ok", "recency")
+        rows = rows.join(points.select("spot", "point"), on="spot")
+        images = _numbers(rows, "image").max(initial=-1) + 1
+        spots = _numbers(rows, "point") * images + _numbers(rows, "image")
+        order = np.lexsort([rows["recency"], spots])  # several times as fast as a frame's sort
+        latest = np.diff(spots[order], append=-1) != 0
+        rows = rows[order[latest]]
         # One row for each point, in order: columns EDITION, SETTING, the number of the `edition`
         # (0, 1, ... ascending, without gaps), its `age` within its variant (0 for the newest),
         # whether it is `shown`
-        self.of_points = points.sort("point").cast({pl.Categorical: pl.String})
+        points = points.drop("spot", "of", "recency").sort("point")
+        self.of_points = points.cast({pl.Categorical: pl.String})
         # Of shape (rows,)
         self.index = _numbers(rows, "at")  # of each row in the table
         self.point = _numbers(rows, "point")  # 0, 1, ... ascending, without gaps
@@ -162,18 +171,6 @@ def newest(table: pl.DataFrame) -> pl.DataFrame:
 def image_numbers(table: pl.DataFrame) -> Int64Array:
     """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
     return _numbers(table.select(image=IMAGE_NUMBER), "image")
-
-
-def _of_own_images(rows: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
-    """Leave out bundled rows of other images than those measured here, where any are shown."""
-    own = every.filter(col("shown") & ~col("bundled"))["of"].explode()
-    if not own.len() or own.len() == rows["image"].n_unique():
-        return rows
-    return rows.filter(~col("bundled") | col("image").is_in(own.implode()))
-
-
-def _next(*names: str) -> pl.Expr:
-    return pl.struct(names).shift(-1)
 
 
 def _rank_of(names: Sequence[str]) -> pl.Expr:

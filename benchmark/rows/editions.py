@@ -15,15 +15,12 @@ from benchmark.rows.versions import BUILD, VARIANT
 EDITION = (*VARIANT, *BUILD, "bundled")
 
 
-def editions(keys: pl.DataFrame) -> pl.DataFrame:
+def editions(points: pl.DataFrame) -> pl.DataFrame:
     """Return a row per edition: EDITION, `age` in its variant (0: the newest), `of`, `shown`.
 
-    keys: rows with EDITION, setting_name, setting_value, image (a number) and recency. `of` are the
-    images, `recency` that of the latest row.
+    points: a row per edition and setting, with EDITION, `image` (a list of numbers) and `recency`,
+    that of the latest row. `of` are the images of an edition.
     """
-    points = keys.group_by(*EDITION, "setting_name", "setting_value").agg(
-        col("image").unique(), col("recency").max()
-    )
     every = points.group_by(EDITION).agg(
         of=col("image").explode().unique(),
         most=col("image").list.len().max(),

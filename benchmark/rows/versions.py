@@ -30,23 +30,25 @@ IMAGE = pl.coalesce("image_sha256", "image")
 
 
 def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
-    """Return one row per cell and origin (see the module); single rows come first, as they are.
+    """Return one row per cell and origin (see the module), in any order.
 
     table: every version of every cell. features: a row without any takes those of other pixels too,
     which files cannot say.
     """
-    table = _with_shared_values(table, features)
-    repeated = table["cell"].is_duplicated()
-    if not repeated.any():
+    keys = _keys_of_pictures(table)
+    shares = pl.any_horizontal(pl.all().is_not_null() & pl.all().is_duplicated())
+    some = keys.select(shares).to_series() | table["cell"].is_duplicated()
+    if not some.any():
         return table
-    rows = table.filter(repeated).with_row_index("at").sort(_best_first(), maintain_order=True)
-    stream, origin = ("cell", "stream_sha256", "decoded_sha256"), ("cell", BUNDLED)
-    attested = col("attested").fill_null(False).any().over(stream)
-    rows = rows.with_columns(
-        attested=pl.when(attested).then(True).otherwise("attested"), at=col("at").min().over(origin)
+    rows = pl.concat([table.filter(some), keys.filter(some)], how="horizontal")
+    rows = rows.with_columns(picture=_pictures(rows)).sort(_best_first(), maintain_order=True)
+    rows = _with_shared_values(rows, features)
+    attested = (
+        col("attested").fill_null(False).any().over("cell", "stream_sha256", "decoded_sha256")
     )
-    best = rows.filter(pl.struct(origin).is_first_distinct()).sort("at")
-    return pl.concat([table.filter(~repeated), best.select(table.columns)])
+    rows = rows.with_columns(attested=pl.when(attested).then(True).otherwise("attested"))
+    best = rows.filter(pl.struct("cell", BUNDLED).is_first_distinct())
+    return pl.concat([table.filter(~some), best.select(table.columns)])
 
 
 def one_per_cell(table: pl.DataFrame) -> pl.DataFrame:
@@ -62,41 +64,38 @@ def _best_first() -> list[pl.Expr]:
     return [BUNDLED, ~OK, ~timed, recorded, late]
 
 
-def _with_shared_values(table: pl.DataFrame, features: bool) -> pl.DataFrame:
-    """Fill in metrics and features that other rows have of the same pictures."""
-    known = {
-        "stream": OK & pl.all_horizontal(col("image_sha256", "stream_sha256").is_not_null()),
-        "pixels": OK & pl.all_horizontal(col("image_sha256", "decoded_sha256").is_not_null()),
-    }
+def _keys_of_pictures(table: pl.DataFrame) -> pl.DataFrame:
+    """Return what the decoded pictures are known by, null where it is not: `stream`, `pixels`."""
     parts = {"stream": ("stream_sha256", *BUILD), "pixels": ("decoded_sha256",)}
-    keys = table.select(
-        pl.when(known[name]).then(pl.struct("image_sha256", *parts[name]).hash()).alias(name)
-        for name in known
+    known = {
+        name: OK & pl.all_horizontal(col("image_sha256", of[0]).is_not_null())
+        for name, of in parts.items()
+    }
+    return table.select(
+        pl.when(known[name]).then(pl.struct("image_sha256", *of).hash()).alias(name)
+        for name, of in parts.items()
     )
-    shared = keys.select(
-        pl.any_horizontal(col(name).is_not_null() & col(name).is_duplicated() for name in known)
-    ).to_series()
-    if not shared.any():
-        return table
-    rows = table.with_row_index("at").with_columns(keys).filter(shared)
-    rows = rows.with_columns(_pictures(rows)).sort(_best_first(), maintain_order=True)
+
+
+def _with_shared_values(rows: pl.DataFrame, features: bool) -> pl.DataFrame:
+    """Fill in metrics and features that other rows have of the same pictures."""
     worths = [_worth(*of).alias(of[0]) for of in _metrics(rows)]
-    lacks = pl.any_horizontal(col(of).max() > col(of).min() for of in map(_name, worths))
-    differing = rows.select("picture", *worths).group_by("picture").agg(lacks=lacks)
-    differing = differing.filter("lacks").select("picture")
-    rows = rows.join(differing, on="picture", how="semi", maintain_order="left")
-    if not rows.height:
-        return table
-    filled = rows.with_columns(**_fill(rows))
+    lacks = pl.any_horizontal(col(of).max() > col(of).min() for of, _ in _metrics(rows))
+    pictures = rows.select("picture", *worths).group_by("picture").agg(lacks=lacks)
+    lacking = rows["picture"].is_in(pictures.filter("lacks")["picture"].implode())
+    if not lacking.any():
+        return rows
+    rows = rows.with_row_index("place")
+    filled = rows.filter(lacking)
+    filled = filled.with_columns(**_fill(filled))
     filled = _with_features(filled) if features else filled
-    rest = table.with_row_index("at").join(filled.select("at"), on="at", how="anti")
-    columns = ("at", *table.columns)
-    return pl.concat([rest, filled.select(columns)]).sort("at").drop("at")
+    every = pl.concat([rows.filter(~lacking), filled.select(rows.columns)])
+    return every.sort("place").drop("place")
 
 
 def _pictures(rows: pl.DataFrame) -> pl.Series:
     """Number the decoded pictures that equal columns `stream` or `pixels` stand for."""
-    rows = rows.select("stream", "pixels", picture="at")
+    rows = rows.select("stream", "pixels", picture=pl.int_range(pl.len()))
     while True:
         before = rows["picture"]
         for name in ("stream", "pixels"):
@@ -140,10 +139,6 @@ def _with_features(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _feature_counts() -> set[str]:
     return {metric_named(name).column for name in FEATURE_SPACES}
-
-
-def _name(expression: pl.Expr) -> str:
-    return expression.meta.output_name()
 
 
 def _metrics(rows: pl.DataFrame) -> list[tuple[str, str | None]]:
