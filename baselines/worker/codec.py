@@ -28,6 +28,7 @@ from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.settings import VISIBLE, chosen_device, settings
+from benchmark.system.text import utf8
 
 PROTOCOL = 2  # of rdrbench_worker.py
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
@@ -176,8 +177,8 @@ class Worker:
         if new := {p: d for p, d in answer.opened.items() if p not in self._opened}:
             self._opened |= new
             lines = "".join(f"{digest}  {path}\n" for path, digest in new.items())
-            with suppress(OSError), self._record.open("a") as record:  # `describe` says so
-                record.write(lines)  # at once, so that lines of several processes are whole
+            with suppress(OSError), self._record.open("ab") as record:  # `describe` says so
+                record.write(utf8(lines))  # at once, so that lines of several processes are whole
         return answer, data
 
     def _ask(

@@ -23,7 +23,7 @@ from benchmark.rows.packs.pack import INDEX, Pack, open_pack
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
 from benchmark.system.machine import machine
-from benchmark.system.text import by_key, counted, parse_toml, read_json
+from benchmark.system.text import by_key, counted, json_bytes, parse_toml, read_json
 
 LARGEST_STATEMENT_BYTES = 1 << 16
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -99,8 +99,7 @@ def submissions(
         if audits_of is None:
             audits_of = audit(sent, request, codecs, progress)
             if kept is not None:
-                facts = msgspec.json.encode(_Kept([*request.metrics], audits_of))
-                write_file(kept, msgspec.json.format(facts, indent=1) + b"\n")
+                write_file(kept, json_bytes(_Kept([*request.metrics], audits_of)))
         yield Submission(place.stem, pack, statement, sent, audits_of)
 
 

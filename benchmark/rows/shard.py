@@ -28,6 +28,7 @@ from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_colum
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, LARGEST_WHOLE, read_regular
+from benchmark.system.text import name_text
 
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
 FREE_BYTES = 64 << 20  # of memory for a table, however small its file
@@ -142,7 +143,7 @@ def _stored_text(name: str, value: Any) -> Any:
         return value
     if name not in NEVER_NULL and len(value) > MOST_CHARACTERS:
         value = f"{value[:MOST_CHARACTERS]}..."
-    return value.encode(errors="backslashreplace").decode()
+    return name_text(value)
 
 
 def whole(table: pl.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import tarfile
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -35,8 +35,32 @@ GREEK = {  # letters in names of codecs
 }  # fmt: skip
 # Characters that move the cursor, end a line, turn the direction of writing or are no character.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HALVES, _NO_BYTE = map(re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]"))
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
+
+
+def name_text(name: str) -> str:
+    r"""Return the text that files and tables have of a file's name: bytes of no UTF-8 as escapes.
+
+    >>> name_text("b\udcff.png")
+    'b\\xff.png'
+    """
+    if not _HALVES.search(name):
+        return name
+    name = _NO_BYTE.sub(lambda sign: ascii(sign[0])[1:-1], name)
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def utf8(text: str) -> bytes:
+    """Encode a text in UTF-8, as `name_text` has it."""
+    return name_text(text).encode()
+
+
+def json_bytes(record: object) -> bytes:
+    """Return a record of msgspec's types as JSON, its texts as of `name_text`."""
+    record = _each_text(name_text, msgspec.to_builtins(record))
+    return f"{json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)}\n".encode()
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
@@ -188,7 +212,7 @@ def parse_json(content: bytes | str, kind: type[Value]) -> Value:
     with parsing("JSON"):
         text = _text(content)
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_real)
-        return msgspec.convert(_lines(value), kind)
+        return msgspec.convert(_each_text(one_line, value), kind)
 
 
 def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
@@ -197,7 +221,7 @@ def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
         text = _text(content)
         if any(part.count(".") > MOST_DOTS for part in re.split("[=\n]", text)):
             raise ValueError(f"a line has more than {MOST_DOTS} points")
-        return msgspec.convert(_lines(tomllib.loads(text)), kind)
+        return msgspec.convert(_each_text(one_line, tomllib.loads(text)), kind)
 
 
 def read_json(path: Path, kind: type[Value], most_bytes: int = LARGEST_FILE_BYTES) -> Value:
@@ -274,10 +298,10 @@ def _real(text: str) -> float:
     return float(text) if math.isfinite(float(text)) else _refuse(text)
 
 
-def _lines(value: Any) -> Any:
-    """Return a value with every text in it on one line."""
+def _each_text(change: Callable[[str], str], value: Any) -> Any:
+    """Return a value of JSON with every text in it changed."""
     if isinstance(value, str):
-        return one_line(value)
+        return change(value)
     if isinstance(value, dict):
-        return {one_line(name): _lines(of) for name, of in value.items()}
-    return [_lines(of) for of in value] if isinstance(value, list) else value
+        return {change(name): _each_text(change, of) for name, of in value.items()}
+    return [_each_text(change, of) for of in value] if isinstance(value, list | tuple) else value

@@ -5,7 +5,6 @@ A pack that is exported is a folder, or a tar with reproducible bytes.
 
 import csv
 import io
-import json
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -47,7 +46,7 @@ from benchmark.rows.valid import merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import replacing
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.text import counted
+from benchmark.system.text import counted, json_bytes
 
 Row = dict[str, Any]
 
@@ -147,7 +146,7 @@ def write_pack(
         ],
     }
     files = {
-        INDEX: (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode(),
+        INDEX: json_bytes(index),
         ROWS: _csv(rows),
         **{f"{STREAMS}/{digest}": streams[digest] for digest in sorted(streams)},
     }
