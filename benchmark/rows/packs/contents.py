@@ -54,6 +54,7 @@ EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its
 # Columns on the codec are stored once, in pack.json; the others are unknown to a pack or constant.
 LEFT_OUT = {
     *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
+    *("generation", "timing"),
     *(*WHERE_READ, *INFO_COLUMNS.values()),
 }
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
