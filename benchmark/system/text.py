@@ -87,11 +87,11 @@ def one_line(text: str) -> str:
 def number_in(text: str) -> float:
     """Return the number that a text is; not a number where it is none.
 
-    >>> number_in(".5"), number_in("half")
-    (0.5, nan)
+    >>> number_in(".5"), number_in("half"), number_in("0_1")  # as only Python writes 1
+    (0.5, nan, nan)
     """
     try:
-        return float(text)
+        return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
 
@@ -199,12 +199,18 @@ def parsing(form: str) -> Iterator[None]:
         yield
     except BadFile:
         raise
+    except msgspec.ValidationError as error:
+        raise BadFile(f"it is {form} with a value that cannot be: {_reason(error)}") from error
     except RecursionError as error:
         raise BadFile(f"it is no {form} that can be read: it is nested too deeply") from error
     except MemoryError as error:
         raise BadFile(f"it is {form} of more memory than there is") from error
     except REFUSALS as error:
-        raise BadFile(f"it is no {form}: {one_line(str(error))[:SHOWN_REASON]}") from error
+        raise BadFile(f"it is no {form}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error))[:SHOWN_REASON]
 
 
 def parse_json(content: bytes | str, kind: type[Value]) -> Value:
@@ -241,12 +247,37 @@ class Line(NamedTuple):
     cells: list[str]
 
 
-def parse_csv(content: bytes | str, delimiter: str = ",", skip_space: bool = False) -> list[Line]:
-    """Return the lines of a csv in UTF-8; raise `BadFile`, for a cell of over 131,072 signs too."""
+def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
+    """Return the lines of a csv in UTF-8; raise `BadFile`, for a cell of over 131,072 signs too.
+
+    foreign: divided by commas, semicolons or tabs, with blanks behind them; texts as they are.
+    Lines that begin with # are comments, but for one with as many fields as the header, and no
+    blank behind the #.
+    """
     with parsing("csv"):
-        text = StringIO(_text(content), newline="")
-        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=skip_space)
-        return [Line(reader.line_num, [*map(one_line, cells)]) for cells in reader if cells]
+        text = _text(content)
+        if not foreign:
+            reader = csv.reader(StringIO(text, newline=""))
+            return [Line(reader.line_num, [*map(one_line, cells)]) for cells in reader if cells]
+        lines = StringIO(text, newline="")
+        header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+        delimiter, inside = csv_delimiter(header), False
+        lines.seek(0)
+
+        def without_comments() -> Iterator[str]:
+            nonlocal inside
+            for line in lines:
+                short = line.count(delimiter) != header.count(delimiter) or line[1:2].isspace()
+                passed = not line.strip() or (line.startswith("#") and short)
+                inside = inside or not passed
+                yield line if inside else "\n"
+
+        result = []
+        reader = csv.reader(without_comments(), delimiter=delimiter, skipinitialspace=True)
+        for cells in reader:
+            inside = False
+            result += [Line(reader.line_num, cells)] if cells else []
+        return result
 
 
 class Sheet(NamedTuple):
@@ -260,12 +291,12 @@ class Sheet(NamedTuple):
         return [dict(zip(self.names, line.cells, strict=True)) for line in self.lines]
 
 
-def parse_sheet(content: bytes | str, delimiter: str = ",", skip_space: bool = False) -> Sheet:
-    """Return a csv with a header; raise `BadFile`.
+def parse_sheet(content: bytes | str, foreign: bool = False) -> Sheet:
+    """Return a csv with a header, `foreign` as in `parse_csv`; raise `BadFile`.
 
     A name twice, and a line with more or fewer cells than there are names, are refused.
     """
-    header, *lines = parse_csv(content, delimiter, skip_space) or [Line(1, [])]
+    header, *lines = parse_csv(content, foreign) or [Line(1, [])]
     with parsing("csv"):
         names = [name.strip() for name in header.cells]
         _once([(name.lower(), "") for name in names])
