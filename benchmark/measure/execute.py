@@ -95,9 +95,11 @@ def execute(
     encoded = perf_counter()
     encode_peak, estimated = _peak_bytes(encoder, memory), _estimated_bits(encoder)
     most = most_stream_bytes(*pixels.shape[:2])
-    if not isinstance(stream, bytes) or len(stream) > most:
+    if not isinstance(stream, bytes) or not 0 < len(stream) <= most:
         made = f"{type(stream).__name__}, not bytes"
-        if isinstance(stream, bytes):
+        if stream == b"":
+            made = "no byte"
+        elif isinstance(stream, bytes):
             made = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
         return Failed("verify", f"encode gave {made}")
     enter("decode")
