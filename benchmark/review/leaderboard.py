@@ -266,8 +266,7 @@ def cost_of(row: Row, origin: Origin, seconds: float | None) -> Cost:
     kind = next((name for most, name in CLASSES if kmac and kmac <= most), LARGEST)
     kind = PROGRAM if facts.kind == "standard" else kind if kmac else UNDECLARED
     measured = origin.audit.seconds if origin.audit else seconds
-    memory = row.get("decode_peak_bytes") or stated.memory_bytes
-    return Cost(parameters, encode, kmac, memory, measured, kind)
+    return Cost(parameters, encode, kmac, stated.memory_bytes, measured, kind)
 
 
 def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:

@@ -1,12 +1,7 @@
-"""Memory, work and estimated bits of a cell: measured, declared, or null with nothing made up."""
+"""Work and estimated bits of a cell: measured, declared, or null with nothing made up."""
 
 import math
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -15,7 +10,7 @@ from baselines.neural.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.facts import Facts, Work, facts_of, work_of
-from benchmark.measure.execute import CLEAR, execute
+from benchmark.measure.execute import execute
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import refused, table_of
@@ -28,15 +23,7 @@ from benchmark.system.machine import BUNDLED as BUNDLED_RESULTS
 from support.codecs import fakes
 from support.rows.measured import sweep
 
-ROOT = Path(__file__).parents[2]
-MEGABYTE, STEP = 1_000_000, Setting("step", 16)
-linux = pytest.mark.skipif(not CLEAR.exists(), reason="/proc is not here")
-
-
-class Hungry(fakes.Honest):
-    def encode(self, pixels, setting):
-        np.ones(100 * MEGABYTE, np.uint8)
-        return super().encode(pixels, setting)
+STEP = Setting("step", 16)
 
 
 class Estimates(fakes.Honest):
@@ -46,46 +33,6 @@ class Estimates(fakes.Honest):
         if isinstance(self.said, Exception):
             raise self.said
         return self.said
-
-
-def printed_alone(code):
-    """Return what code prints in a process of its own, which has no freed memory to use again."""
-    code = "import sys; sys.path.append('tests')\n" + textwrap.dedent(code)
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    return [int(word) for word in done.stdout.split()]
-
-
-@linux
-def test_the_peak_of_a_stage_is_that_of_the_stage_alone():
-    encoding, decoding = printed_alone(
-        """
-        import numpy as np
-        from benchmark.codec import Setting
-        from benchmark.measure.execute import execute
-        from measure.test_costs_of_a_cell import Hungry
-        photo = np.zeros((64, 64, 3), np.uint8)
-        coded = execute(Hungry(), Hungry(), "photo.png", photo, Setting("step", 16))
-        print(coded.encode_peak_bytes, coded.decode_peak_bytes)
-        """
-    )
-    assert 0.9 < (encoding - decoding) / (100 * MEGABYTE) < 1.1
-
-
-@linux
-def test_of_programs_the_largest_counts_and_those_before_do_not():
-    before, during, after = printed_alone(
-        f"""
-        from benchmark.measure.execute import PeakMemory
-        from benchmark.system.programs import run_program
-        hungry = [sys.executable, "-c", "bytes(bytearray({400 * MEGABYTE}))"]
-        print(PeakMemory().read_bytes())
-        memory = PeakMemory()
-        run_program(hungry, timeout_seconds=60)
-        print(memory.read_bytes(), PeakMemory().read_bytes())
-        """
-    )
-    assert max(before, after) < 400 * MEGABYTE < during
 
 
 @pytest.mark.parametrize("said", [None, math.nan, -1, "many", [], RuntimeError("unknown")])
@@ -152,5 +99,5 @@ def test_estimated_and_real_bits_meet_in_the_tables():
 def test_rows_of_before_have_none_of_these_columns_and_load():
     table = Store(BUNDLED_RESULTS / "kodak").table()
     table = table.filter(~pl.col("codec").is_in(["dirac", "elic", "hfd", "ivr", "ours"]))
-    for name in ("encode_peak_bytes", "estimated_bits", "parameters", "generation"):
+    for name in ("estimated_bits", "parameters", "generation"):
         assert table[name].null_count() == table.height > 0
