@@ -117,7 +117,7 @@ class Workbench:
                 return failed
         enter("score")
         row |= outcome.columns(cell.source) | {"finished_utc": now_utc()}
-        row |= work_of(cell.codec, decoder)._asdict()
+        row |= work_of(cell.codec, decoder, float(cell.setting.value))._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
         scored = self._score(cell.source, row, outcome.decoded, conditions.metrics)
