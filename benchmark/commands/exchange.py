@@ -128,6 +128,8 @@ def merge(
                 print(f"conflict {sentence}")
             for sentence in folder.damaged:
                 print(f"damaged  {sentence}")
+            for sentence in folder.missing:
+                print(f"missing  {sentence}")
     if as_json:
         output.print_json({folder.dataset: folder._asdict() for folder in merged})
     raise typer.Exit(1 if any(folder.conflicts or folder.damaged for folder in merged) else 0)

@@ -252,7 +252,7 @@ def _newer(summary: Summary, store: Store) -> Iterator[Newer]:
             record: dict[str, Any] = {"request": request}
             with suppress(StoreError):
                 record |= store.record(of.run)
-            yield Newer(point, instead, run_again(record, limit=None))
+            yield Newer(point, instead, run_again(record, limit=None, part=""))
 
 
 def _by_run(point: Point) -> tuple[bool, str, int]:
