@@ -69,7 +69,7 @@ def ours(options: Options) -> Facts:
     if steps and size in WORK:
         first, each = SEARCH_KMAC[size]
         kmac += first + steps * each
-        work = work._replace(encode_kmac=round(WORK[size].encode_kmac + first + steps * each, 1))
+        work = work._replace(encode_kmac=round((work.encode_kmac or 0) + first + steps * each, 1))
     return Facts(
         f"CRDR micro β={beta}" if micro else f"CRDR β={beta}", kind="own", group="This method",
         colour="#D55E00" if beta == "3.84" and not micro else "",

@@ -241,7 +241,7 @@ def _sources(
     from benchmark.measure.select import sources_of
 
     wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
-    sources = sources_of(dataset, data_dir)
+    sources = sources_of(dataset, data_dir, results)
     here: dict[str, Source] = {}
     why = "the dataset has other pixels under their names now"
     if not isinstance(sources, str):

@@ -104,7 +104,7 @@ def execute(
     seconds = (encoded - started, finished - resumed)
     codecs = (encoder, decoder)
     inside = [codec.inside_seconds if offers(codec, TimesItself) else None for codec in codecs]
-    return Coded(stream, len(stream), decoded, *seconds, container, *inside, estimated)
+    return Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1], estimated)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:

@@ -66,7 +66,7 @@ def plan(asked: FigureRequest) -> Plan:
     dataset = stored_dataset(asked.results, asked.dataset)
     contents = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0])
     by_image = rows_with_streams(contents, asked.codecs, anchor=None)
-    sources = sources_of(asked.dataset or dataset, asked.data_dir)
+    sources = sources_of(asked.dataset or dataset, asked.data_dir, asked.results)
     if isinstance(sources, str):
         raise UsageError(sources)
     files = {of.file.name: of.file.path for of in sources.values() if of.file.name in by_image}
