@@ -173,7 +173,7 @@ def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not
     )
 
 
-def test_photographs_of_a_folder_are_found_by_the_name_of_its_results_while_they_are_there(
+def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
     tmp_path,
 ):
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
