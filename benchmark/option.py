@@ -49,6 +49,10 @@ class Option(NamedTuple):
     python: str = ""  # more help for Python
 
 
+# Singular and plural are accepted wherever one of them is an option.
+SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "point": "points"}
+
+
 def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A002
     """Return the declaration of an option that one verb has; `facts` as in `Option`.
 

@@ -26,6 +26,8 @@ LEAST_POINTS, AKIMA_POINTS = 3, 4
 LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
 CROSSING = 0.01  # of the bits: curves that are closer are not apart
+# Beside points of such uneven slopes Akima may overshoot; the bits by which it then is another.
+UNEVEN_SLOPES, OVERSHOOT = 10, 0.1
 MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
 
@@ -44,11 +46,13 @@ class Delta(NamedTuple):
     overlap: float | None = None
     three_points: bool = False  # one of the curves has no more, so that both are by PCHIP
     why: str = ""  # there is no value
+    overshoots: bool = False  # by PCHIP, which never leaves the points' range, it is another
 
     @property
     def doubtful(self) -> bool:
-        """True if the curves share less than half of what they span."""
-        return self.value is not None and (self.overlap or 0.0) < LEAST_OVERLAP
+        """True if the curves share less than half of what they span, or Akima overshoots."""
+        little = (self.overlap or 0.0) < LEAST_OVERLAP or self.overshoots
+        return self.value is not None and little
 
     @property
     def number(self) -> float:
@@ -108,9 +112,18 @@ def bjontegaard(
         return Delta(None, overlap, why=TOO_LITTLE_OVERLAP)
     three = min(len(span) for span in spans) < AKIMA_POINTS
     used: Form = "pchip" if three else form
-    first, second = (area(x, y, float(low), float(high), used) for x, y in axes)
-    change = (second - first) / (high - low)
-    return Delta(float((10**change - 1) * 100 if what == "rate" else change), overlap, three)
+
+    def mean_change(used: Form) -> float:
+        first, second = (area(x, y, float(low), float(high), used) for x, y in axes)
+        return float((second - first) / (high - low))
+
+    change, overshoots = mean_change(used), False
+    slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
+    if (what, used) == ("rate", "akima") and any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes):
+        overshoots = abs(change - mean_change("pchip")) > math.log10(1 + OVERSHOOT)
+    percent = (10**change - 1) * 100
+    value = percent if what == "rate" else change
+    return Delta(value, overlap, three, overshoots=overshoots)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits

@@ -60,6 +60,7 @@ class Reviewed(NamedTuple):
     year: int
     left_out: Sequence[Absent]
     unmeasured: Sequence[Row] = ()  # of `declared`, those whose values are the author's too
+    seed: int | None = None  # that drew the pictures encoded again
 
     @property
     def rows(self) -> list[Row]:

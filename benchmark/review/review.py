@@ -86,7 +86,7 @@ def review(
         missing[dataset] = str(why)
     metrics = scored_metrics(request, *(claim.metric for claim in claims))
     with_stream = [stream for stream in sent if stream.read]
-    again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
+    again = decode_again(with_stream, photographs, metrics, request, codecs, progress, asked.seed)
     again = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in again]
     left_out = [*supplement.left_out, *impossible]
     unmeasured = [stream.row for stream in sent if not stream.read]
@@ -102,7 +102,7 @@ def review(
         again, declared, supplement.curves, (), photographs, missing, metrics,
         [name.strip() for name in asked.trained_on.split(",") if name.strip()],
         read_published(results, "anchors.csv", Anchor), read_points(results),
-        dataset, asked.year or datetime.now(UTC).year, left_out, unmeasured,
+        dataset, asked.year or datetime.now(UTC).year, left_out, unmeasured, asked.seed,
     )  # fmt: skip
     evidence = Evidence(reviewed.rows_of_dataset, supplement.curves, results, dataset)
     reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])

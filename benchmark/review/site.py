@@ -74,7 +74,7 @@ def build_site(
         raise UsageError(f"{asked.submissions} is no folder: name that of the submissions")
     place = asked.submissions, asked.audits, request, codecs
     out = asked.out or results / "site"
-    known = list(submissions(*place, progress))
+    known = list(submissions(*place, progress, asked.seed))
     boards = []
     with TemporaryDirectory(prefix="rdrbench-") as name:
         audited = Path(name)

@@ -27,6 +27,12 @@ from benchmark.system.text import counted, number_in, one_line
 
 Row = dict[str, Any]
 
+# Columns that no review compares with anything, so that no author decides by them what is shown.
+UNCOMPARED = (
+    *("generation", "timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
+    *("parameters", "encode_kmac", "decode_kmac"),
+)
+
 
 class Sent(NamedTuple):
     """A row as its author recorded it, and what returns its stream; None where none was sent."""
@@ -71,6 +77,7 @@ def _possible(row: Row) -> Row:
     """Return a row of all columns, with the rate of its bytes; empty where that cannot be."""
     row = {name: one_line(of) if isinstance(of, str) else of for name, of in row.items()}
     row = {**dict.fromkeys(column.name for column in table_columns()), **row}
+    row |= dict.fromkeys(UNCOMPARED)
     sizes = [row[name] for name in ("width_px", "height_px", "num_bytes")]
     if row["status"] == "failed":
         return row

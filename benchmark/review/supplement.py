@@ -170,13 +170,13 @@ def _inside(path: Path, into: Path, left_out: list[Absent]) -> Iterator[_Member]
                 yield ".unpacked", _chunks(unpacked)
             with open_regular(into / ".unpacked") as tar:
                 (into / ".unpacked").unlink()
-                yield from _inside_tar(tar)
+                yield from _inside_tar(tar, left_out)
         else:
-            yield from _inside_tar(file)
+            yield from _inside_tar(file, left_out)
 
 
-def _inside_tar(file: BufferedReader) -> Iterator[_Member]:
-    for member in files_of_tar(file):
+def _inside_tar(file: BufferedReader, left_out: list[Absent]) -> Iterator[_Member]:
+    for member in files_of_tar(file, lambda *why: left_out.append(Absent(*why))):
         file.seek(member.offset_data)  # the next header is sought from the start
         yield member.name, _chunks(file, member.size)
 

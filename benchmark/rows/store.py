@@ -8,9 +8,9 @@
                      /README.md             how to read the rows
 
 A cell's row is never edited: a later version of it is another row, and `Store.table` returns the
-valid one (`rows.valid`). What is stored survives a loss of power: streams are on the disk before
-the shard that names them, and that when `append` returns. A damaged shard is left out, with a
-warning: its rows count as to do.
+one that counts (`rows.versions`). What is stored survives a loss of power: streams are on the disk
+before the shard that names them, and that when `append` returns. A damaged shard is left out, with
+a warning: its rows count as to do.
 """
 
 import json

@@ -213,7 +213,7 @@ class Summary:
             record["request"]["dataset"] = store.folder.name
             with suppress(StoreError):
                 record |= store.record(edition.run)
-            yield Absent(edition.label, why, run_again(record, limit=None))
+            yield Absent(edition.label, why, run_again(record, limit=None, part=""))
 
     @property
     def labels(self) -> tuple[str, ...]:

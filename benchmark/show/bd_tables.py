@@ -21,7 +21,10 @@ PERCENT = f"{100 * CONFIDENCE:.0f} %"
 NO_METRIC = "no metric that ranks codecs was measured"
 LONGEST_LIST = 6  # labels in one note
 THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no more
-DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
+DOUBTFUL_NOTE = (
+    f"{DOUBTFUL} The curves share less than half of the range that both span, or PCHIP's BD-rate "
+    "is 10 % of the bits away."
+)
 
 
 def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
@@ -139,7 +142,8 @@ def bd_table(comparisons: Sequence[Comparison], metrics: Sequence[Metric], ancho
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
     deltas = (delta for c in comparisons for delta in (c.rate, c.quality))
     doubtful = any(getattr(delta, "doubtful", False) for delta in deltas)
-    sign = f" {DOUBTFUL}: less than half; of a BD-metric, of the rates." if doubtful else ""
+    what = "less than half (of a BD-metric: of the rates), or PCHIP's is 10 % of the bits away"
+    sign = f" {DOUBTFUL}: {what}." if doubtful else ""
     note = (
         f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span.{sign} "
         f"Remarks: why there is no number, or points left out because "

@@ -23,7 +23,10 @@ NETWORK_HEADERS = (
     *("optimiser", "steps of a network"),
 )
 COUNT_NOTE = "A count in brackets: the mean is over that number of images only."
-IDENTICAL_NOTE = f"{ENDLESS} n: n images came back identical; they are not in the mean."
+IDENTICAL_NOTE = (
+    f"{ENDLESS} n: of n images the value is infinite (of PSNR: they came back identical); they are "
+    "not in the mean."
+)
 FEW_NOTE = (
     f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
 )

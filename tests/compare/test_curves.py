@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
-from scipy.interpolate import Akima1DInterpolator, interp1d
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, interp1d
 
 from benchmark.compare.bd import LeftOutPoint, compare
 from benchmark.compare.curves import (
@@ -275,6 +275,23 @@ def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
     half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
     result = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
     assert result.value == pytest.approx(-50, abs=1e-9)
+
+
+def test_an_overshoot_of_the_interpolation_is_marked():
+    """Between points of uneven slopes Akima leaves their range, PCHIP never."""
+    rates = np.array([0.1, 0.2, 0.4, 0.8])
+    anchor = Curve(rates, np.array([28.0, 31, 34, 37]))
+    uneven = Curve(rates, np.array([28.0, 36, 36.2, 37]))
+    means = {}
+    for by in (Akima1DInterpolator, PchipInterpolator):
+        areas = [by(c.quality, np.log10(c.bpp)).integrate(28, 37) for c in (anchor, uneven)]
+        means[by] = 100 * (10 ** ((areas[1] - areas[0]) / 9) - 1)
+    found = bd_rate(anchor, uneven)
+    assert found.value == pytest.approx(means[Akima1DInterpolator], abs=1e-9)
+    assert means[PchipInterpolator] > -50 > -90 > found.value
+    assert (found.overshoots, found.doubtful) == (True, True)
+    even = bd_rate(anchor, Curve(0.8 * rates, anchor.quality + np.array([0, 0.3, -0.2, 0])))
+    assert (even.overshoots, even.doubtful) == (False, False)
 
 
 def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():

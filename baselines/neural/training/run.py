@@ -20,7 +20,7 @@ from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.workers import Launch, in_processes, launched
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file
-from benchmark.system.text import read_json
+from benchmark.system.text import json_bytes, read_json
 
 RECORD = "recipe.json"
 GONE = {"scaled_decoding": False, "largest_reduction": 2.0}  # fields of stages, all of this value
@@ -204,5 +204,4 @@ def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool)
         changed = f"{begun.seen or begun.photographs}, then {record.seen}"
         record = replace(record, seen=begun.seen or record.seen if same else changed)
     if leads:
-        content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-        write_file(run / RECORD, content, durable=True)
+        write_file(run / RECORD, json_bytes(record), durable=True)

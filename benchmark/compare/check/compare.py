@@ -30,6 +30,7 @@ Kind = Literal["BD-rate", "BD-metric", "ratio"]
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
 SIDES = "the reference", "what is checked"
+WIDE = 1.25  # times the bits of a point: it is worse without any curve
 STEP = 1e-4  # of the range of a curve: for derivatives
 
 
@@ -53,6 +54,7 @@ class Changes:
     level: float | None = None  # the value that BD-metrics are percent of
     unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
+    dominated: tuple[str, ...] = ()  # of these, where it reaches the reference's qualities
     beyond: tuple[str, ...] = ()  # the new curve lies wholly above
     unknown: tuple[UnjudgedImage, ...] = ()  # the reference has a curve, the new variant none
     left_out: tuple[UnjudgedImage, ...] = ()  # the reference itself has no curve
@@ -179,7 +181,8 @@ def _of_images(
         delta, scale = rd.bd_quality, -100 / empty.level
     delta = partial(delta, any_overlap=True, anchor_name="the reference")
     numbers: dict[str, float] = {}
-    without: dict[str, list[UnjudgedImage]] = {"below": [], "above": [], "": [], "left out": []}
+    kinds = ("below", "dominated", "above", "", "left out")
+    without: dict[str, list[UnjudgedImage]] = {kind: [] for kind in kinds}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
@@ -196,13 +199,15 @@ def _of_images(
             kind = "left out" if itself.value is None else lies
             without[kind].append(UnjudgedImage(name, result.why))
     nothing = ""
-    if not (numbers or without["below"] or without["above"]):
+    below = [image.image for kind in ("below", "dominated") for image in without[kind]]
+    if not (numbers or below or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
     return replace(
         empty,
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
-        out_of_reach=tuple(image.image for image in without["below"]),
+        out_of_reach=tuple(sorted(below)),
+        dominated=tuple(image.image for image in without["dominated"]),
         beyond=tuple(image.image for image in without["above"]),
         unknown=tuple(without[""]),
         left_out=tuple(without["left out"]),
@@ -211,14 +216,19 @@ def _of_images(
     )
 
 
-def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
+def _wholly(before: Curve, after: Curve) -> Literal["below", "dominated", "above", ""]:
     """Say whether `after` lies wholly below or above `before` at comparable rates; else "".
+
+    Dominated is one that has no quality of `before` for less than `WIDE` times its bits, although
+    it spends as many: worse by any measure, with or without a curve.
 
     >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
     >>> _wholly(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
     'below'
     >>> _wholly(reference, Curve(np.array([0.1, 0.3]), np.array([33.0, 35.0])))
     ''
+    >>> _wholly(reference, Curve(np.array([0.9, 0.6]), np.array([30.0, 33.0])))
+    'dominated'
     """
     if not len(before.bpp) or not len(after.bpp):
         return ""
@@ -226,7 +236,9 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
         return "below"
     if after.quality.min() > before.quality.max() and after.bpp.min() <= before.bpp.max():
         return "above"
-    return ""
+    as_good = after.quality >= before.quality[:, None]
+    dear = after.bpp >= WIDE * before.bpp[:, None]
+    return "dominated" if (dear | ~as_good).all() and dear.any(axis=1).all() else ""
 
 
 def _of_set(
@@ -240,9 +252,16 @@ def _of_set(
     result = delta(*curves)
     if result.value is None:
         where = _wholly(*curves)
-        below, above = (images if where == side else () for side in ("below", "above"))
-        nothing = "" if where else result.why
-        return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
+        below = images if where in ("below", "dominated") else ()
+        unknown = () if where else tuple(UnjudgedImage(image, result.why) for image in images)
+        return replace(
+            empty,
+            out_of_reach=below,
+            dominated=below if where == "dominated" else (),
+            beyond=images if where == "above" else (),
+            unknown=unknown,
+            nothing="" if where else result.why,
+        )
     change = np.full(len(images), result.value)
     for place, influence in enumerate(influences):
 

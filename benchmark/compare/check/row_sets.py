@@ -37,7 +37,7 @@ from benchmark.spec import parse_codec
 from benchmark.system.atomic import replacing, require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.machine import commit
-from benchmark.system.text import read_json
+from benchmark.system.text import json_bytes, read_json
 
 FOLDER = "baselines"  # below results/
 ORIGIN = "origin.json"
@@ -117,8 +117,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
                     target = draft / part.dataset / path.relative_to(part.folder)
                     target.parent.mkdir(exist_ok=True)
                     target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, part.folder))
-            text = msgspec.json.format(msgspec.json.encode(record), indent=1)
-            (draft / ORIGIN).write_bytes(text + b"\n")
+            (draft / ORIGIN).write_bytes(json_bytes(record))
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder
@@ -147,9 +146,8 @@ def accept_baseline(results: Path, name: str, who: str, why: str) -> Path:
     find_baseline(results, name)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entries = [*acceptances(results), Acceptance(name, now, who, why)]
-    text = msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n"
     file = f"{ACCEPTED}.json"
-    write_files(results / FOLDER, {file: text}, what="acceptance")
+    write_files(results / FOLDER, {file: json_bytes(entries)}, what="acceptance")
     return results / FOLDER / file
 
 

@@ -27,6 +27,7 @@ DRAWS = 300  # of raters, of images and of answers each
 EXACT, ROUGH = 1e-6, 1e-3  # the second beside the spread of draws
 PRIOR = 0.25  # of an answer for either side of each pair that was compared: scores stay finite
 FAR = 4.0  # standard deviations
+ONE_DEVIATION = (15.8655, 84.1345)  # percentiles, of a normal distribution
 MOST_LOST = 0.05  # share of draws without a number, up to which there is an interval
 
 
@@ -120,8 +121,13 @@ def far_raters(votes: Votes) -> list[int]:
 
 
 def two_way_error(of: Float64Array) -> Float64Array:
-    """Return the standard error of a number for other raters and images; of: (3, draws, ...)."""
-    raters, images, answers = np.nanvar(of, axis=1)
+    """Return the standard error of a number for other raters and images; of: (3, draws, ...).
+
+    The spread of draws is by their percentiles, since a BD-rate of a draw whose curves hardly meet
+    may be a thousand times another one's.
+    """
+    low, high = np.nanpercentile(of, ONE_DEVIATION, axis=1)
+    raters, images, answers = ((high - low) / 2) ** 2
     both = np.maximum(raters + images - answers, np.maximum(raters, images))
     return np.asarray(np.sqrt(both), np.float64)
 
@@ -172,8 +178,10 @@ def _compared(
         before, after = (
             ResampledCurve(np.tile(np.log10(bpp[of]), (len(whole), 1)), whole[:, of]) for of in both
         )
-        logarithms.append(np.log1p(bd_rates(before, after)[1:] / 100))
-    changes = np.where(np.isfinite(logarithms), logarithms, np.nan)
+        percent = bd_rates(before, after)[1:]
+        percent[np.isinf(percent) | (percent <= -100)] = np.nan
+        logarithms.append(np.log1p(percent / 100))
+    changes = np.array(logarithms)
     lost = float(np.isnan(changes).mean(axis=1).max())
     if lost > MOST_LOST:
         why = f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet"

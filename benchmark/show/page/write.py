@@ -63,7 +63,9 @@ def write_page(
     contents = dataset_contents(request.results, name, packs, codecs, stored.table)
     is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
     dataset = request.dataset if is_place else stored.name
-    sources = sources_of(dataset, request.data_dir, named=is_place)
+    sources = sources_of(dataset, request.data_dir, request.results, named=is_place)
+    if isinstance(sources, str):
+        say(sources)
     title = profile(stored.name).title
     panels = renamed(_panels(request, report))
     published = {panel.metric.column: panel.published for panel in panels}

@@ -32,7 +32,7 @@ from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.text import counted, read_json
+from benchmark.system.text import counted, json_bytes, read_json
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 OWN = style.families()[OWN_CODEC]  # the method itself looks as everywhere
@@ -82,8 +82,7 @@ def write_ablation(
         captions = [drawing.caption, *drawing.details]
     means = means_table(summary, measured)
     files[f"{name}.md"] = markdown(section(name, f"Ablation: {name}", *captions, means))
-    record = msgspec.json.format(msgspec.json.encode(variants), indent=2)
-    write_files(out, {**files, name + SUFFIX: record + b"\n"}, what="ablation")
+    write_files(out, {**files, name + SUFFIX: json_bytes(variants)}, what="ablation")
     return [out / file for file in files]
 
 

@@ -71,7 +71,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     asked = map(Metric.named, request.metrics or USUAL_METRICS)
     there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
     metric = next(there, Metric.named("psnr"))
-    sources = sources_of(request.dataset, results.data_dir)
+    sources = sources_of(request.dataset, results.data_dir, results.folder)
     if isinstance(sources, str):
         return _no_crops(sources)
     measured = {row["image_sha256"] for row in every}

@@ -39,7 +39,6 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
     ("kMAC/px", ",.0f", "kmac_per_pixel"),
     ("Param. (M)", ".3g", "parameters_million"),
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
-    ("Memory (GB)", ".2g", "memory_gigabytes"),
 )
 SECONDS = COSTS[2][2]
 ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ((), ()))  # of the anchor
@@ -270,11 +269,9 @@ def _costs(
 
 
 def _of_rows(points: Sequence[Point]) -> dict[str, float]:
-    """Return work, parameters and memory: of the rows, else as the codec's class declares."""
+    """Return work and parameters: of the rows, else as the codec's class declares."""
     parameters = most(points, "parameters") or facts_of(points[0].edition.spec).work.parameters
-    ways = most(points, "encode_peak_bytes"), most(points, "decode_peak_bytes")
-    peak = max(filter(None, ways), default=None)
-    values = kmac(points), parameters and parameters / 1e6, None, peak and peak / 1e9
+    values = kmac(points), parameters and parameters / 1e6, None
     return {name: value for (*_, name), value in zip(COSTS, values, strict=True) if value}
 
 

@@ -66,7 +66,7 @@ def test_the_marks_and_dashes_of_a_bd_metric_are_explained():
     _, details, _ = tables(rows)
     webp, avif = details.rows
     assert webp[-2].endswith("†")
-    assert "†: less than half; of a BD-metric, of the rates." in details.notes[0]
+    assert "†: less than half (of a BD-metric: of the rates), or" in details.notes[0]
     assert (avif[-2], "no BD-metric: the curves share less" in avif[2]) == ("–", True)
 
 
