@@ -59,7 +59,7 @@ class IVR(CheckpointCodec):
         self.accepts = Between("q", 0, highest)
 
     def _controls(self, setting: Setting) -> int:
-        from baselines.neural.field.architectures import RATE_GRID
+        from baselines.neural.field.ivr import RATE_GRID
 
         return RATE_GRID.step(setting.value)
 
@@ -98,7 +98,7 @@ class MultiRealism(RatePointsCodec):
         super().__init__(checkpoint=checkpoint)
 
     def _controls(self, _setting: Setting) -> int:
-        from baselines.neural.field.architectures import BETA_GRID
+        from baselines.neural.field.multirealism import BETA_GRID
 
         return BETA_GRID.step(self._beta)
 

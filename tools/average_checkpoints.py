@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import rate_levels
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
 from baselines.neural.crdr.objective import Realism
@@ -97,7 +97,7 @@ def average(chosen: argparse.Namespace) -> str:
     paths = photograph_paths([chosen.data])
     pictures = validation_pictures(sorted(held_out(paths)))
     card = checkpoints[0].card
-    levels = load_architecture(card.architecture).rate_levels(card.config)
+    levels = rate_levels(card.config)
     validation = validate(network, (1.0,) * levels, pictures, Realism.betas)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     made = make_checkpoint(

@@ -87,7 +87,7 @@ def stream_of(case: Case, pixels: Pixels) -> bytes:
 
 def record(folder: Path) -> dict[str, Any]:
     """Return the numbers of each training and each stream, by name."""
-    found: dict[str, Any] = {}
+    golden: dict[str, Any] = {}
     for name, options in TRAININGS.items():
         command = f"-m benchmark train --recipe smoke --data sample --quiet {options}".split()
         out = folder / name
@@ -100,7 +100,7 @@ def record(folder: Path) -> dict[str, Any]:
             own = out / target.stem
             journal = (own if own.is_dir() else out) / "journal.jsonl"
             card = msgspec.json.decode(target.with_suffix(".json").read_bytes())
-            found[f"{name}/{target.stem}"] = {
+            golden[f"{name}/{target.stem}"] = {
                 "checkpoint": sha256(target.read_bytes()).hexdigest(),
                 "card": {k: v for k, v in card.items() if k not in ORIGIN},
                 "journal": [
@@ -110,21 +110,21 @@ def record(folder: Path) -> dict[str, Any]:
             }
     for case in cases():
         data = case.codec.encode(crop(), case.setting)
-        found[case.name] = {
+        golden[case.name] = {
             "stream": sha256(data).hexdigest(),
             "pixels": sha256(case.codec.decode(data).tobytes()).hexdigest(),
         }
-    return found
+    return golden
 
 
 def streams() -> dict[str, dict[str, Any]]:
     """Return a stream of each network, in base64, and the PSNR of what it decodes to."""
-    pixels, found = crop(), {}
+    pixels, golden = crop(), dict[str, dict[str, Any]]()
     for case in cases():
         data = stream_of(case, pixels)
         quality = psnr(pixels, case.codec.decode(data))
-        found[case.name] = {"stream": b64encode(data).decode(), "psnr_db": round(quality, 4)}
-    return found
+        golden[case.name] = {"stream": b64encode(data).decode(), "psnr_db": round(quality, 4)}
+    return golden
 
 
 def main() -> int:
@@ -142,9 +142,9 @@ def main() -> int:
             same = before.get(name) == after.get(name)
             print("equal " if same else "DIFFERS", name)
         return int(before != after)
-    found = record(first) if arguments.task == "record" else streams()
+    golden = record(first) if arguments.task == "record" else streams()
     target = first / "golden.json" if arguments.task == "record" else first
-    target.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    target.write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1) + b"\n")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,16 +53,17 @@ def import_weights(
       bench checkpoint import crdr.pth.tar
       bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
     """
-    from baselines.neural.crdr.architecture import NAMED
+    from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.crdr.authors import import_checkpoint
 
-    if sizes not in NAMED:
-        raise UnknownName("size of crdr", sizes, NAMED)
+    known = ARCHITECTURES["crdr"].sizes
+    if sizes not in known:
+        raise UnknownName("size of crdr", sizes, known)
     target = _named_as_tensors(out or weight_folders()[0] / NAME)
     with _refused(file, target):
         card = import_checkpoint(
             *(file, target, _crops()),
-            sizes=NAMED[sizes],
+            sizes=known[sizes],
             steps=steps,
             training_data=training_data,
             half=half,
@@ -156,7 +157,7 @@ def _named_network(
         return card.architecture, card.config
     if architecture is None or sizes is None:
         raise UsageError("name the network: --like CHECKPOINT, or --architecture and --sizes")
-    presets = load_architecture(architecture).presets
+    presets = load_architecture(architecture).sizes
     if sizes not in presets:
         raise UsageError(f"--sizes {sizes}: {architecture} has {', '.join(presets) or 'none'}")
     return architecture, presets[sizes]
@@ -187,8 +188,8 @@ def info(
       bench checkpoint info elic-3.safetensors
       bench checkpoint info ours.safetensors --json
     """
-    from baselines.neural.architecture import costs, load_architecture
     from baselines.neural.card import verified_card
+    from baselines.neural.costs import costs
 
     card = verified_card(file)
     parts = costs(card.architecture, card.config)
@@ -198,7 +199,7 @@ def info(
         record = {name: getattr(card, name) for name in (*facts, "deterministic_steps")}
         record |= {name: dict(getattr(card, name)) for name in mappings}
         record |= {"crops": card.crops or None, "caveat": card.shown_caveat}
-        record["config"] = load_architecture(card.architecture).config_to_json(card.config)
+        record["config"] = asdict(card.config)
         output.print_json({**record, "parts": {name: of._asdict() for name, of in parts.items()}})
         return
     print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")

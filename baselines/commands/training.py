@@ -98,8 +98,8 @@ def single(
     learning_rate: float | None,
 ) -> TrainingRun:
     """Return the run of one network; options that it does not take are refused."""
-    from baselines.compressai.architecture import MODELS
     from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
+    from baselines.compressai.network import MODELS
 
     zoo = {f"compressai:{name}": name for name in MODELS} | {"hyperprior": HYPERPRIOR}
     architectures = [name for name in ARCHITECTURES if name != "compressai"]

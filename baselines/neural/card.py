@@ -7,7 +7,7 @@ import json
 import lzma
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,7 +109,7 @@ def tensors_sha256(path: Path) -> str:
 def save_card(path: Path, card: Card) -> None:
     """Write the card of the tensors' file `path`, whole or not at all."""
     record: dict[str, Any] = {field.name: getattr(card, field.name) for field in fields(card)}
-    record["config"] = load_architecture(card.architecture).config_to_json(card.config)
+    record["config"] = asdict(card.config)
     record["steps"] = UNKNOWN if card.steps is None else card.steps
     for name in ("deterministic_steps", "optimiser", "seed", "device"):
         if record[name] in UNSAID and (name, record[name]) != ("seed", 0):
@@ -160,7 +160,7 @@ def _card(record: dict[str, Any]) -> Card:
         of_crdr = {"architecture": "crdr", "config": record.get("sizes")}
         record |= of_crdr if zoo["model"] is None else {"architecture": "compressai", "config": zoo}
     architecture = load_architecture(str(record.get("architecture")))
-    record["config"] = architecture.config_from_json(record.get("config"))
+    record["config"] = architecture.read(record.get("config"))
     if record["steps"] == UNKNOWN:
         record["steps"] = None
     card = msgspec.convert(record, Card)

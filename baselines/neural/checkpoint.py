@@ -126,7 +126,7 @@ def make_checkpoint(
         short = quantised_parameters(kept) if quantised else {}
         for name, weights in short.items():
             kept.get_parameter(name).copy_(weights.values())
-    tables = load_architecture(card.architecture).tables(kept, images)
+    tables = kept.tables(images)
     return save_checkpoint(path, kept, card, tables, half=half, quantised=short)
 
 
@@ -263,7 +263,7 @@ class BareTensors:
         self.has_tables = self._loaded.complete
         try:
             if self.has_tables:
-                load_architecture(architecture).coder(self._loaded.network, self._loaded.tables)
+                self._loaded.network.coder(self._loaded.tables)
         except (KeyError, ValueError, Unavailable):
             self.has_tables = False
 

@@ -63,8 +63,8 @@ def project(tmp_path_factory):
     copy_bundled_results(project / "benchmark" / "bundled")
     for section in SECTIONS.values():
         follow(section, project)
-    architecture = ROOT / "tests" / "support" / "added" / "factorised.py"
-    shutil.copy(architecture, project / "baselines/neural/factorised/architecture.py")
+    network = ROOT / "tests" / "support" / "added" / "factorised.py"
+    shutil.copy(network, project / "baselines/neural/factorised/model.py")
     (project / "data" / "charts").mkdir(parents=True)
     for number in range(4):
         noise = effect_noise((90, 80), 20 + 20 * number).convert("RGB")
@@ -125,7 +125,7 @@ def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
 
 def test_every_file_that_a_recipe_names_is_there():
     named = set(re.findall(r"`((?:benchmark|baselines|tests|docs|tools)/[\w/.]+)`", TEXT))
-    copied = {"baselines/neural/NAME/", "baselines/neural/factorised/architecture.py"}
+    copied = {"baselines/neural/NAME/", "baselines/neural/factorised/model.py"}
     made = {name for name, _ in re.findall(rf"^`([\w/.]+)`{BLOCK}", TEXT, re.DOTALL | re.M)}
     missing = {name for name in named - made - copied if not (ROOT / name).exists()}
     assert missing == set()

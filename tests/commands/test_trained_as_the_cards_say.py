@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from baselines.commands.training import ASSUMED_FLOPS
-from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card, load_card
+from baselines.neural.costs import costs
 from baselines.neural.training.objective import MSE_WEIGHT
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
@@ -56,7 +57,7 @@ def cost(name: str) -> tuple[float, float]:
 
 def size(architecture: str, preset: str) -> str:
     """Return the parameters and the work per pixel of a preset, as the tables have them."""
-    parts = costs(architecture, load_architecture(architecture).presets[preset]).values()
+    parts = costs(architecture, load_architecture(architecture).sizes[preset]).values()
     millions = sum(part.parameters for part in parts) / 1e6
     return f"{millions:.2f} M, {sum(part.macs_per_pixel for part in parts) / 1e3:,.1f}"
 

@@ -32,7 +32,7 @@ def learner_on(device, method, kind):
         network = drawing_network(method, "jpeg")
     else:
         architecture = load_architecture(method)
-        network = architecture.build(architecture.presets["tiny"])
+        network = architecture.build(architecture.sizes["tiny"])
     return Learner(network.to(device), recipe, 0, photographs(), Workers())
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from baselines.neural.architecture import costs
 from baselines.neural.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.costs import costs
 from benchmark.codec import Setting
 from benchmark.facts import Facts, Work, facts_of, work_of
 from benchmark.measure.execute import CLEAR, execute

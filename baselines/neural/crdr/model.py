@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.architecture import CrdrSizes
 from baselines.neural.bitstream.container import ByteReader, ControlBlock
 from baselines.neural.bitstream.control_grid import BLOCK, ControlGrid, Levels, level_steps
 from baselines.neural.blocks.control import (
@@ -41,12 +42,12 @@ from baselines.neural.blocks.control import (
 )
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import start_transforms
-from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES, Sizes
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.exact import exact_transform, sine_cosine
 
 HIGHEST_BETA = 5.12
+PUBLISHED_FREQUENCIES = 10
 FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
@@ -64,9 +65,11 @@ LOWEST = Controls(0.0)
 class CRDRNetwork(HyperpriorNetwork):
     """The network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    coder_type = f"{__name__}:CRDRCoder"
+
+    def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.add_entropy_model(sizes)
@@ -151,7 +154,7 @@ def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.Modu
 class Analysis(nn.Module):
     """Encoder: each layer, then its channel attention."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
         layers = analysis_layers(sizes)
         self.layers = nn.ModuleList(layer for layer, _ in layers)
@@ -168,7 +171,7 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """Decoder: before each layer its channel attention; blocks conditioned on beta."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
         layers = synthesis_layers(
             sizes, lambda width: ConditionedBottlenecks(sizes.blocks, width, sizes.condition)
@@ -252,6 +255,9 @@ def _level(
     steps = level_steps(control, grid.highest) / grid.steps_per_unit
     fine = steps.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
     return torch.from_numpy(fine.astype(np.float32))[None, None]
+
+
+CRDRNetwork.control_block = CRDRControlBlock()
 
 
 class CRDRCoder(TransformCoder):

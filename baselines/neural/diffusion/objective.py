@@ -10,7 +10,7 @@ Our choices: a time in each of as many equal intervals as the batch has crops; l
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.diffusion.architecture import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, Noisy, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
 from baselines.neural.network import Network, padded, to_images, to_pixels
@@ -125,7 +125,7 @@ class Drawing(StageObjective):
         """Return rates and PSNR of a single step, of 256 px; the loss is the velocities' error."""
         plain = self._opened(network)
         device, count = next(plain.parameters()).device, len(photographs)
-        for level, setting in enumerate(() if self._validated else plain.config.sweep):
+        for level, setting in enumerate(() if self._validated else plain.sizes.sweep):
             for pixels in photographs:
                 part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
                 coded = self._base.code_crops(to_images(part, device), setting)
@@ -163,8 +163,8 @@ class Drawing(StageObjective):
                 "The base's residuals have to be measured before training: the recipe is to say "
                 'initialise = "pca".'
             )
-        sweep = plain.config.sweep
-        self._network, self._base = plain, open_base(plain.config)
+        sweep = plain.sizes.sweep
+        self._network, self._base = plain, open_base(plain.sizes)
         self._facts = [plain.facts(level) for level in range(len(sweep))]  # waits for a GPU
         self._kept: list[ShownPhotographs] = []  # by level; none if they were too many
         seen, folder = setup.photographs, setup.folder
@@ -178,7 +178,7 @@ class Drawing(StageObjective):
         self, network: DiffusionNetwork, step: int
     ) -> tuple[Int64Array, Float64Array]:
         random, size = self._setup.random(step), self.stage.batch
-        levels = network.config.rate_levels
+        levels = network.sizes.rate_levels
         first, count = int(random.integers(levels)), np.arange(size)
         chosen = random.permutation((first + count) % levels)
         return chosen, random.permutation((count + random.random()) / size)
@@ -200,7 +200,7 @@ class Drawing(StageObjective):
                 pixels = pixels.pin_memory() if crops.is_cuda else pixels
                 shown[chosen] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
             else:
-                setting = network.config.sweep[level]
+                setting = network.sizes.sweep[level]
                 shown[chosen] = self._base.code_crops(crops[chosen], setting).images
             facts = self._facts[level]
             scales[chosen] = math.log(facts.scale)
@@ -227,7 +227,7 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
         raise UsageError(f"{text} is no base of {method}: its settings have several names")
     architecture = load_architecture(method)
     config = replace(
-        architecture.presets[recipe.sizes],
+        architecture.sizes[recipe.sizes],
         base=base.spec.text,
         base_fingerprint=base.fingerprint,
         setting=sweep[0].name,
@@ -239,4 +239,4 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
         for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    return Member(file, method, stages, architecture.config_to_json(config))
+    return Member(file, method, stages, asdict(config))

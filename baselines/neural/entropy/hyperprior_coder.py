@@ -10,7 +10,7 @@ Whatever the encoder computes in floating point ends in symbols; what a decoder 
 follows from symbols in integers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from baselines.neural.architecture import rate_levels
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import (
     HIGHEST_SYMBOL,
@@ -40,15 +41,19 @@ from baselines.neural.entropy.fixed.integer_path import (
     Ends,
     IntegerPath,
     PieceParameters,
+    calibrate,
     channels_first,
     clipped,
     decoded,
+    fractional_bit_tables,
     symbols_of,
     to_float,
     values_of,
 )
 from baselines.neural.entropy.fixed.kernels import Kernel
 from baselines.neural.entropy.hyperprior import LatentNetwork
+from baselines.neural.network import padded, to_images
+from benchmark.codec import Pixels
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
@@ -223,3 +228,15 @@ class TransformCoder:
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
     """Return the image of a tensor (1, c, h, w), on the CPU."""
     return tensor[0].cpu().numpy()
+
+
+def tables_of(network: LatentNetwork, images: Sequence[Pixels]) -> dict[str, Tensor]:
+    """Return distributions, thresholds and fractional bits, these calibrated on `images`."""
+    levels = range(rate_levels(network.sizes))
+    latents = (
+        network.analyse(planes, network.controls_at(float(level), 0.0))
+        for planes in (to_images(padded(pixels), torch.device("cpu")) for pixels in images)
+        for level in levels
+    )
+    with torch.inference_mode():
+        return {**network.symbol_tables(), **fractional_bit_tables(calibrate(network, latents))}

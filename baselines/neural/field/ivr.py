@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.neural.architecture import IvrSizes
+from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.blocks.control import Control, Level, between_levels, control_of
 from baselines.neural.blocks.layers import GDN, at_least, gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
@@ -48,12 +50,12 @@ from baselines.neural.entropy.hyperprior import (
     hyper_synthesis,
 )
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.field.architectures import IvrSizes
 from benchmark.errors import CorruptStream
 
 MOST_BITS = 50.0  # of a value, as published
 LEAST_LOG_SCALE, LARGEST_LOG_SCALE = math.log(0.06), math.log(64.0)
 NUM_SCALES = 40
+RATE_GRID = ControlGrid("q", 16, 144)  # levels that a stream can hold: 0 to 9 in steps of 1/16
 FINEST_PLACES = 16  # of the mean between two integers
 TAIL = 2e-5  # mass outside a row's symbols, which are escaped
 
@@ -227,10 +229,12 @@ class IvrNetwork(LatentNetwork):
     prior: LaplacePrior  # type: ignore[assignment]
 
     quantised_bits: Mapping[str, int] = {"hyper_": 8}
+    control_block = SingleControl(RATE_GRID)
+    coder_type = f"{__name__}:IvrCoder"
 
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         inside = (sizes.transform,) * 3
         down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
         self.analysis = MaskedTransform(
@@ -245,6 +249,10 @@ class IvrNetwork(LatentNetwork):
     def priors(self) -> tuple[nn.Module, ...]:  # type: ignore[override]
         """Return none: z's distributions have no quantiles."""
         return ()
+
+    def symbol_tables(self) -> dict[str, Tensor]:
+        """Return the integer tables of the distributions of y and z."""
+        return laplace_tables(self.prior)
 
     def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
         """Return the rate level; there is no realism weight."""

@@ -17,13 +17,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.architecture import MultiRealismSizes
+from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.blocks.control import ConditionedBottlenecks, Control, Level, control_of
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-from baselines.neural.field.architectures import MultiRealismSizes
 
 HIGHEST_BETA = 2.56  # that the paper evaluates; the re-implementation trains up to 5.12
+BETA_GRID = ControlGrid("beta", 50, 128)  # that a stream can hold: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
@@ -32,9 +34,11 @@ GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at t
 class MultiRealismNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
 
+    control_block = SingleControl(BETA_GRID)
+
     def __init__(self, sizes: MultiRealismSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
         self.synthesis = ConditionalSynthesis(sizes)
         self.add_entropy_model(sizes, own_support=True)

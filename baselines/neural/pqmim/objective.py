@@ -13,16 +13,16 @@ et al., CVPR 2022). All weights are our choice.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
 from baselines.neural.network import Network, padded, to_images
-from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
-from baselines.neural.pqmim.model import PqMimNetwork, token_bits
+from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.gan import GanObjective, WeightedGanStage
 from baselines.neural.training.objective import (
@@ -244,8 +244,7 @@ def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Me
 def _member(name: str, recipe: Recipe, rate: float) -> Member:
     """Return a member, whose transformer sees as many pixels as the autoencoder, whole windows."""
     level, perceptual = MEMBERS[name]
-    architecture = PqMimArchitecture()
-    sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
+    sizes = replace(ARCHITECTURES["pqmim"].sizes[recipe.sizes], books=BOOKS[level - 1])
     parts = len(recipe.stages[-1].lambdas)
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     stages = []
@@ -258,4 +257,4 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
     steps = max(1, round(sum(stage.crops for stage in recipe.stages) / parts / area / batch))
     stages.append(replace(like, crop_px=side, batch=batch, steps=steps))
-    return Member(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
+    return Member(name, "pqmim", tuple(stages), asdict(sizes))

@@ -68,7 +68,6 @@ class TrainingRequest(NamedTuple):
     recipe: Recipe
     run: Path
     make: Callable[[], Network]  # not initialised
-    initialise: Callable[[Network, Tensor], None]  # with crops (n, 3, h, w) in [-1, 1]
     photographs: Photographs
     conditions: Conditions
     start: Callable[[Network], None] | None = None  # sets weights, in place of start values
@@ -152,7 +151,8 @@ class _TrainingLoop:
         if self.request.start is not None:
             self.request.start(network)
         elif self.recipe.initialise == "pca":
-            self.request.initialise(network, first_crops(self.recipe, self.request.photographs))
+            crops = first_crops(self.recipe, self.request.photographs)
+            network.initialise(crops, self.recipe.stages[0].lambdas)
 
     def _begin(self, network: Network, index: int) -> None:
         """Set start values of parts that no stage before has trained, alike in all processes."""

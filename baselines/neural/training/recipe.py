@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from baselines.neural.architecture import from_json, imported, load_architecture
+from baselines.neural.architecture import from_json, imported, load_architecture, rate_levels
 from benchmark.errors import UsageError
 from benchmark.system.text import read_toml
 
@@ -156,11 +156,11 @@ class Recipe:
     def check_network(self) -> None:
         """Raise `ValueError` where the architecture has no such sizes or cannot have a stage."""
         architecture = load_architecture(self.architecture)
-        presets = architecture.presets
-        if self.sizes not in presets:
-            raise ValueError(f"sizes is {self.sizes!r}, not one of {', '.join(presets)}")
+        sizes = architecture.sizes
+        if self.sizes not in sizes:
+            raise ValueError(f"sizes is {self.sizes!r}, not one of {', '.join(sizes)}")
         for stage in self.stages:
-            stage.check_network(architecture.rate_levels(presets[self.sizes]))
+            stage.check_network(rate_levels(sizes[self.sizes]))
 
     @property
     def steps(self) -> int:

@@ -51,13 +51,13 @@ class Subject:
     config: Mapping[str, Any] | None = None
     start: Start | None = None
 
-    def load(self, sizes: str) -> tuple[Architecture[Any], Any]:
+    def load(self, sizes: str) -> tuple[Architecture, Any]:
         """Return the architecture and its configuration; raises `UsageError`."""
         architecture = load_architecture(self.architecture)
         try:
             if self.config is None:
-                return architecture, architecture.presets[sizes]
-            return architecture, architecture.config_from_json(self.config)
+                return architecture, architecture.sizes[sizes]
+            return architecture, architecture.read(self.config)
         except (KeyError, ValueError) as error:
             raise UsageError(f"{self.architecture} has no network {error}") from error
 
@@ -136,7 +136,6 @@ def train(
         recipe,
         run,
         partial(architecture.build, config),
-        partial(architecture.initialise, lambdas=recipe.stages[0].lambdas),
         photographs,
         replace(conditions, device=chosen),
         None if subject.start is None else subject.start.load,

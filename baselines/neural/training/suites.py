@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ class Member(NamedTuple):
 
 def require_sizes(recipe: Recipe, architecture: str) -> None:
     """Raise `UsageError` unless the architecture has a preset for the recipe's sizes."""
-    presets = load_architecture(architecture).presets
+    presets = load_architecture(architecture).sizes
     if recipe.sizes not in presets:
         raise UsageError(
             f"the recipe {recipe.name} is for sizes {recipe.sizes!r}, of which {architecture} has "
@@ -223,8 +223,8 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
             gan = adversarial_fields(phase, recipe, weights or {}, always)
             stages.append(stage_of(phase, recipe, kind, parts, rates[architecture], **own, **gan))
         method, config = load_architecture(architecture), None
-        if preset := method.presets.get(f"{recipe.sizes}{OTHER_PRESETS.get(name, '')}"):
-            config = method.config_to_json(preset) if name in OTHER_PRESETS else None
+        if preset := method.sizes.get(f"{recipe.sizes}{OTHER_PRESETS.get(name, '')}"):
+            config = asdict(preset) if name in OTHER_PRESETS else None
         return Member(name, architecture, tuple(stages), config)
 
     def at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:

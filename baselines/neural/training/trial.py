@@ -85,8 +85,8 @@ def _learner(
     architecture, config = subject.load(recipe.sizes)
     network = architecture.build(config)
     if recipe.initialise == "pca":  # what is measured of a base: without it, no step can be
-        architecture.initialise(network, first_crops(recipe, seen), recipe.stages[0].lambdas)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.initialise(first_crops(recipe, seen), recipe.stages[0].lambdas)
+    network = network.to(device, memory_format=torch.channels_last)
     return Learner(network, recipe, index, seen, **more)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.matched import (
     LAMBDAS,
     LEARNING_RATE,
@@ -16,9 +15,10 @@ from baselines.compressai.matched import (
     single_rate,
 )
 from baselines.compressai.weights import find_matched
-from baselines.neural.architecture import macs_per_pixel
-from baselines.neural.crdr.architecture import NAMED
+from baselines.neural.architecture import ZooSizes
+from baselines.neural.costs import macs_per_pixel
 from baselines.neural.training.recipe import load_recipe
+from support.networks.tiny_checkpoint import NAMED
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
@@ -89,7 +89,7 @@ def test_a_hyperprior_has_the_work_of_ours():
     for size, exact in ("tiny", None), ("micro", MATCHED_WIDTHS), ("small", (167, 229)):
         widths = matched_widths(size)
         assert exact in (None, widths)
-        work = macs_per_pixel("compressai", ZooConfig("bmshj2018-hyperprior", widths))
+        work = macs_per_pixel("compressai", ZooSizes("bmshj2018-hyperprior", widths))
         assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
     assert widths == (167, 229)
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import torch
 
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed.integer_path import (
     activation_names,
@@ -14,6 +13,7 @@ from baselines.neural.entropy.fixed.integer_path import (
 )
 from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums, PairSums, is_exact
 from baselines.neural.entropy.hyperprior_coder import EntropyPath
+from support.networks.tiny_checkpoint import TINY
 
 # Those that are exact on this processor: without VNNI, int8 products saturate.
 EXACT_KERNELS = [

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
@@ -31,6 +30,7 @@ from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
+from support.networks.tiny_checkpoint import TINY
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")

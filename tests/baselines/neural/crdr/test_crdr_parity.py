@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.architecture import FULL
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, Encoder
@@ -30,6 +29,7 @@ from support.networks.authors_weights import (
     listed_shapes,
     old_spelling,
 )
+from support.networks.tiny_checkpoint import FULL
 
 PARITY = SHARED / "data" / "parity"
 Q = 1.3

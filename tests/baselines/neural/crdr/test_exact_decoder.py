@@ -47,7 +47,7 @@ from baselines.crdr import CRDR
 from baselines.neural.network import to_pixels
 from baselines.neural.crdr.model import exact_synthesis
 from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.crdr.architecture import TINY
+from support.networks.tiny_checkpoint import TINY
 
 random = np.random.default_rng(0)
 network = CRDRNetwork(TINY)

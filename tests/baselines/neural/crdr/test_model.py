@@ -10,9 +10,9 @@ from baselines.neural.blocks.control import (
     InterpolationChannelAttention,
     control_of,
 )
-from baselines.neural.crdr.architecture import MICRO, TINY
 from baselines.neural.crdr.model import Controls, CRDRNetwork, RealismEmbedding
 from support.networks.drawn import noise, shaken
+from support.networks.tiny_checkpoint import MICRO, TINY
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 each_format = pytest.mark.parametrize("memory_format", FORMATS, ids=str)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.diffusion import objective as objective_module
-from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import FOLDER, Drawing
 from baselines.neural.network import padded, to_images
@@ -167,16 +166,16 @@ def test_steps_lower_the_loss_that_validation_sees():
 
 def test_a_network_that_was_not_measured_is_refused():
     config = replace(
-        DiracArchitecture.presets["tiny"], base="jpeg", setting="quality", settings=(5.0,)
+        ARCHITECTURES["dirac"].sizes["tiny"], base="jpeg", setting="quality", settings=(5.0,)
     )
     network = load_architecture("dirac").build(config)
     with pytest.raises(UsageError, match="bench train --suite generative --members dirac-elic"):
-        load_architecture("dirac").build(DiracArchitecture.presets["tiny"]).initialise(
+        load_architecture("dirac").build(ARCHITECTURES["dirac"].sizes["tiny"]).initialise(
             crops_of(1), ()
         )
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)
-    other = load_architecture("elic").build(load_architecture("elic").presets["tiny"])
+    other = load_architecture("elic").build(load_architecture("elic").sizes["tiny"])
     with pytest.raises(UsageError, match="kind dirac does not train"):
         objective().loss(other, Batch(crops_of(1)), 0)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy import hyperprior_coder as entropy_path_module
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, make_tables
@@ -31,6 +30,7 @@ from support.networks.fixed_network import (
     same,
     z_symbols,
 )
+from support.networks.tiny_checkpoint import TINY
 
 each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 

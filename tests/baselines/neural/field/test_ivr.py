@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import laplace
 
-from baselines.neural.architecture import costs
+from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.blocks.control import Control
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.field.architectures import IvrArchitecture
+from baselines.neural.costs import costs
 from baselines.neural.field.ivr import (
     IvrNetwork,
     IvrPath,
@@ -24,7 +24,7 @@ from support.networks.fixed_network import default_fractional_bits
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 
-FULL, TINY = (IvrArchitecture.presets[name] for name in ("full", "tiny"))
+FULL, TINY = (ARCHITECTURES["ivr"].sizes[name] for name in ("full", "tiny"))
 
 
 def at(level: float) -> Control:

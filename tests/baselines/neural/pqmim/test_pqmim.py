@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from baselines.field import PqMim
-from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.architecture import load_architecture
+from baselines.neural.costs import costs
 from baselines.neural.network import padded, to_images
-from baselines.neural.pqmim.architecture import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.pqmim.coder import PqMimCoder
-from baselines.neural.pqmim.model import PqMimNetwork
+from baselines.neural.pqmim.model import PqMimNetwork, transformer_macs_per_pixel
 from baselines.neural.pqmim.objective import BOOKS
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
@@ -22,6 +22,8 @@ from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, UsageError
 from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import PQMIM_MICRO as MICRO
+from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -170,7 +172,7 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
     assert sides[0] != sides[1]
     assert card["training_data"].endswith(crops)
     assert card["crops"] == first + last
-    assert load_architecture("pqmim").config_from_json(card["config"]).books == 4
+    assert load_architecture("pqmim").read(card["config"]).books == 4
     entries = [
         json.loads(line) for line in (out / "pqmim-1" / "journal.jsonl").read_text().splitlines()
     ]

@@ -15,13 +15,13 @@ from baselines.commands import reports
 from baselines.commands.reports import last_report, sentence
 from baselines.commands.training import device_here
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.session import curves
 from baselines.neural.training.workers import Launch, in_processes
 from benchmark.commands import output
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
+from support.networks.tiny_checkpoint import NAMED
 from support.processes import started_bench, until
 from support.training.fixtures import die, recipe_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
@@ -53,7 +53,7 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     folder, done = unbroken
     assert done.exit_code == 0
     loaded = load_checkpoint(folder / "ours.safetensors")
-    assert (loaded.card.steps, loaded.network.config) == (STEPS, NAMED["tiny"])
+    assert (loaded.card.steps, loaded.network.sizes) == (STEPS, NAMED["tiny"])
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"

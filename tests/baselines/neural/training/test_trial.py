@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.architecture import load_architecture
+from baselines.neural.costs import costs
 from baselines.neural.training.run import Subject
 from baselines.neural.training.trial import trials
 from baselines.neural.training.workers import Workers
@@ -32,7 +33,7 @@ def test_steps_of_every_kind_of_stage_are_followed_without_being_computed(kind):
     (trial,) = trials(Subject(method), recipe_for(method, kind, fields), "fake", Workers())
     assert (trial.kind, trial.steps, trial.seconds) == (kind, 9, None)
     architecture = load_architecture(method)
-    parts = costs(method, architecture.presets["tiny"])
+    parts = costs(method, architecture.sizes["tiny"])
     parameters = sum(part.parameters for part in parts.values())
     # Weights, gradients, Adam's two means, in float32; and activations of more than the images.
     assert trial.memory_bytes > 4 * parameters + 2 * 128 * 128 * 3 * 4
@@ -58,11 +59,11 @@ def test_work_and_memory_grow_with_the_crops_as_they_should():
 
     small, large = tried(batch=2), tried(batch=6)
     assert large.macs == pytest.approx(3 * small.macs, rel=1e-3)
-    network = load_architecture("crdr").build(load_architecture("crdr").presets["tiny"])
+    network = load_architecture("crdr").build(load_architecture("crdr").sizes["tiny"])
     weights = 4 * sum(parameter.numel() for parameter in network.parameters())
     activations = small.memory_bytes - 3 * weights
     assert large.memory_bytes - 3 * weights == pytest.approx(3 * activations, rel=0.1)
-    parts = costs("crdr", network.config)
+    parts = costs("crdr", network.sizes)
     forwards = sum(part.macs_per_pixel for part in parts.values()) * 2 * 128**2
     assert small.macs == pytest.approx(3 * forwards, rel=0.1)
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import Adversary, draw_levels
@@ -15,6 +14,7 @@ from baselines.neural.training.gan import GAN_LOSSES
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
+from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
     CPU,
     LAMBDAS,

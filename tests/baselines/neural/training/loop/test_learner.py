@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
 from conftest import SHARED
+from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
     LAMBDAS,
     REALISM,

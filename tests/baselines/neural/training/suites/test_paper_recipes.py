@@ -165,4 +165,4 @@ def test_a_stage_of_elic_for_another_network_is_refused():
     objective, _, batch = objective_of("elic")
     architecture = load_architecture("charm")
     with pytest.raises(UsageError, match="kind elic does not train"):
-        objective.loss(architecture.build(architecture.presets["tiny"]), batch, 0)
+        objective.loss(architecture.build(architecture.sizes["tiny"]), batch, 0)
