@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import benchmark
-from baselines.commands.train import Half
 from baselines.neural.card import UNKNOWN
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import ORIGIN, TARGET, TRAINED, opt
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def import_weights(
     training_data: Annotated[
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
-    half: Half = False,
+    half: Annotated[bool, opt(MANNER, "Round the weights to float16.")] = False,
     sizes: Annotated[str, opt(TRAINED, "Its dimensions, a preset of crdr.")] = "full",
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them.
@@ -196,18 +195,16 @@ def info(
     if as_json:
         facts = ("architecture", "sha256", "training_data", "steps", "command", "commit")
         mappings = ("precision_steps", "measured")
-        record = {name: getattr(card, name) for name in (*facts, "deterministic_steps")}
+        record = {name: getattr(card, name) for name in facts}
         record |= {name: dict(getattr(card, name)) for name in mappings}
         record |= {"crops": card.crops or None, "caveat": card.shown_caveat}
         record["config"] = asdict(card.config)
         output.print_json({**record, "parts": {name: of._asdict() for name, of in parts.items()}})
         return
     print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")
-    deterministic = f"{card.deterministic_steps:,} steps" if card.deterministic_steps else ""
     lines = {
         "crops seen": f"{card.crops:,}" if card.crops else "unknown",
         "steps": ", ".join(f"{steps:,} in {name}" for name, steps in card.precision_steps.items()),
-        "with deterministic kernels alone": deterministic,
         "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.measured.items()),
         "shown beside its name": card.shown_caveat,
         "command": card.command,

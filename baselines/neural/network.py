@@ -144,7 +144,7 @@ class Network(nn.Module):
         """Return multiply-accumulates per pixel that are not convolutions', by part."""
         return {}
 
-    def begin(self, parts: Collection[str]) -> None:
+    def start_parts(self, parts: Collection[str]) -> None:
         """Set start values of parts before the first stage that trains them, in a random start."""
 
     def settle(self) -> None:

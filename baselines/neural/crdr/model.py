@@ -100,7 +100,7 @@ class CRDRNetwork(HyperpriorNetwork):
         parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
         return parts
 
-    def begin(self, parts: Collection[str]) -> None:
+    def start_parts(self, parts: Collection[str]) -> None:
         """Initialise the conditioning on beta as the authors do, with a deviation of .02."""
         if "realism_control" in parts:
             embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]

@@ -10,10 +10,11 @@ Our choices: a time in each of as many equal intervals as the batch has crops; l
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,14 +27,15 @@ from baselines.neural.network import Network, padded, to_images, to_pixels
 from baselines.neural.training.objective import (
     Batch,
     Loss,
+    Objective,
     Setup,
-    StageObjective,
     Validation,
     ValidationPoint,
+    own_network,
 )
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe, Stage, Weight
-from baselines.neural.training.suites import Member, phases_of, stage_of
+from baselines.neural.training.suites import LEARNING_RATE, Member, phases_of, stage_of
 from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
@@ -88,7 +90,7 @@ class DrawingStage(Stage):
             raise ValueError("reduced_share is not 0: the base codes photographs as they are")
 
 
-class Drawing(StageObjective):
+class Drawing(Objective):
     """The objective of a stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
     stage_type = DrawingStage
@@ -155,7 +157,7 @@ class Drawing(StageObjective):
 
     def _opened(self, network: Network) -> DiffusionNetwork:
         """Return the network, after opening its base and reading its statistics, once."""
-        plain, setup = self.own_network(network, DiffusionNetwork), self._setup
+        plain, setup = own_network(self, network, DiffusionNetwork), self._setup
         if plain is self._network:
             return plain
         if not plain.is_measured:
@@ -210,12 +212,12 @@ class Drawing(StageObjective):
         return shown, scales, ratios
 
 
-def members(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
+def members(recipe: Recipe, names: Sequence[str]) -> list[Member]:
     """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.GENERATIVE`."""
-    return [_member(name, recipe, learning_rate) for name in names]
+    return [_member(name, recipe) for name in names]
 
 
-def _member(name: str, recipe: Recipe, rate: float) -> Member:
+def _member(name: str, recipe: Recipe) -> Member:
     """Return a member with the crops of `ours`, since its network serves all rates of its base."""
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
@@ -225,9 +227,8 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     sweep = base.codec.sweep
     if len({setting.name for setting in sweep}) != 1:
         raise UsageError(f"{text} is no base of {method}: its settings have several names")
-    architecture = load_architecture(method)
-    config = replace(
-        architecture.sizes[recipe.sizes],
+    dimensions = replace(
+        load_architecture(method).sizes[recipe.sizes],
         base=base.spec.text,
         base_fingerprint=base.fingerprint,
         setting=sweep[0].name,
@@ -235,8 +236,8 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     )
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
     stages = tuple(
-        stage_of(phase, recipe, method, 1, rate, **own)
+        stage_of(phase, recipe, method, 1, LEARNING_RATE, **own)
         for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    return Member(file, method, stages, asdict(config))
+    return Member(file, replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions)))

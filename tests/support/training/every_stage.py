@@ -7,8 +7,8 @@ import torch
 from baselines.neural.architecture import load_architecture, rate_levels
 from baselines.neural.network import to_images
 from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, objective_class, recipe_from
-from baselines.neural.training.workers import Workers
 from support.networks.tiny_checkpoint import noise
 from support.training.fixtures import CPU, LAMBDAS
 
@@ -37,7 +37,7 @@ def recipe_for(method: str, kind: str, fields: dict[str, Any]) -> Recipe:
     """Return the recipe of a kind of stage; `fields` are those in which it differs."""
     levels = rate_levels(load_architecture(method).sizes["tiny"])
     stage = {
-        "kind": kind, "float32": True, "steps": 9, "batch": 2, "crop_px": 128,
+        "objective": kind, "float32": True, "steps": 9, "batch": 2, "crop_px": 128,
         "learning_rate": 1e-3, "decay_at": 1.0, "lambdas": [0.05] * levels, **fields,
     }  # fmt: skip
     return recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
@@ -53,4 +53,4 @@ def objective_of(kind: str, **fields: Any) -> tuple[Any, Any, Batch]:
     side = stage.crop_px
     crops = torch.cat([to_images(noise(side, side, seed), CPU) for seed in (1, 2)])
     network.initialise(crops, stage.lambdas)
-    return objective_class(kind)(stage, Setup(recipe, 0, CPU, Workers())), network, Batch(crops)
+    return objective_class(kind)(stage, Setup(recipe, 0, CPU, Ranks())), network, Batch(crops)

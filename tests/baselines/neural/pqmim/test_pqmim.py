@@ -17,7 +17,7 @@ from baselines.neural.pqmim.model import PqMimNetwork, transformer_macs_per_pixe
 from baselines.neural.pqmim.objective import BOOKS
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
-from baselines.neural.training.suites import generative_suite
+from baselines.neural.training.suites import suite
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, UsageError
 from benchmark.spec import load_codec, parse_codec
@@ -127,7 +127,7 @@ def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
 
 def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_many_pixels():
     recipe = load_recipe("night")
-    runs = generative_suite(recipe, Path(), members=["pqmim"])
+    runs = suite("generative", recipe, Path(), ["pqmim"])
     names = [*(f"pqmim-{level}" for level in (1, 2, 3, 4))]
     assert [run.name for run in runs] == [*names, *(f"pqmim-perceptual-{n}" for n in (1, 2, 3))]
     whole = recipe.crops_before(len(recipe.stages)) / 5
@@ -135,18 +135,18 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
         *transforms, last = run.recipe.stages
         seen = sum(stage.crops for stage in transforms)
         assert whole <= seen <= whole + recipe.stages[0].batch * len(transforms)
-        assert [stage.kind for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
-        assert last.kind == "pqmim_transformer"
-        assert last.crop_px == 16 * run.subject.config["window"]
+        assert [stage.objective for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
+        assert last.objective == "pqmim_transformer"
+        assert last.crop_px == 16 * run.recipe.dimensions["window"]
         of_recipe = sum(
             transform.crops * max(s.crop_px for s in recipe.stages) ** 2 for transform in transforms
         )
         assert last.crops * last.crop_px**2 == pytest.approx(of_recipe, rel=0.15)
         assert any(stage.has_gan for stage in transforms) == ("perceptual" in run.name)
         level = int(run.name[-1])
-        assert run.subject.config["books"] == BOOKS[level - 1]
+        assert run.recipe.dimensions["books"] == BOOKS[level - 1]
     with pytest.raises(UsageError, match="pqmim has no member pqmim-5"):
-        generative_suite(recipe, Path(), members=["pqmim-5"])
+        suite("generative", recipe, Path(), ["pqmim-5"])
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from baselines.commands.training import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
-from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
-from baselines.neural.training.gan import GAN_LOSSES as EVERY_OBJECTIVE
+from baselines.commands.training import DISCRIMINATORS, KINDS, LOSSES, ablation
+from baselines.neural.training.gan import DISCRIMINATORS as EVERY_DISCRIMINATOR
+from baselines.neural.training.gan import GAN_LOSSES as EVERY_LOSS
 from baselines.neural.training.recipe import load_recipe
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -38,7 +38,7 @@ def words(place, kind, out, *more):
 
 
 def test_every_objective_and_every_discriminator_has_a_variant():
-    assert OBJECTIVES.keys() == EVERY_OBJECTIVE.keys()
+    assert LOSSES.keys() == EVERY_LOSS.keys()
     assert DISCRIMINATORS.keys() == EVERY_DISCRIMINATOR.keys()
 
 
@@ -47,20 +47,20 @@ def test_variants_differ_in_one_choice_of_the_last_stage(kind):
     paper = load_recipe("paper")
     common, variants = ablation(kind, paper)
     assert common == replace(paper, stages=paper.stages[:2])
-    choices = {(variant.recipe.stages[2].objective, variant.recipe.stages[2].discriminator)
+    choices = {(variant.recipe.stages[2].gan_loss, variant.recipe.stages[2].discriminator)
                for variant in variants}  # fmt: skip
     assert (
         choices
         == {
-            "gan": {(objective, "independent") for objective in OBJECTIVES},
+            "gan": {(objective, "independent") for objective in LOSSES},
             "discriminator": {("hrrgan", discriminator) for discriminator in DISCRIMINATORS},
         }[kind]
     )
     for variant in variants:
         *before, last = variant.recipe.stages
-        own = replace(last, objective="hrrgan", discriminator="independent")
+        own = replace(last, gan_loss="hrrgan", discriminator="independent")
         assert (*before, own) == paper.stages
-        assert variant.name == f"{last.objective}-{last.discriminator}"
+        assert variant.name == f"{last.gan_loss}-{last.discriminator}"
 
 
 def test_a_recipe_of_one_stage_has_nothing_in_common(place):

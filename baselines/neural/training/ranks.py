@@ -49,7 +49,7 @@ class Launch:
             raise UsageError(f"{names} are not all integers: {error}") from error
 
 
-class Workers:
+class Ranks:
     """The processes that train together, seen from inside; by default it is alone."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Workers:
             dist.barrier()
 
 
-def launched(launch: Launch, device: str) -> Workers:
+def launched(launch: Launch, device: str) -> Ranks:
     """Join a launch at MASTER_ADDR, by NCCL on a GPU, else gloo; raises `UsageError`."""
     on_gpu = device.startswith("cuda")
     if not dist.is_initialized():
@@ -115,7 +115,7 @@ def launched(launch: Launch, device: str) -> Workers:
             raise UsageError(f"the processes cannot meet: {error}") from error
         atexit.register(dist.destroy_process_group)
     on_cpu = dist.new_group(backend="gloo", timeout=LONGEST_WAIT) if on_gpu else None
-    return Workers(launch.rank, launch.count, device, on_cpu)
+    return Ranks(launch.rank, launch.count, device, on_cpu)
 
 
 def decided(wish: bool) -> bool:
@@ -127,9 +127,9 @@ def decided(wish: bool) -> bool:
 
 
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Run `work(workers, *arguments)` in so many processes; raises the `BenchError` of any."""
+    """Run `work(ranks, *arguments)` in so many processes; raises the `BenchError` of any."""
     if count == 1:
-        work(Workers(), *arguments)
+        work(Ranks(), *arguments)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -154,7 +154,7 @@ def _work(
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
     try:
-        work(Workers(rank, count), *arguments)
+        work(Ranks(rank, count), *arguments)
     except BenchError as error:
         kind = next(kind for kind in EXPLAINED if isinstance(error, kind))
         (folder / kind.__name__).write_text(str(error))
