@@ -10,7 +10,7 @@ import torch
 from baselines.compressai import weights as compressai_weights
 from baselines.neural import checkpoint_codec
 from baselines.neural.diffusion import codec as diffusion_codec
-from baselines.neural.entropy.fixed import kernels
+from baselines.neural.entropy.integer import kernels
 from support.networks.stand_in_gpu import stand_in_gpu
 
 # What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.

@@ -28,15 +28,16 @@ from baselines.neural.entropy.coder import (
     channel_rows,
 )
 from baselines.neural.entropy.factorised import with_dead_zone
-from baselines.neural.entropy.fixed.grid import (
+from baselines.neural.entropy.hyperprior import LatentNetwork
+from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,
     TANH_FRACTION,
     TANH_LIMIT,
-    Precision,
+    WeightLimit,
     half_tanh,
 )
-from baselines.neural.entropy.fixed.integer_path import (
+from baselines.neural.entropy.integer.integer_path import (
     Decoding,
     Ends,
     IntegerPath,
@@ -50,19 +51,17 @@ from baselines.neural.entropy.fixed.integer_path import (
     to_float,
     values_of,
 )
-from baselines.neural.entropy.fixed.kernels import Kernel
-from baselines.neural.entropy.hyperprior import LatentNetwork
 from baselines.neural.network import padded, to_images
 from benchmark.codec import Pixels
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
 # coarse means as well .02 %; the last grows with the square of that ratio.
-PRECISION = {
-    "hyper": Precision.FINE,
-    "mean": Precision.FINE,
-    "scale": Precision.COARSE,
-    "residual": Precision.COARSE,
+WEIGHT_LIMITS = {
+    "hyper": WeightLimit.FINE,
+    "mean": WeightLimit.FINE,
+    "scale": WeightLimit.COARSE,
+    "residual": WeightLimit.COARSE,
 }
 
 
@@ -124,11 +123,11 @@ class EntropyPath(IntegerPath):
         kind, _, part = name.partition(".")
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
-            return Ends(first, TANH_FRACTION, PRECISION[kind], TANH_LIMIT, torch.int16)
+            return Ends(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT, torch.int16)
         if kind == "hyper" and self.autoregressive:
             last = self.fractional_bits[f"support.{part}"]
-            return Ends(first, last, PRECISION[kind], ACTIVATION_LIMIT, torch.int16)
-        return Ends(first, OUTPUT_FRACTION, PRECISION[kind])
+            return Ends(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT, torch.int16)
+        return Ends(first, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
 
 
 Y_PER_Z = 4  # positions of y along one of z
@@ -162,14 +161,13 @@ class TransformCoder:
         network: LatentNetwork,
         tables: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
-        kernel: Kernel | None = None,
     ) -> None:
         for name in self.channels_last:
             part = network.get_submodule(name)
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._path = self.path_type(network, tables, device=device, kernel=kernel)
+        self._path = self.path_type(network, tables, device=device)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
         for rows, expected in (
             (self._y.models, self._path.num_rows),

@@ -36,16 +36,6 @@ from baselines.neural.blocks.layers import (
 )
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.factorised import FactorisedPrior, noised
-from baselines.neural.entropy.fixed.convolution import FixedSequence
-from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
-from baselines.neural.entropy.fixed.integer_path import (
-    Decoding,
-    Ends,
-    IntegerPath,
-    PieceParameters,
-    channels_first,
-    values_of,
-)
 from baselines.neural.entropy.hyperprior import (
     CodedLatents,
     LatentNetwork,
@@ -54,6 +44,16 @@ from baselines.neural.entropy.hyperprior import (
     quantise_about,
 )
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
+from baselines.neural.entropy.integer.convolution import FixedSequence
+from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, WeightLimit
+from baselines.neural.entropy.integer.integer_path import (
+    Decoding,
+    Ends,
+    IntegerPath,
+    PieceParameters,
+    channels_first,
+    values_of,
+)
 
 # (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
 RoundGroup = Callable[[int, Tensor], Tensor]
@@ -332,9 +332,9 @@ class ElicPath(IntegerPath):
     def _ends(self, name: str) -> Ends:
         kind = name.partition(".")[0]
         if kind == "aggregation":
-            return Ends(FIRST[kind], OUTPUT_FRACTION, Precision.FINE)
+            return Ends(FIRST[kind], OUTPUT_FRACTION, WeightLimit.FINE)
         last = self.fractional_bits["features"]
-        return Ends(FIRST[kind], last, Precision.FINE, ACTIVATION_LIMIT, torch.int16)
+        return Ends(FIRST[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT, torch.int16)
 
     def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
         plain = [

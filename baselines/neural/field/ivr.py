@@ -29,20 +29,6 @@ from baselines.neural.blocks.control import Control, Level, between_levels, cont
 from baselines.neural.blocks.layers import GDN, at_least, gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.factorised import noised
-from baselines.neural.entropy.fixed.grid import (
-    OUTPUT_FRACTION,
-    Precision,
-    frequencies,
-    stacked_rows,
-)
-from baselines.neural.entropy.fixed.integer_path import (
-    Decoding,
-    Ends,
-    IntegerPath,
-    PieceParameters,
-    channels_first,
-    values_of,
-)
 from baselines.neural.entropy.hyperprior import (
     CodedLatents,
     LatentNetwork,
@@ -50,6 +36,20 @@ from baselines.neural.entropy.hyperprior import (
     hyper_synthesis,
 )
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
+from baselines.neural.entropy.integer.grid import (
+    OUTPUT_FRACTION,
+    WeightLimit,
+    frequencies,
+    stacked_rows,
+)
+from baselines.neural.entropy.integer.integer_path import (
+    Decoding,
+    Ends,
+    IntegerPath,
+    PieceParameters,
+    channels_first,
+    values_of,
+)
 from benchmark.errors import CorruptStream
 
 MOST_BITS = 50.0  # of a value, as published
@@ -179,7 +179,7 @@ class IvrPath(IntegerPath):
         return PieceParameters(rows.to(torch.int32), nearest.to(torch.int32))
 
     def _ends(self, name: str) -> Ends:
-        return Ends("z", OUTPUT_FRACTION, Precision.FINE)
+        return Ends("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 
 IMAGE_CHANNELS = 3

@@ -5,20 +5,14 @@ from dataclasses import replace
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.entropy.fixed.integer_path import (
+from baselines.neural.entropy.hyperprior_coder import EntropyPath
+from baselines.neural.entropy.integer.integer_path import (
     activation_names,
     decoded,
     fractional_bit_tables,
     symbols_of,
 )
-from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums, PairSums, is_exact
-from baselines.neural.entropy.hyperprior_coder import EntropyPath
 from support.networks.tiny_checkpoint import TINY
-
-# Those that are exact on this processor: without VNNI, int8 products saturate.
-EXACT_KERNELS = [
-    kernel for kernel in (PairSums, LimbSums, Float64Sums) if is_exact(kernel, torch.device("cpu"))
-]
 
 SIZES = {
     "tiny": TINY,

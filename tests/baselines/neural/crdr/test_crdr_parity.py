@@ -20,8 +20,8 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, Encoder
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
-from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION, make_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
+from baselines.neural.entropy.integer.grid import OUTPUT_FRACTION, make_tables
 from conftest import SHARED
 from support.networks.authors_weights import (
     authors_shapes,

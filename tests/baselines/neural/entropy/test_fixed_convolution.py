@@ -4,21 +4,19 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.entropy.fixed.convolution import (
+from baselines.neural.entropy.integer.convolution import (
     BoundExceeded,
     FixedSequence,
     IntegerConvolution,
     LayerGrid,
     prove,
 )
-from baselines.neural.entropy.fixed.grid import (
+from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
-    WEIGHT_LIMIT,
-    Precision,
+    WeightLimit,
     integer_weights,
 )
-from baselines.neural.entropy.fixed.kernels import Float64Sums, limbs
-from support.networks.fixed_network import EXACT_KERNELS, extreme
+from support.networks.fixed_network import extreme
 
 CPU = torch.device("cpu")
 IN_FRACTION, OUT_FRACTION = 7, 6
@@ -30,22 +28,20 @@ LAYERS = [
     *(upsampling(8, 6, kernel) for kernel in (1, 3, 5, 7, 9)),
 ]
 each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
-each_kernel = pytest.mark.parametrize("kernel", EXACT_KERNELS)
 
 
-def in_integers(layer: nn.Module, kernel=Float64Sums, precision=Precision.FINE, relu=False):
+def in_integers(layer: nn.Module, weight_limit=WeightLimit.FINE, relu=False):
     return IntegerConvolution(
         layer,
         LayerGrid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
         relu=relu,
-        precision=precision,
-        kernel=kernel,
+        weight_limit=weight_limit,
         device=CPU,
         name="layer",
     )
 
 
-def expected_output(layer: nn.Module, activations: torch.Tensor, precision: Precision):
+def expected_output(layer: nn.Module, activations: torch.Tensor, weight_limit: WeightLimit):
     """torch's own layer on int64 weights and activations, then rounding and clipping."""
     transposed = isinstance(layer, nn.ConvTranspose2d)
     made = integer_weights(
@@ -53,7 +49,7 @@ def expected_output(layer: nn.Module, activations: torch.Tensor, precision: Prec
         layer.bias,
         out_dim=1 if transposed else 0,
         in_fraction=IN_FRACTION,
-        precision=precision,
+        weight_limit=weight_limit,
     )
     channels_first = activations.to(torch.int64).permute(0, 3, 1, 2)
     weight = made.weight.to(torch.int64)
@@ -72,39 +68,19 @@ def expected_output(layer: nn.Module, activations: torch.Tensor, precision: Prec
 
 
 @each_layer
-@each_kernel
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("weight_limit", WeightLimit)
 @pytest.mark.parametrize("size", [(1, 1), (6, 9)])
-def test_a_layer_gives_what_torch_gives_in_64_bit_integers(layer, kernel, precision, size):
+def test_a_layer_gives_what_torch_gives_in_64_bit_integers(layer, weight_limit, size):
     activations = extreme((3, *size, layer.in_channels), ACTIVATION_LIMIT, 1)
-    expected = expected_output(layer, activations, precision)
-    assert torch.equal(in_integers(layer, kernel, precision)(activations).long(), expected)
+    expected = expected_output(layer, activations, weight_limit)
+    assert torch.equal(in_integers(layer, weight_limit)(activations).long(), expected)
 
 
-@each_kernel
-def test_a_relu_cuts_what_is_below_zero_and_nothing_else(kernel):
+def test_a_relu_cuts_what_is_below_zero_and_nothing_else():
     activations = extreme((1, 6, 9, 8), ACTIVATION_LIMIT, 3)
-    plain = in_integers(LAYERS[0], kernel)(activations)
+    plain = in_integers(LAYERS[0])(activations)
     assert plain.min() < 0
-    assert torch.equal(in_integers(LAYERS[0], kernel, relu=True)(activations), plain.clamp(min=0))
-
-
-def test_limbs_and_their_sum_never_reach_minus_128_and_add_up_to_the_number():
-    values = torch.arange(-ACTIVATION_LIMIT, ACTIVATION_LIMIT + 1, dtype=torch.int16)
-    high, low, both = (limb.long() for limb in limbs(values))
-    assert torch.equal(128 * high + low, values.long())
-    assert torch.equal(both, high + low)
-    assert max(high.abs().max(), low.abs().max(), both.abs().max()) <= 127
-    assert max(WEIGHT_LIMIT.values()) <= ACTIVATION_LIMIT
-
-
-@pytest.mark.parametrize("precision", Precision)
-def test_a_sum_that_int32_might_not_hold_is_refused_by_name(precision):
-    weight = torch.full((1, 1, 1, 140_000), WEIGHT_LIMIT[precision], dtype=torch.int16)
-    nothing = torch.zeros(1, dtype=torch.float64)
-    prove(weight[..., :130_000], nothing, torch.tensor([12]), "mean.3.0")
-    with pytest.raises(BoundExceeded, match=r"mean\.3\.0: the int32 sum .* too many inputs"):
-        prove(weight, nothing, torch.tensor([12]), "mean.3.0")
+    assert torch.equal(in_integers(LAYERS[0], relu=True)(activations), plain.clamp(min=0))
 
 
 @pytest.mark.parametrize(("bias", "shift"), [(2.0**52, 10), (2.0**40, -12), (0.0, -40)])
@@ -142,6 +118,4 @@ def test_layers_of_other_kinds_are_refused(layer):
 )
 def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
     with pytest.raises(ValueError, match=r"mean\.0: .* cannot be executed in integers"):
-        FixedSequence(
-            modules, (7, 7), precision=Precision.FINE, kernel=Float64Sums, device=CPU, name="mean.0"
-        )
+        FixedSequence(modules, (7, 7), weight_limit=WeightLimit.FINE, device=CPU, name="mean.0")

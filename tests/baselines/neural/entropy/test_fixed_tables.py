@@ -7,13 +7,12 @@ import pytest
 import torch
 from scipy.special import ndtr
 
-from baselines.neural.entropy.fixed import grid as module
-from baselines.neural.entropy.fixed.grid import (
+from baselines.neural.entropy.integer import grid as module
+from baselines.neural.entropy.integer.grid import (
     CDF_BITS,
     LARGEST_SCALE,
-    WEIGHT_LIMIT,
     OutputGrid,
-    Precision,
+    WeightLimit,
     coarser,
     half_tanh,
     integer_weights,
@@ -101,13 +100,13 @@ def exactly_rounded(value: float, exponent: int) -> int:
     return round(Fraction(value) * Fraction(2) ** exponent)
 
 
-@pytest.mark.parametrize("precision", Precision)
-def test_weights_and_biases_are_rounded_as_rational_arithmetic_rounds_them(precision):
+@pytest.mark.parametrize("weight_limit", WeightLimit)
+def test_weights_and_biases_are_rounded_as_rational_arithmetic_rounds_them(weight_limit):
     torch.manual_seed(0)
     weight = torch.randn(6, 5, 3, 3) * torch.logspace(-6, 4, 6).view(6, 1, 1, 1)
     weight[2] = torch.tensor(0.5) * torch.arange(-22, 23).view(5, 3, 3)  # many halves
     bias = torch.randn(6)
-    made = integer_weights(weight, bias, out_dim=0, in_fraction=7, precision=precision)
+    made = integer_weights(weight, bias, out_dim=0, in_fraction=7, weight_limit=weight_limit)
     for channel in range(6):
         scale = int(made.scale[channel])
         expected = [exactly_rounded(w, scale) for w in weight[channel].flatten().tolist()]
@@ -115,12 +114,12 @@ def test_weights_and_biases_are_rounded_as_rational_arithmetic_rounds_them(preci
         assert made.bias[channel] == exactly_rounded(bias[channel].item(), scale + 7)
 
 
-@pytest.mark.parametrize("precision", Precision)
-def test_every_channel_has_the_finest_grid_that_its_largest_weight_allows(precision):
-    limit = WEIGHT_LIMIT[precision]
+@pytest.mark.parametrize("weight_limit", WeightLimit)
+def test_every_channel_has_the_finest_grid_that_its_largest_weight_allows(weight_limit):
+    limit = weight_limit
     largest = torch.tensor([1.0, 0.99, 127 / 128, 0.9921, 0.7, 2.0**-11, 3e5])
     made = integer_weights(
-        -largest.view(-1, 1), None, out_dim=0, in_fraction=0, precision=precision
+        -largest.view(-1, 1), None, out_dim=0, in_fraction=0, weight_limit=weight_limit
     )
     for value, scale in zip(largest.tolist(), made.scale.tolist(), strict=True):
         assert exactly_rounded(value, scale) <= limit < exactly_rounded(value, scale + 1)
@@ -128,7 +127,7 @@ def test_every_channel_has_the_finest_grid_that_its_largest_weight_allows(precis
 
 def test_channels_of_nothing_or_next_to_nothing_get_the_finest_scale_there_is():
     weight = torch.tensor([[0.0], [1e-44], [1e-30]])
-    made = integer_weights(weight, None, out_dim=0, in_fraction=0, precision=Precision.FINE)
+    made = integer_weights(weight, None, out_dim=0, in_fraction=0, weight_limit=WeightLimit.FINE)
     assert made.weight.flatten().tolist() == [0, 0, 0]
     assert made.scale.tolist() == [LARGEST_SCALE] * 3
 

@@ -89,7 +89,7 @@ def test_the_tables_cost_what_the_distributions_do():
 
 
 def fractional_bits(network):
-    from baselines.neural.entropy.fixed.integer_path import fractional_bit_tables
+    from baselines.neural.entropy.integer.integer_path import fractional_bit_tables
 
     return fractional_bit_tables(default_fractional_bits(network))
 

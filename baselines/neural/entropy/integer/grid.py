@@ -2,7 +2,7 @@
 
 An activation is an integer a, |a| <= ACTIVATION_LIMIT, for a / 2^fraction, a fraction per tensor.
 A weight is an integer w for w / 2^scale, a scale per output channel: the largest that keeps the
-channel's weights within the limit of its precision. A bias is on the grid of the sums.
+channel's weights within its branch's `WeightLimit`. A bias is on the grid of the sums.
 
 Weights and biases are rounded to the nearest integer, a half to even. A sum s on the grid 2^-p
 becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2), then it is clipped. Conversion
@@ -25,41 +25,41 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LIMB_BITS = 7
-# Both limbs of |a| <= 8127 = 63 * 128 + 63, and their sum, lie in -127..127 (see kernels.py).
-ACTIVATION_LIMIT = 63 * 2**LIMB_BITS + 63
+ACTIVATION_LIMIT = 8127  # 63 * 128 + 63, as streams have it from the first on
 OUTPUT_FRACTION = 12  # of means, scales and y_hat
 OUTPUT_LIMIT = 2**23 - 1  # |y_hat| < 2048; exact in float32
 LARGEST_SCALE = 24  # finer weights change nothing, and their biases would leave float64
 
 
-class Precision(IntEnum):
-    """Number of limbs of a weight, which decides the int8 products of a convolution."""
+class WeightLimit(IntEnum):
+    """Largest magnitude of an integer weight."""
 
-    COARSE = 1  # |w| <= 127, two products
-    FINE = 2  # |w| <= 8127, three products
-
-
-WEIGHT_LIMIT = {Precision.COARSE: 2**LIMB_BITS - 1, Precision.FINE: ACTIVATION_LIMIT}
+    COARSE = 127
+    FINE = ACTIVATION_LIMIT
 
 
 class IntegerWeights(NamedTuple):
     """Weights and biases of a layer on their grids, on the CPU."""
 
-    weight: Tensor  # int16, the float weight's shape; int8's range where the precision is COARSE
+    weight: Tensor  # int16, the float weight's shape; within its `WeightLimit`
     bias: Tensor  # float64 integers (out,), on the grid 2^-(input fraction + scale)
     scale: Tensor  # int64 (out,): the weight is weight / 2^scale
 
 
 def integer_weights(
-    weight: Tensor, bias: Tensor | None, *, out_dim: int, in_fraction: int, precision: Precision
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    out_dim: int,
+    in_fraction: int,
+    weight_limit: WeightLimit,
 ) -> IntegerWeights:
     """Round a float weight, out channels along `out_dim`, and its bias, all of them finite."""
     values = weight.detach().to("cpu", torch.float32)
     offset = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
     others = [dim for dim in range(values.ndim) if dim != out_dim]
     largest = values.abs().amax(dim=others)
-    scale = _finest_scale(largest.double(), WEIGHT_LIMIT[precision])
+    scale = _finest_scale(largest.double(), weight_limit)
     shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
     # Exact in float32 as well: nothing that matters overflows or becomes subnormal.
     grown = values * power_of_two(scale).float().view(shape)

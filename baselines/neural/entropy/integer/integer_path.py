@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.entropy.factorised import Rounding
-from baselines.neural.entropy.fixed.convolution import FixedSequence, convolutions
-from baselines.neural.entropy.fixed.grid import (
+from baselines.neural.entropy.hyperprior import LatentNetwork
+from baselines.neural.entropy.integer.convolution import FixedSequence, convolutions
+from baselines.neural.entropy.integer.exact_sums import require_exact
+from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
     NUM_SCALES,
     OUTPUT_FRACTION,
     OUTPUT_LIMIT,
-    Precision,
+    WeightLimit,
     coarser,
 )
-from baselines.neural.entropy.fixed.kernels import Kernel, exact_kernel
-from baselines.neural.entropy.hyperprior import LatentNetwork
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 LARGEST_FRACTION = OUTPUT_FRACTION
@@ -98,7 +98,7 @@ class Ends(NamedTuple):
 
     first: str  # activation at the input, by its name among the fractional bits
     last: int  # fractional bits of the output
-    precision: Precision  # of the weights
+    weight_limit: WeightLimit  # of the weights
     limit: int = OUTPUT_LIMIT  # of the output
     dtype: torch.dtype = torch.int32  # of the output
 
@@ -118,9 +118,8 @@ Decoding = Generator[PieceParameters, Tensor, Tensor]
 class IntegerPath:
     """Integer network of a checkpoint on a device; a subclass defines branches and pieces.
 
-    `kernel` is the fastest exact unless given. Raises `ValueError` for tables that do not fit
-    the model, `BoundExceeded` for weights that admit an inexact sum, `Unavailable` without a
-    kernel.
+    Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights that admit
+    an inexact sum, `Unavailable` for a device without exact sums.
     """
 
     num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
@@ -132,7 +131,6 @@ class IntegerPath:
         tables: Mapping[str, Tensor],
         *,
         device: torch.device | str = "cpu",
-        kernel: Kernel | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.fractional_bits = known = _fractional_bits_in(tables, model)
@@ -142,7 +140,7 @@ class IntegerPath:
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
         self.medians = torch.round(medians * 2.0 ** known["z"]).to(self.device, torch.int64)
         self._prepare(model, tables)
-        self._kernel = kernel or exact_kernel(self.device)
+        require_exact(self.device)
         self.branches = {
             name: self._branch(name, modules) for name, modules in model.entropy_branches().items()
         }
@@ -171,8 +169,7 @@ class IntegerPath:
             name=name,
             output_limit=ends.limit,
             output_dtype=ends.dtype,
-            precision=ends.precision,
-            kernel=self._kernel,
+            weight_limit=ends.weight_limit,
             device=self.device,
         )
 

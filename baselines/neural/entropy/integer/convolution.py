@@ -16,19 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import half_kernel
-from baselines.neural.entropy.fixed.grid import (
+from baselines.neural.entropy.integer.exact_sums import exact_sums
+from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
     OutputGrid,
-    Precision,
+    WeightLimit,
     integer_weights,
     power_of_two,
     requantise,
 )
-from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, Kernel, PairSums, planes
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
-INT32_BOUND = 2**31 - 1
 
 
 class BoundExceeded(ValueError):  # noqa: N818
@@ -36,28 +35,18 @@ class BoundExceeded(ValueError):  # noqa: N818
 
 
 def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
-    """Raise `BoundExceeded` unless every kernel computes the layer exactly for all inputs.
+    """Raise `BoundExceeded` unless the layer is computed exactly for all inputs.
 
-    `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,),
+    `weight` holds integers (out, in, kernel height, kernel width), `bias` float64 integers (out,),
     `shift`, int64 (out,), the bits by which requantisation divides.
     """
-    rows = weight.flatten(1)
-    sums = _magnitude(rows).double() * ACTIVATION_LIMIT + bias.abs()
+    magnitudes = weight.flatten(1).abs().to(torch.int64).sum(dim=1)
+    sums = magnitudes.double() * ACTIVATION_LIMIT + bias.abs()
     largest = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
     if not largest < FLOAT64_BOUND:
         raise BoundExceeded(
             f"{name}: a sum may reach {largest:.3g}, beyond 2^51: its weights or bias are too big"
         )
-    for part, plane in enumerate(planes(rows)):
-        reach = int(_magnitude(plane).max()) * LARGEST_LIMB
-        if reach > INT32_BOUND:
-            raise BoundExceeded(
-                f"{name}: the int32 sum of limb {part} may reach {reach}; it has too many inputs"
-            )
-
-
-def _magnitude(rows: Tensor) -> Tensor:
-    return rows.abs().to(torch.int64).sum(dim=1)
 
 
 class LayerGrid(NamedTuple):
@@ -81,8 +70,7 @@ class IntegerConvolution:
         grid: LayerGrid,
         *,
         relu: bool,
-        precision: Precision,
-        kernel: Kernel,
+        weight_limit: WeightLimit,
         device: torch.device,
         name: str,
     ) -> None:
@@ -94,9 +82,9 @@ class IntegerConvolution:
             layer.bias,
             out_dim=int(self.transposed),
             in_fraction=grid.in_fraction,
-            precision=precision,
+            weight_limit=weight_limit,
         )
-        weight, phases = whole.weight.permute(0, 2, 3, 1).contiguous(), 1
+        weight, phases = whole.weight, 1
         if self.transposed:
             weight, phases = phase_weights(whole.weight), 4
         bias = whole.bias.repeat(phases)
@@ -105,15 +93,13 @@ class IntegerConvolution:
         factor, lowest = power_of_two(-shift), 0 if relu else -grid.out_limit
         limits = lowest, grid.out_limit, grid.out_dtype
         self.grid = OutputGrid(bias.to(device), factor.to(device), *limits)
-        self.sums = kernel(weight, device)
+        # int16 until it is used: the weights in float64 would be four times as large.
+        self.weight = weight.contiguous().to(device)
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Map int16 (N, H, W, in), within the limit, to (N, H, W, out), or (N, 2 H, 2 W, out)."""
         padded = functional.pad(activations, (0, 0, *(self.padding,) * 4))
-        if isinstance(self.sums, PairSums):
-            values = self.sums.on_grid(padded, self.grid)
-        else:
-            values = requantise(self.sums(padded), self.grid)
+        values = requantise(exact_sums(padded, self.weight), self.grid)
         if not self.transposed:
             return values
         height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
@@ -122,12 +108,12 @@ class IntegerConvolution:
 
 
 def phase_weights(weight: Tensor) -> Tensor:
-    """Return the weight of a transposed layer, (in, out, k, k), as (4 * out, taps, taps, in)."""
+    """Return the weight of a transposed layer, (in, out, k, k), as (4 * out, in, taps, taps)."""
     inputs, outputs, side, _ = weight.shape
     taps = (side + 1) // 2
     padded = functional.pad(weight, (0, 1, 0, 1))
     by_phase = padded.view(inputs, outputs, taps, 2, taps, 2).flip(2, 4)
-    return by_phase.permute(3, 5, 1, 2, 4, 0).reshape(-1, taps, taps, inputs)
+    return by_phase.permute(3, 5, 1, 0, 2, 4).reshape(-1, inputs, taps, taps)
 
 
 class FixedSequence:
