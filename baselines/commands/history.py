@@ -57,7 +57,7 @@ def history(
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "csv, tensorboard, wandb or FILE.py:FUNCTION gets each report (repeatable)."),
+        opt(MANNER, "csv or FILE.py:FUNCTION gets each report (repeatable)."),
     ] = None,
     calibration: Annotated[
         str,

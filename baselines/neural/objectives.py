@@ -261,7 +261,7 @@ class ImageObjective(Objective):
         """Return the loss of a step, and the discriminators' update."""
         crops, stage = batch.crops, self.stage
         draw = self.draw(network, batch, step)
-        with self._setup.precision():
+        with self.setup.precision():
             estimate: Estimate = network(crops, draw.controls)
             penalty, numbers = self.realism(network, crops, estimate, draw)
         costs = rate_distortion(crops, estimate.images, estimate.y_bits + estimate.z_bits)
@@ -270,7 +270,7 @@ class ImageObjective(Objective):
             if estimate.rounded_bits is None:
                 why = "targets_bpp are for networks that count the bits of rounded latents."
                 raise UsageError(why)
-            rounded = self._setup.ranks.mean(estimate.rounded_bits.mean())
+            rounded = self.setup.ranks.mean(estimate.rounded_bits.mean())
             rounded = rounded / crops[0, 0].numel()
             below = stage.lambda_below or HIFIC_BELOW
             lambdas = towards_target(lambdas, rounded, draw.target, below)
@@ -318,8 +318,8 @@ class ImageObjective(Objective):
         highest, q = len(self.stage.lambdas) - 1, draw.levels.q_of_crops
         higher = draw.levels._replace(q=(q + 1).clip(max=highest))
         with torch.no_grad():
-            pictures = network(crops, controls_of(network, higher, self._setup.device)).images
-        real = sent(q + 1 > highest, self._setup.device)
+            pictures = network(crops, controls_of(network, higher, self.setup.device)).images
+        real = sent(q + 1 > highest, self.setup.device)
         return torch.where(real[:, None, None, None], crops, pictures.float())
 
     def update(
@@ -336,7 +336,7 @@ class ImageObjective(Objective):
                 context, of_batch = levels.q_of_crops, draw.of_batch.q_of_crops
             else:
                 context = context.detach()  # type: ignore[union-attr]
-            with self._setup.precision():
+            with self.setup.precision():
                 return adversary.update(crops, estimate.images, context, factor, of_batch)
 
         return update
@@ -371,14 +371,14 @@ class SingleRate(ImageObjective):
 
     def random_inputs(self, step: int) -> Tensor | None:
         """Return q and beta of each crop, (2, n); None for a batch of maps, of varying sizes."""
-        levels = draw_levels(self.stage, self._setup.random(step))
+        levels = draw_levels(self.stage, self.setup.random(step))
         return None if levels.q.ndim == 3 else torch.from_numpy(np.stack(levels))
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return random levels, those of the whole batch too."""
-        stage, device = self.stage, self._setup.device
+        stage, device = self.stage, self.setup.device
         everywhere = (
-            draw_levels(stage, self._setup.random(step))
+            draw_levels(stage, self.setup.random(step))
             if batch.random is None
             else RandomLevels(*batch.random)
         )
@@ -439,7 +439,7 @@ class Ivr(ImageObjective):
 
     def random_level(self, step: int) -> tuple[float, float]:
         """Return the level of a step, and the weight of MSE that belongs to it."""
-        random, lambdas = self._setup.random(step), self.stage.lambdas
+        random, lambdas = self.setup.random(step), self.stage.lambdas
         lower = int(random.integers(len(lambdas) - 1))
         share = float(random.choice(SHARES))
         first, second = (MSE_WEIGHT / weight for weight in lambdas[lower : lower + 2])
@@ -481,11 +481,11 @@ class MultiRealism(ImageObjective):
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return random betas."""
-        stage, random = self.stage, self._setup.random(step)
+        stage, random = self.stage, self.setup.random(step)
         betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
         zero = random.uniform(size=stage.batch) < stage.zero_beta_share
         betas[zero if self.is_realistic else slice(None)] = 0
-        beta = sent(betas.astype(np.float32)[batch.places], self._setup.device)
+        beta = sent(betas.astype(np.float32)[batch.places], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
         return Draw(Control(beta, None), stage.lambdas[0], beta=beta, early=early)
 

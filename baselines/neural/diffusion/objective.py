@@ -110,7 +110,7 @@ class Drawing(Objective):
         noise = torch.randn_like(clean)
         alpha, sigma = amplitudes(ratios)
         controls = Noisy(alpha * clean + sigma * noise, ratios, scales)
-        with self._setup.precision():
+        with self.setup.precision():
             predicted = network(shown, controls).latents
         errors = (predicted.float() - (alpha * noise - sigma * clean)).square().mean((1, 2, 3))
         snr = ratios.exp()
@@ -157,7 +157,7 @@ class Drawing(Objective):
 
     def _opened(self, network: Network) -> DiffusionNetwork:
         """Return the network, after opening its base and reading its statistics, once."""
-        plain, setup = own_network(self, network, DiffusionNetwork), self._setup
+        plain, setup = own_network(self, network, DiffusionNetwork), self.setup
         if plain is self._network:
             return plain
         if not plain.is_measured:
@@ -179,7 +179,7 @@ class Drawing(Objective):
     def _random_levels(
         self, network: DiffusionNetwork, step: int
     ) -> tuple[Int64Array, Float64Array]:
-        random, size = self._setup.random(step), self.stage.batch
+        random, size = self.setup.random(step), self.stage.batch
         levels = network.sizes.rate_levels
         first, count = int(random.integers(levels)), np.arange(size)
         chosen = random.permutation((first + count) % levels)
@@ -197,7 +197,7 @@ class Drawing(Objective):
             places = np.flatnonzero(levels == level)
             chosen = torch.from_numpy(places).to(crops.device, non_blocking=True)
             if self._kept:
-                numbers, seed = [batch.numbers[place] for place in places], self._setup.recipe.seed
+                numbers, seed = [batch.numbers[place] for place in places], self.setup.recipe.seed
                 pixels = draw_crops(self._kept[level], stage.crop_px, numbers, seed)
                 pixels = pixels.pin_memory() if crops.is_cuda else pixels
                 shown[chosen] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1

@@ -92,7 +92,7 @@ class Autoencoder(ImageObjective):
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step; its update replaces entries, and trains the discriminator."""
         crops, stage, plain = batch.crops, self.stage, own_network(self, network, PqMimNetwork)
-        with self._setup.precision():
+        with self.setup.precision():
             images, quantised = plain.autoencode(crops)
             bits = plain.raw_bits(quantised.tokens)
             coded = Estimate(images, bits, torch.zeros_like(bits), quantised.vectors)
@@ -132,7 +132,7 @@ class Autoencoder(ImageObjective):
 
     def _count(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
         """Count used entries; where it is time, replace the others and return their number."""
-        left_out = self._setup.optimisers.left_out
+        left_out = self.setup.optimisers.left_out
         counts = counts * (1 - torch.as_tensor(left_out, dtype=counts.dtype, device=counts.device))
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % self.stage.split_every_steps:
@@ -140,8 +140,8 @@ class Autoencoder(ImageObjective):
         # These steps wait for a GPU: the number of entries to replace decides what is sampled.
         if bool(left_out):
             return {}
-        shared = self._setup.ranks.average([], self._counts.reshape(-1)).view_as(counts)
-        seed = int(self._setup.random(step).integers(1 << 31))
+        shared = self.setup.ranks.average([], self._counts.reshape(-1)).view_as(counts)
+        seed = int(self.setup.random(step).integers(1 << 31))
         self._counts = None
         generator = torch.Generator().manual_seed(seed)
         return {"replaced": float(network.quantiser.split_unused(shared.cpu(), generator))}
@@ -162,7 +162,7 @@ class Transformer(Objective):
         rows, columns = tokens.shape[2:]
         masks = self.masks(plain.sizes, step, rows, columns)
         known, wanted = (mask[batch.places] for mask in masks)
-        with self._setup.precision():
+        with self.setup.precision():
             logits = plain.transformer(
                 tokens, vectors, known.to(tokens.device, non_blocking=True), wanted
             )
@@ -171,7 +171,7 @@ class Transformer(Objective):
 
     def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return which tokens are known, and which are predicted, bool (batch, rows, columns)."""
-        random, batch = self._setup.random(step), self.stage.batch
+        random, batch = self.setup.random(step), self.stage.batch
         real = random.uniform(size=batch) < self.stage.real_share
         stages = stages_of(sizes, rows, columns).numpy()[None]
         numbers = random.integers(sizes.stages, size=batch)[:, None, None]

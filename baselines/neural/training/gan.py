@@ -279,7 +279,7 @@ class Adversary:
 
     def __init__(self, stage: Any, setup: Setup, *, by_level: bool) -> None:
         self.gan = GAN_LOSSES[stage.gan_loss if by_level else "sgan"]
-        self._stage, self._setup, self._by_level = stage, setup, by_level
+        self._stage, self.setup, self._by_level = stage, setup, by_level
         self._state: dict[str, Any] | None = None  # to be restored
         self._seen = 0  # parts of the present batch
         if by_level:
@@ -289,10 +289,10 @@ class Adversary:
 
     def _make(self, make: Callable[[], nn.Module], **layout: Any) -> None:
         with torch.random.fork_rng():
-            torch.manual_seed(self._setup.recipe.seed)
-            network = self._network = make().to(self._setup.device, non_blocking=True, **layout)
+            torch.manual_seed(self.setup.recipe.seed)
+            network = self._network = make().to(self.setup.device, non_blocking=True, **layout)
         copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
-        rate, adam = self._stage.discriminator_learning_rate, self._setup.optimisers.adam
+        rate, adam = self._stage.discriminator_learning_rate, self.setup.optimisers.adam
         self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
         self.load_state(self._state)
 
@@ -330,7 +330,7 @@ class Adversary:
 
         of_batch: rates of the whole batch. A copy that serves none of them stays as it is.
         """
-        parts, optimisers = self._setup.recipe.accumulate, self._setup.optimisers
+        parts, optimisers = self.setup.recipe.accumulate, self.setup.optimisers
         condition = _levels(context) if self._by_level else context
         for _, _, optimiser in self._copies:
             if not self._seen:
@@ -354,7 +354,7 @@ class Adversary:
         for weight in weights:  # trained even if only other processes' parts reach it
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
-        averaged = self._setup.ranks.average(weights, loss.detach().reshape(1))
+        averaged = self.setup.ranks.average(weights, loss.detach().reshape(1))
         for _, optimiser, unused in serving:
             optimisers.step(optimiser, unused)
         return {"discriminator": averaged[0]}
@@ -380,7 +380,7 @@ class Adversary:
             self._network.load_state_dict(state["network"])
             for (_, _, optimiser), kept in zip(self._copies, state["optimisers"], strict=True):
                 optimiser.load_state_dict(kept)
-                self._setup.optimisers.prepared(optimiser)
+                self.setup.optimisers.prepared(optimiser)
             self._state = None
 
 

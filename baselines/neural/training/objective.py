@@ -43,7 +43,7 @@ class Loss(NamedTuple):
     """Loss of a step in a process."""
 
     total: Tensor  # scalar whose gradient trains the network
-    numbers: Mapping[str, Tensor]  # scalars for the journal, the same names in all processes
+    numbers: Mapping[str, Tensor] = {}  # scalars for the journal, the same names in all processes
     # Update of discriminators after the network's own, given the learning rate's factor, a number
     # or a tensor; it returns further numbers, averaged over the processes. On a GPU it is called
     # for steps that are left out too, which `Setup.optimisers` do not take.
@@ -104,7 +104,7 @@ class Objective:
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 
     def __init__(self, stage: Any, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
+        self.stage, self.setup = stage, setup
 
     def random_inputs(self, step: int) -> Tensor | None:
         """Return what a step to be recorded draws on the CPU, (k, crops of the batch), or None.

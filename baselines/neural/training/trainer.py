@@ -7,6 +7,7 @@ or a signal ends it after a whole step, with everything saved. A diverged networ
 """
 
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
 from baselines.neural.training.device_crops import crops_on
 from baselines.neural.training.how import How, Log
-from baselines.neural.training.objective import Batch, Objective, Setup, Validation
+from baselines.neural.training.objective import Batch, Loss, Objective, Setup, Validation
 from baselines.neural.training.optimisers import (
     LARGEST_LOSS,
     Optimisers,
@@ -45,6 +46,8 @@ from baselines.neural.training.ranks import Launch, Ranks, in_processes, launche
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import Run
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.plugins import failed_in
+from benchmark.registry import names_file
 from benchmark.system.processes import passed_on
 
 Watch = Callable[[int, int], AbstractContextManager[None]]
@@ -53,6 +56,7 @@ SAVE_EVERY_SECONDS = 60.0  # at least
 COST = 0.01  # of the time, that training may wait for saves
 ASK_EVERY_STEPS = 8  # of several processes, whether to stop
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
+SMALL_WEIGHTS = 2_000_000  # as `tiny` and `micro` have
 LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
 
 
@@ -93,6 +97,9 @@ def _train(run: Run, how: How, watch: Watch | None) -> None:
     paths = [path for path in photograph_paths(how.data) if path not in how.held_out]
     files.write_record(run, how, paths, launch is None or launch.rank == 0)
     files.require_room(run.folder, run.build())
+    for index, stage in enumerate(run.recipe.stages):
+        if names_file(stage.objective):
+            _try_out(run, index, how)
     try:
         with watch(run.steps_saved(), run.steps_reported()) if watch else nullcontext():
             if launch is None:
@@ -104,6 +111,24 @@ def _train(run: Run, how: How, watch: Watch | None) -> None:
     finally:
         if leads():
             files.write_curves(run.folder, run.recipe)
+
+
+def _try_out(run: Run, index: int, how: How) -> None:
+    """Raise `UsageError` where a loss of the user's own fails, before hours of other stages."""
+    stage, network = run.recipe.stages[index], run.build()
+    kind = objective_class(stage.objective)
+    crops = torch.rand(2, 3, stage.crop_px, stage.crop_px) * 2 - 1
+    try:
+        objective = kind(stage, Setup(run.recipe, index, torch.device("cpu"), Ranks()))
+        loss = objective.loss(network, Batch(crops), 0)
+        if not isinstance(loss, Loss) or loss.total.ndim or not loss.total.requires_grad:
+            raise TypeError("loss() is to return a Loss, whose total is a number with a gradient")
+        if how.validation:
+            objective.validate(network, how.validation[:1])
+    except BenchError:
+        raise
+    except Exception as error:  # a user's code raises anything
+        raise failed_in(stage.objective, kind, "a step", error) from error
 
 
 def leads() -> bool:
@@ -144,11 +169,28 @@ def go(ranks: Ranks, run: Run, how: How, photographs: Photographs) -> None:
     signals = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, loop.stop) for number in signals}
     try:
-        with deterministic_kernels(how.deterministic):
+        with deterministic_kernels(how.deterministic), _threads(run.build(), how.device):
             loop.go(photographs)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _threads(network: Network, device: str) -> Iterator[None]:
+    """Have a small network take one thread, unless OMP_NUM_THREADS says otherwise.
+
+    Its layers are too short to be shared: threads that wait for each other take longer than one,
+    and many times as long where others use the cores, too.
+    """
+    before = torch.get_num_threads()
+    weights = sum(weight.numel() for weight in network.parameters())
+    if device == "cpu" and weights < SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Loop:

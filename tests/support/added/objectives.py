@@ -47,7 +47,7 @@ class LatentGAN(Objective):
         return self.score(torch.cat([images, maps], 1))
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        q = float(self._setup.random(step).integers(0, 5))
+        q = float(self.setup.random(step).integers(0, 5))
         result: Estimate = network(batch.crops, network.controls_at(q, 0.0))
         assert result.latents is not None
         fake = softplus(-self.scores(result.images, result.latents)).mean()
@@ -65,8 +65,8 @@ class LatentGAN(Objective):
             self.optimiser.zero_grad()
             (loss + self.stage.r1 / 2 * r1).backward()
             numbers = torch.stack([loss.detach(), r1.detach()])
-            averaged = self._setup.ranks.average(self.score.parameters(), numbers)
-            self._setup.optimisers.step(self.optimiser)
+            averaged = self.setup.ranks.average(self.score.parameters(), numbers)
+            self.setup.optimisers.step(self.optimiser)
             return dict(zip(("discriminator", "r1"), averaged, strict=True))
 
         return Loss(total, {"bpp": cost.bpp.mean()}, update)
