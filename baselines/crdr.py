@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from baselines.facts import SEARCH_STEPS
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.card import verified_card
-from baselines.neural.checkpoint_codec import (
+from baselines.neural.network_codec import (
     PACKAGES,
     KnowsIdealBits,
     card_of,

@@ -48,6 +48,8 @@ class BaseCodec:
             raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
         self.spec = variants[0]
         self.codec: Codec = load_codec(self.spec)
+        # A network of all rates tells no setting of its streams.
+        self._tells = getattr(self.codec, "levels", ()) != (0,)
 
     @cached_property
     def info(self) -> CodecInfo:
@@ -67,7 +69,7 @@ class BaseCodec:
         def eight_bits(images: "Tensor") -> "Tensor":
             return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
-        if hasattr(self.codec, "reconstruct"):
+        if self._tells and hasattr(self.codec, "reconstruct"):
             images, bits = self.codec.reconstruct(crops, setting)
             return CodedCrops(eight_bits(images).float() / 127.5 - 1, bits)
         levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -85,7 +87,7 @@ class BaseCodec:
 
         rates: of the levels, log2 of bits per pixel without the bytes that every stream has.
         """
-        if hasattr(self.codec, "setting_of"):
+        if self._tells and hasattr(self.codec, "setting_of"):
             return placed(self.codec.setting_of(data).value, settings)
         bits = 8 * max(1.0, len(data) - overhead_bytes)
         return placed(math.log2(bits / (pixels.shape[0] * pixels.shape[1])), rates)

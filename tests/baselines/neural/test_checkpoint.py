@@ -17,8 +17,8 @@ from baselines.neural.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.network_codec import BUNDLED
 from benchmark.errors import Unavailable
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.digest import file_sha256

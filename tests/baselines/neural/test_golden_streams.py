@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.network_codec import BUNDLED
 from benchmark.metrics.psnr import psnr
 from tools.golden import Case, cases, crop
 

@@ -12,9 +12,9 @@ import torch
 from baselines.neural.architecture import ARCHITECTURES, Architecture, load_architecture
 from baselines.neural.card import Card, card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
-from baselines.neural.checkpoint_codec import CheckpointCodec
 from baselines.neural.costs import macs_per_pixel
 from baselines.neural.network import padded, to_images
+from baselines.neural.network_codec import NetworkCodec
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from benchmark import registry
@@ -26,7 +26,7 @@ from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs
 
 
-class FactorisedCodec(CheckpointCodec):
+class FactorisedCodec(NetworkCodec):
     """The codec."""
 
     name = "factorised"

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.system.digest import pixels_sha256
 from support.bench.verbs import app

@@ -1,4 +1,4 @@
-"""Codecs of a checkpoint, or of several, that import no torch before the first image."""
+"""The codec of a method's networks, which imports no torch before the first image."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ TIMED = "one call in this process: padding, transforms, entropy coding"
 class KnowsIdealBits:
     """Codec that can say how many bits its last stream would take with an ideal coder."""
 
-    _coded: "tuple[PictureCodec, bytes] | None" = None
+    _coded: "tuple[PictureCodec, bytes] | None" = None  # the last stream
 
     def _noted(self, codec: "PictureCodec", data: bytes) -> bytes:
         self._coded = codec, data
@@ -54,13 +54,22 @@ class KnowsIdealBits:
         return codec.ideal_bits(data)
 
 
-class CheckpointCodec(KnowsIdealBits):
-    """Codec of a single network; a subclass gives its name."""
+class NetworkCodec(KnowsIdealBits):
+    """Codec of the networks of a method, of all rates or one for each; a subclass names it.
+
+    With one network, its file is `NAME.safetensors`. With one for each of `levels`, the setting
+    `level` counts the rates from 1, the lowest, and the file of a level is `NAME-LEVEL.safetensors`
+    or what the option `checkpoint` names with `{level}` in it; a single name is level 1. The sweep
+    holds the levels whose files exist, and a stream names its checkpoint.
+    """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
+    method: ClassVar[str] = "the only network"  # words for tables: "Charm (Minnen, ICIP 2020)"
+    levels: ClassVar[Sequence[int]] = (0,)  # of the networks; 0 is one of all rates
+    coding: str = "entropy path in integers"
+    trained_by: ClassVar[str] = "bench train --suite field"  # command that makes the files
+    tuned_for: str = ""
     packages: ClassVar[tuple[str, ...]] = PACKAGES
-    trained_by: ClassVar[str] = "bench train --recipe"  # command that makes the file
-    command: ClassVar[str] = "the only network, at level {level}"  # of a description
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
     accepts: Between | OneOf = OneOf(sweep)
 
@@ -68,47 +77,6 @@ class CheckpointCodec(KnowsIdealBits):
     def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
         """Return the files of all networks of the codec."""
         return released(cls.name)
-
-    def __init__(self, *, checkpoint: str = "") -> None:
-        self._path = find_checkpoint(checkpoint, f"{self.name}.safetensors", self.trained_by)
-        self._card = card_of(self._path, self.name)
-        self._device = chosen_device()
-
-    def describe(self) -> CodecInfo:
-        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
-        return described(verified_card(self._path), self.command, self._device)
-
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream."""
-        require_accepted(self, setting)
-        codec = self._at(int(setting.value))
-        return self._noted(codec, codec.encode(pixels, self._controls(setting)))
-
-    def _controls(self, _setting: Setting) -> Any:
-        """Return the controls that streams are written with; None without any."""
-        return None
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the image; raises `CorruptStream`."""
-        return self._at(0).decode(data)
-
-    def _at(self, _level: int) -> "PictureCodec":
-        return loaded_codec(self._path, self._card.sha256, self._device)
-
-
-class RatePointsCodec(CheckpointCodec):
-    """Codec of the networks of a method, each trained for a rate; a subclass names it.
-
-    The setting `level` counts the rates from 1, the lowest. The file of a level is
-    `NAME-LEVEL.safetensors`, or what the option `checkpoint` names with `{level}` in it; a single
-    name is level 1. The sweep holds the levels whose files exist. A stream names its checkpoint.
-    """
-
-    method: ClassVar[str]  # words for tables: "Charm (Minnen and Singh, ICIP 2020)"
-    levels: ClassVar[Sequence[int]] = (1, 2, 3, 4)
-    tuned_for = "PSNR"
-    coding = "entropy path in integers"
-    suite: ClassVar[str] = "field"  # that trains the networks
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
@@ -120,6 +88,8 @@ class RatePointsCodec(CheckpointCodec):
     def describe(self) -> CodecInfo:
         """Return the checkpoints as their cards describe them, and a digest of all of them."""
         cards = [verified_card(path) for path in self._paths.values()]
+        if self.levels == (0,):
+            return described(cards[0], f"{self.method}, {self.coding}", self._device)
         trainings = dict.fromkeys(card.training for card in cards)
         identities = "".join(card.sha256 for card in cards)
         command = f"{self.method}: the network of level {{level}}, {self.coding}"
@@ -130,6 +100,12 @@ class RatePointsCodec(CheckpointCodec):
             caveat=self._caveat(),
             tuned_for=self.tuned_for,
         )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream."""
+        require_accepted(self, setting)
+        codec = self._at(int(setting.value))
+        return self._noted(codec, codec.encode(pixels, self._controls(setting)))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`, also for a checkpoint that is missing."""
@@ -147,8 +123,12 @@ class RatePointsCodec(CheckpointCodec):
         bits = (estimate.y_bits + estimate.z_bits).to(images.device)
         return estimate.images.clamp(-1, 1).to(images.device).clone(), bits.clone()
 
+    def _controls(self, _setting: Setting) -> Any:
+        """Return the controls that streams are written with; None without any."""
+        return None
+
     def _file(self, level: int) -> str:
-        return f"{self.name}-{level}.safetensors"
+        return f"{self.name}-{level}.safetensors" if level else f"{self.name}.safetensors"
 
     def _caveat(self) -> str:
         cards = list(self._cards.values())
@@ -157,6 +137,8 @@ class RatePointsCodec(CheckpointCodec):
         return "; ".join(dict.fromkeys(card.caveat for card in cards if card.caveat))
 
     def _level_of(self, data: bytes) -> int:
+        if self.levels == (0,):
+            return 0
         identity = checkpoint_of(data)
         for level, card in self._cards.items():
             if card.identity.startswith(identity):
@@ -166,19 +148,19 @@ class RatePointsCodec(CheckpointCodec):
 
     def _find(self, checkpoint: str) -> dict[int, Path]:
         if checkpoint and PLACE not in checkpoint:
-            return {1: find_checkpoint(checkpoint)}
-        command = f"bench train --suite {self.suite}"
+            return {self.levels[0]: find_checkpoint(checkpoint)}
 
         def find(level: int) -> Path:
             asked = checkpoint.replace(PLACE, str(level))
-            return find_checkpoint(asked, self._file(level), command)
+            return find_checkpoint(asked, self._file(level), self.trained_by)
 
         files = those_here(self.levels, find)
         own = {level: path for level, path in files.items() if path.parent != BUNDLED}
         return own or files  # a sweep has networks of the same training
 
     def _at(self, level: int) -> "PictureCodec":
-        return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)
+        at = level if level in self._paths else next(iter(self._paths))  # q of a network of all
+        return loaded_codec(self._paths[at], self._cards[at].sha256, self._device)
 
 
 def those_here(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
