@@ -198,13 +198,19 @@ class TransformCoder:
         encoder = Encoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
-        steps, pieces = self._path.decoding(z), self._path.pieces(chosen.latents)
-        parameters = next(steps)
-        for index, values in enumerate(pieces, start=1):
-            y = symbols_of(values, parameters.means, rounding)
+
+        def add(piece: Tensor, parameters: PieceParameters) -> Tensor:
+            """Encode the symbols of a piece, and return them."""
+            y = symbols_of(piece, parameters.means, rounding)
             encoder.add(_array(y), self._y, _array(parameters.indices))
-            if index < len(pieces):  # nothing follows from the last
-                parameters = steps.send(y)
+            return y
+
+        *others, last = self._path.pieces(chosen.latents)
+        steps = self._path.decoding(z)
+        parameters = next(steps)
+        for piece in others:
+            parameters = steps.send(add(piece, parameters))
+        add(last, parameters)  # of which no further parameters follow
         self.last_encoder = encoder
         return encoder.finish()
 
