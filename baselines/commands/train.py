@@ -1,4 +1,4 @@
-"""`bench train` and `bench ablation`: train networks from photographs, resumable at any time."""
+"""`bench train`: train networks from photographs, resumable at any time."""
 
 import os
 from dataclasses import replace
@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import benchmark
 from baselines.neural.training.how import How
 from benchmark.commands import output
 from benchmark.commands.verb import command_line, takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.option import DEBUGGING, MANNER, ORIGIN, TARGET, TRAINED, declared, opt
-from benchmark.spec import CodecSpec
-from benchmark.system.atomic import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.run import Run
 
 Data = Annotated[
@@ -57,9 +53,6 @@ OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
-BESIDE |= {"variants", "metrics", "jobs"}
-BETA = 3.84  # of an ablation
-METRICS = "psnr,lpips,lpips_squeeze"
 
 
 @takes(How)
@@ -131,8 +124,9 @@ def train(
         request.use_folders()
         runs: Sequence[Run]
         if suite is None:
-            run = training.single(model, load_recipe(recipe), out)
-            runs = (run if start is None else run.begun_with(start),)
+            runs = training.runs_of(model, load_recipe(recipe), out)
+            if start is not None:
+                runs = [runs[0].begun_with(start), *runs[1:]]
         elif model != OURS or start is not None:
             raise UsageError("--suite says itself which models it trains: leave those out")
         else:
@@ -151,104 +145,10 @@ def train(
             training.export_runs(runs, how)
         else:
             training.train_all(runs, how, quiet)
-
-
-@takes(How, "max_minutes")
-@takes(Request, "device dataset metrics jobs weights_dir", metrics=METRICS)
-def ablation(
-    how: How,
-    request: Request,
-    context: typer.Context,
-    kind: Annotated[str, typer.Argument(help="What is varied: gan or discriminator.")],
-    recipe: RecipeName,
-    data: Data,
-    out: Annotated[
-        Path, opt(TARGET, "Folder of all runs and results of the ablation.", refuses="folder")
-    ],
-    variants: Annotated[
-        str | None, opt(TRAINED, "Comma-separated variants to train, default all: sgan,hrrgan.")
-    ] = None,
-    validation: ValidationName = None,
-    quiet: Quiet = False,
-) -> None:
-    """Train variants of the realism stage, measure each and draw their curves.
-
-    The shared stages are trained once; beta is 3.84.
-
-    Exit code as `bench train`; 1 if a cell failed.
-
-    Examples:
-      bench ablation gan --recipe smoke --data sample --out runs/gan
-      bench ablation discriminator --recipe night --data photos --out runs/d
-    """
-    with output.interruptible(SAVED):
-        _wait_without_spinning()
-        from baselines.commands import training
-        from baselines.neural.training.recipe import load_recipe
-        from baselines.neural.training.trainer import leads
-        from benchmark.commands.outcome import print_outcome
-        from benchmark.show.paper.ablation import write_ablation
-
-        dataset, metrics, device = request.dataset, request.metrics, request.device
-        request.use_folders()
-        benchmark.open_dataset(dataset)  # a missing one is reported before the training
-        only = tuple(part.strip() for part in variants.split(",")) if variants else ()
-        plan = training.ablation(kind, load_recipe(recipe), only)
-        command = command_line(context, BESIDE)
-        how = training.opened(how, command, data, validation, device)
-        common = _run(out, "common", plan.common) if plan.common else None
-        runs = [_run(out, variant.name, variant.recipe) for variant in plan.variants]
-        for run in (*([common] if common else []), *runs):
-            if common and run is not common:
-                _begin(run.folder, common.folder)
-            training.train_all([run], how, quiet)
-            training.stop_if_over(run, how)
-        if not leads():
-            return
-        labels = {_spec(run): of.label for run, of in zip(runs, plan.variants, strict=True)}
-        outcome = benchmark.run(
-            list(labels),
-            dataset,
-            metrics=metrics,
-            jobs=request.jobs,
-            device=device,
-            results=out / "results",
-            progress=output.show_progress,
-        )
-        print_outcome(outcome, table=False)
-        own = next((variant.label for variant in plan.variants if variant.name == training.OWN), "")
-        last = plan.variants[0].recipe.stages[-1]
-        trained = (
-            f"Each variant: the last stage of {recipe}, {last.steps} steps of {last.batch} crops "
-            f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
-        )
-        for path in write_ablation(
-            out, kind, labels, dataset, metrics, out / "results", own, trained
-        ):
-            print(path)
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+            if suite is None and (chosen := load_recipe(recipe)).variants:
+                training.write_variants(chosen, out)
 
 
 def _wait_without_spinning() -> None:
     """Have torch's threads sleep while they wait: where others work, spinning starves them all."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
-
-
-def _run(folder: Path, name: str, recipe: "Recipe") -> "Run":
-    from baselines.neural.training.run import Run
-
-    return Run(folder / name, folder / f"{name}.safetensors", recipe)
-
-
-def _begin(folder: Path, common: Path) -> None:
-    """Begin a variant's run where the common one ended, unless it has begun."""
-    from baselines.neural.training.run import JOURNAL, STATE
-
-    if not (folder / STATE).exists():
-        for name in (JOURNAL, STATE):  # the state last: with it the run has begun
-            write_file(folder / name, (common / name).read_bytes())
-
-
-def _spec(run: "Run") -> str:
-    return CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", str(run.target)))).text

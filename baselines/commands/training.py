@@ -1,11 +1,12 @@
-"""Runs of `bench train` and `bench ablation`, planned and trained; a verb imports it to run."""
+"""Runs of `bench train`, planned and trained; the verb imports it to run."""
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 import typer
@@ -14,8 +15,6 @@ import benchmark
 from baselines.commands.reports import draw_losses, show_training
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.training import photograph_files, photographs
-from baselines.neural.training.gan import DISCRIMINATORS as DESIGNS
-from baselines.neural.training.gan import GAN_LOSSES
 from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import Precision, precision_of
 from baselines.neural.training.ranks import Launch, Ranks, decided, launched
@@ -32,9 +31,13 @@ from baselines.neural.training.trainer import (
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DATASETS
+from benchmark.spec import CodecSpec
+from benchmark.system.atomic import write_file
 from benchmark.system.settings import chosen_device, use_device
 
 OURS = "ours"
+COMMON = "common"  # run of the stages that variants share
+BETA = 3.84  # at which variants are compared
 PRECISIONS = get_args(Precision)
 
 
@@ -86,8 +89,8 @@ def _files_of(place: str) -> list[Path]:
     return [image.path for image in benchmark.open_dataset(place).images]
 
 
-def single(model: str, recipe: Recipe, folder: Path) -> Run:
-    """Return the run of one network."""
+def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
+    """Return the run of a network, or those of a recipe's variants behind what they share."""
     if model not in (OURS, *ARCHITECTURES):
         raise UnknownName("model to train", model, [OURS, *ARCHITECTURES])
     if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
@@ -99,7 +102,36 @@ def single(model: str, recipe: Recipe, folder: Path) -> Run:
         except ValueError as error:
             why = f"the recipe {recipe.name} cannot train {model}: {error}"
             raise UsageError(why) from error
-    return Run(folder, folder / f"{model}.safetensors", recipe)
+    if not recipe.variants:
+        return [Run(folder, folder / f"{model}.safetensors", recipe)]
+    runs, earlier = [], recipe.stages[:-1]
+    common = folder / COMMON if earlier else None
+    if common:
+        shared = replace(recipe, stages=earlier, variants={})
+        runs.append(Run(common, folder / f"{COMMON}.safetensors", shared))
+    for name, changed in recipe.varied().items():
+        target = folder / f"{name}.safetensors"
+        runs.append(Run(folder / name, target, changed, after=common))
+    return runs
+
+
+def write_variants(recipe: Recipe, folder: Path) -> None:
+    """Write what `bench figures crdr` draws of variants, and print how to measure them."""
+    names = {name: str(folder / f"{name}.safetensors") for name in recipe.variants}
+    specs = {
+        CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", path))).text: name
+        for name, path in names.items()
+    }
+    last = recipe.stages[-1]
+    own = [name for name, changed in recipe.varied().items() if changed.stages[-1] == last]
+    trained = (
+        f"Each variant: the last stage of {recipe.name}, {last.steps} steps of {last.batch} crops "
+        f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
+    )
+    record = {"labels": specs, "own": own[0] if own else "", "trained": trained}
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_file(folder / f"{recipe.name}.variants.json", text)
+    _say(f"to compare: bench run --codecs {','.join(specs)} --results {folder / 'results'}")
 
 
 def in_manner(
@@ -224,55 +256,3 @@ def _train(run: Run, how: How, quiet: bool) -> None:
 def _say(sentence: str) -> None:
     if leads():
         print(sentence, flush=True)
-
-
-# The paper's two ablations: of losses of the GAN, and of designs of discriminators
-GAN_LOSS, DISCRIMINATOR = "hrrgan", "independent"  # of the paper's method
-OWN = f"{GAN_LOSS}-{DISCRIMINATOR}"
-# Names to labels in figures, the method's own last
-LOSSES: Mapping[str, str] = {name: loss.label for name, loss in GAN_LOSSES.items()}
-DISCRIMINATORS: Mapping[str, str] = {
-    **{name: design.label for name, design in DESIGNS.items() if name != DISCRIMINATOR},
-    DISCRIMINATOR: DESIGNS[DISCRIMINATOR].label,
-}
-KINDS = ("gan", "discriminator")
-
-
-class Variant(NamedTuple):
-    """A variant that an ablation trains, measures and draws as a curve."""
-
-    name: str  # of its run: loss and design, so that both ablations share it
-    label: str  # in figures
-    recipe: Recipe  # all stages
-
-
-class Ablation(NamedTuple):
-    """Runs that differ in a choice."""
-
-    common: Recipe | None  # all stages but the last; None without others
-    variants: tuple[Variant, ...]
-
-
-def ablation(kind: str, recipe: Recipe, only: tuple[str, ...] = ()) -> Ablation:
-    """Return the runs of one of `KINDS`; `only` restricts it to variants by their short names.
-
-    Raises `UnknownName`, and `UsageError` for a recipe whose last stage has no GAN.
-    """
-    if kind not in KINDS:
-        raise UnknownName("ablation", kind, KINDS)
-    *earlier, last = recipe.stages
-    if last.objective != "realism" or not last.has_gan:
-        raise UsageError(f"the last stage of {recipe.name} has no GAN: its gan_per_beta is 0")
-    known = LOSSES if kind == "gan" else DISCRIMINATORS
-    for name in only:
-        if name not in known:
-            raise UnknownName(f"variant of {kind}", name, known)
-    variants = []
-    for name, label in known.items():
-        if not only or name in only:
-            gan, design = (name, DISCRIMINATOR) if kind == "gan" else (GAN_LOSS, name)
-            changed = replace(last, gan_loss=gan, discriminator=design)  # type: ignore[call-arg]
-            whole = replace(recipe, stages=(*earlier, changed))
-            variants.append(Variant(f"{gan}-{design}", label, whole))
-    common = replace(recipe, stages=tuple(earlier)) if earlier else None
-    return Ablation(common, tuple(variants))

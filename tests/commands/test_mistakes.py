@@ -66,7 +66,6 @@ MISTAKES = {
         audit pack jpeg.tar --dataset kodac
         fetch kodac
         train --recipe smoke --data kodac --out out
-        ablation gan --recipe smoke --data kodac --out out
     """,
     "missing folder": """
         run --codecs jpeg --dataset ./nowhere
@@ -97,7 +96,6 @@ MISTAKES = {
         check --codec jpeg --against results --metrics psnrr
         audit pack jpeg.tar --metrics psnrr
         audit rows results --metrics psnrr
-        ablation gan --recipe smoke --data sample --out out --metrics psnrr
     """,
     "unknown device": """
         run --codecs jpeg --dataset ./photos --device gpu
@@ -168,8 +166,6 @@ MISTAKES = {
         train --recipe smoke --data sample --out out --suite matched --members hyperprior-9
         train --recipe smoke --data sample --out out --model hyperprior
         train --recipe smoke --data sample --out out --precision tf32
-        ablation generator --recipe smoke --data sample --out out
-        ablation gan --recipe smoke --data sample --out out --variants wgan
         encode photo.png out.crdr --q 1 --q-map photo.png
         encode photo.png out.crdr --q 1 --bpp 0.2
         encode photo.png out.jpg --codec jpeg --effort 1

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -148,6 +148,8 @@ class Recipe:
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
     validate_every_steps: AtLeastOne = 1000
+    # Networks by name that differ in fields of the last stage; the stages before are trained once.
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for stage in self.stages:
@@ -166,6 +168,16 @@ class Recipe:
         levels = rate_levels(self.network())
         for stage in self.stages:
             stage.check_network(levels)
+
+    def varied(self) -> dict[str, "Recipe"]:
+        """Return the recipe of each variant; raises `ValueError` that names the wrong field."""
+        *earlier, last = self.stages
+        return {
+            name: replace(
+                self, variants={}, stages=(*earlier, from_json({**asdict(last), **own}, type(last)))
+            )
+            for name, own in self.variants.items()
+        }
 
     def network(self) -> Any:
         """Return the dimensions of the network; raises `ValueError`."""
@@ -254,7 +266,8 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     if not stages:
         raise ValueError("it has no [[stage]]")
     recipe = replace(recipe, stages=tuple(stages))
-    recipe.check_network()
+    for changed in (recipe, *recipe.varied().values()):
+        changed.check_network()
     return recipe
 
 

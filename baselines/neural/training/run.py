@@ -68,6 +68,7 @@ class Run:
     target: Path  # of the checkpoint, a json card beside it
     recipe: Recipe
     start: Start | None = None
+    after: Path | None = None  # folder of the finished run that this one goes on from
 
     @property
     def name(self) -> str:
@@ -157,6 +158,13 @@ def read_record(folder: Path) -> Record:
         raise UsageError(
             f"{path} is no record of a training run of this version: train elsewhere."
         ) from error
+
+
+def take_over(run: Run) -> None:
+    """Begin where the run `after` which this one comes has ended, unless it has begun."""
+    if run.after and not (run.folder / STATE).exists():
+        for name in (JOURNAL, STATE):  # the state last: with it the run has begun
+            write_file(run.folder / name, (run.after / name).read_bytes())
 
 
 def write_record(run: Run, how: How, paths: Sequence[str], leads: bool) -> None:

@@ -95,7 +95,9 @@ def _train(run: Run, how: How, watch: Watch | None) -> None:
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
     run = replace(run, recipe=shared(run.recipe, how.device, launch))
     paths = [path for path in photograph_paths(how.data) if path not in how.held_out]
-    files.write_record(run, how, paths, launch is None or launch.rank == 0)
+    if leads():
+        files.take_over(run)
+    files.write_record(run, how, paths, leads())
     files.require_room(run.folder, run.build())
     for index, stage in enumerate(run.recipe.stages):
         if names_file(stage.objective):
