@@ -12,7 +12,7 @@ from baselines.neural.blocks import start_values as residual_start
 from baselines.neural.blocks.start_values import transform_of, transforms_of
 from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
 from baselines.neural.entropy import hyperprior as start_values
-from baselines.neural.training.objective import terms
+from baselines.neural.training.objective import rate_distortion
 from baselines.neural.training.photographs import draw_crops, pack
 from support.networks.tiny_checkpoint import MICRO, TINY
 from support.training.fixtures import LAMBDAS
@@ -138,7 +138,7 @@ def mean_loss(network, crops, level):
     """150 MSE + lambda bpp of rounded latents."""
     with torch.no_grad():
         result = network(crops, Controls(float(level)), noisy=False)
-    of_crops = terms(crops, result.images, result.y_bits + result.z_bits)
+    of_crops = rate_distortion(crops, result.images, result.y_bits + result.z_bits)
     return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
 
 

@@ -215,7 +215,7 @@ def test_the_conditioning_begins_as_the_authors_draw_it():
     torch.manual_seed(4)
     network = CRDRNetwork(MICRO)
     before = {name: one.clone() for name, one in network.state_dict().items()}
-    network.begin(network.freezable().keys())
+    network.start_parts(network.freezable().keys())
     control = {id(one) for one in network.freezable()["realism_control"]}
     for name, tensor in network.named_parameters():
         if id(tensor) not in control:
