@@ -41,10 +41,10 @@ def _counted(architecture: str, config: Any) -> dict[str, Cost]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from baselines.neural.blocks.control import Control
+    from baselines.neural.blocks.control import PlacedLevels
 
     network = load_architecture(architecture).build(config)
-    side, lowest = network.stride, Control(torch.zeros(1), None)
+    side, lowest = network.stride, PlacedLevels(torch.zeros(1), None)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
     counted, kind = counter.get_flop_counts(), type(network).__name__

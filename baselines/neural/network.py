@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import imported
 from baselines.neural.bitstream.container import ControlBlock
-from baselines.neural.blocks.control import Control, Level
+from baselines.neural.blocks.control import Level, PlacedLevels
 from benchmark.codec import Pixels
 
 
@@ -84,7 +84,7 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Any:
+    def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Any:
         """Return the controls for `forward` at a rate level and a realism weight; here, None."""
         return None
 

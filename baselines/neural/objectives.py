@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.gan import (
@@ -201,12 +201,12 @@ def _map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     return RandomLevels(q, beta)
 
 
-def control(values: Any, device: torch.device) -> Control:
+def placed(values: Any, device: torch.device) -> PlacedLevels:
     """Return levels (n,) or (n, cells, cells) in the form that networks take."""
     if values.ndim == 1:
-        return Control(sent(values, device), None)
+        return PlacedLevels(sent(values, device), None)
     distinct, where = np.unique(values, return_inverse=True)  # on a GPU, it would be waited for
-    return Control(sent(distinct, device), sent(where.reshape(values.shape), device))
+    return PlacedLevels(sent(distinct, device), sent(where.reshape(values.shape), device))
 
 
 def sent(values: Any, device: torch.device) -> Tensor:
@@ -434,8 +434,8 @@ class Ivr(ImageObjective):
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return a random level as controls, and its weights."""
         level, weight = self.random_level(step)
-        control = Control(torch.full((1,), level, device=batch.crops.device), None)
-        return Draw(network.controls_at(control, control), 1.0, of_mse=weight)
+        at_level = PlacedLevels(torch.full((1,), level, device=batch.crops.device), None)
+        return Draw(network.controls_at(at_level, at_level), 1.0, of_mse=weight)
 
     def random_level(self, step: int) -> tuple[float, float]:
         """Return the level of a step, and the weight of MSE that belongs to it."""
@@ -487,7 +487,7 @@ class MultiRealism(ImageObjective):
         betas[zero if self.is_realistic else slice(None)] = 0
         beta = sent(betas.astype(np.float32)[batch.places], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
-        return Draw(Control(beta, None), stage.lambdas[0], beta=beta, early=early)
+        return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
 
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -509,7 +509,7 @@ def towards_target(
 
 def controls_of(network: Network, levels: RandomLevels, device: torch.device) -> Any:
     """Return levels in the form that a network takes."""
-    return network.controls_at(control(levels.q, device), control(levels.beta, device))
+    return network.controls_at(placed(levels.q, device), placed(levels.beta, device))
 
 
 def weight_of(betas: Tensor, growth: float) -> Tensor:

@@ -35,10 +35,10 @@ from baselines.neural.bitstream.control_grid import BLOCK, ControlGrid, Levels, 
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
     ConditionedBottlenecks,
-    Control,
     InterpolationChannelAttention,
     Level,
-    control_of,
+    PlacedLevels,
+    placed_levels,
 )
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import start_transforms
@@ -55,8 +55,8 @@ STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at th
 class Controls(NamedTuple):
     """Rate q in [0, 4] and realism weight beta in [0, 5.12] of a batch."""
 
-    rate: Level | Control
-    realism: Level | Control = 0.0
+    rate: Level | PlacedLevels
+    realism: Level | PlacedLevels = 0.0
 
 
 LOWEST = Controls(0.0)
@@ -75,21 +75,23 @@ class CRDRNetwork(HyperpriorNetwork):
         self.add_entropy_model(sizes)
         self.quantised_bits = self.in_eight_bits("analysis.layers", "synthesis.layers")
 
-    def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
+    def analyse(self, images: Tensor, controls: Controls | Level | PlacedLevels = 0.0) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
         q = controls.rate if isinstance(controls, Controls) else controls
-        return self.analysis(images, control_of(q, self.sizes.rate_levels - 1, images))
+        return self.analysis(images, placed_levels(q, self.sizes.rate_levels - 1, images))
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         return self.synthesis(latents, *self.synthesis_controls(latents, controls))
 
-    def synthesis_controls(self, latents: Tensor, controls: Controls) -> tuple[Control, Control]:
+    def synthesis_controls(
+        self, latents: Tensor, controls: Controls
+    ) -> tuple[PlacedLevels, PlacedLevels]:
         """Return rate and realism as the synthesis of `latents` takes them."""
-        rate = control_of(controls.rate, self.sizes.rate_levels - 1, latents)
-        return rate, control_of(controls.realism, HIGHEST_BETA, latents)
+        rate = placed_levels(controls.rate, self.sizes.rate_levels - 1, latents)
+        return rate, placed_levels(controls.realism, HIGHEST_BETA, latents)
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Controls:
+    def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Controls:
         """Return the controls of `forward` at a rate q and a realism weight beta."""
         return Controls(rate, realism)
 
@@ -142,7 +144,7 @@ class RealismEmbedding(nn.Module):
             nn.Linear(2 * frequencies, width), nn.ReLU(), nn.Linear(width, width)
         )
 
-    def forward(self, realism: Control) -> Control:
+    def forward(self, realism: PlacedLevels) -> PlacedLevels:
         """Embed levels (K,) as vectors (K, width)."""
         return realism.map(lambda betas: self.layers(self.features(betas, self.frequencies)))
 
@@ -160,7 +162,7 @@ class Analysis(nn.Module):
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)
 
-    def forward(self, images: Tensor, rate: Control) -> Tensor:
+    def forward(self, images: Tensor, rate: PlacedLevels) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of `images` (N, 3, H, W) in [-1, 1]."""
         features = images
         for layer, attention in zip(self.layers, self.attentions, strict=True):
@@ -189,7 +191,7 @@ class Synthesis(nn.Module):
             if isinstance(block, ConditionedBottleneck):
                 yield from (layer for layer in block.project if isinstance(layer, nn.Linear))
 
-    def forward(self, latents: Tensor, rate: Control, realism: Control) -> Tensor:
+    def forward(self, latents: Tensor, rate: PlacedLevels, realism: PlacedLevels) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
         condition = self.embedding(realism)
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it

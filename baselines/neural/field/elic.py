@@ -44,7 +44,7 @@ from baselines.neural.entropy.hyperprior import (
     quantise_about,
 )
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.entropy.integer.convolution import FixedSequence
+from baselines.neural.entropy.integer.convolution import IntegerSequence
 from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, WeightLimit
 from baselines.neural.entropy.integer.integer_path import (
     Decoding,
@@ -336,7 +336,7 @@ class ElicPath(IntegerPath):
         last = self.fractional_bits["features"]
         return Ends(FIRST[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT, torch.int16)
 
-    def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
+    def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         plain = [
             child.plain() if isinstance(child, CheckerboardConvolution) else child
             for child in modules.children()

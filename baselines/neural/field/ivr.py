@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from baselines.neural.architecture import IvrSizes
 from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
-from baselines.neural.blocks.control import Control, Level, between_levels, control_of
+from baselines.neural.blocks.control import Level, PlacedLevels, between_levels, placed_levels
 from baselines.neural.blocks.layers import GDN, at_least, gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.factorised import noised
@@ -198,7 +198,7 @@ class Mask(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(levels, channels))
 
-    def forward(self, features: Tensor, rate: Control) -> Tensor:
+    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
         """Scale `features` (N, C, H, W); they are overwritten while gradients are off."""
         return rate.map(
             lambda levels: functional.softplus(between_levels(self.weight, levels))
@@ -213,7 +213,7 @@ class MaskedTransform(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.masks = nn.ModuleList(Mask(width, levels) for width in widths)
 
-    def forward(self, features: Tensor, rate: Control) -> Tensor:
+    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
         """Map (N, C, H, W), masks at `rate`."""
         masks = iter(self.masks)
         for layer in self.layers:
@@ -254,7 +254,9 @@ class IvrNetwork(LatentNetwork):
         """Return the integer tables of the distributions of y and z."""
         return laplace_tables(self.prior)
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
+    def controls_at(
+        self, rate: Level | PlacedLevels, realism: Level | PlacedLevels
+    ) -> Level | PlacedLevels:
         """Return the rate level; there is no realism weight."""
         return rate
 
@@ -264,17 +266,17 @@ class IvrNetwork(LatentNetwork):
         parts["rate_control"] = parts["masks"]
         return parts
 
-    def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
+    def analyse(self, images: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Return y of images (N, 3, H, W) in [-1, 1] at q; raises `ValueError` out of range."""
         return self.analysis(
-            (images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images)
+            (images + 1) / 2, placed_levels(controls, self.sizes.rate_levels - 1, images)
         )
 
-    def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         seen = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
         images: Tensor = self.synthesis(
-            seen, control_of(controls, self.sizes.rate_levels - 1, latents)
+            seen, placed_levels(controls, self.sizes.rate_levels - 1, latents)
         )
         return images * 2 - 1
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.network import BLOCK, Network, to_images
 from baselines.neural.training.optimisers import Optimisers, Precision, precision_of
 from baselines.neural.training.photographs import Photographs
@@ -199,9 +199,9 @@ def validate(
     with torch.no_grad():
         pictures = [in_blocks(pixels, device) for pixels in photographs]
         for q in range(len(lambdas)):
-            rate = Control(torch.tensor([float(q)], device=device), None)
+            rate = PlacedLevels(torch.tensor([float(q)], device=device), None)
             for beta in betas:
-                realism = Control(torch.tensor([beta], device=device), None)
+                realism = PlacedLevels(torch.tensor([beta], device=device), None)
                 bpp, psnr = 0.0, 0.0
                 for picture in pictures:
                     coded = network(picture, network.controls_at(rate, realism), noisy=False)

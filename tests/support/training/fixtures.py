@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.gan import Adversary
@@ -108,8 +108,8 @@ def of_eight_processes() -> Recipe:
 
 
 class ToyControls(NamedTuple):
-    rate: Control
-    realism: Control
+    rate: PlacedLevels
+    realism: PlacedLevels
 
 
 class Toy(Network):

@@ -116,7 +116,7 @@ def phase_weights(weight: Tensor) -> Tensor:
     return by_phase.permute(3, 5, 1, 0, 2, 4).reshape(-1, inputs, taps, taps)
 
 
-class FixedSequence:
+class IntegerSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
 
     `fractional_bits` are those of the input, then of each convolution's output. Raises

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from baselines.neural.entropy.factorised import Rounding
 from baselines.neural.entropy.hyperprior import LatentNetwork
-from baselines.neural.entropy.integer.convolution import FixedSequence, convolutions
+from baselines.neural.entropy.integer.convolution import IntegerSequence, convolutions
 from baselines.neural.entropy.integer.exact_sums import require_exact
 from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
@@ -160,10 +160,10 @@ class IntegerPath:
         """Return the number formats at the ends of a branch."""
         raise NotImplementedError
 
-    def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
+    def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         hidden = len(list(convolutions(modules, name))) - 1
         ends, known = self._ends(name), self.fractional_bits
-        return FixedSequence(
+        return IntegerSequence(
             modules,
             [known[ends.first], *(known[f"{name}.{i}"] for i in range(hidden)), ends.last],
             name=name,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, Encoder
@@ -75,9 +75,9 @@ def referee(network):
     return deepcopy(network).double()
 
 
-def level(value: float) -> Control:
+def level(value: float) -> PlacedLevels:
     """A level for the referee, rounded to float32 as for the others."""
-    return Control(torch.tensor([value]).double(), None)
+    return PlacedLevels(torch.tensor([value]).double(), None)
 
 
 def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:

@@ -19,7 +19,7 @@ from baselines.neural.entropy.factorised import (
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from support.entropy.reference_coder import encode
 from support.networks.drawn import noise, shaken
-from support.networks.fixed_network import network
+from support.networks.integer_network import network
 from support.networks.tiny_checkpoint import TINY
 
 

@@ -18,7 +18,7 @@ from baselines.neural.entropy.integer.integer_path import (
     symbols_of,
     to_float,
 )
-from support.networks.fixed_network import (
+from support.networks.integer_network import (
     SIZES,
     decode,
     default_fractional_bits,

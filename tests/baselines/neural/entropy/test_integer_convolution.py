@@ -6,8 +6,8 @@ from torch.nn import functional
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.integer.convolution import (
     BoundExceeded,
-    FixedSequence,
     IntegerConvolution,
+    IntegerSequence,
     LayerGrid,
     prove,
 )
@@ -16,7 +16,7 @@ from baselines.neural.entropy.integer.grid import (
     WeightLimit,
     integer_weights,
 )
-from support.networks.fixed_network import extreme
+from support.networks.integer_network import extreme
 
 CPU = torch.device("cpu")
 IN_FRACTION, OUT_FRACTION = 7, 6
@@ -118,4 +118,4 @@ def test_layers_of_other_kinds_are_refused(layer):
 )
 def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
     with pytest.raises(ValueError, match=r"mean\.0: .* cannot be executed in integers"):
-        FixedSequence(modules, (7, 7), weight_limit=WeightLimit.FINE, device=CPU, name="mean.0")
+        IntegerSequence(modules, (7, 7), weight_limit=WeightLimit.FINE, device=CPU, name="mean.0")
