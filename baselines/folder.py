@@ -17,13 +17,12 @@ from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, below, read_regular
-from benchmark.system.text import csv_delimiter, parse_sheet
+from benchmark.system.text import number_in, parse_sheet
 
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 COLUMNS = ("image", "setting", "num_bytes")
 MOST_BYTES, MOST_SETTINGS = 1 << 26, 1000  # of the csv
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
-COMMENT = re.compile(rf"#(?!\S[^,;\t]*({'|'.join(map(re.escape, sorted(SUFFIXES)))})[,;\t])", re.I)
 
 
 class SizeLine(NamedTuple):
@@ -160,26 +159,21 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
 
 
 def _lines(path: Path) -> Iterator[SizeLine]:
-    """Yield the lines below the header; its fields are divided by commas, semicolons or tabs.
+    """Yield the lines below the header, whose columns may be in capitals.
 
-    Lines that begin with # are comments, but not one of an image "#1.png"; columns may be in
-    capitals. Images are in Unicode's composed form (NFC).
+    Images are in Unicode's composed form (NFC).
     """
-    text = read_regular(path, MOST_BYTES).decode("utf-8-sig").splitlines()
-    text = ["" if COMMENT.match(line) else line for line in text]
-    header = next(filter(str.strip, text), "")
-    sheet = parse_sheet("\n".join(text), csv_delimiter(header), skip_space=True)
+    sheet = parse_sheet(read_regular(path, MOST_BYTES), foreign=True)
     names = [name.lower() for name in sheet.names]
     for column in COLUMNS:
         if column not in names:
+            header = ", ".join(sheet.names)
             raise BadOption(f"{path} lacks the column {column!r}; its header is {header!r}")
     for number, fields in sheet.lines:
         where, cells = f"line {number} of {path}", dict(zip(names, fields, strict=True))
         image, setting, num_bytes = (cells[column].strip() for column in COLUMNS)
         image = normalize("NFC", image)
-        value = math.nan
-        with suppress(ValueError):
-            value = float(setting)
+        value = number_in(setting)
         if not image:
             raise BadOption(f"{where} names no image")
         if not math.isfinite(value):

@@ -281,13 +281,6 @@ class TimesItself(Protocol):
 
 
 @runtime_checkable
-class MeasuresMemory(Protocol):
-    """A codec that runs in another process and measures there the memory of each call."""
-
-    inside_peak_bytes: int | None  # of the last call
-
-
-@runtime_checkable
 class EstimatesBits(Protocol):
     """A codec that knows the probabilities of the symbols that it codes."""
 

@@ -5,7 +5,7 @@ Every message of a `BenchError` is meant for the user and needs no traceback. `U
 """
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -50,6 +50,8 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
 
     >>> str(UnknownName("codec", "jpg", ["webp", "jpeg", "webp"]))
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
+    >>> str(UnknownName("codec with results", "jpeg:quality=10", ["jpeg"]))
+    "No codec with results 'jpeg:quality=10'. Name jpeg, which has every setting. Known: jpeg."
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], meant: str = "") -> None:
@@ -58,7 +60,16 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
         names = sorted(set(known))
         near = [meant] if meant else get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
+        if whole := without_setting(name, names):
+            hint = f" Name {whole}, which has every setting."
         super().__init__(f"No {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def without_setting(name: str, known: Collection[str]) -> str:
+    """Return the known name that a codec's spec is with fewer options at its end; else nothing."""
+    parts = name.split(":")
+    shorter = (":".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((text for text in shorter if text in known), "")
 
 
 class BadOption(UsageError):  # noqa: N818

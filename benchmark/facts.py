@@ -81,6 +81,7 @@ class Facts:
     typical: tuple[Typical, ...] = ()
     kmac: float = 0.0  # of encoding and decoding, with the entropy path once; 0: unknown
     work: Work = field(default=Work())  # of each way, with all that it runs
+    works: tuple[tuple[float, Work], ...] = ()  # of settings with a network of another size
     training: Training = field(default=Training())
     # Dataset and metric by which the realism of the networks that come with it was chosen.
     chosen_on: tuple[str, str] | None = None
@@ -117,8 +118,10 @@ def facts_of(spec: CodecSpec) -> Facts:
     return of_variant
 
 
-def work_of(spec: CodecSpec, codec: object) -> Work:
+def work_of(spec: CodecSpec, codec: object, at: float | None = None) -> Work:
     """Return what a codec declares, unchecked; nothing of another checkpoint than its own.
+
+    at: the setting's value.
 
     `select` refuses what no row can have (`rows.shard.refused`).
     """
@@ -128,9 +131,10 @@ def work_of(spec: CodecSpec, codec: object) -> Work:
             facts = declared(spec.name, "facts")
         of_variant = facts(dict(spec.options)) if callable(facts) else facts
         if isinstance(of_variant, Facts) and "checkpoint" not in dict(spec.options):
-            weights: Any = of_variant.work.parameters
+            work = dict(of_variant.works).get(at, of_variant.work)  # type: ignore[arg-type]
+            weights: Any = work.parameters
             whole = isinstance(weights, float) and weights.is_integer()
-            return of_variant.work._replace(parameters=int(weights)) if whole else of_variant.work
+            return work._replace(parameters=int(weights)) if whole else work
     return Work()
 
 

@@ -50,6 +50,10 @@ class Option(NamedTuple):
     python: str = ""  # more help for Python
 
 
+# Singular and plural are accepted wherever one of them is an option.
+SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "point": "points"}
+
+
 def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A002
     """Return the declaration of an option that one verb has; `facts` as in `Option`.
 
@@ -68,7 +72,6 @@ def shared(default: Any, declaration: Option) -> Any:
     return field(default=default, metadata={"option": declaration})
 
 
-ALL_ROWS = opt(COMPARED, "Also rows of photographs that the dataset no longer has.")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,

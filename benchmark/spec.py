@@ -143,12 +143,23 @@ def parse_codec(text: str) -> CodecSpec:
     elif not re.match(r"[A-Za-z][\w-]*$", name):
         raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
     elif name not in CODECS and not is_brought(name):
-        raise UnknownName("codec", name, [*CODECS, *ALIASES, *plugins.installed()])
+        known = [*CODECS, *ALIASES, *plugins.installed()]
+        raise UnknownName("codec", name, known, _with_option(name))
     if name in CODECS and rest and "=" not in rest[0]:
         unnamed = declared(name, "unnamed_option")
         rest = [f"{unnamed}={rest[0]}", *rest[1:]] if unnamed else rest
     options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
     return CodecSpec(name, tuple(sorted(options.items())))
+
+
+def _with_option(value: str) -> str:
+    """Return the codec that shows a variant with this value, such as a model; empty for none.
+
+    >>> _with_option("cheng2020-anchor"), _with_option("cheng2021")
+    ('compressai:model=cheng2020-anchor', '')
+    """
+    variants = ((codec, text) for codec in CODECS for text in declared(codec, "shown") or ())
+    return next((f"{codec}:{text}" for codec, text in variants if text.endswith(f"={value}")), "")
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:

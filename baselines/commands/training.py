@@ -1,6 +1,5 @@
 """Runs of `bench train`, planned and trained; the verb imports it to run."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import chosen_device, use_device
+from benchmark.system.text import json_bytes
 
 OURS = "ours"
 COMMON = "common"  # run of the stages that variants share
@@ -129,8 +129,7 @@ def write_variants(recipe: Recipe, folder: Path) -> None:
         f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
     )
     record = {"labels": specs, "own": own[0] if own else "", "trained": trained}
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    write_file(folder / f"{recipe.name}.variants.json", text)
+    write_file(folder / f"{recipe.name}.variants.json", json_bytes(record))
     _say(f"to compare: bench run --codecs {','.join(specs)} --results {folder / 'results'}")
 
 

@@ -28,6 +28,7 @@ from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.settings import VISIBLE, chosen_device, settings
+from benchmark.system.text import utf8
 
 PROTOCOL = 2  # of rdrbench_worker.py
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
@@ -50,7 +51,6 @@ class Costs(msgspec.Struct, frozen=True):
     """Numbers that a worker sends beside bytes; rows leave out what is none of a measurement."""
 
     seconds: float | None = None
-    peak_bytes: int | None = None
     estimated_bits: float | None = None
     height: int = 0  # of what it decoded
     width: int = 0
@@ -76,7 +76,6 @@ class Worker:
         self.name = self._contender.name
         self._conversation: Conversation | None = None
         self.inside_seconds: float | None = None  # of the last call, measured in the process
-        self.inside_peak_bytes: int | None = None
         self._estimated_bits: float | None = None
         self._record = self._contender.file.with_suffix(".opened.sha256")
         self._opened = opened_files(self._record)
@@ -172,12 +171,12 @@ class Worker:
 
     def _call(self, message: Mapping[str, Any], body: bytes, most: int) -> tuple[Costs, bytes]:
         answer, data = self._ask(Costs, message, body, most)
-        self.inside_seconds, self.inside_peak_bytes = answer.seconds, answer.peak_bytes
+        self.inside_seconds = answer.seconds
         if new := {p: d for p, d in answer.opened.items() if p not in self._opened}:
             self._opened |= new
             lines = "".join(f"{digest}  {path}\n" for path, digest in new.items())
-            with suppress(OSError), self._record.open("a") as record:  # `describe` says so
-                record.write(lines)  # at once, so that lines of several processes are whole
+            with suppress(OSError), self._record.open("ab") as record:  # `describe` says so
+                record.write(utf8(lines))  # at once, so that lines of several processes are whole
         return answer, data
 
     def _ask(

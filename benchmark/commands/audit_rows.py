@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands import options, output
 from benchmark.commands.verb import takes
-from benchmark.errors import UsageError
+from benchmark.errors import UnknownName
 from benchmark.measure.request import Request
 from benchmark.option import TARGET, opt
 from benchmark.registry import DISTRIBUTION_METRICS
@@ -55,16 +55,19 @@ def audit_rows(
     from benchmark.rows.schema import metric_names
     from benchmark.rows.store import Store
     from benchmark.rows.stored import asked_datasets, datasets_with_results
+    from benchmark.rows.systems import known_names
 
     compared: list[VariantAgain] = []
     sets: dict[str, list[SetAgain]] = {}  # by column
     skipped: dict[str, Skipped] = {}
+    known: set[str] = set()
     named, chosen = NamedCodecs(codecs), metric_names(metrics)
     names_of_datasets = datasets_with_results(results, dataset)
     with output.interruptible():
         for place, name in zip(asked_datasets(results, dataset), names_of_datasets, strict=True):
             store = Store(results / name.partition(":")[0])
             table = store.table()
+            known |= known_names(table.select("codec", "variant").unique().rows())
             output.say_not_run(named.not_run(table))
             rows = stored_results.rows_to_measure(table, named)
             points = stored_results.settings_of(rows)
@@ -94,7 +97,7 @@ def audit_rows(
             for column, values in stored_results.compare_sets(before, now, of_sets).items():
                 sets.setdefault(column, []).extend(values)
     if not compared:
-        raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")
+        raise UnknownName("codec with results", codecs, known)
     wrong = stored_results.what_is_wrong(compared, sets)
     if as_json:
         records = {column: [value._asdict() for value in values] for column, values in sets.items()}

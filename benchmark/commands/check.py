@@ -56,8 +56,8 @@ def check(
 
     The verdict and its reasons come first; -v adds every number.
 
-    Exit code 0 equivalent or improved, 1 regressed, 3 undecided, 4 nothing measured, failed cells
-    or not comparable, 2 if the request cannot be carried out, 130 if interrupted.
+    Exit code 0 equivalent, improved or not worse, 1 regressed, 3 undecided, 4 nothing measured,
+    failed cells or not comparable, 2 if the request cannot be carried out, 130 if interrupted.
 
     Examples:
       bench check --codec ours --checkpoint my.safetensors --against results/kodak

@@ -128,6 +128,8 @@ def merge(
                 print(f"conflict {sentence}")
             for sentence in folder.damaged:
                 print(f"damaged  {sentence}")
+            for sentence in folder.missing:
+                print(f"missing  {sentence}")
     if as_json:
         output.print_json({folder.dataset: folder._asdict() for folder in merged})
     raise typer.Exit(1 if any(folder.conflicts or folder.damaged for folder in merged) else 0)
@@ -239,7 +241,7 @@ def _sources(
     from benchmark.measure.select import sources_of
 
     wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
-    sources = sources_of(dataset, data_dir)
+    sources = sources_of(dataset, data_dir, results)
     here: dict[str, Source] = {}
     why = "the dataset has other pixels under their names now"
     if not isinstance(sources, str):

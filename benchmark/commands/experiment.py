@@ -14,6 +14,7 @@ from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import DRAWING, TARGET, declared, opt
 from benchmark.show.paper.request import FigureRequest, whole_file
 from benchmark.system.atomic import write_file
+from benchmark.system.text import name_text
 
 File = Annotated[
     Path | None,
@@ -74,7 +75,10 @@ def save(path: Path, experiment: Experiment) -> None:
             values[name] = value
     if experiment.figures:
         values["figures"] = experiment.figures
-    write_file(path, toml_text({**values, **experiment.more}))
+    text = toml_text({**values, **experiment.more})
+    if name_text(text) != text:
+        raise UsageError(f"a name is not in UTF-8, which {path} cannot hold: rename that file")
+    write_file(path, text)
 
 
 def toml_text(values: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def _rates(points: int, result: "Explanation") -> Iterator[str]:
     if result.same_rates:
         yield (
             f"rates: {result.same_rates} of {points} are the reference's own to 0.1 %, so the "
-            "streams are hardly others"
+            "streams there are hardly others"
         )
     if result.counted:
         images = f"{result.counted} images of the dataset's size"
@@ -163,10 +163,9 @@ def _answer(points: int, result: "Explanation") -> str:
                 "of more: compare over the same images."
             )
         if result.unknown >= UNEXPLAINED:
-            return (
-                "No known difference of protocol explains the gap: it is likely a real difference "
-                "of codecs."
-            )
+            none = "None of the known differences of protocol explains the gap."
+            rest = " At equal rates it is another decoder or average, not another codec."
+            return f"{none}{rest if result.same_rates == points else ''}"
         most = " With one point no cause can be told from another." if points == 1 else ""
         return f"Undecided: several causes, or none, would give these points.{most}"
     if named[0].rule == SAME:

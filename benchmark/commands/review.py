@@ -1,10 +1,11 @@
 """`bench review` and `bench site`: what authors send, examined; reviewed results as a site."""
 
+import secrets
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -16,6 +17,7 @@ from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.request import ReviewRequest, SiteRequest
 from benchmark.system.text import counted, one_line
 
+Asked = TypeVar("Asked", ReviewRequest, SiteRequest)
 RunnableCodecs = Annotated[
     str,
     opt(
@@ -69,9 +71,8 @@ def review(
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        done = review_supplement(
-            path, Path(folder), asked, request, results, NamedCodecs(codecs), progress
-        )
+        given = _seeded(asked), request, results, NamedCodecs(codecs), progress
+        done = review_supplement(path, Path(folder), *given)
     facts = for_machines(done)
     files = {"review.html": html_text(done), "review.md": markdown_review(done)}
     place = out or results / "review"
@@ -83,6 +84,11 @@ def review(
             print(f"{answer.verdict:<8} {one_line(f'{answer.question} {answer.sentence}')}")
         print(f"{place / 'review.html'}, review.md and review.json have the rows behind each")
     raise typer.Exit(1 if done.wrong else 0)
+
+
+def _seeded(asked: Asked) -> Asked:
+    """Return the choices with a seed, drawn now so that no author knows it before."""
+    return replace(asked, seed=secrets.randbelow(1 << 32)) if asked.seed is None else asked
 
 
 @takes(SiteRequest)
@@ -97,9 +103,9 @@ def site(
     """Write a leaderboard as a static site: verified rows ranked, the others below.
 
     The streams of each pack in --submissions are decoded twice, scored and compared with its rows,
-    which are verified if all agree; of one system the newest verified submission stands. `bench run
-    --verify` verifies rows of the results. Exit code 1 if a submission is not reproduced or cannot
-    be read.
+    which are verified if all agree; of one system the verified submission of most streams stands,
+    the newest of several. `bench run --verify` verifies rows of the results. Exit code 1 if a
+    submission is not reproduced or cannot be read.
 
     Examples:
       bench site results --submissions submissions
@@ -119,6 +125,7 @@ def site(
             output.say([sentence])
 
     with output.interruptible("audits that were finished stay in --audits"):
+        asked = _seeded(asked)
         place = results, asked, request, NamedCodecs(codecs), progress
         boards, known = build_site(*place, tell)
     records = [
@@ -138,13 +145,14 @@ def site(
     ]
     if as_json:
         counts = {board.dataset: len(board.entries) for board in boards}
-        output.print_json({"entries": counts, "submissions": records})
+        output.print_json({"entries": counts, "submissions": records, "seed": asked.seed})
     else:
         for record in records:
             state = "verified" if record["verified"] else "not verified"
             why = f": {record['reason']}" if record["reason"] else ""
             print(f"{state} {record['submission']} {record['system']}{why}")
         print(
-            f"{(asked.out or results / 'site') / 'index.html'}: {counted(len(boards), 'dataset')}"
+            f"{(asked.out or results / 'site') / 'index.html'}: {counted(len(boards), 'dataset')}; "
+            f"seed of the pictures encoded again: {asked.seed}"
         )
     raise typer.Exit(0 if all(record["verified"] for record in records) else 1)

@@ -1,6 +1,8 @@
 """`bench run`, `bench plan` and `bench rescore`: measure missing cells, or say what would be."""
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,8 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import split_codecs
 from benchmark.system.text import counted
 
+FEW = 20  # images of a first look
+LONG_SECONDS = 43_200  # from which a plan says what would be shorter
 STORED = shared(Path("results"), RESULTS)
 
 
@@ -150,6 +154,36 @@ def plan(
         output.print_records(records)
 
 
+def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: int) -> str:
+    """Return how long coding takes, by codec, and what would be shorter.
+
+    codecs: seconds on a core. of_few: of the first `FEW` images; None where there are no more.
+    """
+    total = sum(codecs.values()) / at_a_time
+    text = f"coding takes about {duration(total)}, {counted(at_a_time, 'cell')} at a time, without"
+    text += " metrics"
+    slowest = max(codecs, key=codecs.__getitem__, default="")
+    if len(codecs) > 1 and codecs[slowest] > total * at_a_time / 2:
+        text += f"; {duration(codecs[slowest] / at_a_time)} of them {slowest}"
+    if total < LONG_SECONDS:
+        return text
+    parts = math.ceil(total / 3600)
+    text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
+    few = "" if of_few is None else f"; `--limit {FEW}`, {duration(of_few / at_a_time)}"
+    return text + few
+
+
+def duration(seconds: float) -> str:
+    """Format a time that somebody waits.
+
+    >>> duration(45.2), duration(500), duration(19_500), duration(417_179)
+    ('45 s', '8.3 minutes', '5.4 hours', '4.8 days')
+    """
+    units = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
+    long = (f"{seconds / unit:.1f} {name}" for unit, name in units if seconds >= 1.5 * unit)
+    return next(long, f"{seconds:.0f} s")
+
+
 def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object]:
     """Return the plan for one dataset, and print it unless it is wanted as JSON."""
     from benchmark.commands.outcome import problem_lines, unread_lines
@@ -188,10 +222,15 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     for label, count in {**counts, "total": total}.items():
         print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
     rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
-    print(
-        f"coding takes about {seconds:.0f} s with {workers.workers} at a time, without metrics"
-        + "".join(f"; {count} cells {how}" for how, count in rests.items() if count)
-    )
+    seen = {image.file.name for image in sources.images[:FEW]}
+    few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
+    each = {
+        name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
+        for name in to_do
+    }
+    of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
+    print(time_sentence(each, of_few, workers.workers))
+    output.print_lines([f"{n} cells {how}" for how, n in rests.items() if n], details=True)
     if matrix.to_do:
         available = workers.available_bytes
         there = "" if available is None else f", and {available / 1e9:.1f} GB are available"

@@ -17,14 +17,12 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from benchmark.commands.options import COMPLETIONS, REFUSALS
 from benchmark.errors import UsageError
-from benchmark.option import PANELS, Option, declared
+from benchmark.option import PANELS, SPELLINGS, Option, declared
 from benchmark.system.settings import isolated
 from benchmark.system.text import visible
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
-# Singular and plural are accepted wherever one of them is an option.
-SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "point": "points"}
 CONTEXT = {
     "help_option_names": ["--help", "-h"],
     "token_normalize_func": lambda name: SPELLINGS.get(name, name),

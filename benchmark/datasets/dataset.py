@@ -37,6 +37,7 @@ from benchmark.registry import (
 )
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 from benchmark.system.foreign_files import walk
+from benchmark.system.text import name_text
 
 VARIABLE = "BENCH_DATA"
 PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it waits
@@ -313,10 +314,7 @@ def _images_below(root: Path) -> tuple[list[ImageFile], list[str]]:
     for folder, below, files in walk(root, complain):
         below[:] = [name for name in below if not name.startswith(".")]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
-            # bytes that are not UTF-8 are escaped, as a table of text needs it
-            name = os.fsencode(path.relative_to(root).as_posix()).decode(
-                "utf-8", "backslashreplace"
-            )
+            name = name_text(path.relative_to(root).as_posix())
             if path.suffix.lower() in SUFFIXES:
                 images.append(ImageFile(name, path))
             else:

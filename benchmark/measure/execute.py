@@ -6,12 +6,10 @@ takes some hundredths of a millisecond. What a process had loaded before counts 
 
 import gc
 import math
-import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -24,7 +22,6 @@ from benchmark.codec import (
     Device,
     EstimatesBits,
     HasContainer,
-    MeasuresMemory,
     Pixels,
     Setting,
     TimesItself,
@@ -35,11 +32,6 @@ from benchmark.codec import (
 from benchmark.datasets.dataset import Source
 from benchmark.measure.cells import Enter, Failed, failed_by, ignore_stages
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.programs import most_of_programs
-
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-FORGET_PEAK = b"5"  # man 5 proc
-MOST_RESIDENT = re.compile(rb"VmHWM:\s*(\d+) kB")
 
 
 class Coded(NamedTuple):
@@ -53,8 +45,6 @@ class Coded(NamedTuple):
     container_bytes: int | None = None  # of num_bytes; None where the codec does not know
     encode_inside_seconds: float | None = None  # as a codec in a process of its own measures them
     decode_inside_seconds: float | None = None
-    encode_peak_bytes: int | None = None
-    decode_peak_bytes: int | None = None
     estimated_bits: float | None = None
 
     def columns(self, source: Source) -> dict[str, Any]:
@@ -86,27 +76,26 @@ def execute(
         return _declared(encoder, image, pixels, setting)
     own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
     enter("encode")
-    memory = PeakMemory(device)
     started = perf_counter()
     try:
         stream: object = encoder.encode(own_copy, setting)
     except (Exception, GeneratorExit) as error:  # foreign code; any exception is its result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
-    encode_peak, estimated = _peak_bytes(encoder, memory), _estimated_bits(encoder)
+    estimated = _estimated_bits(encoder)
     most = most_stream_bytes(*pixels.shape[:2])
-    if not isinstance(stream, bytes) or len(stream) > most:
+    if not isinstance(stream, bytes) or not 0 < len(stream) <= most:
         made = f"{type(stream).__name__}, not bytes"
-        if isinstance(stream, bytes):
+        if stream == b"":
+            made = "no byte"
+        elif isinstance(stream, bytes):
             made = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
         return Failed("verify", f"encode gave {made}")
     enter("decode")
-    memory = PeakMemory(device)
     resumed = perf_counter()
     try:
         decoded = decoder.decode(stream)
         finished = perf_counter()
-        decode_peak = _peak_bytes(decoder, memory)
         container = decoder.container_bytes(stream) if offers(decoder, HasContainer) else None
     except (Exception, GeneratorExit) as error:
         return failed_by(decoder, "decode", error)
@@ -115,47 +104,7 @@ def execute(
     seconds = (encoded - started, finished - resumed)
     codecs = (encoder, decoder)
     inside = [codec.inside_seconds if offers(codec, TimesItself) else None for codec in codecs]
-    coded = Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1])
-    return coded._replace(
-        encode_peak_bytes=encode_peak, decode_peak_bytes=decode_peak, estimated_bits=estimated
-    )
-
-
-class PeakMemory:
-    """The peak since this was made: of this process for "cpu", of its GPU for "cuda"."""
-
-    def __init__(self, device: Device = "cpu") -> None:
-        self._device, self._known = device, True
-        if device == "cuda":
-            if (cuda := _cuda()) is not None:
-                cuda.reset_peak_memory_stats()
-            return
-        most_of_programs()
-        try:
-            CLEAR.write_bytes(FORGET_PEAK)
-        except OSError:
-            self._known = False
-
-    def read_bytes(self) -> int | None:
-        """Return the peak, or that of the largest program meanwhile; None where it is unknown."""
-        if self._device == "cuda":
-            cuda = _cuda()
-            return None if cuda is None else int(cuda.max_memory_allocated())
-        most = MOST_RESIDENT.search(STATUS.read_bytes()) if self._known else None
-        return max(1024 * int(most[1]), most_of_programs()) if most else None
-
-
-def _cuda() -> Any:
-    """Return torch's module of the GPU where this process uses one."""
-    torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
-
-
-def _peak_bytes(codec: Codec, memory: PeakMemory) -> int | None:
-    """Return the peak memory of a call: of a codec in a process of its own, as that measures it."""
-    if not offers(codec, TimesItself):
-        return memory.read_bytes()
-    return codec.inside_peak_bytes if offers(codec, MeasuresMemory) else None
+    return Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1], estimated)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:

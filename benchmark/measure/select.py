@@ -246,11 +246,21 @@ def open_sources(request: Request) -> Sources:
     return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Refused)))
 
 
-def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[str, Source] | str:
-    """Return a dataset's photographs by sha256, or why they are missing; named: by the user."""
+def sources_of(
+    dataset: str, data_dir: Path | None, results: Path, named: bool = True
+) -> dict[str, Source] | str:
+    """Return a dataset's photographs by sha256, or why they are missing; named: by the user.
+
+    Those of a folder's results are sought where the runs recorded there found them.
+    """
+    from benchmark.rows.experiment import measured_place
+
     absent = "The original is not here"
     is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
     name = dataset if is_place else dataset.partition(":")[0]
+    if not is_place:
+        dataset, name = name, measured_place(results, name)
+        is_place = name != dataset
     if name not in DATASETS and not is_place:
         lost = f"{name} was a folder, or of a Python file, that no name leads back to"
         return f"{absent}: {lost}; `--dataset path/to/it` finds it."

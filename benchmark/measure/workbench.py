@@ -117,14 +117,14 @@ class Workbench:
                 return failed
         enter("score")
         row |= outcome.columns(cell.source) | {"finished_utc": now_utc()}
-        row |= work_of(cell.codec, decoder)._asdict()
+        row |= work_of(cell.codec, decoder, float(cell.setting.value))._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
         scored = self._score(cell.source, row, outcome.decoded, conditions.metrics)
         row |= scored.columns
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
-            row |= {"encode_seconds": recorded.encode_seconds, "encode_peak_bytes": None}
+            row |= {"encode_seconds": recorded.encode_seconds}
         return Measured(row, outcome.stream, scored.features, scored.failed, twice), outcome.decoded
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:

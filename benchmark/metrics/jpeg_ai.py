@@ -78,6 +78,9 @@ class OfPackage(ImageMetric):
         return torch.from_numpy(array)[None].to(self._device) / 255
 
 
+NOT_FLAT = "needs a source that is not flat"
+
+
 class OfTensors(OfPackage):
     """A metric that takes two images as float32 (1, C, H, W) in 0..1; a subclass may name piq's."""
 
@@ -89,8 +92,8 @@ class OfTensors(OfPackage):
         """Return the source as a tensor; `NotMeasurable` for a short side, or flat luma."""
         require_side(reference, self.min_side_px, self.label)
         plane = luma(reference) if self.of_luma else reference
-        if self.weighted and np.ptp(plane) == 0:
-            raise NotMeasurable(f"{self.label} needs a source that is not flat", OF_PIXELS)
+        if self.weighted and not np.ptp(plane, axis=(0, 1)).any():
+            raise NotMeasurable(f"{self.label} {NOT_FLAT}", OF_PIXELS)
         return self._tensor(plane)
 
     def compare(self, prepared: "Tensor", decoded: Pixels) -> float:
@@ -123,6 +126,7 @@ class FSIM(OfTensors):
     column, label, better = "fsim", "FSIM", "higher"
     protocol = f"fsim/piq-{PIQ[1]}-chromatic"
     packages, release, min_side_px, function = ("piq",), PIQ, 16, "fsim"
+    weighted = True
 
 
 class IWSSIM(OfTensors):
@@ -238,9 +242,12 @@ class VMAF(ImageMetric):
         self._program = find_libvmaf()
 
     def prepare(self, reference: Pixels) -> NDArray[np.uint8]:
-        """Return the source's luma; `NotMeasurable` where a side is shorter than 17 px."""
+        """Return the source's luma; `NotMeasurable` for a side under 17 px, or flat luma."""
         require_side(reference, self.min_side_px, self.label)
-        return limited_luma(reference)
+        source = limited_luma(reference)
+        if np.ptp(source) == 0:  # of black, white would have the VMAF of identical pictures
+            raise NotMeasurable(f"{self.label} {NOT_FLAT}", OF_PIXELS)
+        return source
 
     def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
         """Return the VMAF of a decoded image; `ValueError` unless the shapes agree.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from random import Random
 from statistics import median
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -69,12 +70,15 @@ def decode_again(
     request: Request,
     codecs: NamedCodecs,
     progress: ShowsProgress,
+    seed: int | None = None,
 ) -> list[Again]:
     """Decode every stream twice, score the first picture, and compare with what was recorded.
 
     Where the codec encodes here, two pictures of each image are encoded again, for at most
-    `ENCODING_SECONDS`. photographs: by dataset. metrics: `scored_metrics`. request: device, jobs,
-    timeout. A codec that is a program or Python file is run only where `codecs` names it in full.
+    `ENCODING_SECONDS`: those that `seed` draws, in the order in which it draws them; None is
+    another draw each time. photographs: by dataset. metrics: `scored_metrics`. request: device,
+    jobs, timeout. A codec that is a program or Python file is run only where `codecs` names it in
+    full.
     """
     device, jobs = use_device(request.device), request.jobs or cores()
     sources = by_pixels(photographs)
@@ -87,6 +91,7 @@ def decode_again(
         source = sources.get((row["image_sha256"], row["width_px"]))
         return read(source) if source else None
 
+    draw = Random(seed)
     pictures = _Pictures(original, Scorer(metrics, chosen_device()), metrics)
     by_spec = by_key((CodecSpec.of_row(stream.row), stream) for stream in sent)
     result: list[Again] = []
@@ -111,7 +116,7 @@ def decode_again(
                 decoder = Decoder(spec, device, request.timeout_seconds)
                 try:
                     _decode_second(decoder, streams, first, done)
-                    _encode(decoder, done, pictures)
+                    _encode(decoder, done, pictures, draw)
                 finally:
                     decoder.process.end(busy=False)
             result += done.values()
@@ -177,30 +182,30 @@ def _decode_second(
         done[name] = done[name]._replace(twice=twice, decode_seconds=seconds)
 
 
-def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures) -> None:
+def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures, draw: Random) -> None:
     """Encode two pictures of each image again, and compare with the streams that were sent."""
     by_image = by_key((stream.row["image_sha256"], name) for name, stream in done.items())
+    drawn = [name for names in by_image.values() for name in draw.sample(names, min(2, len(names)))]
+    draw.shuffle(drawn)  # an author who knew the order would know what a minute reaches
     left = ENCODING_SECONDS
-    for number, names in enumerate(by_image.values()):
-        names.sort(key=lambda name: done[name].row["setting_value"])
-        places = {number % len(names), (number + len(names) // 2) % len(names)}
-        for name in (names[place] for place in sorted(places)):
-            row, before = done[name].row, pictures.original(done[name].row)
-            if before is None or done[name].num_bytes is None:
-                done[name] = done[name]._replace(encoded="its photograph is not known here")
+    for name in drawn:
+        row, before = done[name].row, pictures.original(done[name].row)
+        if before is None or done[name].num_bytes is None:
+            done[name] = done[name]._replace(encoded="its photograph is not known here")
+            continue
+        none, why = False, f"not within {ENCODING_SECONDS:g} s"
+        if left > 0 and not isinstance(decoder.where, Failed):
+            began = perf_counter()
+            setting = Setting(row["setting_name"], row["setting_value"])
+            data = decoder.encode(before.pixels, setting, left)
+            left -= perf_counter() - began
+            if isinstance(data, bytes):
+                alike = [done[other] for other in by_image[row["image_sha256"]]]
+                label, why = labelled(done[name], data, alike)
+                done[name] = done[name]._replace(label=label, encoded=why)
                 continue
-            none, why = False, f"not within {ENCODING_SECONDS:g} s"
-            if left > 0 and not isinstance(decoder.where, Failed):
-                began = perf_counter()
-                setting = Setting(row["setting_name"], row["setting_value"])
-                data = decoder.encode(before.pixels, setting, left)
-                left -= perf_counter() - began
-                if isinstance(data, bytes):
-                    label, why = labelled(done[name], data, [done[other] for other in names])
-                    done[name] = done[name]._replace(label=label, encoded=why)
-                    continue
-                none, why = data.stage == "verify", data.reason
-            done[name] = done[name]._replace(label="other" if none else "", encoded=why)
+            none, why = data.stage == "verify", data.reason
+        done[name] = done[name]._replace(label="other" if none else "", encoded=why)
 
 
 def labelled(stream: Again, data: bytes, alike: Iterable[Again]) -> tuple[Label, str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.curves import NoDelta
 from benchmark.facts import facts_of
 from benchmark.measure.cells import now_utc
 from benchmark.metrics.metric import Metric
@@ -80,7 +79,7 @@ class Entry(NamedTuple):
         """Reason why it is not verified, or has no BD-rate; empty where it is ranked."""
         if not self.audited:
             return self.origin.below
-        reasons = [c.rate.reason for c in self.rates.values() if c and isinstance(c.rate, NoDelta)]
+        reasons = [c.rate.why for c in self.rates.values() if c and c.rate.value is None]
         return "; ".join(dict.fromkeys(reasons[:1]))
 
 
@@ -105,18 +104,20 @@ class _Source(NamedTuple):
     origin: Origin
     audited: bool
 
-    def age(self) -> tuple[str, str]:
-        """Return the time of its latest row, none that is still to come, and its name."""
+    def worth(self) -> tuple[int, str, str]:
+        """Return its number of cells, the time of its latest row (not to come), and its name."""
+        cells = {of.row["cell"] for of in self.sent}
         times = (str(of.row.get("finished_utc") or "") for of in self.sent)
-        return max((time for time in times if time <= now_utc()), default=""), self.origin.name
+        latest = max((time for time in times if time <= now_utc()), default="")
+        return len(cells), latest, self.origin.name
 
 
 def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorted:
     """Write audited rows with their streams to the empty folder `audited`; return the others.
 
     Rows of the results are audited if an independent decode verified them; those of a submission by
-    its audit, with the values that it reproduced and no others. Of one system only the newest
-    audited source is written, whole; the others are below it.
+    its audit, with the values that it reproduced and no others. Of one system only one audited
+    source is written, whole: that of most cells, then the newest. The others are below it.
     """
     done = Sorted(defaultdict(lambda: Rows({}, {})), defaultdict(dict))
     packs = {submission.name: submission.pack.sha256 for submission in known if submission.pack}
@@ -140,19 +141,21 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorte
             ]
             sources[dataset, label].append(_Source(rows, origin, whole))
     for (dataset, label), of_label in sources.items():
-        newest = max((each for each in of_label if each.audited), key=_Source.age, default=None)
-        if newest is not None:
-            accepted[dataset] += newest.sent
-            done.standing[dataset][label] = newest.origin
-        cells = {of.row["cell"] for of in newest.sent} if newest else set()
+        whole_ones = (each for each in of_label if each.audited)
+        stands = max(whole_ones, key=_Source.worth, default=None)
+        if stands is not None:
+            accepted[dataset] += stands.sent
+            done.standing[dataset][label] = stands.origin
+        cells = {of.row["cell"] for of in stands.sent} if stands else set()
         for each in of_label:
             left = [of.row for of in each.sent if each.origin.name or of.row["cell"] not in cells]
-            if each is newest or not left:
+            if each is stands or not left:
                 continue
             origin, below = each.origin, done.declared[dataset]
-            if each.audited and newest:
-                here = newest.origin.name or "the results here"
-                origin = origin._replace(below=f"a newer verified one stands: of {here}")
+            if each.audited and stands:
+                here = stands.origin.name or "the results here"
+                what = "larger" if stands.worth()[0] > each.worth()[0] else "newer"
+                origin = origin._replace(below=f"a {what} verified one stands: of {here}")
             name = named(label, origin.name)
             below.rows.setdefault(name, []).extend(left)
             below.origins[name] = origin
@@ -223,7 +226,7 @@ def rank_value(entry: Entry) -> float:
     comparison = next(iter(entry.rates.values()), None)
     if comparison is None:
         return 0.0
-    return math.inf if isinstance(comparison.rate, NoDelta) else comparison.rate.value
+    return math.inf if comparison.rate.value is None else comparison.rate.value
 
 
 def declared_entries(
@@ -262,8 +265,7 @@ def cost_of(row: Row, origin: Origin, seconds: float | None) -> Cost:
     kind = next((name for most, name in CLASSES if kmac and kmac <= most), LARGEST)
     kind = PROGRAM if facts.kind == "standard" else kind if kmac else UNDECLARED
     measured = origin.audit.seconds if origin.audit else seconds
-    memory = row.get("decode_peak_bytes") or stated.memory_bytes
-    return Cost(parameters, encode, kmac, memory, measured, kind)
+    return Cost(parameters, encode, kmac, stated.memory_bytes, measured, kind)
 
 
 def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:

@@ -128,8 +128,9 @@ def labels(of: Reviewed) -> Answer:
     equal = sum(stream.label == "equal" for stream in encoded)
     sentence = (
         f"{equal} of {counted(len(encoded), 'picture')} encoded again here at their settings give "
-        f"the bytes that were sent"
+        f"the bytes that were sent; they are {len(encoded)} of {counted(len(of.again), 'stream')}"
     )
+    sentence += "" if of.seed is None else f", drawn with seed {of.seed}"
     wrong = [stream.encoded for stream in encoded if stream.label == "other"]
     not_encoded = [row[0] for row in rows if {*row[2:]} == {"0"}]
     if not_encoded:

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark import option as choices
-from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, option, shared
+from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, opt, option, shared
+
+SEED = opt(
+    MANNER, "Seed that chooses the pictures encoded again; default: one drawn now, and printed."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class ReviewRequest:
     year: int | None = option(
         None, MANNER, "Year of the paper, which decides the anchors; default: this year."
     )
+    seed: int | None = shared(None, SEED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class SiteRequest:
     anchor: str = shared("", choices.ANCHOR)
     publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
     page_images: str = shared("14MB", choices.PAGE_IMAGES)
+    seed: int | None = shared(None, SEED)
     out: Path | None = option(
         None, TARGET, "Folder of the site; default: RESULTS/site.", refuses="folder"
     )

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmark.answer import Absent
 from benchmark.compare.published.registry import read_points, read_published
 from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Conditions
@@ -20,7 +21,7 @@ from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
 from benchmark.review.request import ReviewRequest
 from benchmark.review.streams import reconstructed, scored_metrics, sent_rows
-from benchmark.review.supplement import LeftOutFile, open_supplement
+from benchmark.review.supplement import open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import stores_below
 from benchmark.show.page.document import sheet_html
@@ -85,7 +86,7 @@ def review(
         missing[dataset] = str(why)
     metrics = scored_metrics(request, *(claim.metric for claim in claims))
     with_stream = [stream for stream in sent if stream.read]
-    again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
+    again = decode_again(with_stream, photographs, metrics, request, codecs, progress, asked.seed)
     again = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in again]
     left_out = [*supplement.left_out, *impossible]
     unmeasured = [stream.row for stream in sent if not stream.read]
@@ -96,12 +97,12 @@ def review(
             declared += reconstructed(sizes, photographs.get(dataset, ()), dataset, conditions)
         except BenchError as error:
             why_not = str(error).replace(f"{sizes.parent}/", "")
-            left_out.append(LeftOutFile(f"{sizes.parent.name}/{sizes.name}", why_not))
+            left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", why_not))
     reviewed = Reviewed(
         again, declared, supplement.curves, (), photographs, missing, metrics,
         [name.strip() for name in asked.trained_on.split(",") if name.strip()],
         read_published(results, "anchors.csv", Anchor), read_points(results),
-        dataset, asked.year or datetime.now(UTC).year, left_out, unmeasured,
+        dataset, asked.year or datetime.now(UTC).year, left_out, unmeasured, asked.seed,
     )  # fmt: skip
     evidence = Evidence(reviewed.rows_of_dataset, supplement.curves, results, dataset)
     reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])

@@ -23,7 +23,7 @@ from benchmark.rows.packs.pack import INDEX, Pack, open_pack
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
 from benchmark.system.machine import machine
-from benchmark.system.text import by_key, counted, parse_toml, read_json
+from benchmark.system.text import by_key, counted, json_bytes, parse_toml, read_json
 
 LARGEST_STATEMENT_BYTES = 1 << 16
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -71,11 +71,13 @@ def submissions(
     request: Request,
     codecs: NamedCodecs,
     progress: ShowsProgress,
+    seed: int | None = None,
 ) -> Iterator[Submission]:
     """Yield the packs of a folder, sorted by name, each audited, or with its earlier audit.
 
     audits: folder of earlier audits, by the packs' sha256 and the metrics; who can write there
-    decides what is audited. request: metrics, device, jobs, timeout, folders.
+    decides what is audited. request: metrics, device, jobs, timeout, folders. seed: as of
+    `decode_again`.
     """
     for place in sorted(folder.iterdir()) if folder else ():
         if place.suffix != ".tar" and not (place / INDEX).is_file():
@@ -87,7 +89,7 @@ def submissions(
             statement = read_statement(place.with_suffix(".toml"))
             sent, impossible = sent_rows(Supplement((pack,), (), (), (), ()))
             if impossible:
-                raise StoreError(f"it has {impossible[0].name} {impossible[0].why}")
+                raise StoreError(f"it has {impossible[0].what} {impossible[0].why}")
             for name in {stream.dataset for stream in sent}:
                 if not NAME.fullmatch(name):
                     raise StoreError(f"{name!r} is no name of a dataset")
@@ -97,10 +99,9 @@ def submissions(
         kept = audits / f"{pack.sha256}.json" if audits else None
         audits_of = _kept(kept, request.metrics)
         if audits_of is None:
-            audits_of = audit(sent, request, codecs, progress)
+            audits_of = audit(sent, request, codecs, progress, seed)
             if kept is not None:
-                facts = msgspec.json.encode(_Kept([*request.metrics], audits_of))
-                write_file(kept, msgspec.json.format(facts, indent=1) + b"\n")
+                write_file(kept, json_bytes(_Kept([*request.metrics], audits_of)))
         yield Submission(place.stem, pack, statement, sent, audits_of)
 
 
@@ -129,13 +130,17 @@ def _kept(path: Path | None, metrics: Sequence[str]) -> dict[str, Audit] | None:
 
 
 def audit(
-    sent: Sequence[Sent], request: Request, codecs: NamedCodecs, progress: ShowsProgress
+    sent: Sequence[Sent],
+    request: Request,
+    codecs: NamedCodecs,
+    progress: ShowsProgress,
+    seed: int | None = None,
 ) -> dict[str, Audit]:
     """Decode the streams of a submission twice, score them, and say by label what is reproduced."""
     own = dict.fromkeys(str(stream.row["dataset"]) for stream in sent)
     photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
     metrics = scored_metrics(request)
-    again = decode_again(sent, photographs, metrics, request, codecs, progress)
+    again = decode_again(sent, photographs, metrics, request, codecs, progress, seed)
     absent = "; ".join(missing.values())
     return {
         label: _audited(alike, metrics, absent, _lacking(alike, photographs))

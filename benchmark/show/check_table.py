@@ -19,9 +19,10 @@ VERDICTS = {
     "missed": ("❌", "FAIL", "a requirement is missed"),
     "improved": ("✅", "PASS", "better by more than the margin"),
     "equivalent": ("✅", "PASS", "every change is inside its margin"),
+    "not worse": ("✅", "PASS", "no change is above its margin"),
     "met": ("✅", "PASS", "the requirements are met"),
-    "undecided": ("❔", "UNDECIDED", "too few images to say"),
-    "nothing measured": ("⚠️", "NO VERDICT", "something that was to be judged has no numbers"),
+    "undecided": ("❔", "UNDECIDED", "too few images, or no curves, to say"),
+    "nothing measured": ("⚠️", "NO VERDICT", "something that was to be judged has no values"),
     "not comparable": ("⚠️", "NO VERDICT", "the two sets of rows cannot be compared"),
 }
 FIRST_METRICS, FIRST_REASONS = 4, 3  # that are named above everything else
@@ -137,20 +138,25 @@ def headline(check: Check) -> str:
 
 
 def first_lines(check: Check) -> list[str]:
-    """Return the headline, what was compared, the first reasons, and what more there is."""
+    """Return the headline, what was compared, the first reasons, and what more there is.
+
+    Each metric that was named (`--metrics`) has its line, whatever became of it.
+    """
     reasons = subject_sentences(check)[:1]
     if (more := len(check.subjects) - 1) > 0:
         reasons[0] += f"; and {counted(more, 'codec')} more"
-    for finding in _due(check):
-        if finding.change_percent is None or finding.verdict == "equivalent":
+    due, named = _due(check), bool(check.options.metrics)
+    for finding in (*due, *(of for of in check.findings if named and of not in due)):
+        if finding.change_percent is None or (finding.verdict == "equivalent" and not named):
             text = f"{VERDICTS[finding.verdict][2]}: {finding.why}" if finding.why else ""
         else:
             text = f"{_numbers(finding)}{f': {finding.why}' if finding.why else ''}"
             by_mean = finding.verdict == "regressed" and not finding.out_of_reach
             text += f"; worst {finding.worst[0].image}" if by_mean else ""
         if text:
-            reasons.append(f"{finding.label}, {finding.metric_label}: {text}")
-    result = [headline(check), *reasons[:FIRST_REASONS]]
+            verdict = "" if finding in due else f"{finding.verdict}: "
+            reasons.append(f"{finding.label}, {finding.metric_label}: {verdict}{text}")
+    result = [headline(check), *(reasons if named else reasons[:FIRST_REASONS])]
     if check.findings:
         caveats = caveat_lines(check)
         noted = f" and {counted(len(caveats), 'caveat')}" if caveats else ""

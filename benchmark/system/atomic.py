@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from benchmark.errors import StoreError
 from benchmark.system.foreign_files import open_regular
+from benchmark.system.text import utf8
 
 REMEDY = "what was stored before is kept, so mend that and run again"
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -55,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
     """Write a file whole; `durable`: also after a loss of power. `OSError`, leaving no draft."""
-    content = content.encode() if isinstance(content, str) else content
+    content = utf8(content) if isinstance(content, str) else content
     if durable:
         write_together({path: content})
     else:

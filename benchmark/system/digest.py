@@ -22,7 +22,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import BadFile, open_regular
-from benchmark.system.text import parsing
+from benchmark.system.text import name_text, parsing
 
 SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
 WRITTEN_TOGETHER = 256  # values, for one wait for the disk
@@ -91,8 +91,7 @@ class FileMemory:
     def value(self, path: Path, what: str, compute: Callable[[], Any]) -> Any:
         """Return `compute()`, or its last result for this unchanged file."""
         state = _state(path)
-        place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # if no UTF-8
-        key = f"{what} {place} {state}"
+        key = f"{what} {name_text(os.path.realpath(path))} {state}"
         with self._lock:
             text = self._text(key)
         if text is not None:

@@ -117,8 +117,15 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-def files_of_tar(file: BufferedReader) -> Iterator[tarfile.TarInfo]:
-    """Yield the regular files of an uncompressed tar; raise `BadTar`."""
+def files_of_tar(
+    file: BufferedReader, leave_out: Callable[[str, str], object]
+) -> Iterator[tarfile.TarInfo]:
+    """Yield the regular files of an uncompressed tar; raise `BadTar`.
+
+    A hard link is the file that it names, which comes before it. leave_out: called with the name of
+    any other member but a folder, and why.
+    """
+    regular: dict[str, tarfile.TarInfo] = {}
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     try:
@@ -128,8 +135,16 @@ def files_of_tar(file: BufferedReader) -> Iterator[tarfile.TarInfo]:
                 raise BadTar("an extended header says where a file lies, which is not read")
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
                 raise BadTar(f"{member.name[:SHOWN_CHARACTERS]!r} reaches beyond its end")
+            if member.islnk() and member.linkname in regular:
+                member = regular[member.linkname].replace(name=member.name)
             if member.isreg() and not member.issparse():
+                regular[member.name] = member
                 yield member
+            elif not member.isdir():
+                what = "a sparse file" if member.issparse() else "no regular file"
+                leave_out(
+                    member.name, f"it is {'a link' if member.islnk() or member.issym() else what}"
+                )
     except (tarfile.TarError, ValueError, LookupError, OverflowError) as error:
         raise BadTar(str(error)) from error
 

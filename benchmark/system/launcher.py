@@ -81,10 +81,10 @@ def _listen(orders: "SimpleQueue[Any]") -> None:
     os._exit(0)
 
 
-def _run(order: Order) -> tuple[int, int, int]:
-    """Return exit code or 0, 0 or an error number, and the most memory of a process (KiB)."""
+def _run(order: Order) -> tuple[int, int]:
+    """Return exit code or 0, and 0 or an error number."""
     if sys.platform == "win32":  # where nothing starts this process
-        return 0, errno.ENOSYS, 0
+        return 0, errno.ENOSYS
     if sys.platform == "linux":  # what this process and those that it starts may write to a file
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = order.largest_file_bytes
@@ -98,11 +98,9 @@ def _run(order: Order) -> tuple[int, int, int]:
                 cwd=order.folder, env=order.environment, start_new_session=True,
             )  # fmt: skip
         _running.append(process.pid)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return process.returncode, 0, used.ru_maxrss
+        return process.wait(), 0
     except OSError as error:
-        return 0, error.errno or errno.EINVAL, 0
+        return 0, error.errno or errno.EINVAL
     finally:
         _end_group()
         _end_children()

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -147,8 +146,7 @@ class Launcher:
 
     def outcome(self) -> tuple[int, int]:
         """Return exit code and 0, or 0 and an error number; `EOFError` if it was killed."""
-        code, why, most_kib = marshal.load(self._answers)
-        _MOST_BYTES.append(1024 * int(most_kib))
+        code, why = marshal.load(self._answers)
         return int(code), int(why)
 
     def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
@@ -177,7 +175,6 @@ class Launcher:
         self._answers.close()
 
 
-_MOST_BYTES: deque[int] = deque(maxlen=1000)  # of memory, of each program that has ended
 _IDLE: list[Launcher] = []
 _ALL: set[Launcher] = set()
 
@@ -191,13 +188,6 @@ def idle_launcher() -> Launcher:
                 return launcher
             launcher.close()
     return Launcher()
-
-
-def most_of_programs() -> int:
-    """Return the most memory, in bytes, of a program that ended since the last call; 0 for none."""
-    most = max(_MOST_BYTES, default=0)
-    _MOST_BYTES.clear()
-    return most
 
 
 @atexit.register

@@ -13,7 +13,7 @@ import tarfile
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -35,8 +35,32 @@ GREEK = {  # letters in names of codecs
 }  # fmt: skip
 # Characters that move the cursor, end a line, turn the direction of writing or are no character.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HALVES, _NO_BYTE = map(re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]"))
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
+
+
+def name_text(name: str) -> str:
+    r"""Return the text that files and tables have of a file's name: bytes of no UTF-8 as escapes.
+
+    >>> name_text("b\udcff.png")
+    'b\\xff.png'
+    """
+    if not _HALVES.search(name):
+        return name
+    name = _NO_BYTE.sub(lambda sign: ascii(sign[0])[1:-1], name)
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def utf8(text: str) -> bytes:
+    """Encode a text in UTF-8, as `name_text` has it."""
+    return name_text(text).encode()
+
+
+def json_bytes(record: object) -> bytes:
+    """Return a record of msgspec's types as JSON, its texts as of `name_text`."""
+    record = _each_text(name_text, msgspec.to_builtins(record))
+    return f"{json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)}\n".encode()
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
@@ -63,11 +87,11 @@ def one_line(text: str) -> str:
 def number_in(text: str) -> float:
     """Return the number that a text is; not a number where it is none.
 
-    >>> number_in(".5"), number_in("half")
-    (0.5, nan)
+    >>> number_in(".5"), number_in("half"), number_in("0_1")  # as only Python writes 1
+    (0.5, nan, nan)
     """
     try:
-        return float(text)
+        return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
 
@@ -175,12 +199,18 @@ def parsing(form: str) -> Iterator[None]:
         yield
     except BadFile:
         raise
+    except msgspec.ValidationError as error:
+        raise BadFile(f"it is {form} with a value that cannot be: {_reason(error)}") from error
     except RecursionError as error:
         raise BadFile(f"it is no {form} that can be read: it is nested too deeply") from error
     except MemoryError as error:
         raise BadFile(f"it is {form} of more memory than there is") from error
     except REFUSALS as error:
-        raise BadFile(f"it is no {form}: {one_line(str(error))[:SHOWN_REASON]}") from error
+        raise BadFile(f"it is no {form}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error))[:SHOWN_REASON]
 
 
 def parse_json(content: bytes | str, kind: type[Value]) -> Value:
@@ -188,7 +218,7 @@ def parse_json(content: bytes | str, kind: type[Value]) -> Value:
     with parsing("JSON"):
         text = _text(content)
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_real)
-        return msgspec.convert(_lines(value), kind)
+        return msgspec.convert(_each_text(one_line, value), kind)
 
 
 def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
@@ -197,7 +227,7 @@ def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
         text = _text(content)
         if any(part.count(".") > MOST_DOTS for part in re.split("[=\n]", text)):
             raise ValueError(f"a line has more than {MOST_DOTS} points")
-        return msgspec.convert(_lines(tomllib.loads(text)), kind)
+        return msgspec.convert(_each_text(one_line, tomllib.loads(text)), kind)
 
 
 def read_json(path: Path, kind: type[Value], most_bytes: int = LARGEST_FILE_BYTES) -> Value:
@@ -217,12 +247,37 @@ class Line(NamedTuple):
     cells: list[str]
 
 
-def parse_csv(content: bytes | str, delimiter: str = ",", skip_space: bool = False) -> list[Line]:
-    """Return the lines of a csv in UTF-8; raise `BadFile`, for a cell of over 131,072 signs too."""
+def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
+    """Return the lines of a csv in UTF-8; raise `BadFile`, for a cell of over 131,072 signs too.
+
+    foreign: divided by commas, semicolons or tabs, with blanks behind them; texts as they are.
+    Lines that begin with # are comments, but for one with as many fields as the header, and no
+    blank behind the #.
+    """
     with parsing("csv"):
-        text = StringIO(_text(content), newline="")
-        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=skip_space)
-        return [Line(reader.line_num, [*map(one_line, cells)]) for cells in reader if cells]
+        text = _text(content)
+        if not foreign:
+            reader = csv.reader(StringIO(text, newline=""))
+            return [Line(reader.line_num, [*map(one_line, cells)]) for cells in reader if cells]
+        lines = StringIO(text, newline="")
+        header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+        delimiter, inside = csv_delimiter(header), False
+        lines.seek(0)
+
+        def without_comments() -> Iterator[str]:
+            nonlocal inside
+            for line in lines:
+                short = line.count(delimiter) != header.count(delimiter) or line[1:2].isspace()
+                passed = not line.strip() or (line.startswith("#") and short)
+                inside = inside or not passed
+                yield line if inside else "\n"
+
+        result = []
+        reader = csv.reader(without_comments(), delimiter=delimiter, skipinitialspace=True)
+        for cells in reader:
+            inside = False
+            result += [Line(reader.line_num, cells)] if cells else []
+        return result
 
 
 class Sheet(NamedTuple):
@@ -236,12 +291,12 @@ class Sheet(NamedTuple):
         return [dict(zip(self.names, line.cells, strict=True)) for line in self.lines]
 
 
-def parse_sheet(content: bytes | str, delimiter: str = ",", skip_space: bool = False) -> Sheet:
-    """Return a csv with a header; raise `BadFile`.
+def parse_sheet(content: bytes | str, foreign: bool = False) -> Sheet:
+    """Return a csv with a header, `foreign` as in `parse_csv`; raise `BadFile`.
 
     A name twice, and a line with more or fewer cells than there are names, are refused.
     """
-    header, *lines = parse_csv(content, delimiter, skip_space) or [Line(1, [])]
+    header, *lines = parse_csv(content, foreign) or [Line(1, [])]
     with parsing("csv"):
         names = [name.strip() for name in header.cells]
         _once([(name.lower(), "") for name in names])
@@ -274,10 +329,10 @@ def _real(text: str) -> float:
     return float(text) if math.isfinite(float(text)) else _refuse(text)
 
 
-def _lines(value: Any) -> Any:
-    """Return a value with every text in it on one line."""
+def _each_text(change: Callable[[str], str], value: Any) -> Any:
+    """Return a value of JSON with every text in it changed."""
     if isinstance(value, str):
-        return one_line(value)
+        return change(value)
     if isinstance(value, dict):
-        return {one_line(name): _lines(of) for name, of in value.items()}
-    return [_lines(of) for of in value] if isinstance(value, list) else value
+        return {change(name): _each_text(change, of) for name, of in value.items()}
+    return [_each_text(change, of) for of in value] if isinstance(value, list | tuple) else value

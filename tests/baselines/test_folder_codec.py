@@ -1,5 +1,6 @@
 """Reconstructions and sizes from disk: what is found, and one sentence for everything else."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -93,6 +94,26 @@ def test_an_image_whose_name_begins_with_a_hash_is_no_comment(tmp_path, photo):
     assert codec.sweep == (HIGH,)
 
 
+ODD = ["u\u2028x.png", "v\x0bx.png", "n\x85x.png", "g\x1dx.png", "c\rx.png", "# 1.png", "#1"]
+
+
+@pytest.mark.parametrize("image", ODD)
+def test_every_name_that_csv_can_have_is_found(tmp_path, photo, image):
+    save(tmp_path / "3" / "a.png", photo)
+    with (tmp_path / "sizes.csv").open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file, quoting=csv.QUOTE_ALL)
+        lines.writerow(["image", "setting", "num_bytes", "file"])
+        lines.writerows([name, 3, 90 + place, "3/a.png"] for place, name in enumerate(ODD))
+    assert Folder(path=str(tmp_path)).declared(image, HIGH).num_bytes == 90 + ODD.index(image)
+
+
+def test_a_comment_may_hold_a_quotation_mark_and_numbers_have_no_underscores(tmp_path):
+    codec = write_sizes(tmp_path, '# a, "b', "kodim01,3,9000", '#, "')
+    assert codec.sweep == (HIGH,)
+    with pytest.raises(BadOption, match="setting is a number, not '0_3'"):
+        write_sizes(tmp_path, "kodim01,0_3,9000")
+
+
 def test_a_spec_on_the_command_line_makes_one(hific):
     (hific / "sizes.csv").rename(hific / "bytes.csv")
     codec = load_codec(parse_codec(f"folder:path={hific}:csv=bytes.csv:name=HiFiC"))
@@ -149,7 +170,7 @@ NO_SIZE = "num_bytes is a whole number above 0, not "
         (HEADER + "a,1,7\na,nan,7\n", "^line 3 of .*sizes.csv: setting is a number, not 'nan'"),
         (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv names no image"),
         (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
-        ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name;setting;num_bytes"),
+        ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name, setting, num_bytes"),
         (HEADER, r"sizes\.csv has no lines below its header"),
         (HEADER + "\udcff\udcfe,1,2\n", r"sizes\.csv is not a csv in UTF-8"),
     ],
@@ -232,7 +253,7 @@ def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
 
 def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path):
     codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
-    with pytest.raises(ImageRefused, match=r"b c\.png .* cannot be read: No such file"):
+    with pytest.raises(ImageRefused, match=r"b\0c\.png .* cannot be read: no file has such"):
         codec.declared("a.png", Setting("setting", 1))
 
 

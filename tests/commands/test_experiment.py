@@ -41,6 +41,29 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_singular_and_plural_are_one_option_in_a_file_as_on_the_command_line(here):
+    text = EXPERIMENT.replace("codecs =", "codec =").replace("dataset =", "datasets =")
+    (here / "exp.toml").write_text(text.replace("metrics =", "metric ="))
+    assert _cells(bench("plan", "exp.toml", "--json")) == [("first", 12), ("more_photos", 12)]
+    (here / "exp.toml").write_text(f'codec = ["avif"]{EXPERIMENT}')
+    done = bench("plan", "exp.toml")
+    assert (done.returncode, "codec and codecs are one option" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("verb", [
+    ("pack", "export", "p.tar"), ("audit", "rows"), ("report",), ("rank", "--at", "bpp=1"),
+    ("match", "webp"), ("export", "images", "--to", "out"),
+])  # fmt: skip
+def test_a_setting_in_a_codec_is_answered_with_the_codec(here, verb):
+    codecs = "--codecs", "jpeg:quality=10,webp:quality=10"
+    place = "--dataset", "first"
+    assert bench("run", *codecs, *place, "--metrics", "psnr", "--jobs", 1).returncode == 0
+    named = ("jpeg:quality=10",) if verb[0] == "match" else ("--codecs", "jpeg:quality=10")
+    done = bench(*verb, *named, *place)
+    assert done.returncode == 2
+    assert "ame jpeg, which has every setting" in done.stderr
+
+
 def _cells(done):
     assert done.returncode == 0, done.stderr
     records = json.loads(done.stdout)

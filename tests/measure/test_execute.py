@@ -39,6 +39,7 @@ def test_seconds_cover_each_call_alone(photo):
         (fakes.Shrinks, "verify", "decoded (180, 203, 3), expected (181, 203, 3)"),
         (fakes.ReturnsFloats, "verify", "float64"),
         (fakes.ReturnsText, "verify", "str"),
+        (fakes.ReturnsNothing, "verify", "encode gave no byte"),
         (fakes.Bloats, "verify", "1,930,409 bytes, more than the 1,930,408"),
         (fakes.Remembers, "decode", "AssertionError: this instance never encoded"),
     ],

@@ -151,17 +151,38 @@ def test_points_replace_the_sweep_of_every_variant_of_their_codec():
 
 
 def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not(tmp_path):
+    none = tmp_path / "none"
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "alpha.png")
-    found = sources_of(str(folder), None)
+    found = sources_of(str(folder), None, none)
     assert {source.file.name for source in found.values()} == {"0.png", "1.png", "alpha.png"}
     assert all(sha256 == source.sha256 for sha256, source in found.items())
-    assert len(sources_of("sample:some", None)) == len(sources_of("sample", None, named=False)) == 4
+    assert (
+        len(sources_of("sample:some", None, none))
+        == len(sources_of("sample", None, none, named=False))
+        == 4
+    )
     told = "The original is not here: "
     nowhere = "photos was a folder, or of a Python file, that no name leads back to"
-    assert sources_of("photos", None) == f"{told}{nowhere}; `--dataset path/to/it` finds it."
-    assert sources_of(str(folder), None, named=False).startswith(f"{told}{folder} was a folder")
-    assert sources_of("clic2020", tmp_path).startswith(f"{told}the dataset clic2020 is not here")
+    assert sources_of("photos", None, none) == f"{told}{nowhere}; `--dataset path/to/it` finds it."
+    assert sources_of(str(folder), None, none, named=False).startswith(
+        f"{told}{folder} was a folder"
+    )
+    assert sources_of("clic2020", tmp_path, none).startswith(
+        f"{told}the dataset clic2020 is not here"
+    )
+
+
+def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
+    tmp_path,
+):
+    folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
+    given = {"metrics": "psnr", "jobs": 1, "results": tmp_path / "results"}
+    (name,) = {run("raw", dataset=str(folder), **given).matrix.sources.dataset.name}
+    found = sources_of(name, None, tmp_path / "results", named=False)
+    assert {source.file.path.parent for source in found.values()} == {folder}
+    folder.rename(tmp_path / "elsewhere")
+    assert "that no name leads back to" in sources_of(name, None, tmp_path / "results")
 
 
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
@@ -241,7 +262,7 @@ def test_half_of_a_surrogate_pair_in_a_codec_s_error_costs_that_row_alone(tmp_pa
     (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
     rows = Store(folder).versions().rows(named=True)
     assert {row["codec"] for row in rows if row["status"] == "ok"} == {"raw"}
-    assert all(r"bad \udcff file" in row["reason"] for row in rows if row["status"] == "failed")
+    assert all(r"bad \xff file" in row["reason"] for row in rows if row["status"] == "failed")
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "check"])

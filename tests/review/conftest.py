@@ -41,7 +41,7 @@ def reviewed(photos, tmp_path):
         request = Request.of(metrics="psnr", jobs=1, data_dir=tmp_path)
         place = tmp_path / "none", NamedCodecs(codecs), quiet
         (tmp_path / "none").mkdir(exist_ok=True)
-        chosen = ReviewRequest(**{"dataset": str(photos), "year": 2026, **asked})
+        chosen = ReviewRequest(**{"dataset": str(photos), "year": 2026, "seed": 0, **asked})
         return review(path, into, chosen, request, *place)
 
     return run

@@ -1,15 +1,19 @@
 """Answers of a review from made-up streams and rows: every count, verdict and sentence."""
 
+from collections import Counter
 from hashlib import sha256
+from itertools import product
+from random import Random
 from types import SimpleNamespace
 
 import pytest
 
+from benchmark.answer import Absent
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.review import field, measured
-from benchmark.review.again import Again, Pair, differences, labelled, speed
+from benchmark.review.again import Again, Pair, _encode, differences, labelled, speed
 from benchmark.review.claim import Judged, parse_claim
 from benchmark.review.evidence import Reviewed
 from support.rows.measured import failed, row
@@ -102,6 +106,36 @@ def test_pictures_are_counted_by_what_came_out(streams, verdict, ends, cells):
     if cells:
         assert answer.table.rows == (("webp", "Some CPU, 2 cores", *cells),)
         assert answer.sentence.startswith(f"{cells[0]} of {len(streams)} decoded stream")
+
+
+class Recording:
+    """A decoder that notes which pictures it encodes."""
+
+    where = None
+
+    def __init__(self):
+        self.encoded = []
+
+    def encode(self, pixels, setting, left):
+        self.encoded.append((pixels, setting.value))
+        return b"data"
+
+
+def test_any_two_streams_of_each_image_may_be_encoded_again_in_any_order():
+    qualities, images = (10.0, 20.0, 30.0, 40.0, 50.0), "abcd"
+    of_seed = {}
+    for seed in range(60):
+        known = {"stream_sha256": ""}
+        sent = [stream(image=i, quality=q, columns=known) for i in images for q in qualities]
+        done = {str(number): each for number, each in enumerate(sent)}
+        originals = SimpleNamespace(original=lambda row: SimpleNamespace(pixels=row["image"]))
+        _encode(decoder := Recording(), done, originals, Random(seed))
+        of_seed[seed] = decoder.encoded
+    for drawn in of_seed.values():
+        assert Counter(image for image, _ in drawn) == dict.fromkeys(images, 2)
+        assert len({*drawn}) == len(drawn)
+    assert {pair for drawn in of_seed.values() for pair in drawn} == {*product(images, qualities)}
+    assert {drawn[0][0] for drawn in of_seed.values()} == {*images}, "a minute may end early"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +315,7 @@ def test_a_curve_is_of_the_codec_of_its_name_before_those_that_contain_it():
 
 
 def test_two_hundred_files_that_were_not_read_are_listed_with_their_reasons():
-    files = [SimpleNamespace(name=str(n), why="w") for n in range(201)]
+    files = [Absent(str(n), "w") for n in range(201)]
     answer = field.left_out(files)
     assert (answer.verdict, answer.sentence) == ("no", "201 files were not read")
     assert answer.table.rows == tuple((str(n), "w") for n in range(200))

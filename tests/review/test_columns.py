@@ -62,6 +62,22 @@ def _sent(pack):
     return sent_rows(Supplement((open_pack(pack),), (), (), (), ()))[0], {}
 
 
+def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(author, tmp_path):
+    shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
+    honest, _ = _sent(tmp_path / "mine")
+    text = StringIO((tmp_path / "mine" / "rows.csv").read_text())
+    numbers = dict.fromkeys(("generation", "jobs", "parameters", "container_bytes"), "2")
+    numbers |= dict.fromkeys(("encode_kmac", "decode_kmac", "estimated_bits"), "0.5")
+    marks = dict.fromkeys(("timing", "source_lossy"), "True")
+    lines = [{**line, **numbers, **marks} for line in csv.DictReader(text)]
+    with (tmp_path / "mine" / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    assert [of.row for of in _sent(tmp_path / "mine")[0]] == [of.row for of in honest]
+    assert {honest[0].row[name] for name in (*numbers, *marks)} == {None}
+
+
 @pytest.mark.parametrize(("size", "state", "why"), [
     (64, "blind", "webp quality=30 a decodes to other pixels"),
     (65, "other", "webp quality=30 a decodes to 64 x 64 px, not 65 x 64 px"),

@@ -45,7 +45,7 @@ def reviewed(honest, four, tmp_path):
         pack = Opened(honest, tmp_path / "pack", codecs)
         edit(*(pack, four)[: len(inspect.signature(edit).parameters)])
         (tmp_path / "into").mkdir()
-        asked = ReviewRequest(dataset=str(four), year=2026)
+        asked = ReviewRequest(dataset=str(four), year=2026, seed=0)
         request = Request.of(metrics="psnr,ssim", jobs=1)
         place = tmp_path / "none", NamedCodecs("all"), quiet
         done = review(pack.close(), tmp_path / "into", asked, request, *place)

@@ -48,8 +48,8 @@ def test_a_cost_is_that_of_the_row_before_that_of_the_authors_and_has_its_class(
     stated = Statement(parameters=1, encode_kmac=2, decode_kmac=3, memory_bytes=4)
     origin = Origin(stated, Audit(True, "", 1, (), 0.5, "here"))
     bare = row("./x.py:X", 30, "a")
-    mine = bare | {"encode_kmac": 20.0, "decode_peak_bytes": 40}
-    assert cost_of(mine, origin, 9.0) == Cost(1, 20.0, 3, 40, 0.5, limits[0])
+    mine = bare | {"encode_kmac": 20.0}
+    assert cost_of(mine, origin, 9.0) == Cost(1, 20.0, 3, 4, 0.5, limits[0])
     assert cost_of(bare, Origin(stated), 9.0) == Cost(1, 2, 3, 4, 9.0, limits[0])
 
 
@@ -74,15 +74,16 @@ def test_a_citation_has_what_a_doi_needs_and_its_text_cannot_leave_its_field(tmp
 
 
 def sources(*of):
-    """Submissions of one system: name, latest time, PSNR; each of one picture at one setting."""
+    """Submissions of one system: name, latest time, PSNR, settings; each of one picture."""
     found = []
-    for name, time, value in of:
+    for name, time, value, *settings in of:
         data = name.encode()
         changes = {"finished_utc": time, "psnr_db": value, "num_bytes": len(data)}
         changes |= {"stream_sha256": sha256(data).hexdigest(), "dataset": "sample"}
-        sent = Sent(row("webp", 30, "a", **changes), lambda data=data: data)
+        rows = [row("webp", at, "a", **changes) for at in settings or (30,)]
+        sent = [Sent(each, lambda data=data: data) for each in rows]
         audit = Audit(True, "", 1, ("psnr_db",), None, "here")
-        found.append(Submission(name, None, Statement(), [sent], {"webp": audit}))
+        found.append(Submission(name, None, Statement(), sent, {"webp": audit}))
     return found
 
 
@@ -101,6 +102,18 @@ def test_of_a_system_the_newest_audited_submission_stands_whole_and_others_are_b
     below = done.declared["sample"]
     assert {*below.rows} == {"WebP (old)", "WebP (to come)"}
     assert below.origins["WebP (old)"].below == "a newer verified one stands: of new"
+
+
+def test_a_newer_submission_of_fewer_points_does_not_take_the_place_of_a_whole_one(tmp_path):
+    known = sources(("whole", SOONER, 30.0, 10, 30, 50), ("half", LATER, 31.0, 30, 50))
+    done = sort_out(tmp_path / "none", known, tmp_path / "audited")
+    assert done.standing["sample"]["webp"].name == "whole"
+    stored = Store(tmp_path / "audited" / "sample").table()
+    assert sorted(stored.select("setting_value", "psnr_db").rows()) == [
+        (10, 30), (30, 30), (50, 30)
+    ]  # fmt: skip
+    why = done.declared["sample"].origins["WebP (half)"].below
+    assert why == "a larger verified one stands: of whole"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +155,12 @@ def test_rows_of_the_results_stand_where_they_were_verified_others_are_below(res
     below = done.declared["sample"]
     assert {name: len(rows) for name, rows in below.rows.items()} == {"WebP": 2, "AVIF speed 4": 10}
     assert {origin.below for origin in below.origins.values()} == {NOT_VERIFIED}
-    newer = sources(("new", LATER, 31.0))
+    eight = (30, *range(100, 107))  # one is of a cell of the results, which have eight too
+    newer = sources(("new", LATER, 31.0, *eight))
     again = sort_out(results, newer, tmp_path / "again")
     assert again.standing["sample"]["webp"].name == "new"
-    assert len(again.declared["sample"].rows["WebP"]) == 9  # one is of the same cell
-    older = sources(("old", "2024-01-01T00:00:00+00:00", 31.0))
+    assert len(again.declared["sample"].rows["WebP"]) == 9
+    older = sources(("old", "2024-01-01T00:00:00+00:00", 31.0, *eight))
     first = sort_out(results, older, tmp_path / "first").declared["sample"]
     assert first.origins["WebP (old)"].below == "a newer verified one stands: of the results here"
 

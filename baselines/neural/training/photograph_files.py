@@ -52,11 +52,15 @@ def photograph_paths(places: Iterable[Path]) -> list[str]:
 
 @cache
 def _members(archive: str, _changed: int) -> tuple[str, ...]:
+    def leave_out(name: str, why: str) -> None:
+        if Path(name).suffix.lower() in SUFFIXES:
+            raise BadTar(f"{name}: {why}")
+
     try:
         with open_regular(Path(archive)) as file:
             return tuple(
                 f"{archive}:{member.offset_data}:{member.size}:{member.name}"
-                for member in files_of_tar(file)
+                for member in files_of_tar(file, leave_out)
                 if Path(member.name).suffix.lower() in SUFFIXES
             )
     except (OSError, BadTar) as error:

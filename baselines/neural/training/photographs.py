@@ -27,7 +27,7 @@ from baselines.neural.training.photograph_files import (
 )
 from benchmark.codec import Int64Array, Pixels
 from benchmark.errors import DamagedResults, UsageError
-from benchmark.system.text import listed
+from benchmark.system.text import listed, utf8
 
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
 STEPS_AHEAD = 4
@@ -298,7 +298,7 @@ def held_out(paths: Sequence[str]) -> frozenset[str]:
     count = min(MOST, max(1, len(paths) // ONE_IN))
 
     def order(path: str) -> tuple[bytes, str]:
-        return sha256(PurePath(path).name.encode()).digest(), path
+        return sha256(utf8(PurePath(path).name)).digest(), path
 
     return frozenset(nsmallest(count, paths, order))
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.system.atomic import write_file
 
 LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
@@ -157,7 +158,7 @@ def _work(
         work(Ranks(rank, count), *arguments)
     except BenchError as error:
         kind = next(kind for kind in EXPLAINED if isinstance(error, kind))
-        (folder / kind.__name__).write_text(str(error))
+        write_file(folder / kind.__name__, str(error))
         raise
     finally:
         dist.destroy_process_group()

@@ -38,7 +38,7 @@ from benchmark.system.atomic import (
 )
 from benchmark.system.foreign_files import BadFile, load_tensors
 from benchmark.system.machine import commit
-from benchmark.system.text import parsing, read_json
+from benchmark.system.text import json_bytes, parsing, read_json
 
 RECORD, JOURNAL = "recipe.json", "journal.jsonl"
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
@@ -187,9 +187,8 @@ def write_record(run: Run, how: How, paths: Sequence[str], leads: bool) -> None:
         changed = f"{begun.seen or begun.photographs}, then {seen}"
         record = replace(record, seen=begun.seen or seen if same else changed)
     if leads:
-        content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
         write_file(run.folder / PHOTOGRAPHS, listed, durable=True)
-        write_file(run.folder / RECORD, content, durable=True)
+        write_file(run.folder / RECORD, json_bytes(record), durable=True)
 
 
 def differing_field(begun: Record, run: Run) -> str:

@@ -9,11 +9,14 @@
 Rows that cannot be compared are a verdict too, so that nothing passes for lack of a comparison. The
 verdicts on changes within margins, one for each metric and one over all of them:
 
-regressed          the mean change is above the margin, at the confidence asked for
+regressed          the mean change is above the margin, at the confidence asked for; or every point
+                   of the reference is dominated on an image
 improved           the mean change is below minus the margin
 equivalent         the mean change is inside the margin
-undecided          too few images to say; the finding says how many would be needed
-nothing measured   there are no numbers to judge by
+not worse          the mean change is below the margin, and may be an improvement
+undecided          too few images to say, of which the finding says how many would be needed, or
+                   curves that cannot be compared
+nothing measured   there are no values to judge by
 missed, met        an absolute limit that was asked for (`requirement`), by the mean alone
 
 Each claim is corrected over all metrics and codec variants (Holm's method): the probability that
@@ -29,6 +32,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.compare.check.compare import (
+    WIDE,
     AtSetting,
     Changes,
     UnjudgedImage,
@@ -42,11 +46,12 @@ from benchmark.compare.check.request import CheckRequest, Margin, parse_margins
 from benchmark.compare.check.requirement import Requirement, judge_requirement, parse_requirements
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
-from benchmark.rows.summary import Side, caveats
+from benchmark.rows.summary import caveats
 
 Verdict = Literal[
-    "regressed", "missed", "nothing measured", "undecided", "improved", "equivalent", "met"
-]
+    "regressed", "missed", "nothing measured", "undecided", "not worse", "improved", "equivalent",
+    "met",
+]  # fmt: skip
 
 # The first of these that any metric has is the verdict over all.
 EXIT_CODES: Mapping[Verdict, int] = {
@@ -54,6 +59,7 @@ EXIT_CODES: Mapping[Verdict, int] = {
     "missed": 1,
     "nothing measured": 4,
     "undecided": 3,
+    "not worse": 0,
     "improved": 0,
     "equivalent": 0,
     "met": 0,
@@ -178,16 +184,19 @@ class _Judged(NamedTuple):
         """Return a verdict, a sentence on it, and the number of images that would decide it."""
         p, unknown, alpha = self.p, self.changes.unknown, 1 - self.confidence + ROUNDING
         if self.changes.out_of_reach:
-            which = _count(self.changes.out_of_reach)
-            return "regressed", f"on {which} it never reaches the reference's lowest quality", None
+            return "regressed", _out_of_reach(self.changes), None
         if self.tests is None or p is None:
             return *_without_numbers(self.changes), None
         if p.worse <= alpha:
             return "regressed", "", None
-        if min(p.equal, p.better) > alpha:
+        passed: Sequence[tuple[Verdict, float]] = (
+            ("equivalent", p.equal), ("improved", p.better), ("not worse", p.not_worse)
+        )  # fmt: skip
+        verdict = next((verdict for verdict, value in passed if value <= alpha), None)
+        if verdict is None:
             return "undecided", *_enough(self.tests, self.margin, self.level)
         if not unknown:
-            return "equivalent" if p.equal <= alpha else "improved", "", None
+            return verdict, "", None
         which = _count([image.image for image in unknown])  # an unknown change may be the worst
         why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
         return "undecided", why, None
@@ -196,7 +205,15 @@ class _Judged(NamedTuple):
 def _without_numbers(changes: Changes) -> tuple[Verdict, str]:
     if changes.beyond and not changes.unknown:
         return "improved", f"on {_count(changes.beyond)} it lies wholly above the reference"
-    return "nothing measured", changes.nothing or changes.unknown[0].why
+    compared = changes.unknown or changes.left_out  # there are values, and no curve to compare
+    why = changes.nothing or changes.unknown[0].why
+    return "undecided" if compared else "nothing measured", why
+
+
+def _out_of_reach(changes: Changes) -> str:
+    if below := [image for image in changes.out_of_reach if image not in changes.dominated]:
+        return f"on {_count(below)} it never reaches the reference's lowest quality"
+    return f"on {_count(changes.dominated)} every quality takes at least {WIDE:g} times the bits"
 
 
 def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
@@ -323,11 +340,10 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
     before, after = pair.reference, pair.test
     key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
     identical = before.rows.select(key).join(after.rows.select(key), key)
-    sides = []
-    for side, rows in ((after, new), (before, reference)):
-        edition = side.summary.points[0].edition
-        name = f"{side.label} of {rows}" if after.label == before.label else side.label
-        sides.append(Side(name, edition.facts, edition.caveats))
+    of_new, of_reference = (side.summary.points[0].edition for side in (after, before))
+    names = after.label, before.label
+    if after.label == before.label:
+        names = f"{after.label} of {new}", f"{before.label} of {reference}"
     return ComparedCodec(
         after.label,
         after.version,
@@ -339,7 +355,7 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
         pair.label,
         len(pair.equal),
         after.summary.protocols,
-        caveats(*sides),
+        caveats(of_new, of_reference, names),
     )
 
 

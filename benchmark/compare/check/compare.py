@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.check.pairing import VariantPair
-from benchmark.compare.curves import Curve, Delta, NoDelta
+from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric
 from benchmark.metrics.reasons import absence
 from benchmark.registry import DISTRIBUTION_METRICS
@@ -30,6 +30,7 @@ Kind = Literal["BD-rate", "BD-metric", "ratio"]
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
 SIDES = "the reference", "what is checked"
+WIDE = 1.25  # times the bits of a point: it is worse without any curve
 STEP = 1e-4  # of the range of a curve: for derivatives
 
 
@@ -53,6 +54,7 @@ class Changes:
     level: float | None = None  # the value that BD-metrics are percent of
     unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
+    dominated: tuple[str, ...] = ()  # of these, where it reaches the reference's qualities
     beyond: tuple[str, ...] = ()  # the new curve lies wholly above
     unknown: tuple[UnjudgedImage, ...] = ()  # the reference has a curve, the new variant none
     left_out: tuple[UnjudgedImage, ...] = ()  # the reference itself has no curve
@@ -157,7 +159,7 @@ def why_no_curve(summary: Summary, metric: Metric) -> str:
             what, command = absence(reasons[0][0])
             hint, known = f" ({command})" if command else "", _values(point, metric)
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((point.why for point in excluded(summary, metric)), "no value")
+    return next((why for _, why in excluded(summary, metric)), "no value")
 
 
 def _with_level(empty: Changes, metric: Metric, points: Sequence[Point]) -> Changes:
@@ -179,7 +181,8 @@ def _of_images(
         delta, scale = rd.bd_quality, -100 / empty.level
     delta = partial(delta, any_overlap=True, anchor_name="the reference")
     numbers: dict[str, float] = {}
-    without: dict[str, list[UnjudgedImage]] = {"below": [], "above": [], "": [], "left out": []}
+    kinds = ("below", "dominated", "above", "", "left out")
+    without: dict[str, list[UnjudgedImage]] = {kind: [] for kind in kinds}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
@@ -187,22 +190,24 @@ def _of_images(
         elif image in before:
             new = after.get(image, Curve(np.empty(0), np.empty(0)))
             result = delta(before[image], new)
-            if isinstance(result, Delta):
+            if result.value is not None:
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
             itself = delta(before[image], before[image])
             lies = _wholly(before[image], new)
-            kind = "left out" if isinstance(itself, NoDelta) else lies
-            without[kind].append(UnjudgedImage(name, result.reason))
+            kind = "left out" if itself.value is None else lies
+            without[kind].append(UnjudgedImage(name, result.why))
     nothing = ""
-    if not (numbers or without["below"] or without["above"]):
+    below = [image.image for kind in ("below", "dominated") for image in without[kind]]
+    if not (numbers or below or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
     return replace(
         empty,
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
-        out_of_reach=tuple(image.image for image in without["below"]),
+        out_of_reach=tuple(sorted(below)),
+        dominated=tuple(image.image for image in without["dominated"]),
         beyond=tuple(image.image for image in without["above"]),
         unknown=tuple(without[""]),
         left_out=tuple(without["left out"]),
@@ -211,14 +216,19 @@ def _of_images(
     )
 
 
-def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
+def _wholly(before: Curve, after: Curve) -> Literal["below", "dominated", "above", ""]:
     """Say whether `after` lies wholly below or above `before` at comparable rates; else "".
+
+    Dominated is one that has no quality of `before` for less than `WIDE` times its bits, although
+    it spends as many: worse by any measure, with or without a curve.
 
     >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
     >>> _wholly(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
     'below'
     >>> _wholly(reference, Curve(np.array([0.1, 0.3]), np.array([33.0, 35.0])))
     ''
+    >>> _wholly(reference, Curve(np.array([0.9, 0.6]), np.array([30.0, 33.0])))
+    'dominated'
     """
     if not len(before.bpp) or not len(after.bpp):
         return ""
@@ -226,7 +236,9 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
         return "below"
     if after.quality.min() > before.quality.max() and after.bpp.min() <= before.bpp.max():
         return "above"
-    return ""
+    as_good = after.quality >= before.quality[:, None]
+    dear = after.bpp >= WIDE * before.bpp[:, None]
+    return "dominated" if (dear | ~as_good).all() and dear.any(axis=1).all() else ""
 
 
 def _of_set(
@@ -238,17 +250,24 @@ def _of_set(
     curves, influences = zip(*(_set_curve(side, metric, finite) for side in points), strict=True)
     delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
     result = delta(*curves)
-    if isinstance(result, NoDelta):
+    if result.value is None:
         where = _wholly(*curves)
-        below, above = (images if where == side else () for side in ("below", "above"))
-        nothing = "" if where else result.reason
-        return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
+        below = images if where in ("below", "dominated") else ()
+        unknown = () if where else tuple(UnjudgedImage(image, result.why) for image in images)
+        return replace(
+            empty,
+            out_of_reach=below,
+            dominated=below if where == "dominated" else (),
+            beyond=images if where == "above" else (),
+            unknown=unknown,
+            nothing="" if where else result.why,
+        )
     change = np.full(len(images), result.value)
     for place, influence in enumerate(influences):
 
         def of_side(curve: Curve, place: int = place) -> float:
             shifted = delta(*curves[:place], curve, *curves[place + 1 :])
-            return shifted.value if isinstance(shifted, Delta) else result.value
+            return result.number if shifted.value is None else shifted.value
 
         change += _derivatives(of_side, curves[place], "bpp") @ influence.bpp
         change += _derivatives(of_side, curves[place], "quality") @ influence.quality

@@ -112,11 +112,12 @@ def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
 
 
 class Claims(NamedTuple):
-    """The p-values of three claims about the mean change; a larger change is worse."""
+    """The p-values of four claims about the mean change; a larger change is worse."""
 
     worse: float  # above the margin
     equal: float  # inside
     better: float  # below minus the margin
+    not_worse: float  # below the margin
 
 
 def claims(tests: MeanTests, margin: float) -> Claims:
@@ -125,6 +126,7 @@ def claims(tests: MeanTests, margin: float) -> Claims:
         float(tests.p_above(margin)[0]),
         float(max(tests.p_below(margin)[0], tests.p_above(-margin)[0])),
         float(tests.p_below(-margin)[0]),
+        float(tests.p_below(margin)[0]),
     )
 
 

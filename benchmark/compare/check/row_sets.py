@@ -23,22 +23,21 @@ import msgspec
 import polars as pl
 from polars import col
 
-from benchmark.codec import CODING
 from benchmark.compare.check.pairing import RowSet, specs_in
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import CODECS, is_brought, means_folder
-from benchmark.rows.comparable import ComparableRows, newest
+from benchmark.rows.comparable import newest
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.rows.stored import name_of_folder, rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
-from benchmark.rows.valid import BUNDLED
+from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import replacing, require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.machine import commit
-from benchmark.system.text import read_json
+from benchmark.system.text import json_bytes, read_json
 
 FOLDER = "baselines"  # below results/
 ORIGIN = "origin.json"
@@ -76,7 +75,7 @@ class KeptRows(NamedTuple):
 
 
 def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
-    """Return the newest rows of these codecs (names or labels, or "all") of a dataset.
+    """Return the rows of one build of these codecs (names or labels, or "all") of a dataset.
 
     dataset: may be a part, clic2020:mobile. Raises `UsageError` if there are none.
     """
@@ -118,8 +117,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
                     target = draft / part.dataset / path.relative_to(part.folder)
                     target.parent.mkdir(exist_ok=True)
                     target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, part.folder))
-            text = msgspec.json.format(msgspec.json.encode(record), indent=1)
-            (draft / ORIGIN).write_bytes(text + b"\n")
+            (draft / ORIGIN).write_bytes(json_bytes(record))
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder
@@ -148,9 +146,8 @@ def accept_baseline(results: Path, name: str, who: str, why: str) -> Path:
     find_baseline(results, name)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entries = [*acceptances(results), Acceptance(name, now, who, why)]
-    text = msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n"
     file = f"{ACCEPTED}.json"
-    write_files(results / FOLDER, {file: text}, what="acceptance")
+    write_files(results / FOLDER, {file: json_bytes(entries)}, what="acceptance")
     return results / FOLDER / file
 
 
@@ -173,7 +170,7 @@ def _record(path: Path) -> BaselineRecord:
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
     """Return the rows of a dataset's folder; of a part only for a `dataset` like clic2020:mobile.
 
-    Bundled rows are left out of variants that were measured there with another build.
+    Bundled rows are left out of variants that were measured there.
     Raises `UsageError` if there are none, and `StoreError` if some had to be left out.
     """
     if not (folder / "per_image").is_dir():
@@ -184,9 +181,9 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
             rows = Store(folder).table()
         except DamagedResults as damaged:
             raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
-    older = pl.int_range(pl.len()).is_in(ComparableRows(rows, newest_only=True).other.tolist())
-    older &= BUNDLED & (col("coding_protocol") == CODING).fill_null(False)
-    rows = rows.filter(~older)
+    own = rows.filter(~BUNDLED).select(VARIANT).unique()
+    bundled = rows.filter(BUNDLED).join(own, on=VARIANT, how="anti", maintain_order="left")
+    rows = pl.concat([rows.filter(~BUNDLED), bundled])
     if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
     if subset := dataset.partition(":")[2]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, squeezed
 from benchmark.system.foreign_files import BadFile, read_regular
-from benchmark.system.text import csv_delimiter, number_in, one_line, parse_csv, parse_json
+from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
 MOST_BYTES = 1 << 26
 LARGEST, LARGEST_DB = 1e6, 200  # values of a metric, and of MS-SSIM in dB
@@ -25,6 +25,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 NAMES = {name: column for column, names in COLUMNS.items() for name in names}
 CODEC = ("codec", "method", "model", "system", "name")  # columns that say whose a row is
+IMAGE = ("image", "imagename", "file", "filename", "picture")  # and of which picture
+# Words in brackets behind a name that say no more than it; with any other, a column is another.
+BITS_PER_PIXEL = {"bpp", "bitsperpixel", "bitperpixel", "bitspixel", "bitpixel", "bitspx", "bitpx"}
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
 
@@ -66,7 +69,7 @@ def read_curves(path: Path) -> list[NamedCurve]:
 def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
     content = parse_json(text, object)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content) and content:
-        header = list(content[0])
+        header = list(dict.fromkeys(key for row in content for key in row))
         rows = ([str(row.get(key, "")) for key in header] for row in content)
         return _of_table(path, [header, *rows])
     if not isinstance(content, dict):
@@ -84,21 +87,19 @@ def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
 
 def _cells(text: str) -> list[list[str]]:
     """Return the rows of the first table with rates: of markdown, else of a csv."""
-    blocks = groupby(text.splitlines(), lambda line: line.lstrip().startswith("|"))
-    for table in (block for marked, block in blocks if marked):
+    blocks = groupby(text.split("\n"), lambda line: line.lstrip().startswith("|"))
+    tables = [[*block] for marked, block in blocks if marked]
+    for table in tables:
         split = (re.sub(r"[*`~]", "", line).strip().strip("|").split("|") for line in table)
         rows = [[cell.strip() for cell in cells] for cells in split]
         rows = [cells for cells in rows if not all(re.fullmatch(":?-+:?", cell) for cell in cells)]
-        if rows and {RATE} < {*map(_column, rows[0])} - {""}:
+        if table is tables[-1] or (rows and {RATE} < {*map(_column, rows[0])} - {""}):
             return rows
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    delimiter = csv_delimiter(lines[0]) if lines else ""
-    if lines and delimiter not in lines[0]:
-        return [line.split() for line in lines]  # columns of blanks
-    return [
-        [cell.strip() for cell in line.cells]
-        for line in parse_csv("\n".join(lines), delimiter or ",")
-    ]
+    lines = [line.cells for line in parse_csv(text, foreign=True)]
+    if lines and len(lines[0]) == 1:
+        # Columns of blanks, but for those before a unit
+        return [re.split(r"\s+(?=[^(\[])", ",".join(cells).strip()) for cells in lines]
+    return [[cell.strip() for cell in cells] for cells in lines]
 
 
 def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
@@ -109,6 +110,9 @@ def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, 
             f"{path} needs a column of rates (bpp) and one of a metric (psnr, ms_ssim, ...); "
             f"its header is {', '.join(header) or 'empty'}"
         )
+    for place, name in enumerate(header):
+        if squeezed(name) in IMAGE and len({tuple(row[place : place + 1]) for row in rows[1:]}) > 1:
+            raise UsageError(f"{path} has a row for each {name}: average those of a setting first")
     naming = next((n for n, name in enumerate(header) if squeezed(name) in CODEC), None)
     curves: dict[str, dict[str, list[float]]] = {}
     for number, cells in enumerate(rows[1:], 2):
@@ -172,14 +176,19 @@ def _columns(path: Path, names: Sequence[str]) -> dict[int, str]:
 
 
 def _column(name: str) -> str:
-    """Return our name of a column; empty for others.
+    """Return our name of a column; empty for others, and for one of another unit or channel.
 
-    >>> _column("MS-SSIM [dB]"), _column("Bit-rate (bpp)"), _column("PSNR (dB)"), _column("image")
-    ('ms_ssim_db', 'bpp', 'psnr_db', '')
+    >>> _column("MS-SSIM [dB]"), _column("Bit-rate (bpp)"), _column("PSNR (RGB, dB)")
+    ('ms_ssim_db', 'bpp', 'psnr_db')
+    >>> _column("image"), _column("rate (kB)"), _column("PSNR (U)")
+    ('', '', '')
     """
-    for text in (name, re.sub(r"[(\[].*", "", name)):  # with its unit, without it
+    bare, *notes = re.split(r"[(\[,;]", name)
+    for text, words in ((name, set[str]()), (bare, {*map(squeezed, notes)})):
         word = squeezed(text).removeprefix("avg").removeprefix("mean")
         known = METRICS.get(metric_called(word)) or DISTRIBUTION_METRICS.get(metric_called(word))
-        if column := NAMES.get(word, known.column if known else ""):
+        column = NAMES.get(word, known.column if known else "")
+        usual = BITS_PER_PIXEL if column == RATE else {"rgb"}
+        if column and words <= usual | ({"db"} if column.endswith("_db") else set()) | {""}:
             return column
     return ""

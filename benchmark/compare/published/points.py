@@ -17,7 +17,7 @@ import msgspec
 from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import UNSTATED
-from benchmark.system.text import GREEK, by_key, listed, parse_sheet
+from benchmark.system.text import GREEK, by_key, listed, parse_sheet, utf8
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
 # file of another paper's plot
@@ -75,7 +75,7 @@ def slug(text: str) -> str:
     ('multi-realism', 'wei-et-al', 'mlic-plus-plus', '变分', '545f940d')
     """
     plain = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
-    return re.sub(r"[\W_]+", "-", plain).strip("-") or sha256(text.encode()).hexdigest()[:8]
+    return re.sub(r"[\W_]+", "-", plain).strip("-") or sha256(utf8(text)).hexdigest()[:8]
 
 
 def curve_name(system: str, variant: str) -> str:

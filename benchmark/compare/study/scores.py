@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import Curve, NoDelta, bd_rate
+from benchmark.compare.curves import Curve, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
 from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
@@ -27,6 +27,7 @@ DRAWS = 300  # of raters, of images and of answers each
 EXACT, ROUGH = 1e-6, 1e-3  # the second beside the spread of draws
 PRIOR = 0.25  # of an answer for either side of each pair that was compared: scores stay finite
 FAR = 4.0  # standard deviations
+ONE_DEVIATION = (15.8655, 84.1345)  # percentiles, of a normal distribution
 MOST_LOST = 0.05  # share of draws without a number, up to which there is an interval
 
 
@@ -120,8 +121,13 @@ def far_raters(votes: Votes) -> list[int]:
 
 
 def two_way_error(of: Float64Array) -> Float64Array:
-    """Return the standard error of a number for other raters and images; of: (3, draws, ...)."""
-    raters, images, answers = np.nanvar(of, axis=1)
+    """Return the standard error of a number for other raters and images; of: (3, draws, ...).
+
+    The spread of draws is by their percentiles, since a BD-rate of a draw whose curves hardly meet
+    may be a thousand times another one's.
+    """
+    low, high = np.nanpercentile(of, ONE_DEVIATION, axis=1)
+    raters, images, answers = ((high - low) / 2) ** 2
     both = np.maximum(raters + images - answers, np.maximum(raters, images))
     return np.asarray(np.sqrt(both), np.float64)
 
@@ -164,16 +170,18 @@ def _compared(
     """Return the change of a system. both: stimuli of the anchor, and of the system."""
     anchor, own = (Curve(bpp[of], scores.values[of]) for of in both)
     delta = bd_rate(anchor, own)
-    if isinstance(delta, NoDelta):
-        return EqualPreference(system, None, why=delta.reason)
+    if delta.value is None:
+        return EqualPreference(system, None, why=delta.why)
     logarithms = []
     for draws in scores.resampled:
         whole = np.vstack([scores.values, draws])
         before, after = (
             ResampledCurve(np.tile(np.log10(bpp[of]), (len(whole), 1)), whole[:, of]) for of in both
         )
-        logarithms.append(np.log1p(bd_rates(before, after)[1:] / 100))
-    changes = np.where(np.isfinite(logarithms), logarithms, np.nan)
+        percent = bd_rates(before, after)[1:]
+        percent[np.isinf(percent) | (percent <= -100)] = np.nan
+        logarithms.append(np.log1p(percent / 100))
+    changes = np.array(logarithms)
     lost = float(np.isnan(changes).mean(axis=1).max())
     if lost > MOST_LOST:
         why = f"no interval: {100 * lost:.0f} % of the draws have curves that do not meet"

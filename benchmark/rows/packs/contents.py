@@ -5,7 +5,6 @@ A pack that is exported is a folder, or a tar with reproducible bytes.
 
 import csv
 import io
-import json
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CodecInfo, bits_per_pixel
-from benchmark.errors import BadPack, StoreError, UsageError
+from benchmark.errors import BadPack, StoreError, UsageError, without_setting
 from benchmark.rows.codecs import EVERY, NAME, NamedCodecs, new_run_id, run_record
 from benchmark.rows.comparable import newest
 from benchmark.rows.experiment import measured_place
@@ -43,11 +42,11 @@ from benchmark.rows.schema import (
 from benchmark.rows.shard import REFUSALS, alike, refuse_values, table_of
 from benchmark.rows.store import Store
 from benchmark.rows.summary import options_of
-from benchmark.rows.valid import merge_versions
+from benchmark.rows.versions import merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import replacing
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.text import counted
+from benchmark.system.text import counted, json_bytes
 
 Row = dict[str, Any]
 
@@ -55,6 +54,7 @@ EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its
 # Columns on the codec are stored once, in pack.json; the others are unknown to a pack or constant.
 LEFT_OUT = {
     *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
+    "generation",
     *(*WHERE_READ, *INFO_COLUMNS.values()),
 }
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
@@ -87,9 +87,9 @@ def export_pack(
         runs: set[str] = set()
         bare: list[Row] = []  # bundled with the project, without their streams
         for row in latest.rows(named=True):
+            finished.add(CodecSpec.of_row(row))
             if CodecSpec.of_row(row) not in codecs:
                 continue
-            finished.add(CodecSpec.of_row(row))
             digest = row["stream_sha256"]
             data = store.stream(digest) if store.has_stream(digest) else None
             if data is not None:
@@ -116,7 +116,9 @@ def export_pack(
     for spec in codecs:
         if spec not in finished:
             where = ", ".join(str(store.folder) for store in stores)
-            raise UsageError(f"{where} has no finished cell of {spec.text}")
+            whole = without_setting(spec.text, {of.text for of in finished})
+            hint = f": name {whole}, which has every setting" if whole else ""
+            raise UsageError(f"{where} has no finished cell of {spec.text}{hint}")
     if not rows:
         raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
     write_pack(out, rows, _infos_of(rows, licences, stores[0].folder.parent), streams, notes)
@@ -147,7 +149,7 @@ def write_pack(
         ],
     }
     files = {
-        INDEX: (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode(),
+        INDEX: json_bytes(index),
         ROWS: _csv(rows),
         **{f"{STREAMS}/{digest}": streams[digest] for digest in sorted(streams)},
     }

@@ -6,8 +6,10 @@ pixels other than by rounding, or another PSNR of equal pixels in another place 
 row that was there first stays, and the conflict is reported each time.
 """
 
+import json
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,20 +21,22 @@ from polars import col
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.registry import names_file
-from benchmark.rows.codecs import NAME
+from benchmark.rows.agreement import agreeing
+from benchmark.rows.codecs import AGAIN, NAME, run_again
 from benchmark.rows.reduce import Reductions
 from benchmark.rows.shard import SHIPPED, alike, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content
-from benchmark.rows.valid import OK, VARIANT, agreeing, merge_versions
+from benchmark.rows.versions import OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
-from benchmark.system.text import counted
+from benchmark.system.text import counted, listed
 
 Row = dict[str, Any]
 
+OF_PART = ("part", "results", "dataset")  # of a request, which differ between its parts
 PARTS = ("per_image", "runs", "streams", "features", "sets")
 STREAMS = "streams/??/*"
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")  # what rows agree in
@@ -55,6 +59,7 @@ class Merged(NamedTuple):
     reductions: int
     conflicts: tuple[str, ...]  # sentences that name both rows and where they are from
     damaged: tuple[str, ...]  # sentences on files that were left out
+    missing: tuple[str, ...] = ()  # sentences on parts of runs that no folder has
 
 
 def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
@@ -68,6 +73,28 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
         for dataset in _datasets(folder):
             by_dataset.setdefault(dataset, []).append(folder / dataset)
     return (_Merge(target / name).run(parts) for name, parts in sorted(by_dataset.items()))
+
+
+def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
+    """Return a sentence for each request of which there are runs of some parts (`--part`) only."""
+    runs: dict[str, dict[tuple[int, int], Row]] = {}  # by request, by part and number of parts
+    for record in records:
+        request = record.get("request")
+        if isinstance(request, dict):
+            part = re.fullmatch(r"(\d{1,6})/(\d{1,6})", str(request.get("part") or "1/1"))
+            asked = json.dumps([request.get(name) for name in AGAIN if name not in OF_PART])
+            if part:
+                runs.setdefault(asked, {})[int(part[1]), int(part[2])] = record
+    sentences = []
+    for by_part in runs.values():
+        for parts in sorted({parts for _, parts in by_part} if (1, 1) not in by_part else ()):
+            absent = [n for n in range(1, parts + 1) if (n, parts) not in by_part]
+            if absent:
+                record = next(run for (_, of), run in by_part.items() if of == parts)
+                again = run_again(record, part=f"{absent[0]}/{parts}", results="")
+                which = listed([*map(str, absent)])
+                sentences.append(f"no run of part {which} of {parts}: `{again}` measures it")
+    return tuple(sentences)
 
 
 def _datasets(folder: Path) -> list[str]:
@@ -122,7 +149,7 @@ class _Merge:
             self._target.compact()
         return Merged(
             self._folder.name, new.height, streams, runs, features, reductions,
-            tuple(self._conflicts), tuple(self._damaged),
+            tuple(self._conflicts), tuple(self._damaged), _missing_parts(self._target.records()),
         )  # fmt: skip
 
     @contextmanager

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from tarfile import TarInfo
 from typing import Any, NamedTuple
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
@@ -26,6 +27,7 @@ from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
     LARGEST_WHOLE,
+    SHOWN_CHARACTERS,
     BadFile,
     BadTar,
     files_of_tar,
@@ -183,7 +185,12 @@ def open_pack(path: Path) -> Pack:
         infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
         file = ROWS
         lines = _recorded_streams(parse_sheet(rows))
-        streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}
+        streams: dict[Key, RecordedStream] = {}
+        for it in lines:
+            other = streams.setdefault((it.spec, it.image_sha256, it.width_px, it.setting), it)
+            if other is not it:
+                what = f"{it.spec.text} {it.setting} of the picture of line {other.line}"
+                raise BadFile(f"line {it.line} has {what} a second time")
     except (BadFile, BadOption) as error:
         raise BadPack(path, f"{file}: {error}") from error
     if header.format != FORMAT:
@@ -238,8 +245,14 @@ def _files_in_folder(folder: Path) -> Files:
 
 
 def _files_in_tar(path: Path) -> Files:
+    def refuse(name: str, why: str) -> None:
+        raise BadTar(f"{name[:SHOWN_CHARACTERS]}: {why}")
+
     with open_regular(path) as tar:
-        members = {member.name: member for member in files_of_tar(tar)}
+        members: dict[str, TarInfo] = {}
+        for member in files_of_tar(tar, refuse):
+            if members.setdefault(member.name, member) is not member:
+                raise BadTar(f"it has {member.name[:SHOWN_CHARACTERS]} twice")
     roots = [name for name in members if name.rpartition("/")[2] == INDEX]
     root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
 
@@ -272,7 +285,7 @@ def _recorded_streams(sheet: Sheet) -> Iterator[RecordedStream]:
                 line["image"],
                 line["image_sha256"],
                 value_of(line, "width_px", int, 1),
-                value_of(line, "num_bytes", int, 0),
+                value_of(line, "num_bytes", int, 1),
                 line["stream_sha256"],
                 value_of(line, "encode_seconds", float),
                 line,
@@ -290,6 +303,8 @@ def value_of(line: Mapping[str, str], name: str, kind: type, least: float | None
         return None
     with suppress(KeyError, ValueError):
         value = {"True": True, "False": False}[text] if kind is bool else kind(text)
+        if kind in (int, float) and "_" in text:  # as only Python writes numbers
+            raise ValueError
         if (kind is not int or abs(value) <= LARGEST_WHOLE) and (least is None or value >= least):
             return value
     which = KINDS[kind] if least is None else KINDS[kind].replace("up to", f"from {least} to")

@@ -18,6 +18,7 @@ from benchmark.show.bd_tables import short_name
 from benchmark.show.page.content import Content, ImageKey, json_text, leave_out_images, page_data
 from benchmark.show.sections import html
 from benchmark.show.table import breakable, decimals
+from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
@@ -51,7 +52,7 @@ def html_text(content: Content) -> str:
     labelled = {label: (place, label) for label, (place, _) in codecs.items()}
     parts["codecs"] = html(content.sections["codecs"], labelled, wordy=True)
     data = page_data(content)
-    leave_out_images(data, MOST_BYTES - sum(len(part.encode()) for part in parts.values()))
+    leave_out_images(data, MOST_BYTES - sum(len(utf8(part)) for part in parts.values()))
     parts["data"] = json_text(data)
     return _filled("skeleton.html", parts)
 

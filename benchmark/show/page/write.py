@@ -18,11 +18,11 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
+from benchmark.show.absent import not_shown
 from benchmark.show.bd_tables import headline
 from benchmark.show.figures.choice import choose, frame_of, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
-from benchmark.show.means import newer_sentences
 from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import limit_of
@@ -63,7 +63,9 @@ def write_page(
     contents = dataset_contents(request.results, name, packs, codecs, stored.table)
     is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
     dataset = request.dataset if is_place else stored.name
-    sources = sources_of(dataset, request.data_dir, named=is_place)
+    sources = sources_of(dataset, request.data_dir, request.results, named=is_place)
+    if isinstance(sources, str):
+        say(sources)
     title = profile(stored.name).title
     panels = renamed(_panels(request, report))
     published = {panel.metric.column: panel.published for panel in panels}
@@ -93,7 +95,7 @@ def write_page(
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
         leads=[metric.column for metric in report.ranking.metrics],
-        headline=" ".join([line, *map(capitalised, newer_sentences(summary))]),
+        headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,

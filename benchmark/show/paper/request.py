@@ -10,7 +10,17 @@ import msgspec
 from benchmark import option as choices
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option, shared
+from benchmark.option import (
+    COMPARED,
+    DRAWING,
+    MANNER,
+    ORIGIN,
+    SPELLINGS,
+    TARGET,
+    declared,
+    option,
+    shared,
+)
 from benchmark.show.figures.style import Look
 from benchmark.spec import text_of_list
 from benchmark.system.text import number_in, read_toml
@@ -75,7 +85,6 @@ class FigureRequest(Look):
     )
     allow_few: bool = shared(False, choices.ALLOW_FEW)
     verified_only: bool = shared(False, choices.VERIFIED_ONLY)
-    all_rows: bool = shared(False, choices.ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(
         None,
@@ -183,7 +192,7 @@ def whole_file(path: Path) -> dict[str, Any]:
     Raises `UsageError` for a file that cannot be read, `UnknownName` for a key that is no option.
     """
     try:
-        whole = read_toml(path, dict[str, Any])
+        whole = _spelt(path, read_toml(path, dict[str, Any]))
         of_figure, of_file = _kinds()
         tables = {f", {verb}": (whole.get(verb), of_figure) for verb in VERBS}
         for place, (table, kinds) in {"": (whole, of_file), **tables}.items():
@@ -196,6 +205,15 @@ def whole_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # of TOML and of msgspec, too
         raise UsageError(f"{path} cannot be read: {error}") from error
     return whole
+
+
+def _spelt(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table with its keys as options have them; `UsageError` for one option twice."""
+    result = {SPELLINGS.get(key, key): value for key, value in table.items()}
+    for key in table.keys() - result.keys():
+        if SPELLINGS[key] in table:
+            raise UsageError(f"{path}: {key} and {SPELLINGS[key]} are one option: leave one")
+    return result
 
 
 def _kinds() -> tuple[dict[str, Any], dict[str, Any]]:

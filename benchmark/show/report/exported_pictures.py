@@ -31,7 +31,7 @@ from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.settings import Device
-from benchmark.system.text import parse_sheet
+from benchmark.system.text import parse_sheet, utf8
 
 TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
@@ -142,7 +142,7 @@ def _part(text: str) -> str:
     ('ours_beta=3.84', 'mobile_a_b')
     """
     safe = UNSAFE.sub("_", text).strip(". ")
-    while len(safe.encode()) > LONGEST_PART:
+    while len(utf8(safe)) > LONGEST_PART:
         safe = safe[1:]
     return safe
 
@@ -152,7 +152,7 @@ def _distinct(names: Sequence[str], identities: Sequence[str]) -> list[str]:
     counts = Counter(name.casefold() for name in names)
     result = []
     for name, identity in zip(names, identities, strict=True):
-        digest = sha256(identity.encode()).hexdigest()[:8]
+        digest = sha256(utf8(identity)).hexdigest()[:8]
         result.append(f"{name}__{digest}.png" if counts[name.casefold()] > 1 else f"{name}.png")
     return result
 

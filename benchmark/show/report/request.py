@@ -22,7 +22,7 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.option import COMPARED, DRAWING, MANNER, TARGET, option, shared
 from benchmark.system.atomic import delayed, replacing, require_inside, write_file
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.text import read_json
+from benchmark.system.text import json_bytes, read_json, utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,6 @@ class ReportRequest:
     pooled: bool = option(False, MANNER, "Compute bpp as all bits over all pixels.")
     allow_few: bool = shared(False, choices.ALLOW_FEW)
     verified_only: bool = shared(False, choices.VERIFIED_ONLY)
-    all_rows: bool = shared(False, choices.ALL_ROWS)
     published: str = option(
         "",
         COMPARED,
@@ -122,7 +121,7 @@ class ReportSet:
         ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
         """
         self.require_writable(files.keys())
-        content = {name: of.encode() if isinstance(of, str) else of for name, of in files.items()}
+        content = {name: utf8(of) if isinstance(of, str) else of for name, of in files.items()}
         digests = {name: sha256(of).hexdigest() for name, of in content.items()}
         gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
         changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
@@ -131,7 +130,7 @@ class ReportSet:
         try:
             with delayed():
                 with ExitStack() as drafts:  # renamed when all are written, the manifest first
-                    for name, data in {**content, MANIFEST: _json(both)}.items():
+                    for name, data in {**content, MANIFEST: json_bytes(both)}.items():
                         if (self.folder / name).is_dir():
                             raise IsADirectoryError(EISDIR, "Is a directory")
                         drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
@@ -169,7 +168,7 @@ class ReportSet:
         return bool(digest) and path.is_file() and file_sha256(path) != digest
 
     def _write(self, manifest: Manifest) -> None:
-        write_file(self.folder / MANIFEST, _json(manifest))
+        write_file(self.folder / MANIFEST, json_bytes(manifest))
         self._earlier = manifest
 
 
@@ -186,7 +185,3 @@ def _read(path: Path) -> Manifest:
     # The folder may be a stranger's: what lies elsewhere is no file of a report.
     inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
     return msgspec.structs.replace(result, files=inside)
-
-
-def _json(manifest: Manifest) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

@@ -41,7 +41,7 @@ from benchmark.show.paper.request import FigureRequest, StudyRequest
 from benchmark.show.paper.results import PaperResults
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
-from benchmark.system.text import counted
+from benchmark.system.text import counted, json_bytes
 
 BATCH_IMAGES = 8  # whose decoded pictures are in memory together
 CATCH_QUALITY = 4  # of the JPEG that is worse than its source in every known answer
@@ -66,7 +66,7 @@ def plan(asked: FigureRequest) -> Plan:
     dataset = stored_dataset(asked.results, asked.dataset)
     contents = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0])
     by_image = rows_with_streams(contents, asked.codecs, anchor=None)
-    sources = sources_of(asked.dataset or dataset, asked.data_dir)
+    sources = sources_of(asked.dataset or dataset, asked.data_dir, asked.results)
     if isinstance(sources, str):
         raise UsageError(sources)
     files = {of.file.name: of.file.path for of in sources.values() if of.file.name in by_image}
@@ -137,7 +137,7 @@ def write_study(out: Path, asked: StudyRequest) -> tuple[Key, list[str]]:
     key = _key(planned, asked, pictures, number, shown, rng)
     text = study_html(_page(key, asked.post, rng), asked.post)
     write_files(out / PAGE, {"index.html": text}, what="study")
-    write_files(out, {KEY: msgspec.json.encode(key)}, what="study")
+    write_files(out, {KEY: json_bytes(key)}, what="study")
     sentence = (
         f"{out / PAGE} is for raters: {counted(len(pictures), 'picture')}, "
         f"{(sizes + len(text)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
@@ -213,7 +213,7 @@ def _key(
         "", planned.dataset, asked.command, asked.seed, planned.stimuli, tuple(pictures),
         training, tuple(lists),
     )  # fmt: skip
-    return msgspec.structs.replace(key, study=sha256(msgspec.json.encode(key)).hexdigest()[:12])
+    return msgspec.structs.replace(key, study=sha256(json_bytes(key)).hexdigest()[:12])
 
 
 def _page(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import benchmark.compare.check.compare
-from benchmark.compare.check.check import check, judged_by_default
+from benchmark.compare.check.check import check, judge, judged_by_default
 from benchmark.compare.check.compare import (
     UnjudgedImage,
     _wholly,
@@ -18,7 +18,7 @@ from benchmark.compare.check.compare import (
     time_changes,
 )
 from benchmark.compare.check.pairing import NotComparable, RowSet, pair_up, points_of, specs_in
-from benchmark.compare.check.request import CheckRequest
+from benchmark.compare.check.request import CheckRequest, parse_margins
 from benchmark.compare.curves import Curve, bd_quality
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
@@ -218,13 +218,31 @@ def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
     base = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
     for rates, values, lies in [
         ((0.1, 0.5), (20, 22), "below"), ((0.1, 0.2), (20, 22), "below"),
-        ((0.1, 0.19), (20, 22), ""), ((0.1, 0.5), (20, 30), ""),
+        ((0.1, 0.19), (20, 22), ""), ((0.1, 0.5), (20, 30), "dominated"),
+        ((0.1, 0.49), (20, 30), ""), ((0.25, 0.5), (30, 33), "dominated"),
+        ((0.24, 0.5), (30, 33), ""), ((0.5, 0.25), (33, 30), "dominated"),
+        ((0.9,), (33,), "dominated"),
         ((0.4, 0.5), (34, 36), "above"), ((0.41, 0.5), (34, 36), ""), ((0.1, 0.3), (33, 35), ""),
         ((), (), ""),
     ]:  # fmt: skip
         other = Curve(np.array(rates), np.array(values))
         assert _wholly(base, other) == lies
     assert _wholly(other, base) == ""
+
+
+def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
+    """Entropy tables that are shifted by a row: PSNR to the digit, the rate falls with quality."""
+    times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
+    worse = [of | {"num_bytes": round(times.get(of["setting_value"], 2.2) * of["num_bytes"])}
+             for of in curved()]  # fmt: skip
+    found = changes(paired(curved(), worse), "psnr")
+    assert (found.out_of_reach, found.dominated) == (tuple(sorted(IMAGES)),) * 2
+    (finding,) = judge([found], parse_margins(""), 0.95)
+    assert (finding.verdict, "1.25 times the bits" in finding.why) == ("regressed", True)
+    less = [of | {"num_bytes": round(1000 * 90 / of["setting_value"])} for of in curved()]
+    (unsure,) = judge([changes(paired(curved(), less), "psnr")], parse_margins(""), 0.95)
+    assert unsure.verdict == "undecided"
+    assert "on the Pareto front" in unsure.why
 
 
 @pytest.mark.parametrize("scale", ["linear", "decades"])

@@ -170,12 +170,13 @@ def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
     assert claims(MeanTests(np.zeros(4)), 1.0).equal < 0.001
     assert claims(MeanTests(np.zeros(4)), 1.0).worse > 0.99
     assert claims(MeanTests(np.full(4, 2.0)), 1.0).worse < 0.001
-    assert claims(MeanTests(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0)
+    assert claims(MeanTests(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0, 1.0)
     result = MeanTests(np.random.default_rng(2).normal(0.2, 1, 12))
     expected = [
         result.p_above(0.5),
         max(result.p_below(0.5), result.p_above(-0.5)),
         result.p_below(-0.5),
+        result.p_below(0.5),
     ]
     assert list(claims(result, 0.5)) == [p[0] for p in expected]
     assert [b[0] for b in MeanTests(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
@@ -235,10 +236,10 @@ def test_each_verdict_is_given_where_it_should_be():
     noise = random.normal(0, 0.3, 24)
     result = judged(
         changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
-        changed([], nothing="no value"),
+        changed([], nothing="no value"), changed(-1 + noise),
     )  # fmt: skip
     assert [judgement.verdict for judgement in result] == [
-        "regressed", "equivalent", "improved", "undecided", "nothing measured",
+        "regressed", "equivalent", "improved", "undecided", "nothing measured", "not worse",
     ]  # fmt: skip
     assert result[0].change_percent == pytest.approx(3 + noise.mean())
     worst = np.argsort(-noise)[:3]
@@ -255,6 +256,7 @@ def test_the_worst_verdict_outranks_the_others():
     noise = np.random.default_rng(6).normal(0, 0.3, 24)
     better, equal, worse = (changed(shift + noise) for shift in (-3, 0, 3))
     unsure, nothing = changed(1 + noise), changed([], nothing="no value")
+    assert overall(judged(better, equal, changed(-1 + noise))) == "not worse"
     assert overall(judged(better, equal)) == "improved"
     assert overall(judged(equal, equal)) == "equivalent"
     assert overall(judged(better, equal, unsure)) == "undecided"
@@ -298,13 +300,13 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
         return _Judged(changed(sample), tests, 1.0, Claims(*p_values), confidence, LEVEL).verdict()
 
     assert 1 - 0.9 < 0.1
-    assert verdict(0.1, 1, 1, confidence=0.9)[0] == "regressed"
+    assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"
     level = 1 - 0.95 + ROUNDING
-    for place, name in enumerate(("regressed", "equivalent", "improved")):
-        p_values = [level if at == place else 1.0 for at in range(3)]
+    for place, name in enumerate(("regressed", "equivalent", "improved", "not worse")):
+        p_values = [level if at == place else 1.0 for at in range(4)]
         assert verdict(*p_values) == (name, "", None)
     # Fewer images would be enough if changes were Student's; these were not.
-    assert verdict(1, 1, 1) == ("undecided", "about 25 images like these would be needed", 25)
+    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images like these would be needed", 25)
 
 
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
@@ -341,7 +343,10 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     message = "on 2 images (a, ...) it lies wholly above the reference"
     assert (better.verdict, better.why) == ("improved", message)
     (bent,) = judged(changed([], unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
-    assert (bent.verdict, bent.why) == ("nothing measured", "it has 3 points")
+    assert (bent.verdict, bent.why) == ("undecided", "it has 3 points")
+    (dear,) = judged(changed(calm, out_of_reach=("dear.png",), dominated=("dear.png",)))
+    message = "on dear.png every quality takes at least 1.25 times the bits"
+    assert (dear.verdict, dear.why) == ("regressed", message)
 
 
 @pytest.mark.parametrize(

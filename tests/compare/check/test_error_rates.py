@@ -1,15 +1,21 @@
 """Error rates of verdicts that users read, by simulation: heavy tails, skewness, eight metrics."""
 
 import math
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmark.compare.check.check import judge
+from benchmark.compare.check.compare import Changes
 from benchmark.compare.check.equivalence import ERROR_RATES, MeanTests, holm
+from benchmark.compare.check.request import parse_margins
 
 IMAGES, METRICS, SETS = 24, 8, 1500
 LEVEL = 0.05
+STATISTICS = (Path(__file__).parents[3] / "docs/experiments/statistics.md").read_text()
 
 
 CHANGES = {  # of mean 0
@@ -28,6 +34,35 @@ def test_the_rates_below_a_verdict_are_those_of_the_documentation():
     text = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
     for one, any_ in ERROR_RATES.values():
         assert f"/ {one} | {any_} |\n" in text
+
+
+ROWS = re.findall(
+    r"^\| ([a-z0-9 -]+) \| (24) \| (\S+) \| ([0-9. |]+) \|$", STATISTICS, re.MULTILINE
+)
+OF_TABLE = {
+    "normal": CHANGES["normal"],
+    "skewness 2": CHANGES["skewness 2"],
+    "skewness -2": lambda random, shape: -CHANGES["skewness 2"](random, shape),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[2]}")
+def test_each_verdict_is_given_as_often_as_the_experiments_say(row):
+    shape, images, effect, shares = row
+    random, sets = np.random.default_rng(11), 200
+    counts = Counter()
+    for _ in range(sets):
+        percent = float(effect) + 1.5 * OF_TABLE[shape](random, int(images))
+        names = tuple(map(str, range(len(percent))))
+        of = Changes("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
+        (finding,) = judge([of], parse_margins("bd_rate=1%"), 0.95)
+        counts[finding.verdict] += 1
+    order = ("regressed", "undecided", "not worse", "equivalent", "improved")
+    for verdict, share in zip(order, shares.split(" | "), strict=True):
+        said = float(share) / 100
+        error = math.sqrt(max(said * (1 - said), 0.01) / sets)
+        assert counts[verdict] / sets == pytest.approx(said, abs=3 * error + 0.005)
 
 
 @pytest.mark.slow

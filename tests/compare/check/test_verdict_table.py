@@ -113,6 +113,20 @@ def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
     ]
 
 
+def test_each_metric_that_was_named_has_its_line_also_a_better_or_an_equal_one():
+    worse = PSNR._replace(verdict="regressed", why="", change_percent=5.21, out_of_reach=())
+    better = LPIPS._replace(verdict="undecided", change_percent=-24.0)
+    named = CheckRequest(metrics=("psnr", "lpips", "vmaf"))
+    found = (worse, better, LPIPS._replace(label="avif"), LOST)
+    lines = first_lines(replace(CHECK, verdict="regressed", findings=found, options=named))
+    assert [line.partition(" (+0.00 %")[0] for line in lines[2:-1]] == [
+        "jpeg, PSNR (dB): BD-rate +5.21 % (-0.50 % to –), margin ±1 %, 4 images; worst a",
+        "jpeg, LPIPS: undecided: BD-metric -24.00 %",
+        "avif, LPIPS: equivalent: BD-metric +0.00 %",
+        "jpeg, VMAF: nothing measured: something that was to be judged has no values: no value",
+    ]
+
+
 def test_bounds_inside_the_margin_without_a_verdict_say_why():
     inside = PSNR._replace(out_of_reach=(), unknown=(), lower_percent=-0.92, upper_percent=0.98)
     line = first_lines(replace(CHECK, findings=(inside,)))[2]
@@ -234,7 +248,8 @@ def test_what_cannot_be_compared_is_an_error_and_says_why():
 def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
     lines = check_markdown(CHECK).splitlines()
     assert lines[:4] == [
-        "### ❔ bench check: undecided", "", "too few images to say (jpeg PSNR (dB)).", "",
+        "### ❔ bench check: undecided", "",
+        "too few images, or no curves, to say (jpeg PSNR (dB)).", "",
     ]  # fmt: skip
     assert lines[4] == f"- {subject_sentences(CHECK)[0]}"
     bullets = [f"- {sentence}" for sentence in sentences(CHECK)]

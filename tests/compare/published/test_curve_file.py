@@ -184,3 +184,62 @@ def test_what_a_file_may_have(text, series, tmp_path):
     path.write_text(f"bpp,{text}")
     (curve,) = read_curves(path)
     assert curve.series == {column: ((0.1, 0.2), values) for column, values in series.items()}
+
+
+OTHERS = ("rate (kB)", "Rate [bits/subpixel]", "bpp (luma)", "Bitrate (kbit/s)", "rate, bytes")
+CHANNELS = ("PSNR (U)", "PSNR [Cb]", "PSNR (dB, Y)", "LPIPS (mine)", "FID (512)", "SSIM [dB]")
+
+
+@pytest.mark.parametrize("rate", OTHERS)
+def test_a_rate_of_another_unit_is_none(tmp_path, rate):
+    (tmp_path / "a.csv").write_text(f'"{rate}",psnr\n.1,28\n.2,30\n')
+    with pytest.raises(UsageError, match="needs a column of rates"):
+        read_curves(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_channel_network_or_scale_of_another_name_is_another_metric(tmp_path, name):
+    (tmp_path / "a.md").write_text(f"| bpp | {name} |\n|--|--|\n| .1 | .3 |\n")
+    (tmp_path / "a.csv").write_text(f'bpp,"{name}",psnr_y\n.1,.3,30\n')
+    (tmp_path / "a.txt").write_text(f"bpp {name}\n.1 .3\n")
+    for other in ("a.md", "a.txt"):
+        with pytest.raises(UsageError, match="needs a column of rates"):
+            read_curves(tmp_path / other)
+    (curve,) = read_curves(tmp_path / "a.csv")
+    assert curve.series == {"psnr_y_db": ((0.1,), (30.0,))}
+
+
+def test_units_that_say_no_more_than_the_name_are_passed_over(tmp_path):
+    (tmp_path / "a.csv").write_text('"Rate (bits per pixel)","PSNR (RGB, dB)"\n.1,30\n')
+    (curve,) = read_curves(tmp_path / "a.csv")
+    assert curve.series == {"psnr_db": ((0.1,), (30.0,))}
+
+
+def test_a_name_that_the_first_record_lacks_still_tells_curves_apart(tmp_path):
+    records = [{"bpp": 0.1, "psnr": 28}, {"codec": "B", "bpp": 0.2, "psnr": 30},
+               {"codec": "C", "bpp": 0.3, "psnr": 31}]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    curves = {curve.name: curve.series["psnr_db"] for curve in read_curves(tmp_path / "a.json")}
+    assert curves == {"a": ((0.1,), (28,)), "B": ((0.2,), (30,)), "C": ((0.3,), (31,))}
+
+
+@pytest.mark.parametrize("name", ["image", "File name", "filename"])
+def test_rows_of_single_pictures_are_no_curve(tmp_path, name):
+    lines = "".join(f"k{number},.{number},3{number}\n" for number in range(1, 5))
+    (tmp_path / "a.csv").write_text(f"{name},bpp,psnr\n{lines}")
+    with pytest.raises(UsageError, match=f"has a row for each {name}: average"):
+        read_curves(tmp_path / "a.csv")
+
+
+def test_names_with_odd_separators_and_hashes_are_names_and_numbers_have_no_underscores(tmp_path):
+    names = ["u\u2028x", "v\x0bx", "n\x85x", "#1", "plain"]
+    lines = [f"{name},.{number},3{number}" for number, name in enumerate(names, 1)]
+    (tmp_path / "a.csv").write_text("\n".join(["# by me", "codec,bpp,psnr", *lines, "# A,.9,40"]))
+    curves = {curve.name: curve.series["psnr_db"] for curve in read_curves(tmp_path / "a.csv")}
+    assert curves == {
+        "u x": ((0.1,), (31,)), "v x": ((0.2,), (32,)), "n x": ((0.3,), (33,)),
+        "#1": ((0.4,), (34,)), "plain": ((0.5,), (35,)),
+    }  # fmt: skip
+    (tmp_path / "b.csv").write_text("bpp,psnr\n0_1,30\n")
+    with pytest.raises(UsageError, match="must be a finite number, not '0_1'"):
+        read_curves(tmp_path / "b.csv")

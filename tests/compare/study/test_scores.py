@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.stats import t as student
 
 from benchmark.compare.study.agreement import PEOPLE, agreements
 from benchmark.compare.study.design import pairs_of
 from benchmark.compare.study.form import Stimulus
 from benchmark.compare.study.scores import (
+    Scores,
     bounds,
     equal_preference,
     fitted,
@@ -76,6 +78,26 @@ def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_rand
     far = equal_preference(of, scores, "good")[1]
     assert (far.system, far.change) == ("poor", None)
     assert "less than a third" in far.why
+
+
+@pytest.mark.parametrize("system", ["a", "b"])
+def test_a_few_draws_that_explode_do_not_decide_an_interval(system):
+    """In one draw of 21 a curve is so flat that the change is -100 %, or of 17 digits."""
+    rng, spread = np.random.default_rng(0), 0.1
+    stimuli = tuple(Stimulus(s, f"{r}", r) for s in ("a", "b") for r in (0.25, 0.5, 1.0, 2.0))
+    values = np.array([0.0, 1, 2, 3, 0.4, 1.4, 2.4, 3.4])
+    shift = rng.normal(0, spread, (3, 300, 1)) * [0, 0, 0, 0, 1, 1, 1, 1]
+    shift[2] = 0  # all of it is of raters and images
+    draws = values + shift
+    sound = draws.copy()
+    draws[:, ::21, slice(0, 4) if system == "a" else slice(4, 8)] = (0, 0.02, 0.04, 9)
+    of = votes([(0, 0, 0, 4, 1.0)], 8)._replace(stimuli=stimuli)
+    (found,) = equal_preference(of, Scores(values, draws, 20), "a")
+    # Curves are lines over the logarithm of the rate: a point more is half of the bits.
+    assert found.change == pytest.approx(100 * (2**-0.4 - 1), abs=0.1)
+    error = np.sqrt(sum(np.var(np.log(2) * sound[kind, :, 4]) for kind in (0, 1)))
+    ends = -0.4 * np.log(2) + np.array([-1, 1]) * student.ppf(0.975, 20) * error
+    assert np.log1p(np.array(found.interval) / 100) == pytest.approx(ends, rel=0.25)
 
 
 def test_two_rates_are_too_few_for_bits():

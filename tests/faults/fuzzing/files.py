@@ -30,7 +30,7 @@ def tar(folder: Path) -> Target:
 
     def parse(data: bytes) -> int:
         with io.BufferedReader(io.BytesIO(data)) as file:
-            for one in files_of_tar(file):
+            for one in files_of_tar(file, lambda *why: None):
                 if one.offset_data + one.size > len(data) or not one.offset_data:
                     raise AssertionError("a file reaches beyond the tar")
         return 0

@@ -133,7 +133,7 @@ def test_a_name_of_a_tar_is_shown_in_part():
     member.size = 1 << 20
     header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     with pytest.raises(BadTar, match="reaches beyond its end") as refusal:
-        list(files_of_tar(io.BufferedReader(io.BytesIO(header))))
+        list(files_of_tar(io.BufferedReader(io.BytesIO(header)), pytest.fail))
     assert len(str(refusal.value)) < 500
 
 
@@ -148,12 +148,36 @@ def test_a_tar_that_others_write_is_read(tmp_path):
                 info.size, info.mtime = 5, 1.5 if layout == tarfile.PAX_FORMAT else 1
                 tar.addfile(info, io.BytesIO(name[:5].encode()[:5].ljust(5)))
         with path.open("rb") as file:
-            result = list(files_of_tar(file))
+            result = list(files_of_tar(file, pytest.fail))
             assert [entry.name for entry in result] == names
             for entry in result:
                 file.seek(entry.offset_data)
                 assert file.read(entry.size) == entry.name[:5].encode()[:5].ljust(5)
     assert LARGEST_EXTENSION_BYTES < 10_000
+
+
+def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp_path):
+    """GNU tar writes the second of two hard-linked files as a link, without its bytes."""
+    kinds = {"late": tarfile.LNKTYPE, "soft": tarfile.SYMTYPE, "pipe": tarfile.FIFOTYPE}
+    kinds |= {"folder": tarfile.DIRTYPE, "hard": tarfile.LNKTYPE, "sparse": tarfile.GNUTYPE_SPARSE}
+    path, said = tmp_path / "a.tar", {}
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo("first")
+        info.size = 4
+        tar.addfile(info, io.BytesIO(b"data"))
+        for name, kind in kinds.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "sparse" if name == "late" else "first"
+            tar.addfile(info)
+    with path.open("rb") as file:
+        found = list(files_of_tar(file, said.__setitem__))
+        contents = [(file.seek(one.offset_data), file.read(one.size))[1] for one in found]
+    assert [one.name for one in found] == ["first", "hard"]
+    assert contents == [b"data", b"data"]
+    assert said == {
+        "late": "it is a link", "soft": "it is a link", "pipe": "it is no regular file",
+        "sparse": "it is a sparse file",
+    }  # fmt: skip
 
 
 # Torch files

@@ -134,6 +134,24 @@ def test_an_index_that_claims_gigabytes_is_not_read(whole, name, packed, tmp_pat
         open_pack(path)
 
 
+def test_a_stream_or_a_member_twice_is_refused(whole, tmp_path):
+    """The last of two would count, and the first be shown to nobody."""
+    content = files(whole / "pack")
+    header, first, second = content["rows.csv"].decode().splitlines()
+    renamed = second.replace(".png", "-2.png")
+    content["rows.csv"] = "\n".join([header, first, second, renamed, ""]).encode()
+    with pytest.raises(BadPack, match=r"line 4 has jpeg quality=50 of the picture of line 3 a sec"):
+        open_pack(written(tmp_path / "pack", content))
+    twice = tmp_path / "twice.tar"
+    with tarfile.open(twice, "w") as tar:
+        for name, data in [*files(whole / "pack").items(), ("rows.csv", b"")]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(BadPack, match=r"rows\.csv twice"):
+        open_pack(twice)
+
+
 LINKS = {
     "a link to a file of the user": (tarfile.SYMTYPE, "pack.json", "/etc/passwd"),
     "a link out of the tar": (tarfile.LNKTYPE, "rows.csv", "../../secret"),
@@ -143,7 +161,7 @@ LINKS = {
 
 
 @pytest.mark.parametrize("member", LINKS.values(), ids=LINKS.keys())
-def test_members_that_are_no_files_are_not_there(whole, member, tmp_path):
+def test_members_that_are_no_files_are_refused_by_name(whole, member, tmp_path):
     kind, name, target = member
     path = tmp_path / "pack.tar"
     with tarfile.open(path, "w") as tar:
@@ -155,7 +173,7 @@ def test_members_that_are_no_files_are_not_there(whole, member, tmp_path):
                 tar.addfile(info)
             else:
                 tar.addfile(info, io.BytesIO(data))
-    with pytest.raises(BadPack, match=f"it holds no {name}"):
+    with pytest.raises(BadPack, match=f"{name}: it is (a link|no regular file)"):
         open_pack(path)
 
 

@@ -172,3 +172,12 @@ def test_psnr_hvs_m_is_that_of_the_form_in_c(coffee):
 def test_cvvdp_falls_below_ten_with_the_noise(coffee):
     assert metadata.version("cvvdp") == CVVDP.release[1]
     assert 5 < value(CVVDP, coffee) < 9.9
+
+
+@pytest.mark.parametrize("metric", [VIF, FSIM, IWSSIM])
+def test_a_flat_source_has_no_value_whatever_its_colour(metric, handed):
+    coloured = np.tile(np.uint8([10, 200, 30]), (176, 176, 1))
+    with pytest.raises(NotMeasurable, match="needs a source that is not flat"):
+        metric().prepare(coloured)
+    coloured[0, 0] += 1
+    assert metric().prepare(coloured) is not None

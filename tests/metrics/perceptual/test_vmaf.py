@@ -80,6 +80,12 @@ def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
         metric.prepare(coffee[:16])
 
 
+def test_a_flat_source_has_no_value():
+    """White has the VMAF of identical pictures against a black source."""
+    with pytest.raises(NotMeasurable, match="VMAF needs a source that is not flat"):
+        VMAF().prepare(np.zeros((64, 64, 3), np.uint8))
+
+
 def test_an_ffmpeg_on_the_path_does_where_the_packaged_one_lacks_the_filter(tmp_path, monkeypatch):
     lacking, having = tmp_path / "lacking", tmp_path / "ffmpeg"
     lacking.write_text("#!/bin/sh\necho Unknown filter\n")

@@ -102,7 +102,7 @@ def test_a_number_that_no_shard_may_have_is_refused_by_the_import(jobs, folder_p
 @pytest.mark.parametrize(("name", "text", "why"), [
     ("height_px", "0", "height_px is not a whole number from 1 to 2^53: '0'"),
     ("width_px", "", "width_px is not a whole number from 1 to 2^53: ''"),
-    ("num_bytes", "-1", "num_bytes is not a whole number from 0 to 2^53: '-1'"),
+    ("num_bytes", "-1", "num_bytes is not a whole number from 1 to 2^53: '-1'"),
     ("setting_value", "nan", "setting_value is not a number: 'nan'"),
     ("psnr_db", "high", "psnr_db is not a number: 'high'"),
     ("timing", "no", "timing is not True or False: 'no'"),

@@ -404,3 +404,28 @@ def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, mo
     monkeypatch.setattr(Reductions, "add", lambda *_: warnings.warn("another", stacklevel=1))
     with pytest.warns(UserWarning, match="another"):
         merged(tmp_path / "into", source)
+
+
+def run_of(results, run, part, quality):
+    store = Store(results / "kodak")
+    request = {"codecs": ["jpeg"], "dataset": "kodak", "part": part, "results": f"parts/{run}"}
+    store.begin(run, {"request": request})
+    store.append([{**cell(quality, "a")[0], "run": run}])
+    return results
+
+
+def test_a_part_that_no_folder_has_is_said_until_it_or_the_whole_is_there(tmp_path):
+    parts = [run_of(tmp_path / f"p{n}", f"r{n}", f"{n}/4", 10 * n) for n in (1, 3)]
+    (first,) = merged(tmp_path / "all", *parts)
+    assert first.missing == (
+        "no run of part 2, 4 of 4: `bench run --codecs jpeg --dataset kodak --part 2/4` measures "
+        "it",
+    )
+    (second,) = merged(tmp_path / "all", run_of(tmp_path / "p2", "r2", "2/4", 20))
+    assert [text.partition(":")[0] for text in second.missing] == ["no run of part 4 of 4"]
+    (whole,) = merged(tmp_path / "all", run_of(tmp_path / "p4", "r4", "4/4", 40))
+    assert whole.missing == ()
+    (other,) = merged(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
+    assert other.missing == ()
+    done = CliRunner().invoke(app, ["merge", *map(str, parts), "--into", str(tmp_path / "again")])
+    assert (done.exit_code, "missing  no run of part 2, 4 of 4" in done.output) == (0, True)

@@ -251,6 +251,7 @@ def test_the_table_of_means_shows_counts_where_they_differ():
     assert jpeg[4] == "30.00 (2, ∞ 1)"
     assert jpeg[5].endswith("(2)")
     assert (raw[2], raw[4], raw[-1]) == ("2 of 3", "∞ 2", "1")
+    assert any(note.startswith("∞ n: of n images the value is infinite") for note in result.notes)
 
 
 def test_latex_escapes_what_it_would_take_for_commands_and_groups_what_repeats():

@@ -59,6 +59,11 @@ class ReturnsFloats(Honest):
         return super().decode(data).astype(float)  # type: ignore[return-value]
 
 
+class ReturnsNothing(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return b""
+
+
 class ReturnsText(Honest):
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         return "stream"  # type: ignore[return-value]

@@ -6,8 +6,7 @@ from collections import defaultdict
 
 import polars as pl
 
-PEAKS = {"encode_peak_bytes", "decode_peak_bytes"}
-VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc", *PEAKS}
+VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
 
 
 def stable(store):
