@@ -22,8 +22,9 @@ CODED = "What to code"
 ORIGIN = "Where from"
 MANNER = "How"
 DRAWING = "How to draw"
+DEBUGGING = "For debugging"
 TARGET = "Where to"
-PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
+PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING)
 
 # Types of arguments in Python, by the type of the field that they become.
 WIDER: dict[Any, Any] = {

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 
 import benchmark
-from baselines.neural.architecture import Cost, costs
 from baselines.neural.card import Card, load_card
+from baselines.neural.costs import Cost, costs
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.registry import read_points
