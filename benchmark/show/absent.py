@@ -9,24 +9,23 @@ from benchmark.metrics.metric import Metric
 from benchmark.metrics.reasons import NOT_COMPUTED, remedies
 from benchmark.rows.summary import Summary, excluded
 from benchmark.show.table import Column, Table
-from benchmark.system.text import counted, listed
+from benchmark.system.text import by_key, counted, listed
 
 OF_LAST_RUN = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
-COLUMNS = (
-    Column("what", "what"),
-    Column("why", "why"),
-    Column("remedy", lambda absent: f"`{absent.remedy}`" if absent.remedy else None),
-)
+COLUMNS = Column("what"), Column("why"), Column("remedy")
 
 
 def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[Absent]:
     """Return failed cells, incomplete points, editions that are not shown, and refusals."""
-    failed = [
-        (f"{point.label} {point.setting} ({counted(count, 'cell')})", f"failed: {reason}")
+    failed = by_key(
+        ((point.label, reason), f"{point.setting} ({counted(count, 'cell')})")
         for point in summary.points
         for reason, count in point.failures
+    )
+    result = [
+        Absent(f"{label} {', '.join(settings)}", f"failed: {reason}")
+        for (label, reason), settings in failed.items()
     ]
-    result = [Absent(what, why) for what, why in failed]
     if incomplete := [f"{p.label} {p.setting}" for p in summary.points if p.missing]:
         why = "fewer images than others; --common restricts all points to those that all have"
         result.append(Absent(listed(incomplete), why, "bench run"))
