@@ -125,9 +125,9 @@ def _kind(states: Sequence[Path], follow: bool) -> str:
     bare = [path for path in states if not card_path(path).exists()]
     if kind == "files" and bare:
         raise UsageError(
-            f"{bare[0]} is no checkpoint of `bench train`, which has {card_path(bare[0]).name} beside "
-            "it: a history takes those, a training run or a folder of checks; `bench check` compares "
-            "files of other codecs, two at a time"
+            f"{bare[0]} is no checkpoint of `bench train`, with {card_path(bare[0]).name} beside it: "
+            "a history takes those, a training run or a folder of checks; `bench check` compares two "
+            "files of another codec"
         )
     if follow and kind != "run":
         raise UsageError("--follow is for the folder of a training run")
