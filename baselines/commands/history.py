@@ -125,9 +125,9 @@ def _kind(states: Sequence[Path], follow: bool) -> str:
     bare = [path for path in states if not card_path(path).exists()]
     if kind == "files" and bare:
         raise UsageError(
-            f"{bare[0]} is no checkpoint of `bench train`, with {card_path(bare[0]).name} beside it: "
-            "a history takes those, a training run or a folder of checks; `bench check` compares two "
-            "files of another codec"
+            f"{bare[0]} is no checkpoint of `bench train`, as {card_path(bare[0]).name} is absent; "
+            "name checkpoints, a training run or a folder of checks, or compare two files of "
+            "another codec by `bench check`"
         )
     if follow and kind != "run":
         raise UsageError("--follow is for the folder of a training run")

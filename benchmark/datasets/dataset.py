@@ -86,6 +86,7 @@ class Profile(NamedTuple):
     published_images: int | None = None  # images of the set that published means are over
     most_bpp: float | None = None  # highest rate that the paper's figures draw
     anchor: str = ""  # system that the paper's BD-rates are relative to
+    pixels: int | None = None  # of all its images, to plan before they are here
 
 
 def profile(name: str) -> Profile:
