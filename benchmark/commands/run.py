@@ -217,13 +217,9 @@ def _planned_by_name(request: Request, as_json: bool, missing: Unavailable) -> d
     if not as_json:
         print(f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}")
         print(time_sentence(each, of_few, jobs))
-    seconds = sum(each.values()) / jobs
-    return {
-        "dataset": request.dataset,
-        "images": images,
-        "coding_seconds": seconds,
-        "by_codec": each,
-    }
+    seconds = {label: of / jobs for label, of in each.items()}
+    facts = {"dataset": request.dataset, "images": images, "by_codec": seconds}
+    return {**facts, "coding_seconds": sum(seconds.values())}
 
 
 def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object]:
