@@ -109,6 +109,7 @@ class Source(NamedTuple):
     width_px: int
     height_px: int
     lossy: bool  # the file's own coding has lost something already
+    colours: str = ""  # `Photograph.colours`
 
 
 class Refused(NamedTuple):
@@ -147,16 +148,16 @@ def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Ref
 
 
 def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refused:
-    def read() -> tuple[str, int, int, bool]:
+    def read() -> tuple[str, int, int, bool, str]:
         from benchmark.datasets.image import read_image
 
         photograph = read_image(file.path, flatten)
         height, width, _ = photograph.pixels.shape
-        return pixels_sha256(photograph.pixels), width, height, photograph.lossy
+        return pixels_sha256(photograph.pixels), width, height, *photograph[1:]
 
     try:
         return Source(
-            file, *memory.value(file.path, f"source, turned by any XMP, flatten={flatten:d}", read)
+            file, *memory.value(file.path, f"source, with colours, flatten={flatten:d}", read)
         )
     except ImageRefused as refused:
         return Refused(file, refused.reason.subject if refused.reason else str(refused))
