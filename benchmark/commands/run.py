@@ -9,7 +9,6 @@ from pathlib import Path
 
 import typer
 
-from benchmark.codec import Setting
 from benchmark.commands import experiment, options, output
 from benchmark.commands.verb import command_line, takes
 from benchmark.errors import Unavailable
@@ -188,6 +187,7 @@ def duration(seconds: float) -> str:
 
 def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
     """Return the typical seconds of codecs that cannot run here, or not yet, by their labels."""
+    from benchmark.codec import Setting
     from benchmark.measure.estimate import typical_seconds
 
     codecs, points = with_settings_as_points([*codecs], parse_points(request.points))
