@@ -171,7 +171,7 @@ def print_ranking(
         return
     from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.means import newer_sentences
+    from benchmark.show.means import caveat_notes, newer_sentences
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
@@ -182,6 +182,7 @@ def print_ranking(
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))
+        print_lines(caveat_notes(summary), details=True)
 
 
 def problem_lines(
