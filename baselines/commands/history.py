@@ -122,6 +122,13 @@ def _kind(states: Sequence[Path], follow: bool) -> str:
     folders = [path for path in states if path.is_dir()]
     if folders and (kind == "files" or len(states) > 1):
         raise UsageError(f"{folders[0]}: name one folder, of a training run or with rows, or files")
+    bare = [path for path in states if not card_path(path).exists()]
+    if kind == "files" and bare:
+        raise UsageError(
+            f"{bare[0]} is no checkpoint of `bench train`, as {card_path(bare[0]).name} is absent; "
+            "name checkpoints, a training run or a folder of checks, or compare two files of "
+            "another codec by `bench check`"
+        )
     if follow and kind != "run":
         raise UsageError("--follow is for the folder of a training run")
     return kind

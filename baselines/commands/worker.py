@@ -16,6 +16,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, ProgramFailed, UsageError
 from benchmark.option import TARGET, opt
 from benchmark.system.atomic import write_file
+from benchmark.system.machine import gpus
 from benchmark.system.programs import find_program, run_program
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels, Setting
 
 HELPER = "rdrbench_worker.py"
+TORCH = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")  # a package that torch comes with
+TORCH_ON_CPU = "https://download.pytorch.org/whl/cpu"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
 File = Annotated[Path, typer.Argument(help="Contender file: results/contenders/hpcm.toml.")]
 
@@ -229,7 +232,9 @@ def _make_environment(contender: "Contender") -> None:
             f"{contender.file}: 'packages' go into a virtual environment, and python = "
             f"{contender.python!r} is none: write .venv/bin/python, or leave them out"
         )
-    print(f"Making {environment}")
+    on_gpu, with_torch = bool(gpus()), any(map(TORCH.match, contender.packages))
+    size = ("about 6 GB" if on_gpu else "about 1 GB, torch for the processor") if with_torch else ""
+    print(f"Making {environment}{f': {size}' if size else ''}")
     path = which("uv")
     uv = [sys.executable, "-m", "uv"] if find_spec("uv") else [path] if path else []
     version = contender.python_version
@@ -242,4 +247,6 @@ def _make_environment(contender: "Contender") -> None:
     if contender.packages:
         pip = [*uv, "pip", "install", "--python", str(interpreter)]
         install = pip if uv else [str(interpreter), "-m", "pip", "install"]
+        if with_torch and not on_gpu:  # that of PyPI brings CUDA, 5 GB
+            install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_ON_CPU]
         run_program([*install, *contender.packages], folder=contender.folder, timeout_seconds=7200)

@@ -126,18 +126,28 @@ def _decoded(codec, _, data):
 
 
 def _timed(call, *arguments, **named):
-    _wait()
-    started = time.perf_counter()
+    known, started = _peak_bytes(forget=True), time.perf_counter()
     result = call(*arguments, **named)
-    _wait()
-    return result, {"seconds": time.perf_counter() - started}
+    peak = _peak_bytes()  # waits for the GPU
+    return result, {"seconds": time.perf_counter() - started, "peak_bytes": known and peak}
 
 
-def _wait():
-    """Wait until the GPU has ended its work."""
+def _peak_bytes(forget=False):
+    """Return the most memory since it was forgotten, of the GPU, which has then ended its work."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()
+        if forget:
+            torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        if forget:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        with open("/proc/self/status") as file:
+            return 1024 * int(file.read().partition("VmHWM:")[2].split()[0])
+    except (IndexError, OSError):  # no Linux
+        return None
 
 
 def _failure(error):

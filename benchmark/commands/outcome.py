@@ -19,7 +19,7 @@ from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.systems import short_version
 from benchmark.system.settings import SEARCHED
-from benchmark.system.text import by_key, counted
+from benchmark.system.text import by_key, counted, listed
 
 FEW_METRICS = 3  # that were asked for: all of them are shown
 
@@ -107,6 +107,11 @@ def print_outcome(
         from benchmark.show.report.details import source_sentences
 
         print_lines(source_sentences(facts), details)
+    images = outcome.matrix.sources.images
+    others = by_key((of.colours, of.file.name) for of in images if of.colours)
+    for colours, names in others.items():
+        count = counted(len(names), "image")
+        print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
     print_lines([*map(_reached_line, outcome.reached)], details=True)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
     lines += unread_lines(dataset.unread, details)
@@ -167,6 +172,7 @@ def print_ranking(
     from benchmark.show.absent import not_shown
     from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
+    from benchmark.show.means import caveat_notes
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
@@ -177,6 +183,7 @@ def print_ranking(
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))
+        print_lines(caveat_notes(summary), details=True)
 
 
 def problem_lines(

@@ -71,8 +71,8 @@ def review(
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        given = _seeded(asked), request, results, NamedCodecs(codecs), progress
-        done = review_supplement(path, Path(folder), *given)
+        chosen = _seeded(asked), request, results, NamedCodecs(codecs), progress
+        done = review_supplement(path, Path(folder), *chosen)
     facts = for_machines(done)
     files = {"review.html": html_text(done), "review.md": markdown_review(done)}
     place = out or results / "review"

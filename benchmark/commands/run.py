@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ import typer
 
 from benchmark.commands import experiment, options, output
 from benchmark.commands.verb import command_line, takes
-from benchmark.measure.request import Request
+from benchmark.errors import Unavailable
+from benchmark.measure.request import Request, parse_points, with_settings_as_points
 from benchmark.option import RESULTS, shared
 from benchmark.registry import scored_by_image
-from benchmark.spec import split_codecs
+from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
 FEW = 20  # images of a first look
@@ -184,6 +185,43 @@ def duration(seconds: float) -> str:
     return next(long, f"{seconds:.0f} s")
 
 
+def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
+    """Return the typical seconds of codecs that cannot run here, or not yet, by their labels."""
+    from benchmark.codec import Setting
+    from benchmark.measure.estimate import typical_seconds
+
+    codecs, points = with_settings_as_points([*codecs], parse_points(request.points))
+    result = {}
+    for spec in (spec for text in codecs for spec in resolve(parse_codec(text))):
+        sweep = getattr(codec_class(spec), "sweep", ())
+        for name in {setting.name for setting in sweep}:
+            values = points.get((spec.text, name), points.get((spec.name, name), ()))
+            sweep = [Setting(name, value) for value in values] or sweep
+        if seconds := typical_seconds(spec, sweep, pixels):
+            result[spec.label] = seconds
+    return result
+
+
+def _planned_by_name(request: Request, as_json: bool, missing: Unavailable) -> dict[str, object]:
+    """Return the plan for a dataset that is not here, by its published size; raise `missing`."""
+    from benchmark.datasets.dataset import profile
+    from benchmark.system.machine import cores
+
+    known = profile(request.dataset)
+    if known.pixels is None or known.published_images is None:
+        raise missing
+    images = min(request.limit or known.published_images, known.published_images)
+    jobs, pixels = request.jobs or cores(), known.pixels * images // known.published_images
+    each = _typical(request.codecs, request, pixels)
+    of_few = sum(each.values()) * FEW / images if images > FEW else None
+    if not as_json:
+        print(f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}")
+        print(time_sentence(each, of_few, jobs))
+    seconds = {label: of / jobs for label, of in each.items()}
+    facts = {"dataset": request.dataset, "images": images, "by_codec": seconds}
+    return {**facts, "coding_seconds": sum(seconds.values())}
+
+
 def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object]:
     """Return the plan for one dataset, and print it unless it is wanted as JSON."""
     from benchmark.commands.outcome import problem_lines, unread_lines
@@ -193,7 +231,10 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()
-    matrix = open_matrix(request)
+    try:
+        matrix = open_matrix(replace(request, skip_missing=True))
+    except Unavailable as missing:
+        return _planned_by_name(request, as_json, missing)
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
     needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
@@ -204,6 +245,15 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     counts = {name: {"cells": n, "to_do": to_do[name]} for name, n in cells_of.items()}
     total = {"cells": len(matrix.cells), "to_do": len(matrix.to_do)}
     seconds = guess.seconds / workers.workers
+    seen = {image.file.name for image in sources.images[:FEW]}
+    few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
+    each = {
+        name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
+        for name in to_do
+    }
+    pixels = sum(image.width_px * image.height_px for image in sources.images)
+    each |= _typical([of.codec for of in matrix.selection.skipped], request, pixels)
+    of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
     facts: dict[str, object] = {
         "dataset": sources.dataset.name,
         "images": len(sources.images),
@@ -213,6 +263,7 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
         "cells_without_estimate": guess.unknown,
         "cells_by_typical_times": guess.typical,
         "codecs": counts,
+        "by_codec": {name: of / workers.workers for name, of in each.items()},
         "refused": {image.file.name: image.reason for image in sources.refused},
         "skipped": matrix.selection.reasons,
     }
@@ -222,13 +273,6 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     for label, count in {**counts, "total": total}.items():
         print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
     rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
-    seen = {image.file.name for image in sources.images[:FEW]}
-    few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
-    each = {
-        name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
-        for name in to_do
-    }
-    of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
     print(time_sentence(each, of_few, workers.workers))
     output.print_lines([f"{n} cells {how}" for how, n in rests.items() if n], details=True)
     if matrix.to_do:

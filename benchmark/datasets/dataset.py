@@ -86,6 +86,7 @@ class Profile(NamedTuple):
     published_images: int | None = None  # images of the set that published means are over
     most_bpp: float | None = None  # highest rate that the paper's figures draw
     anchor: str = ""  # system that the paper's BD-rates are relative to
+    pixels: int | None = None  # of all its images, to plan before they are here
 
 
 def profile(name: str) -> Profile:
@@ -108,6 +109,7 @@ class Source(NamedTuple):
     width_px: int
     height_px: int
     lossy: bool  # the file's own coding has lost something already
+    colours: str = ""  # `Photograph.colours`
 
 
 class Refused(NamedTuple):
@@ -146,16 +148,16 @@ def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Ref
 
 
 def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refused:
-    def read() -> tuple[str, int, int, bool]:
+    def read() -> tuple[str, int, int, bool, str]:
         from benchmark.datasets.image import read_image
 
         photograph = read_image(file.path, flatten)
         height, width, _ = photograph.pixels.shape
-        return pixels_sha256(photograph.pixels), width, height, photograph.lossy
+        return pixels_sha256(photograph.pixels), width, height, *photograph[1:]
 
     try:
         return Source(
-            file, *memory.value(file.path, f"source, turned by any XMP, flatten={flatten:d}", read)
+            file, *memory.value(file.path, f"source, with colours, flatten={flatten:d}", read)
         )
     except ImageRefused as refused:
         return Refused(file, refused.reason.subject if refused.reason else str(refused))

@@ -9,6 +9,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +34,17 @@ MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or a bomb
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 12 * MOST_PIXELS
 START_OF_SCAN = b"\xff\xda"
+MOST_TAGS = 100  # of a profile
 MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MOST_PIXELS is below it even uncompressed, with alpha
 
-ORIENTATION, XMP = 0x0112, 700  # tags: in EXIF and TIFF, in TIFF
+ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # tags: in EXIF and TIFF, in TIFF, in TIFF
+# Of ITU-T H.273, by the numbers in a PNG's cICP chunk: transfer functions and primaries.
+TRANSFERS, PRIMARIES = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+# X, Y, Z of sRGB's red, green and blue under ICC's D50, and how far another profile's are.
+SRGB = {
+    b"rXYZ": (0.436, 0.222, 0.014), b"gXYZ": (0.385, 0.717, 0.097), b"bXYZ": (0.143, 0.061, 0.714)
+}  # fmt: skip
+NEAR = 0.02
 LOSSLESS_TIFF = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, zip, PackBits, LZMA, zstd
 FAX_IN_TIFF = {2, 3, 4}  # CCITT without loss, which imagecodecs does not read
 JPEG_IN_TIFF = {6, 7, 33007}
@@ -56,12 +65,14 @@ class Photograph(NamedTuple):
 
     pixels: Pixels  # C-contiguous, writable
     lossy: bool  # the file's own coding has lost something already: JPEG, WebP's VP8, JPEG in TIFF
+    colours: str = ""  # as the file says, where its numbers are not sRGB's: "PQ", "Display P3"
 
 
 class _Raster(NamedTuple):
     samples: NDArray[np.uint8]  # (height, width, 1 grey | 2 grey, alpha | 3 RGB | 4 RGB, alpha)
     orientation: int  # EXIF's 1..8
     lossy: bool
+    profile: bytes = b""  # ICC's
 
 
 def read_image(path: str | Path, flatten: bool = False, known: bool = False) -> Photograph:
@@ -85,7 +96,7 @@ def decode_image(
     name = name if name.isprintable() else ascii(name)
     try:
         data = contents if isinstance(contents, bytes) else contents()
-        samples, orientation, lossy = _decode(data, flatten, known)
+        samples, orientation, lossy, profile = _decode(data, flatten, known)
         if samples.shape[2] in (2, 4):
             samples = _without_alpha(samples, flatten)
     except ImageRefused as refused:
@@ -97,7 +108,8 @@ def decode_image(
         raise _refused(name, f"cannot be decoded, damaged or truncated: {detail}") from error
     if samples.shape[2] == 1:
         samples = np.repeat(samples, 3, axis=2)
-    return Photograph(np.ascontiguousarray(_upright(samples, orientation)), lossy)
+    pixels = np.ascontiguousarray(_upright(samples, orientation))
+    return Photograph(pixels, lossy, _colours(data, profile))
 
 
 def _refused(name: str, why: str) -> ImageRefused:
@@ -176,7 +188,8 @@ def _from_pillow(
         mode = "L" if image.mode in ("1", "L") else "RGB"
     samples = np.array(image if image.mode == mode else image.convert(mode))
     orientation = _orientation(image.info)  # after load: PNG may end with it
-    return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy)
+    profile = image.info.get("icc_profile") or b""
+    return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy, profile)
 
 
 def _read_webp(data: bytes, flatten: bool) -> _Raster:
@@ -205,7 +218,8 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
 
     blocks = {"exif": chunks.get(b"EXIF"), "xmp": chunks.get(b"XMP ")}
     orientation = _orientation({name: block for name, block in blocks.items() if block})
-    return _Raster(imagecodecs.webp_decode(data), orientation, lossy=b"VP8L" not in chunks)
+    lossy, profile = b"VP8L" not in chunks, chunks.get(b"ICCP", b"")
+    return _Raster(imagecodecs.webp_decode(data), orientation, lossy, profile)
 
 
 def _read_tiff(data: bytes, flatten: bool) -> _Raster:
@@ -244,7 +258,8 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
     else:
         samples = samples[..., np.newaxis]
     lossy = page.compression not in LOSSLESS_TIFF
-    return _Raster(_tiff_colours(page, samples, flatten), orientation, lossy)
+    profile = page.tags.valueof(PROFILE) or b""
+    return _Raster(_tiff_colours(page, samples, flatten), orientation, lossy, profile)
 
 
 def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
@@ -301,6 +316,22 @@ def _without_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint
         raise ImageRefused("has transparent pixels: convert it, or run with --flatten")
     weight = alpha.astype(np.uint16)
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _colours(data: bytes, profile: bytes) -> str:
+    """Return the name of colours that are not sRGB's; empty where nothing readable says so."""
+    head = data[: max(0, data.find(b"IDAT"))] if data.startswith(b"\x89PNG") else b""
+    if stated := re.search(rb"\0\0\0\x04cICP(.)(.)", head, re.DOTALL):
+        primaries, transfer = (part[0] for part in stated.groups())
+        return TRANSFERS.get(transfer, PRIMARIES.get(primaries, ""))
+    with suppress(struct.error):
+        for number in range(min(MOST_TAGS, *struct.unpack_from(">I", profile, 128))):
+            tag, at, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+            if tag in SRGB:
+                place = np.array(struct.unpack_from(">3i", profile, at + 8)) / 65536
+                if np.abs(place - SRGB[tag]).max() > NEAR:
+                    return "an ICC profile of other primaries"
+    return ""
 
 
 def _orientation(info: Mapping[Any, Any]) -> int:

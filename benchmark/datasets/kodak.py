@@ -22,7 +22,10 @@ from benchmark.system.text import listed
 if TYPE_CHECKING:
     from benchmark.datasets.download import DownloadProgress
 
-PROFILES = {"kodak": Profile("Kodak", 24, 1.3, "VTM"), "sample": Profile("sample photographs")}
+PROFILES = {
+    "kodak": Profile("Kodak", 24, 1.3, "VTM", 24 * 768 * 512),
+    "sample": Profile("sample photographs"),
+}
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 CONTENT = "kodim01.png to kodim24.png"
 MOST_FILES = 100  # in a folder that is searched for the pictures under other names

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
+from benchmark.codec import Setting
 from benchmark.facts import Typical, facts_of
 from benchmark.measure.cells import Cell, Task
 from benchmark.metrics.metric import LARGE_PIXELS
@@ -123,6 +124,13 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
         known.count(None),
         sum(model.basis(cell) == "typical" for cell in cells),
     )
+
+
+def typical_seconds(spec: CodecSpec, sweep: Iterable[Setting], pixels: int) -> float:
+    """Return the seconds on a core that a codec's class declares for images at every setting."""
+    curves = {of.setting: of.seconds for of in facts_of(spec).typical if of.device == "cpu"}
+    of_settings = ((curves.get(at.name, curves.get("", ())), float(at.value)) for at in sweep)
+    return math.fsum(pixels / 1e6 * interpolated(*known) for known in of_settings)
 
 
 def _typical(cell: Cell) -> Curve:

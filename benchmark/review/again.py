@@ -185,10 +185,12 @@ def _decode_second(
 def _encode(decoder: Decoder, done: dict[str, Again], pictures: _Pictures, draw: Random) -> None:
     """Encode two pictures of each image again, and compare with the streams that were sent."""
     by_image = by_key((stream.row["image_sha256"], name) for name, stream in done.items())
-    drawn = [name for names in by_image.values() for name in draw.sample(names, min(2, len(names)))]
-    draw.shuffle(drawn)  # an author who knew the order would know what a minute reaches
+    chosen = [
+        name for names in by_image.values() for name in draw.sample(names, min(2, len(names)))
+    ]
+    draw.shuffle(chosen)  # an author who knew the order would know what a minute reaches
     left = ENCODING_SECONDS
-    for name in drawn:
+    for name in chosen:
         row, before = done[name].row, pictures.original(done[name].row)
         if before is None or done[name].num_bytes is None:
             done[name] = done[name]._replace(encoded="its photograph is not known here")

@@ -142,19 +142,19 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> Sorte
             sources[dataset, label].append(_Source(rows, origin, whole))
     for (dataset, label), of_label in sources.items():
         whole_ones = (each for each in of_label if each.audited)
-        stands = max(whole_ones, key=_Source.worth, default=None)
-        if stands is not None:
-            accepted[dataset] += stands.sent
-            done.standing[dataset][label] = stands.origin
-        cells = {of.row["cell"] for of in stands.sent} if stands else set()
+        best = max(whole_ones, key=_Source.worth, default=None)
+        if best is not None:
+            accepted[dataset] += best.sent
+            done.standing[dataset][label] = best.origin
+        cells = {of.row["cell"] for of in best.sent} if best else set()
         for each in of_label:
             left = [of.row for of in each.sent if each.origin.name or of.row["cell"] not in cells]
-            if each is stands or not left:
+            if each is best or not left:
                 continue
             origin, below = each.origin, done.declared[dataset]
-            if each.audited and stands:
-                here = stands.origin.name or "the results here"
-                what = "larger" if stands.worth()[0] > each.worth()[0] else "newer"
+            if each.audited and best:
+                here = best.origin.name or "the results here"
+                what = "larger" if best.worth()[0] > each.worth()[0] else "newer"
                 origin = origin._replace(below=f"a {what} verified one stands: of {here}")
             name = named(label, origin.name)
             below.rows.setdefault(name, []).extend(left)

@@ -5,7 +5,6 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from benchmark.compare.check.check import Check, Finding
 from benchmark.compare.check.compare import AtSetting
-from benchmark.compare.check.equivalence import ERROR_RATES
 from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
@@ -51,16 +50,11 @@ def findings_table(check: Check) -> Table | None:
         return None
     several = sum(finding.change_percent is not None for finding in check.findings)
     percent = f"{100 * check.options.confidence:g} %"
-    rates = "; ".join(
-        f"{name} {of_one:g} / {of_any:g}" for name, (of_one, of_any) in ERROR_RATES.items()
-    )
     notes = (
         "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
         "(BD-metric). Positive is worse.",
         f"Each bound holds with {percent} confidence if changes are hardly skewed"
         + (f"; verdicts are corrected for {several} of them (Holm)." if several > 1 else "."),
-        "Called equivalent at the margin itself, percent of simulated sets of 24 images at 95 %, "
-        f"one metric / any of eight: {rates}.",
     )
     columns = (Column("codec", "label"), Column("metric", "metric_label"), *NUMBERS)
     return Table.of(columns, check.findings, notes)

@@ -58,7 +58,8 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     text = "".join(cell for row in table.rows for cell in row[3:])
     signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
     notes = [note for sign, note in signs if sign in text]
-    return table._replace(notes=(*notes, *chosen_notes(summary.labels))).filled(always=4)
+    notes += [*chosen_notes(summary.labels), *caveat_notes(summary)]
+    return table._replace(notes=tuple(notes)).filled(always=4)
 
 
 def _mean_of_metric(metric: Metric, point: Point) -> str | None:
@@ -125,6 +126,15 @@ def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
         for choice in dict.fromkeys(choice for choice, _ in choices)
         if choice
     )
+
+
+def caveat_notes(summary: Summary) -> list[str]:
+    """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
+    pairs = ((text, point.label) for point in summary.points for text in point.edition.caveats)
+    return [
+        capitalised(f"{text}: {', '.join(dict.fromkeys(labels))}")
+        for text, labels in by_key(pairs).items()
+    ]
 
 
 def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:

@@ -261,21 +261,21 @@ def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
             return [Line(reader.line_num, [*map(one_line, cells)]) for cells in reader if cells]
         lines = StringIO(text, newline="")
         header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-        delimiter, inside = csv_delimiter(header), False
+        delimiter = csv_delimiter(header)
         lines.seek(0)
+        record: list[str] = []  # lines of the one that is being read
 
         def without_comments() -> Iterator[str]:
-            nonlocal inside
             for line in lines:
                 short = line.count(delimiter) != header.count(delimiter) or line[1:2].isspace()
-                passed = not line.strip() or (line.startswith("#") and short)
-                inside = inside or not passed
-                yield line if inside else "\n"
+                comment = not line.strip() or (line.startswith("#") and short)
+                record.extend([] if comment and not record else [line])
+                yield line if record else "\n"
 
         result = []
         reader = csv.reader(without_comments(), delimiter=delimiter, skipinitialspace=True)
         for cells in reader:
-            inside = False
+            record.clear()
             result += [Line(reader.line_num, cells)] if cells else []
         return result
 

@@ -1,5 +1,7 @@
 """How long a run takes, as a person would say it."""
 
+import json
+
 import pytest
 
 from benchmark.commands.run import duration, time_sentence
@@ -34,3 +36,18 @@ def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monke
     assert "coding takes about 33 s, 1 cell at a time, without metrics; 33 s of them avif:speed=1" \
         in done.stdout  # fmt: skip
     assert "6 cells estimated from typical times" in done.stdout
+
+
+def test_a_known_dataset_is_planned_before_it_and_the_program_are_here(tmp_path, monkeypatch):
+    """VTM's typical seconds a megapixel at six QPs are 660 together; JPEG's beside them nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = "plan", "--dataset", "clic2020", "--data-dir", tmp_path, "--jobs", 2
+    record = json.loads(bench(*words, "--codecs", "vtm,jpeg", "--json").stdout)
+    pixels = 22_540_456 * 8 / 0.15  # the challenge's limit of bytes is .15 bits for each
+    assert record["by_codec"]["vtm"] == pytest.approx(330e-6 * pixels, rel=1e-6)
+    said = bench(*words, "--codecs", "vtm,jpeg", "--points", "vtm.qp=47").stdout
+    assert "clic2020: 428 images, which are not here yet" in said
+    assert "coding takes about 2.5 hours" in said
+    refused = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
+    assert (refused.returncode, "is not here" in refused.stderr) == (2, True)

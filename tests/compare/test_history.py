@@ -243,3 +243,11 @@ def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
     checkpoint(tmp_path / "run.safetensors", 450)  # where a suite has that of a member
     bench(*words, code=1)
     assert (measured[-1], exported[5:]) == (("step 450", tmp_path.name), ["state-200.pt"])
+
+
+def test_files_that_are_no_checkpoints_of_a_training_are_answered_with_what_it_takes(tmp_path):
+    states = [tmp_path / f"{number}.pth.tar" for number in (1, 3)]
+    for state in states:
+        state.write_bytes(b"of CompressAI")
+    with pytest.raises(UsageError, match=r"1\.pth\.tar is no checkpoint of `bench train`.*check`"):
+        bench("history", *states, "--dataset", "kodak")

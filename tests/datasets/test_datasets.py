@@ -176,7 +176,7 @@ def test_a_picture_that_is_there_twice_counts_once_and_a_turned_one_is_another(t
 def test_the_sample_is_four_photographs_of_the_promised_sizes():
     dataset = open_sample([])
     shapes = {image.name: read_image(image.path).pixels.shape for image in dataset.images}
-    assert (dataset.name, profile("kodak")) == ("sample", ("Kodak", 24, 1.3, "VTM"))
+    assert (dataset.name, profile("kodak")) == ("sample", ("Kodak", 24, 1.3, "VTM", 9_437_184))
     assert shapes == {
         "astronaut.png": (512, 512, 3),
         "chelsea.png": (300, 451, 3),

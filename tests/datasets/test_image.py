@@ -2,12 +2,13 @@
 
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps, PngImagePlugin, features
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, features
 
 from benchmark.codec import Pixels
 from benchmark.datasets.image import read_image
@@ -214,3 +215,47 @@ def test_fax_in_tiff_is_read(photo, write, compression, white):
     result = read_image(file)
     assert np.array_equal(result.pixels[:, :, 1], 255 * black_or_white.astype(np.uint8))
     assert not result.lossy
+
+
+def profile_of(red):
+    """sRGB's ICC profile with another red, X, Y and Z under D50."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    (count,) = struct.unpack_from(">I", data, 128)
+    tags = [struct.unpack_from(">4sII", data, 132 + 12 * number) for number in range(count)]
+    (at,) = (at for tag, at, _ in tags if tag == b"rXYZ")
+    struct.pack_into(">3i", data, at + 8, *(round(65536 * value) for value in red))
+    return bytes(data)
+
+
+SRGB, ADOBE, P3 = (0.436, 0.2225, 0.0139), (0.6097, 0.3111, 0.0195), (0.5151, 0.2412, -0.0011)
+
+
+@pytest.mark.parametrize(("red", "wide"), [(SRGB, False), (ADOBE, True), (P3, True)])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WebP"])
+def test_a_profile_of_other_primaries_is_said_and_changes_no_pixel(red, wide, form, photo, write):
+    image, profile = Image.fromarray(photo), profile_of(red)
+    if form == "WebP":
+        path = write("photo.webp", webp(photo, True, b"ICCP" + profile))
+    else:
+        path = write(f"photo.{form}", pillow(image, form, icc_profile=profile))
+    result = read_image(path)
+    assert bool(result.colours) == wide
+    if form != "JPEG":
+        assert np.array_equal(result.pixels, photo)
+
+
+@pytest.mark.parametrize(("numbers", "name"), [
+    ((1, 13), ""), ((9, 16), "PQ"), ((9, 18), "HLG"), ((12, 13), "Display P3"), ((2, 2), ""),
+])  # fmt: skip
+def test_a_png_says_its_colours_by_number(numbers, name, photo, write):
+    data = pillow(Image.fromarray(photo), "PNG")
+    chunk = b"cICP" + bytes([*numbers, 0, 1])
+    chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    result = read_image(write("photo.png", data[:33] + chunk + data[33:]))
+    assert (result.colours, np.array_equal(result.pixels, photo)) == (name, True)
+
+
+@pytest.mark.parametrize("profile", [b"", b"x" * 20, b"\xff" * 140, b"\xff" * 4000])
+def test_a_profile_that_is_none_says_nothing(profile, photo, write):
+    result = read_image(write("a.jpg", pillow(Image.fromarray(photo), "JPEG", icc_profile=profile)))
+    assert result.colours == ""

@@ -21,7 +21,7 @@ missed, met        an absolute limit that was asked for (`requirement`), by the 
 
 Each claim is corrected over all metrics and codec variants (Holm's method): the probability that
 any metric is wrongly called regressed is at most 1 - confidence, and that any is wrongly called
-equivalent if changes are hardly skewed (`equivalence.ERROR_RATES` has those of others).
+equivalent if changes are hardly skewed (docs/check.md has the rates of others).
 """
 
 import math

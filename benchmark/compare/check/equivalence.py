@@ -23,17 +23,6 @@ from benchmark.compare.interval import moved_level, studentised
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
 CHUNK = 2_000_000  # weights that are sampled at a time
-# Percent of sets of 24 images whose true mean change is at the margin that are called equivalent at
-# confidence .95, by the distribution of changes: in one metric, and in any of eight independent
-# metrics (tests/compare/check/test_error_rates.py).
-ERROR_RATES = {
-    "normal": (3.9, 2.4),
-    "skewness 2": (5.2, 6.2),
-    "skewness 2.3": (6.0, 7.0),
-    "skewness 6": (9.1, 15.9),
-    "Student's t, 3 degrees": (4.3, 2.7),
-    "4 % of images 6 deviations worse": (10.1, 12.3),
-}
 POWER = 0.8
 MOST_IMAGES = 100_000  # beyond it nobody asks how many
 

@@ -82,13 +82,14 @@ def test_a_worker_sends_the_bits_that_its_class_estimates(worker, tmp_path):
 def test_on_a_gpu_a_call_is_timed_once_its_work_has_ended(monkeypatch):
     called = []
     cuda = SimpleNamespace(
-        is_available=lambda: True, is_initialized=lambda: True,
+        is_available=lambda: True, is_initialized=lambda: True, max_memory_allocated=lambda: 7,
         synchronize=lambda: called.append("wait"),
+        reset_peak_memory_stats=lambda: called.append("forget"),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    result, _ = rdrbench_worker._timed(lambda x: called.append("call") or 2 * x, 3)
-    assert result == 6
-    assert called == ["wait", "call", "wait"]
+    result, cost = rdrbench_worker._timed(lambda x: 2 * x, 3)
+    assert (result, cost["peak_bytes"]) == (6, 7)
+    assert called == ["wait", "forget", "wait"]
     codec = SimpleNamespace(sweep=[("q", 1)])
     assert rdrbench_worker._description(codec, [])["device"] == "cuda"
     with pytest.raises(TypeError, match="decode returned bytes, not Pixels"):

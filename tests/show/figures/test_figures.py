@@ -254,6 +254,12 @@ def test_the_table_of_means_shows_counts_where_they_differ():
     assert any(note.startswith("∞ n: of n images the value is infinite") for note in result.notes)
 
 
+def test_random_weights_are_marked_below_a_table_of_means():
+    rows = sweep("jpeg") + sweep("webp", caveat="random weights")
+    result = means_table(summarise(table(rows)), [PSNR])
+    assert [note for note in result.notes if "andom" in note] == ["Random weights: webp."]
+
+
 def test_latex_escapes_what_it_would_take_for_commands_and_groups_what_repeats():
     result = latex(Table(("a_b", "c & d"), (("x%", "-1.5"), ("{y}", "∞ 2")), 1), {"x%": "x"})
     assert r"a\_b & c \& d \\" in result
