@@ -11,8 +11,7 @@ from benchmark.compare.match import matches, parse_tolerance
 from benchmark.compare.panel import anchor_among, measured_panel
 from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import Metric
-from benchmark.metrics.reasons import remedies
+from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import arguments
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.schema import metric_names

@@ -10,16 +10,14 @@ from benchmark.compare.match import Average, Match, Tolerance
 from benchmark.compare.rank import RATE, Ranked, Target
 from benchmark.compare.tradeoff import Tradeoff
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import Metric, overview_columns
-from benchmark.metrics.reasons import remedies
+from benchmark.metrics.metric import Metric, overview_columns, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.absent import not_shown
-from benchmark.show.means import chosen_notes
+from benchmark.show.means import chosen_notes, not_shown
 from benchmark.show.sections import ONLY_BUNDLED, capitalised
 from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted, listed

@@ -13,8 +13,7 @@ from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached, WithoutValue
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
-from benchmark.metrics.metric import Metric, overview_columns
-from benchmark.metrics.reasons import by_kind, labelled
+from benchmark.metrics.metric import Metric, by_kind, labelled, overview_columns
 from benchmark.registry import METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.systems import short_version
@@ -169,10 +168,9 @@ def print_ranking(
     """
     if table is False:
         return
-    from benchmark.show.absent import not_shown
     from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.means import caveat_notes
+    from benchmark.show.means import caveat_notes, not_shown
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)

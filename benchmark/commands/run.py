@@ -227,7 +227,7 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     from benchmark.commands.outcome import problem_lines, unread_lines
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.select import open_matrix
-    from benchmark.metrics.reasons import computable, lacking
+    from benchmark.metrics.metric import computable, lacking
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()

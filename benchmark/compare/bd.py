@@ -16,8 +16,7 @@ from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, bd_rate, cut
 from benchmark.compare.interval import Interval
-from benchmark.metrics.metric import Metric
-from benchmark.metrics.reasons import RESCORE, Again
+from benchmark.metrics.metric import RESCORE, Again, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 from benchmark.rows.systems import trained_on

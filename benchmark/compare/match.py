@@ -19,8 +19,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.interval import Interval, draws_interval, image_draws
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import Metric
-from benchmark.metrics.reasons import remedies
+from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names

@@ -38,7 +38,7 @@ from benchmark.measure.remaining import Pace
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, measured_before, open_matrix, open_stored
 from benchmark.measure.workers import worker_context
-from benchmark.metrics.reasons import by_kind, computable, labelled, lacking
+from benchmark.metrics.metric import by_kind, computable, labelled, lacking
 from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import metric_names

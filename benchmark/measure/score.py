@@ -19,8 +19,14 @@ from benchmark.datasets.dataset import Source
 from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import give_memory_back
-from benchmark.metrics.metric import FeatureSpace, ImageMetric
-from benchmark.metrics.reasons import computable, lacking, lasting, reason_text
+from benchmark.metrics.metric import (
+    FeatureSpace,
+    ImageMetric,
+    computable,
+    lacking,
+    lasting,
+    reason_text,
+)
 from benchmark.registry import FEATURE_SPACES, metric_class, metric_named, scored_by_image
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.schema import metric_columns, metric_names

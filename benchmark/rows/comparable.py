@@ -1,7 +1,11 @@
-"""Rows that may meet in one mean, by point and image.
+"""Rows that may meet in one mean, by point and image, of one edition of each codec variant.
 
-Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant
-(`rows.editions`). A point is an edition at one setting.
+An edition is a codec variant of one build, measured here or bundled; rows of two are never joined.
+Which is shown is one rule, for every verb, figure, page and call: yours where it has every image
+that is compared, else the bundled one. What is compared are the images of the variants that only
+you have; without such a variant, all. Of several builds it is that with most images at a setting,
+of equals the newest; failed images count, so that a failure does not bring an older build back.
+Beside what you measured, bundled rows are of the same images. A point is an edition at one setting.
 """
 
 from collections.abc import Sequence
@@ -14,11 +18,11 @@ from polars import col
 
 from benchmark.answer import Absent
 from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array, bits_per_pixel
-from benchmark.rows.editions import EDITION, editions
 from benchmark.rows.systems import distinct_labels, label_of
-from benchmark.rows.versions import BUNDLED, IMAGE, OK, VARIANT
+from benchmark.rows.versions import BUILD, BUNDLED, IMAGE, OK, VARIANT
 from benchmark.system.text import counted
 
+EDITION = (*VARIANT, *BUILD, "bundled")
 SETTING = ("setting_name", "setting_value")
 TEXTS = ("codec", "variant", "setting_name", "fingerprint")
 IMAGE_NUMBER = IMAGE.rank("dense").cast(pl.Int64) - 1
@@ -161,6 +165,41 @@ def shown(table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the editions that are shown, in the order of `ComparableRows`."""
     rows = ComparableRows(table)
     return table[rows.index[rows.shown]]
+
+
+def editions(points: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per edition: EDITION, `age` in its variant (0: the newest), `of`, `shown`.
+
+    points: a row per edition and setting, with EDITION, `image` (a list of numbers) and `recency`,
+    that of the latest row. `of` are the images of an edition.
+    """
+    every = points.group_by(EDITION).agg(
+        of=col("image").explode().unique(),
+        most=col("image").list.len().max(),
+        recency=col("recency").max(),
+    )
+    every = every.sort("recency", *BUILD, descending=[True, False, False])
+    best = col("most").rank("ordinal", descending=True).over(*VARIANT, "bundled") == 1
+    first = every.filter(best)
+    own, bundled = first.filter(~col("bundled")), first.filter("bundled")
+    compared = own.join(bundled, on=VARIANT, how="anti")["of"].explode().unique()
+    both = own.join(bundled.select(*VARIANT, there="of"), on=VARIANT)
+    there = col("there")
+    if compared.len():
+        there = there.list.set_intersection(pl.lit(compared).implode())
+    behind = both.filter(there.list.set_difference("of").list.len() > 0)
+    shown = pl.concat(
+        [
+            own.join(behind, on=VARIANT, how="anti"),
+            bundled.join(own, on=VARIANT, how="anti"),
+            bundled.join(behind, on=VARIANT, how="semi"),
+        ]
+    )
+    shown = shown.select(*EDITION, shown=pl.lit(True))
+    marked = every.join(shown, on=EDITION, how="left", nulls_equal=True, maintain_order="left")
+    return marked.with_columns(
+        col("shown").fill_null(False), age=pl.int_range(pl.len()).over(VARIANT)
+    ).drop("most")
 
 
 def newest(table: pl.DataFrame) -> pl.DataFrame:

@@ -63,7 +63,7 @@ def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -
 
     codecs: comma-separated names (see `named_variants`), or "all" that were measured here, or all
     where nothing was. bundled: names of bundled codecs to add, whose rows from here are left out,
-    or "all". Which edition of a variant is shown is a question apart (`rows.editions`). Raises
+    or "all". Which edition of a variant is shown is a question apart (`rows.comparable`). Raises
     `UnknownName` for a codec without rows.
     """
     pairs = pairs_of(table)

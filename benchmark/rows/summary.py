@@ -15,8 +15,14 @@ import numpy as np
 from benchmark.answer import Absent
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.errors import StoreError
-from benchmark.metrics.metric import FEW_IMAGES, Metric, psnr_of_mean_mse
-from benchmark.metrics.reasons import NOT_COMPUTED, RESCORE, Again
+from benchmark.metrics.metric import (
+    FEW_IMAGES,
+    NOT_COMPUTED,
+    RESCORE,
+    Again,
+    Metric,
+    psnr_of_mean_mse,
+)
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store

@@ -8,8 +8,7 @@ from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.compare.panel import headlined
-from benchmark.metrics.metric import Metric
-from benchmark.metrics.reasons import remedies
+from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
 from benchmark.show.means import chosen_notes

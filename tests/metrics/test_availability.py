@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable, Reason, Unavailable
-from benchmark.metrics.reasons import (
+from benchmark.metrics.metric import (
     absence,
     by_kind,
     computable,

@@ -7,8 +7,7 @@ import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
 from benchmark.compare.panel import measured_panel, names_in_figures
-from benchmark.metrics.metric import Metric
-from benchmark.metrics.reasons import Again, remedies
+from benchmark.metrics.metric import Again, Metric, remedies
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table

@@ -19,8 +19,7 @@ from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.check.pairing import VariantPair
 from benchmark.compare.curves import Curve
-from benchmark.metrics.metric import Metric
-from benchmark.metrics.reasons import absence
+from benchmark.metrics.metric import Metric, absence
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.summary import Point, Summary, curves, excluded

@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 from benchmark import plugins, registry
 from benchmark.codec import CodecInfo
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable
-from benchmark.metrics.metric import protocol_of
-from benchmark.metrics.reasons import lacking, read_reason
+from benchmark.metrics.metric import lacking, protocol_of, read_reason
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
 from benchmark.spec import load_codec, parse_codec, resolve

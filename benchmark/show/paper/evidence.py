@@ -19,17 +19,16 @@ from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
-from benchmark.metrics.metric import PREFERENCE, Metric
-from benchmark.metrics.reasons import remedies
+from benchmark.metrics.metric import PREFERENCE, Metric, remedies
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
-from benchmark.show.absent import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences
 from benchmark.show.figures.style import Style, look, styles
+from benchmark.show.means import absent_sentences
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import listed
 

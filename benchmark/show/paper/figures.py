@@ -22,7 +22,6 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
-from benchmark.show.absent import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
@@ -31,6 +30,7 @@ from benchmark.show.figures.rate_curve import OfDataset, choice_of, draw_dataset
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
+from benchmark.show.means import absent_sentences, not_shown
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest

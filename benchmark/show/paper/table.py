@@ -14,7 +14,6 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 from benchmark.rows.systems import kind
-from benchmark.show.absent import not_shown
 from benchmark.show.bd_tables import (
     PERCENT,
     cut_words,
@@ -25,6 +24,7 @@ from benchmark.show.bd_tables import (
 )
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
+from benchmark.show.means import not_shown
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import images_of, listed, points_left_out

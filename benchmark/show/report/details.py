@@ -11,10 +11,16 @@ from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.show.absent import absent_table, not_shown
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
-from benchmark.show.means import FEW_NOTE, NETWORK_HEADERS, chosen_notes, training_cells
+from benchmark.show.means import (
+    FEW_NOTE,
+    NETWORK_HEADERS,
+    absent_table,
+    chosen_notes,
+    not_shown,
+    training_cells,
+)
 from benchmark.show.sections import (
     Links,
     Part,

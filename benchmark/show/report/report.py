@@ -22,13 +22,12 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
-from benchmark.show.absent import absent_sentences, lacking, problems
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
 from benchmark.show.figures.choice import Choice, beyond_sentences, choose, without_place
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import few_of, means_table
+from benchmark.show.means import absent_sentences, few_of, lacking, means_table, problems
 from benchmark.show.report.details import (
     details_record,
     details_text,

@@ -22,8 +22,7 @@ from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
-from benchmark.show.absent import lacking, problems
-from benchmark.show.means import means_table
+from benchmark.show.means import lacking, means_table, problems
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import write_page
