@@ -11,8 +11,8 @@
 #   ./run_all.sh setup   set up, nothing else
 #
 # It says what it does next. It writes only to .venv and results, to the caches of uv and pip, and
-# beside benchmark/metrics/loops.c and baselines/neural/entropy/fixed/products.c; .venv/install.log has
-# all that they say. Pillow is the stock wheel; `pip install .[simd]` is for those who want pillow-simd.
+# beside benchmark/metrics/loops.c; .venv/install.log has all that they say. Pillow is the stock wheel;
+# `pip install .[simd]` is for those who want pillow-simd.
 set -euo pipefail
 cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
 exec </dev/null
@@ -133,7 +133,7 @@ compile_used() { # half of the packages: Python compiles the others where one is
 set_up() { # nothing to do where .venv was completed from these locks, here
   local locked project python
   locked=$({ cat requirements*.lock; pwd; } | sha256sum)
-  project=$(cat pyproject.toml benchmark/metrics/loops.c baselines/neural/entropy/fixed/products.c | sha256sum)
+  project=$(cat pyproject.toml benchmark/metrics/loops.c | sha256sum)
   if [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ] || ! "$PYTHON" -c "" 2>/dev/null; then
     python=$(find_python 3.11 3.12) # compressai has no wheels for later ones
     echo "Setting up .venv with $python: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more."

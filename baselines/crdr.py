@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines.facts import SEARCH_STEPS
+from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.card import verified_card
-from baselines.neural.checkpoint_codec import (
+from baselines.neural.network_codec import (
     PACKAGES,
     KnowsIdealBits,
     card_of,
@@ -25,7 +26,6 @@ from baselines.neural.checkpoint_codec import (
     find_checkpoint,
     loaded_codec,
 )
-from baselines.neural.crdr.architecture import NAMED as SIZES
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
 PSNR, REALISM = "psnr", "realism"
+SIZES = ARCHITECTURES["crdr"].sizes
 
 
 class CRDR(KnowsIdealBits):

@@ -11,15 +11,15 @@
 torch is imported with the first image, not before.
 """
 
-from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec
 from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
+from baselines.neural.network_codec import NetworkCodec
 from benchmark.codec import Between, Setting, require_options
 from benchmark.errors import BadOption
 
 MULTIREALISM_HIGHEST_BETA = 2.56
 
 
-class Charm(RatePointsCodec):
+class Charm(NetworkCodec):
     """Charm: channel-wise autoregressive entropy models, a network for each rate.
 
     Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
@@ -27,10 +27,12 @@ class Charm(RatePointsCodec):
     """
 
     name = "charm"
+    levels = (1, 2, 3, 4)
     method = "Charm (Minnen and Singh, ICIP 2020)"
+    tuned_for = "PSNR"
 
 
-class Elic(RatePointsCodec):
+class Elic(NetworkCodec):
     """ELIC: uneven channel groups with a checkerboard context, a network for each rate.
 
     He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel
@@ -38,10 +40,12 @@ class Elic(RatePointsCodec):
     """
 
     name = "elic"
+    levels = (1, 2, 3, 4)
     method = "ELIC (He et al., CVPR 2022)"
+    tuned_for = "PSNR"
 
 
-class IVR(CheckpointCodec):
+class IVR(NetworkCodec):
     """IVR: one network for all rates, whose channels are scaled by interpolated masks.
 
     Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021). The
@@ -49,22 +53,22 @@ class IVR(CheckpointCodec):
     """
 
     name = "ivr"
+    method = "IVR (Sun et al., ACM MM 2021) at q={q}"
     trained_by = "bench train --suite field --members ivr"
-    command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
 
     def __init__(self, *, checkpoint: str = "") -> None:
         super().__init__(checkpoint=checkpoint)
-        highest = self._card.config.rate_levels - 1
+        highest = self._cards[0].config.rate_levels - 1
         self.sweep = tuple(Setting("q", q) for q in range(highest + 1))
         self.accepts = Between("q", 0, highest)
 
     def _controls(self, setting: Setting) -> int:
-        from baselines.neural.field.architectures import RATE_GRID
+        from baselines.neural.field.ivr import RATE_GRID
 
         return RATE_GRID.step(setting.value)
 
 
-class Hific(RatePointsCodec):
+class Hific(NetworkCodec):
     """HiFiC: a generator trained against a discriminator that sees the latent, for three rates.
 
     Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
@@ -77,7 +81,7 @@ class Hific(RatePointsCodec):
     tuned_for = "perceptual quality"
 
 
-class MultiRealism(RatePointsCodec):
+class MultiRealism(NetworkCodec):
     """Multi-Realism: one network for each rate, whose decoder takes a realism weight beta.
 
     Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional
@@ -86,6 +90,7 @@ class MultiRealism(RatePointsCodec):
     """
 
     name = "multirealism"
+    levels = (1, 2, 3, 4)
     method = "Multi-Realism (Agustsson et al., CVPR 2023)"
     variants = ({"beta": "0"}, {"beta": "2.56"})
 
@@ -98,12 +103,12 @@ class MultiRealism(RatePointsCodec):
         super().__init__(checkpoint=checkpoint)
 
     def _controls(self, _setting: Setting) -> int:
-        from baselines.neural.field.architectures import BETA_GRID
+        from baselines.neural.field.multirealism import BETA_GRID
 
         return BETA_GRID.step(self._beta)
 
 
-class PqMim(RatePointsCodec):
+class PqMim(NetworkCodec):
     """PQ-MIM: product-quantised tokens, coded with a masked transformer; networks for four rates.
 
     El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized
@@ -112,9 +117,10 @@ class PqMim(RatePointsCodec):
     """
 
     name = "pqmim"
+    levels = (1, 2, 3, 4)
     method = "PQ-MIM (El-Nouby et al., TMLR 2023), after the abstract"
     coding = "transformer without rounded sums"
-    suite = "generative"
+    trained_by = "bench train --suite generative"
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
         require_options(self.name, perceptual=(perceptual, (0, 1)))

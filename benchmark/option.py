@@ -22,8 +22,9 @@ CODED = "What to code"
 ORIGIN = "Where from"
 MANNER = "How"
 DRAWING = "How to draw"
+DEBUGGING = "For debugging"
 TARGET = "Where to"
-PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
+PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING)
 
 # Types of arguments in Python, by the type of the field that they become.
 WIDER: dict[Any, Any] = {
@@ -71,7 +72,6 @@ def shared(default: Any, declaration: Option) -> Any:
     return field(default=default, metadata={"option": declaration})
 
 
-ALL_ROWS = opt(COMPARED, "Also rows of photographs that the dataset no longer has.")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,

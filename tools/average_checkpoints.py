@@ -18,15 +18,15 @@ from pathlib import Path
 
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import rate_levels
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
-from baselines.neural.crdr.objective import Realism
 from baselines.neural.network import Network
+from baselines.neural.objectives import Realism
 from baselines.neural.training.objective import validate
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import held_out, validation_pictures
-from baselines.neural.training.session import CROP_PX, estimates
+from baselines.neural.training.run import CROP_PX, estimates
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit
 
@@ -97,14 +97,16 @@ def average(chosen: argparse.Namespace) -> str:
     paths = photograph_paths([chosen.data])
     pictures = validation_pictures(sorted(held_out(paths)))
     card = checkpoints[0].card
-    levels = load_architecture(card.architecture).rate_levels(card.config)
+    levels = rate_levels(card.config)
     validation = validate(network, (1.0,) * levels, pictures, Realism.betas)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     made = make_checkpoint(
         chosen.out,
         network,
         mean_card(
-            [checkpoint.card for checkpoint in checkpoints], shares, estimates(validation.points)
+            [checkpoint.card for checkpoint in checkpoints],
+            shares,
+            estimates(point._asdict() for point in validation.points),
         ),
         [pixels[-CROP_PX:, -CROP_PX:] for pixels in pictures],
         half=True,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pandas as pd
 
 import benchmark
-from baselines.neural.architecture import Cost, costs
 from baselines.neural.card import Card, load_card
-from benchmark.compare.curves import Delta, bd_rate
+from baselines.neural.costs import Cost, costs
+from benchmark.compare.curves import bd_rate
 from benchmark.compare.published.curves import published_curves
 from benchmark.compare.published.registry import read_points
 from benchmark.metrics.metric import Metric
@@ -118,7 +118,7 @@ def _published() -> dict[str, str]:
     }
     return {
         HYPERPRIOR: "0",
-        **{k: f"{delta.value:+z.1f}" for k, delta in deltas.items() if isinstance(delta, Delta)},
+        **{k: f"{delta.value:+z.1f}" for k, delta in deltas.items() if delta.value is not None},
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from baselines.neural.training.run_folder import STATE, load_state
+from baselines.neural.training.run import STATE, load_state
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import write_file
 

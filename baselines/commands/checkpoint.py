@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import benchmark
-from baselines.commands.train import Half
 from baselines.neural.card import UNKNOWN
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import ORIGIN, TARGET, TRAINED, opt
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def import_weights(
     training_data: Annotated[
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
-    half: Half = False,
+    half: Annotated[bool, opt(MANNER, "Round the weights to float16.")] = False,
     sizes: Annotated[str, opt(TRAINED, "Its dimensions, a preset of crdr.")] = "full",
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them.
@@ -53,16 +52,17 @@ def import_weights(
       bench checkpoint import crdr.pth.tar
       bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
     """
-    from baselines.neural.crdr.architecture import NAMED
+    from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.crdr.authors import import_checkpoint
 
-    if sizes not in NAMED:
-        raise UnknownName("size of crdr", sizes, NAMED)
+    known = ARCHITECTURES["crdr"].sizes
+    if sizes not in known:
+        raise UnknownName("size of crdr", sizes, known)
     target = _named_as_tensors(out or weight_folders()[0] / NAME)
     with _refused(file, target):
         card = import_checkpoint(
             *(file, target, _crops()),
-            sizes=NAMED[sizes],
+            sizes=known[sizes],
             steps=steps,
             training_data=training_data,
             half=half,
@@ -156,7 +156,7 @@ def _named_network(
         return card.architecture, card.config
     if architecture is None or sizes is None:
         raise UsageError("name the network: --like CHECKPOINT, or --architecture and --sizes")
-    presets = load_architecture(architecture).presets
+    presets = load_architecture(architecture).sizes
     if sizes not in presets:
         raise UsageError(f"--sizes {sizes}: {architecture} has {', '.join(presets) or 'none'}")
     return architecture, presets[sizes]
@@ -187,26 +187,24 @@ def info(
       bench checkpoint info elic-3.safetensors
       bench checkpoint info ours.safetensors --json
     """
-    from baselines.neural.architecture import costs, load_architecture
     from baselines.neural.card import verified_card
+    from baselines.neural.costs import costs
 
     card = verified_card(file)
     parts = costs(card.architecture, card.config)
     if as_json:
         facts = ("architecture", "sha256", "training_data", "steps", "command", "commit")
         mappings = ("precision_steps", "measured")
-        record = {name: getattr(card, name) for name in (*facts, "deterministic_steps")}
+        record = {name: getattr(card, name) for name in facts}
         record |= {name: dict(getattr(card, name)) for name in mappings}
         record |= {"crops": card.crops or None, "caveat": card.shown_caveat}
-        record["config"] = load_architecture(card.architecture).config_to_json(card.config)
+        record["config"] = asdict(card.config)
         output.print_json({**record, "parts": {name: of._asdict() for name, of in parts.items()}})
         return
     print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")
-    deterministic = f"{card.deterministic_steps:,} steps" if card.deterministic_steps else ""
     lines = {
         "crops seen": f"{card.crops:,}" if card.crops else "unknown",
         "steps": ", ".join(f"{steps:,} in {name}" for name, steps in card.precision_steps.items()),
-        "with deterministic kernels alone": deterministic,
         "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.measured.items()),
         "shown beside its name": card.shown_caveat,
         "command": card.command,

@@ -57,7 +57,7 @@ def history(
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "csv, tensorboard, wandb or FILE.py:FUNCTION gets each report (repeatable)."),
+        opt(MANNER, "csv or FILE.py:FUNCTION gets each report (repeatable)."),
     ] = None,
     calibration: Annotated[
         str,
@@ -163,29 +163,25 @@ def _in_order(paths: Sequence[Path]) -> Sequence[Place]:
 def _exported(run: Path, target: Path, validation: str) -> tuple[Sequence[Place], bool]:
     """Export new and changed milestones of a run; return all, and whether it is finished."""
     from baselines.commands import training
-    from baselines.neural.training.run import read_record
-    from baselines.neural.training.run_folder import MILESTONE
-    from baselines.neural.training.session import TrainingRun, export, is_complete
+    from baselines.neural.training.how import How
+    from baselines.neural.training.run import MILESTONE, Run, export, read_record
 
     record = read_record(run)
     states = {
-        target / f"{record.subject.architecture}-{state.stem[6:]}{TENSORS}": state
+        target / f"{record.recipe.architecture}-{state.stem[6:]}{TENSORS}": state
         for state in run.glob(MILESTONE.format("*[0-9]"))
     }
     beside = run.parent / f"{run.name}{TENSORS}"  # of a suite's member
     ended = [path for path in (*run.iterdir(), beside) if has_card(path) and path.exists()]
-    runs = {
-        path: TrainingRun(run.name, run, path, record.subject, record.recipe)
-        for path in (*states, *ended)
-    }
+    runs = {path: Run(run, path, record.recipe, record.start) for path in (*states, *ended)}
     if stale := [path for path in states if _written(card_path(path)) < _written(states[path])]:
         target.mkdir(parents=True, exist_ok=True)
-        of = training.open_session("", [SAMPLE], validation, "cpu", None)
+        of = training.opened(How(), "", [SAMPLE], validation, "cpu")
         of = replace(of, data_name="unknown origin")  # unless the record has it
         for path in stale:
             export(runs[path], of, states[path].name)
     places = {verified_card(path).steps or 0: path for path in runs}
-    finished = any(path.suffix == PACKED or is_complete(runs[path]) for path in ended)
+    finished = any(path.suffix == PACKED or runs[path].is_complete() for path in ended)
     return [Place(step, places[step]) for step in sorted(places)], finished
 
 

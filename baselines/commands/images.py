@@ -232,7 +232,7 @@ def _bundled_checkpoint(stream: bytes) -> str:
     """Return the path of our bundled checkpoint that a stream names; empty if it names another."""
     from baselines.neural.bitstream.container import checkpoint_of
     from baselines.neural.card import load_card
-    from baselines.neural.checkpoint_codec import BUNDLED
+    from baselines.neural.network_codec import BUNDLED
 
     try:
         named = checkpoint_of(stream)

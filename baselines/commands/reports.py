@@ -1,23 +1,16 @@
-"""Reports of a training run: progress on standard error, read from its journal, and logs.
+"""Reports of a training run: progress on standard error, read from its journal, losses, logs."""
 
-Logs are a csv table, TensorBoard events, Weights & Biases, and a function of the user.
-"""
-
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
-from baselines.neural.training.loop import Log
+from baselines.neural.training.how import Log, Report
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.run_folder import entry_of, step_of
-from baselines.neural.training.session import CSV, write_curves
+from baselines.neural.training.run import CSV, entries, entry_of, step_of, write_curves
 from benchmark.commands import output
 from benchmark.errors import UnknownName, UsageError
 from benchmark.plugins import failed_in, load
@@ -27,7 +20,7 @@ from benchmark.system.atomic import write_file
 POLL_SECONDS = 0.5
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
-Report = Mapping[str, Any]  # a line of the journal
+CSV_LOG, LOSSES_PNG = "csv", "losses.png"
 # Shows the last report, None before the first, the seconds since then, and whether it is the end
 Show = Callable[[Report | None, float, bool], None]
 
@@ -143,69 +136,11 @@ def _figures(report: Report, recipe: Recipe) -> str:
     return ", ".join([*parts, f"{report['skipped']} skipped"])
 
 
-FOLDER = "tensorboard"  # in that of a run
-
-
 def csv_log(run: Path, recipe: Recipe | None) -> Log:
     """Return a log that writes a run's journal as a csv file, anew with each report."""
     if recipe is None:
         raise UsageError("--log csv: history.csv has these numbers already")
     return lambda _report: write_curves(run, recipe, [CSV])
-
-
-def tensorboard_log(run: Path, recipe: Recipe | None) -> Log:
-    """Return a log of TensorBoard events; what a resumed run repeats is replaced there."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    writers: list[Any] = []
-
-    def log(report: Mapping[str, Any]) -> None:
-        step = run_step(report, recipe)
-        if not writers:
-            writers.append(SummaryWriter(str(run / FOLDER), purge_step=step))
-        for name, value in numbers_of(report).items():
-            writers[0].add_scalar(name, value, step)
-        writers[0].flush()
-
-    return log
-
-
-WANDB_ID = "wandb-id"  # file in a run's folder, so that a resumed run goes on in the same place
-
-
-def wandb_log(run: Path, recipe: Recipe | None) -> Log:
-    """Return a log to Weights & Biases, by its own variables: WANDB_MODE=offline, WANDB_PROJECT.
-
-    What a resumed run repeats stays there as it was the first time.
-    """
-    writers: list[Any] = []
-
-    def log(report: Mapping[str, Any]) -> None:
-        if not writers:
-            import wandb
-
-            run.mkdir(parents=True, exist_ok=True)
-            if not (run / WANDB_ID).exists():
-                write_file(run / WANDB_ID, uuid4().hex)
-            name = (run / WANDB_ID).read_text()
-            options = {"dir": run, "name": run.absolute().name, "resume": "allow"}
-            writers.append(wandb.init(id=os.environ.get("WANDB_RUN_ID", name), **options))
-        writers[0].log(numbers_of(report), step=run_step(report, recipe))
-
-    return log
-
-
-def numbers_of(report: Report) -> dict[str, float]:
-    """Return the numbers of a report but its position."""
-    numbers = {name: value for name, value in report.items() if isinstance(value, int | float)}
-    return {name: value for name, value in numbers.items() if name not in ("stage", "step")}
-
-
-LOGS: dict[str, Callable[[Path, Recipe | None], Log]] = {
-    "csv": csv_log,
-    "tensorboard": tensorboard_log,
-    "wandb": wandb_log,
-}
 
 
 def log_of(names: Sequence[str], run: Path, recipe: Recipe | None) -> Log:
@@ -214,11 +149,11 @@ def log_of(names: Sequence[str], run: Path, recipe: Recipe | None) -> Log:
     recipe: None where reports have the step of all stages together, with 0 as their stage.
     """
     logs = [
-        _of_user(name, load(name, "log"), recipe) if names_file(name) else LOGS[name](run, recipe)
+        csv_log(run, recipe) if name == CSV_LOG else _of_user(name, load(name, "log"), recipe)
         for name in names
     ]
 
-    def log(report: Mapping[str, Any]) -> None:
+    def log(report: Report) -> None:
         for write in logs:
             write(report)
 
@@ -230,12 +165,31 @@ def require_logs(names: Sequence[str]) -> None:
     for name in names:
         if names_file(name):
             load(name, "log")
-        elif name not in LOGS:
-            raise UnknownName("log", name, [*LOGS, "FILE.py:FUNCTION"])
-        elif name != "csv" and find_spec(name) is None:
-            raise UsageError(
-                f"--log {name}: the package {name} is not installed: install it, or take --log csv"
-            )
+        elif name != CSV_LOG:
+            raise UnknownName("log", name, [CSV_LOG, "FILE.py:FUNCTION"])
+
+
+def draw_losses(run: Path, recipe: Recipe) -> None:
+    """Draw the loss and the validation's of a run's folder over its steps, as `losses.png`."""
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+
+    reports = entries(run)
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for name, style in (("loss", "-"), ("log_loss", "-"), ("validation_loss", "o")):
+        points = [(run_step(of, recipe), of[name]) for of in reports if name in of]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=name, markersize=3)
+    for stage in range(1, len(recipe.stages)):
+        axes.axvline(recipe.steps_before(stage), color="0.7", linewidth=0.8)
+    axes.set(xlabel="step", title=f"{run.name}, {recipe.name}")
+    if axes.has_data():
+        axes.legend()
+    drawing = BytesIO()
+    figure.savefig(drawing, format="png", dpi=150)
+    write_file(run / LOSSES_PNG, drawing.getvalue())
 
 
 def run_step(report: Mapping[str, Any], recipe: Recipe | None) -> int:

@@ -1,48 +1,48 @@
-"""Runs of `bench train` and `bench ablation`, planned and trained; a verb imports it to run."""
+"""Runs of `bench train`, planned and trained; the verb imports it to run."""
 
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 import typer
 
 import benchmark
-from baselines.commands.reports import show_training
+from baselines.commands.reports import draw_losses, show_training
 from baselines.neural.architecture import ARCHITECTURES
-from baselines.neural.crdr.discriminators import DISCRIMINATORS as DESIGNS
-from baselines.neural.crdr.objective import ConditionedStage
 from baselines.neural.training import photograph_files, photographs
-from baselines.neural.training import session as sessions
-from baselines.neural.training.gan import GAN_LOSSES
-from baselines.neural.training.objective import Precision, precision_of
+from baselines.neural.training.how import How
+from baselines.neural.training.optimisers import Precision, precision_of
+from baselines.neural.training.ranks import Launch, Ranks, decided, launched
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import Subject, device_of, read_record, shared
-from baselines.neural.training.run_folder import JOURNAL
-from baselines.neural.training.session import TrainingRun, TrainingSession, leads
-from baselines.neural.training.workers import Launch, Workers, decided, launched
+from baselines.neural.training.run import JOURNAL, Run, export, read_record
+from baselines.neural.training.trainer import (
+    FINISHED,
+    INTERRUPTED,
+    device_of,
+    leads,
+    shared,
+    train,
+)
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DATASETS
+from benchmark.spec import CodecSpec
+from benchmark.system.atomic import write_file
 from benchmark.system.settings import chosen_device, use_device
-
-if TYPE_CHECKING:
-    from baselines.neural.training.trial import StageTrial
+from benchmark.system.text import json_bytes
 
 OURS = "ours"
+COMMON = "common"  # run of the stages that variants share
+BETA = 3.84  # at which variants are compared
 PRECISIONS = get_args(Precision)
-ASSUMED_FLOPS = 30e12  # of a data-centre GPU in these networks, where nothing is measured
-SUITES = ("matched", "field", "generative")
 
 
-def open_session(
-    command: str, data: Sequence[str], validation: str | None, device: str, deadline: float | None
-) -> TrainingSession:
-    """Return the conditions of the runs; `command` makes the same networks, for their cards."""
+def opened(how: How, command: str, data: Sequence[str], validation: str | None, device: str) -> How:
+    """Return `how` with its photographs; `command` makes the same networks, for their cards."""
     paths = tuple(path for place in data for path in _files_of(place))
     if validation:
         chosen = frozenset[str]()
@@ -58,13 +58,13 @@ def open_session(
         place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
         for place in data
     ]
-    return TrainingSession(
+    return replace(
+        how,
         data=paths,
         data_name=", ".join(names),
         validation=pictures,
         held_out=chosen,
         device=device_here(device),
-        deadline=deadline,
         command=command,
     )
 
@@ -89,93 +89,59 @@ def _files_of(place: str) -> list[Path]:
     return [image.path for image in benchmark.open_dataset(place).images]
 
 
-def single(
-    model: str,
-    recipe: Recipe,
-    folder: Path,
-    lmbda: float | None,
-    widths: str | None,
-    learning_rate: float | None,
-) -> TrainingRun:
-    """Return the run of one network; options that it does not take are refused."""
-    from baselines.compressai.architecture import MODELS
-    from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
-
-    zoo = {f"compressai:{name}": name for name in MODELS} | {"hyperprior": HYPERPRIOR}
-    architectures = [name for name in ARCHITECTURES if name != "compressai"]
-    if model == OURS or model in architectures:
-        if lmbda is not None or widths is not None or learning_rate is not None:
-            raise UsageError(
-                f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
-                "rates, and the recipe says the rest"
-            )
-        if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-            model = recipe.architecture  # its codec looks for a file of that name
-        if model != OURS:
-            recipe = replace(recipe, architecture=model)
-            try:
-                recipe.check_network()
-            except ValueError as error:
-                why = f"the recipe {recipe.name} cannot train {model}: {error}"
-                raise UsageError(why) from error
-        target = folder / f"{model}.safetensors"
-        return TrainingRun(folder.name, folder, target, Subject(recipe.architecture), recipe)
-    if model not in zoo:
-        raise UnknownName("model to train", model, [*zoo, OURS, *architectures])
-    if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
-        raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
-    recipe_of_rate = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
-    chosen = _pair(widths) if widths else matched_widths(recipe.sizes)
-    target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
-    subject = compressai(zoo[model], lmbda, chosen)
-    return TrainingRun(folder.name, folder, target, subject, recipe_of_rate)
+def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
+    """Return the run of a network, or those of a recipe's variants behind what they share."""
+    if model not in (OURS, *ARCHITECTURES):
+        raise UnknownName("model to train", model, [OURS, *ARCHITECTURES])
+    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
+        model = recipe.architecture  # its codec looks for a file of that name
+    if model != OURS:
+        recipe = replace(recipe, architecture=model)
+        try:
+            recipe.check_network()
+        except ValueError as error:
+            why = f"the recipe {recipe.name} cannot train {model}: {error}"
+            raise UsageError(why) from error
+    if not recipe.variants:
+        return [Run(folder, folder / f"{model}.safetensors", recipe)]
+    runs, earlier = [], recipe.stages[:-1]
+    common = folder / COMMON if earlier else None
+    if common:
+        shared = replace(recipe, stages=earlier, variants={})
+        runs.append(Run(common, folder / f"{COMMON}.safetensors", shared))
+    for name, changed in recipe.varied().items():
+        target = folder / f"{name}.safetensors"
+        runs.append(Run(folder / name, target, changed, after=common))
+    return runs
 
 
-def suite(
-    name: str, recipe: Recipe, folder: Path, learning_rate: float | None, members: str
-) -> Sequence[TrainingRun]:
-    """Return the runs of a suite, or of the members named."""
-    if name not in SUITES:
-        raise UnknownName("suite", name, SUITES)
-    kept = [word.strip() for word in members.split(",") if word.strip()]
-    rate = _rate(learning_rate)
-    if name in ("field", "generative"):
-        from baselines.neural.training.suites import field_suite, generative_suite
-
-        planned = field_suite if name == "field" else generative_suite
-        return planned(recipe, folder, rate, kept)
-    if members:
-        raise UsageError("--members is for the suites field and generative: leave it out")
-    from baselines.compressai.matched import matched_suite
-
-    return matched_suite(recipe, folder, rate)
-
-
-def _rate(rate: float | None) -> float | None:
-    if rate is not None and not (rate > 0 and math.isfinite(rate)):
-        raise UsageError(f"--learning-rate {rate:g}: it is above 0")
-    return rate
-
-
-def _pair(text: str) -> tuple[int, int]:
-    try:
-        n, m = (int(part) for part in text.split(","))
-    except ValueError:
-        n = m = 0
-    if min(n, m) < 1:
-        raise UsageError(f"--widths {text!r} is not of the form N,M: 48,172")
-    return n, m
+def write_variants(recipe: Recipe, folder: Path) -> None:
+    """Write what `bench figures crdr` draws of variants, and print how to measure them."""
+    names = {name: str(folder / f"{name}.safetensors") for name in recipe.variants}
+    specs = {
+        CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", path))).text: name
+        for name, path in names.items()
+    }
+    last = recipe.stages[-1]
+    own = [name for name, changed in recipe.varied().items() if changed.stages[-1] == last]
+    trained = (
+        f"Each variant: the last stage of {recipe.name}, {last.steps} steps of {last.batch} crops "
+        f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
+    )
+    record = {"labels": specs, "own": own[0] if own else "", "trained": trained}
+    write_file(folder / f"{recipe.name}.variants.json", json_bytes(record))
+    _say(f"to compare: bench run --codecs {','.join(specs)} --results {folder / 'results'}")
 
 
 def in_manner(
-    runs: Sequence[TrainingRun], precision: str | None, accumulate: int | None, seed: int | None
-) -> Sequence[TrainingRun]:
+    runs: Sequence[Run], precision: str | None, accumulate: int | None, seed: int | None
+) -> Sequence[Run]:
     """Return the runs with a precision, parts of a batch and a seed in place of their recipes'."""
     own: dict[str, Any] = {}
     if precision is not None:
         if precision not in PRECISIONS:
             raise UnknownName("precision", precision, PRECISIONS)
-        own = {"autocast": precision == "bfloat16", "tf32": precision == "tf32"}
+        own = {"autocast": precision == "bfloat16"}
     if accumulate is not None:
         own["accumulate"] = accumulate
     if seed is not None:
@@ -186,65 +152,57 @@ def in_manner(
         raise UsageError(f"--accumulate {accumulate}: {error}") from error
 
 
-def check_runs(runs: Sequence[TrainingRun], session: TrainingSession, device: str) -> None:
+def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
     """Print memory, speed and time of each stage of the runs, with nothing written."""
-    from baselines.neural.training.trial import trials
+    from baselines.neural.training.check import stage_costs
 
     launch = Launch.current()
     chosen = device_of(device, launch)
-    fake = chosen == "cpu" and device != "cpu"
-    paths = set(photograph_files.photograph_paths(session.data)) - session.held_out
-    seen = () if fake else (photographs.open_photographs(sorted(paths)),)
+    paths = set(photograph_files.photograph_paths(how.data)) - how.held_out
+    seen = photographs.open_photographs(sorted(paths))
     for run in runs:
         recipe = shared(run.recipe, chosen, launch)
         for stage in recipe.stages:
             stage.find_resources()
-        workers = Workers(0, recipe.processes) if launch is None else launched(launch, chosen)
-        if launch is None and not fake:
-            recipe, workers = replace(recipe, processes=1), Workers()
-        seconds = 0.0
-        tried = trials(run.subject, recipe, "fake" if fake else chosen, workers, *seen)
-        for number, trial in enumerate(tried, start=1):
-            _say(f"{run.name}, stage {number}, {trial.kind}: {_cost(trial, workers.count, chosen)}")
-            seconds += trial.steps * (trial.seconds or 0.0)
-        if not fake:
-            _say(f"{run.name}: {duration(seconds)}, without reports and validations")
+        if launch is None:
+            ranks, recipe = Ranks(), replace(recipe, processes=1)
+        else:
+            ranks = launched(launch, chosen)
+        _say(f"{run.name}: some steps of each stage on {chosen}, at most half a minute each")
+        seconds, on = 0.0, "" if chosen == "cpu" else "GPU "
+        costs = stage_costs(replace(run, recipe=recipe), chosen, ranks, seen)
+        for number, cost in enumerate(costs, start=1):
+            memory = f"{cost.memory_bytes / 1e9:.3g} GB of tensors, " if cost.memory_bytes else ""
+            hours = cost.steps * cost.seconds * ranks.count / 3600
+            _say(
+                f"{run.name}, stage {number}, {cost.objective}: {cost.steps} steps, {memory}"
+                f"{cost.macs / 1e9:.3g} billion multiply-accumulates a step, "
+                f"{1 / cost.seconds:.3g} steps/s, {hours:.3g} {on}hours"
+            )
+            seconds += cost.steps * cost.seconds
+        _say(f"{run.name}: {duration(seconds)}, without reports and validations")
 
 
-def _cost(stage: "StageTrial", count: int, device: str) -> str:
-    """Return what a stage takes of each of `count` processes, in words; 0 is left out."""
-    memory = f"{stage.memory_bytes / 1e9:.3g} GB of tensors, " if stage.memory_bytes else ""
-    work = f"{stage.macs / 1e9:.3g} billion multiply-accumulates a step, " if stage.macs else ""
-    if stage.seconds is None:
-        total = 2 * stage.macs * stage.steps * count / 3600 / ASSUMED_FLOPS
-        speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
-    else:
-        hours = f"{stage.steps * stage.seconds * count / 3600:.3g}"
-        unit = "hours" if device == "cpu" else "GPU hours"
-        speed = f"{1 / stage.seconds:.3g} steps/s, {hours} {unit}"
-    return f"{stage.steps} steps, {memory}{work}{speed}"
-
-
-def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool) -> None:
+def train_all(runs: Sequence[Run], how: How, quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
     quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
-        done = sum(map(sessions.is_complete, runs))
-        left = sum(run.recipe.steps - sessions.steps_done(run) for run in runs)
+        done = sum(run.is_complete() for run in runs)
+        left = sum(run.recipe.steps - run.steps_reported() for run in runs)
         before = f"{len(runs)} networks, {done} finished: {left} steps left"
         print(before, file=sys.stderr, flush=True)
     for run in runs:
-        if decided(sessions.is_complete(run)):
+        if decided(run.is_complete()):
             _say(f"{run.target}: finished before, {run.recipe.steps} steps")
             continue
-        _train(run, session, quiet)
+        _train(run, how, quiet)
         if run is not runs[-1]:
-            stop_if_over(run, session)
+            stop_if_over(run, how)
 
 
-def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
-    """End the command between two runs where the deadline has passed."""
-    if decided(session.deadline is not None and monotonic() >= session.deadline):
+def stop_if_over(run: Run, how: How) -> None:
+    """End the command between two runs where the time is over."""
+    if decided(how.is_over):
         _say(f"the time is over after {run.name}; the same command resumes with the next")
         raise typer.Exit(0)
 
@@ -259,87 +217,41 @@ def how_far(recipe: Recipe, done: int) -> str:
     return f"{done} of {recipe.steps} steps ({100 * done / recipe.steps:.0f} %){where}"
 
 
-def export_runs(runs: Sequence[TrainingRun], session: TrainingSession) -> None:
-    """Export the checkpoints of what is trained so far."""
+def export_runs(runs: Sequence[Run], how: How) -> None:
+    """Export the checkpoints of what is trained so far, and draw the losses."""
     for run in [run for run in runs if run.folder.exists()] or runs:
-        card = sessions.export(run, session)
-        far = how_far(read_record(run.folder).recipe, sum(card.precision_steps.values()))
+        card = export(run, how)
+        recipe = read_record(run.folder).recipe
+        draw_losses(run.folder, recipe)
+        far = how_far(recipe, sum(card.precision_steps.values()))
         print(f"{run.target}: checkpoint {card.sha256[:8]}, {far}", flush=True)
 
 
-def _train(run: TrainingRun, session: TrainingSession, quiet: bool) -> None:
-    if not quiet:
-        done = sessions.steps_done(run)
-        stage = run.recipe.stages[run.recipe.stage_of(done + 1)]
-        precision: str = precision_of(run.recipe, stage, session.device)
-        if precision == "float32" and run.recipe.autocast and not stage.float32:
-            precision += ", since the processor has no instructions for bfloat16"
-        where = f"on {session.device} in {precision}"
-        print(f"{run.name}: {how_far(run.recipe, done)}, {where}", file=sys.stderr, flush=True)
-    shown = show_training(run.folder / JOURNAL, run.name, run.recipe, quiet)
-    ended = sessions.resume(run, session, shown)
-    if ended is not sessions.Ended.FINISHED:
-        why = f"{ended.value} after {how_far(run.recipe, sessions.steps_done(run))}"
+def _train(run: Run, how: How, quiet: bool) -> None:
+    @contextmanager
+    def watch(saved: int, reported: int) -> Iterator[None]:
+        if not quiet:
+            stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
+            precision: str = precision_of(run.recipe, stage, how.device)
+            if precision == "float32" and run.recipe.autocast and not stage.float32:
+                precision += ", since the processor has no instructions for bfloat16"
+            lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
+            where = f"on {how.device} in {precision}{lost}"
+            print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
+        with show_training(run.folder / JOURNAL, run.name, run.recipe, quiet):
+            yield
+
+    ended = train(run, how, watch)
+    if ended != FINISHED:
+        why = f"{ended} after {how_far(run.recipe, run.steps_reported())}"
         _say(f"{run.folder}: {why}; the same command resumes from there")
-        raise typer.Exit(130 if ended is sessions.Ended.INTERRUPTED else 0)
+        raise typer.Exit(130 if ended == INTERRUPTED else 0)
     if leads():
         if not quiet:
             print(f"{run.name}: writing {run.target}", file=sys.stderr, flush=True)
-        export_runs([run], session)
+        export_runs([run], how)
 
 
 def _say(sentence: str) -> None:
     if leads():
         print(sentence, flush=True)
-
-
-# The paper's two ablations: of losses of the GAN, and of designs of discriminators
-OBJECTIVE, DISCRIMINATOR = "hrrgan", "independent"  # of the paper's method
-OWN = f"{OBJECTIVE}-{DISCRIMINATOR}"
-# Names to labels in figures, the method's own last
-OBJECTIVES: Mapping[str, str] = {name: loss.label for name, loss in GAN_LOSSES.items()}
-DISCRIMINATORS: Mapping[str, str] = {
-    **{name: design.label for name, design in DESIGNS.items() if name != DISCRIMINATOR},
-    DISCRIMINATOR: DESIGNS[DISCRIMINATOR].label,
-}
-KINDS = ("gan", "discriminator")
-
-
-class Variant(NamedTuple):
-    """A variant that an ablation trains, measures and draws as a curve."""
-
-    name: str  # of its run: loss and design, so that both ablations share it
-    label: str  # in figures
-    recipe: Recipe  # all stages
-
-
-class Ablation(NamedTuple):
-    """Runs that differ in a choice."""
-
-    common: Recipe | None  # all stages but the last; None without others
-    variants: tuple[Variant, ...]
-
-
-def ablation(kind: str, recipe: Recipe, only: tuple[str, ...] = ()) -> Ablation:
-    """Return the runs of one of `KINDS`; `only` restricts it to variants by their short names.
-
-    Raises `UnknownName`, and `UsageError` for a recipe whose last stage has no GAN.
-    """
-    if kind not in KINDS:
-        raise UnknownName("ablation", kind, KINDS)
-    *earlier, last = recipe.stages
-    if not isinstance(last, ConditionedStage) or not last.has_gan:
-        raise UsageError(f"the last stage of {recipe.name} has no GAN: its gan_per_beta is 0")
-    known = OBJECTIVES if kind == "gan" else DISCRIMINATORS
-    for name in only:
-        if name not in known:
-            raise UnknownName(f"variant of {kind}", name, known)
-    variants = []
-    for name, label in known.items():
-        if not only or name in only:
-            gan, design = (name, DISCRIMINATOR) if kind == "gan" else (OBJECTIVE, name)
-            changed = replace(last, objective=gan, discriminator=design)
-            whole = replace(recipe, stages=(*earlier, changed))
-            variants.append(Variant(f"{gan}-{design}", label, whole))
-    common = replace(recipe, stages=tuple(earlier)) if earlier else None
-    return Ablation(common, tuple(variants))

@@ -6,16 +6,19 @@ for each rate, without controls. CompressAI is imported with the first network.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from baselines.compressai.architecture import MODELS, ZooConfig
+from baselines.neural.architecture import ZooSizes
 from baselines.neural.blocks.start_values import add_transform, transforms_of
 from baselines.neural.entropy.hyperprior import CodedLatents, LatentNetwork
 
+MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
 LEAST_SPREAD = 0.15  # least scale of a latent channel at the start
@@ -28,17 +31,22 @@ class ZooNetwork(LatentNetwork):
     Raises `ValueError` for a model that is none of `MODELS`.
     """
 
-    def __init__(self, config: ZooConfig) -> None:
+    def __init__(self, sizes: ZooSizes) -> None:
         super().__init__()
-        if config.model not in MODELS:
-            raise ValueError(f"{config.model} is none of {', '.join(MODELS)}")
-        self.config = config
+        if sizes.model not in MODELS:
+            raise ValueError(f"{sizes.model} is none of {', '.join(MODELS)}")
+        self.sizes = sizes
         from baselines.compressai.weights import importable
 
         with importable():
             from compressai.registry import MODELS as ARCHITECTURES
-        self.has_means = config.model == "mbt2018-mean"
-        self.codec: Any = ARCHITECTURES[config.model](*config.widths)
+        self.has_means = sizes.model == "mbt2018-mean"
+        # CompressAI's constructors mix devices on "meta": shapes without memory, in another way.
+        with ExitStack() as stack:
+            if torch.get_default_device().type == "meta":
+                stack.enter_context(FakeTensorMode())
+                stack.enter_context(torch.device("cpu"))
+            self.codec: Any = ARCHITECTURES[sizes.model](*sizes.widths)
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
@@ -70,15 +78,15 @@ class ZooNetwork(LatentNetwork):
             )
         return CodedLatents(latents, y_bits, z_bits)
 
-    def initialise(self, images: Tensor, weight: float) -> None:
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Set start values: an orthogonal transform, stage by stage, fitted to `images`.
 
         `images` are (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device.
-        `weight`, of a bit per pixel beside 150 MSE (`rate_weight`), determines the latent's scale.
+        `lambdas[0]`, of a bit per pixel beside 150 MSE, determines the latent's scale.
         """
         net = self.codec
         transforms = transforms_of((images + 1) / 2, (net.N, net.N, net.N, net.M))
-        gain = GAIN / math.sqrt(weight)
+        gain = GAIN / math.sqrt(lambdas[0])
         spread = images.new_full((net.M,), LEAST_SPREAD)
         spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
         spread.clamp_(min=LEAST_SPREAD)
@@ -106,6 +114,15 @@ class ZooNetwork(LatentNetwork):
         """Return CompressAI's auxiliary loss; its gradient reaches the quantiles only."""
         loss: Tensor = self.codec.aux_loss()
         return loss
+
+    def tables(self, images: Any = ()) -> dict[str, Tensor]:
+        """Update CompressAI's own tables, buffers of the network; returns no others."""
+        self.codec.update(force=True)
+        return {}
+
+    def coder(self, tables: Mapping[str, Tensor], device: Any = "cpu") -> Any:
+        """Return CompressAI's own network: the codec `compressai` codes with its methods."""
+        return self.codec
 
     def settle(self) -> None:
         """Solve for the quantiles of the prior, instead of taking those of training."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.neural.card import PACKED, has_card, tensors_sha256, verified_card
-from baselines.neural.checkpoint_codec import BUNDLED, those_here
+from baselines.neural.network_codec import BUNDLED, those_here
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.spec import file_list

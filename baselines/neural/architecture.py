@@ -1,167 +1,356 @@
-"""The boundary of learned codecs: what trainer, checkpoint, container and coder ask of a method.
+"""Every learned method: a class of dimensions, sizes by name, and a network as text. No torch.
 
-Only an architecture's own folder knows its networks and controls. Importing one imports no torch.
+What a method does (tables, coder, controls in a header) its network says: `network.Network`.
 Dimensions declare their limits with the fields; named sizes are tables in `sizes/`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Generic,
-    Literal,
-    NamedTuple,
-    Protocol,
-    TypeVar,
-    get_type_hints,
-)
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Meta, ValidationError, convert
+from msgspec import Meta
 
+from benchmark.codec import Setting
 from benchmark.errors import UnknownName
 from benchmark.system.text import read_toml
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+FOLDER = Path(__file__).parent / "sizes"
+LARGEST_WIDTH = 4096
+LARGEST_COUNT = 64
+LARGEST_WINDOW = 32  # tokens of PQ-MIM: sums over a window stay exact (`pqmim.coder`)
+LARGEST_TRANSFORMER = 1024  # channels, for the same reason
+LARGEST_PATCH_PX = 1 << 14
 
-    from baselines.neural.bitstream.container import ControlBlock
-    from baselines.neural.entropy.hyperprior import LatentNetwork
-    from baselines.neural.network import Network
-    from benchmark.codec import Pixels
+Width = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]  # channels
+EvenWidth = Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # with room for halves or pairs
+Wide = Annotated[int, Meta(ge=4, le=LARGEST_WIDTH)]  # for a colour, its negative, two constants
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]  # of blocks or levels
+Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least 1
+Kernel = Literal[1, 3, 5, 7, 9]
+Parts = Annotated[tuple[Width, ...], Meta(max_length=LARGEST_COUNT)]  # widths of slices or groups
 
-# Architecture names on cards and in recipes -> "module:class", as text: looking one up imports it.
-ARCHITECTURES = {
-    "crdr": "baselines.neural.crdr.architecture:CRDRArchitecture",
-    "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
-    "charm": "baselines.neural.field.architectures:CharmArchitecture",
-    "elic": "baselines.neural.field.architectures:ElicArchitecture",
-    "ivr": "baselines.neural.field.architectures:IvrArchitecture",
-    "hific": "baselines.neural.field.architectures:HificArchitecture",
-    "multirealism": "baselines.neural.field.architectures:MultiRealismArchitecture",
-    "pqmim": "baselines.neural.pqmim.architecture:PqMimArchitecture",
-    "dirac": "baselines.neural.diffusion.architecture:DiracArchitecture",
-    "hfd": "baselines.neural.diffusion.architecture:HfdArchitecture",
-}
-
-Config = TypeVar("Config")
+Sizes = TypeVar("Sizes")
 
 
-class LatentCoder(Protocol):
-    """Coder of a trained network on a device, between images, latents and bytes.
+@dataclass(frozen=True, kw_only=True)
+class Dimensions:
+    """Dimensions of a network, checked by their limits; raises `ValueError`."""
 
-    Images are padded to multiples of `stride`. `margin`, in pixels, is what transforms see around a
-    tile; 0 to 4080, a multiple of 16.
-    """
-
-    stride: int  # divides 256, the smallest step of tiles
-    latent_stride: int  # divides `stride`
-    latent_channels: int
-    margin: int
-
-    def analyse(self, images: "Tensor", controls: Any) -> "Tensor":
-        """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
-
-    def encode(self, latents: "Tensor") -> bytes:
-        """Return the entropy-coded bytes of latents (1, C, h, w)."""
-
-    def decode(self, data: bytes, rows: int, columns: int) -> "Tensor":
-        """Return the latents (1, C, rows, columns) that a decoder has; raises `CorruptStream`."""
-
-    def synthesise(self, latents: "Tensor", controls: Any) -> "Tensor":
-        """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
+    def __post_init__(self) -> None:
+        for name, kind in _declared(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            try:
+                msgspec.convert(value, kind)
+            except msgspec.ValidationError as error:
+                raise ValueError(f"{name} is {value!r}: {error}") from error
 
 
-class Architecture(Generic[Config]):
-    """Base class of compression methods: their configurations, networks, tables and coders.
+@cache
+def _declared(kind: type[Dimensions]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
-    A subclass names its classes as "module:class". By default, configurations are dataclasses, and
-    networks have no controls and no integer tables. An instance holds no state.
-    """
 
-    name: str
-    presets: Mapping[str, Config]  # named configurations, which recipes refer to
-    network_type: str  # made with a configuration; has a method `initialise`
-    coder_type: str  # made with a network, its tables and a device; may have `exactly` (CRDRCoder)
+@dataclass(frozen=True, kw_only=True)
+class Hyperprior(Dimensions):
+    """Latents at a 16th of the sides, hyper-latents at a 64th."""
+
+    latent: EvenWidth  # y
+    hyper_latent: Width  # z
+    hyper_encoder: tuple[Width, Width]
+    hyper_decoder: tuple[Width, Width]  # of each stack, where there are two
+    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual(Dimensions):
+    """Transforms of four stages, with bottleneck blocks in three of them."""
+
+    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after each stage but the last, of `latent`
+    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # likewise; the last ends in the image
+    blocks: Count  # bottleneck blocks per stage
+    outer_kernel: Kernel  # of the convolution next to the image, at either end
+    inner_kernel: Kernel  # of the other three that change the resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices(Hyperprior):
+    """An entropy model of channel slices, each informed by the first ones."""
+
+    support: Width  # output of a stack of the hyper-decoder, from which slices take theirs
+    slices: Parts  # widths, summing to `latent`
+    support_slices: int  # number of slices, the first ones, that inform later ones
+    context: tuple[Width, Width]  # hidden widths of a slice's transforms
+    context_kernels: tuple[Kernel, Kernel, Kernel]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum(self.slices) != self.latent:
+            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
+        if not 0 <= self.support_slices <= len(self.slices):
+            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharmSizes(Slices):
+    """Dimensions of Charm."""
+
+    transform: Width  # between the four convolutions of either transform
+    kernel: Kernel  # of the convolutions of the transforms
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiRealismSizes(Slices, Residual):
+    """Dimensions of Multi-Realism, whose slices each see an equal part of the support."""
+
+    attention: bool  # residual attention in the middle and at the latent
+    condition: Width  # of the embedded beta
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.support % len(self.slices):
+            raise ValueError(f"support {self.support} has no equal parts for each slice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrdrSizes(Slices, Residual):
+    """Dimensions of CRDR."""
+
+    attention: bool
+    condition: Width
+    rate_levels: Annotated[int, Meta(ge=2, le=LARGEST_COUNT)] = 5
+    frequencies: Number = 10  # of beta, each with a sine and a cosine: fewer give smoother control
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElicSizes(Hyperprior, Residual):
+    """Dimensions of ELIC."""
+
+    attention: bool
+    support: Width  # output of the hyper-decoder
+    groups: Annotated[Parts, Meta(min_length=1)]  # widths, summing to `latent`
+    channel_context: tuple[Width, Width]  # hidden widths of the context of earlier groups
+    channel_kernel: Kernel
+    spatial_kernel: Kernel  # of the checkerboard
+    # Hidden widths; None: falling linearly, at least `support`.
+    aggregation: tuple[Width, Width] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum(self.groups) != self.latent:
+            raise ValueError(f"groups sum to {sum(self.groups)}, the latent has {self.latent}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IvrSizes(Hyperprior):
+    """Dimensions of IVR."""
+
+    transform: Width  # between the four convolutions of either transform
+    rate_levels: Annotated[int, Meta(ge=2, le=10)]  # the header has room for ten
+
+
+@dataclass(frozen=True, kw_only=True)
+class HificSizes(Hyperprior):
+    """Dimensions of HiFiC, whose hyper-decoder gives means and scales itself: no slices."""
+
+    widths: tuple[Wide, Wide, Wide, Wide, Wide]  # of the encoder, reversed in the generator
+    hyper_latent: EvenWidth
+    hyper_encoder: tuple[EvenWidth, EvenWidth]
+    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, which end in `latent`
+    residual_blocks: Count  # of the generator, at its widest
+    slices: ClassVar[tuple[int, ...]] = ()
+    support_slices: ClassVar[int] = 0
+    context: ClassVar[tuple[int, int]] = (0, 0)
+    context_kernels: ClassVar[tuple[int, int, int]] = (0, 0, 0)
 
     @property
-    def config_type(self) -> type[Any]:
-        """Class of configurations."""
-        return type(next(iter(self.presets.values())))
+    def support(self) -> int:
+        """Width of each output of the hyper-decoder: that of y."""
+        return self.latent
 
-    def config_from_json(self, record: Any) -> Config:
-        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        return from_json(record, self.config_type)
 
-    def config_to_json(self, config: Config) -> dict[str, Any]:
-        """Return the json object of `config`, which `config_from_json` reads."""
-        return asdict(config)  # type: ignore[call-overload]
+# Five stages in a quincunx: 1 token of 4 x 4 in stage 0, then 1, 2, 4 and 8. Inferred from a figure
+# of a later paper that shows 4, 8, 16, 32, 64 of 64 tokens known.
+QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
-    def rate_levels(self, config: Config) -> int:
-        """Return the number of rate levels that a network serves."""
-        return getattr(config, "rate_levels", 1)
 
-    def control_block(self) -> "ControlBlock":
-        """Return the form of controls in a stream's header; here, the empty block."""
-        from baselines.neural.bitstream.container import ControlBlock
+@dataclass(frozen=True, kw_only=True)
+class PqMimSizes(Residual):
+    """Dimensions of PQ-MIM, whose tokens are of 16 x 16 pixels, in `books` parts; our choice."""
 
-        return ControlBlock()
+    books: Number  # M, parts into which a position's vector is split
+    entries: Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # K, of each codebook
+    code_width: Width  # d, channels of a part
+    window: Annotated[int, Meta(ge=1, le=LARGEST_WINDOW)]  # side of a transformer's window, tokens
+    width: Annotated[int, Meta(ge=1, le=LARGEST_TRANSFORMER)]  # of the transformer
+    layers: Number
+    heads: Number
+    hidden: Width  # of a layer's perceptron
+    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens of a square, repeated
+    in_turn: bool = True  # a part of a token is coded given those before it, else given none
+    attention: ClassVar[bool] = False  # tiles and whole images would see other statistics
 
-    def build(self, config: Config) -> "Network":
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        side, stages = len(self.order), {stage for row in self.order for stage in row}
+        if not side or {len(row) for row in self.order} != {side}:
+            raise ValueError("order is not a square of stages")
+        if len(stages) > LARGEST_COUNT or stages != set(range(len(stages))):
+            raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
+        if self.window % side:
+            raise ValueError(f"window is {self.window}, not a multiple of {side}")
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width}, not a multiple of {self.heads} heads")
+
+    @property
+    def latent(self) -> int:
+        """Width of the latent: the code vectors of all books."""
+        return self.books * self.code_width
+
+    @property
+    def stages(self) -> int:
+        """Number of stages in which tokens are decoded, each a pass of the transformer."""
+        return max(stage for row in self.order for stage in row) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionSizes(Dimensions):
+    """Dimensions of a diffusion decoder, its sampler, and the base that it was trained for.
+
+    Those of `sizes/`, our choice, have an empty `base`.
+    """
+
+    widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
+    blocks: Number  # residual blocks of each level on the way down; one more on the way up
+    middle: Count  # residual blocks at the lowest resolution, between both ways
+    embedding: EvenWidth  # of the vector that noise level and residual scale become
+    domain: str
+    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)]  # n of the schedule
+    sampler: Literal["ddim", "ancestral"]
+    # Share of the training residuals of a level that are within its threshold.
+    threshold_share: Annotated[float, Meta(gt=0, le=1)] = 0.999
+    patch_px: int = 1024  # pictures larger than this in a side are sampled in patches
+    overlap_px: int = 128  # of two patches
+    base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"
+    base_fingerprint: str = ""  # of the base's weights; empty for a base without weights
+    setting: str = ""  # name of the base's rate control
+    # Its values at the levels, lowest rate first.
+    settings: Annotated[tuple[float, ...], Meta(max_length=LARGEST_COUNT)] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sides = self.overlap_px, self.patch_px
+        if any(side % 16 for side in sides) or not 0 < 2 * sides[0] <= sides[1] <= LARGEST_PATCH_PX:
+            raise ValueError(
+                f"patches of {self.patch_px} px overlap by {self.overlap_px}: both are multiples "
+                "of 16, and the overlap is at most half a patch"
+            )
+
+    @property
+    def rate_levels(self) -> int:
+        """Number of rate levels of the base that a network serves."""
+        return max(1, len(self.settings))
+
+    @property
+    def sweep(self) -> tuple[Setting, ...]:
+        """Settings of the base, lowest rate first."""
+        return tuple(Setting(self.setting, value) for value in self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiracSizes(DiffusionSizes):
+    """Samples the residual in units of its deviation, limited to the level's threshold, by DDIM."""
+
+    domain: Literal["residual"] = "residual"
+    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 1.0
+    sampler: Literal["ddim", "ancestral"] = "ddim"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HfdSizes(DiffusionSizes):
+    """Samples the picture, limited to [-1, 1], at the noise scale of residuals at .1 bpp."""
+
+    domain: Literal["picture"] = "picture"
+    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1
+    sampler: Literal["ddim", "ancestral"] = "ancestral"
+
+
+@dataclass(frozen=True)
+class ZooSizes(Dimensions):
+    """Configuration of a network of CompressAI's that is trained for a rate."""
+
+    model: str  # CompressAI's name of the architecture
+    widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
+    lmbda: float = 0.0  # CompressAI's: it weighs 255^2 times the MSE of values in [0, 1] with bpp
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A method: its class of dimensions, the class of its networks, and sizes by name."""
+
+    dimensions: Any  # a dataclass, or "module:class"
+    network: str  # "module:class", made with dimensions
+    table: str | Mapping[str, Any]  # name of a file in `sizes/`, or the sizes themselves
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """Dimensions by the name that recipes refer to."""
+        if isinstance(self.table, str):
+            return _sizes(self.table, self._kind)
+        return self.table
+
+    @property
+    def _kind(self) -> Any:
+        return imported(self.dimensions) if isinstance(self.dimensions, str) else self.dimensions
+
+    def read(self, record: Any) -> Any:
+        """Return the dimensions on a card; raises `ValueError` that names the wrong field."""
+        return from_json(record, self._kind)
+
+    def build(self, dimensions: Any) -> Any:
         """Return a network with random weights, on torch's default device."""
-        return imported(self.network_type)(config)
-
-    def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
-        """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
-
-        `lambdas`, for each rate level, weigh bpp, with 150 MSE of values in [0, 1] beside it.
-        """
-        network.initialise(crops, lambdas)
-
-    def tables(self, network: Any, images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return the integer tensors that a coder needs, made for photographs like `images`."""
-        return {}
-
-    def coder(
-        self, network: Any, tables: "Mapping[str, Tensor]", device: "torch.device | str" = "cpu"
-    ) -> LatentCoder:
-        """Return the coder of a network with its tables; raises `ValueError`, `KeyError`."""
-        return imported(self.coder_type)(network, tables, device)
+        return imported(self.network)(dimensions)
 
 
-class HyperpriorArchitecture(Architecture[Config]):
-    """Base class of architectures whose networks are `LatentNetwork`."""
+FIELD = "baselines.neural.field"
+DIFFUSION = "baselines.neural.diffusion.model:DiffusionNetwork"
+ARCHITECTURES = {
+    "crdr": Architecture(CrdrSizes, "baselines.neural.crdr.model:CRDRNetwork", "crdr"),
+    "compressai": Architecture(ZooSizes, "baselines.compressai.network:ZooNetwork", {}),
+    "charm": Architecture(CharmSizes, f"{FIELD}.charm:CharmNetwork", "charm"),
+    "elic": Architecture(ElicSizes, f"{FIELD}.elic:ElicNetwork", "elic"),
+    "ivr": Architecture(IvrSizes, f"{FIELD}.ivr:IvrNetwork", "ivr"),
+    "hific": Architecture(HificSizes, f"{FIELD}.hific:HificNetwork", "hific"),
+    "multirealism": Architecture(
+        MultiRealismSizes, f"{FIELD}.multirealism:MultiRealismNetwork", "multirealism"
+    ),
+    "pqmim": Architecture(PqMimSizes, "baselines.neural.pqmim.model:PqMimNetwork", "pqmim"),
+    "dirac": Architecture(DiracSizes, DIFFUSION, "diffusion"),
+    "hfd": Architecture(HfdSizes, DIFFUSION, "diffusion"),
+}
 
-    coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
-    # Returns the integer tables of the distributions of y and z, of z's prior.
-    symbols_type = "baselines.neural.entropy.factorised:hyperprior_tables"
 
-    def tables(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return distributions, thresholds and fractional bits, these calibrated on `images`."""
-        import torch
+def rate_levels(dimensions: Any) -> int:
+    """Return the number of rate levels that a network serves."""
+    return getattr(dimensions, "rate_levels", 1)
 
-        from baselines.neural.entropy.fixed.integer_path import calibrate, fractional_bit_tables
 
-        with torch.inference_mode():
-            bits = fractional_bit_tables(calibrate(network, self.latents(network, images)))
-        return {**imported(self.symbols_type)(network.prior), **bits}
+def load_architecture(name: str) -> Architecture:
+    """Return the architecture of that name; raises `UnknownName`."""
+    if name not in ARCHITECTURES:
+        raise UnknownName("architecture", name, ARCHITECTURES)
+    return ARCHITECTURES[name]
 
-    def latents(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "Iterator[Tensor]":
-        """Yield y (1, M, h, w) of each image, padded, at every rate level."""
-        import torch
 
-        from baselines.neural.network import padded, to_images
-
-        for pixels in images:
-            planes = to_images(padded(pixels), torch.device("cpu"))
-            for level in range(self.rate_levels(network.config)):
-                yield network.analyse(planes, network.controls_at(float(level), 0.0))
+@cache
+def _sizes(name: str, kind: type[Sizes]) -> Mapping[str, Sizes]:
+    tables = read_toml(FOLDER / f"{name}.toml", dict[str, dict[str, Any]])
+    return {size: msgspec.convert(table, kind) for size, table in tables.items()}
 
 
 def imported(target: str) -> Any:
@@ -170,14 +359,7 @@ def imported(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def load_architecture(name: str) -> Architecture[Any]:
-    """Return the architecture of that name; raises `UnknownName`."""
-    if name not in ARCHITECTURES:
-        raise UnknownName("architecture", name, ARCHITECTURES)
-    return imported(ARCHITECTURES[name])()
-
-
-def from_json(record: Any, kind: type[Config]) -> Config:
+def from_json(record: Any, kind: type[Sizes]) -> Sizes:
     """Return the dataclass `kind` of a json object; raises `ValueError` that names a field."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if isinstance(record, dict) and (unknown := sorted(set(record) - known)):
@@ -188,147 +370,3 @@ def from_json(record: Any, kind: type[Config]) -> Config:
         expected, _, path = str(error).partition(" - at `$.")
         name = path.strip("`").partition("[")[0]
         raise ValueError(f"{name} is {record[name]!r}: {expected}" if name else expected) from error
-
-
-class Cost(NamedTuple):
-    """Size and work of a part of a network."""
-
-    parameters: int
-    macs_per_pixel: float
-
-
-@cache
-def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
-    """Return parameters and work of each part of the network that `config` describes.
-
-    Work, per pixel in encoding and decoding together, is that of convolutions and
-    `Network.further_macs_per_pixel`.
-    """
-    import torch
-    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-
-    try:
-        with FakeTensorMode():
-            return _counted(architecture, config)
-    except DataDependentOutputException:
-        # CompressAI's entropy bottleneck reads numbers out of tensors. Its networks are small
-        # enough to be run as they are.
-        with torch.random.fork_rng(devices=[]):
-            return _counted(architecture, config)
-
-
-def _counted(architecture: str, config: Any) -> dict[str, Cost]:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from baselines.neural.blocks.control import Control
-
-    network = load_architecture(architecture).build(config)
-    side, lowest = network.stride, Control(torch.zeros(1), None)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
-    counted, kind = counter.get_flop_counts(), type(network).__name__
-    further = network.further_macs_per_pixel()
-    flops = {path.removeprefix(f"{kind}."): by_kind for path, by_kind in counted.items()}
-    return {
-        path: Cost(
-            sum(parameter.numel() for parameter in part.parameters()),
-            # A multiply-accumulate is two floating-point operations.
-            flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2
-            + further.get(path, 0),
-        )
-        for path, part in _parts(network, "", flops)
-    }
-
-
-def _parts(
-    module: "nn.Module", prefix: str, flops: Mapping[str, object]
-) -> "Iterator[tuple[str, nn.Module]]":
-    """Yield the children by path; for a child that is not run itself, its children."""
-    for name, child in module.named_children():
-        path = f"{prefix}{name}"
-        if path not in flops and any(known.startswith(f"{path}.") for known in flops):
-            yield from _parts(child, f"{path}.", flops)
-        else:
-            yield path, child
-
-
-def macs_per_pixel(architecture: str, config: Any) -> float:
-    """Return the multiply-accumulates per pixel of encoding and decoding, as `costs` counts."""
-    return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())
-
-
-FOLDER = Path(__file__).parent / "sizes"
-LARGEST_WIDTH = 4096
-LARGEST_COUNT = 64
-
-Width = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]  # channels
-EvenWidth = Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # with room for halves or pairs
-Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]  # of blocks or levels
-Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least 1
-Kernel = Literal[1, 3, 5, 7, 9]
-Parts = Annotated[tuple[Width, ...], Meta(max_length=LARGEST_COUNT)]  # widths of slices or groups
-
-Sizes = TypeVar("Sizes")
-
-
-@dataclass(frozen=True, slots=True)
-class Dimensions:
-    """Configuration of a network, checked by its fields' limits; raises `ValueError`."""
-
-    def __post_init__(self) -> None:
-        for name, kind in _declared(type(self)).items():  # type: ignore[arg-type]
-            value = getattr(self, name)
-            try:
-                convert(value, kind)
-            except ValidationError as error:
-                raise ValueError(f"{name} is {value!r}: {error}") from error
-
-
-@cache
-def _declared(kind: type[Dimensions]) -> dict[str, Any]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualSizes(Dimensions):
-    """Dimensions of transforms that go down or up by 16, of hyper-transforms by another 4."""
-
-    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after each stage but the last, of `latent`
-    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # likewise; the last ends in the image
-    latent: EvenWidth  # y
-    hyper_latent: Width  # z
-    blocks: Count  # bottleneck blocks per stage
-    attention: bool  # residual attention in the middle and at the latent
-    outer_kernel: Kernel  # of the convolution next to the image, at either end
-    inner_kernel: Kernel  # of the other three that change the resolution
-    hyper_encoder: tuple[Width, Width]
-    hyper_decoder: tuple[Width, Width]  # of each stack, where there are two
-    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionedSizes(ResidualSizes):
-    """`ResidualSizes` with a channel context, and a decoder conditioned on a realism weight."""
-
-    support: Width  # output of a stack of the hyper-decoder, from which slices take theirs
-    slices: Parts  # widths, summing to `latent`
-    support_slices: int  # number of slices, the first ones, that inform later ones
-    context: tuple[Width, Width]  # hidden widths of a slice's transforms
-    context_kernels: tuple[Kernel, Kernel, Kernel]
-    condition: Width  # of the embedded beta
-
-
-def require_slices(latent: int, slices: Sequence[int], support_slices: int) -> None:
-    """Raise `ValueError` unless slices sum to the latent and enough inform later ones."""
-    if sum(slices) != latent:
-        raise ValueError(f"slices sum to {sum(slices)}, the latent has {latent}")
-    if not 0 <= support_slices <= len(slices):
-        raise ValueError(f"support_slices {support_slices} of {len(slices)} slices")
-
-
-def size_table(kind: type[Sizes], name: str) -> dict[str, Sizes]:
-    """Return the configurations by name of a method, from `sizes/NAME.toml`."""
-    tables = read_toml(FOLDER / f"{name}.toml", dict[str, dict[str, Any]])
-    return {preset: convert(table, kind) for preset, table in tables.items()}

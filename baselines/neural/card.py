@@ -7,7 +7,7 @@ import json
 import lzma
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,9 +44,8 @@ class Card:
     caveat: str = ""  # what tables and figures say beside its name: "untrained"
     crops: Count = 0  # seen in training, all steps together; 0 where unknown
     sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""  # of the tensors' file
-    # Training steps by precision of convolutions: "bfloat16", "tf32", "float32"; none: unknown.
+    # Training steps by precision of convolutions: "bfloat16", "float32"; none: unknown.
     precision_steps: Mapping[str, Count] = field(default_factory=dict)
-    deterministic_steps: Count = 0  # those with deterministic kernels alone
     optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in turn
     seed: Count | None = None  # of start values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
@@ -74,7 +73,7 @@ class Card:
 
 
 REQUIRED = ("training_data", "steps", "command", "commit", "measured", "sha256")  # on a card
-UNSAID = (0, None, UNKNOWN)  # values of the last four fields that a card leaves out
+UNSAID = (0, None, UNKNOWN)  # values of the last three fields that a card leaves out
 
 
 def card_path(path: Path) -> Path:
@@ -109,9 +108,9 @@ def tensors_sha256(path: Path) -> str:
 def save_card(path: Path, card: Card) -> None:
     """Write the card of the tensors' file `path`, whole or not at all."""
     record: dict[str, Any] = {field.name: getattr(card, field.name) for field in fields(card)}
-    record["config"] = load_architecture(card.architecture).config_to_json(card.config)
+    record["config"] = asdict(card.config)
     record["steps"] = UNKNOWN if card.steps is None else card.steps
-    for name in ("deterministic_steps", "optimiser", "seed", "device"):
+    for name in ("optimiser", "seed", "device"):
         if record[name] in UNSAID and (name, record[name]) != ("seed", 0):
             del record[name]
     content = json.dumps({"format": FORMAT, **record}, indent=2) + "\n"
@@ -160,7 +159,7 @@ def _card(record: dict[str, Any]) -> Card:
         of_crdr = {"architecture": "crdr", "config": record.get("sizes")}
         record |= of_crdr if zoo["model"] is None else {"architecture": "compressai", "config": zoo}
     architecture = load_architecture(str(record.get("architecture")))
-    record["config"] = architecture.config_from_json(record.get("config"))
+    record["config"] = architecture.read(record.get("config"))
     if record["steps"] == UNKNOWN:
         record["steps"] = None
     card = msgspec.convert(record, Card)

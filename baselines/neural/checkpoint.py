@@ -126,7 +126,7 @@ def make_checkpoint(
         short = quantised_parameters(kept) if quantised else {}
         for name, weights in short.items():
             kept.get_parameter(name).copy_(weights.values())
-    tables = load_architecture(card.architecture).tables(kept, images)
+    tables = kept.tables(images)
     return save_checkpoint(path, kept, card, tables, half=half, quantised=short)
 
 
@@ -219,8 +219,9 @@ def _read(
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     tables = {name for name in tensors if name.startswith(TABLES)}
-    buffers = () if complete else expected.keys() - parameters.keys()
-    absent = {name for name in buffers if name not in tensors or not tensors[name].numel()}
+    buffers = expected.keys() - parameters.keys()
+    empty = {name for name in buffers if name not in tensors or not tensors[name].numel()}
+    absent = set() if complete else empty
     integers = [
         name
         for name, shape in parameters.items()
@@ -228,9 +229,10 @@ def _read(
     ]
     scales = {k: v for name in integers for k, v in scales_of(name, parameters[name]).items()}
     names = tensors.keys() - tables - absent
-    differing = sorted(names ^ ((expected.keys() | scales) - absent)) or sorted(
-        name for name, shape in (parameters | scales).items() if tuple(tensors[name].shape) != shape
-    )
+    wanted = {**dict.fromkeys(buffers - absent), **parameters, **scales}  # shapes; None: any
+    differing = sorted(names ^ wanted.keys()) or [
+        name for name in sorted(names) if wanted[name] not in (None, tuple(tensors[name].shape))
+    ]
     if differing:
         why = f"{path} does not hold its card's network: {differing[0]} differs"
         if len(outer := {name.partition(".")[0] for name in names}) == 1 and outer <= WRAPPERS:
@@ -263,7 +265,7 @@ class BareTensors:
         self.has_tables = self._loaded.complete
         try:
             if self.has_tables:
-                load_architecture(architecture).coder(self._loaded.network, self._loaded.tables)
+                self._loaded.network.coder(self._loaded.tables)
         except (KeyError, ValueError, Unavailable):
             self.has_tables = False
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from baselines.neural.blocks.control import InterpolationChannelAttention
 from baselines.neural.blocks.layers import ResidualAttention, half_kernel
-from baselines.neural.entropy.fixed.grid import power_of_two
+from baselines.neural.entropy.integer.grid import power_of_two
 from benchmark.errors import CorruptStream
 
 # ln 2 in two parts, the first of 33 bits: its products with whole numbers below 2^20 are exact.

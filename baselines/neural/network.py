@@ -5,13 +5,15 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.control import Control, Level
+from baselines.neural.architecture import imported
+from baselines.neural.bitstream.container import ControlBlock
+from baselines.neural.blocks.control import Level, PlacedLevels
 from benchmark.codec import Pixels
 
 
@@ -23,6 +25,31 @@ class Estimate(NamedTuple):
     z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without it
     latents: Tensor | None = None  # as decoded, for a loss or discriminator conditioned on them
     rounded_bits: Tensor | None = None  # (N,) of all latents as rounded, for a loss that wants them
+
+
+class LatentCoder(Protocol):
+    """Coder of a trained network on a device, between images, latents and bytes.
+
+    Images are padded to multiples of `stride`. `margin`, in pixels, is what transforms see around a
+    tile; 0 to 4080, a multiple of 16.
+    """
+
+    stride: int  # divides 256, the smallest step of tiles
+    latent_stride: int  # divides `stride`
+    latent_channels: int
+    margin: int
+
+    def analyse(self, images: Tensor, controls: Any) -> Tensor:
+        """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
+
+    def encode(self, latents: Tensor) -> bytes:
+        """Return the entropy-coded bytes of latents (1, C, h, w)."""
+
+    def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
+        """Return the latents (1, C, rows, columns) that a decoder has; raises `CorruptStream`."""
+
+    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
+        """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
 
 
 class ParameterGroup(NamedTuple):
@@ -41,8 +68,11 @@ class Network(nn.Module):
     parameters' names; of several, the last counts.
     """
 
-    config: Any
+    sizes: Any  # dimensions, a dataclass
     stride: int = 64
+    tables_type: ClassVar[str] = ""  # "module:function" of the network and photographs
+    coder_type: ClassVar[str] = ""  # "module:class", made with the network, tables and a device
+    control_block: ClassVar[ControlBlock] = ControlBlock()  # form of controls in a header
     counts_rounded: bool = False  # whether `forward` is to give `Estimate.rounded_bits`
     quantised_bits: Mapping[str, int] = {}
 
@@ -54,9 +84,26 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Any:
+    def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Any:
         """Return the controls for `forward` at a rate level and a realism weight; here, None."""
         return None
+
+    def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
+        """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
+
+        `lambdas`, for each rate level, weigh bpp, with 150 MSE of values in [0, 1] beside it.
+        """
+        raise NotImplementedError
+
+    def tables(self, images: Sequence[Pixels] = ()) -> dict[str, Tensor]:
+        """Return the integer tensors that a coder needs, made for photographs like `images`."""
+        return imported(self.tables_type)(self, images) if self.tables_type else {}
+
+    def coder(self, tables: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Any:
+        """Return the `LatentCoder` with its tables; raises `ValueError`, `KeyError`."""
+        if not self.coder_type:
+            raise ValueError(f"a {type(self).__name__} codes nothing itself")
+        return imported(self.coder_type)(self, tables, device)
 
     def priors(self) -> Sequence[nn.Module]:
         """Return the factorised priors, modules with the parameter `quantiles` (channels, 3)."""
@@ -97,7 +144,7 @@ class Network(nn.Module):
         """Return multiply-accumulates per pixel that are not convolutions', by part."""
         return {}
 
-    def begin(self, parts: Collection[str]) -> None:
+    def start_parts(self, parts: Collection[str]) -> None:
         """Set start values of parts before the first stage that trains them, in a random start."""
 
     def settle(self) -> None:

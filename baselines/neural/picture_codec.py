@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.architecture import LatentCoder, load_architecture
 from baselines.neural.bitstream.container import (
     CHECKPOINT_BYTES,
     Stream,
@@ -32,7 +31,7 @@ from baselines.neural.bitstream.container import (
     window,
 )
 from baselines.neural.checkpoint import Checkpoint
-from baselines.neural.network import Estimate, inference, padded, to_images, to_pixels
+from baselines.neural.network import Estimate, LatentCoder, inference, padded, to_images, to_pixels
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 
@@ -57,16 +56,13 @@ class PictureCodec:
         device: torch.device | str = "cpu",
         coder: LatentCoder | None = None,
     ) -> None:
-        architecture = load_architecture(checkpoint.card.architecture)
         self._device = torch.device(device)
-        self._block = architecture.control_block()
+        self._block = checkpoint.network.control_block
         self._network = checkpoint.network
         self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
         self._last: tuple[bytes, list[Any]] = b"", []  # stream, entropy coder of each tile
         try:
-            self.coder: LatentCoder = coder or architecture.coder(
-                checkpoint.network, checkpoint.tables, device
-            )
+            self.coder: LatentCoder = coder or checkpoint.network.coder(checkpoint.tables, device)
         except (KeyError, ValueError) as error:
             raise Unavailable(
                 f"the checkpoint {self.identity.hex()} cannot code: its integer tables are missing "

@@ -9,13 +9,12 @@ import pandas as pd
 import polars as pl
 from polars import col
 
-from benchmark.codec import CODING
 from benchmark.compare.panel import with_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
-from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.experiment import Anchor, experiment_of, present
+from benchmark.rows import comparable
+from benchmark.rows.experiment import Anchor, experiment_of
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
@@ -23,7 +22,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import stored_dataset
 from benchmark.rows.summary import Average, Summary
 from benchmark.rows.systems import distinct_labels, short_names
-from benchmark.rows.valid import BUNDLED, OK
+from benchmark.rows.versions import BUNDLED, OK
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
@@ -35,8 +34,8 @@ FIRST = (
     *("width_px", "height_px", "num_bytes", "bpp", "encode_seconds", "decode_seconds"),
 )
 LAST = (
-    *("status", "stage", "reason", "codec_version", "machine", "timing"),
-    *("recorded", "bundled", "attested", "cell"),
+    *("status", "stage", "reason", "codec_version", "fingerprint", "revision", "machine"),
+    *("timing", "recorded", "bundled", "attested", "cell"),
 )
 KEY = ("cell", "bundled")  # of a row in its store
 ORDER = ("codec", "variant", "setting_name", "setting_value", "image")
@@ -49,14 +48,15 @@ def load(
     bundled: str = "",
     anchor: str = "",
     details: bool = False,
-    all_rows: bool = False,
+    every_edition: bool = False,
 ) -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
-    Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows,
-    which the column ``bundled`` marks, are returned of the anchor and of codecs that are named; of
-    all where nothing was measured in the folder. Raises `UsageError` if the folder holds no rows of
-    a single dataset, `UnknownName` for a codec without rows, `StoreError` if they cannot be read.
+    They are of one edition of each codec variant, as in a report: yours where it has every image
+    that is compared, else the bundled one, which the column ``bundled`` marks. Codecs are those
+    measured in the folder, or named, and the anchor; all where nothing was measured. Raises
+    `UsageError` if the folder holds no rows of a single dataset, `UnknownName` for a codec without
+    rows, `StoreError` if they cannot be read.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def load(
         there, bundled ones to add (or "all"), the anchor of BD-rates (``attrs["anchor"]``).
     details : bool
         Return all columns of docs/protocol.md, with each metric's protocol id and reason too.
-    all_rows : bool
-        Of a folder: also return rows of photographs that the dataset no longer has, where it is
-        looked for as `bench report` does. ``attrs["gone"]`` names those left out.
+    every_edition : bool
+        Of a folder: also return rows of other builds, and bundled beside yours; fingerprint,
+        revision and bundled tell them apart.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def load(
         ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]`` has the protocol ids that
         `summary` expects, and ``attrs["folder"]`` is where the rows are stored.
     """
-    gone, chosen = tuple[str, ...](), Anchor(anchor)
+    chosen = Anchor(anchor)
     if isinstance(source, str | Path):
         folder = Path(source)
         if not (folder / "per_image").is_dir():
@@ -93,13 +93,8 @@ def load(
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
         store = Store(folder)
         table = store.table()
-        rows = ComparableRows(table, CODING)  # bundled rows that no mean is over are left out
-        over = pl.int_range(pl.len()).is_in(rows.index[rows.shown].tolist())
-        table = table.filter(over | ~BUNDLED | ~col("coding_protocol").eq_missing(CODING))
-        if not all_rows:
-            table, gone = present(table, store)
-        experiment = experiment_of(table, codecs, bundled)
-        table, chosen = with_anchor(*experiment[:2], anchor)
+        table, chosen = with_anchor(*experiment_of(table, codecs, bundled), anchor)
+        table = table if every_edition else comparable.shown(table)
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort(ORDER, nulls_last=True, maintain_order=True)
@@ -116,7 +111,6 @@ def load(
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
-        "gone": list(gone),
         "anchor": chosen.label,
     }
     return frame

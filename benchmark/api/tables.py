@@ -67,7 +67,7 @@ def summary(
         One row per codec variant and setting, lowest rate first: ``bpp``, the number of images,
         and each mean followed by ``<metric>_images``, the number of images in it; NaN where there
         is no value. ``attrs`` has the units, what ``bpp`` averages (``meanings``), the protocols in
-        use, the number of images compared, and rows that are ``left_out``, with reasons.
+        use, the number of images compared, and what is ``absent``, with reasons.
     """
     names = metric_names(metrics)
     result = summarised(source, names, common, average, allow_few)
@@ -81,7 +81,7 @@ def summary(
     means = _frame(result.for_machines(), {"bpp", *result.points[0].means}, result)
     attrs = {
         "meanings": {"bpp": RATES[average]},
-        "left_out": [rows._asdict() for rows in result.left_out],
+        "absent": [lacking._asdict() for lacking in result.absent],
         "machine": result.machine,
     }
     means = means.drop(columns=without, errors="ignore")

@@ -37,7 +37,6 @@ def rank(
     ] = False,
     csv_file: options.CsvFile = None,
     allow_few: options.AllowFew = False,
-    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -67,7 +66,7 @@ def rank(
     names = metric_names(metrics)
     compared = [*names, *(target.name for target in targets if target.name != RATE)]
     shown: dict[str, Any] = {"bundled": bundled, "anchor": anchor}
-    shown |= {"allow_few": allow_few, "all_rows": all_rows}
+    shown |= {"allow_few": allow_few}
     shown_metrics = [*map(Metric.named, names)]
     whose: Literal["image", "set"] = "set" if budget == "set" else "image"
     shown["common"] = common and whose == "set"  # else by image, of any setting
@@ -121,7 +120,6 @@ def tradeoff(
         ),
     ] = "",
     allow_few: options.AllowFew = False,
-    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -141,16 +139,19 @@ def tradeoff(
     from benchmark.commands.compare_tables import families, require_values, tradeoff_table
     from benchmark.compare.tradeoff import tradeoffs
     from benchmark.metrics.metric import Metric
+    from benchmark.rows.experiment import NO_ANCHOR
     from benchmark.rows.schema import metric_names
-    from benchmark.rows.stored import read_rows, require_one
+    from benchmark.rows.stored import read_results, require_one
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     require_one(results, dataset)
     both = f"{codec},{against}"
-    rows = read_rows(results, dataset, both, names, allow_few=allow_few, all_rows=all_rows)
-    stored = rows.summarised(rows.experiment.every_variant())
+    stored = read_results(
+        results, dataset, both, names,
+        choose=lambda of: (of.every_variant(), NO_ANCHOR), allow_few=allow_few,
+    )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     require_values(stored, metrics)
     mine, others = families(stored.summary, codec, against, metrics, build)
@@ -196,7 +197,6 @@ def match(
         Path | None,
         opt(TARGET, "Also write every pair to this csv file.", "--pairs", refuses="file"),
     ] = None,
-    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
 ) -> None:
     """Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.
@@ -218,7 +218,7 @@ def match(
 
     allowed, names = parse_tolerance(tolerance), metric_names(metric)
     metrics = tuple(dict.fromkeys((*METRICS, *names)))
-    stored = read_one(results, dataset, f"{codec},{against}", metrics, all_rows=all_rows)
+    stored = read_one(results, dataset, f"{codec},{against}", metrics)
     matched = matches(stored.summary, codec, against, metric, allowed)
     records = [variants.for_machines() for variants in matched]
     facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(allowed)}

@@ -18,7 +18,8 @@ from benchmark.rows.experiment import named_variants
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.means import chosen_notes, row_sentences
+from benchmark.show.absent import not_shown
+from benchmark.show.means import chosen_notes
 from benchmark.show.sections import ONLY_BUNDLED, capitalised
 from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
 from benchmark.system.text import counted, listed
@@ -162,7 +163,7 @@ def families(
     mine = _family(summary, codec, metrics, build)
     named = {codec, *_labels(summary, codec)}
     named_points = (point for point in points if named & {point.label, point.edition.codec})
-    builds = sorted({point.edition.build.fingerprint for point in named_points})
+    builds = sorted({point.edition.fingerprint for point in named_points})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
     others = [_family(summary, label, metrics) for label in _labels(summary, against)]
@@ -313,5 +314,5 @@ def _codec(bundled: Mapping[str, bool], heading: str, label: str) -> Column:
 
 
 def _remarks(stored: DatasetResults, bundled: Mapping[str, bool]) -> tuple[str, ...]:
-    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *row_sentences(stored)]
+    texts = [*([ONLY_BUNDLED] if all(bundled.values()) else []), *not_shown(stored.summary)]
     return (*map(capitalised, texts), *chosen_notes(bundled))

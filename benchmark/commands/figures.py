@@ -82,7 +82,7 @@ def _verb(name: str, more: str, text: str) -> None:
 
 _verb(
     "rd",
-    "all_rows anchor allow_few published mix_protocols linear_rate up_to_bpp",
+    "anchor allow_few published mix_protocols linear_rate up_to_bpp",
     """Draw rate-distortion curves, a panel for each metric.
 
     At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
@@ -95,7 +95,7 @@ _verb(
 )
 _verb(
     "bd",
-    "all_rows anchor allow_few published mix_protocols up_to_bpp",
+    "anchor allow_few published mix_protocols up_to_bpp",
     """Draw BD-rates against an anchor as bars with 95 % intervals over images.
 
     Examples:
@@ -104,7 +104,7 @@ _verb(
 )
 _verb(
     "complexity",
-    "all_rows anchor allow_few cost up_to_bpp",
+    "anchor allow_few cost up_to_bpp",
     """Draw BD-rates against seconds, and against multiply-accumulates per pixel.
 
     Seconds are of rows that were timed alone (`bench run --timing`), else typical ones, as open
@@ -116,7 +116,7 @@ _verb(
 )
 _verb(
     "realism",
-    "all_rows anchor allow_few published mix_protocols bpp",
+    "anchor allow_few published mix_protocols bpp",
     """Draw a metric of realism against one of distortion at some rates.
 
     Settings of one codec are joined, from the least to the most realistic.

@@ -10,7 +10,6 @@ from benchmark.commands.outcome import run_with_progress
 from benchmark.compare.check.pairing import RowSet, specs_in, with_weights
 from benchmark.compare.check.request import CheckRequest
 from benchmark.compare.check.row_sets import ACCEPTED, acceptances, dataset_folders, read_rows
-from benchmark.compare.curves import Delta
 from benchmark.compare.history import History, State, history_of, states_of_rows
 from benchmark.compare.panel import anchor_among
 from benchmark.errors import UsageError
@@ -95,5 +94,5 @@ def numbers(history: History, state: State) -> Mapping[str, float]:
     return {
         f"bd_rate/{change.metric.column}/{change.against}/{change.variant}": change.rate.value
         for change in history.changes
-        if change.state is state and isinstance(change.rate, Delta)
+        if change.state is state and change.rate.value is not None
     }

@@ -169,16 +169,17 @@ def print_ranking(
     """
     if table is False:
         return
+    from benchmark.show.absent import not_shown
     from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.means import caveat_notes, newer_sentences
+    from benchmark.show.means import caveat_notes
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
     names = names_of(summary)
     if len(ranking.ranks) > 1:
         print(headline(ranking, summary.images, names, named))
-    print_lines(newer_sentences(summary), details=True)
+    print_lines(not_shown(summary), details=True)
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))

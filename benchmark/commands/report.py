@@ -99,7 +99,7 @@ def report(
 
 def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
-    from benchmark.show.means import counts_of, lines_of
+    from benchmark.show.absent import lines_of
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
@@ -108,8 +108,8 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
         line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named)
-    gaps = lines_of(report.gaps) if verbose else counts_of(report.gaps)
-    output.print_lines([*report.notes, *gaps], verbose)
+    absent = report.absent if verbose else report.problems
+    output.print_lines([*report.notes, *lines_of(absent)], verbose)
     print(*report.files, sep="\n")
     print(f"{counted(report.figures, 'figure')}, tables and details.md are in {stored.folder}")
 
@@ -122,7 +122,7 @@ def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]
         "ranking": report.ranking.for_machines(),
         "summary": report.stored.summary.for_machines(),
         "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas[1]),
-        "left_out": [gap._asdict() for gap in report.gaps],
+        "absent": [absent._asdict() for absent in report.absent],
         "notes": list(report.notes),
         "files": [*map(str, report.files), *pages[:1]],
     }

@@ -14,7 +14,7 @@ from benchmark.system.atomic import require_inside, write_files
 MADE = "% Made by `bench table"  # how a table's LaTeX begins
 OPTIONS = (
     "label order results dataset codecs bundled published metrics images anchor up_to_bpp "
-    "verified_only all_rows allow_few mix_protocols data_dir every_curve out"
+    "verified_only allow_few mix_protocols every_curve out"
 )
 File = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="Choices of figures; default: figures.toml.")

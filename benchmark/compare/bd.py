@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, cut
+from benchmark.compare.curves import Curve, Delta, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.metric import Metric
 from benchmark.metrics.reasons import RESCORE, Again
@@ -33,15 +33,18 @@ INDEPENDENT = metric_named(HELD_OUT[0]).column
 
 
 class ImagesDelta(NamedTuple):
-    """BD-rates of single images, percent: their mean, median and quartiles."""
+    """BD-rates of single images, percent; without any, `why`."""
 
-    value: float  # the mean
-    images: int  # in the mean
-    refused: int  # images whose curves cannot be compared
-    doubtful: int  # of `images`, those whose curves share less than half of what they span
-    median: float
-    quartiles: tuple[float, float]
-    interval: Interval | None  # of the mean; None for a single image
+    value: float | None = None  # the mean
+    images: int | None = None  # in the mean
+    refused: int | None = None  # images whose curves cannot be compared
+    doubtful: int | None = (
+        None  # of `images`, those whose curves share under half of what they span
+    )
+    median: float | None = None
+    quartiles: tuple[float, float] | None = None
+    interval: Interval | None = None  # of the mean; None for a single image
+    why: str = ""  # there is no value
 
 
 class LeftOutPoint(NamedTuple):
@@ -58,9 +61,9 @@ class Comparison(NamedTuple):
     column: str
     label: str
     anchor: str
-    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
-    images_rate: ImagesDelta | NoDelta  # BD-rates of single images
-    quality: Delta | NoDelta  # BD-metric of the mean curves, see `bd_metric`
+    rate: Delta  # BD-rate of the mean curves, percent
+    images_rate: ImagesDelta  # BD-rates of single images
+    quality: Delta  # BD-metric of the mean curves, see `bd_metric`
     rate_interval: Interval | None = None  # of `rate`, over images
     few: bool = False  # a distribution metric over so few images that it is marked
     left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
@@ -87,8 +90,8 @@ def compare(
             continue
         key = metric.column, label, anchor
         if anchor not in of or label not in of:
-            refused = NoDelta(f"{'it' if anchor in of else anchor} has no complete point")
-            result.append(Comparison(*key, refused, refused, refused))
+            why = f"{'it' if anchor in of else anchor} has no complete point"
+            result.append(Comparison(*key, Delta(why=why), ImagesDelta(why=why), Delta(why=why)))
             continue
         both = of[anchor], of[label]
         first, second = (cut(rd.mean_curve(points, metric), up_to_bpp) for points in both)
@@ -99,7 +102,7 @@ def compare(
                 pair.rate,
                 _of_images(*both, metric, up_to_bpp, any_overlap),
                 pair.quality,
-                intervals.get(label) if isinstance(pair.rate, Delta) else None,
+                intervals.get(label) if pair.rate.value is not None else None,
                 any(metric.few(p.means[metric.column].images) for side in both for p in side),
                 tuple(p for points in both for p in _left_out(points, metric, up_to_bpp)),
                 pair.crossing,
@@ -133,18 +136,18 @@ def _of_images(
     metric: Metric,
     up_to_bpp: float | None,
     any_overlap: bool,
-) -> ImagesDelta | NoDelta:
+) -> ImagesDelta:
     if metric.of_sets:
-        return NoDelta("it is a metric of whole sets, with no curve of a single image")
+        return ImagesDelta(why="it is a metric of whole sets, with no curve of a single image")
     anchors, tests = rd.image_curves(anchor, metric), rd.image_curves(test, metric)
     deltas = [
         bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
         for image, curve in anchors.items()
     ]
-    numbers = [delta for delta in deltas if isinstance(delta, Delta)]
+    numbers = [delta for delta in deltas if delta.value is not None]
     if not numbers:
-        reasons = [delta.reason for delta in deltas if isinstance(delta, NoDelta)]
-        return NoDelta(f"in no image: {reasons[0]}")
+        reasons = [delta.why for delta in deltas if delta.value is None]
+        return ImagesDelta(why=f"in no image: {reasons[0]}")
     values = np.array([delta.value for delta in numbers])
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     mean = math.fsum(values.tolist()) / len(values)
@@ -180,7 +183,7 @@ class Rank(NamedTuple):
     """A codec variant in a ranking."""
 
     label: str
-    rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's metrics; 0 for the anchor
+    rates: tuple[Delta, ...]  # BD-rates (%) by the ranking's metrics; 0 for the anchor
     intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
     bpp: tuple[float, float] | None  # lowest and highest mean rate of the points of `images`
     encode_seconds: float | None  # per image, mean over the settings that were timed
@@ -190,7 +193,7 @@ class Rank(NamedTuple):
     @property
     def bd_rates(self) -> tuple[float | None, ...]:
         """The BD-rates in percent by the ranking's metrics; None where there is none."""
-        return tuple(rate.value if isinstance(rate, Delta) else None for rate in self.rates)
+        return tuple(rate.value for rate in self.rates)
 
 
 class Ranking(NamedTuple):
@@ -245,7 +248,7 @@ def rank_by_bd_rate(
     first = ranked_measures(summary, metrics)
     known = {metric.column: curves(summary, metric) for metric in first}
     ranked = tuple(metric for metric in first if anchor in known[metric.column]) or first
-    rates: dict[tuple[str, str], Delta | NoDelta] = {}
+    rates: dict[tuple[str, str], Delta] = {}
     intervals: dict[tuple[str, str], Interval | None] = {}
     for comparison in comparisons or ():
         key = comparison.label, comparison.column
@@ -257,14 +260,14 @@ def rank_by_bd_rate(
         if anchor in of:
             rates |= {(name, metric.column): bd_rate(of[anchor], of[name]) for name in of}
 
-    def rate(label: str, column: str) -> Delta | NoDelta:
+    def rate(label: str, column: str) -> Delta:
         if lacks := next((name for name in (anchor, label) if name not in known[column]), ""):
             common = _common_images(summary, lacks, column)
             how = f"; `bench report --common` compares the {common} that all have" if common else ""
-            return NoDelta(f"{'it' if lacks == label else lacks} has no complete point{how}")
+            return Delta(why=f"{'it' if lacks == label else lacks} has no complete point{how}")
         return Delta(0.0, 1.0) if label == anchor else rates.get((label, column), none)
 
-    ranks, none = [], NoDelta("no BD-rate was computed")
+    ranks, none = [], Delta(why="no BD-rate was computed")
     for label in summary.labels:
         keys = [(label, metric.column) for metric in ranked]
         deltas = [rate(*key) for key in keys]

@@ -1,6 +1,6 @@
 """Variants of a codec that a trade-off, a realism sweep or a surface joins: all of one build.
 
-Of several builds (`summary.Build`) the one with the most variants is taken, the newest of these;
+Of several builds the one with the most variants is taken, the newest of these;
 variants of other builds, and settings without the metrics, are left out and named.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Build, Edition, Point, Summary, why_not
+from benchmark.rows.summary import Edition, Point, Summary, why_not
 from benchmark.rows.systems import EFFORT, OWN, SIZE
 
 RECORDED = "bundled (with the project, or in a pack)"
@@ -67,11 +67,13 @@ def one_build(
     begins; empty to choose. Points that are not shown elsewhere may be part of it.
     """
     points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
-    complete: dict[Build, dict[str, list[Point]]] = {}
-    for point in points:
+    complete: dict[tuple[str, int], dict[str, list[Point]]] = {}
+    for point in points:  # those that are shown first
         of = point.edition.build
-        if of.fingerprint.startswith(build) and _lacks(point, metrics, summary) is None:
-            complete.setdefault(of, {}).setdefault(point.label, []).append(point)
+        if of[0].startswith(build) and _lacks(point, metrics, summary) is None:
+            alike = complete.setdefault(of, {}).setdefault(point.label, [])
+            if not alike or alike[0].edition is point.edition:
+                alike.append(point)
     chosen = max(complete.values(), key=_worth, default={})
     return Family(chosen, tuple(_left_out(points, chosen, metrics, summary)))
 

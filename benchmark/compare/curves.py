@@ -39,31 +39,33 @@ class Curve(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """A Bjøntegaard delta: percent of rate, or units of the metric."""
+    """A Bjøntegaard delta: percent of rate, or units of the metric; without a value, `why`."""
 
-    value: float
-    overlap: float  # share of the range spanned by both curves together that both reach, 0..1
+    value: float | None = None
+    # Share of the range spanned by both curves together that both reach, 0..1
+    overlap: float | None = None
     three_points: bool = False  # one of the curves has no more, so that both are by PCHIP
+    why: str = ""  # there is no value
     overshoots: bool = False  # by PCHIP, which never leaves the points' range, it is another
 
     @property
     def doubtful(self) -> bool:
         """True if the curves share less than half of what they span, or Akima overshoots."""
-        return self.overlap < LEAST_OVERLAP or self.overshoots
+        little = (self.overlap or 0.0) < LEAST_OVERLAP or self.overshoots
+        return self.value is not None and little
 
-
-class NoDelta(NamedTuple):
-    """The reason why there is no number."""
-
-    reason: str
-    overlap: float | None = None  # as in `Delta`, where the curves share too little
+    @property
+    def number(self) -> float:
+        """The value of a delta that has one, as all have that a figure or a table shows."""
+        assert self.value is not None, self.why
+        return self.value
 
 
 class Pair(NamedTuple):
     """Two curves of a metric, the second compared with the first."""
 
-    rate: Delta | NoDelta  # percent
-    quality: Delta | NoDelta  # see `bd_metric`
+    rate: Delta  # percent
+    quality: Delta  # see `bd_metric`
     crossing: float | None  # the metric's value from which the other one needs fewer bits
     # Of either, the rates that are off its Pareto front, and how much better another point is.
     left_out: tuple[tuple[tuple[float, float], ...], ...]
@@ -76,7 +78,7 @@ def bjontegaard(
     any_overlap: bool = False,
     anchor_name: str = "the anchor",
     form: Form = "akima",
-) -> Delta | NoDelta:
+) -> Delta:
     """Return the mean change of rate at equal quality (%), or of quality at equal rate.
 
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
@@ -88,14 +90,14 @@ def bjontegaard(
         points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
         least = AKIMA_POINTS if form == "cubic" else LEAST_POINTS
         if kept < least:
-            return NoDelta(
-                f"{whose} has {kept} of the {least} points that are needed on the Pareto "
+            return Delta(
+                why=f"{whose} has {kept} of the {least} points that are needed on the Pareto "
                 f"front ({points} measured)"
             )
         if points - kept > MOST_LEFT_OUT * points:
-            return NoDelta(
-                f"{points - kept} of {points} points of {whose} lie below its Pareto front, more "
-                "than one in five"
+            return Delta(
+                why=f"{points - kept} of {points} points of {whose} lie below its Pareto front, "
+                "more than one in five"
             )
     by_rate = [(np.log10(front.bpp), front.quality) for front in fronts]
     axes = [(y, x) for x, y in by_rate] if what == "rate" else by_rate
@@ -105,9 +107,9 @@ def bjontegaard(
     low, high = max(lows), min(highs)
     overlap = max(float((high - low) / (max(highs) - min(lows))), 0.0)
     if overlap <= 0:
-        return NoDelta("the curves have no quality or rate in common", 0.0)
+        return Delta(None, 0.0, why="the curves have no quality or rate in common")
     if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
-        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
+        return Delta(None, overlap, why=TOO_LITTLE_OVERLAP)
     three = min(len(span) for span in spans) < AKIMA_POINTS
     used: Form = "pchip" if three else form
 
@@ -120,7 +122,8 @@ def bjontegaard(
     if (what, used) == ("rate", "akima") and any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes):
         overshoots = abs(change - mean_change("pchip")) > math.log10(1 + OVERSHOOT)
     percent = (10**change - 1) * 100
-    return Delta(percent if what == "rate" else change, overlap, three, overshoots)
+    value = percent if what == "rate" else change
+    return Delta(value, overlap, three, overshoots=overshoots)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
@@ -129,13 +132,13 @@ bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 def bd_metric(
     anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
-) -> Delta | NoDelta:
+) -> Delta:
     """Return the mean change of a metric at equal rate, in units of its axis, sign as measured.
 
     Of distances of distributions, in percent: that of their geometric mean.
     """
     delta = bd_quality(anchor, test, any_overlap, form=form)
-    if isinstance(delta, NoDelta):
+    if delta.value is None:
         return delta
     change = delta.value if metric.better == "higher" else -delta.value
     return delta._replace(value=100 * (10**change - 1) if metric.scale == "decades" else change)
@@ -146,7 +149,7 @@ def compared(
 ) -> Pair:
     """Return all that is said of a curve beside an anchor's, arguments as of `bjontegaard`."""
     rate = bd_rate(anchor, test, any_overlap, form=form)
-    crosses = crossing(anchor, test) if isinstance(rate, Delta) else None
+    crosses = crossing(anchor, test) if rate.value is not None else None
     gaps = (zip(c.bpp.tolist(), below_front(c).tolist(), strict=True) for c in (anchor, test))
     return Pair(
         rate,

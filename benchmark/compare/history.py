@@ -28,7 +28,7 @@ from benchmark.compare.check.pairing import (
     without_weights,
 )
 from benchmark.compare.check.request import parse_margins
-from benchmark.compare.curves import Delta, NoDelta
+from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
@@ -58,7 +58,7 @@ class Change(NamedTuple):
     variant: str  # label of the codec variant, without weights
     metric: Metric
     against: str  # "the first", the baseline's name, or the anchor's label
-    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
+    rate: Delta  # BD-rate of the mean curves, percent
     interval: Interval | None
 
 
@@ -124,12 +124,12 @@ def history_of(
             points = curves(summary, metric)
             intervals = rate_intervals(summary, metric, anchor)
             for number, state in own.items():
-                rate: Delta | NoDelta = NoDelta("it has no complete point")
+                rate: Delta = Delta(why="it has no complete point")
                 if points.keys() >= {anchor, labels[number]}:
                     sides = [points[of] for of in (anchor, labels[number])]
                     before, after = (rd.mean_curve(side, metric) for side in sides)
                     rate = rd.bd_rate(before, after, any_overlap=True)
-                interval = intervals.get(labels[number]) if isinstance(rate, Delta) else None
+                interval = intervals.get(labels[number]) if rate.value is not None else None
                 result.append(Change(state, label, metric, name, rate, interval))
         for name in metrics:
             pairs += _beside_best([*own.values()], variant, name, notes)

@@ -24,7 +24,7 @@ from benchmark.metrics.reasons import remedies
 from benchmark.registry import METRICS
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summary import TIMED, Point, Side, Summary, caveats
+from benchmark.rows.summary import TIMED, Edition, Point, Summary, caveats
 from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
@@ -152,15 +152,13 @@ def matches(
     summary = _of_variants(summary, set().union(*asked_for.values()))
     metrics = [Metric.named(name) for name in dict.fromkeys((*METRICS, *names))]
     metrics = [m for m in metrics if not m.of_sets and summary.values_of(m.column)]
-    sides: list[list[tuple[Streams, Side]]] = []
+    sides: list[list[tuple[Streams, Edition]]] = []
     for asked in (codec, against):
         own = _of_variants(summary, asked_for[asked])
         side = []
         for label in own.labels:
             points = [point for point in own.points if point.label == label]
-            edition = points[0].edition
-            facts = Side(label, edition.facts, edition.caveats)
-            side.append((streams_of(points, by, metrics), facts))
+            side.append((streams_of(points, by, metrics), points[0].edition))
         if not any(len(streams.bpp) for streams, _ in side):
             why = remedies([name], again=summary.again)
             raise UsageError(f"{asked} has no finite {by.label} to match: {why}")

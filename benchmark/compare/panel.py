@@ -19,8 +19,8 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
-from benchmark.rows.stored import DatasetResults, read_rows
-from benchmark.rows.summary import Edition, Excluded, Summary, curves, excluded
+from benchmark.rows.stored import DatasetResults, read_results
+from benchmark.rows.summary import Edition, Point, Summary, curves, excluded
 from benchmark.rows.systems import (
     System,
     family,
@@ -31,7 +31,7 @@ from benchmark.rows.systems import (
     spec_of,
     with_remark,
 )
-from benchmark.rows.valid import OK
+from benchmark.rows.versions import OK
 from benchmark.spec import PATHS, names_code
 from benchmark.system.text import counted
 
@@ -133,7 +133,7 @@ class Panel(NamedTuple):
 
     metric: Metric
     curves: tuple[SystemCurve, ...]
-    excluded: tuple[Excluded, ...] = ()
+    excluded: tuple[tuple[Point, str], ...] = ()  # each with its reason
 
     @property
     def measured(self) -> tuple[SystemCurve, ...]:
@@ -215,10 +215,12 @@ def read_compared(
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_rows`.
+    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
     """
-    stored = read_rows(results, dataset, codecs, metrics, **options)
-    return stored.summarised(*with_anchor(*stored.experiment[:2], anchor, instead))
+    return read_results(
+        results, dataset, codecs, metrics,
+        choose=lambda of: with_anchor(of.rows, of.others, anchor, instead), **options,
+    )  # fmt: skip
 
 
 def with_anchor(
@@ -305,7 +307,7 @@ def _best(labels: Sequence[str], of: Mapping[str, Curve]) -> str:
 
     def rate(label: str) -> float:
         delta = bd_rate(of[labels[0]], of[label]) if label != labels[0] else Delta(0.0, 1.0)
-        return delta.value if isinstance(delta, Delta) else math.inf
+        return delta.value if delta.value is not None else math.inf
 
     return min(labels, key=rate)
 

@@ -22,7 +22,7 @@ from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, s
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, matrix_of, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.valid import one_per_cell
+from benchmark.rows.versions import one_per_cell
 from benchmark.system.settings import isolated
 
 OF_RATE, OF_METRIC = 0.01, 0.002  # tolerances, as shares of the target

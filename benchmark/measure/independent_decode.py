@@ -17,7 +17,7 @@ from benchmark.measure.decode_again import Decoder, decode_all
 from benchmark.measure.record import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.store import Store
-from benchmark.rows.valid import one_per_cell
+from benchmark.rows.versions import one_per_cell
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 

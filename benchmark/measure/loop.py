@@ -43,7 +43,7 @@ from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
-from benchmark.rows.valid import one_per_cell
+from benchmark.rows.versions import one_per_cell
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory, cores
 from benchmark.system.settings import Device, isolated, use_device

@@ -208,7 +208,7 @@ def unscored(
     rows whose codec may not run are left out. Rows of an image are together. folder: of the store.
     """
     from benchmark.rows.store import Store  # brings polars, which coding does without
-    from benchmark.rows.valid import one_per_cell
+    from benchmark.rows.versions import one_per_cell
 
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
@@ -242,7 +242,7 @@ def count_values(
     table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str]
 ) -> list[int]:
     """Return of each of these cells how many of the metrics it has by their present protocols."""
-    from benchmark.rows.valid import one_per_cell
+    from benchmark.rows.versions import one_per_cell
 
     rows = one_per_cell(table)
     rows = rows.filter(rows["cell"].is_in([*cells]))

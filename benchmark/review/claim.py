@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmark.compare.bd import compare
-from benchmark.compare.curves import Curve, Delta, NoDelta, bd_rate, curve_of, mean_curve
+from benchmark.compare.curves import Curve, Delta, bd_rate, curve_of, mean_curve
 from benchmark.compare.interval import Interval
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import select
@@ -96,7 +96,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
     """Compare the system with the anchor, by rows of images where both have them, else by means."""
     test = name_among(claim.test, labels_of(evidence.rows))
     anchor, anchor_rows, origin = _anchor_rows(claim.anchor, evidence)
-    rate: Delta | NoDelta
+    rate: Delta
     done = Judged(claim, "refused", anchor=anchor if origin == SENT else "")
     if (test and test == anchor) or claim.test.lower() == claim.anchor.lower():
         return done._replace(reason="both names are of one system", label=test)
@@ -119,8 +119,8 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
             return done._replace(reason=str(why_not), label=test)
         done = done._replace(label=test, anchor_of=where or origin, test_of=test_of or SENT)
         rate, interval = bd_rate(first, second), None
-    if isinstance(rate, NoDelta):
-        return done._replace(reason=rate.reason)
+    if rate.value is None:
+        return done._replace(reason=rate.why)
     return done._replace(survival=_survival(claim, rate, interval), rate=rate, interval=interval)
 
 
@@ -135,7 +135,7 @@ def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> Survival:
     """
     most = claim.percent + claim.slack
     if interval is None:
-        return "as stated" if rate.value <= most else "not as stated"
+        return "as stated" if rate.number <= most else "not as stated"
     if interval.high <= most:
         return "supported"
     return "undecided" if interval.low <= most else "contradicted"

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from benchmark.answer import Absent
 from benchmark.codec import bits_per_pixel
 from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.compare.published.points import PublishedPoint
@@ -14,7 +15,6 @@ from benchmark.review.again import Again
 from benchmark.review.audit.pack_audit import values_sent
 from benchmark.review.claim import Judged
 from benchmark.review.streams import Row, label_of_row, setting_of
-from benchmark.review.supplement import LeftOutFile
 from benchmark.rows.schema import metric_columns
 from benchmark.show.table import Table
 
@@ -58,7 +58,7 @@ class Reviewed(NamedTuple):
     points: Sequence[PublishedPoint]
     dataset: str
     year: int
-    left_out: Sequence[LeftOutFile]
+    left_out: Sequence[Absent]
     unmeasured: Sequence[Row] = ()  # of `declared`, those whose values are the author's too
     seed: int | None = None  # that drew the pictures encoded again
 

@@ -4,7 +4,8 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from benchmark.compare.curves import NoDelta, bd_rate, curve_of
+from benchmark.answer import Absent
+from benchmark.compare.curves import bd_rate, curve_of
 from benchmark.compare.published.points import slug
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
@@ -12,7 +13,6 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
 from benchmark.review.streams import label_of_row
-from benchmark.review.supplement import LeftOutFile
 from benchmark.show.table import NOTHING, Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
@@ -46,7 +46,7 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
     form, claimed = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
     value = f"{rate.value:{form}} %" if rate else NOTHING
     ends = f"[{interval.low:{form}}, {interval.high:{form}}]" if interval else NOTHING
-    overlap = f"{100 * rate.overlap:.0f} %" if rate else NOTHING
+    overlap = f"{100 * (rate.overlap or 0):.0f} %" if rate else NOTHING
     if rate and rate.doubtful and verdict == "yes":
         verdict, words = "partly", f"{words}, but the curves share only {overlap} of their range"
     shown = f"{value} {ends}" if interval else value
@@ -129,7 +129,7 @@ def published(of: Reviewed) -> Answer:
                 name = " ".join(filter(None, (own, variant, f"({source})" if several else "")))
                 rates, values = zip(*sorted(series[key]), strict=True)
                 rate = bd_rate(curve_of(rates, values, metric), mine)
-                number = NOTHING if isinstance(rate, NoDelta) else f"{rate.value:+z.1f} %"
+                number = NOTHING if rate.value is None else f"{rate.value:+z.1f} %"
                 rows.append((curve.name, metric.label, name, number))
                 compared += [f"{curve.name} {number} against {name}"] if number != NOTHING else []
     sentence = f"BD-rates by published means of {of.dataset}: {listed(compared)}"
@@ -181,8 +181,8 @@ def training(of: Reviewed) -> Answer:
     return Answer("training", question, verdict, sentence, Table(headers, tuple(rows), 3))
 
 
-def left_out(files: Sequence[LeftOutFile]) -> Answer:
+def left_out(files: Sequence[Absent]) -> Answer:
     """List the files of the supplement that were not read."""
-    rows = tuple((file.name, file.why) for file in files[:200])
+    rows = tuple((file.what, file.why) for file in files[:200])
     sentence = f"{counted(len(files), 'file was', 'files were')} not read"
     return Answer("files", "Was every file read?", "no", sentence, Table(("file", "why"), rows, 2))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.curves import NoDelta
 from benchmark.facts import facts_of
 from benchmark.measure.cells import now_utc
 from benchmark.metrics.metric import Metric
@@ -80,7 +79,7 @@ class Entry(NamedTuple):
         """Reason why it is not verified, or has no BD-rate; empty where it is ranked."""
         if not self.audited:
             return self.origin.below
-        reasons = [c.rate.reason for c in self.rates.values() if c and isinstance(c.rate, NoDelta)]
+        reasons = [c.rate.why for c in self.rates.values() if c and c.rate.value is None]
         return "; ".join(dict.fromkeys(reasons[:1]))
 
 
@@ -227,7 +226,7 @@ def rank_value(entry: Entry) -> float:
     comparison = next(iter(entry.rates.values()), None)
     if comparison is None:
         return 0.0
-    return math.inf if isinstance(comparison.rate, NoDelta) else comparison.rate.value
+    return math.inf if comparison.rate.value is None else comparison.rate.value
 
 
 def declared_entries(

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmark.answer import Absent
 from benchmark.compare.published.registry import read_points, read_published
 from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Conditions
@@ -20,7 +21,7 @@ from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
 from benchmark.review.request import ReviewRequest
 from benchmark.review.streams import reconstructed, scored_metrics, sent_rows
-from benchmark.review.supplement import LeftOutFile, open_supplement
+from benchmark.review.supplement import open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import stores_below
 from benchmark.show.page.document import sheet_html
@@ -96,7 +97,7 @@ def review(
             declared += reconstructed(sizes, photographs.get(dataset, ()), dataset, conditions)
         except BenchError as error:
             why_not = str(error).replace(f"{sizes.parent}/", "")
-            left_out.append(LeftOutFile(f"{sizes.parent.name}/{sizes.name}", why_not))
+            left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", why_not))
     reviewed = Reviewed(
         again, declared, supplement.curves, (), photographs, missing, metrics,
         [name.strip() for name in asked.trained_on.split(",") if name.strip()],

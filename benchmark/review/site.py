@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import NoDelta
 from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -218,8 +217,8 @@ def _rate(comparison: Comparison | None, entry: Entry, known: bool) -> str:
     if comparison is None:  # the anchor itself, or nothing to compare with
         return _cell("0", 0.0) if known else _cell(NOTHING, None)
     rate, interval = comparison.rate, comparison.rate_interval
-    if isinstance(rate, NoDelta):
-        return _cell(NOTHING, None, rate.reason)
+    if rate.value is None:
+        return _cell(NOTHING, None, rate.why)
     ends = f" [{interval.low:+z.1f}, {interval.high:+z.1f}]" if interval else ""
     return _cell(f"{rate.value:+z.1f}{DOUBTFUL * rate.doubtful}{ends}", rate.value)
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.answer import Absent
 from benchmark.codec import bits_per_pixel
 from benchmark.datasets.dataset import Source
 from benchmark.measure.cells import Conditions, Failed, plan
@@ -14,12 +15,13 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.review.supplement import LeftOutFile, Supplement
-from benchmark.rows.comparable import newest
+from benchmark.review.supplement import Supplement
+from benchmark.rows.comparable import shown
 from benchmark.rows.packs.contents import row_of
 from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.rows.systems import label_of
+from benchmark.rows.versions import BUNDLED
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.text import counted, number_in, one_line
 
@@ -45,11 +47,11 @@ class Sent(NamedTuple):
         return str(self.row["dataset"]).partition(":")[0]
 
 
-def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
+def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[Absent]]:
     """Return the rows of all packs and results, and how many were left out as impossible.
 
     Marks of verification are taken off. Of results, rows that are bundled with the project are
-    left out, and of each codec variant the newest build is taken. Raises `BadPack` for a malformed
+    left out, and of each codec variant one build is taken. Raises `BadPack` for a malformed
     line.
     """
     result = [
@@ -59,9 +61,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     ]
     for folder in supplement.results:
         store = Store(folder)
-        for row in newest(store.table()).rows(named=True):
-            if row["bundled"]:
-                continue
+        for row in shown(store.table().filter(~BUNDLED)).rows(named=True):
             has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])
             read = partial(store.stream, row["stream_sha256"]) if has else None
             result.append(Sent({**row, "attested": None}, read, row["bpp"]))
@@ -70,7 +70,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     if not wrong:
         return kept, []
     why = "of no size, no bytes or no setting that there can be"
-    return kept, [LeftOutFile(counted(wrong, "row"), why)]
+    return kept, [Absent(counted(wrong, "row"), why)]
 
 
 def _possible(row: Row) -> Row:

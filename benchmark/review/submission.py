@@ -89,7 +89,7 @@ def submissions(
             statement = read_statement(place.with_suffix(".toml"))
             sent, impossible = sent_rows(Supplement((pack,), (), (), (), ()))
             if impossible:
-                raise StoreError(f"it has {impossible[0].name} {impossible[0].why}")
+                raise StoreError(f"it has {impossible[0].what} {impossible[0].why}")
             for name in {stream.dataset for stream in sent}:
                 if not NAME.fullmatch(name):
                     raise StoreError(f"{name!r} is no name of a dataset")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
+from benchmark.answer import Absent
 from benchmark.compare.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.errors import BadPack, UsageError
 from benchmark.rows.packs.merge import merge_folders
@@ -23,13 +24,6 @@ DIRECTORY_BYTES = 22 + (1 << 16)  # where the end record of a zip without a long
 SIZES = {"image", "setting", "num_bytes"}  # columns of the list beside reconstructions
 
 
-class LeftOutFile(NamedTuple):
-    """A file of a supplement that was not read, and why."""
-
-    name: str
-    why: str
-
-
 class Supplement(NamedTuple):
     """Parts of a supplement by what they are; paths are below the folder that it was copied to."""
 
@@ -37,7 +31,7 @@ class Supplement(NamedTuple):
     results: tuple[Path, ...]  # folders of datasets, each with rows in per_image/
     reconstructions: tuple[Path, ...]  # csv files of sizes, each beside its pictures
     curves: tuple[NamedCurve, ...]
-    left_out: tuple[LeftOutFile, ...]
+    left_out: tuple[Absent, ...]
 
 
 class _Readable(Protocol):
@@ -57,7 +51,7 @@ def open_supplement(path: Path, into: Path) -> Supplement:
     path: folder, zip, tar, tar.gz, or a file of curves (csv, json, md). Raises `UsageError` if it
     cannot be read, exceeds `MOST_FILES`, `MOST_BYTES` or half of the free disk, or holds nothing.
     """
-    left_out: list[LeftOutFile] = []
+    left_out: list[Absent] = []
     merged = into / "merged results"
     into /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
     into.mkdir(parents=True)
@@ -72,7 +66,7 @@ def open_supplement(path: Path, into: Path) -> Supplement:
         ) from error
 
     def leave_out(name: object, why: object) -> None:
-        left_out.append(LeftOutFile(str(name), str(why).replace(f"{into}/", "")))
+        left_out.append(Absent(str(name), str(why).replace(f"{into}/", "")))
 
     files = sorted(file for file in into.rglob("*") if file.is_file())
     packs: list[Pack] = []
@@ -98,7 +92,7 @@ def open_supplement(path: Path, into: Path) -> Supplement:
             if file.suffix == ".csv":
                 leave_out(file.relative_to(into), error)
     if not (packs or results or sizes or curves):
-        reasons = "".join(f"; {refused.name}: {refused.why}" for refused in left_out[:3])
+        reasons = "".join(f"; {refused.what}: {refused.why}" for refused in left_out[:3])
         raise UsageError(
             f"{path} holds nothing to review: no pack, no rows of results, no sizes.csv beside "
             f"reconstructions, no curve (csv or json with bpp and a metric){reasons}"
@@ -118,7 +112,7 @@ def _is_list_of_sizes(file: Path) -> bool:
     return {cell.strip().lower() for cell in header.split(csv_delimiter(header) or ",")} >= SIZES
 
 
-def _copy(path: Path, into: Path, left_out: list[LeftOutFile]) -> None:
+def _copy(path: Path, into: Path, left_out: list[Absent]) -> None:
     """Write every regular member below `into`, within the limits; list the others."""
     room = min(MOST_BYTES, shutil.disk_usage(into).free // 2)
     members = _below(path, left_out) if path.is_dir() else _inside(path, into, left_out)
@@ -136,7 +130,7 @@ def _copy(path: Path, into: Path, left_out: list[LeftOutFile]) -> None:
                         raise _TooMuch(f"unpacked it has more than {most}")
                     file.write(chunk)
         except (OSError, ValueError) as error:  # a name that no file can have, or one that is there
-            left_out.append(LeftOutFile(name, getattr(error, "strerror", None) or str(error)))
+            left_out.append(Absent(name, getattr(error, "strerror", None) or str(error)))
 
 
 def _chunks(content: _Readable, size: int = MOST_BYTES + 1) -> Iterator[bytes]:
@@ -145,24 +139,24 @@ def _chunks(content: _Readable, size: int = MOST_BYTES + 1) -> Iterator[bytes]:
         yield chunk
 
 
-def _below(folder: Path, left_out: list[LeftOutFile]) -> Iterator[_Member]:
+def _below(folder: Path, left_out: list[Absent]) -> Iterator[_Member]:
     for parent, folders, names in os.walk(folder):
         if len(Path(parent).relative_to(folder).parts) >= MOST_DEEP and folders:
-            left_out.append(LeftOutFile(folders[0], f"it is below more than {MOST_DEEP} folders"))
+            left_out.append(Absent(folders[0], f"it is below more than {MOST_DEEP} folders"))
             folders.clear()
         for place in [Path(parent, name) for name in (*names, *folders)]:
             name = place.relative_to(folder).as_posix()
             if place.is_symlink():
-                left_out.append(LeftOutFile(name, "it is a link"))
+                left_out.append(Absent(name, "it is a link"))
             elif not place.is_dir():
                 try:
                     with open_regular(place, within=folder) as file:
                         yield name, _chunks(file)
                 except OSError as error:
-                    left_out.append(LeftOutFile(name, error.strerror or str(error)))
+                    left_out.append(Absent(name, error.strerror or str(error)))
 
 
-def _inside(path: Path, into: Path, left_out: list[LeftOutFile]) -> Iterator[_Member]:
+def _inside(path: Path, into: Path, left_out: list[Absent]) -> Iterator[_Member]:
     """Yield the members of a file; that of a gzip is unpacked below `into` first."""
     with open_regular(path) as file:
         start = file.read(4)
@@ -181,13 +175,13 @@ def _inside(path: Path, into: Path, left_out: list[LeftOutFile]) -> Iterator[_Me
             yield from _inside_tar(file, left_out)
 
 
-def _inside_tar(file: BufferedReader, left_out: list[LeftOutFile]) -> Iterator[_Member]:
-    for member in files_of_tar(file, lambda *why: left_out.append(LeftOutFile(*why))):
+def _inside_tar(file: BufferedReader, left_out: list[Absent]) -> Iterator[_Member]:
+    for member in files_of_tar(file, lambda *why: left_out.append(Absent(*why))):
         file.seek(member.offset_data)  # the next header is sought from the start
         yield member.name, _chunks(file, member.size)
 
 
-def _inside_zip(file: BufferedReader, left_out: list[LeftOutFile]) -> Iterator[_Member]:
+def _inside_zip(file: BufferedReader, left_out: list[Absent]) -> Iterator[_Member]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - DIRECTORY_BYTES))
     if b"PK\x06\x07" in file.read():  # its directory is read at once, and may be of any size
@@ -203,7 +197,7 @@ def _inside_zip(file: BufferedReader, left_out: list[LeftOutFile]) -> Iterator[_
             elif member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 why = "its compression is not read"
             if why and not member.is_dir():
-                left_out.append(LeftOutFile(member.filename, why))
+                left_out.append(Absent(member.filename, why))
             elif not member.is_dir():
                 with parts.open(member) as unpacked:
                     yield member.filename, _chunks(unpacked)

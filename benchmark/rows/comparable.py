@@ -1,43 +1,27 @@
-"""Rows that may meet in one mean, by point and image, and counts of those that no mean is over.
+"""Rows that may meet in one mean, by point and image.
 
-Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant.
-An edition is a codec variant of one build (`rows.valid`); the newest is that of the latest run
-here, else the latest bundled one. One edition of each variant is shown: that with most images at a
-setting, of several the newest. A point is an edition at one setting.
+Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant
+(`rows.editions`). A point is an edition at one setting.
 """
 
+from collections.abc import Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 from polars import col
 
+from benchmark.answer import Absent
 from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array, bits_per_pixel
+from benchmark.rows.editions import EDITION, editions
 from benchmark.rows.systems import distinct_labels, label_of
-from benchmark.rows.valid import (
-    BUILD_NAME,
-    BUNDLED,
-    IMAGE,
-    OK,
-    PLACE,
-    VARIANT,
-    agrees,
-    apart_rows,
-    psnr_differences,
-    rank_of,
-)
+from benchmark.rows.versions import BUNDLED, IMAGE, OK, VARIANT
+from benchmark.system.text import counted
 
-EDITION = (*VARIANT, "made", "apart")  # made: the name of the build
-
-
-class LeftOut(NamedTuple):
-    """Rows of a codec variant that are not compared with the others, and why."""
-
-    label: str
-    rows: int
-    why: str
-    differ: bool  # they are bundled, and the same build gave others here
+SETTING = ("setting_name", "setting_value")
+TEXTS = ("codec", "variant", "setting_name", "fingerprint")
+IMAGE_NUMBER = IMAGE.rank("dense").cast(pl.Int64) - 1
 
 
 class ComparableRows:
@@ -45,18 +29,59 @@ class ComparableRows:
     and image; at most one row per edition, setting and image.
 
     Of rows that differ in nothing but their cell's key, so that an image would count twice at one
-    setting, the latest is taken.
+    setting, the latest is taken. Beside rows measured here, bundled ones are of the same images.
     """
 
     def __init__(
         self, table: pl.DataFrame, coding_protocol: str = CODING, newest_only: bool = False
     ) -> None:
-        """Choose the rows of all editions of each codec variant, or of the newest."""
+        """Choose the rows of all editions of each codec variant, or of the newest, all images."""
         self.table = table
-        keys = _keys(table).filter((table["coding_protocol"] == coding_protocol).fill_null(False))
-        kinds = _kinds(keys)
-        kinds = kinds.filter(age=0) if newest_only else kinds
-        rows = _rows(keys, kinds)
+        later = table.height + 1  # than any rank
+        run, time = (
+            # The run comes first: filling in a metric renews `finished_utc`.
+            col(name).rank("dense").fill_null(0).cast(pl.Int64)
+            for name in ("run", "finished_utc")
+        )
+        place = (*(name for name in EDITION if name != "bundled"), *SETTING)
+        rows = table.select(
+            *place,
+            bundled=BUNDLED,
+            spot=pl.struct(*place, BUNDLED).hash(),
+            at=pl.int_range(pl.len()),
+            image=IMAGE_NUMBER,
+            ok=OK,
+            recency=((~BUNDLED).cast(pl.Int64) * later + run) * later + time,
+        )
+        comparable = (table["coding_protocol"] == coding_protocol).fill_null(False)
+        rows = rows if comparable.all() else rows.filter(comparable)
+        points = rows.group_by("spot").agg(
+            col(*EDITION, *SETTING).first(), col("image").unique(), col("recency").max()
+        )
+        every = editions(points)
+        own = every.filter(col("shown") & ~col("bundled"))["of"].explode().unique()
+        if newest_only:
+            every = every.filter(age=0).with_columns(shown=pl.lit(True))
+        elif own.len() < rows["image"].n_unique() and own.len():
+            rows = rows.filter(~col("bundled") | col("image").is_in(own.implode()))
+        points = points.filter(col("spot").is_in(rows["spot"].unique().implode()))
+        points = points.select("spot", *EDITION, *SETTING)
+        points = points.join(every, on=EDITION, nulls_equal=True).with_columns(
+            edition=_rank_of((*VARIANT, "age")) - 1,
+            point=_rank_of((*VARIANT, "age", *SETTING)) - 1,
+        )
+        rows = rows.select("spot", "at", "image", "ok", "recency")
+        rows = rows.join(points.select("spot", "point"), on="spot")
+        images = _numbers(rows, "image").max(initial=-1) + 1
+        spots = _numbers(rows, "point") * images + _numbers(rows, "image")
+        order = np.lexsort([rows["recency"], spots])  # several times as fast as a frame's sort
+        latest = np.diff(spots[order], append=-1) != 0
+        rows = rows[order[latest]]
+        # One row for each point, in order: columns EDITION, SETTING, the number of the `edition`
+        # (0, 1, ... ascending, without gaps), its `age` within its variant (0 for the newest),
+        # whether it is `shown`
+        points = points.drop("spot", "of", "recency").sort("point")
+        self.of_points = points.cast({pl.Categorical: pl.String})
         # Of shape (rows,)
         self.index = _numbers(rows, "at")  # of each row in the table
         self.point = _numbers(rows, "point")  # 0, 1, ... ascending, without gaps
@@ -66,16 +91,9 @@ class ComparableRows:
         self.failed: BoolArray = ~self.ok  # also where `ok` is changed to the images of a choice
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
-        # One row for each point: columns PLACE, EDITION, the number of the `edition` (0, 1, ...
-        # ascending, without gaps), its `age` within its variant (0 for the newest), whether `shown`
-        self.of_points = _points(kinds, np.bincount(self.point, minlength=1))
         self.shown: BoolArray = self._of_point("shown")
         self.edition: Int64Array = self._of_point("edition")
-        # Indices of the rows that are left out: of other editions or protocols
-        left_out = np.ones(table.height, np.bool_)
-        left_out[_numbers(kinds.explode("at"), "at")] = False
-        self.other = np.flatnonzero(left_out)
-        self.left_out = () if newest_only else _left_out(self, coding_protocol)
+        self.absent = tuple(_of_other_protocols(table.filter(~comparable)))
 
     def changed(self, **attributes: Any) -> "ComparableRows":
         """Return the same rows with another `ok`, or with a `table` that has more columns."""
@@ -139,120 +157,42 @@ class ComparableRows:
         return self.of_points[column].to_numpy()[self.point]
 
 
+def shown(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of the editions that are shown, in the order of `ComparableRows`."""
+    rows = ComparableRows(table)
+    return table[rows.index[rows.shown]]
+
+
 def newest(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of the newest edition of each codec variant, in order."""
+    """Return the rows of the newest edition of each codec variant, yours before a bundled one."""
     return table[ComparableRows(table, newest_only=True).index]
 
 
 def image_numbers(table: pl.DataFrame) -> Int64Array:
     """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
-    return _numbers(table.select(image=_IMAGE_NUMBER), "image")
+    return _numbers(table.select(image=IMAGE_NUMBER), "image")
 
 
-_IMAGE_NUMBER = IMAGE.rank("dense").cast(pl.Int64) - 1
-
-
-def _keys(table: pl.DataFrame) -> pl.DataFrame:
-    """Return what rows are ordered by: as integers, where there is one for each row."""
-    later = table.height + 1  # than any rank
-    run, time = (
-        # The run comes first: filling in a metric renews `finished_utc`.
-        col(name).rank("dense").fill_null(0).cast(pl.Int64)
-        for name in ("run", "finished_utc")
+def _rank_of(names: Sequence[str]) -> pl.Expr:
+    """Number rows from 1 on by their values, ordered as these (texts by letters), null last."""
+    parts = (
+        (col(name).is_null().alias(f"{name}?"), _as_text(name) if name in TEXTS else col(name))
+        for name in names
     )
-    own = (~BUNDLED).cast(pl.Int64)
-    return table.select(
-        *PLACE,
-        made=pl.coalesce(col("build").cast(pl.String), BUILD_NAME),
-        apart=apart_rows(table),
-        at=pl.int_range(pl.len()),
-        image=_IMAGE_NUMBER,
-        ok=OK,
-        recency=(own * later + run) * later + time,
-    )
+    return pl.struct(part for pair in parts for part in pair).rank("dense").cast(pl.Int64)
 
 
-def _kinds(keys: pl.DataFrame) -> pl.DataFrame:
-    """Return the places of the rows (`at`) of each edition at each setting, with the age."""
-    kinds = keys.group_by(*PLACE, "made", "apart").agg("at", latest=col("recency").max())
-    editions = kinds.group_by(EDITION).agg(col("latest").max())
-    editions = editions.sort("latest", "made", "apart", descending=[True, False, False])
-    editions = editions.select(*EDITION, age=pl.int_range(pl.len()).over(VARIANT))
-    return kinds.join(editions, on=EDITION, nulls_equal=True).drop("latest")
-
-
-def _rows(keys: pl.DataFrame, kinds: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of these kinds in order, without earlier ones of the same image."""
-    of_kinds = kinds.select("at", point=_point(kinds)).explode("at")
-    rows = keys.select("at", "image", "ok", "recency")
-    at = _numbers(rows, "at")
-    point = np.full(at.max(initial=-1) + 1, -1, np.int64)
-    point[_numbers(of_kinds, "at")] = _numbers(of_kinds, "point")
-    rows = rows.with_columns(point=point[at]).filter(col("point") >= 0)
-    order = np.lexsort([rows[name] for name in ("recency", "image", "point")])
-    spot = pl.struct("point", "image")
-    latest: pl.DataFrame = rows[order].filter((spot != spot.shift(-1)).fill_null(True))
-    return latest
-
-
-def _point(kinds: pl.DataFrame) -> pl.Series:
-    number = kinds.select(rank_of((*VARIANT, "age", *PLACE[2:]))).to_series()
-    return number.cast(pl.Int64) - 1
-
-
-def _points(kinds: pl.DataFrame, images: Int64Array) -> pl.DataFrame:
-    """Return the points in order; images: their numbers of images.
-
-    Failed images count, so that a failure does not bring an older build back.
-    """
-    points = kinds.drop("at").with_columns(
-        point=_point(kinds), edition=rank_of((*VARIANT, "age")).cast(pl.Int64) - 1
-    )
-    points = points.cast({pl.Categorical: pl.String}).sort("point").drop("point")
-    points = points.with_columns(images=images[: points.height])
-    shown = col("edition").sort_by("images", "age", descending=[True, False]).first()
-    return points.with_columns(shown=col("edition") == shown.over(VARIANT)).drop("images")
+def _as_text(name: str) -> pl.Expr:
+    return col(name).cast(pl.String)
 
 
 def _numbers(table: pl.DataFrame, column: str) -> Int64Array:
     return np.asarray(table[column].cast(pl.Int64).to_numpy(), np.int64)
 
 
-def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]:
-    """Count the rows that no mean is over, by codec variant and by why."""
-    names = [*VARIANT, "codec_version", "revision", "coding_protocol", "bundled"]
-    table, hidden = rows.table.select(names), ~rows.shown
-    points = rows.of_points.select("apart", fewer=col("age") == 0)[rows.point[hidden]]
-    nothing = {"apart": pl.lit(False), "fewer": pl.lit(False)}
-    of_hidden = table[rows.index[hidden]].with_columns(points)
-    kinds = pl.concat([table[rows.other].with_columns(**nothing), of_hidden])
-    kinds = kinds.group_by(kinds.columns).len()
-    left_out = []
-    for kind in kinds.rows(named=True):
-        what = "bundled, of another build" if kind["bundled"] else "an older version"
-        if kind["fewer"]:
-            what = "over fewer images than another build"
-        elif kind["apart"]:
-            what = f"bundled, {_difference(rows.table, kind['codec'], kind['variant'])}"
-        why = f"{what}: {kind['codec_version']}, adapter {kind['revision']}"
-        if kind["coding_protocol"] != coding_protocol:
-            why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"
-        label = label_of(kind["codec"], kind["variant"])
-        left_out.append(LeftOut(label, kind["len"], why, kind["apart"]))
-    return tuple(sorted(left_out))
-
-
-def _difference(table: pl.DataFrame, codec: str, variant: str) -> str:
-    """Return by how much bundled rows of a variant differ from those measured here."""
-    own = table.filter(col("codec") == codec, col("variant") == variant, col("cell").is_not_null())
-    pairs = own.filter(~BUNDLED).join(own.filter(BUNDLED), on="cell", suffix="_there")
-
-    def there(name: str) -> pl.Expr:
-        return col(f"{name}_there")
-
-    differ = pairs.filter(~agrees(there))
-    most = differ.select(psnr_differences(there).max()).item() or 0.0
-    return (
-        f"not equal to the same build here in {differ.height} of {pairs.height} rows, "
-        f"PSNR by up to {most:.2g} dB"
-    )
+def _of_other_protocols(table: pl.DataFrame) -> list[Absent]:
+    kinds = table.group_by(*VARIANT, "coding_protocol").len().sort(VARIANT)
+    return [
+        Absent(label_of(codec, variant), f"{counted(rows, 'row')} of the protocol {protocol}")
+        for codec, variant, protocol, rows in kinds.rows()
+    ]

@@ -2,8 +2,7 @@
 
 Rows of a dataset were measured here, by the user's runs, or are bundled with the project. What is
 bundled is shown where a command names it, as the anchor, or where nothing was measured here yet.
-Rows outlive photographs, which are known by the sha256 of their pixels: those of photographs that
-the dataset no longer has are left out.
+Rows outlive photographs: those of photographs that the dataset no longer has count.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,14 +13,14 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars import col
 
-from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
-from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+from benchmark.datasets.dataset import ImageFile, Source, probe
+from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS, DATASETS, names_file
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.systems import find_label, known_names, label_of
-from benchmark.rows.valid import BUNDLED, IMAGE, VARIANT
+from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import (
     CodecSpec,
     names_code,
@@ -37,11 +36,10 @@ Pair = tuple[str, str]  # codec and variant, as rows have them
 
 
 class Experiment(NamedTuple):
-    """Rows of a dataset, divided into those that are shown and others of the same images."""
+    """Rows of a dataset, divided into those of the codecs that are shown and others."""
 
     rows: pl.DataFrame
     others: pl.DataFrame  # of which an anchor may be taken
-    only_bundled: bool  # none of the rows that are shown was measured here
 
     def every_variant(self) -> pl.DataFrame:
         """Return the rows with those of all other variants and builds of their codecs."""
@@ -61,29 +59,22 @@ NO_ANCHOR = Anchor("")
 
 
 def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -> Experiment:
-    """Divide the rows of a dataset (columns codec, variant, cell, image and bundled at least).
+    """Divide the rows of a dataset by codec variant (columns codec, variant, bundled at least).
 
-    codecs: comma-separated names (see `named_variants`), or "all" that were measured here. bundled:
-    names of bundled codecs to add, or "all". Of a codec variant that was measured here, bundled
-    rows are shown for the cells measured here alone; of others, for the images measured here.
-    Raises `UnknownName` for a codec without rows.
+    codecs: comma-separated names (see `named_variants`), or "all" that were measured here, or all
+    where nothing was. bundled: names of bundled codecs to add, whose rows from here are left out,
+    or "all". Which edition of a variant is shown is a question apart (`rows.editions`). Raises
+    `UnknownName` for a codec without rows.
     """
     pairs = pairs_of(table)
     measured = pairs_of(table.filter(~BUNDLED))
-    asked, more = named_in(codecs), named_in(bundled) if bundled else None
+    asked, more = named_in(codecs), named_in(bundled) if bundled else []
     kept = named_variants(asked, pairs, measured) if asked else measured or pairs
-    own = kept & measured
-    whole = kept - own
-    if more is not None:
-        whole |= named_variants(more, pairs) if more else pairs
-    here = table.filter(~BUNDLED & are_of(own))
-    cells, images = here["cell"].drop_nulls(), here.select(IMAGE).to_series().unique()
-    shown = are_of(own) & (~BUNDLED | col("cell").is_in(cells.implode()).fill_null(False))
-    same = IMAGE.is_in(images.implode()) if here.height else pl.lit(True)
-    marks = table.select(shown=shown | (are_of(whole) & same), same=same)
-    others = table.filter(marks["same"] & ~marks["shown"])
-    rows = table.filter(marks["shown"])
-    return Experiment(rows, others, rows.filter(~BUNDLED).height == 0)
+    added = named_variants(more, pairs) if more else set()
+    added &= pairs_of(table.filter(BUNDLED))
+    kept = pairs if bundled and not more else (kept | named_variants(more, pairs)) - added
+    marks = table.select(shown=are_of(kept) | (are_of(added) & BUNDLED)).to_series()
+    return Experiment(table.filter(marks), table.filter(~marks))
 
 
 def others_of(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -210,51 +201,12 @@ def required_place(results: Path, dataset: str) -> str:
     return place
 
 
-def present(
-    table: pl.DataFrame, store: Store, place: str = "", data_dir: Path | None = None
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the rows of photographs that their dataset has today, and the names of the others.
-
-    place: folder or `path.py:function` that the user named for the dataset, if any. data_dir: as
-    `open_dataset` has it. All rows stay where no dataset is known that has at least half of their
-    photographs, or, if it has fewer, half of its own.
-    """
-    pairs = table.select("image_sha256", "image").unique(maintain_order=True).rows()
-    names = {sha256: name for sha256, name in pairs if sha256}
-    own = set(names.values())
-    for files in _places(store, place, data_dir, own) if pairs else ():
-        here = names.keys() & pixels_of([file for file in files if file.name in own])
-        if here and len(here) < len(names):  # some may have other names now
-            here |= names.keys() & pixels_of([file for file in files if file.name not in own])
-        if 2 * len(here) >= min(len(names), len(files)) and here:
-            gone = tuple(sorted(name for sha256, name in names.items() if sha256 not in here))
-            if gone:
-                sha256 = col("image_sha256")
-                table = table.filter(sha256.is_in([*here]) | sha256.is_null())
-            return table, gone
-    return table, ()
-
-
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
     """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
     plain = probe(files, flatten=False, threads=cores())
     rest = [refused.file for refused in plain if not isinstance(refused, Source)]
     sources = [*plain, *probe(rest, flatten=True, threads=cores())]
     return {source.sha256 for source in sources if isinstance(source, Source)}
-
-
-def _places(
-    store: Store, place: str, data_dir: Path | None, names: set[str]
-) -> Iterable[tuple[ImageFile, ...]]:
-    """Yield the images of each place that may be the dataset, most certain first."""
-    name = store.folder.absolute().name
-    if place or name in DATASETS:
-        with suppress(Unavailable):
-            yield open_dataset(place or name, data_dir).images
-        return
-    for path in _recorded_folders(store, names):
-        with suppress(BenchError):
-            yield open_folder(path).images
 
 
 def _recorded_folders(store: Store, names: Collection[str]) -> Iterable[Path]:

@@ -13,6 +13,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import BoolArray, Float64Array, Setting, bits_per_pixel
+from benchmark.facts import facts_of
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
@@ -24,14 +25,13 @@ from benchmark.rows.summary import (
     SECONDS,
     TIMED,
     Average,
-    Build,
     Edition,
     Mean,
     Point,
     Summary,
     Tally,
-    coding_facts,
 )
+from benchmark.spec import CodecSpec
 
 REASONS_KEPT = 3
 Tallies = dict[int, Tally]  # by the number of the point
@@ -95,7 +95,7 @@ def summarise_rows(
         average=average,
         protocols=dict(protocols),
         machine=machine,
-        left_out=rows.left_out,
+        absent=rows.absent,
         replaced=tuple(point for point in points if not point.edition.shown),
     )
 
@@ -256,7 +256,7 @@ NAMED = {"caveats": "caveat", "origins": "bytes_origin", "devices": "device",
 
 def _editions(rows: ComparableRows) -> dict[int, Edition]:
     """Describe each edition by its latest row (without failure, if any), with what all name."""
-    facts = rows.table.select(*NAMED.values(), "recorded", "bundled")[rows.index]
+    facts = rows.table.select(*NAMED.values(), "recorded")[rows.index]
     facts = facts.with_columns(edition=pl.Series(rows.edition, dtype=pl.Int64)).unique()
     facts = facts.cast({pl.Categorical: pl.String})
     texts = {
@@ -266,20 +266,19 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     of_all = facts.group_by("edition").agg(
         **texts,
         is_recorded=col("recorded").fill_null(False).any(),
-        all_bundled=col("bundled").fill_null(False).all(),
     )
     named = {row["edition"]: row for row in of_all.rows(named=True)}
     marked = np.zeros(len(rows.index), np.bool_)
     marked[_latest(rows)] = True
     latest = rows.chosen(*OF_LATEST, marked=marked)
     made = rows.of_points.unique("edition").sort("edition")
-    labels, editions, builds = rows.labels(), {}, dict[tuple[Any, ...], Build]()
-    points = made.select("edition", "made", "apart", "shown").rows(named=True)
+    labels, editions = rows.labels(), {}
+    points = made.select("edition", "bundled", "shown").rows(named=True)
     for row, point in zip(latest.rows(named=True), points, strict=True):
         text = {name: row[name] or "" for name in OF_LATEST}
-        build = Build(text["fingerprint"], row["revision"] or 0, point["apart"])
         number, of_rows = point["edition"], named[point["edition"]]
-        declared = ["bytes=declared"] if "declared" in of_rows["origins"] else []
+        sizes = ["bytes=declared"] if "declared" in of_rows["origins"] else []
+        declared = facts_of(CodecSpec.of(text["codec"], text["variant"]))
         editions[number] = Edition(
             label=labels[number],
             codec=text["codec"],
@@ -287,12 +286,14 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             command=text["command"],
             timed=text["timed"],
             devices=tuple(of_rows["devices"]),
-            caveats=(*of_rows["caveats"], *declared),
+            caveats=(*of_rows["caveats"], *sizes),
             recorded=of_rows["is_recorded"],
-            facts=coding_facts(text["codec"], text["variant"], text["chroma"], text["tuned_for"]),
-            bundled=of_rows["all_bundled"],
+            chroma=text["chroma"] or declared.chroma,
+            tuned_for=text["tuned_for"] or declared.tuned_for,
+            bundled=point["bundled"],
             variant=text["variant"],
-            build=builds.setdefault((text["codec"], point["made"], point["apart"]), build),
+            fingerprint=text["fingerprint"],
+            revision=row["revision"] or 0,
             run=text["run"],
             shown=point["shown"],
         )

@@ -62,7 +62,7 @@ def _cell_columns() -> Iterator[Column]:
 
 
 CELL_COLUMNS = tuple(_cell_columns())
-WHERE_READ = ("bundled", "build", "features_of")  # columns that no file has
+WHERE_READ = ("bundled", "features_of")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
 INFO_COLUMNS = {

@@ -270,7 +270,8 @@ def _read_within(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
     claimed = VALUE_BYTES * values + footer.unpacked_bytes
     refuse("claims", claimed)
     wanted = [name for name in footer.names if columns is None or name in columns]
-    table = pl.read_parquet(content, columns=wanted)
+    # By columns: polars' own choice takes twice the processor time for shards of wide rows.
+    table = pl.read_parquet(content, columns=wanted, parallel="columns")
     texts = table.select(cs.string().str.len_bytes().sum())
     refuse("reaches", claimed + sum(of.item() for of in texts))
     return table

@@ -8,9 +8,9 @@
                      /README.md             how to read the rows
 
 A cell's row is never edited: a later version of it is another row, and `Store.table` returns the
-valid one (`rows.valid`). What is stored survives a loss of power: streams are on the disk before
-the shard that names them, and that when `append` returns. A damaged shard is left out, with a
-warning: its rows count as to do.
+one that counts (`rows.versions`). What is stored survives a loss of power: streams are on the disk
+before the shard that names them, and that when `append` returns. A damaged shard is left out, with
+a warning: its rows count as to do.
 """
 
 import json
@@ -41,7 +41,7 @@ from benchmark.rows.shard import (
     write_shard,
 )
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
-from benchmark.rows.valid import OK, merge_versions, valid_rows
+from benchmark.rows.versions import OK, merge_versions
 from benchmark.system.atomic import lock, require_inside, write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, is_regular, read_regular
 from benchmark.system.machine import begin_with_bundled
@@ -64,7 +64,7 @@ README = (
 class Stored(NamedTuple):
     """All rows of a store at one time."""
 
-    # One row per cell, or two (`valid.merge_versions`), of pictures that were coded once
+    # One row per cell and origin (`versions.merge_versions`), of pictures that were coded once
     table: pl.DataFrame
     own: pl.DataFrame  # columns `OWN` of every version measured here or imported, no bundled one
 
@@ -169,7 +169,7 @@ class Store(StreamFolder):
         return {digest for part in parts for digest in part["image_sha256"].unique()}
 
     def table(self) -> pl.DataFrame:
-        """Return the best version of each cell, bundled ones among them; see `rows.valid`."""
+        """Return the best version of each cell, measured here and bundled; see `rows.versions`."""
         return self.read().table
 
     def means_table(self) -> pl.DataFrame:
@@ -181,13 +181,13 @@ class Store(StreamFolder):
         with self._lock(shared=True):
             own = [_lean(rows) for _, rows in self._tables(self._paths())]
             shipped = [_lean(rows) for _, rows in self._tables(self._paths(shipped=True))]
-        return valid_rows(joined([*own, *map(_bundled, shipped)]))
+        return merge_versions(joined([*own, *map(_bundled, shipped)]), features=True)
 
     def read(self) -> Stored:
         """Read all rows once, for their table and for which cells are done."""
         own, shipped = self._read(), self._read(shipped=True)
         rows = joined([own.filter(ONCE), _bundled(shipped)])
-        return Stored(whole(valid_rows(rows)), own.select(OWN))
+        return Stored(whole(merge_versions(rows, features=True)), own.select(OWN))
 
     def done(self) -> set[str]:
         """Return the keys of the cells with a row without failure, measured here or imported."""

@@ -5,9 +5,7 @@ records of its runs name.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -17,10 +15,10 @@ from polars import col
 
 from benchmark.codec import CODING
 from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
-from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
-from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.experiment import (
     NO_ANCHOR,
     Anchor,
@@ -31,11 +29,10 @@ from benchmark.rows.experiment import (
     named_variants,
     pairs_of,
     pixels_of,
-    present,
 )
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Newer, Point, Summary, options_of
+from benchmark.rows.summary import Average, Summary, options_of
 from benchmark.spec import listed_datasets
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
@@ -49,10 +46,19 @@ class DatasetResults(NamedTuple):
     summary: Summary
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
-    gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
-    only_bundled: bool = False  # none of the rows was measured here
     anchor: Anchor = NO_ANCHOR  # see `compare.panel`
     unfinished: Sequence[str] = ()  # a sentence on the last run, if it was stopped
+
+    @property
+    def of_compared_images(self) -> pl.DataFrame:
+        """The rows of the images that are compared."""
+        compared = {image for point in self.summary.points for image in point.image_ids.tolist()}
+        return self.table.filter(pl.Series(image_numbers(self.table)).is_in([*compared]))
+
+    @property
+    def only_bundled(self) -> bool:
+        """True if none of the rows that are shown was measured here."""
+        return all(point.edition.bundled for point in self.summary.points)
 
     @property
     def heading(self) -> str:
@@ -134,73 +140,30 @@ def require_one(results: Path, dataset: str) -> str:
 
 
 def read_results(
-    results: Path, name: str, codecs: str, metrics: Sequence[str], **options: Any
-) -> DatasetResults:
-    """Read and summarise the rows of an experiment; arguments as of `read_rows`."""
-    rows = read_rows(results, name, codecs, metrics, **options)
-    return rows.summarised(rows.experiment.rows)
-
-
-class StoredRows(NamedTuple):
-    """Rows of a dataset as they were read, and how they are to be summarised."""
-
-    name: str  # as the user calls it
-    folder: Path  # of the store
-    report: Path  # folder of the report
-    experiment: Experiment
-    runs: list[dict[str, Any]]
-    gone: tuple[str, ...]
-    metrics: tuple[str, ...]
-    common: bool
-    pooled: bool
-    allow_few: bool
-    unfinished: Sequence[str]
-
-    def summarised(self, rows: pl.DataFrame, anchor: Anchor = NO_ANCHOR) -> DatasetResults:
-        """Summarise these of the rows, with their anchor."""
-        if DISTRIBUTION_METRICS.keys().isdisjoint(self.metrics):
-            filled = ComparableRows(rows, CODING)
-        else:
-            from benchmark.rows.reduce import with_distribution_metrics  # rarely needed
-
-            of = self.folder, self.metrics, self.common, self.allow_few
-            filled = with_distribution_metrics(rows, *of)
-        average: Average = "pooled" if self.pooled else "per_image"
-        summary = summarise_rows(filled, protocols(self.metrics), average, self.common)
-        summary = summary.stored_in(self.folder, rows["run"].unique())
-        summary = replace(summary, newer=tuple(_newer(summary, Store(self.folder))))
-        return DatasetResults(
-            self.name, self.report, summary, filled.table, self.runs, self.gone,
-            self.experiment.only_bundled, anchor, self.unfinished,
-        )  # fmt: skip
-
-
-def read_rows(
     results: Path,
     name: str,
     codecs: str,
     metrics: Sequence[str],
+    *,
+    choose: Callable[[Experiment], tuple[pl.DataFrame, Anchor]] = lambda of: (of.rows, NO_ANCHOR),
     common: bool = False,
     pooled: bool = False,
     allow_few: bool = False,
     verified_only: bool = False,
     images: Sequence[str] = (),
-    all_rows: bool = False,
-    data_dir: Path | None = None,
     whole: bool = False,
     bundled: str = "",
-) -> StoredRows:
-    """Read the rows of a dataset below a results folder.
+) -> DatasetResults:
+    """Read and summarise the rows of an experiment below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
-    see `experiment_of`. metrics: names. common, allow_few: see `reduce.with_distribution_metrics`.
-    pooled: bits per pixel over all pixels. verified_only: keep rows whose streams were decoded
-    again in a fresh process. images: patterns such as kodim0*, or none for all. all_rows: also rows
-    of photographs that the dataset no longer has. data_dir: where datasets are sought. whole: the
-    table also says which streams rows have (else it is as `Store.means_table` returns it). Raises
-    `UsageError` if no rows are left.
+    see `experiment_of`. choose: which of its rows to summarise. metrics: names. common, allow_few:
+    see `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only:
+    keep rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*,
+    or none for all. whole: the table also says which streams rows have (else it is as
+    `Store.means_table` returns it). Raises `UsageError` if no rows are left.
     """
-    asked, name = name, stored_dataset(results, name)
+    name = stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
@@ -212,19 +175,25 @@ def read_rows(
         rows = rows.filter("attested")
         if not rows.height:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    table, gone = of_part(rows, subset), tuple[str, ...]()
-    if not all_rows:
-        table, gone = present(table, store, asked if asked != name else "", data_dir)
+    table = of_part(rows, subset)
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         table = table.filter(col("image").is_in([*kept]))
     experiment = experiment_of(table, codecs, bundled)
     if experiment.rows.height == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    return StoredRows(
-        name, folder, report_folder(results, name), experiment, runs, gone,
-        tuple(metrics), common, pooled, allow_few, unfinished,
-    )  # fmt: skip
+    rows, anchor = choose(experiment)
+    if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
+        filled = ComparableRows(rows, CODING)
+    else:
+        from benchmark.rows.reduce import with_distribution_metrics  # rarely needed
+
+        filled = with_distribution_metrics(rows, folder, metrics, common, allow_few)
+    average: Average = "pooled" if pooled else "per_image"
+    summary = summarise_rows(filled, protocols(metrics), average, common)
+    summary = summary.stored_in(folder, rows["run"].unique())
+    report = report_folder(results, name)
+    return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -235,28 +204,6 @@ def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[
                 command = shlex.join(["bench", "run", *map(str, words)])
                 return (f"{left} of {cells} cells of the last run have no row yet: `{command}`",)
     return ()
-
-
-def _newer(summary: Summary, store: Store) -> Iterator[Newer]:
-    """Yield the codec variants of whose newest build here fewer images are measured."""
-    shown, newest = (
-        {point.label: point for point in sorted(points, key=_by_run)}
-        for points in (summary.points, summary.replaced)
-    )
-    for label, point in newest.items():
-        of, instead = point.edition, shown[label]
-        if not of.bundled and (instead.edition.bundled or of.run > instead.edition.run):
-            from benchmark.rows.codecs import run_again  # which most reports do without
-
-            request = {"codecs": of.spec.text, "dataset": store.folder.name}
-            record: dict[str, Any] = {"request": request}
-            with suppress(StoreError):
-                record |= store.record(of.run)
-            yield Newer(point, instead, run_again(record, limit=None, part=""))
-
-
-def _by_run(point: Point) -> tuple[bool, str, int]:
-    return not point.edition.bundled, point.edition.run, point.coded
 
 
 def report_folder(results: Path, name: str) -> Path:

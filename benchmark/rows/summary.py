@@ -4,19 +4,20 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Absent
 from benchmark.codec import Float64Array, Int64Array, Setting
-from benchmark.facts import facts_of
+from benchmark.errors import StoreError
 from benchmark.metrics.metric import FEW_IMAGES, Metric, psnr_of_mean_mse
 from benchmark.metrics.reasons import NOT_COMPUTED, RESCORE, Again
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.comparable import LeftOut
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
 from benchmark.rows.systems import short_version
@@ -47,68 +48,6 @@ class Mean(NamedTuple):
     reasons: Tally  # why images have no value
 
 
-class CodingFacts(NamedTuple):
-    """Properties of a codec that decide by which metric it looks good; empty: not stated."""
-
-    chroma: str = ""  # "4:2:0", "4:4:4"
-    tuned_for: str = ""  # "PSNR", "SSIM"
-
-
-NOT_STATED = CodingFacts()
-
-
-def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
-    """Return what a row states; where that is empty, what the codec's class declares.
-
-    >>> coding_facts("jpeg", "subsampling=444", "", "")
-    CodingFacts(chroma='4:4:4', tuned_for='')
-    """
-    facts = facts_of(CodecSpec.of(codec, variant))
-    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
-
-
-class Side(NamedTuple):
-    """A codec of a comparison."""
-
-    name: str  # in sentences
-    facts: CodingFacts
-    caveats: tuple[str, ...]  # of its rows
-
-
-def caveats(first: Side, second: Side) -> tuple[str, ...]:
-    """Return a sentence for each difference that a metric sees and that is not one of quality."""
-    sentences = []
-    chroma, theirs = first.facts.chroma, second.facts.chroma
-    if chroma and theirs and chroma != theirs:
-        sentences.append(
-            f"{first.name} codes chroma as {chroma}, {second.name} as {theirs}: metrics of RGB "
-            "count the colour detail that subsampling removes"
-        )
-    if first.facts.tuned_for != second.facts.tuned_for:
-        sentences.append(
-            f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
-        )
-    for side, other in ((first, second), (second, first)):
-        sentences += [f"{side.name}: {text}" for text in side.caveats if text not in other.caveats]
-    return tuple(sentences)
-
-
-def _tuning(side: Side) -> str:
-    metric = side.facts.tuned_for
-    return f"{side.name} is tuned for {metric}" if metric else f"{side.name} for no stated metric"
-
-
-class Build(NamedTuple):
-    """The identity of what made the streams of a row."""
-
-    fingerprint: str
-    revision: int
-    apart: bool = False  # bundled, and not equal to what was measured here with the same
-
-
-NO_BUILD = Build("", 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Edition:
     """A codec variant as it ran: of one build, that is one program or weight file."""
@@ -121,10 +60,12 @@ class Edition:
     devices: tuple[str, ...]
     caveats: tuple[str, ...]  # shown beside the codec in tables and figures
     recorded: bool = False  # some rows are bundled
-    facts: CodingFacts = NOT_STATED
+    chroma: str = ""  # "4:2:0", "4:4:4"; empty: not stated
+    tuned_for: str = ""  # "PSNR", "SSIM"; empty: not stated
     bundled: bool = False  # all rows came with the project or in a pack
     variant: str = ""  # options of the codec
-    build: Build = NO_BUILD
+    fingerprint: str = ""  # of the program, library or weights
+    revision: int = 0  # of its adapter
     run: str = ""  # of the latest row
     shown: bool = True  # of the editions of its variant, the one in figures and tables
 
@@ -138,8 +79,13 @@ class Edition:
         """The first part of the version; of a checkpoint, the first digits of what it is."""
         first = short_version(self.version)
         if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
-            return f"checkpoint {self.build.fingerprint[:8]}"
+            return f"checkpoint {self.fingerprint[:8]}"
         return first
+
+    @property
+    def build(self) -> tuple[str, int]:
+        """The identity of what made the streams."""
+        return self.fingerprint, self.revision
 
     @property
     def build_words(self) -> str:
@@ -150,6 +96,31 @@ class Edition:
     def options(self) -> dict[str, str]:
         """The options of `variant` by name."""
         return dict(self.spec.options)
+
+
+def caveats(first: Edition, second: Edition, names: tuple[str, str] = ("", "")) -> tuple[str, ...]:
+    """Return a sentence for each difference that a metric sees and that is not one of quality.
+
+    names: of the two; empty: their labels.
+    """
+    named = [name or of.label for name, of in zip(names, (first, second), strict=True)]
+    both, sentences = [*zip(named, (first, second), strict=True)], []
+    if first.chroma and second.chroma and first.chroma != second.chroma:
+        sentences.append(
+            f"{named[0]} codes chroma as {first.chroma}, {named[1]} as {second.chroma}: metrics of "
+            "RGB count the colour detail that subsampling removes"
+        )
+    if first.tuned_for != second.tuned_for:
+        tuned = (
+            f"{name} is tuned for {of.tuned_for}"
+            if of.tuned_for
+            else f"{name} for no stated metric"
+            for name, of in both
+        )
+        sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
+    for (name, of), other in zip(both, (second, first), strict=True):
+        sentences += [f"{name}: {text}" for text in of.caveats if text not in other.caveats]
+    return tuple(sentences)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,14 +158,6 @@ class Point:
         return mean.images + mean.infinite > 0
 
 
-class Newer(NamedTuple):
-    """The newest rows here of a codec variant, left out since another build has more images."""
-
-    point: Point  # of those with most images
-    instead: Point  # of the build that is compared
-    command: str  # that measures the rest
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
     """All points of a dataset, in the registry's order of codecs and then by rate."""
@@ -205,28 +168,52 @@ class Summary:
     average: Average  # of bpp
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
-    left_out: tuple[LeftOut, ...]  # rows that are not comparable
+    absent: tuple[Absent, ...]  # rows and editions that no point has
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
     again: Again = RESCORE
-    newer: tuple[Newer, ...] = ()  # see `stored`
 
     def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
         """Return it with what computes metrics of the folder's rows, which are of these runs.
 
-        `bench rescore` names the code that may run.
+        `bench rescore` names the code that may run. Editions measured there that are not shown are
+        `absent`, with what measures their other images.
         """
         specs = dict.fromkeys(point.edition.spec for point in self.points)
         codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
         codecs = "" if codecs == "all" else codecs
         rescore = f"bench rescore {options_of(folder.parent, folder.name, codecs=codecs)}"
         store = Store(folder)
-        bare = [name for name in runs if name and not store.keeps_streams(name)]
-        if not bare:
-            return replace(self, again=Again(rescore))
-        from benchmark.rows.codecs import run_again  # which most reports do without
+        again = Again(rescore)
+        if bare := [name for name in runs if name and not store.keeps_streams(name)]:
+            from benchmark.rows.codecs import run_again  # which most reports do without
 
-        return replace(self, again=Again(rescore, run_again(store.record(max(bare)))))
+            again = Again(rescore, run_again(store.record(max(bare))))
+        return replace(self, absent=(*self.absent, *self._not_shown(store)), again=again)
+
+    def _not_shown(self, store: Store) -> Iterator[Absent]:
+        """Yield the editions measured here that are not shown."""
+        images: dict[Edition, int] = {}
+        for point in (*self.points, *self.replaced):
+            images[point.edition] = max(images.get(point.edition, 0), point.coded)
+        shown = {edition.label: edition for edition in images if edition.shown}
+        for edition, has in images.items():
+            if edition.shown or edition.bundled:
+                continue
+            instead = shown[edition.label]
+            if not instead.bundled and instead.run > edition.run:
+                why = f"an older build, {edition.build_words}, is not shown"
+                yield Absent(edition.label, why)
+                continue
+            from benchmark.rows.codecs import run_again  # which most reports do without
+
+            why = f"yours ({edition.build_words}) has {has} of {images[instead]} images: "
+            why += f"the {'bundled' if instead.bundled else 'older'} one is shown"
+            record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}
+            record["request"]["dataset"] = store.folder.name
+            with suppress(StoreError):
+                record |= store.record(edition.run)
+            yield Absent(edition.label, why, run_again(record, limit=None, part=""))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -291,14 +278,6 @@ class Summary:
         return records
 
 
-class Excluded(NamedTuple):
-    """A point that must not be plotted beside the others, and the reason."""
-
-    label: str
-    setting: str
-    why: str
-
-
 def curves(summary: Summary, metric: Metric) -> dict[str, list[Point]]:
     """Return, by codec variant, the points over the same images as all others, low rate first."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
@@ -312,10 +291,10 @@ def images_in(summary: Summary, metric: Metric) -> int:
     return points[0].means[metric.column].images if points else summary.images
 
 
-def excluded(summary: Summary, metric: Metric) -> list[Excluded]:
+def excluded(summary: Summary, metric: Metric) -> list[tuple[Point, str]]:
     """Return the points that `curves` leaves out, each with its reason."""
     reasons = ((point, why_not(point, metric, summary)) for point in summary.points)
-    return [Excluded(point.label, str(point.setting), why) for point, why in reasons if why]
+    return [(point, why) for point, why in reasons if why]
 
 
 def why_not(point: Point, metric: Metric, summary: Summary) -> str | None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
-from benchmark.compare.curves import Delta, NoDelta
+from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.compare.panel import headlined
 from benchmark.metrics.metric import Metric
@@ -49,7 +49,7 @@ def bd_overview(
 
     Metrics in which no codec has a BD-rate are left out.
     """
-    known = {(c.label, c.column): c for c in comparisons if isinstance(c.rate, Delta)}
+    known = {(c.label, c.column): c for c in comparisons if c.rate.value is not None}
     shown = [m for m in metrics if any(column == m.column for _, column in known)]
 
     def cell(column: str, label: str) -> str | None:
@@ -88,13 +88,13 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
     of_column = {metric.column: metric for metric in metrics}
 
     def quality(c: Comparison) -> str | None:
-        if isinstance(c.quality, NoDelta):
+        if c.quality.value is None:
             return None
         unit = " %" if of_column[c.column].scale == "decades" else ""
         return f"{delta_text(c.quality, '+z.4g')}{unit}"
 
-    def count(of: ImagesDelta | NoDelta) -> str:
-        if isinstance(of, NoDelta):
+    def count(of: ImagesDelta) -> str:
+        if of.images is None:
             return NOTHING
         return f"{of.images} of {of.images + of.refused}" if of.refused else str(of.images)
 
@@ -129,7 +129,7 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
         Column("", "rate.three_points", key="three_points"),
         Column("", "few", key="few"),
         Column("", lambda c: _off_front(c, "; "), key="points_left_out"),
-        Column("", "rate.reason", key="reason"),
+        Column("", "rate.why", key="reason"),
     )
 
 
@@ -162,8 +162,8 @@ def bd_records(
 
 def _remark(comparison: Comparison) -> str:
     rate = comparison.rate
-    if isinstance(rate, NoDelta):
-        return f"{rate.reason} (--any-overlap gives a number)" if rate.overlap else rate.reason
+    if rate.value is None:
+        return f"{rate.why} (--any-overlap gives a number)" if rate.overlap else rate.why
     remarks = []
     if comparison.left_out:
         remarks.append(f"without {_off_front(comparison, ', ')}")
@@ -171,8 +171,8 @@ def _remark(comparison: Comparison) -> str:
         remarks.append("over few images")
     if comparison.crossing is not None:
         remarks.append(f"the curves cross at {comparison.crossing:.4g}")
-    if isinstance(comparison.quality, NoDelta):
-        remarks.append(f"no BD-metric: {comparison.quality.reason}, of rates")
+    if comparison.quality.value is None:
+        remarks.append(f"no BD-metric: {comparison.quality.why}, of rates")
     return "; ".join(remarks)
 
 
@@ -185,13 +185,13 @@ def ends_text(interval: Interval | tuple[float, float] | None) -> str:
     return f"[{interval[0]:+z.1f}, {interval[1]:+z.1f}]" if interval else ""
 
 
-def delta_text(delta: Delta | NoDelta, form: str = "+z.2f") -> str:
+def delta_text(delta: Delta, form: str = "+z.2f") -> str:
     """Return a delta with its marks.
 
-    >>> delta_text(Delta(3.21, 0.4, three_points=True)), delta_text(NoDelta("no curve"))
+    >>> delta_text(Delta(3.21, 0.4, three_points=True)), delta_text(Delta(why="no curve"))
     ('+3.21† (3 points)', '–')
     """
-    if isinstance(delta, NoDelta):
+    if delta.value is None:
         return NOTHING
     return f"{delta.value:{form}}{delta_marks(delta)}"
 
@@ -276,12 +276,14 @@ def headline(
     anchor, parts, subject = names[ranking.anchor], list[str](), ""
     for place, metric in enumerate(ranking.metrics):
         rates = [(ranks[label].rates[place], label) for label in labels]
-        known = [(rate.value, label, rate) for rate, label in rates if isinstance(rate, Delta)]
+        known = [(rate.value, label, rate) for rate, label in rates if rate.value is not None]
         if known:
             value, label, rate = min(known)
             who = f"{names[label]} needs " if label != subject else ""
             than = "" if parts else f" than {anchor}"
-            share = f" (the {100 * rate.overlap:.0f} % that both reach)" if rate.doubtful else ""
+            share = (
+                f" (the {100 * (rate.overlap or 0):.0f} % that both reach)" if rate.doubtful else ""
+            )
             bits = _more_or_fewer(value, than)
             over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
             parts.append(f"{who}{bits} at equal {metric_names([metric])}{share}{over}")
@@ -289,7 +291,7 @@ def headline(
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
         return f"{listed(parts)}{where}{cut_words(ranking.up_to_bpp)}."
-    reasons = [rate.reason for rate in ranks[labels[0]].rates if isinstance(rate, NoDelta)]
+    reasons = [rate.why for rate in ranks[labels[0]].rates if rate.value is None]
     why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."
 
@@ -310,7 +312,7 @@ def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -
 
     def delta(rank: Rank) -> Delta | None:
         rate = rank.rates[place] if place < len(rank.rates) else None
-        return rate if isinstance(rate, Delta) else None
+        return rate if rate and rate.value is not None else None
 
     rate = delta(rank)
     if rate is None:

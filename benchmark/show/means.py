@@ -1,13 +1,10 @@
-"""Tables and sentences of what was measured: means, networks; and what they leave out, and why."""
+"""Tables and sentences of what was measured: means, networks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
 
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, Metric
-from benchmark.metrics.reasons import NOT_COMPUTED, remedies
-from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import (
     REAL_TO_ESTIMATED,
     SECONDS,
@@ -15,12 +12,11 @@ from benchmark.rows.summary import (
     Mean,
     Point,
     Summary,
-    excluded,
 )
 from benchmark.rows.systems import chosen_on, spec_of, training
-from benchmark.show.sections import Section, capitalised, section
+from benchmark.show.sections import capitalised
 from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals, seconds_text
-from benchmark.system.text import by_key, counted
+from benchmark.system.text import by_key
 
 NETWORK_HEADERS = (
     *("work (kMAC/px)", "training (10^15 MAC)"),
@@ -34,16 +30,6 @@ IDENTICAL_NOTE = (
 FEW_NOTE = (
     f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
 )
-INCOMPLETE = (
-    "points with fewer images than others: `bench run` completes them, or --common restricts all "
-    "points to the images that all have"
-)
-FAILED, NO_VALUES, NOT_DRAWN = "failed", "no values of", "not drawn or compared"
-INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
-DIFFERING = "bundled rows left out, since yours of the same build differ"
-GONE = "no longer in the folder"
-REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
-NOUNS = {REFUSED: "image", SKIPPED: "codec"}  # that are counted, where gaps do not say it
 
 
 def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
@@ -109,7 +95,7 @@ def few_of(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
 def training_cells(edition: Edition) -> tuple[str, str, str, str]:
     """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
     kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
-    if not (fingerprint and edition.build.fingerprint.startswith(fingerprint)):
+    if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
 
@@ -165,143 +151,3 @@ def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:
     parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
     sentences = [capitalised(f"{', '.join(NETWORK_HEADERS)}: {parts}")] if parts else []
     return [*sentences, *chosen_notes(edition.label for edition in measured.values())]
-
-
-class Gap(NamedTuple):
-    """A point, metric, codec or image that a report leaves out, and why."""
-
-    heading: str  # FAILED, NO_VALUES, ...
-    name: str  # of a codec, metric or image
-    why: str
-    setting: str = ""
-    metrics: tuple[str, ...] = ()  # that it is left out of; empty for all
-    number: int = 1
-    unit: str = ""  # that `number` counts
-
-
-def left_out(
-    summary: Summary,
-    metrics: Sequence[Metric],
-    runs: Sequence[Mapping[str, Any]] = (),
-    gone: Sequence[str] = (),
-) -> list[Gap]:
-    """Return failed cells, metrics without values, points not plotted, older rows, refusals.
-
-    gone: photographs that the dataset no longer has.
-    """
-    result = [
-        Gap(FAILED, point.label, reason, str(point.setting), (), count, "cell")
-        for point in summary.points
-        for reason, count in point.failures
-    ]
-    with_values = [metric for metric in metrics if summary.values_of(metric.column)]
-    labels_by_gap: dict[tuple[str, str, str], list[str]] = {}
-    for metric in metrics:
-        if metric in with_values:
-            for key in excluded(summary, metric):
-                labels_by_gap.setdefault((key.label, key.setting, key.why), []).append(metric.label)
-            continue
-        why = summary.why_without(metric.column) or NOT_COMPUTED
-        if NOT_COMPUTED in why:
-            why = f"{NOT_COMPUTED}; {summary.again.computes(metric.column)}"
-        result.append(Gap(NO_VALUES, metric.label, why))
-    for (label, setting, why), labels in labels_by_gap.items():
-        of = () if len(labels) == len(with_values) else tuple(labels)
-        result.append(Gap(NOT_DRAWN, label, why, setting, of, 1, "point"))
-    if any(point.missing for point in summary.points):
-        result.append(Gap(INCOMPLETE_HEADING, "", INCOMPLETE))
-    for old in summary.left_out:
-        heading = DIFFERING if old.differ else NOT_COUNTED
-        result.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
-    why = "the dataset has no photograph with its pixels (--all-rows counts it)"
-    result += [Gap(GONE, name, why, unit="photograph") for name in gone]
-    last = runs[-1] if runs else {}
-    for heading, field in ((REFUSED, "refused_images"), (SKIPPED, "skipped_codecs")):
-        result += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
-    return result
-
-
-def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
-    """Return a line for each reason, with every name and setting that it applies to."""
-    groups: dict[tuple[str, str, tuple[str, ...]], dict[str, list[str]]] = {}
-    for gap in gaps:
-        names = groups.setdefault((gap.heading, gap.why, gap.metrics), {})
-        size = f"({counted(gap.number, gap.unit)})" if gap.unit in ("cell", "row") else ""
-        names.setdefault(gap.name, []).append(f"{gap.setting} {size}".strip())
-    lines = []
-    for (heading, why, metrics), names in groups.items():
-        parts = (f"{name} {', '.join(places)}".strip() for name, places in names.items())
-        line = why
-        if heading != INCOMPLETE_HEADING:
-            before = f"{heading}{'' if heading == NO_VALUES else ':'} " if headed else ""
-            line = f"{before}{', '.join(parts)}: {why}"
-        lines.append(f"{line} ({', '.join(metrics)})" if metrics else line)
-    return lines
-
-
-def counts_of(gaps: Iterable[Gap]) -> list[str]:
-    """Return how much is left out, a text for each heading.
-
-    Without what changes no number that is shown: metrics that nobody has values of, older rows, and
-    points that are left out of some metrics alone.
-
-    >>> counts_of([Gap(FAILED, "jpeg", "boom", "", (), 3, "cell"), Gap(SKIPPED, "bpg", "")])
-    ['failed: 3 cells', 'skipped by the last run: 1 codec']
-    """
-    groups = by_key((gap.heading, gap) for gap in gaps)
-    for heading in (INCOMPLETE_HEADING, NO_VALUES, NOT_COUNTED):
-        groups.pop(heading, None)
-    groups[NOT_DRAWN] = [gap for gap in groups.get(NOT_DRAWN, ()) if not gap.metrics]
-    texts = []
-    for heading, alike in groups.items():
-        if not alike:
-            continue
-        names = [gap.name for gap in alike]
-        if heading == GONE:
-            texts += gone_sentences(names)
-            continue
-        number = sum(gap.number for gap in alike)
-        if heading == NOT_DRAWN:
-            number = len({(gap.name, gap.setting) for gap in alike})
-        count = counted(number, alike[0].unit or NOUNS[heading])
-        texts.append(f"{heading}: {', '.join(names) if heading == DIFFERING else count}")
-    return texts
-
-
-def gap_sections(gaps: Sequence[Gap]) -> list[Section]:
-    """Return a section for each heading, with a list of its sentences."""
-    return [
-        section(heading, heading.capitalize(), lines_of(alike, headed=False), folded=True)
-        for heading, alike in by_key((gap.heading, gap) for gap in gaps).items()
-    ]
-
-
-def absent_sentences(names: Iterable[str], summary: Summary) -> list[str]:
-    """Return a sentence on each metric without any value, with the command that fills it in."""
-    metrics = {name: Metric.named(name) for name in names}
-    return [
-        f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.again)}."
-        for name, of in metrics.items()
-        if not summary.values_of(of.column)
-    ]
-
-
-def newer_sentences(summary: Summary) -> list[str]:
-    """Return a sentence on each codec variant that is not of its newest build, which has less."""
-    return [
-        f"an earlier build of {point.label} ({instead.edition.build_words}, "
-        f"{counted(instead.coded, 'image')}) is compared: the newest ({point.edition.build_words}) "
-        f"has {point.coded}, and `{command}` measures the others"
-        for point, instead, command in summary.newer
-    ]
-
-
-def row_sentences(stored: DatasetResults) -> list[str]:
-    """Return sentences on rows of a dataset that no number is of."""
-    return [*newer_sentences(stored.summary), *gone_sentences(stored.gone)]
-
-
-def gone_sentences(names: Sequence[str]) -> list[str]:
-    """Return the sentence on the rows of photographs that a dataset no longer has, if any."""
-    number = counted(len(names), "photograph")
-    return [f"{number} {GONE}: left out (--all-rows counts them)"] if names else []

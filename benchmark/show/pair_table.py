@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.compare.curves import Curve, Delta, Form, NoDelta, Pair, compared
+from benchmark.compare.curves import Curve, Delta, Form, Pair, compared
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
 from benchmark.compare.published.registry import read_points
@@ -39,9 +39,9 @@ def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
 
     names: of the anchor and of the other curve.
     """
-    if isinstance(pair.rate, NoDelta):
+    if pair.rate.value is None:
         hint = " (--any-overlap gives a number)" if pair.rate.overlap else ""
-        yield f"no BD-rate, since {pair.rate.reason}{hint}"
+        yield f"no BD-rate, since {pair.rate.why}{hint}"
         return
     if pair.crossing is not None:
         yield f"the curves cross at {pair.crossing:.4g}"
@@ -57,7 +57,7 @@ def by_form(
     """Yield a row for each form of interpolation: PCHIP alone where a curve has three points."""
     for form in FORMS:
         pair = compared(anchor, test, metric, any_overlap, form)
-        three = isinstance(pair.rate, Delta) and pair.rate.three_points
+        three = pair.rate.value is not None and pair.rate.three_points
         sentences = [*remarks(pair, names)]
         used = "pchip" if three else form
         yield {"metric": metric, "form": used, "pair": pair, "remarks": sentences}
@@ -90,7 +90,7 @@ def form_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def apart_table(groups: Sequence[tuple[Metric, Sequence[SystemCurve]]], any_overlap: bool) -> Table:
     """Return a row for each curve, with its distance from the first of its group."""
     rows: list[dict[str, Any]] = []
-    notes, deltas = [APART_NOTE], list[Delta | NoDelta]()
+    notes, deltas = [APART_NOTE], list[Delta]()
     for metric, (first, *others) in groups:
         rows.append({"metric": metric, "curve": first})
         for curve in others:

@@ -230,7 +230,7 @@ def not_drawn(names: Sequence[str]) -> list[str]:
 
 def points_left_out(panels: Iterable[Panel]) -> list[str]:
     """Return sentences on the points that no curve has, by reason."""
-    refused = grouped((key.why, key.label) for panel in panels for key in panel.excluded)
+    refused = grouped((why, point.label) for panel in panels for point, why in panel.excluded)
     return [f"Points left out ({why}): {', '.join(labels)}." for why, labels in refused.items()]
 
 

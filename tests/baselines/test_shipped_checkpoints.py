@@ -11,7 +11,7 @@ from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR
 from baselines.field import Elic
 from baselines.neural.card import load_card
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.datasets.image import read_image

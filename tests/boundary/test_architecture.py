@@ -37,8 +37,6 @@ NOUNS = {
 # Private parts of other packages that have no public like, by the name that is used.
 UNAVOIDABLE = {
     "torch._subclasses.fake_tensor": "sizes without memory; torch documents it under this name",
-    "torch.utils._python_dispatch": "what each operation allocates; documented likewise",
-    "_int_mm": "torch's only product of int8 matrices that sums in 32 bits",
     "_exit": "os._exit, documented: the end of a process that was forked",
 }
 NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}  # documented

@@ -30,13 +30,14 @@ CODECS["added"] = "added_codec:Mine"
 from benchmark.rows.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
 from benchmark.show.figures.style import styles
 from benchmark.measure.estimate import Need, worker_bytes
-from benchmark.rows.summary import coding_facts
+from benchmark.facts import facts_of
+from benchmark.spec import CodecSpec
 assert measured_names()["added"] == "My codec"
 assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
 assert family("added:level=2") == "mine"
 assert styles(["added"])["added"] == ("#123456", "d")
 assert trained_on("added:level=2") == ("ms_ssim",)
-assert coding_facts("added", "", "", "").chroma == "4:2:2"
+assert facts_of(CodecSpec("added", ())).chroma == "4:2:2"
 sizes = [worker_bytes(Need("added", 100, side), ["psnr"]) for side in (1000, 2000)]
 assert sizes[1] - sizes[0] == 1000 * 100 * 1000
 assert "torch" not in sys.modules

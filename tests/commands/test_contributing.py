@@ -63,8 +63,8 @@ def project(tmp_path_factory):
     copy_bundled_results(project / "benchmark" / "bundled")
     for section in SECTIONS.values():
         follow(section, project)
-    architecture = ROOT / "tests" / "support" / "added" / "factorised.py"
-    shutil.copy(architecture, project / "baselines/neural/factorised/architecture.py")
+    network = ROOT / "tests" / "support" / "added" / "factorised.py"
+    shutil.copy(network, project / "baselines/neural/factorised/model.py")
     (project / "data" / "charts").mkdir(parents=True)
     for number in range(4):
         noise = effect_noise((90, 80), 20 + 20 * number).convert("RGB")
@@ -109,23 +109,23 @@ def test_the_commands_of_a_recipe_show_what_it_added(project, name):
     assert shown.encode() in (project / file).read_bytes()
 
 
-def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
+def test_the_loss_of_the_recipe_may_be_that_of_a_variant(project):
     done = run(
         project,
-        "from baselines.commands.training import ablation\n"
+        "from dataclasses import replace\n"
         "from baselines.neural.training.recipe import load_recipe\n"
-        "(one,) = ablation('gan', load_recipe('smoke'), ('lsgan',)).variants\n"
+        "recipe = replace(load_recipe('smoke'), variants={'mine': {'gan_loss': 'lsgan'}})\n"
         "import torch\n"
         "from baselines.neural.training.gan import GAN_LOSSES\n"
-        "loss = GAN_LOSSES[one.recipe.stages[-1].objective]\n"
-        "print(one.label, float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
+        "loss = GAN_LOSSES[recipe.varied()['mine'].stages[-1].gan_loss]\n"
+        "print(loss.label, float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
     )  # fmt: skip
     assert done.stdout == "LSGAN 1.0\n", done.stderr
 
 
 def test_every_file_that_a_recipe_names_is_there():
     named = set(re.findall(r"`((?:benchmark|baselines|tests|docs|tools)/[\w/.]+)`", TEXT))
-    copied = {"baselines/neural/NAME/", "baselines/neural/factorised/architecture.py"}
+    copied = {"baselines/neural/NAME/", "baselines/neural/factorised/model.py"}
     made = {name for name, _ in re.findall(rf"^`([\w/.]+)`{BLOCK}", TEXT, re.DOTALL | re.M)}
     missing = {name for name in named - made - copied if not (ROOT / name).exists()}
     assert missing == set()

@@ -24,7 +24,7 @@ CANNOT = {  # what a command has, and why it cannot run here
     r"clic2020": "the photographs are downloaded",
     r"--engine ray|\$address|results-a|parts/": "it is of several machines",
     r"bench worker|worker:": "a contender's environment is downloaded",
-    r"--recipe (?!smoke)|weights-dir runs|bench ablation": "it trains for hours",
+    r"--recipe (?!smoke)|weights-dir runs": "it trains for hours",
     r"crdr\.pth\.tar|msillm|--vtm-dir|--codecs bpg|vtm-23\.13": "it needs downloads",
     r"--codecs all|--metrics all|--draws|audit rows --dataset kodak": "it measures for hours",
     r"bench (review|site)|submissions": "it needs files that an author sends",

@@ -66,7 +66,6 @@ MISTAKES = {
         audit pack jpeg.tar --dataset kodac
         fetch kodac
         train --recipe smoke --data kodac --out out
-        ablation gan --recipe smoke --data kodac --out out
     """,
     "missing folder": """
         run --codecs jpeg --dataset ./nowhere
@@ -97,7 +96,6 @@ MISTAKES = {
         check --codec jpeg --against results --metrics psnrr
         audit pack jpeg.tar --metrics psnrr
         audit rows results --metrics psnrr
-        ablation gan --recipe smoke --data sample --out out --metrics psnrr
     """,
     "unknown device": """
         run --codecs jpeg --dataset ./photos --device gpu
@@ -114,10 +112,8 @@ MISTAKES = {
         report --page --page-images x --metrics psnr
         check results results --margin psnr=x
         train --recipe smoke --data sample --out out --device cuda:
-        train --recipe smoke --data sample --out out --lmbda 0.01
-        train --recipe smoke --data sample --out out --model hyperprior --lmbda nan
-        train --recipe smoke --data sample --out out --model hyperprior --lmbda 0.01 --widths 8
-        train --recipe smoke --data sample --out out --model hyperprior --lmbda 1 --learning-rate 0
+        train --recipe smoke --data sample --out out --accumulate 3
+        train --recipe smoke --data sample --out out --max-minutes -1
         check results results --require psnr>=30at0bpp
         check results results --require psnrr>=30at1bpp
         check results results --require encoding<=3ms
@@ -127,8 +123,7 @@ MISTAKES = {
         study new --dataset ./photos --bpp 0
         study new --dataset ./photos --each 1
         figures crops --dataset ./photos --box=-1,2,3,4
-        train --recipe smoke --data sample --out out --model hyperprior --lmbda -1
-        train --recipe smoke --data sample --out out --suite matched --learning-rate -1
+        train --recipe smoke --data sample --out out --seed -1
         encode photo.png out.crdr --q 9
         encode photo.png out.crdr --bpp 0
         checkpoint card notes.txt --steps -1
@@ -168,8 +163,9 @@ MISTAKES = {
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
         train --recipe dawn --data sample --out out
         train --recipe smoke --data sample --out out --suite pairs
-        ablation generator --recipe smoke --data sample --out out
-        ablation gan --recipe smoke --data sample --out out --variants wgan
+        train --recipe smoke --data sample --out out --suite matched --members hyperprior-9
+        train --recipe smoke --data sample --out out --model hyperprior
+        train --recipe smoke --data sample --out out --precision tf32
         encode photo.png out.crdr --q 1 --q-map photo.png
         encode photo.png out.crdr --q 1 --bpp 0.2
         encode photo.png out.jpg --codec jpeg --effort 1
@@ -179,7 +175,7 @@ MISTAKES = {
     """,
     "several where one is taken": """
         check results results --against results
-        train --recipe smoke --data sample --out out --suite matched --lmbda 0.01
+        train --recipe smoke --data sample --out out --suite matched --model ivr
         check --codec jpeg,webp --against results
         check results results --codec jpeg --reference-codec jpeg,webp
     """,

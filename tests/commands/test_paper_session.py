@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.network_codec import BUNDLED
 from conftest import ROOT
 from support.console import Session
 from support.files.noise import effect_noise

@@ -2,22 +2,18 @@
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from baselines.commands.training import ASSUMED_FLOPS
-from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card, load_card
+from baselines.neural.costs import costs
 from baselines.neural.training.objective import MSE_WEIGHT
 from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.run import Subject
-from baselines.neural.training.trial import trials
-from baselines.neural.training.workers import Workers
 from benchmark.rows.systems import training
-from conftest import SHARED
 from tools.field_table import FIELD as TABLE
 from tools.field_table import cards_of, effort
 
@@ -56,7 +52,7 @@ def cost(name: str) -> tuple[float, float]:
 
 def size(architecture: str, preset: str) -> str:
     """Return the parameters and the work per pixel of a preset, as the tables have them."""
-    parts = costs(architecture, load_architecture(architecture).presets[preset]).values()
+    parts = costs(architecture, load_architecture(architecture).sizes[preset]).values()
     millions = sum(part.parameters for part in parts) / 1e6
     return f"{millions:.2f} M, {sum(part.macs_per_pixel for part in parts) / 1e3:,.1f}"
 
@@ -159,10 +155,10 @@ def test_what_is_said_of_all_networks_of_the_field_is_so():
 def test_what_is_said_of_receivers_recipes_and_empty_latents_is_so():
     dirac, hfd = (CARDS[f"{name}-elic"].config for name in ("dirac", "hfd"))
     own = {"domain": "residual", "noise_scale": 1.0, "sampler": "ddim"}
-    assert replace(hfd, **own) == dirac
+    assert {**asdict(hfd), **own} == asdict(dirac)
     assert size("dirac", "full") == size("hfd", "full")
     night = load_recipe("night")
-    of_realism = sum(stage.crops for stage in night.stages if stage.kind == "realism")
+    of_realism = sum(stage.crops for stage in night.stages if stage.objective == "realism")
     assert round(10 * of_realism / night.crops_before(len(night.stages))) == 1, "the last tenth"
     cpu = {name for name, card in CARDS.items() if card.device == "cpu"}
     on_gpu = {"dirac-elic", "elic-4", "ivr", "ours"}
@@ -172,16 +168,3 @@ def test_what_is_said_of_receivers_recipes_and_empty_latents_is_so():
         assert (other.batch, other.steps) == (8 * one.batch, one.steps // 8)
         assert other.learning_rate == pytest.approx(one.learning_rate * math.sqrt(8), rel=0.02)
     assert {stage.crop_px for stage in published.stages} == {2 * side for side in seen(MICRO)}
-
-
-@pytest.mark.slow
-def test_memory_and_hours_of_eight_gpus_are_those_that_the_check_prints(monkeypatch):
-    if not (SHARED / "data" / "weights").exists():
-        pytest.skip("needs ../shared/data/weights")
-    monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
-    tried = [*trials(Subject(), load_recipe("paper-8"), "fake", Workers(count=8))]
-    memory = ", ".join(f"{one.memory_bytes / 1e9:.1f}" for one in tried)
-    hours = sum(2 * one.steps * 8 * one.macs for one in tried) / ASSUMED_FLOPS / 3600
-    text = " ".join((ROOT / "docs/training.md").read_text().split())
-    assert f"each GPU needs {memory} GB of tensors" in text
-    assert f"{hours:.0f} hours of one GPU at 30e12 operations/s, {hours / 8:.0f} of eight" in text

@@ -68,9 +68,9 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
     before = surface(store)
     store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
-    assert {
-        p.edition.build.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"
-    } == {"noisy"}
+    assert {p.edition.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"} == {
+        "noisy"
+    }
     after = surface(store)
     assert after.betas == BETAS
     assert after.distortion_values.tolist() == before.distortion_values.tolist()
@@ -107,9 +107,7 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     store.append([one for beta in BETAS for one in of_beta(beta, **NOISY)])
     summary = summarise(store.table())
     family = betas(summary, (PSNR, SQUEEZE))
-    assert {p.edition.build.fingerprint[:5] for of in family.points.values() for p in of} == {
-        "noisy"
-    }
+    assert {p.edition.fingerprint[:5] for of in family.points.values() for p in of} == {"noisy"}
     assert family.left_out == ()
     older = one_build(summary, lambda one: one.codec == "ours", (PSNR, SQUEEZE), "bundled")
     assert list(older.points) == [f"ours:beta={beta:g}" for beta in BETAS]
@@ -126,7 +124,7 @@ def test_of_two_builds_the_newest_run_of_any_variant_decides():
     ]
     (family,) = {p.edition.build for of in betas(summarise(table(rows)), ()).points.values()
                  for p in of}  # fmt: skip
-    assert family.fingerprint == "newest"
+    assert family == ("newest", 1)
 
 
 def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_settings_of_all():
@@ -240,20 +238,16 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
     (first, *_) = curves(summary, PSNR)["ours:beta=0"]
     assert first.means["psnr_db"].value == 31.0
     assert "ours:beta=0" not in curves(summary, SQUEEZE)
-    (left,) = summary.left_out
-    assert (left.label, left.rows) == ("ours:beta=0", 9)
-    assert "bundled, of another build" in left.why
+    assert {p.edition.bundled for p in summary.replaced} == {True}
 
 
-def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
-    mine = [
-        record | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for record in of_beta(3.84)
-    ]
-    store.append(mine)
+def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
+    store.append([record | {"run": "2027"} for record in of_beta(3.84)])
     result = betas(summarise(store.table()), (PSNR, SQUEEZE))
-    assert len(result.points) == len(BETAS)
-    assert all(of[0].edition.bundled for of in result.points.values())
-    assert "left out: ours:beta=3.84" in result.left_out[0]
+    bundled = {label: {p.edition.bundled for p in of} for label, of in result.points.items()}
+    assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
+    assert {len(of) for of in result.points.values()} == {3}
+    assert result.left_out == ()
 
 
 def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
@@ -263,8 +257,10 @@ def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
     points = curves(summary, PSNR)["ours:beta=0"]
     assert [(p.images, p.edition.bundled) for p in points] == [(3, True)] * 3
     assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {3}
-    (left,) = summary.left_out
-    assert (left.rows, left.why.partition(":")[0]) == (3, "over fewer images than another build")
+    (absent,) = summary.stored_in(store.folder).absent
+    assert absent.what == "ours:beta=0"
+    assert "has 1 of 3 images" in absent.why
+    assert absent.remedy == "bench run --codecs ours:beta=0 --dataset kodak"
 
 
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):

@@ -13,7 +13,6 @@ from benchmark.compare.bd import LeftOutPoint, compare
 from benchmark.compare.curves import (
     Curve,
     Delta,
-    NoDelta,
     bd_metric,
     bd_quality,
     bd_rate,
@@ -68,7 +67,7 @@ def test_deltas_are_those_of_the_bjontegaard_package_to_the_last_bit(form):
         anchor, test = (rising(random, random.integers(4, 9)) for _ in range(2))
         for delta, package in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
             result = delta(anchor, test, any_overlap=True, form=form)
-            if isinstance(result, Delta):
+            if result.value is not None:
                 assert result.value == package(*anchor, *test, **settings)
                 compared += 1
     assert compared > 800
@@ -180,14 +179,14 @@ def test_the_pareto_front_is_what_nothing_beats(points):
 
 def test_fewer_than_three_points_on_the_front_are_refused_with_whose_they_are():
     short = Curve(ANCHOR.bpp[:2], ANCHOR.quality[:2])
-    assert "the anchor has 2 of the 3" in bd_rate(short, ANCHOR).reason
-    assert "it has 2 of the 3" in bd_quality(ANCHOR, short).reason
+    assert "the anchor has 2 of the 3" in bd_rate(short, ANCHOR).why
+    assert "it has 2 of the 3" in bd_quality(ANCHOR, short).why
     assert bd_metric(ANCHOR, short, LPIPS) == bd_quality(ANCHOR, short)
     falling = Curve(np.array([0.1, 0.2, 0.3]), np.array([30.0, 32, 31]))
-    assert "it has 2 of the 3" in bd_rate(ANCHOR, falling).reason
+    assert "it has 2 of the 3" in bd_rate(ANCHOR, falling).why
     dearer = cut(Curve(10 * ANCHOR.bpp, ANCHOR.quality), 0.9)
-    assert "it has 0 of the 3" in bd_rate(cut(ANCHOR, 0.9), dearer).reason
-    assert "the anchor has 0 of the 3" in bd_rate(dearer, cut(ANCHOR, 0.9)).reason
+    assert "it has 0 of the 3" in bd_rate(cut(ANCHOR, 0.9), dearer).why
+    assert "the anchor has 0 of the 3" in bd_rate(dearer, cut(ANCHOR, 0.9)).why
 
 
 def test_a_curve_of_three_points_makes_both_pchip_and_is_marked():
@@ -198,14 +197,14 @@ def test_a_curve_of_three_points_makes_both_pchip_and_is_marked():
         random.shuffle(curves)
         for delta, package in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
             result = delta(*curves, any_overlap=True)
-            if isinstance(result, Delta):
+            if result.value is not None:
                 assert result.value == package(*curves[0], *curves[1], **settings)
                 assert result.three_points
                 compared += 1
     assert compared > 200
     assert not bd_rate(ANCHOR, ANCHOR).three_points
     short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
-    assert "it has 3 of the 4" in bd_rate(ANCHOR, short, form="cubic").reason
+    assert "it has 3 of the 4" in bd_rate(ANCHOR, short, form="cubic").why
 
 
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
@@ -225,39 +224,40 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, ref
     for anchor, test in (("quality", "worse"), ("worse", "quality")):
         curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
         result = bd_rate(curve[anchor], curve[test])
-        assert isinstance(result, NoDelta) is refused
+        assert (result.value is None) is refused
         if refused:
             whose = "it" if test == "worse" else "the anchor"
-            assert f"{bad} of {points} points of {whose} lie below" in result.reason
-            assert isinstance(bd_quality(curve[anchor], curve[test]), NoDelta)
+            assert f"{bad} of {points} points of {whose} lie below" in result.why
+            assert bd_quality(curve[anchor], curve[test]).value is None
 
 
 def test_a_cut_does_not_hide_the_points_below_the_front():
     rates = np.geomspace(0.1, 2, 8)
     quality = 30 + 10 * np.log10(rates / 0.1)
     quality[[2, 4]] -= 6
-    assert "2 of 7 points of it" in bd_rate(ANCHOR, cut(Curve(rates, quality), 1.0)).reason
+    assert "2 of 7 points of it" in bd_rate(ANCHOR, cut(Curve(rates, quality), 1.0)).why
 
 
 def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
     above = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
     refused = bd_rate(ANCHOR, above)
-    assert refused == NoDelta(
-        "the curves share less than a third of the range that they span together",
+    assert refused == Delta(
+        None,
         pytest.approx(5 / 19),
+        why="the curves share less than a third of the range that they span together",
     )
     assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
-    assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)), Delta)
+    assert bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)).value is not None
     dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
     for delta in (bd_quality, partial(bd_metric, metric=PSNR)):
-        assert isinstance(delta(ANCHOR, dearer), NoDelta)
-        assert isinstance(delta(ANCHOR, dearer, any_overlap=True), Delta)
+        assert delta(ANCHOR, dearer).value is None
+        assert delta(ANCHOR, dearer, any_overlap=True).value is not None
     never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
-    assert bd_rate(ANCHOR, never, any_overlap=True) == NoDelta(
-        "the curves have no quality or rate in common", 0.0
+    assert bd_rate(ANCHOR, never, any_overlap=True) == Delta(
+        None, 0.0, why="the curves have no quality or rate in common"
     )
-    assert isinstance(bd_quality(ANCHOR, never), Delta)
-    assert isinstance(bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)), NoDelta)
+    assert bd_quality(ANCHOR, never).value is not None
+    assert bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)).value is None
 
 
 def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
@@ -325,7 +325,7 @@ def test_ms_ssim_is_compared_in_decibels():
     ]
     (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
     assert result.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
-    assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0].why
+    assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0][1]
     assert MS_SSIM.axis_label == "MS-SSIM (dB)"
 
 
@@ -353,10 +353,8 @@ def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
     for record in rows:
         record["psnr_db"] += 50 * (record["codec"] == "webp" and record["image"] == "bb")
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert result.images_rate.reason.startswith("in no image: the curves have no quality")
-    assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.reason.startswith(
-        "webp has no"
-    )
+    assert result.images_rate.why.startswith("in no image: the curves have no quality")
+    assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.why.startswith("webp has no")
 
 
 def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
@@ -395,7 +393,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
-    assert {(reason.label, reason.why) for reason in excluded(summary, PSNR)} == {
+    assert {(point.label, why) for point, why in excluded(summary, PSNR)} == {
         ("webp", "2 of 3 images")
     }
     lost = [
@@ -408,18 +406,18 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
         (none, "psnr_db of 0 of 3 images: no"),
         (empty, "no bits, which no rate-distortion curve has a place for"),
     ):
-        assert {reason.why for reason in excluded(summarise(table(some)), PSNR)} == {why}
+        assert {why for _, why in excluded(summarise(table(some)), PSNR)} == {why}
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (result,) = compare(summary, PSNR, "jpeg")
-    assert result.rate == result.quality == NoDelta("it has no complete point")
+    assert result.rate == result.quality == Delta(why="it has no complete point")
     assert not result.few
     dearer = [record | {"num_bytes": 9 * record["num_bytes"]} for record in sweep("webp")]
-    for any_overlap, kind in ((False, NoDelta), (True, Delta)):
+    for any_overlap in (False, True):
         options = {"any_overlap": True} if any_overlap else {}
         (result,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
-        assert isinstance(result.quality, kind)
+        assert (result.quality.value is not None) is any_overlap
 
 
 def test_points_with_identical_images_are_not_drawn():
@@ -427,7 +425,7 @@ def test_points_with_identical_images_are_not_drawn():
     rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
     summary = summarise(table(rows))
     assert curves(summary, PSNR) == {}
-    assert [reason.why for reason in excluded(summary, PSNR)] == [
+    assert [why for _, why in excluded(summary, PSNR)] == [
         "identical to the source in 2 of 2 images",
         "identical to the source in 1 of 2 images",
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from baselines.commands import history as verb
 from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
-from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
+from baselines.neural.network_codec import BUNDLED as SHIPPED
 from baselines.neural.training import session
 from benchmark.commands import history as over_time
 from benchmark.compare.bd import compare

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from baselines.compressai import weights as compressai_weights
-from baselines.neural import checkpoint_codec
+from baselines.neural import network_codec
 from baselines.neural.diffusion import codec as diffusion_codec
-from baselines.neural.entropy.fixed import kernels
+from baselines.neural.entropy.integer import exact_sums
 from support.networks.stand_in_gpu import stand_in_gpu
 
 # What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
 KEPT = (
-    checkpoint_codec.loaded_codec, kernels.exact_kernel,
+    network_codec.loaded_codec, exact_sums.require_exact,
     diffusion_codec._network,
 )  # fmt: skip
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.training.learner import Learner
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import OBJECTIVES
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.trainer import Learner
 from support.networks.tiny_diffusion import drawing_network
 from support.quick import quick
 from support.training.every_stage import STAGES, recipe_for
@@ -21,7 +21,7 @@ BEHIND_JPEG = ("dirac", "hfd")
 # JPEG runs on the processor, which waits for its crops; the table of levels is read once.
 WAITS_BEHIND_JPEG = {
     f"baselines/neural/diffusion/{name}"
-    for name in ("architecture.py: code_crops", "model.py: facts", "model.py: is_measured")
+    for name in ("base_codec.py: code_crops", "model.py: facts", "model.py: is_measured")
 }
 
 
@@ -32,8 +32,8 @@ def learner_on(device, method, kind):
         network = drawing_network(method, "jpeg")
     else:
         architecture = load_architecture(method)
-        network = architecture.build(architecture.presets["tiny"])
-    return Learner(network.to(device), recipe, 0, photographs(), Workers())
+        network = architecture.build(architecture.sizes["tiny"])
+    return Learner(network.to(device), recipe, 0, photographs(), Ranks())
 
 
 def test_every_kind_of_stage_is_tried():
@@ -59,7 +59,7 @@ def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kin
     assert {tensor.device.type for tensor in tensors} == {"cuda"}
     for update in updates:
         expected = here.update().numbers
-        assert not update.skipped
+        assert not bool(update.left_out)
         assert update.numbers.keys() == expected.keys()
         assert all(map(math.isfinite, update.numbers.values()))
         if not gpu.real:  # which draws other noise
@@ -74,4 +74,4 @@ def test_a_state_of_the_gpu_goes_on_on_the_processor(gpu):
     assert {parameter.device.type for parameter in here.network.parameters()} == {"cpu"}
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
         assert torch.equal(one, other.cpu())
-    assert not here.update().skipped
+    assert not bool(here.update().left_out)

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.neural.architecture import costs
 from baselines.neural.card import load_card
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.costs import costs
+from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.facts import Facts, Work, facts_of, work_of
 from benchmark.measure.execute import execute

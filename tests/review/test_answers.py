@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmark.answer import Absent
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
 from benchmark.compare.published.curve_file import NamedCurve
@@ -314,7 +315,7 @@ def test_a_curve_is_of_the_codec_of_its_name_before_those_that_contain_it():
 
 
 def test_two_hundred_files_that_were_not_read_are_listed_with_their_reasons():
-    files = [SimpleNamespace(name=str(n), why="w") for n in range(201)]
+    files = [Absent(str(n), "w") for n in range(201)]
     answer = field.left_out(files)
     assert (answer.verdict, answer.sentence) == ("no", "201 files were not read")
     assert answer.table.rows == tuple((str(n), "w") for n in range(200))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import Delta, NoDelta
+from benchmark.compare.curves import Delta
 from benchmark.review.leaderboard import Cost, Entry, Origin, cost_of
 from benchmark.review.site import Board, index_html
 from benchmark.review.submission import Statement, Submission
@@ -131,7 +131,7 @@ def shown(page):
 @windows
 def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
     def ranked(kmac, label, rate, name="./x.py:X", **changes):
-        numbers = Delta(rate, 1.0), NoDelta(""), NoDelta("")
+        numbers = Delta(rate, 1.0), Delta(why=""), Delta(why="")
         rates = {"psnr_db": Comparison("psnr_db", label, "z", *numbers)}
         return entry(kmac, name)._replace(label=label, rates=rates, **changes)
 

@@ -46,7 +46,7 @@ def test_names_that_lead_out_of_an_archive_are_left_out(tmp_path, kind):
         path.write_bytes(gzip.compress(path.read_bytes()))
     result = opened(path, tmp_path)
     assert [curve.name for curve in result.curves] == ["ours"]
-    assert {entry.name for entry in result.left_out} == MEMBERS.keys() - {"ours.csv"}
+    assert {entry.what for entry in result.left_out} == MEMBERS.keys() - {"ours.csv"}
 
 
 def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):
@@ -72,7 +72,7 @@ def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):
         info.external_attr = 0o120777 << 16
         file.writestr(info, str(secret))
     (tmp_path / "again").mkdir()
-    assert [o.name for o in open_supplement(linked, tmp_path / "again").left_out] == ["l.csv"]
+    assert [o.what for o in open_supplement(linked, tmp_path / "again").left_out] == ["l.csv"]
 
 
 def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
@@ -108,8 +108,8 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
         (folder / name).write_bytes(content)
     result = opened(folder, tmp_path)
     assert [curve.name for curve in result.curves] == ["ours"]
-    assert {entry.name for entry in result.left_out} == whys.keys()
-    assert all(whys[entry.name] in entry.why for entry in result.left_out), result.left_out
+    assert {entry.what for entry in result.left_out} == whys.keys()
+    assert all(whys[entry.what] in entry.why for entry in result.left_out), result.left_out
 
 
 def test_members_of_a_zip_that_are_not_read_are_left_out_and_a_larger_form_is_refused(tmp_path):
@@ -121,7 +121,7 @@ def test_members_of_a_zip_that_are_not_read_are_left_out_and_a_larger_form_is_re
     data[len(head) + len(entry) + 4] |= 1  # the flags of the last entry but one
     path.write_bytes(data)
     result = opened(path, tmp_path)
-    assert {entry.name: entry.why for entry in result.left_out} == {
+    assert {entry.what: entry.why for entry in result.left_out} == {
         "secret.csv": "it is encrypted", "small.csv": "its compression is not read"
     }  # fmt: skip
     with zipfile.ZipFile(path, "a") as file:

@@ -8,15 +8,23 @@ import pytest
 from benchmark.codec import CodecInfo
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import newest
+from benchmark.rows.means import summarise
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
-from benchmark.rows.summary import CodingFacts, Side, caveats, coding_facts
+from benchmark.rows.summary import Edition, caveats
 from benchmark.spec import CodecSpec
 from support.rows import measured
 from support.rows.bundled_results import bundled_results
 
 ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
+
+
+def stated(row):
+    """Chroma format and tuning that means state of a row's codec."""
+    rows = measured.table([measured.row("x", 5, "a") | row])
+    edition = summarise(rows).points[0].edition
+    return edition.chroma, edition.tuned_for
 
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
@@ -26,10 +34,7 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
     for row in newest(table).select(columns).unique().rows(named=True):
         named = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
         if named:
-            facts = coding_facts(
-                row["codec"], row["variant"], row["chroma"] or "", row["tuned_for"] or ""
-            )
-            assert [facts.chroma] == named, row["codec"]
+            assert [stated(row)[0]] == named, row["codec"]
             compared.add(row["codec"])
     assert {"jpeg", "webp", "avif", "x265", "vvenc", "vtm"} <= compared
 
@@ -55,16 +60,18 @@ def test_what_a_row_says_of_its_codec_is_what_the_codec_said():
     ],
 )
 def test_rows_that_name_neither_have_what_the_codec_was_then(codec, variant, expected):
-    assert coding_facts(codec, variant, "", "") == expected
+    assert stated({"codec": codec, "variant": variant}) == expected
 
 
 def test_what_a_row_names_stands():
-    assert coding_facts("avif", "", "4:2:0", "PSNR") == ("4:2:0", "PSNR")
+    row = {"codec": "avif", "chroma": "4:2:0", "tuned_for": "PSNR"}
+    assert stated(row) == ("4:2:0", "PSNR")
 
 
 def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
     def side(name, chroma="", tuned_for="", *notes):
-        return Side(name, CodingFacts(chroma, tuned_for), notes)
+        facts = {"chroma": chroma, "tuned_for": tuned_for, "caveats": notes}
+        return Edition(name, name, "1", "", "", (), **facts)
 
     assert caveats(side("a", "4:2:0", "PSNR", "x"), side("b", "4:2:0", "PSNR", "x")) == ()
     for one_sided in (("", "4:4:4"), ("4:2:0", "")):

@@ -45,45 +45,42 @@ MEASURED = table(
 )
 
 
-def test_what_was_measured_here_is_shown_with_bundled_rows_of_the_same_cells_alone():
+def test_codecs_measured_here_are_shown_and_the_others_are_kept_for_anchors():
     shown = experiment_of(MEASURED)
-    assert points_of(shown.rows) == {("jpeg", "", q, image) for q in (10, 20) for image in "ab"}
-    assert shown.rows.filter("bundled")["setting_value"].unique().to_list() == [20]
-    assert not shown.only_bundled
-    assert codecs(shown.others) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
-    assert set(shown.others["image"].to_list()) == {"a", "b"}
+    assert codecs(shown.rows) == {"jpeg"}
+    assert set(shown.rows["bundled"].fill_null(value=False)) == {True, False}
+    assert codecs(shown.others) == {"vtm", "jpeg:optimize=1", "elic"}
 
 
-def test_named_and_bundled_codecs_are_added_over_the_images_measured_here():
+def test_named_and_bundled_codecs_are_added():
     for asked in ({"codecs": "jpeg,elic"}, {"bundled": "elic"}):
-        shown = experiment_of(MEASURED, **asked)
-        assert codecs(shown.rows) == {"jpeg", "elic"}
-        assert {image for *_, image in points_of(shown.rows)} == {"a", "b"}
-    assert codecs(experiment_of(MEASURED, bundled="all").rows) == {
-        "jpeg", "vtm", "jpeg:optimize=1", "elic"
-    }  # fmt: skip
-    alone = experiment_of(MEASURED, "elic")
-    assert {image for *_, image in points_of(alone.rows)} == set(IMAGES)
+        assert codecs(experiment_of(MEASURED, **asked).rows) == {"jpeg", "elic"}
+    every = experiment_of(MEASURED, bundled="all").rows
+    assert codecs(every) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
+    assert every.height == MEASURED.height
+    assert codecs(experiment_of(MEASURED, "elic").rows) == {"elic"}
     with pytest.raises(UnknownName, match="No codec with results 'avif'"):
         experiment_of(MEASURED, "jpeg", "avif")
+
+
+def test_a_codec_named_as_bundled_is_the_bundled_one():
+    rows, others = experiment_of(MEASURED, bundled="jpeg")
+    assert set(rows["bundled"]) == {True}
+    assert codecs(others) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
+    own = table(rows_of("jpeg"))
+    assert experiment_of(own, bundled="jpeg").rows.height == own.height, "there is no other"
 
 
 def test_where_nothing_was_measured_all_bundled_rows_are_shown():
     bundled = MEASURED.filter("bundled")
     shown = experiment_of(bundled)
-    assert shown.only_bundled
     assert points_of(shown.rows) == points_of(bundled)
     assert shown.others.height == 0
-    assert experiment_of(bundled, "vtm").only_bundled, "named, and not measured either"
-    assert experiment_of(MEASURED, "vtm").only_bundled
-    assert not experiment_of(MEASURED, "vtm,jpeg").only_bundled
 
 
-def test_all_variants_of_the_codecs_that_are_shown_are_those_of_their_images():
-    shown = experiment_of(MEASURED, "jpeg,vtm")
-    every = shown.every_variant()
+def test_all_variants_of_the_codecs_that_are_shown():
+    every = experiment_of(MEASURED, "jpeg,vtm").every_variant()
     assert codecs(every) == {"jpeg", "jpeg:optimize=1", "vtm"}
-    assert {image for *_, image in points_of(every)} == {"a", "b"}
 
 
 def test_bundled_codecs_are_added_to_the_rows_of_a_run():

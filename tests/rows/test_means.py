@@ -13,7 +13,7 @@ from benchmark.metrics.psnr import psnr
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.summary import SECONDS, TIMED, Build
+from benchmark.rows.summary import SECONDS, TIMED
 from benchmark.rows.systems import find_label, label_of
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
@@ -69,24 +69,18 @@ def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted()
     of_new = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
     mean = point(summary, "jpeg", 5).means["psnr_db"]
     assert mean.value == pytest.approx(of_new, abs=1e-12)
-    (left,) = summary.left_out
-    assert (left.label, left.rows) == ("jpeg", 18)
-    assert "1.0" in left.why
+    assert {p.edition.version for p in summary.replaced} == {"1.0"}
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "why"),
-    [
-        ({"revision": 2, "run": "z"}, {"revision": 1}, "adapter 1"),
-        ({}, {"coding_protocol": "coding/0", "run": "z"}, "coding/0"),
-    ],
-)
-def test_rows_of_another_revision_or_coding_protocol_are_left_out_and_named(first, second, why):
-    summary = summarise(table([row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **second)]))
-    assert [one.images for one in summary.points] == [1]
-    (left,) = summary.left_out
-    assert left.rows == 1
-    assert why in left.why
+def test_rows_of_another_revision_or_coding_protocol_are_in_no_mean():
+    for first, second in (
+        ({"revision": 2, "run": "z"}, {"revision": 1}),
+        ({}, {"coding_protocol": "coding/0", "run": "z"}),
+    ):
+        summary = summarise(table([row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **second)]))
+        assert [one.images for one in summary.points] == [1]
+    (absent,) = summary.absent
+    assert absent == ("jpeg", "1 row of the protocol coding/0", "")
 
 
 def test_values_under_another_metric_protocol_never_meet():
@@ -248,46 +242,6 @@ def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stand
     assert (result.images, result.means["psnr_db"].value) == (1, 31.0)
 
 
-def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_much():
-    def of(codec, values, **columns):
-        return [
-            row(codec, quality, "a", psnr_db=value, decoded_sha256=f"{value}", **columns)
-            for quality, value in enumerate(values)
-        ]
-
-    mine = of("webp", (30.0, 32.0, 33.0), run="2027")
-    bundled = {"bundled": True, "run": "2026"}
-    others = [
-        *of("webp", (30.0, 32.5, 33.25, 36.0), **bundled),
-        *of("webp", (60.0, 1.0, 2.0), variant="lossless=1"),
-        *of("jpeg", (50.0, 1.0, 2.0), run="2027"),
-        *of("jpeg", (50.0, 1.125, 2.0), **bundled),
-    ]
-    for record in others:
-        record["cell"] = (
-            f"{record['codec']}/{record['setting_value']}/a"
-            if not record["variant"]
-            else record["cell"]
-        )
-    for record in mine:
-        record["cell"] = f"webp/{record['setting_value']}/a"
-    jpeg, webp = summarise(table([*mine, *others])).left_out
-    assert (jpeg.label, jpeg.rows, webp.label, webp.rows, webp.differ) == (
-        "jpeg",
-        3,
-        "webp",
-        4,
-        True,
-    )
-    for record, message in (
-        (jpeg, "1 of 3 rows, PSNR by up to 0.12 dB"),
-        (webp, "2 of 3 rows, PSNR by up to 0.5 dB"),
-    ):
-        assert (
-            record.why == f"bundled, not equal to the same build here in {message}: 1.0, adapter 1"
-        )
-
-
 def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():
     rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
     whole = ComparableRows(table(rows), PROTOCOLS["coding"])
@@ -304,14 +258,14 @@ def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_
 def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
     first = {"codec_version": "1", "caveat": "x", "command": "c1", "run": "1", "revision": None}
     later = {"codec_version": "2", "caveat": "y", "command": "c2", "run": "2", "revision": None}
-    rows = [row("jpeg", 5, "a", bundled=True, **first), row("jpeg", 5, "b", **later)]
+    rows = [row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **later)]
     (result,) = summarise(table(rows)).points
     edition = result.edition
     assert (edition.version, edition.command, edition.run) == ("2 and 1", "c2", "2")
     assert (sorted(edition.caveats), edition.devices) == (["x", "y"], ("cpu",))
     assert (edition.bundled, edition.recorded, edition.shown) == (False, False, True)
-    assert edition.build == Build("f" * 64, 0)
-    (bundled,) = summarise(table(rows[:1])).points
+    assert edition.build == ("f" * 64, 0)
+    (bundled,) = summarise(table([rows[0] | {"bundled": True}])).points
     assert bundled.edition.bundled
 
 

@@ -17,7 +17,6 @@ from benchmark.rows.stored import (
     source_facts,
     stored_dataset,
 )
-from benchmark.show.means import row_sentences
 from support.rows.measured import row, table
 
 RUN = "20250101T000000-aa"
@@ -191,10 +190,18 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
         Store(tmp_path / "set").begin(build, {"request": asked})
         changed = [record | {"run": build, "fingerprint": build} for record in rows]
         Store(tmp_path / "set").append(table_of(changed).rows(named=True))
-    (sentence,) = row_sentences(read_one(tmp_path, "set", "all", ["psnr"]))
-    assert sentence.startswith("an earlier build of jpeg (")
-    assert sentence.endswith(
-        "has 1, and `bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10` "
-        "measures the others"
-    )
-    assert not row_sentences(read_one(tmp_path, "set", "all", ["psnr"], images=["a"]))
+    (absent,) = read_one(tmp_path, "set", "all", ["psnr"]).summary.absent
+    assert absent.what == "jpeg"
+    assert "has 1 of 3 images" in absent.why
+    again = "bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10"
+    assert absent.remedy == again
+    (older,) = read_one(tmp_path, "set", "all", ["psnr"], images=["a"]).summary.absent
+    assert older.remedy == ""
+
+
+def test_rows_of_a_photograph_that_left_its_folder_still_count(tmp_path):
+    photos, results = tmp_path / "photos", tmp_path / "results"
+    photos.mkdir()
+    Image.new("RGB", (8, 8)).save(photos / "a.png")
+    stored(results, "photos-1a2b3c", [row("jpeg", 10, name) for name in ("a.png", "gone.png")])
+    assert read_results(results, "photos-1a2b3c", "all", ["psnr"]).summary.images == 2

@@ -58,7 +58,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site"
     install = [*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, cwd=folder)
-    for source in ("benchmark/metrics/loops", "baselines/neural/entropy/fixed/products"):
+    for source in ("benchmark/metrics/loops", "baselines/neural/entropy/integer/products"):
         assert not shutil.which("cc") or [*site.glob(f"{source}.*.so")]
     return site
 

@@ -21,10 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
 from baselines.compressai.weights import importable
-from baselines.neural.crdr.architecture import FULL
 from baselines.neural.network import to_images
 from support.networks.authors_weights import authors_state
-from support.networks.tiny_checkpoint import noise
+from support.networks.tiny_checkpoint import FULL, noise
 
 ANSWER = "answer: "
 CONFIGURATION = Path("config/_base_/model/beta_cond_interp_ca_elic_charm.yaml")

@@ -19,10 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import HeaderControls
 from baselines.neural.picture_codec import PictureCodec
-from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_checkpoint import NAMED, noise, write_checkpoint
 
 Q, BETA = 2.0, 2.56
 MOST_OF_THE_AUTHORS = 0.5  # of their time, both ways

@@ -7,7 +7,7 @@ Without --member, the network is that of the recipe: `ours`. With it, it is one 
 `field`, with the stages that the suite gives it; adversarial stages need AlexNet's weights. Each
 way is a process or two of its own that trains on random pixels: the speed of a step does not depend
 on what is in the pictures. bfloat16 is bfloat16 here, whether or not the processor has instructions
-for it. Compilation and two steps of warm-up are not counted. On a GPU only the ways of one process
+for it. Two steps of warm-up are not counted. On a GPU only the ways of one process
 are tried.
 """
 
@@ -21,32 +21,28 @@ import numpy as np
 import torch
 from harness import options
 
-from baselines.neural.training import objective
-from baselines.neural.training.learner import Learner
+from baselines.neural.training import optimisers
 from baselines.neural.training.photographs import Photographs, pack
+from baselines.neural.training.ranks import Ranks, in_processes
 from baselines.neural.training.recipe import Recipe, load_recipe
-from baselines.neural.training.run import Subject
-from baselines.neural.training.suites import field_suite
-from baselines.neural.training.workers import Workers, in_processes
+from baselines.neural.training.run import Run
+from baselines.neural.training.suites import suite
+from baselines.neural.training.trainer import Learner
 
 WARM_UP_STEPS = 2
 LEAST_STEPS = 3
-# name: processes, threads of each, bfloat16, channels last, compiled
+# name: processes, threads of each, bfloat16, channels last
 WAYS = {
-    "float32": (1, 2, False, False, False),
-    "float32, channels last": (1, 2, False, True, False),
-    "float32, channels last, compiled": (1, 2, False, True, True),
-    "bfloat16, channels last": (1, 2, True, True, False),
-    "bfloat16, channels last, compiled": (1, 2, True, True, True),
-    "two processes, float32, channels last": (2, 1, False, True, False),
-    "two processes, float32, channels last, compiled": (2, 1, False, True, True),
-    "two processes, bfloat16, channels last": (2, 1, True, True, False),
-    "two processes, bfloat16, channels last, compiled": (2, 1, True, True, True),
+    "float32": (1, 2, False, False),
+    "float32, channels last": (1, 2, False, True),
+    "bfloat16, channels last": (1, 2, True, True),
+    "two processes, float32, channels last": (2, 1, False, True),
+    "two processes, bfloat16, channels last": (2, 1, True, True),
 }
 
 
 def measure(
-    workers: Workers,
+    workers: Ranks,
     recipe: Recipe,
     photographs: Photographs,
     device: torch.device,
@@ -58,18 +54,17 @@ def measure(
     """Print the crops a second of one way."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    architecture, config = Subject(recipe.architecture).load(recipe.sizes)
-    network = architecture.build(config).to(device)
+    network = Run(Path(), Path(), recipe).build().to(device)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
-    with patch.object(objective, "has_bfloat16", lambda _device: True):
+    with patch.object(optimisers, "has_bfloat16", lambda _device: True):
         learner = Learner(network, recipe, 0, photographs, workers)
         crops_per_second = _measured(learner, workers, seconds)
     if workers.leads:
         print(f"{crops_per_second:8.1f} crops/s   {name}", flush=True)
 
 
-def _measured(learner: Learner, workers: Workers, seconds: float) -> float:
+def _measured(learner: Learner, workers: Ranks, seconds: float) -> float:
     steps, started = 0, 0.0
     over = torch.zeros(1)
     while not over.item():
@@ -97,7 +92,7 @@ def measured_recipe(given: argparse.Namespace) -> Recipe:
     if given.sizes:
         recipe = replace(recipe, sizes=given.sizes)
     if given.member:
-        recipe = field_suite(recipe, Path(), members=[given.member])[0].recipe
+        recipe = suite("field", recipe, Path(), [given.member])[0].recipe
     stage = recipe.stages[given.stage - 1]
     changed = {"batch": given.batch or stage.batch, "crop_px": given.crop or stage.crop_px}
     long = replace(stage, steps=1_000_000, learning_rate=1e-6, float32=False, **changed)
@@ -120,10 +115,10 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
     photographs, recipe = pack(noise), measured_recipe(given)
-    for name, (processes, threads, autocast, channels_last, compiled) in WAYS.items():
+    for name, (processes, threads, autocast, channels_last) in WAYS.items():
         if given.only not in name or (processes > 1 and device.type != "cpu"):
             continue
-        one = replace(recipe, processes=processes, autocast=autocast, compiled=compiled)
+        one = replace(recipe, processes=processes, autocast=autocast)
         way = (one, photographs, device, threads, channels_last, given.seconds, name)
         in_processes(processes, measure, *way)
 

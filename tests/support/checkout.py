@@ -49,7 +49,7 @@ def pins(lock: str) -> dict[str, str]:
     return dict(result)
 
 
-EXTENSIONS = "benchmark/metrics/loops.c", "baselines/neural/entropy/fixed/products.c"
+EXTENSIONS = ("benchmark/metrics/loops.c",)
 
 
 class Checkout:

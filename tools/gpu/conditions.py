@@ -132,12 +132,12 @@ def untrained(conditions: Conditions, size: str) -> str:
     if path.exists():
         return codec
     architecture = load_architecture("crdr")
-    config = architecture.presets[size]
+    config = architecture.sizes[size]
     torch.manual_seed(0)
     network: Any = architecture.build(config)
     crops = [pixels[:256, :256].copy() for pixels in conditions.images(2)]
     images = torch.cat([to_images(crop, torch.device("cpu")) for crop in crops])
-    architecture.initialise(network, images, [0.05] * architecture.rate_levels(config))
+    network.initialise(images, [0.05] * config.rate_levels)
     card = Card("crdr", config, "two crops", 0, "untrained", "0")
     make_checkpoint(path, network, card, crops, half=True)
     return codec

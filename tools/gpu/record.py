@@ -77,7 +77,6 @@ CROPS, AFTER, SPEED = "crops_per_s", "after_start_s", "patches_per_s"
 PEER = "eval_model, hyperprior 3"
 LARGE = ("full, 2 megapixels", "full, 2 megapixels, five metrics", "elic, 2 megapixels")
 BARS = (
-    Bar("mini, rates, compiled", CROPS, True, 2000, known=f"262 {THEN}"),
     Bar("mini, rates, recorded", CROPS, True, 2000, known=f"262 {THEN}"),
     Bar("small, rates, recorded", CROPS, True, 700, known=f"158 {THEN}"),
     Bar("full, rates, recorded", CROPS, True, 300, known=f"109 {THEN}"),

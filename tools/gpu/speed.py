@@ -20,12 +20,12 @@ from PIL import Image
 
 from baselines.compressai.weights import find_matched
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.training.learner import Learner
+from baselines.neural.training.check import stage_costs
 from baselines.neural.training.photographs import Photographs, pack
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, load_recipe
-from baselines.neural.training.run import Subject
-from baselines.neural.training.trial import trials
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.run import Run
+from baselines.neural.training.trainer import Learner
 from benchmark.datasets.dataset import open_dataset
 from benchmark.registry import metric_named
 from tools.gpu.conditions import Cells, Conditions, Result, per_second, printed, rows_of, untrained
@@ -38,13 +38,12 @@ Busy = list[tuple[datetime, int]]  # percent, five times a second, UTC
 
 
 def training(conditions: Conditions) -> Cells:
-    """Crops per second of the recipe `lease`: recorded steps, compiled ones, each step anew."""
+    """Crops per second of the recipe `lease`: recorded steps, and each step anew."""
     rates = [(size, 0, "recorded") for size in ("mini", "small", "full")]
     realism = [("small", 1, manner) for manner in ("recorded", "--no-graph")]
     for size, index, manner in [*rates, *realism, ("mini", 0, "--no-graph")]:
         kind = "realism" if index else "rates"
         yield f"{size}, {kind}, {manner}", partial(_trained, conditions, size, index, manner)
-    yield "mini, rates, compiled", partial(_trained, conditions, "mini", 0, "compiled")
     for index, (kind, steps) in enumerate({"rates": 200, "realism": 50}.items()):
         yield f"losses of {kind}", partial(_losses, conditions, index, steps)
 
@@ -54,8 +53,11 @@ def _recipe(conditions: Conditions, size: str, index: int, manner: str, **change
     small: dict[str, Any] = {"batch": 5, "crop_px": 64} if conditions.small else {}
     stages = (replace(recipe.stages[index], steps=1_000_000, **small),) * (index + 1)
     size = "tiny" if conditions.small else size
-    compiled = manner == "compiled" and not conditions.small
-    return replace(recipe, sizes=size, compiled=compiled, stages=stages, **changes)
+    return replace(recipe, sizes=size, stages=stages, **changes)
+
+
+def _run(recipe: Recipe) -> Run:
+    return Run(Path(), Path(), recipe)
 
 
 def _photographs() -> Photographs:
@@ -64,19 +66,18 @@ def _photographs() -> Photographs:
 
 def _learner(conditions: Conditions, recipe: Recipe, index: int, manner: str) -> Learner:
     torch.manual_seed(0)
-    architecture, config = Subject(recipe.architecture).load(recipe.sizes)
     layout: Any = {"memory_format": torch.channels_last}  # as the trainer has it
-    network = architecture.build(config).to(conditions.device, **layout)
+    network = _run(recipe).build().to(conditions.device, **layout)
     graph = manner != "--no-graph"
-    return Learner(network, recipe, index, _photographs(), Workers(), graph=graph)
+    return Learner(network, recipe, index, _photographs(), Ranks(), graph=graph)
 
 
 def _trained(conditions: Conditions, size: str, index: int, manner: str) -> Result:
     recipe, gpu = _recipe(conditions, size, index, manner), conditions.device == "cuda"
     foreseen: Any = None
     if (size, manner) == ("mini", "recorded"):  # as `bench train --check` foresees it
-        inputs = conditions.device, Workers(), _photographs()
-        (foreseen,) = trials(Subject(recipe.architecture), recipe, *inputs)
+        inputs = conditions.device, Ranks(), _photographs()
+        (foreseen,) = stage_costs(_run(recipe), *inputs)
     gc.collect()
     learner = _learner(conditions, recipe, index, manner)
     if gpu:

@@ -17,7 +17,7 @@ from baselines.neural.blocks.layers import ResidualBottleneck, rectified
 Level = float | Tensor  # a level; (N,), for each image; or (N, 1, h, w), a map of levels
 
 
-class Control(NamedTuple):
+class PlacedLevels(NamedTuple):
     """K distinct levels, or a vector computed from each, and the positions of each.
 
     While gradients are off, features are overwritten, which saves a tenth of a decoder's time.
@@ -26,9 +26,9 @@ class Control(NamedTuple):
     levels: Tensor  # (K,) values, or (K, C) vectors computed from them
     where: Tensor | None  # (N, h, w) indices of levels; None: K = 1 holds everywhere, K = N in turn
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Control":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "PlacedLevels":
         """Apply `function` to the distinct levels; positions stay the same."""
-        return Control(function(self.levels), self.where)
+        return PlacedLevels(function(self.levels), self.where)
 
     def shift(self, features: Tensor) -> Tensor:
         """Add to `features` (N, C, H, W) the vectors (K, C) of their positions."""
@@ -62,22 +62,22 @@ class Control(NamedTuple):
         return vectors[self.where].permute(0, 3, 1, 2)[:, :, :, None, :, None]
 
 
-def control_of(level: "Level | Control", highest: float, like: Tensor) -> Control:
+def placed_levels(level: "Level | PlacedLevels", highest: float, like: Tensor) -> PlacedLevels:
     """Return the control for levels from 0 to `highest`, on the device of `like` (N, C, H, W).
 
     The sides of a map divide those of every layer that it controls. Raises `ValueError` for levels
     out of range.
     """
-    if isinstance(level, Control):
+    if isinstance(level, PlacedLevels):
         return level
     levels = torch.as_tensor(level, dtype=torch.float32).to(like.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):
         extent = f"{float(levels.min()):g}..{float(levels.max()):g}"
         raise ValueError(f"levels of {extent} are not within 0..{highest:g}")
     if levels.ndim < 2:
-        return Control(levels.reshape(-1), None)
+        return PlacedLevels(levels.reshape(-1), None)
     distinct, where = torch.unique(levels[:, 0], return_inverse=True)
-    return Control(distinct, None if len(distinct) == 1 else where)
+    return PlacedLevels(distinct, None if len(distinct) == 1 else where)
 
 
 class InterpolationChannelAttention(nn.Module):
@@ -90,7 +90,7 @@ class InterpolationChannelAttention(nn.Module):
         self.gain = nn.Parameter(torch.full((levels, channels), math.log(math.e - 1)))
         self.bias = nn.Parameter(torch.zeros(levels, channels))
 
-    def forward(self, features: Tensor, rate: Control) -> Tensor:
+    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
         """Weight `features` (N, C, H, W); they are overwritten while gradients are off."""
         gains = rate.map(lambda levels: self.positive(between_levels(self.gain, levels)))
         return gains.scale(features, between_levels(self.bias, rate.levels))
@@ -117,7 +117,7 @@ class ConditionedBottleneck(ResidualBottleneck):
             nn.Linear(width, outputs, bias=bias) for outputs in (inside, inside, channels)
         )
 
-    def forward(self, features: Tensor, condition: Control) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, condition: PlacedLevels) -> Tensor:  # type: ignore[override]
         """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
         first, second, third = (condition.map(project) for project in self.project)
         inside = first.shift(rectified(self.reduce(features)))
@@ -131,7 +131,7 @@ class ConditionedBottlenecks(nn.ModuleList):
     def __init__(self, count: int, channels: int, width: int, *, bias: bool = True) -> None:
         super().__init__(ConditionedBottleneck(channels, width, bias=bias) for _ in range(count))
 
-    def forward(self, features: Tensor, condition: Control) -> Tensor:
+    def forward(self, features: Tensor, condition: PlacedLevels) -> Tensor:
         """Apply the blocks to `features` (N, C, H, W) in turn."""
         for block in self:
             features = block(features, condition)

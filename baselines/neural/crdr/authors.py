@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from baselines.neural.architecture import ARCHITECTURES, CrdrSizes
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint, read_weights
-from baselines.neural.crdr.architecture import FULL, Sizes
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -44,7 +44,10 @@ THEIRS = {
 PLACES = {"reduce": 0, "mix": 1, "expand": 2}  # of the convolutions of a bottleneck
 
 
-def import_authors(path: Path, sizes: Sizes = FULL) -> dict[str, Tensor]:
+FULL = ARCHITECTURES["crdr"].sizes["full"]
+
+
+def import_authors(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
     """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
     theirs = _canonical(path, _read(path))
     with torch.device("meta"):
@@ -73,7 +76,7 @@ def import_checkpoint(
     target: Path,
     images: Sequence[Pixels],
     *,
-    sizes: Sizes = FULL,
+    sizes: CrdrSizes = FULL,
     steps: int = PUBLISHED_STEPS,
     training_data: str = PUBLISHED_DATA,
     half: bool = False,
@@ -123,7 +126,7 @@ def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return parameters
 
 
-def key_of(name: str, sizes: Sizes) -> str:
+def key_of(name: str, sizes: CrdrSizes) -> str:
     """Return the authors' key of the parameter `name` of `CRDRNetwork(sizes)`."""
     part, *steps, kind = name.split(".")
     side = THEIRS.get(part, part)
@@ -158,7 +161,7 @@ def _in_layer(steps: list[Any]) -> list[str]:
     return []
 
 
-def _layer_names(part: str, sizes: Sizes) -> Iterator[str]:
+def _layer_names(part: str, sizes: CrdrSizes) -> Iterator[str]:
     """Yield the authors' attribute names of a transform's layers in the order of data flow."""
     if part == "synthesis" and sizes.attention:
         yield "attn1"

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.bitstream.container import Tiling
-from baselines.neural.blocks.control import Control, Level
+from baselines.neural.blocks.control import Level, PlacedLevels
 from baselines.neural.crdr.model import Q_GRID, Controls, CRDRCoder, CRDRNetwork, HeaderControls
 from baselines.neural.entropy.factorised import annealed
 from baselines.neural.entropy.hyperprior_coder import Chosen
@@ -87,7 +87,7 @@ def refine(
 
 
 def _distortion(
-    images: Tensor, weights: Tensor, beta: Level | Control | None
+    images: Tensor, weights: Tensor, beta: Level | PlacedLevels | None
 ) -> Callable[[Tensor], Tensor]:
     """Return the squared error of pictures, and LPIPS (AlexNet) at a `beta`, in bits."""
 
@@ -139,7 +139,7 @@ def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
 
 
 def _lambdas(
-    network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level | Control
+    network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level | PlacedLevels
 ) -> Tensor | None:
     """Return the slope of distortion over rate at `rate`; None where it does not follow levels."""
     bits, errors = [], []
@@ -155,7 +155,7 @@ def _lambdas(
     return torch.from_numpy(np.exp(_interpolated(_map_of(rate), middles, slopes))).to(images)
 
 
-def _map_of(level: Level | Control) -> Floats:
+def _map_of(level: Level | PlacedLevels) -> Floats:
     """Return a number as (1, 1, 1, 1), a map unchanged."""
     return level.cpu().numpy() if isinstance(level, Tensor) else np.full((1, 1, 1, 1), level)
 

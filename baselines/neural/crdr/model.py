@@ -29,24 +29,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.architecture import CrdrSizes
 from baselines.neural.bitstream.container import ByteReader, ControlBlock
 from baselines.neural.bitstream.control_grid import BLOCK, ControlGrid, Levels, level_steps
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
     ConditionedBottlenecks,
-    Control,
     InterpolationChannelAttention,
     Level,
-    control_of,
+    PlacedLevels,
+    placed_levels,
 )
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import start_transforms
-from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES, Sizes
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.exact import exact_transform, sine_cosine
 
 HIGHEST_BETA = 5.12
+PUBLISHED_FREQUENCIES = 10
 FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
@@ -54,8 +55,8 @@ STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at th
 class Controls(NamedTuple):
     """Rate q in [0, 4] and realism weight beta in [0, 5.12] of a batch."""
 
-    rate: Level | Control
-    realism: Level | Control = 0.0
+    rate: Level | PlacedLevels
+    realism: Level | PlacedLevels = 0.0
 
 
 LOWEST = Controls(0.0)
@@ -64,29 +65,33 @@ LOWEST = Controls(0.0)
 class CRDRNetwork(HyperpriorNetwork):
     """The network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    coder_type = f"{__name__}:CRDRCoder"
+
+    def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.add_entropy_model(sizes)
         self.quantised_bits = self.in_eight_bits("analysis.layers", "synthesis.layers")
 
-    def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
+    def analyse(self, images: Tensor, controls: Controls | Level | PlacedLevels = 0.0) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
         q = controls.rate if isinstance(controls, Controls) else controls
-        return self.analysis(images, control_of(q, self.sizes.rate_levels - 1, images))
+        return self.analysis(images, placed_levels(q, self.sizes.rate_levels - 1, images))
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         return self.synthesis(latents, *self.synthesis_controls(latents, controls))
 
-    def synthesis_controls(self, latents: Tensor, controls: Controls) -> tuple[Control, Control]:
+    def synthesis_controls(
+        self, latents: Tensor, controls: Controls
+    ) -> tuple[PlacedLevels, PlacedLevels]:
         """Return rate and realism as the synthesis of `latents` takes them."""
-        rate = control_of(controls.rate, self.sizes.rate_levels - 1, latents)
-        return rate, control_of(controls.realism, HIGHEST_BETA, latents)
+        rate = placed_levels(controls.rate, self.sizes.rate_levels - 1, latents)
+        return rate, placed_levels(controls.realism, HIGHEST_BETA, latents)
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Controls:
+    def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Controls:
         """Return the controls of `forward` at a rate q and a realism weight beta."""
         return Controls(rate, realism)
 
@@ -97,7 +102,7 @@ class CRDRNetwork(HyperpriorNetwork):
         parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
         return parts
 
-    def begin(self, parts: Collection[str]) -> None:
+    def start_parts(self, parts: Collection[str]) -> None:
         """Initialise the conditioning on beta as the authors do, with a deviation of .02."""
         if "realism_control" in parts:
             embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
@@ -139,7 +144,7 @@ class RealismEmbedding(nn.Module):
             nn.Linear(2 * frequencies, width), nn.ReLU(), nn.Linear(width, width)
         )
 
-    def forward(self, realism: Control) -> Control:
+    def forward(self, realism: PlacedLevels) -> PlacedLevels:
         """Embed levels (K,) as vectors (K, width)."""
         return realism.map(lambda betas: self.layers(self.features(betas, self.frequencies)))
 
@@ -151,13 +156,13 @@ def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.Modu
 class Analysis(nn.Module):
     """Encoder: each layer, then its channel attention."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
         layers = analysis_layers(sizes)
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)
 
-    def forward(self, images: Tensor, rate: Control) -> Tensor:
+    def forward(self, images: Tensor, rate: PlacedLevels) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of `images` (N, 3, H, W) in [-1, 1]."""
         features = images
         for layer, attention in zip(self.layers, self.attentions, strict=True):
@@ -168,7 +173,7 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """Decoder: before each layer its channel attention; blocks conditioned on beta."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
         layers = synthesis_layers(
             sizes, lambda width: ConditionedBottlenecks(sizes.blocks, width, sizes.condition)
@@ -186,7 +191,7 @@ class Synthesis(nn.Module):
             if isinstance(block, ConditionedBottleneck):
                 yield from (layer for layer in block.project if isinstance(layer, nn.Linear))
 
-    def forward(self, latents: Tensor, rate: Control, realism: Control) -> Tensor:
+    def forward(self, latents: Tensor, rate: PlacedLevels, realism: PlacedLevels) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
         condition = self.embedding(realism)
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
@@ -252,6 +257,9 @@ def _level(
     steps = level_steps(control, grid.highest) / grid.steps_per_unit
     fine = steps.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
     return torch.from_numpy(fine.astype(np.float32))[None, None]
+
+
+CRDRNetwork.control_block = CRDRControlBlock()
 
 
 class CRDRCoder(TransformCoder):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.card import Card, verified_card
-from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint, released
-from baselines.neural.diffusion.architecture import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.network_codec import PACKAGES, card_of, find_checkpoint, released
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -129,7 +129,7 @@ class DrawingCodec:
         """Return the picture sampled behind the base's; raises what the base does for bad bytes."""
         base = self._base.codec.decode(data)
         network = _network(self._path, self._card.sha256, self._device)
-        config, table = network.config, network.level_table
+        config, table = network.sizes, network.level_table
         from baselines.neural.diffusion.model import OVERHEAD, RATE, receive
 
         rates, overhead = table[:, RATE].tolist(), float(table[:, OVERHEAD].mean())
@@ -154,7 +154,7 @@ def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
 
 @cache
 def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `checkpoint_codec`
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `network_codec`
     import torch
 
     from baselines.neural.checkpoint import load_checkpoint

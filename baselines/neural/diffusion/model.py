@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.architecture import BaseCodec, DiffusionConfig
+from baselines.neural.architecture import DiffusionSizes
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.noise import (
     LARGEST_LOG_SNR,
     NoiseLevel,
@@ -40,14 +41,14 @@ from benchmark.errors import UsageError
 LEAST_SCALE = 1e-3  # a quarter of a grey level's error in rounding, on [-1, 1]
 
 
-def open_base(config: DiffusionConfig) -> BaseCodec:
-    """Return the base of a configuration; raises `UsageError` for a preset, which has none."""
-    if not config.base:
+def open_base(sizes: DiffusionSizes) -> BaseCodec:
+    """Return the base of dimensions; raises `UsageError` for those of `sizes/`, which have none."""
+    if not sizes.base:
         raise UsageError(
             "a diffusion decoder is trained for a base codec: bench train --suite generative "
             "--members dirac-elic, say, makes its configuration"
         )
-    return BaseCodec(config.base)
+    return BaseCodec(sizes.base)
 
 
 SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the statistics of levels
@@ -78,16 +79,16 @@ class DiffusionNetwork(Network):
     stride = 16
     levels: Tensor  # (levels, 4), float32
 
-    def __init__(self, config: DiffusionConfig) -> None:
+    def __init__(self, sizes: DiffusionSizes) -> None:
         super().__init__()
-        self.config = config
-        self.unet = UNet(config)
-        self.register_buffer(f"levels_{config.domain}", torch.zeros(config.rate_levels, 4))
+        self.sizes = sizes
+        self.unet = UNet(sizes)
+        self.register_buffer(f"levels_{sizes.domain}", torch.zeros(sizes.rate_levels, 4))
 
     @property
     def level_table(self) -> Tensor:
         """The table of rate levels, float32 (levels, 4)."""
-        return getattr(self, f"levels_{self.config.domain}")
+        return getattr(self, f"levels_{self.sizes.domain}")
 
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
         """Predict velocities behind base pictures `images` (N, 3, H, W), as `latents`.
@@ -110,18 +111,18 @@ class DiffusionNetwork(Network):
 
         Raises `UsageError` for a network without a base, `Unavailable` where that cannot run.
         """
-        config: DiffusionConfig = self.config
-        base = open_base(config)
+        sizes: DiffusionSizes = self.sizes
+        base = open_base(sizes)
         flat = torch.zeros_like(crops[:1])
         pixels = crops.shape[2] * crops.shape[3]
         rows = []
-        for setting in config.sweep:
+        for setting in sizes.sweep:
             coded = base.code_crops(crops, setting)
             overhead = float(base.code_crops(flat, setting).bits) / 8
             residuals = crops - coded.images
             scale = max(float(residuals.square().mean().sqrt()), LEAST_SCALE)
             magnitudes = residuals.abs().flatten()  # too many for torch's own quantile
-            rank = max(1, round(config.threshold_share * len(magnitudes)))
+            rank = max(1, round(sizes.threshold_share * len(magnitudes)))
             largest = float(magnitudes.kthvalue(rank).values)
             rate = (coded.bits / 8 - overhead).clamp(min=1).mul(8 / pixels).log2().mean()
             rows.append([scale, max(largest / scale, 1.0), float(rate), overhead])
@@ -145,8 +146,8 @@ class DiffusionNetwork(Network):
 
     def noise_scale(self, facts: LevelFacts) -> float:
         """Return n of the schedule for residuals in units of their standard deviation."""
-        scale = self.config.noise_scale
-        return scale if self.config.domain == "residual" else scale / facts.scale
+        scale = self.sizes.noise_scale
+        return scale if self.sizes.domain == "residual" else scale / facts.scale
 
     def predict(
         self, images: Tensor, residuals: Tensor, log_snr: float, facts: LevelFacts
@@ -209,14 +210,14 @@ def draw(
 ) -> Tensor:
     """Return a picture (1, 3, H, W) sampled behind `base`, from the time `start` in (0, 1]."""
     limits: Limits = -facts.threshold, facts.threshold
-    if network.config.domain == "picture":
+    if network.sizes.domain == "picture":
         limits = (-1 - base) / facts.scale, (1 - base) / facts.scale
     residuals = draw_residual(
         partial(_velocities, network, base, facts),
         limits,
         noise,
         [noise_level(at, network.noise_scale(facts)) for at in times(steps, start)[:-1]],
-        ancestral=network.config.sampler == "ancestral",
+        ancestral=network.sizes.sampler == "ancestral",
     )
     return base + facts.scale * residuals
 
@@ -243,17 +244,17 @@ def draw_residual(
 def _velocities(
     network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
 ) -> Tensor:
-    config = network.config
+    sizes = network.sizes
 
     def predict(base: Tensor, state: Tensor) -> Tensor:
         return network.predict(base, state, log_snr, facts)
 
-    rows, columns = (starts(side, config.patch_px, config.overlap_px) for side in base.shape[2:])
+    rows, columns = (starts(side, sizes.patch_px, sizes.overlap_px) for side in base.shape[2:])
     corners = [(top, left) for top in rows for left in columns]
     if len(corners) == 1:
         return predict(base, state)
-    height, width = (min(side, config.patch_px) for side in base.shape[2:])
-    window = ramps(height, width, config.overlap_px).to(base.device)
+    height, width = (min(side, sizes.patch_px) for side in base.shape[2:])
+    window = ramps(height, width, sizes.overlap_px).to(base.device)
     total, weights = torch.zeros_like(state), torch.zeros_like(state[:, :1])
     for first in range(0, len(corners), PATCHES_AT_ONCE):
         chosen = corners[first : first + PATCHES_AT_ONCE]

@@ -14,26 +14,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.diffusion.architecture import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, Noisy, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
 from baselines.neural.network import Network, padded, to_images, to_pixels
 from baselines.neural.training.objective import (
     Batch,
     Loss,
+    Objective,
     Setup,
-    StageObjective,
     Validation,
     ValidationPoint,
+    own_network,
 )
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe, Stage, Weight
-from baselines.neural.training.suites import Member, phases_of, stage_of
+from baselines.neural.training.suites import LEARNING_RATE, Member, phases_of, stage_of
 from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
@@ -88,7 +90,7 @@ class DrawingStage(Stage):
             raise ValueError("reduced_share is not 0: the base codes photographs as they are")
 
 
-class Drawing(StageObjective):
+class Drawing(Objective):
     """The objective of a stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
     stage_type = DrawingStage
@@ -108,7 +110,7 @@ class Drawing(StageObjective):
         noise = torch.randn_like(clean)
         alpha, sigma = amplitudes(ratios)
         controls = Noisy(alpha * clean + sigma * noise, ratios, scales)
-        with self._setup.precision():
+        with self.setup.precision():
             predicted = network(shown, controls).latents
         errors = (predicted.float() - (alpha * noise - sigma * clean)).square().mean((1, 2, 3))
         snr = ratios.exp()
@@ -125,7 +127,7 @@ class Drawing(StageObjective):
         """Return rates and PSNR of a single step, of 256 px; the loss is the velocities' error."""
         plain = self._opened(network)
         device, count = next(plain.parameters()).device, len(photographs)
-        for level, setting in enumerate(() if self._validated else plain.config.sweep):
+        for level, setting in enumerate(() if self._validated else plain.sizes.sweep):
             for pixels in photographs:
                 part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
                 coded = self._base.code_crops(to_images(part, device), setting)
@@ -155,7 +157,7 @@ class Drawing(StageObjective):
 
     def _opened(self, network: Network) -> DiffusionNetwork:
         """Return the network, after opening its base and reading its statistics, once."""
-        plain, setup = self.own_network(network, DiffusionNetwork), self._setup
+        plain, setup = own_network(self, network, DiffusionNetwork), self.setup
         if plain is self._network:
             return plain
         if not plain.is_measured:
@@ -163,8 +165,8 @@ class Drawing(StageObjective):
                 "The base's residuals have to be measured before training: the recipe is to say "
                 'initialise = "pca".'
             )
-        sweep = plain.config.sweep
-        self._network, self._base = plain, open_base(plain.config)
+        sweep = plain.sizes.sweep
+        self._network, self._base = plain, open_base(plain.sizes)
         self._facts = [plain.facts(level) for level in range(len(sweep))]  # waits for a GPU
         self._kept: list[ShownPhotographs] = []  # by level; none if they were too many
         seen, folder = setup.photographs, setup.folder
@@ -177,8 +179,8 @@ class Drawing(StageObjective):
     def _random_levels(
         self, network: DiffusionNetwork, step: int
     ) -> tuple[Int64Array, Float64Array]:
-        random, size = self._setup.random(step), self.stage.batch
-        levels = network.config.rate_levels
+        random, size = self.setup.random(step), self.stage.batch
+        levels = network.sizes.rate_levels
         first, count = int(random.integers(levels)), np.arange(size)
         chosen = random.permutation((first + count) % levels)
         return chosen, random.permutation((count + random.random()) / size)
@@ -195,12 +197,12 @@ class Drawing(StageObjective):
             places = np.flatnonzero(levels == level)
             chosen = torch.from_numpy(places).to(crops.device, non_blocking=True)
             if self._kept:
-                numbers, seed = [batch.numbers[place] for place in places], self._setup.recipe.seed
+                numbers, seed = [batch.numbers[place] for place in places], self.setup.recipe.seed
                 pixels = draw_crops(self._kept[level], stage.crop_px, numbers, seed)
                 pixels = pixels.pin_memory() if crops.is_cuda else pixels
                 shown[chosen] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
             else:
-                setting = network.config.sweep[level]
+                setting = network.sizes.sweep[level]
                 shown[chosen] = self._base.code_crops(crops[chosen], setting).images
             facts = self._facts[level]
             scales[chosen] = math.log(facts.scale)
@@ -210,12 +212,12 @@ class Drawing(StageObjective):
         return shown, scales, ratios
 
 
-def members(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
+def members(recipe: Recipe, names: Sequence[str]) -> list[Member]:
     """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.GENERATIVE`."""
-    return [_member(name, recipe, learning_rate) for name in names]
+    return [_member(name, recipe) for name in names]
 
 
-def _member(name: str, recipe: Recipe, rate: float) -> Member:
+def _member(name: str, recipe: Recipe) -> Member:
     """Return a member with the crops of `ours`, since its network serves all rates of its base."""
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
@@ -225,9 +227,8 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     sweep = base.codec.sweep
     if len({setting.name for setting in sweep}) != 1:
         raise UsageError(f"{text} is no base of {method}: its settings have several names")
-    architecture = load_architecture(method)
-    config = replace(
-        architecture.presets[recipe.sizes],
+    dimensions = replace(
+        load_architecture(method).sizes[recipe.sizes],
         base=base.spec.text,
         base_fingerprint=base.fingerprint,
         setting=sweep[0].name,
@@ -235,8 +236,8 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     )
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
     stages = tuple(
-        stage_of(phase, recipe, method, 1, rate, **own)
+        stage_of(phase, recipe, method, 1, LEARNING_RATE, **own)
         for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    return Member(file, method, stages, architecture.config_to_json(config))
+    return Member(file, replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions)))

@@ -19,8 +19,8 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuffle, silu
 
+from baselines.neural.architecture import DiffusionSizes
 from baselines.neural.blocks.layers import convolution
-from baselines.neural.diffusion.architecture import DiffusionConfig
 from baselines.neural.diffusion.noise import LARGEST_LOG_SNR
 from benchmark.codec import Float64Array
 
@@ -104,7 +104,7 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """Network of a diffusion decoder; sides of pictures are multiples of 16."""
 
-    def __init__(self, config: DiffusionConfig) -> None:
+    def __init__(self, config: DiffusionSizes) -> None:
         super().__init__()
         widths, width = config.widths, config.embedding
         self.embedding = nn.Sequential(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import at_least
-from baselines.neural.entropy.fixed.grid import frequencies, make_tables, stacked_rows
+from baselines.neural.entropy.integer.grid import frequencies, make_tables, stacked_rows
 
 Rounding = Callable[[Tensor], Tensor]  # from distances to a mean to values of that shape
 LEAST_LIKELIHOOD = 1e-9

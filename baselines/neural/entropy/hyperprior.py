@@ -27,7 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import at_least, convolution, rectified_stack, upsampling
-from baselines.neural.entropy.factorised import LEAST_LIKELIHOOD, FactorisedPrior, Rounding, noised
+from baselines.neural.entropy.factorised import (
+    LEAST_LIKELIHOOD,
+    FactorisedPrior,
+    Rounding,
+    hyperprior_tables,
+    noised,
+)
 from baselines.neural.network import Estimate, Network
 
 LEAST_SCALE = 0.11
@@ -45,7 +51,8 @@ class CodedLatents(NamedTuple):
 class LatentNetwork(Network):
     """Base class of networks with a latent y, a hyper-latent z and transforms alike in controls."""
 
-    sizes: Any
+    coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
+    tables_type = "baselines.neural.entropy.hyperprior_coder:tables_of"
     in_unit_range: ClassVar[bool] = False  # whether the transforms see images in [0, 1]
     analysis: Any  # a module
     synthesis: Any
@@ -121,6 +128,10 @@ class LatentNetwork(Network):
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
         raise NotImplementedError
+
+    def symbol_tables(self) -> dict[str, Tensor]:
+        """Return the integer tables of the distributions of y and z."""
+        return hyperprior_tables(self.prior)
 
 
 def hyper_analysis(sizes: Any) -> nn.Sequential:

@@ -10,7 +10,7 @@ Whatever the encoder computes in floating point ends in symbols; what a decoder 
 follows from symbols in integers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from baselines.neural.architecture import rate_levels
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import (
     HIGHEST_SYMBOL,
@@ -27,37 +28,40 @@ from baselines.neural.entropy.coder import (
     channel_rows,
 )
 from baselines.neural.entropy.factorised import with_dead_zone
-from baselines.neural.entropy.fixed.grid import (
+from baselines.neural.entropy.hyperprior import LatentNetwork
+from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,
     TANH_FRACTION,
     TANH_LIMIT,
-    Precision,
+    WeightLimit,
     half_tanh,
 )
-from baselines.neural.entropy.fixed.integer_path import (
+from baselines.neural.entropy.integer.integer_path import (
     Decoding,
     Ends,
     IntegerPath,
     PieceParameters,
+    calibrate,
     channels_first,
     clipped,
     decoded,
+    fractional_bit_tables,
     symbols_of,
     to_float,
     values_of,
 )
-from baselines.neural.entropy.fixed.kernels import Kernel
-from baselines.neural.entropy.hyperprior import LatentNetwork
+from baselines.neural.network import padded, to_images
+from benchmark.codec import Pixels
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
 # coarse means as well .02 %; the last grows with the square of that ratio.
-PRECISION = {
-    "hyper": Precision.FINE,
-    "mean": Precision.FINE,
-    "scale": Precision.COARSE,
-    "residual": Precision.COARSE,
+WEIGHT_LIMITS = {
+    "hyper": WeightLimit.FINE,
+    "mean": WeightLimit.FINE,
+    "scale": WeightLimit.COARSE,
+    "residual": WeightLimit.COARSE,
 }
 
 
@@ -119,11 +123,11 @@ class EntropyPath(IntegerPath):
         kind, _, part = name.partition(".")
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
-            return Ends(first, TANH_FRACTION, PRECISION[kind], TANH_LIMIT, torch.int16)
+            return Ends(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT, torch.int16)
         if kind == "hyper" and self.autoregressive:
             last = self.fractional_bits[f"support.{part}"]
-            return Ends(first, last, PRECISION[kind], ACTIVATION_LIMIT, torch.int16)
-        return Ends(first, OUTPUT_FRACTION, PRECISION[kind])
+            return Ends(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT, torch.int16)
+        return Ends(first, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
 
 
 Y_PER_Z = 4  # positions of y along one of z
@@ -157,14 +161,13 @@ class TransformCoder:
         network: LatentNetwork,
         tables: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
-        kernel: Kernel | None = None,
     ) -> None:
         for name in self.channels_last:
             part = network.get_submodule(name)
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._path = self.path_type(network, tables, device=device, kernel=kernel)
+        self._path = self.path_type(network, tables, device=device)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
         for rows, expected in (
             (self._y.models, self._path.num_rows),
@@ -195,13 +198,19 @@ class TransformCoder:
         encoder = Encoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
-        steps, pieces = self._path.decoding(z), self._path.pieces(chosen.latents)
-        parameters = next(steps)
-        for index, values in enumerate(pieces, start=1):
-            y = symbols_of(values, parameters.means, rounding)
+
+        def add(piece: Tensor, parameters: PieceParameters) -> Tensor:
+            """Encode the symbols of a piece, and return them."""
+            y = symbols_of(piece, parameters.means, rounding)
             encoder.add(_array(y), self._y, _array(parameters.indices))
-            if index < len(pieces):  # nothing follows from the last
-                parameters = steps.send(y)
+            return y
+
+        *others, last = self._path.pieces(chosen.latents)
+        steps = self._path.decoding(z)
+        parameters = next(steps)
+        for piece in others:
+            parameters = steps.send(add(piece, parameters))
+        add(last, parameters)  # of which no further parameters follow
         self.last_encoder = encoder
         return encoder.finish()
 
@@ -223,3 +232,15 @@ class TransformCoder:
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
     """Return the image of a tensor (1, c, h, w), on the CPU."""
     return tensor[0].cpu().numpy()
+
+
+def tables_of(network: LatentNetwork, images: Sequence[Pixels]) -> dict[str, Tensor]:
+    """Return distributions, thresholds and fractional bits, these calibrated on `images`."""
+    levels = range(rate_levels(network.sizes))
+    latents = (
+        network.analyse(planes, network.controls_at(float(level), 0.0))
+        for planes in (to_images(padded(pixels), torch.device("cpu")) for pixels in images)
+        for level in levels
+    )
+    with torch.inference_mode():
+        return {**network.symbol_tables(), **fractional_bit_tables(calibrate(network, latents))}

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from baselines.neural.architecture import CharmSizes
 from baselines.neural.blocks.layers import gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-from baselines.neural.field.architectures import CharmSizes
 
 IMAGE_CHANNELS = 3
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
@@ -28,7 +28,7 @@ class CharmNetwork(HyperpriorNetwork):
 
     def __init__(self, sizes: CharmSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         inside = (sizes.transform,) * 3
         kernels = ((sizes.kernel, sizes.kernel),) * 4
         self.analysis = gdn_analysis(IMAGE_CHANNELS, (*inside, sizes.latent), kernels)

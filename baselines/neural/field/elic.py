@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.neural.architecture import ElicSizes
 from baselines.neural.blocks.layers import (
     RectifiedAttention,
     analysis_layers,
@@ -35,16 +36,6 @@ from baselines.neural.blocks.layers import (
 )
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.factorised import FactorisedPrior, noised
-from baselines.neural.entropy.fixed.convolution import FixedSequence
-from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
-from baselines.neural.entropy.fixed.integer_path import (
-    Decoding,
-    Ends,
-    IntegerPath,
-    PieceParameters,
-    channels_first,
-    values_of,
-)
 from baselines.neural.entropy.hyperprior import (
     CodedLatents,
     LatentNetwork,
@@ -53,7 +44,16 @@ from baselines.neural.entropy.hyperprior import (
     quantise_about,
 )
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.field.architectures import ElicSizes
+from baselines.neural.entropy.integer.convolution import IntegerSequence
+from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, WeightLimit
+from baselines.neural.entropy.integer.integer_path import (
+    Decoding,
+    Ends,
+    IntegerPath,
+    PieceParameters,
+    channels_first,
+    values_of,
+)
 
 # (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
 RoundGroup = Callable[[int, Tensor], Tensor]
@@ -114,6 +114,15 @@ def colours(height: int, width: int, device: torch.device | str = "cpu") -> tupl
     return first + odd_row, second - odd_row
 
 
+def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
+    """Return the widths of a group's aggregation: of both contexts and the hyper-decoder first."""
+    outputs = 2 * sizes.groups[group]
+    inputs = outputs * (2 if group else 1) + sizes.support
+    falling = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
+    hidden = sizes.aggregation or (max(width, sizes.support) for width in falling)
+    return (inputs, *hidden, outputs)
+
+
 class SpaceChannelContext(nn.Module):
     """Means and scales of the groups of y, in the order in which a decoder learns them.
 
@@ -138,11 +147,7 @@ class SpaceChannelContext(nn.Module):
             CheckerboardConvolution(width, 2 * width, sizes.spatial_kernel) for width in self.groups
         )
         self.aggregation = nn.ModuleList(
-            rectified_stack(
-                (sizes.aggregation_inputs(k), *sizes.aggregation_widths(k), 2 * self.groups[k]),
-                (1, 1, 1),
-            )
-            for k in range(count)
+            rectified_stack(aggregation_widths(sizes, k), (1, 1, 1)) for k in range(count)
         )
 
     def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
@@ -190,9 +195,11 @@ NOISE = 0.003  # standard deviation of the last weights of a group's parameters
 class ElicNetwork(LatentNetwork):
     """The network; images are in [-1, 1]."""
 
+    coder_type = f"{__name__}:ElicCoder"
+
     def __init__(self, sizes: ElicSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         encoder = analysis_layers(sizes, RectifiedAttention)
         decoder = synthesis_layers(sizes, attention=RectifiedAttention)
         self.analysis = nn.Sequential(*(layer for layer, _ in encoder))
@@ -325,11 +332,11 @@ class ElicPath(IntegerPath):
     def _ends(self, name: str) -> Ends:
         kind = name.partition(".")[0]
         if kind == "aggregation":
-            return Ends(FIRST[kind], OUTPUT_FRACTION, Precision.FINE)
+            return Ends(FIRST[kind], OUTPUT_FRACTION, WeightLimit.FINE)
         last = self.fractional_bits["features"]
-        return Ends(FIRST[kind], last, Precision.FINE, ACTIVATION_LIMIT, torch.int16)
+        return Ends(FIRST[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT, torch.int16)
 
-    def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
+    def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         plain = [
             child.plain() if isinstance(child, CheckerboardConvolution) else child
             for child in modules.children()

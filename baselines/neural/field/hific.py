@@ -18,10 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.architecture import HificSizes
 from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
 from baselines.neural.blocks.start_values import Transform, transforms_of
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-from baselines.neural.field.architectures import HificSizes
 
 IMAGE_CHANNELS = 3
 
@@ -35,7 +35,7 @@ class HificNetwork(HyperpriorNetwork):
 
     def __init__(self, sizes: HificSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         self.analysis = encoder(sizes)
         self.synthesis = Generator(sizes)
         self.add_entropy_model(sizes)

@@ -23,24 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.control import Control, Level, between_levels, control_of
+from baselines.neural.architecture import IvrSizes
+from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
+from baselines.neural.blocks.control import Level, PlacedLevels, between_levels, placed_levels
 from baselines.neural.blocks.layers import GDN, at_least, gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.factorised import noised
-from baselines.neural.entropy.fixed.grid import (
-    OUTPUT_FRACTION,
-    Precision,
-    frequencies,
-    stacked_rows,
-)
-from baselines.neural.entropy.fixed.integer_path import (
-    Decoding,
-    Ends,
-    IntegerPath,
-    PieceParameters,
-    channels_first,
-    values_of,
-)
 from baselines.neural.entropy.hyperprior import (
     CodedLatents,
     LatentNetwork,
@@ -48,12 +36,26 @@ from baselines.neural.entropy.hyperprior import (
     hyper_synthesis,
 )
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.field.architectures import IvrSizes
+from baselines.neural.entropy.integer.grid import (
+    OUTPUT_FRACTION,
+    WeightLimit,
+    frequencies,
+    stacked_rows,
+)
+from baselines.neural.entropy.integer.integer_path import (
+    Decoding,
+    Ends,
+    IntegerPath,
+    PieceParameters,
+    channels_first,
+    values_of,
+)
 from benchmark.errors import CorruptStream
 
 MOST_BITS = 50.0  # of a value, as published
 LEAST_LOG_SCALE, LARGEST_LOG_SCALE = math.log(0.06), math.log(64.0)
 NUM_SCALES = 40
+RATE_GRID = ControlGrid("q", 16, 144)  # levels that a stream can hold: 0 to 9 in steps of 1/16
 FINEST_PLACES = 16  # of the mean between two integers
 TAIL = 2e-5  # mass outside a row's symbols, which are escaped
 
@@ -177,7 +179,7 @@ class IvrPath(IntegerPath):
         return PieceParameters(rows.to(torch.int32), nearest.to(torch.int32))
 
     def _ends(self, name: str) -> Ends:
-        return Ends("z", OUTPUT_FRACTION, Precision.FINE)
+        return Ends("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 
 IMAGE_CHANNELS = 3
@@ -196,7 +198,7 @@ class Mask(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(levels, channels))
 
-    def forward(self, features: Tensor, rate: Control) -> Tensor:
+    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
         """Scale `features` (N, C, H, W); they are overwritten while gradients are off."""
         return rate.map(
             lambda levels: functional.softplus(between_levels(self.weight, levels))
@@ -211,7 +213,7 @@ class MaskedTransform(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.masks = nn.ModuleList(Mask(width, levels) for width in widths)
 
-    def forward(self, features: Tensor, rate: Control) -> Tensor:
+    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
         """Map (N, C, H, W), masks at `rate`."""
         masks = iter(self.masks)
         for layer in self.layers:
@@ -227,10 +229,12 @@ class IvrNetwork(LatentNetwork):
     prior: LaplacePrior  # type: ignore[assignment]
 
     quantised_bits: Mapping[str, int] = {"hyper_": 8}
+    control_block = SingleControl(RATE_GRID)
+    coder_type = f"{__name__}:IvrCoder"
 
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         inside = (sizes.transform,) * 3
         down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
         self.analysis = MaskedTransform(
@@ -246,7 +250,13 @@ class IvrNetwork(LatentNetwork):
         """Return none: z's distributions have no quantiles."""
         return ()
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
+    def symbol_tables(self) -> dict[str, Tensor]:
+        """Return the integer tables of the distributions of y and z."""
+        return laplace_tables(self.prior)
+
+    def controls_at(
+        self, rate: Level | PlacedLevels, realism: Level | PlacedLevels
+    ) -> Level | PlacedLevels:
         """Return the rate level; there is no realism weight."""
         return rate
 
@@ -256,17 +266,17 @@ class IvrNetwork(LatentNetwork):
         parts["rate_control"] = parts["masks"]
         return parts
 
-    def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
+    def analyse(self, images: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Return y of images (N, 3, H, W) in [-1, 1] at q; raises `ValueError` out of range."""
         return self.analysis(
-            (images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images)
+            (images + 1) / 2, placed_levels(controls, self.sizes.rate_levels - 1, images)
         )
 
-    def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         seen = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
         images: Tensor = self.synthesis(
-            seen, control_of(controls, self.sizes.rate_levels - 1, latents)
+            seen, placed_levels(controls, self.sizes.rate_levels - 1, latents)
         )
         return images * 2 - 1
 

@@ -17,13 +17,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.control import ConditionedBottlenecks, Control, Level, control_of
+from baselines.neural.architecture import MultiRealismSizes
+from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
+from baselines.neural.blocks.control import (
+    ConditionedBottlenecks,
+    Level,
+    PlacedLevels,
+    placed_levels,
+)
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-from baselines.neural.field.architectures import MultiRealismSizes
 
 HIGHEST_BETA = 2.56  # that the paper evaluates; the re-implementation trains up to 5.12
+BETA_GRID = ControlGrid("beta", 50, 128)  # that a stream can hold: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
@@ -32,20 +39,24 @@ GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at t
 class MultiRealismNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
 
+    control_block = SingleControl(BETA_GRID)
+
     def __init__(self, sizes: MultiRealismSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
         self.synthesis = ConditionalSynthesis(sizes)
         self.add_entropy_model(sizes, own_support=True)
 
-    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
+    def controls_at(
+        self, rate: Level | PlacedLevels, realism: Level | PlacedLevels
+    ) -> Level | PlacedLevels:
         """Return the realism weight; a network has a single rate."""
         return realism
 
-    def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Return images (N, 3, H, W) of y as decoded, at beta; raises `ValueError` out of range."""
-        return self.synthesis(latents, control_of(controls, HIGHEST_BETA, latents))
+        return self.synthesis(latents, placed_levels(controls, HIGHEST_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
@@ -79,7 +90,7 @@ class ConditionalSynthesis(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(self, latents: Tensor, realism: Control) -> Tensor:
+    def forward(self, latents: Tensor, realism: PlacedLevels) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
         condition = realism.map(lambda betas: self.embedding(fourier(betas)))
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it

@@ -55,8 +55,7 @@ from torch.nn.functional import linear
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
 from baselines.neural.exact import exponential, on_grid, square_root, weights_on_grid
-from baselines.neural.pqmim.architecture import FACTOR
-from baselines.neural.pqmim.model import PqMimNetwork, ProductQuantiser
+from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, ProductQuantiser
 from baselines.neural.pqmim.transformer import (
     EPSILON,
     Layer,

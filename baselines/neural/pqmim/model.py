@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.architecture import PqMimSizes
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.network import Estimate, Network, ParameterGroup
-from baselines.neural.pqmim.architecture import FACTOR, PqMimSizes, transformer_macs_per_pixel
 from baselines.neural.pqmim.transformer import MaskedTransformer, picked, stages_of
 
 FIRST_SPREAD = 0.5  # of random entries
@@ -121,10 +121,22 @@ class ProductQuantiser(nn.Module):
             self.split_unused(counts, generator)
 
 
+FACTOR = 16  # pixels along a token
+
+
+def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
+    """Return the multiply-accumulates of a pass of the transformer in whole windows, per pixel."""
+    keys = sizes.window**2
+    layer = sizes.width * (4 * sizes.width + 2 * sizes.hidden + 2 * keys)
+    ends = sizes.width * (sizes.latent + sizes.books * sizes.entries)
+    return (sizes.layers * layer + ends) / FACTOR**2
+
+
 class PqMimNetwork(Network):
     """The network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
+    coder_type = "baselines.neural.pqmim.coder:PqMimCoder"
     quantised_bits: Mapping[str, int] = {
         **{f"{part}.{block}.": 8 for part in ("analysis", "synthesis") for block in (1, 3, 5)},
         "transformer.": 4,
@@ -134,7 +146,7 @@ class PqMimNetwork(Network):
 
     def __init__(self, sizes: PqMimSizes) -> None:
         super().__init__()
-        self.config = self.sizes = sizes
+        self.sizes = sizes
         self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
         self.synthesis = nn.Sequential(*(layer for layer, _ in synthesis_layers(sizes)))
         self.quantiser = ProductQuantiser(sizes.books, sizes.entries, sizes.code_width)

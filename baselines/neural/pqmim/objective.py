@@ -14,35 +14,44 @@ et al., CVPR 2022). All weights are our choice.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.network import Network, padded, to_images
-from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
-from baselines.neural.pqmim.model import PqMimNetwork, token_bits
+from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
+from baselines.neural.network import Estimate, Network, padded, to_images
+from baselines.neural.objectives import OF_LATENTS, Draw, ImageObjective, ImageStage
+from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
-from baselines.neural.training.gan import GanObjective, WeightedGanStage
 from baselines.neural.training.objective import (
     MSE_WEIGHT,
     Batch,
     Loss,
+    Objective,
     Setup,
-    StageObjective,
     Validation,
     ValidationPoint,
-    terms,
+    own_network,
+    rate_distortion,
 )
 from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Recipe, Share, Stage, Weight
-from baselines.neural.training.suites import HIFIC, Member, adversarial_fields, phases_of, stage_of
+from baselines.neural.training.suites import (
+    LEARNING_RATE,
+    METHODS,
+    Member,
+    adversarial_fields,
+    phases_of,
+    stage_of,
+)
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoencoderStage(WeightedGanStage):
+class AutoencoderStage(ImageStage):
     """Stage of the transforms and the codebooks; `lambdas` weigh nothing, as the rate is fixed."""
 
     commitment: Weight = 0.25
@@ -61,29 +70,34 @@ class TransformerStage(Stage):
     rates, weighs_rate = ONE_RATE, False
 
 
-class Autoencoder(GanObjective):
+class Autoencoder(ImageObjective):
     """The objective of a stage of the transforms and the codebooks."""
 
     stage_type = AutoencoderStage
     frozen = ("transformer",)
+    uses: ClassVar[set[str]] = {
+        "commitment",
+        "codebook",
+        "split_every_steps",
+        "lpips",
+        "gan",
+        *OF_LATENTS,
+    }
     accumulates = False  # entries are counted by steps
 
     def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
         super().__init__(stage, setup)
         self._counts: Tensor | None = None  # of each entry, since the last were replaced
-        self._autoencode: Any = None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step; its update replaces entries, and trains the discriminator."""
-        crops, stage, plain = batch.crops, self.stage, self.own_network(network, PqMimNetwork)
-        if self._autoencode is None:
-            compiled = self._setup.recipe.compiled
-            self._autoencode = torch.compile(plain.autoencode) if compiled else plain.autoencode
-        with self._setup.precision():
-            images, quantised = self._autoencode(crops)
-            coded = crops, images, quantised.vectors
-            penalty, numbers = self.realism(*coded, (stage.lpips, stage.gan))
-        parts = terms(crops, images, plain.raw_bits(quantised.tokens))
+        crops, stage, plain = batch.crops, self.stage, own_network(self, network, PqMimNetwork)
+        with self.setup.precision():
+            images, quantised = plain.autoencode(crops)
+            bits = plain.raw_bits(quantised.tokens)
+            coded = Estimate(images, bits, torch.zeros_like(bits), quantised.vectors)
+            penalty, numbers = self.realism(plain, crops, coded, draw := Draw(None, 0.0))
+        parts = rate_distortion(crops, images, bits)
         kept = stage.commitment * quantised.commitment + stage.codebook * quantised.codebook
         total = (MSE_WEIGHT * parts.mse + kept + penalty).mean()
         counts = plain.quantiser.counts(quantised.tokens)
@@ -93,7 +107,7 @@ class Autoencoder(GanObjective):
             "commitment": quantised.commitment.mean(),
             "perplexity": perplexities(counts).mean(),
         }
-        train_discriminator = self.update(*coded)
+        train_discriminator = self.update(crops, coded, draw)
 
         def update(factor: float) -> Mapping[str, Tensor | float]:
             replaced = self._count(plain, counts, step)
@@ -103,7 +117,7 @@ class Autoencoder(GanObjective):
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return PSNR and the raw rate; the loss selects no network once realism is trained."""
-        plain = self.own_network(network, PqMimNetwork)
+        plain = own_network(self, network, PqMimNetwork)
         quality = validate_tokens(plain, photographs, coded=False)
         return quality._replace(selects=not self.is_realistic)
 
@@ -118,22 +132,22 @@ class Autoencoder(GanObjective):
 
     def _count(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
         """Count used entries; where it is time, replace the others and return their number."""
-        if (left_out := self._setup.guard.left_out) is not None:
-            counts = counts * (1 - left_out)
+        left_out = self.setup.optimisers.left_out
+        counts = counts * (1 - torch.as_tensor(left_out, dtype=counts.dtype, device=counts.device))
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % self.stage.split_every_steps:
             return {}
         # These steps wait for a GPU: the number of entries to replace decides what is sampled.
-        if left_out is not None and bool(left_out):
+        if bool(left_out):
             return {}
-        shared = self._setup.workers.average([], self._counts.reshape(-1)).view_as(counts)
-        seed = int(self._setup.random(step).integers(1 << 31))
+        shared = self.setup.ranks.average([], self._counts.reshape(-1)).view_as(counts)
+        seed = int(self.setup.random(step).integers(1 << 31))
         self._counts = None
         generator = torch.Generator().manual_seed(seed)
         return {"replaced": float(network.quantiser.split_unused(shared.cpu(), generator))}
 
 
-class Transformer(StageObjective):
+class Transformer(Objective):
     """The objective of a stage of the transformer."""
 
     stage_type = TransformerStage
@@ -141,14 +155,14 @@ class Transformer(StageObjective):
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the cross-entropy of masked tokens, in nats for each part of a token."""
-        plain = self.own_network(network, PqMimNetwork)
+        plain = own_network(self, network, PqMimNetwork)
         with torch.no_grad():  # in float32, as the codec chooses them
             tokens = plain.quantiser.tokens(plain.analyse(batch.crops))
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
         masks = self.masks(plain.sizes, step, rows, columns)
         known, wanted = (mask[batch.places] for mask in masks)
-        with self._setup.precision():
+        with self.setup.precision():
             logits = plain.transformer(
                 tokens, vectors, known.to(tokens.device, non_blocking=True), wanted
             )
@@ -157,7 +171,7 @@ class Transformer(StageObjective):
 
     def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return which tokens are known, and which are predicted, bool (batch, rows, columns)."""
-        random, batch = self._setup.random(step), self.stage.batch
+        random, batch = self.setup.random(step), self.stage.batch
         real = random.uniform(size=batch) < self.stage.real_share
         stages = stages_of(sizes, rows, columns).numpy()[None]
         numbers = random.integers(sizes.stages, size=batch)[:, None, None]
@@ -172,7 +186,7 @@ class Transformer(StageObjective):
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return PSNR and the rate by the transformer, the loss, beside that of order 0."""
-        plain = self.own_network(network, PqMimNetwork)
+        plain = own_network(self, network, PqMimNetwork)
         return validate_tokens(plain, photographs, coded=True)
 
 
@@ -202,7 +216,7 @@ def validate_tokens(
                 if coded
                 else network.raw_bits(quantised.tokens)
             )
-            result = terms(image, made.clamp(-1, 1), spent)
+            result = rate_distortion(image, made.clamp(-1, 1), spent)
             rates.append(float(result.bpp))
             errors.append(math.log(float(result.mse)))
             bits += float(spent)
@@ -232,30 +246,31 @@ USUAL = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
 GROUPS = {"pqmim": USUAL, "pqmim-perceptual": USUAL[4:]}
 
 
-def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
+def members(recipe: Recipe, names: Sequence[str]) -> list[Member]:
     """Return members by name, where `pqmim` and `pqmim-perceptual` mean their usual levels."""
     asked = dict.fromkeys(member for name in names for member in GROUPS.get(name, [name]))
     for name in asked:
         if name not in MEMBERS:
             raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
-    return [_member(name, recipe, learning_rate) for name in asked]
+    return [_member(name, recipe) for name in asked]
 
 
-def _member(name: str, recipe: Recipe, rate: float) -> Member:
+def _member(name: str, recipe: Recipe) -> Member:
     """Return a member, whose transformer sees as many pixels as the autoencoder, whole windows."""
     level, perceptual = MEMBERS[name]
-    architecture = PqMimArchitecture()
-    sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
+    sizes = replace(ARCHITECTURES["pqmim"].sizes[recipe.sizes], books=BOOKS[level - 1])
     parts = len(recipe.stages[-1].lambdas)
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     stages = []
     for phase in phases_of(recipe, realism=perceptual):
-        gan = adversarial_fields(phase, recipe, HIFIC)
-        stages.append(stage_of(phase, recipe, "pqmim_autoencoder", parts, rate, **own, **gan))
-    side = sizes.window * FACTOR
-    like = stage_of(phases_of(recipe)[0], recipe, "pqmim_transformer", parts, rate, **own)
+        gan = adversarial_fields(phase, recipe, METHODS["hific"].realism)
+        stage = stage_of(phase, recipe, "pqmim_autoencoder", parts, LEARNING_RATE, **own, **gan)
+        stages.append(stage)
+    side, first = sizes.window * FACTOR, phases_of(recipe)[0]
+    like = stage_of(first, recipe, "pqmim_transformer", parts, LEARNING_RATE, **own)
     area = side**2 / like.crop_px**2
     batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
     steps = max(1, round(sum(stage.crops for stage in recipe.stages) / parts / area / batch))
     stages.append(replace(like, crop_px=side, batch=batch, steps=steps))
-    return Member(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
+    dimensions = msgspec.to_builtins(sizes)
+    return Member(name, replace(recipe, stages=tuple(stages), dimensions=dimensions))

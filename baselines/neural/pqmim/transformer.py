@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from baselines.neural.pqmim.architecture import PqMimSizes
+from baselines.neural.architecture import PqMimSizes
 
 
 class Windows(NamedTuple):

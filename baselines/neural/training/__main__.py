@@ -2,47 +2,43 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from typing import Any
+
+from baselines.neural.training.how import How
+from benchmark.errors import BenchError
+from benchmark.option import declared
+
+# Words of argparse for options by their types; the others are numbers or None.
+KINDS: dict[Any, dict[str, Any]] = {bool: {"action": "store_true"}, int: {"type": int}}
 
 
 def main() -> int:
     """Train; return 0 when the run is finished or its minutes are over, 1 for a user's mistake."""
-    begun = monotonic()  # importing torch is part of the time
-    from baselines.neural.training.loop import Conditions
-    from baselines.neural.training.photographs import validation_pictures
-    from baselines.neural.training.recipe import load_recipe
-    from baselines.neural.training.run import Subject, train
-    from benchmark.errors import BenchError
-    from benchmark.system.processes import passed_on
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--data", required=True, type=Path, nargs="+")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--start", type=Path, help="checkpoint to begin with")
     parser.add_argument("--validation", nargs="*", default=[], help="photographs")
-    parser.add_argument("--max-minutes", type=float)
-    parser.add_argument("--milestone-steps", type=int, default=0)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--deterministic", action="store_true")
-    parser.add_argument("--no-graph", action="store_true", help="record no steps of a GPU")
+    for name, (field, option) in declared(How).items():
+        flag = f"--{name.replace('_', '-')}"
+        kind = KINDS.get(field.type, {"type": float})
+        parser.add_argument(flag, default=field.default, help=option.help, **kind)
     options = parser.parse_args()
+    how = How(**{name: getattr(options, name) for name in declared(How)})
+    from baselines.neural.training.photographs import validation_pictures
+    from baselines.neural.training.recipe import load_recipe
+    from baselines.neural.training.run import Run
+    from baselines.neural.training.trainer import train
+
     try:
-        recipe = load_recipe(options.recipe)
-        subject = Subject(recipe.architecture)
-        if options.start is not None:
-            subject = subject.begun_with(options.start, recipe.sizes)
-        conditions = Conditions(
-            validation_pictures(options.validation),
-            options.device,
-            None if options.max_minutes is None else begun + 60 * options.max_minutes,
-            options.deterministic,
-            graph=not options.no_graph,
-            milestone_steps=options.milestone_steps,
-        )
-        with passed_on():
-            train(subject, recipe, options.data, options.out, conditions)
+        run = Run(options.out, options.out, load_recipe(options.recipe))
+        pictures = validation_pictures(options.validation)
+        how = replace(how, data=tuple(options.data), validation=pictures, device=options.device)
+        train(run if options.start is None else run.begun_with(options.start), how)
     except BenchError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

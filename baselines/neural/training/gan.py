@@ -1,4 +1,4 @@
-"""Losses of discriminator and generator from logits, for four kinds of GAN.
+"""GANs: four kinds of losses, discriminators by rate level or of latents, and their training.
 
 C(x) are the logits of real images, C(x_hat) those of reconstructions, r the reference that a
 generator is compared with, sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
@@ -18,19 +18,19 @@ HRRGAN, and the halves and detached logits of all: Iwai et al., "Controlling Rat
 Realism" (WACV 2024). Only the means of RaGAN run over batch and patches.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, leaky_relu, pad, softplus
+from torch.nn.functional import interpolate, leaky_relu, one_hot, pad, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
-from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.objective import RateDistortion, Setup
-from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Stage, Weight
+from baselines.neural.blocks.layers import convolution
+from baselines.neural.training.objective import Setup
 
 Reference = Literal["none", "real", "next_rate"]
 
@@ -154,60 +154,161 @@ class PatchDiscriminator(nn.Module):
         return self.score(pad(signal, (1, 2, 1, 2)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GanStage(Stage):
-    """Stage of a network of a single rate whose loss may have a GAN that sees the latent."""
+class DiscriminatorDesign(NamedTuple):
+    """Layers that rate levels share, and where the level enters; `label` is for figures."""
 
-    discriminator_channels: tuple[AtLeastOne, ...] = PUBLISHED_CHANNELS
-    discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
-    discriminator_learning_rate: Weight = 1e-4
-
-    rates = ONE_RATE
-
-    def __post_init__(self) -> None:
-        Stage.__post_init__(self)
-        if len(self.discriminator_channels) < 2:
-            raise ValueError("discriminator_channels are fewer than two")
+    label: str
+    backbones: Literal["shared", "each"]
+    heads: Literal["shared", "each"]
+    condition: Literal["none", "image", "features"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightedGanStage(GanStage):
-    """Stage whose loss has LPIPS and a GAN with a weight each."""
+DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
+    "independent": DiscriminatorDesign("independent", "each", "each", "none"),
+    "shared": DiscriminatorDesign("shared", "shared", "shared", "none"),
+    "shared-conditioned": DiscriminatorDesign("shared, conditioned", "shared", "shared", "image"),
+    "hybrid-head": DiscriminatorDesign("hybrid head", "shared", "each", "none"),
+    "hybrid-head-conditioned": DiscriminatorDesign(
+        "hybrid head, conditioned", "shared", "each", "image"
+    ),
+    "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "shared", "none"),
+    "hybrid-backbone-conditioned": DiscriminatorDesign(
+        "hybrid backbone, conditioned", "each", "shared", "features"
+    ),
+}
 
-    lpips: Weight = 0.0
-    gan: Weight = 0.0
+
+class Discriminator(nn.Module):
+    """Convolutions in stages of `channels`: half the backbone's, half the head's.
+
+    A copy that no picture of a batch needs is not run, and its parameters get no gradient.
+    """
+
+    def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        half = len(channels) // 2
+        self.levels, self.condition = levels, design.condition
+        image = IMAGE_CHANNELS + levels * (design.condition == "image")
+        features = channels[half - 1] + levels * (design.condition == "features")
+        copies = {"shared": 1, "each": levels}
+        self.backbones = nn.ModuleList(
+            nn.Sequential(*_stages(image, channels[:half])) for _ in range(copies[design.backbones])
+        )
+        self.heads = nn.ModuleList(
+            nn.Sequential(*_stages(features, channels[half:]), convolution(channels[-1], 1, 3))
+            for _ in range(copies[design.heads])
+        )
+
+    def forward(self, images: Tensor, levels: Tensor) -> Tensor:
+        """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,).
+
+        Levels on the CPU decide which copies are run, without a wait for the images' device. Those
+        of a GPU are only read there, so that a step can be recorded: every copy is run on all.
+        """
+        if levels.device.type != "cpu":
+            return self._chosen(images, levels)
+        numbers: list[int] = levels.tolist()
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        if order == list(range(len(numbers))):
+            return self._scored(images, numbers)
+        rows = torch.tensor(order).to(images.device, non_blocking=True)
+        return self._scored(images[rows], sorted(numbers))[rows.argsort()]
+
+    def copies(self) -> list[tuple[int | None, nn.Module]]:
+        """Return the modules with weights of their own, each with its level; None: of all."""
+        return [
+            (level if len(copies) > 1 else None, copy)
+            for copies in (self.backbones, self.heads)
+            for level, copy in enumerate(copies)
+        ]
+
+    def _chosen(self, images: Tensor, levels: Tensor) -> Tensor:
+        """Score images by all copies, of which each image keeps that of its level."""
+        marks = levels[:, None] == torch.arange(self.levels, device=levels.device)
+
+        def through(copies: nn.ModuleList, signal: Tensor) -> Tensor:
+            chosen: Tensor = copies[0](signal)
+            for level, copy in enumerate(list(copies)[1:], start=1):
+                chosen = torch.where(marks[:, level, None, None, None], copy(signal), chosen)
+            return chosen
+
+        signal = through(self.backbones, self._with_level(images, marks, "image"))
+        return through(self.heads, self._with_level(signal, marks, "features"))
+
+    def _scored(self, images: Tensor, levels: list[int]) -> Tensor:
+        """Score images that come level by level."""
+        marks = one_hot(torch.tensor(levels), self.levels)
+        signal = _routed(self.backbones, self._with_level(images, marks, "image"), levels)
+        return _routed(self.heads, self._with_level(signal, marks, "features"), levels)
+
+    def _with_level(self, signal: Tensor, marks: Tensor, place: str) -> Tensor:
+        """Append, where the design has it, a map for each level: ones for the image's own."""
+        if self.condition != place:
+            return signal
+        maps = marks.to(signal, non_blocking=True)[:, :, None, None]
+        return torch.cat([signal, maps.expand(-1, -1, *signal.shape[2:])], dim=1)
 
 
-class StageAdversary:
-    """A discriminator with loss and optimiser; it sees what is `given` with images."""
+def _stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in pairwise((inputs, *channels)):
+        layers += [convolution(before, after, 3), nn.LeakyReLU(SLOPE, inplace=True)]
+        layers += [convolution(after, after, 3, stride=2), nn.LeakyReLU(SLOPE, inplace=True)]
+    return layers
+
+
+def _routed(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
+    """Run each image through the copy of its level, or all through the only copy."""
+    if len(copies) == 1:
+        return copies[0](signal)
+    pictures = Counter(levels)  # in the order of the pictures, as they come level by level
+    parts = torch.split(signal, list(pictures.values()))
+    return torch.cat([copies[level](part) for level, part in zip(pictures, parts, strict=True)])
+
+
+class Adversary:
+    """A discriminator with its loss and optimisers: by rate level, of a design, or of latents.
+
+    Its `context` of images is a rate of each (NumPy, or in a recorded step a tensor of the
+    GPU; a fractional one takes the nearest level's copy) or the latents. A network for latents is
+    made with the first of them. Every copy has an optimiser of its own: Adam moves weights whose
+    gradients are zeros, too, and those of a copy that no image needs have to stay.
+    """
 
     _network: Any = None
 
-    def __init__(self, gan: GanLoss, stage: Any, setup: Setup) -> None:
-        self.gan, self._stage, self._setup = gan, stage, setup
+    def __init__(self, stage: Any, setup: Setup, *, by_level: bool) -> None:
+        self.gan = GAN_LOSSES[stage.gan_loss if by_level else "sgan"]
+        self._stage, self.setup, self._by_level = stage, setup, by_level
         self._state: dict[str, Any] | None = None  # to be restored
         self._seen = 0  # parts of the present batch
+        if by_level:
+            design, count = DISCRIMINATORS[stage.discriminator], len(stage.lambdas)
+            widths, layout = stage.discriminator_channels, {"memory_format": torch.channels_last}
+            self._make(lambda: Discriminator(design, count, widths), **layout)
 
     def _make(self, make: Callable[[], nn.Module], **layout: Any) -> None:
         with torch.random.fork_rng():
-            torch.manual_seed(self._setup.recipe.seed)
-            self._network = make().to(self._setup.device, non_blocking=True, **layout)
-        rate = self._stage.discriminator_learning_rate
-        self._optimiser = self._setup.guard.adam(self._network.parameters(), rate)
+            torch.manual_seed(self.setup.recipe.seed)
+            network = self._network = make().to(self.setup.device, non_blocking=True, **layout)
+        copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
+        rate, adam = self._stage.discriminator_learning_rate, self.setup.optimisers.adam
+        self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
         self.load_state(self._state)
-
-    def _prepare(self, condition: Tensor) -> None:
-        """Make the network, where it depends on what is given."""
 
     def penalty(
         self,
         images: Tensor,
-        condition: Tensor,
+        context: Any,
         references: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
         """Return the generator's loss of each of `images` (n, 3, h, w), weighted: (n,)."""
-        self._prepare(condition)
+        if self._network is None:
+            stage, width = self._stage, context.shape[1]
+            widths = stage.discriminator_channels, stage.discriminator_latent_channels
+            self._make(lambda: PatchDiscriminator(width, *widths))
+        condition = _levels(context) if self._by_level else context
         self._network.requires_grad_(False)
         expected = None
         if self.gan.reference != "none":
@@ -217,23 +318,25 @@ class StageAdversary:
         self._network.requires_grad_(True)
         return self.gan.generator_loss(expected, logits, weights)
 
-    def train(
+    def update(
         self,
         originals: Tensor,
         images: Tensor,
-        condition: Tensor,
+        context: Any,
         factor: float | Tensor,
-        serving: Sequence[nn.Parameter] = (),
+        of_batch: Any = None,
     ) -> dict[str, Tensor]:
         """Do a step with the last part of a batch, averaged over processes; return the loss.
 
-        serving: parameters that are trained even if only other processes' parts reach them.
+        of_batch: rates of the whole batch. A copy that serves none of them stays as it is.
         """
-        parts = self._setup.recipe.accumulate
-        if not self._seen:
-            self._optimiser.zero_grad()
-        for group in self._optimiser.param_groups:
-            self._setup.guard.set_rate(group, self._stage.discriminator_learning_rate * factor)
+        parts, optimisers = self.setup.recipe.accumulate, self.setup.optimisers
+        condition = _levels(context) if self._by_level else context
+        for _, _, optimiser in self._copies:
+            if not self._seen:
+                optimiser.zero_grad()
+            for group in optimiser.param_groups:
+                optimisers.set_rate(group, self._stage.discriminator_learning_rate * factor)
         real = self._network(originals, condition)
         fake = self._network(images.detach().float(), condition)
         loss = self.gan.discriminator_loss(real, fake)
@@ -241,96 +344,47 @@ class StageAdversary:
         self._seen = (self._seen + 1) % parts
         if self._seen:
             return {"discriminator": loss.detach()}
-        for parameter in serving:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        parameters = list(self._network.parameters())
-        averaged = self._setup.workers.average(parameters, loss.detach().reshape(1))
-        self._take_step()
+        everywhere = condition if of_batch is None else _levels(of_batch)
+        serving = [
+            (list(copy.parameters()), optimiser, unused)
+            for level, copy, optimiser in self._copies
+            if (unused := self._unused(level, everywhere)) is not True
+        ]
+        weights = [weight for copy, _, _ in serving for weight in copy]
+        for weight in weights:  # trained even if only other processes' parts reach it
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        averaged = self.setup.ranks.average(weights, loss.detach().reshape(1))
+        for _, optimiser, unused in serving:
+            optimisers.step(optimiser, unused)
         return {"discriminator": averaged[0]}
 
-    def _take_step(self) -> None:
-        self._setup.guard.step(self._optimiser)
+    def _unused(self, level: int | None, levels: Tensor) -> Tensor | bool:
+        """Return whether no image at these levels needs the copy of a level, on their device."""
+        if level is None or not self._by_level:
+            return False
+        unused = (levels != level).all()
+        return bool(unused) if levels.device.type == "cpu" else unused.float()
 
     def state(self) -> dict[str, Any] | None:
-        """Return weights and optimiser; None before the network is made."""
+        """Return weights and optimisers; None before the network is made."""
         if self._network is None:
             return self._state
-        return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
+        optimisers = [optimiser.state_dict() for _, _, optimiser in self._copies]
+        return {"network": self._network.state_dict(), "optimisers": optimisers}
 
     def load_state(self, state: dict[str, Any] | None) -> None:
         """Restore what `state` returned."""
         self._state = state
         if self._network is not None and state is not None:
             self._network.load_state_dict(state["network"])
-            self._optimiser.load_state_dict(state["optimiser"])
-            self._setup.guard.prepared(self._optimiser)
+            for (_, _, optimiser), kept in zip(self._copies, state["optimisers"], strict=True):
+                optimiser.load_state_dict(kept)
+                self.setup.optimisers.prepared(optimiser)
             self._state = None
 
 
-class ConditionalAdversary(StageAdversary):
-    """The discriminator that sees latents; made with the first of them."""
-
-    def __init__(self, stage: GanStage, setup: Setup) -> None:
-        super().__init__(GAN_LOSSES["sgan"], stage, setup)
-
-    def _prepare(self, condition: Tensor) -> None:
-        if self._network is None:
-            widths = self._stage.discriminator_channels, self._stage.discriminator_latent_channels
-            self._make(lambda: PatchDiscriminator(condition.shape[1], *widths))
-
-
-class GanObjective(RateDistortion):
-    """Base class of objectives with LPIPS and a GAN that sees the latent, by their `GanStage`."""
-
-    _adversary: ConditionalAdversary | None
-
-    def __init__(self, stage: Any, setup: Setup) -> None:
-        super().__init__(stage, setup)
-        self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = ConditionalAdversary(stage, setup) if stage.has_gan else None
-
-    @property
-    def is_realistic(self) -> bool:
-        """True if LPIPS or a GAN is part of the loss."""
-        return self._perceptual is not None or self._adversary is not None
-
-    def realism(
-        self,
-        crops: Tensor,
-        images: Tensor,
-        latents: Tensor,
-        factors: tuple[float, float],
-        weights: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the penalty (n,) of reconstructions `images`, and its parts for the journal.
-
-        factors: of LPIPS and of the generator's loss. weights: (n,), of crops; 1 unless given.
-        """
-        lpips, gan = factors
-        mean = 1.0 if weights is None else weights.mean().clamp(min=1e-6)
-        penalty, numbers = torch.zeros(len(crops), device=crops.device), {}
-        if self._perceptual is not None:
-            distance = self._perceptual(crops, images, weights)
-            penalty = penalty + lpips * distance
-            numbers["lpips"] = distance.mean() / mean
-        if self._adversary is not None:
-            losses = self._adversary.penalty(images, latents.detach())
-            losses = losses if weights is None else weights * losses
-            penalty = penalty + gan * losses
-            numbers["generator"] = losses.mean() / mean
-        return penalty, numbers
-
-    def update(
-        self, crops: Tensor, images: Tensor, latents: Tensor
-    ) -> Callable[[float], Mapping[str, Tensor | float]] | None:
-        """Return the discriminator's update, a function of the learning rate's factor, if any."""
-        adversary = self._adversary
-        if adversary is None:
-            return None
-
-        def update(factor: float) -> Mapping[str, Tensor | float]:
-            with self._setup.precision():
-                return adversary.train(crops, images, latents.detach(), factor)
-
-        return update
+def _levels(q: Any) -> Tensor:
+    if isinstance(q, Tensor):
+        return q.round().long()
+    return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they decide what runs

@@ -4,7 +4,6 @@ A photograph in an archive is named ARCHIVE.tar:OFFSET:BYTES:NAME and read from 
 archives (WebDataset's shards) are a source like folders: in any order, by any number of readers.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,15 +121,14 @@ def sides_of(paths: Sequence[str]) -> Int64Array:
     return np.fromiter(sides, np.dtype((np.int64, 2)), len(paths))
 
 
-def names_and_sizes(paths: Sequence[str]) -> str:
-    """Return a sha256 of names and sizes in bytes of photographs: moved folders have the same."""
-    digest = hashlib.sha256()
+def names_and_sizes(paths: Sequence[str]) -> bytes:
+    """Return a line `size name` of each photograph: moved folders have the same lines."""
+    lines = []
     for path in paths:
         try:
             size = os.stat(_place(path)[0]).st_size  # of an archive, its own
         except OSError as error:
             why = f"{path} cannot be read as a photograph: {error.strerror}."
             raise UsageError(why) from error
-        name = os.fsencode(PurePath(path).name)
-        digest.update(name + f"\0{size}\0".encode())
-    return digest.hexdigest()
+        lines.append(b"%d %s\n" % (size, os.fsencode(PurePath(path).name).replace(b"\n", b"?")))
+    return b"".join(lines)

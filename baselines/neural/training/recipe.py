@@ -3,34 +3,37 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from baselines.neural.architecture import from_json, imported, load_architecture
+from baselines.neural.architecture import from_json, imported, load_architecture, rate_levels
 from benchmark.errors import UsageError
+from benchmark.plugins import load, place_of, require_methods
+from benchmark.registry import names_file
 from benchmark.system.text import read_toml
 
-# Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
+# Objective of a stage -> "module:class", as text: looking one up imports it.
 OBJECTIVES = {
-    "single_rate": "baselines.neural.crdr.objective:SingleRate",
-    "multi_rate": "baselines.neural.crdr.objective:MultiRate",
-    "realism": "baselines.neural.crdr.objective:Realism",
-    "elic": "baselines.neural.field.objectives:Elic",
-    "ivr": "baselines.neural.field.objectives:Ivr",
-    "hific": "baselines.neural.field.objectives:Hific",
-    "multirealism": "baselines.neural.field.objectives:MultiRealism",
+    "single_rate": "baselines.neural.objectives:SingleRate",
+    "multi_rate": "baselines.neural.objectives:MultiRate",
+    "realism": "baselines.neural.objectives:Realism",
+    "elic": "baselines.neural.objectives:Elic",
+    "ivr": "baselines.neural.objectives:Ivr",
+    "hific": "baselines.neural.objectives:Hific",
+    "multirealism": "baselines.neural.objectives:MultiRealism",
     "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
     "pqmim_transformer": "baselines.neural.pqmim.objective:Transformer",
     "dirac": "baselines.neural.diffusion.objective:Drawing",
     "hfd": "baselines.neural.diffusion.objective:Drawing",
 }
+BASE = "baselines.neural.training.objective:Objective"
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT_ARCHITECTURE = "crdr"  # whose checkpoints are called `ours`
 
-SINGLE_RATE = "single_rate"  # kind of stages at one of a network's rates
+SINGLE_RATE = "single_rate"  # objective of stages at one of a network's rates
 ANY_RATES, ONE_RATE = range(1, 65), range(1, 2)
 FINITE = sys.float_info.max
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -44,7 +47,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class Stage:
     """Part of a run with its objective and its schedule; a subclass has an objective's fields."""
 
-    kind: str  # of `OBJECTIVES`
+    objective: str  # of `OBJECTIVES`, or FILE.py:CLASS
     steps: AtLeastOne
     batch: AtLeastOne
     crop_px: AtLeastOne
@@ -64,9 +67,11 @@ class Stage:
     float32: bool = False  # whatever the recipe's `autocast` says
     reduced_share: Share = 0.0  # of the crops, made from squares of 1 to 2 times their side
 
-    rates: ClassVar[Sequence[int]] = ANY_RATES  # numbers of rate levels of networks that it trains
+    rates: ClassVar[Sequence[int]] = ANY_RATES  # of rate levels of networks that it trains
     weighs_rate: ClassVar[bool] = True  # with a lambda for each level
-    recordable = False  # whether its objective has `draws` for steps of a GPU to be recorded
+    recordable = (
+        False  # whether its objective has `random_inputs` for steps of a GPU to be recorded
+    )
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
@@ -96,10 +101,12 @@ class Stage:
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
         if rate_levels not in self.rates:
-            raise ValueError(f"a {self.kind} stage trains no network of {rate_levels} rates")
-        expected = 1 if self.kind == SINGLE_RATE else rate_levels
+            raise ValueError(f"a {self.objective} stage trains no network of {rate_levels} rates")
+        if names_file(self.objective):  # which weighs as it likes
+            return
+        expected = 1 if self.objective == SINGLE_RATE else rate_levels
         if self.weighs_rate and len(self.lambdas) != expected:
-            raise ValueError(f"a {self.kind} stage has {expected} lambdas")
+            raise ValueError(f"a {self.objective} stage has {expected} lambdas")
 
     @property
     def has_lpips(self) -> bool:
@@ -127,21 +134,22 @@ class Recipe:
     """Stages that train a network in turn, on crops made from `seed`."""
 
     name: str
-    sizes: str  # a preset of the architecture
     stages: tuple[Stage, ...]
     architecture: str = DEFAULT_ARCHITECTURE  # of `baselines.neural.architecture.ARCHITECTURES`
+    sizes: str = ""  # name of dimensions of the architecture
+    dimensions: Mapping[str, Any] | None = None  # in place of a name, as on cards
     caveat: str = ""  # shown beside the name of the result in tables and figures
     seed: Count = 1
     autocast: bool = False  # bfloat16 where the processor has instructions for it
-    tf32: bool = False  # else TF32 on GPUs that have it, but in stages in float32
     accumulate: AtLeastOne = 1  # parts of a batch whose gradients are added up, to save memory
     # Decay of the mean of weights that validations and checkpoints have; 0: the weights themselves.
     ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
-    compiled: bool = False
     processes: AtLeastOne = 1  # on the CPU, of a thread each
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
     validate_every_steps: AtLeastOne = 1000
+    # Networks by name that differ in fields of the last stage; the stages before are trained once.
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for stage in self.stages:
@@ -150,17 +158,36 @@ class Recipe:
             if stage.batch // self.processes % self.accumulate:
                 each = f"{self.processes} processes in {self.accumulate} parts each"
                 raise ValueError(f"a batch of {stage.batch} for {each}")
-            if self.accumulate > 1 and not objective_class(stage.kind).accumulates:
-                raise ValueError(f"a {stage.kind} stage needs its batch at once: no accumulate")
+            if self.accumulate > 1 and not objective_class(stage.objective).accumulates:
+                raise ValueError(
+                    f"a {stage.objective} stage needs its batch at once: no accumulate"
+                )
 
     def check_network(self) -> None:
         """Raise `ValueError` where the architecture has no such sizes or cannot have a stage."""
-        architecture = load_architecture(self.architecture)
-        presets = architecture.presets
-        if self.sizes not in presets:
-            raise ValueError(f"sizes is {self.sizes!r}, not one of {', '.join(presets)}")
+        levels = rate_levels(self.network())
         for stage in self.stages:
-            stage.check_network(architecture.rate_levels(presets[self.sizes]))
+            stage.check_network(levels)
+
+    def varied(self) -> dict[str, "Recipe"]:
+        """Return the recipe of each variant; raises `ValueError` that names the wrong field."""
+        *earlier, last = self.stages
+        return {
+            name: replace(
+                self, variants={}, stages=(*earlier, from_json({**asdict(last), **own}, type(last)))
+            )
+            for name, own in self.variants.items()
+        }
+
+    def network(self) -> Any:
+        """Return the dimensions of the network; raises `ValueError`."""
+        architecture = load_architecture(self.architecture)
+        if self.dimensions is not None:
+            return architecture.read(self.dimensions)
+        if self.sizes not in architecture.sizes:
+            known = ", ".join(architecture.sizes)
+            raise ValueError(f"sizes is {self.sizes!r}, not one of {known}")
+        return architecture.sizes[self.sizes]
 
     @property
     def steps(self) -> int:
@@ -170,6 +197,10 @@ class Recipe:
     def steps_before(self, index: int) -> int:
         """Return the steps of all stages before that of an index."""
         return sum(stage.steps for stage in self.stages[:index])
+
+    def step_in_all(self, index: int, step: int) -> int:
+        """Return a step of a stage, counted through all stages."""
+        return self.steps_before(index) + step
 
     def stage_of(self, step: int) -> int:
         """Return the index of the stage of a step, counted from 1 through all stages."""
@@ -188,9 +219,24 @@ class Recipe:
         return sum(stage.crops for stage in self.stages[:index])
 
 
-def objective_class(kind: str) -> Any:
-    """Return the class of the objective of that name in `OBJECTIVES`."""
-    return imported(OBJECTIVES[kind])
+def objective_class(name: str) -> Any:
+    """Return the class of an objective, of `OBJECTIVES` or a `FILE.py:CLASS`.
+
+    Raises `ValueError` for any other name, `UsageError` for a file without such a class.
+    """
+    if name in OBJECTIVES:
+        return imported(OBJECTIVES[name])
+    if not names_file(name):
+        known = ", ".join([*OBJECTIVES, "FILE.py:CLASS"])
+        raise ValueError(f"objective is {name!r}, not one of {known}")
+    made, base = load(name, "class"), imported(BASE)
+    require_methods(name, made, "training loss", ["loss"])
+    if not issubclass(made, base) or made.loss is base.loss:
+        raise UsageError(
+            f"{place_of(name)}: {made.__name__} is no training loss: derive it from "
+            f"{base.__module__}.{base.__name__}, with a `loss` of its own"
+        )
+    return made
 
 
 def load_recipe(name: str) -> Recipe:
@@ -220,15 +266,13 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     if not stages:
         raise ValueError("it has no [[stage]]")
     recipe = replace(recipe, stages=tuple(stages))
-    recipe.check_network()
+    for changed in (recipe, *recipe.varied().values()):
+        changed.check_network()
     return recipe
 
 
 def _stage(number: int, record: Mapping[str, Any]) -> Stage:
     try:
-        kind = record.get("kind")
-        if kind not in OBJECTIVES:
-            raise ValueError(f"kind is {kind!r}, not one of {', '.join(OBJECTIVES)}")
-        return from_json(record, objective_class(kind).stage_type)
+        return from_json(record, objective_class(str(record.get("objective"))).stage_type)
     except ValueError as error:
         raise ValueError(f"in stage {number}, {error}") from error

@@ -1,29 +1,53 @@
-"""A training run: a network, a recipe and photographs in a folder, begun or resumed."""
+"""A training run: what is trained, how a call trains it, and the files of its folder.
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+docs/training.md lists the files. A process that dies leaves the last state that was saved.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import torch
+from torch import Tensor
 
-from baselines.neural.architecture import Architecture, load_architecture
-from baselines.neural.card import verified_card
-from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.network import BLOCK, Network
-from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
-from baselines.neural.training.photograph_files import names_and_sizes, photograph_paths
-from baselines.neural.training.photographs import MEMORY_BYTES, open_photographs
+from baselines.neural.architecture import load_architecture
+from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card, verified_card
+from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.network import Network
+from baselines.neural.training.how import How, Report
+from baselines.neural.training.photograph_files import names_and_sizes
 from baselines.neural.training.recipe import Recipe, recipe_from
-from baselines.neural.training.workers import Launch, in_processes, launched
-from benchmark.errors import Unavailable, UsageError
-from benchmark.system.atomic import write_file
-from benchmark.system.text import json_bytes, read_json
+from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.system.atomic import (
+    folders_to_synchronise,
+    lock,
+    replacing,
+    synchronise,
+    write_file,
+    write_files,
+)
+from benchmark.system.foreign_files import BadFile, load_tensors
+from benchmark.system.machine import commit
+from benchmark.system.text import json_bytes, parsing, read_json
 
-RECORD = "recipe.json"
-GONE = {"scaled_decoding": False, "largest_reduction": 2.0}  # fields of stages, all of this value
+RECORD, JOURNAL = "recipe.json", "journal.jsonl"
+STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
+PREVIOUS = "state-previous.pt"  # after the step saved before
+MILESTONE = "state-{}.pt"  # after a step, counted through all stages
+LOSSES, VALIDATION, CSV = "losses.parquet", "validation.parquet", "losses.csv"
+PHOTOGRAPHS = "photographs.txt"  # names and sizes
+MANNER = ("autocast", "accumulate")  # fields of a recipe, which may change in a run
+CROP_PX = 256  # of the photographs from which integer tables are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,173 +59,418 @@ class Start:
     path: str = field(compare=False)
     steps: int = field(default=0, compare=False)  # of its training; 0 where unknown
 
-    def load(self, network: Network) -> None:
-        """Set the weights of `network`; raises `UsageError` where the file is gone or damaged."""
-        try:
-            network.load_state_dict(load_checkpoint(Path(self.path)).network.state_dict())
-        except Unavailable as error:
-            raise UsageError(f"the run cannot begin: {error}") from error
-
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Network to train: an architecture, and its configuration, else the recipe's preset."""
+class Run:
+    """A network to train by a recipe, and the files that it is written to."""
 
-    architecture: str = "crdr"
-    config: Mapping[str, Any] | None = None
+    folder: Path
+    target: Path  # of the checkpoint, a json card beside it
+    recipe: Recipe
     start: Start | None = None
+    after: Path | None = None  # folder of the finished run that this one goes on from
 
-    def load(self, sizes: str) -> tuple[Architecture[Any], Any]:
-        """Return the architecture and its configuration; raises `UsageError`."""
-        architecture = load_architecture(self.architecture)
+    @property
+    def name(self) -> str:
+        """Name of the folder, for reports."""
+        return self.folder.name
+
+    def build(self) -> Network:
+        """Return a network with random weights; raises `UsageError`."""
         try:
-            if self.config is None:
-                return architecture, architecture.presets[sizes]
-            return architecture, architecture.config_from_json(self.config)
-        except (KeyError, ValueError) as error:
-            raise UsageError(f"{self.architecture} has no network {error}") from error
+            network: Network = load_architecture(self.recipe.architecture).build(
+                self.recipe.network()
+            )
+        except ValueError as error:
+            raise UsageError(f"{self.recipe.architecture} has no such network: {error}") from error
+        return network
 
-    def begun_with(self, checkpoint: Path, sizes: str) -> "Subject":
-        """Return the subject with a checkpoint's weights to begin with; raises `UsageError`."""
+    def begun_with(self, checkpoint: Path) -> "Run":
+        """Return the run with a checkpoint's weights to begin with; raises `UsageError`."""
         try:
             card = verified_card(checkpoint)
         except Unavailable as error:
             raise UsageError(f"the run cannot begin: {error}") from error
-        _, config = self.load(sizes)
-        if (card.architecture, card.config) != (self.architecture, config):
-            raise UsageError(f"{checkpoint} holds another network than the one to train, {sizes}.")
+        if (card.architecture, card.config) != (self.recipe.architecture, self.recipe.network()):
+            raise UsageError(
+                f"{checkpoint} holds another network than the one to train, {self.recipe.sizes}."
+            )
         start = Start(card.sha256, card.crops, str(checkpoint.resolve()), card.steps or 0)
         return replace(self, start=start)
 
+    def load_start(self, network: Network) -> None:
+        """Set the weights that the run begins with; raises `UsageError` for a damaged file."""
+        assert self.start is not None
+        try:
+            network.load_state_dict(load_checkpoint(Path(self.start.path)).network.state_dict())
+        except Unavailable as error:
+            raise UsageError(f"the run cannot begin: {error}") from error
+
+    def steps_reported(self) -> int:
+        """Return the steps of all stages that the journal reports."""
+        reports = entries(self.folder)
+        return self.recipe.step_in_all(*step_of(reports[-1])) if reports else 0
+
+    def steps_saved(self) -> int:
+        """Return the steps of all stages that a later call resumes behind."""
+        state = load_state(self.folder, torch.device("meta"))
+        with restoring(self.folder):
+            return self.recipe.step_in_all(state["index"], state["step"]) if state else 0
+
+    def is_complete(self) -> bool:
+        """Return whether all steps of exactly this run are in its checkpoint already."""
+        try:
+            card = msgspec.json.decode(self.target.with_suffix(".json").read_bytes())
+            begun = read_record(self.folder)
+            recipe = replace(self.recipe, processes=begun.recipe.processes)  # as the device has it
+            same = (begun.start, begun.recipe) == (self.start, recipe)
+            earlier = self.start.steps if self.start else 0
+            done = card["steps"] == earlier + self.recipe.steps
+            return bool(same and done and self.target.exists())
+        except (OSError, ValueError, KeyError, TypeError, BenchError):
+            return False
+
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
+class Record:
     """Contents of a run's `recipe.json`."""
 
-    subject: Subject
     recipe: Recipe
+    start: Start | None
     photographs: int
-    names_and_sizes: str = ""  # sha256 of the photographs' names and sizes; empty in older records
+    names_and_sizes: str  # sha256 of `PHOTOGRAPHS`
     seen: str = ""  # all photographs in words, those before a change too; empty: unknown
     command: str = ""  # that makes the same network; empty: unknown
 
-    def covers(self, later: "RunRecord") -> bool:
-        """Return whether `later` is this run, but for added stages, precision, parts of a batch.
 
-        Its photographs may be others.
-        """
-        own = self.recipe
-        stages = later.recipe.stages[: len(own.stages)]
-        manner = {name: getattr(own, name) for name in ("autocast", "tf32", "accumulate")}
-        recipe = replace(later.recipe, stages=stages, **manner)
-        return (self.subject, own) == (later.subject, recipe)
-
-
-def train(
-    subject: Subject,
-    recipe: Recipe,
-    data: Sequence[Path],
-    run: Path,
-    conditions: Conditions,
-    held_out: Container[str] = (),
-    photographs_changed: bool = False,
-) -> None:
-    """Begin the run in the folder `run`, or resume it. Under torchrun, every process calls this.
-
-    held_out: paths in `data` that are not trained on. photographs_changed: go on with others than
-    those that the run was begun with. Raises `UsageError` for a run of something
-    else, folders without photographs and an operation without a deterministic kernel, `Unavailable`
-    for a missing device.
-    """
-    launch = Launch.current()
-    chosen = device_of(conditions.device, launch)
-    if any(min(pixels.shape[:2]) < BLOCK for pixels in conditions.validation):
-        raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
-    recipe = shared(recipe, chosen, launch)
-    memory, count = MEMORY_BYTES, recipe.processes
-    if launch is not None:  # every process holds photographs of its own
-        memory, count = MEMORY_BYTES // launch.local_count, 1
-    paths = [path for path in photograph_paths(data) if path not in held_out]
-    seen = f"{len(paths)} photographs of {conditions.data_name}" if conditions.data_name else ""
-    digest = names_and_sizes(paths)
-    record = RunRecord(subject, recipe, len(paths), digest, seen, conditions.command)
-    _begin(run, record, launch is None or launch.rank == 0, photographs_changed)
-    photographs = open_photographs(paths, memory, count)
-    architecture, config = subject.load(recipe.sizes)
-    request = TrainingRequest(
-        recipe,
-        run,
-        partial(architecture.build, config),
-        partial(architecture.initialise, lambdas=recipe.stages[0].lambdas),
-        photographs,
-        replace(conditions, device=chosen),
-        None if subject.start is None else subject.start.load,
-    )
-    if launch is None:
-        in_processes(recipe.processes, run_request, request)
-    else:
-        run_request(launched(launch, chosen), request)
-
-
-def device_of(asked: str, launch: Launch | None) -> str:
-    """Return the device of this process: "cpu", "cuda" or "cuda:1"; raises `Unavailable`."""
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
-    if asked == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    return "cuda" if launch is None else f"cuda:{launch.local_rank}"
-
-
-def shared(recipe: Recipe, device: str, launch: Launch | None) -> Recipe:
-    """Return the recipe for as many processes as there are; raises `UsageError`."""
-    if launch is None and device == "cpu":
-        return recipe
-    try:
-        return replace(recipe, processes=1 if launch is None else launch.count)
-    except ValueError as error:
-        raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
-
-
-def read_record(run: Path) -> RunRecord:
+def read_record(folder: Path) -> Record:
     """Return what a run was begun with; raises `Unavailable` without, `UsageError` if damaged."""
-    path = run / RECORD
+    path = folder / RECORD
     try:
-        return _record(read_json(path, dict[str, Any]))
+        stored = read_json(path, dict[str, Any])
+        fields, start = stored.pop("recipe"), stored.pop("start")
+        name, stages = fields.pop("name"), fields.pop("stages")
+        recipe = recipe_from(name, {**fields, "stage": stages})
+        return Record(recipe, msgspec.convert(start, Start | None), **stored)
     except FileNotFoundError:
-        raise Unavailable(f"{run} is no run: it has no {RECORD}") from None
+        raise Unavailable(f"{folder} is no run: it has no {RECORD}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is no record of a training run: train elsewhere.") from error
+        raise UsageError(
+            f"{path} is no record of a training run of this version: train elsewhere."
+        ) from error
 
 
-def _record(stored: dict[str, Any]) -> RunRecord:
-    fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
-    name, stages = fields.pop("name"), fields.pop("stages")
-    if any(stage.pop(field, usual) != usual for stage in stages for field, usual in GONE.items()):
-        raise ValueError("its crops are those of an earlier version")
-    recipe = recipe_from(name, {**fields, "stage": stages})
-    texts = (str(stored.get(name, "")) for name in ("names_and_sizes", "seen", "command"))
-    return RunRecord(subject, recipe, int(stored["photographs"]), *texts)
+def take_over(run: Run) -> None:
+    """Begin where the run `after` which this one comes has ended, unless it has begun."""
+    if run.after and not (run.folder / STATE).exists():
+        for name in (JOURNAL, STATE):  # the state last: with it the run has begun
+            write_file(run.folder / name, (run.after / name).read_bytes())
 
 
-def _begin(run: Path, record: RunRecord, leads: bool, photographs_changed: bool) -> None:
+def write_record(run: Run, how: How, paths: Sequence[str], leads: bool) -> None:
     """Write the record, unless the folder has another run; stages may be added to its own."""
-    if (run / RECORD).exists():
-        begun, later = read_record(run), _record(msgspec.to_builtins(record))
-        if not begun.covers(later):
-            raise UsageError(f"{run} is a run of another model or recipe.")
-        known = begun.names_and_sizes or later.names_and_sizes, begun.photographs
-        same = known == (later.names_and_sizes, later.photographs)
-        if not same and not photographs_changed:
+    listed = names_and_sizes(paths)
+    seen = f"{len(paths)} photographs of {how.data_name}" if how.data_name else ""
+    digest = sha256(listed).hexdigest()
+    record = Record(run.recipe, run.start, len(paths), digest, seen, how.command)
+    if (run.folder / RECORD).exists():
+        begun = read_record(run.folder)
+        if field := differing_field(begun, run):
+            raise UsageError(f"{run.folder} is a run of another recipe: its {field} differs.")
+        same = begun.names_and_sizes == digest
+        if not same and not how.photographs_changed:
             raise UsageError(
-                f"{run} was begun with {begun.photographs} photographs, and --data has "
-                f"{later.photographs} of other names or sizes: give those again, or "
+                f"{run.folder} was begun with {begun.photographs} photographs, and --data has "
+                f"{len(paths)}{_first_other(run.folder, listed)}: give those again, or "
                 "--photographs-changed to go on with these"
             )
-        changed = f"{begun.seen or begun.photographs}, then {record.seen}"
-        record = replace(record, seen=begun.seen or record.seen if same else changed)
+        changed = f"{begun.seen or begun.photographs}, then {seen}"
+        record = replace(record, seen=begun.seen or seen if same else changed)
     if leads:
-        write_file(run / RECORD, json_bytes(record), durable=True)
+        write_file(run.folder / PHOTOGRAPHS, listed, durable=True)
+        write_file(run.folder / RECORD, json_bytes(record), durable=True)
+
+
+def differing_field(begun: Record, run: Run) -> str:
+    """Return the field by which a run is another than the one that was begun; "" for the same.
+
+    Precision and the parts of a batch may differ, and stages may be added.
+    """
+    if begun.start != run.start:
+        return "start"
+    stages = run.recipe.stages[: len(begun.recipe.stages)]
+    for number, (before, stage) in enumerate(zip(begun.recipe.stages, stages, strict=False), 1):
+        for name, value in asdict(before).items():
+            if value != getattr(stage, name, None):
+                return f"{name} in stage {number}"
+    if len(stages) < len(begun.recipe.stages):
+        return "number of stages"
+    names = (field.name for field in fields(run.recipe) if field.name not in ("stages", *MANNER))
+    differing = (n for n in names if getattr(begun.recipe, n) != getattr(run.recipe, n))
+    return next(differing, "")
+
+
+def _first_other(folder: Path, listed: bytes) -> str:
+    """Return in words which photograph differs first from those that a run was begun with."""
+    path = folder / PHOTOGRAPHS
+    before = path.read_bytes().splitlines() if path.exists() else []
+    after = listed.splitlines()
+    for words, lines, others in (("without", before, {*after}), ("with another", after, {*before})):
+        for line in lines:
+            if line not in others:
+                return f", {words} {os.fsdecode(line.partition(b' ')[2])}"
+    return " in another order"
+
+
+@contextmanager
+def owned(run: Run) -> Iterator[None]:
+    """Keep other commands from training in the run's folder."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run.folder, os.O_RDONLY)
+    try:
+        lock(handle)  # it ends with the process
+        yield
+    except BlockingIOError:
+        raise UsageError(f"{run.folder} is being trained by another process") from None
+    finally:
+        os.close(handle)
+
+
+# States
+
+
+def save_state(
+    folder: Path, state: dict[str, Any], name: str = STATE, milestone: int | None = None
+) -> None:
+    """Replace the file at once: a process that dies here leaves the last version.
+
+    The `STATE` before is kept as `PREVIOUS`, and this one, at a `milestone`, by its step as well.
+    Raises `BenchError` where it cannot be written.
+    """
+    path = folder / name
+    try:
+        folders = folders_to_synchronise([path])
+        with replacing(path) as draft:
+            with draft.open("wb") as file:  # by a path, torch would not say why it failed
+                torch.save(state, file)
+            synchronise([draft])
+            if name == STATE and path.exists():
+                _keep(path, folder / PREVIOUS)
+        if milestone is not None:
+            _keep(path, folder / MILESTONE.format(milestone))
+        synchronise(folders)
+    except (OSError, RuntimeError) as error:  # torch's own after one of the system
+        system = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(system, "strerror", None) or str(error).partition("\n")[0]
+        kept = "the one before is kept, so " if path.exists() else ""
+        raise BenchError(
+            f"the state in {folder} cannot be written: {reason}; {kept}mend that and run the same "
+            "command again"
+        ) from error
+
+
+def require_room(folder: Path, network: Network) -> None:
+    """Raise `UsageError` where the disk has no room for two states and the draft of a third."""
+    weights = sum(weight.nbytes for weight in network.parameters())
+    needed, free = 3 * 3 * weights, shutil.disk_usage(folder).free  # with both means of Adam
+    if free < needed:
+        raise UsageError(
+            f"{folder} has room for {free / 1e6:.3g} MB, and the states of this training take "
+            f"{needed / 1e6:.3g} MB: make room, or train elsewhere"
+        )
+
+
+def _keep(path: Path, other: Path) -> None:
+    with replacing(other) as draft:
+        try:
+            os.link(path, draft)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, draft)
+
+
+def copied(state: Any) -> Any:
+    """Return a state, of dicts, lists and tuples, with a copy of each tensor on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, Mapping):
+        return {name: copied(part) for name, part in state.items()}
+    return type(state)(map(copied, state)) if isinstance(state, list | tuple) else state
+
+
+def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
+    """Return the state, without a `STATE` the one before, else None; raises `UsageError`."""
+    path = folder / name
+    if not path.exists():
+        return load_state(folder, device, PREVIOUS) if name == STATE else None
+    try:
+        state = load_tensors(path, device)
+    except Exception as error:  # whatever unpickling foreign bytes raises
+        raise _no_state(path) from error
+    if not isinstance(state, dict):
+        raise _no_state(path)
+    return state
+
+
+@contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """Raise `UsageError` for a state that lacks a part, or has that of another network or kind."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise _no_state(folder / STATE) from error
+
+
+def _no_state(path: Path) -> UsageError:
+    previous = path.with_name(PREVIOUS)
+    then = f"resume from {PREVIOUS}" if path.name == STATE and previous.exists() else "start anew"
+    return UsageError(f"{path} is no state of a training run: remove it to {then}.")
+
+
+# The journal, a JSON object per line, and its tables
+
+
+def report(folder: Path, entry: Report) -> None:
+    """Append a line to the journal, which is on the disk on return."""
+    path = folder / JOURNAL
+    begun = not path.exists()
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if begun:
+        synchronise([folder])
+
+
+def entries(folder: Path, until: tuple[float, float] = (math.inf, 0)) -> list[dict[str, Any]]:
+    """Return the reports in the order of steps, without unfinished lines and repeated steps."""
+    path, kept = folder / JOURNAL, list[dict[str, Any]]()
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        if (entry := entry_of(line)) is None:
+            continue
+        while kept and step_of(kept[-1]) >= step_of(entry):
+            kept.pop()
+        kept.append(entry)
+    return [entry for entry in kept if step_of(entry) <= until]
+
+
+def cut(folder: Path, stage: int, step: int) -> None:
+    """Keep the reports up to a step of a stage."""
+    kept = entries(folder, (stage, step))
+    text = "".join(json.dumps(entry) + "\n" for entry in kept)
+    write_file(folder / JOURNAL, text, durable=True)
+
+
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """Return a line of a journal; None if it is unfinished or damaged."""
+    with suppress(BadFile), parsing("JSON"):
+        entry: dict[str, Any] = json.loads(line)
+        return entry if all(type(number) is int for number in step_of(entry)) else None
+    return None
+
+
+def step_of(entry: Report) -> tuple[int, int]:
+    """Return the stage, counted from 0, and the step in it, counted from 1."""
+    return entry["stage"], entry["step"]
+
+
+def curves(reports: Iterable[Report], recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return a table of reports, stages counted from 1, and one of validations."""
+    losses, validations = [], []
+    for entry in reports:
+        stage, step = step_of(entry)
+        position = {
+            "stage": stage + 1,
+            "step": step,
+            "run_step": recipe.steps_before(stage) + step,
+            "crops": recipe.crops_before(stage) + step * recipe.stages[stage].batch,
+        }
+        numbers = {name: of for name, of in entry.items() if isinstance(of, int | float)}
+        losses.append(position | {k: of for k, of in numbers.items() if k not in position})
+        validations += [position | point for point in entry.get("validation") or ()]
+    made = (pl.DataFrame(rows, infer_schema_length=None) for rows in (losses, validations))
+    first, second = (frame.with_columns(pl.selectors.float().fill_nan(None)) for frame in made)
+    return first, second
+
+
+def write_curves(folder: Path, recipe: Recipe, names: Sequence[str] = (LOSSES, VALIDATION)) -> None:
+    """Write the journal of a run's folder, if any, as tables beside it; raises `StoreError`."""
+    reports = entries(folder)
+    files = {}
+    for name, table in zip(names, curves(reports, recipe) if reports else (), strict=False):
+        sink = BytesIO()
+        (table.write_csv if name == CSV else table.write_parquet)(sink)
+        files[name] = sink.getvalue()
+    if files:
+        write_files(folder, files, what="loss curves")
+
+
+# The checkpoint
+
+
+def export(run: Run, how: How, name: str = STATE) -> Card:
+    """Write the run's last saved network to its target; return the card, which says how far it is.
+
+    name: of the state's file, the last or a milestone. Raises `UsageError` without a saved state,
+    or for one of which no checkpoint can be made.
+    """
+    state = load_state(run.folder, torch.device("cpu"), name)
+    if state is None:
+        raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
+    record = read_record(run.folder)
+    recipe, start = record.recipe, record.start
+    network = replace(run, recipe=recipe).build()
+    with restoring(run.folder):
+        index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
+        network.load_state_dict({**state["network"], **state.get("mean", {})})
+    steps, by_side = recipe.steps_before(index) + step, recipe.crops_by_side(index, step)
+    crops, caveat = by_side.total(), recipe.caveat
+    whole = f"{crops} crops: " if len(by_side) > 1 else ""
+    listed = ", ".join(f"{number} crops of {side} px" for side, number in by_side.items())
+    seen = record.seen or f"{record.photographs} photographs of {how.data_name}"
+    seen += f", {whole}{listed}"
+    if steps < recipe.steps:
+        caveat = f"{steps} of {recipe.steps} training steps"
+        seen += f", stopped after {steps} of {recipe.steps} steps"
+    if start is not None:
+        steps, crops = steps + start.steps, crops + start.crops if start.crops else 0
+        before = f"{start.crops} crops: {crops} crops in all" if crops else "unknown training"
+        seen += f", begun from checkpoint {start.sha256[:8]} of {before}"
+        if not (start.crops or start.steps):
+            caveat = ", ".join(filter(None, [TRAINING_UNKNOWN, caveat]))
+    optimisers = dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])
+    averaged = [f"mean of weights, {recipe.ema:g}"] if recipe.ema > 0 else []
+    card = Card(
+        architecture=recipe.architecture,
+        config=recipe.network(),
+        training_data=seen,
+        steps=steps,
+        crops=crops,
+        command=record.command or how.command or UNKNOWN,
+        commit=commit() or UNKNOWN,
+        measured=estimates(  # the last validation counts
+            point
+            for entry in entries(run.folder, (index, step))
+            for point in entry.get("validation", ())
+        ),
+        precision_steps=state["precision_steps"],
+        optimiser=", ".join([*optimisers, *averaged]),
+        seed=recipe.seed,
+        device=state.get("device", UNKNOWN),
+        caveat=caveat,
+    )
+    try:
+        images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in how.validation]
+        return make_checkpoint(run.target, network, card, images, quantised=how.quantised)
+    except OSError as error:
+        raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
+
+
+def estimates(points: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return estimates for a card: "validation_q2_beta0_psnr_db", "..._estimated_bpp"."""
+    return {
+        f"validation_q{point['q']:g}_beta{point['beta']:g}_{name}": point[of]
+        for point in points
+        for name, of in (("estimated_bpp", "bpp"), ("psnr_db", "psnr_db"))
+    }

@@ -1,13 +1,14 @@
-"""Suites of networks with the crops of a recipe for `ours`: its phases, `field`, `generative`."""
+"""Suites of networks with the crops of a recipe for `ours`: its phases, `suites.toml`, members."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from baselines.neural.architecture import imported, load_architecture
-from baselines.neural.training.objective import MSE_WEIGHT
 from baselines.neural.training.recipe import (
     DEFAULT_ARCHITECTURE,
     Recipe,
@@ -15,19 +16,21 @@ from baselines.neural.training.recipe import (
     load_recipe,
     objective_class,
 )
-from baselines.neural.training.run import Subject
-from baselines.neural.training.session import TrainingRun
-from benchmark.errors import UsageError
+from baselines.neural.training.run import Run
+from benchmark.errors import UnknownName, UsageError
+from benchmark.system.text import read_toml
 
 # Methods of the suite `generative`, in the order of training -> "module:function", as text, from
-# (recipe for `ours`, learning rate, names) to the members of these names; the method's own name is
-# for its usual ones. It raises `UsageError` for names that no member can have.
+# (recipe for `ours`, names) to the members of these names; the method's own name is for its usual
+# ones. It raises `UsageError` for names that no member can have.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
-    "pqmim": "baselines.neural.pqmim.objective:pqmim",
+    "pqmim": "baselines.neural.pqmim.objective:members",
 }
-LEARNING_RATE = 1e-3
+SUITES = ("matched", "field", "generative")
+PAPER = "paper"  # recipe in whose place those of the methods are taken
+LEARNING_RATE = 1e-3  # of the suite `generative`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,14 @@ def phases_of(recipe: Recipe, *, realism: bool = True) -> tuple[Phase, ...]:
     """Return the phases of a recipe for `ours`, without realism a phase for each precision."""
     phases: dict[tuple[bool, bool], list[Stage]] = {}
     for stage in recipe.stages:
-        adversarial = realism and stage.kind == "realism"
+        adversarial = realism and stage.objective == "realism"
         phases.setdefault((adversarial, stage.float32), []).append(stage)
     return tuple(Phase(kind, tuple(stages)) for (kind, _), stages in phases.items())
 
 
-def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, **own: Any) -> Stage:
+def stage_of(
+    phase: Phase, recipe: Recipe, objective: str, parts: int, rate: float, **own: Any
+) -> Stage:
     """Return a stage with a share 1 / `parts` of a phase's crops, and its schedule.
 
     rate: the learning rate of the recipe's first stage. own: further fields, or others.
@@ -60,195 +65,157 @@ def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, *
     like = phase.like
     shared: dict[str, Any] = {field.name: getattr(like, field.name) for field in fields(Stage)}
     shared |= {
-        "kind": kind,
+        "objective": objective,
         "steps": max(1, math.ceil(sum(of.crops for of in phase.stages) / parts / like.batch)),
         "crop_px": max(stage.crop_px for stage in recipe.stages),
         "learning_rate": rate * (like.learning_rate / recipe.stages[0].learning_rate),
         "frozen": (),
     }
-    return objective_class(kind).stage_type(**(shared | own))
+    return objective_class(objective).stage_type(**(shared | own))
 
 
 class Member(NamedTuple):
     """A network of a suite."""
 
     name: str  # of its folder and of its checkpoint
-    architecture: str
-    stages: tuple[Stage, ...]
-    config: Mapping[str, Any] | None = None  # as json; None: the preset of the recipe's sizes
-
-    def run(self, recipe: Recipe, folder: Path) -> TrainingRun:
-        """Return the run in a folder of the member's name, its checkpoint beside that."""
-        changed = replace(recipe, architecture=self.architecture, stages=self.stages)
-        target = folder / f"{self.name}.safetensors"
-        subject = Subject(self.architecture, self.config)
-        return TrainingRun(self.name, folder / self.name, target, subject, changed)
+    recipe: Recipe
 
 
-def require_sizes(recipe: Recipe, architecture: str) -> None:
-    """Raise `UsageError` unless the architecture has a preset for the recipe's sizes."""
-    presets = load_architecture(architecture).presets
-    if recipe.sizes not in presets:
-        raise UsageError(
-            f"the recipe {recipe.name} is for sizes {recipe.sizes!r}, of which {architecture} has "
-            f"{', '.join(presets)}"
-        )
+class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of `suites.toml`, which says what its fields mean."""
+
+    suite: str
+    objective: str
+    learning_rate: float
+    networks: Sequence[Mapping[str, Any]]
+    architecture: str = ""  # empty: the method's name
+    network: str = ""  # "module:function", from sizes and a network's fields to dimensions, fields
+    paper: Sequence[Mapping[str, Any]] = ()
+    whole: bool = False
+    first: int = 1  # number of the first network
+    realism: Mapping[str, float] = {}
+    always: Collection[str] = ()
+
+    def members(self, name: str, recipe: Recipe) -> list[Member]:
+        """Return the networks of the method, each with its share of the crops of a recipe."""
+        own = self.paper if self.paper and recipe == load_recipe(PAPER) else self.networks
+        levels = len(recipe.stages[-1].lambdas)
+        made = [self._recipe(name, recipe, of) for of in own if of.get("level", 0) <= levels]
+        if len(made) == 1 and self.first == 1:
+            return [Member(name, made[0])]
+        return [Member(f"{name}-{point}", of) for point, of in enumerate(made, self.first)]
+
+    def _recipe(self, name: str, recipe: Recipe, network: Mapping[str, Any]) -> Recipe:
+        own: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in network.items()
+        }
+        phases = phases_of(recipe, realism=bool(self.realism))
+        changed = replace(recipe, architecture=self.architecture or name)
+        if self.paper and recipe == load_recipe(PAPER):
+            of_paper = load_recipe(f"{PAPER}-{name}").stages
+            return replace(changed, stages=tuple(replace(stage, **own) for stage in of_paper))
+        sizes = f"{recipe.sizes}{own.pop('sizes', '')}"
+        if sizes in load_architecture(changed.architecture).sizes:
+            changed = replace(changed, sizes=sizes)
+        levels = recipe.stages[-1].lambdas
+        if "level" in own:
+            own["lambdas"] = (levels[own.pop("level") - 1],)
+        if self.network:
+            dimensions, own = imported(self.network)(recipe.sizes, **own)
+            changed = replace(changed, dimensions=dimensions)
+        own.setdefault("lambdas", _lambdas(recipe))
+        if "balanced" in objective_class(self.objective).uses:
+            own["balanced"] = any(getattr(phase.like, "balanced", False) for phase in phases)
+        parts = 1 if self.whole else len(levels)
+        stages = []
+        for phase in phases:
+            of_phase = own | adversarial_fields(phase, recipe, self.realism, self.always)
+            rate = self.learning_rate
+            stages.append(stage_of(phase, recipe, self.objective, parts, rate, **of_phase))
+        return replace(changed, stages=tuple(stages))
 
 
-def generative_suite(
-    recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
-) -> tuple[TrainingRun, ...]:
-    """Return the runs of the suite of generative decoders, method by method.
-
-    members: names of members or methods, which begin them (`dirac-elic`). Raises `UsageError`, and
-    `Unavailable` for a member whose base cannot run here.
-    """
-    rate = LEARNING_RATE if learning_rate is None else learning_rate
-    asked = tuple(members) or tuple(GENERATIVE)
-    for name in asked:
-        if name.partition("-")[0] not in GENERATIVE:
-            known = ", ".join(GENERATIVE)
-            raise UsageError(f"the suite has no member {name}: its methods are {known}")
-    runs: list[TrainingRun] = []
-    for method, target in GENERATIVE.items():
-        names = [name for name in asked if name.partition("-")[0] == method]
-        if names:
-            require_sizes(recipe, method)
-            like = replace(recipe, initialise="pca")
-            chosen = imported(target)(recipe, rate, names)
-            runs += [member.run(like, folder) for member in chosen]
-    return tuple(runs)
-
-
-RECIPE = "paper"  # in whose place the recipes of the methods are taken
-LEVELS = 255.0**2  # MSE of values in 0..255, for one of values in [0, 1]
-HIFIC_SCALE = MSE_WEIGHT / (0.00234375 * LEVELS)  # published weights of HiFiC -> those of a recipe
-MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
-
-POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
-# The best of three for each method by 1,000 steps at a rate on held-out photographs, and not above
-# what stays stable over a whole run (docs/experiments).
-LEARNING_RATES = {
-    "charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3,
-}  # fmt: skip
-IVR_CLIP_NORM = 5.0  # the authors'
-# Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
-TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
-# Member -> end of the name of its preset, for sizes that have a preset of that name.
-OTHER_PRESETS = {"elic-4": "-wide"}
-# The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
-HIFIC = {"lpips": 1.0, "gan": 0.15}
-MULTI_REALISM = {"lpips_per_beta": 0.983, "gan_per_beta": 0.231}
-
-
-def _of_mse(weight: float, *, clipped: bool = False) -> dict[str, Any]:
-    """Return fields for the loss bpp + weight MSE of values in 0..255, `clipped` at norm 1."""
-    lambda_ = MSE_WEIGHT / (weight * LEVELS)
-    return {"lambdas": (lambda_,), **({"clip_norm": lambda_} if clipped else {})}
-
-
-# Method -> fields of its stages at each rate, the lowest first; none: as in the recipe.
-RATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "charm": [_of_mse(weight) for weight in (0.0025, 0.005, 0.01, 0.02)],
-    "elic": [_of_mse(weight, clipped=True) for weight in (0.004, 0.008, 0.016, 0.032)],
-    "ivr": [{}],
-    "hific": [
-        {"lambdas": (weight * HIFIC_SCALE,), "target_bpp": target} for target, weight in TARGETS
-    ],
-    "multirealism": [
-        {"lambdas": (100 * weight * MULTI_REALISM_SCALE,)}
-        for weight in (0.128, 0.064, 0.032, 0.016)
-    ],
+METHODS = {
+    name: msgspec.convert(row, Method)
+    for name, row in read_toml(Path(__file__).with_suffix(".toml"), dict[str, Any]).items()
 }
 
 
-def field_suite(
-    recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
-) -> tuple[TrainingRun, ...]:
-    """Return the runs of the suite, method by method, from the lowest rate to the highest.
+def _lambdas(recipe: Recipe) -> tuple[float, ...]:
+    """Return the lambdas of the recipe's levels, as its first stage of all rates has them."""
+    stages = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
+    return (stages or recipe.stages[-1:])[0].lambdas
 
-    A network of all rates sees as many crops as `ours` does with the same recipe, a network of one
-    rate as many as `ours` sees for each of its levels. With the recipe `paper`, members train as
-    their papers do: by the recipes `paper-METHOD`, and at each rate with the fields of `RATES`.
-    Raises `UsageError` for unknown `members` and a recipe that has no such sizes.
+
+def suite(name: str, recipe: Recipe, folder: Path, asked: Sequence[str] = ()) -> list[Run]:
+    """Return the runs of a suite, method by method, from the lowest rate to the highest.
+
+    Each has a folder of its name in `folder`, and its checkpoint beside that. asked: names of
+    members or methods, by default all. A network of all rates sees as many crops as `ours` does
+    with the same recipe, a network of one rate as many as `ours` sees for each of its levels. With
+    the recipe `paper`, those of `field` train as their papers do, by the recipes `paper-METHOD`.
+    Raises `UsageError`, and `Unavailable` for a member whose base cannot run here.
     """
+    if name not in SUITES:
+        raise UnknownName("suite", name, SUITES)
     if recipe.architecture != DEFAULT_ARCHITECTURE:
         raise UsageError(
-            f"the recipe {recipe.name} is for {recipe.architecture}: --suite field takes one for "
+            f"the recipe {recipe.name} is for {recipe.architecture}: --suite {name} takes one for "
             "ours, and makes those of its members"
         )
-    if recipe == load_recipe(RECIPE):
-        if learning_rate is not None:
-            raise UsageError("--learning-rate: the recipe paper has each method's: leave it out")
-        planned = [
-            Member(
-                method if len(rates) == 1 else f"{method}-{point}",
-                method,
-                tuple(replace(stage, **own) for stage in load_recipe(f"{RECIPE}-{method}").stages),
-            )
-            for method, rates in RATES.items()
-            for point, own in enumerate(rates, start=1)
-        ]
+    if name == "generative":
+        kept = _generative(recipe, asked)
     else:
-        one_rate = dict.fromkeys(LEARNING_RATES, learning_rate)
-        planned = _budgeted(recipe, LEARNING_RATES if learning_rate is None else one_rate)
-    known = {name for member in planned for name in (member.name, member.architecture)}
-    for name in members:
-        if name not in known:
-            raise UsageError(f"the suite has no member {name}: {', '.join(sorted(known))}")
-    kept = [
-        member
-        for member in planned
-        if not members or member.name in members or member.architecture in members
-    ]
+        rows = {method: row for method, row in METHODS.items() if row.suite == name}
+        planned = {name: row.members(name, recipe) for name, row in rows.items()}
+        if name == "matched":
+            planned = {"ours": [Member("ours", recipe)], **planned}
+        known = {*planned, *(member.name for members in planned.values() for member in members)}
+        for word in asked:
+            if word not in known:
+                raise UsageError(f"the suite has no member {word}: {', '.join(sorted(known))}")
+        kept = [
+            member
+            for method, members in planned.items()
+            for member in members
+            if not asked or {method, member.name} & {*asked}
+        ]
     for member in kept:
-        require_sizes(recipe, member.architecture)
-    return tuple(member.run(recipe, folder) for member in kept)
-
-
-def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
-    """Return the members with the crops of `recipe`, at a learning rate for each method."""
-    phases, levels = phases_of(recipe), recipe.stages[-1].lambdas
-    plain, parts = phases_of(recipe, realism=False), len(levels)
-    like = next((stage for stage in recipe.stages if stage.kind == "multi_rate"), recipe.stages[-1])
-    ivr = {"lambdas": like.lambdas, "clip_norm": IVR_CLIP_NORM}
-
-    def member(
-        name: str, kind: str, phases: Sequence[Phase], parts: int, own: Mapping[str, Any],
-        weights: Mapping[str, float] | None = None, always: Sequence[str] = (),
-    ) -> Member:  # fmt: skip
-        architecture = name.partition("-")[0]
-        stages = []
-        for phase in phases:
-            gan = adversarial_fields(phase, recipe, weights or {}, always)
-            stages.append(stage_of(phase, recipe, kind, parts, rates[architecture], **own, **gan))
-        method, config = load_architecture(architecture), None
-        if preset := method.presets.get(f"{recipe.sizes}{OTHER_PRESETS.get(name, '')}"):
-            config = method.config_to_json(preset) if name in OTHER_PRESETS else None
-        return Member(name, architecture, tuple(stages), config)
-
-    def at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:
-        balanced = any(getattr(phase.like, "balanced", False) for phase in phases)
-        return {"lambdas": (weight,), "balanced": balanced}
-
-    single = list(enumerate(levels[:POINTS], start=1))
-    members = [
-        member(f"{name}-{point}", "single_rate", plain, parts, at(weight, plain))
-        for name in ("charm", "elic")
-        for point, weight in single
+        require_sizes(recipe, member.recipe)
+    return [
+        Run(folder / name, folder / f"{name}.safetensors", of_member) for name, of_member in kept
     ]
-    members.append(member("ivr", "ivr", plain, 1, ivr))
-    for point, (target, weight) in enumerate(TARGETS, start=1):
-        own = {"lambdas": (weight,), "target_bpp": target}
-        members.append(member(f"hific-{point}", "hific", phases, parts, own, HIFIC, ("lpips",)))
-    for point, weight in single:
-        own, name = at(weight, phases), f"multirealism-{point}"
-        members.append(member(name, "multirealism", phases, parts, own, MULTI_REALISM))
+
+
+def _generative(recipe: Recipe, asked: Sequence[str]) -> list[Member]:
+    """Return members of `generative`; names of methods begin them (`dirac-elic`)."""
+    words = tuple(asked) or tuple(GENERATIVE)
+    for word in words:
+        if word.partition("-")[0] not in GENERATIVE:
+            known = ", ".join(GENERATIVE)
+            raise UsageError(f"the suite has no member {word}: its methods are {known}")
+    members: list[Member] = []
+    for method, target in GENERATIVE.items():
+        names = [word for word in words if word.partition("-")[0] == method]
+        if names:
+            like = replace(recipe, architecture=method, initialise="pca")
+            require_sizes(recipe, like)
+            members += imported(target)(like, names)
     return members
 
 
+def require_sizes(recipe: Recipe, made: Recipe) -> None:
+    """Raise `UsageError` unless the architecture of a member has the recipe's sizes."""
+    sizes = load_architecture(made.architecture).sizes
+    if made.dimensions is None and made.sizes not in sizes:
+        raise UsageError(
+            f"the recipe {recipe.name} is for sizes {recipe.sizes!r}, of which "
+            f"{made.architecture} has {', '.join(sizes)}"
+        )
+
+
 def adversarial_fields(
-    phase: Phase, recipe: Recipe, weights: Mapping[str, float], always: Sequence[str] = ()
+    phase: Phase, recipe: Recipe, weights: Mapping[str, float], always: Collection[str] = ()
 ) -> dict[str, Any]:
     """Return weights of LPIPS, if the recipe has it, and GAN in a phase, and the GAN's widths."""
     without = not any(stage.has_lpips for stage in recipe.stages)

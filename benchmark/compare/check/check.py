@@ -46,7 +46,7 @@ from benchmark.compare.check.request import CheckRequest, Margin, parse_margins
 from benchmark.compare.check.requirement import Requirement, judge_requirement, parse_requirements
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
-from benchmark.rows.summary import Side, caveats
+from benchmark.rows.summary import caveats
 
 Verdict = Literal[
     "regressed", "missed", "nothing measured", "undecided", "not worse", "improved", "equivalent",
@@ -340,11 +340,10 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
     before, after = pair.reference, pair.test
     key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
     identical = before.rows.select(key).join(after.rows.select(key), key)
-    sides = []
-    for side, rows in ((after, new), (before, reference)):
-        edition = side.summary.points[0].edition
-        name = f"{side.label} of {rows}" if after.label == before.label else side.label
-        sides.append(Side(name, edition.facts, edition.caveats))
+    of_new, of_reference = (side.summary.points[0].edition for side in (after, before))
+    names = after.label, before.label
+    if after.label == before.label:
+        names = f"{after.label} of {new}", f"{before.label} of {reference}"
     return ComparedCodec(
         after.label,
         after.version,
@@ -356,7 +355,7 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
         pair.label,
         len(pair.equal),
         after.summary.protocols,
-        caveats(*sides),
+        caveats(of_new, of_reference, names),
     )
 
 

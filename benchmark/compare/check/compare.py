@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.check.pairing import VariantPair
-from benchmark.compare.curves import Curve, Delta, NoDelta
+from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric
 from benchmark.metrics.reasons import absence
 from benchmark.registry import DISTRIBUTION_METRICS
@@ -159,7 +159,7 @@ def why_no_curve(summary: Summary, metric: Metric) -> str:
             what, command = absence(reasons[0][0])
             hint, known = f" ({command})" if command else "", _values(point, metric)
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((point.why for point in excluded(summary, metric)), "no value")
+    return next((why for _, why in excluded(summary, metric)), "no value")
 
 
 def _with_level(empty: Changes, metric: Metric, points: Sequence[Point]) -> Changes:
@@ -190,14 +190,14 @@ def _of_images(
         elif image in before:
             new = after.get(image, Curve(np.empty(0), np.empty(0)))
             result = delta(before[image], new)
-            if isinstance(result, Delta):
+            if result.value is not None:
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
             itself = delta(before[image], before[image])
             lies = _wholly(before[image], new)
-            kind = "left out" if isinstance(itself, NoDelta) else lies
-            without[kind].append(UnjudgedImage(name, result.reason))
+            kind = "left out" if itself.value is None else lies
+            without[kind].append(UnjudgedImage(name, result.why))
     nothing = ""
     below = [image.image for kind in ("below", "dominated") for image in without[kind]]
     if not (numbers or below or without["above"]):
@@ -250,24 +250,24 @@ def _of_set(
     curves, influences = zip(*(_set_curve(side, metric, finite) for side in points), strict=True)
     delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
     result = delta(*curves)
-    if isinstance(result, NoDelta):
+    if result.value is None:
         where = _wholly(*curves)
         below = images if where in ("below", "dominated") else ()
-        unknown = () if where else tuple(UnjudgedImage(image, result.reason) for image in images)
+        unknown = () if where else tuple(UnjudgedImage(image, result.why) for image in images)
         return replace(
             empty,
             out_of_reach=below,
             dominated=below if where == "dominated" else (),
             beyond=images if where == "above" else (),
             unknown=unknown,
-            nothing="" if where else result.reason,
+            nothing="" if where else result.why,
         )
     change = np.full(len(images), result.value)
     for place, influence in enumerate(influences):
 
         def of_side(curve: Curve, place: int = place) -> float:
             shifted = delta(*curves[:place], curve, *curves[place + 1 :])
-            return shifted.value if isinstance(shifted, Delta) else result.value
+            return result.number if shifted.value is None else shifted.value
 
         change += _derivatives(of_side, curves[place], "bpp") @ influence.bpp
         change += _derivatives(of_side, curves[place], "quality") @ influence.quality

@@ -17,7 +17,7 @@ from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of
-from benchmark.rows.valid import IMAGE
+from benchmark.rows.versions import IMAGE
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key, counted, listed
 

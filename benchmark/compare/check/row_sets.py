@@ -23,17 +23,16 @@ import msgspec
 import polars as pl
 from polars import col
 
-from benchmark.codec import CODING
 from benchmark.compare.check.pairing import RowSet, specs_in
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import CODECS, is_brought, means_folder
-from benchmark.rows.comparable import ComparableRows, newest
+from benchmark.rows.comparable import newest
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.rows.stored import name_of_folder, rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
-from benchmark.rows.valid import BUNDLED
+from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.spec import parse_codec
 from benchmark.system.atomic import replacing, require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
@@ -76,7 +75,7 @@ class KeptRows(NamedTuple):
 
 
 def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
-    """Return the newest rows of these codecs (names or labels, or "all") of a dataset.
+    """Return the rows of one build of these codecs (names or labels, or "all") of a dataset.
 
     dataset: may be a part, clic2020:mobile. Raises `UsageError` if there are none.
     """
@@ -171,7 +170,7 @@ def _record(path: Path) -> BaselineRecord:
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
     """Return the rows of a dataset's folder; of a part only for a `dataset` like clic2020:mobile.
 
-    Bundled rows are left out of variants that were measured there with another build.
+    Bundled rows are left out of variants that were measured there.
     Raises `UsageError` if there are none, and `StoreError` if some had to be left out.
     """
     if not (folder / "per_image").is_dir():
@@ -182,9 +181,9 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
             rows = Store(folder).table()
         except DamagedResults as damaged:
             raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
-    older = pl.int_range(pl.len()).is_in(ComparableRows(rows, newest_only=True).other.tolist())
-    older &= BUNDLED & (col("coding_protocol") == CODING).fill_null(False)
-    rows = rows.filter(~older)
+    own = rows.filter(~BUNDLED).select(VARIANT).unique()
+    bundled = rows.filter(BUNDLED).join(own, on=VARIANT, how="anti", maintain_order="left")
+    rows = pl.concat([rows.filter(~BUNDLED), bundled])
     if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
     if subset := dataset.partition(":")[2]:

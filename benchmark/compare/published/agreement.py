@@ -16,7 +16,6 @@ from benchmark.compare.curves import (
     LEAST_POINTS,
     Curve,
     Delta,
-    NoDelta,
     bd_metric,
     curve_of,
 )
@@ -201,7 +200,7 @@ def contradictions(
         groups.setdefault((system, "" if system in PROGRAMS else variant), []).append(curve)
     result = []
 
-    def apart(first: SystemCurve, other: SystemCurve) -> Delta | NoDelta:
+    def apart(first: SystemCurve, other: SystemCurve) -> Delta:
         return bd_metric(first.rates(metric), other.rates(metric), metric)
 
     for first, *others in groups.values():
@@ -210,7 +209,7 @@ def contradictions(
             other
             for other in others
             if other.points[0].source != source
-            and isinstance(delta := apart(first, other), Delta)
+            and (delta := apart(first, other)).value is not None
             and abs(delta.value) > TOLERANCE_DB
         ]
         result += [(metric, [first, *far])] if far else []

@@ -232,7 +232,7 @@ def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
     for panel in here:
         whole = _whole_curves(panel, dataset)
         known = {curve.system.label: curve for curve in panel.measured}
-        lacks = [(key.label, key.why) for key in panel.excluded if key.label not in known]
+        lacks = [(p.label, why) for p, why in panel.excluded if p.label not in known]
         for label, curve in known.items():
             if label not in whole:
                 most = max(point.images or 0 for point in curve.points)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import Curve, NoDelta, bd_rate
+from benchmark.compare.curves import Curve, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
 from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
@@ -170,8 +170,8 @@ def _compared(
     """Return the change of a system. both: stimuli of the anchor, and of the system."""
     anchor, own = (Curve(bpp[of], scores.values[of]) for of in both)
     delta = bd_rate(anchor, own)
-    if isinstance(delta, NoDelta):
-        return EqualPreference(system, None, why=delta.reason)
+    if delta.value is None:
+        return EqualPreference(system, None, why=delta.why)
     logarithms = []
     for draws in scores.resampled:
         whole = np.vstack([scores.values, draws])

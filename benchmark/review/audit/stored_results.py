@@ -19,6 +19,7 @@ from benchmark.compare.check import pairing
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row
+from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
 from benchmark.rows.packs.merge import PARTS
@@ -27,7 +28,7 @@ from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sh
 from benchmark.rows.store import Store
 from benchmark.rows.streams import DAMAGED
 from benchmark.rows.summary import Summary
-from benchmark.rows.valid import BUILD, OK, agreeing
+from benchmark.rows.versions import BUILD, OK
 from benchmark.spec import CodecSpec
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular, walk
 from benchmark.system.machine import processor_of
@@ -171,7 +172,7 @@ class VariantAgain:
 
 
 def rows_to_measure(table: pl.DataFrame, codecs: NamedCodecs) -> pl.DataFrame:
-    """Return the newest rows of a store's table that the named codecs may run, with a stream."""
+    """Return a table's rows of one build that the named codecs may run, with a stream."""
     latest = newest(table).filter(OK)
     wanted = [*map(codecs.selects_to_run, latest.select(KEY[:2]).rows(named=True))]
     return latest.filter(pl.Series(wanted, dtype=pl.Boolean))

@@ -42,7 +42,7 @@ from benchmark.rows.schema import (
 from benchmark.rows.shard import REFUSALS, alike, refuse_values, table_of
 from benchmark.rows.store import Store
 from benchmark.rows.summary import options_of
-from benchmark.rows.valid import merge_versions
+from benchmark.rows.versions import merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import replacing
 from benchmark.system.foreign_files import BadFile

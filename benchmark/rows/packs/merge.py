@@ -21,12 +21,13 @@ from polars import col
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.registry import names_file
+from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import AGAIN, NAME, run_again
 from benchmark.rows.reduce import Reductions
 from benchmark.rows.shard import SHIPPED, alike, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content
-from benchmark.rows.valid import OK, VARIANT, agreeing, merge_versions
+from benchmark.rows.versions import OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256

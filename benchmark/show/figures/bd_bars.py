@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import Delta, NoDelta, compared
+from benchmark.compare.bd import Comparison, ImagesDelta
+from benchmark.compare.curves import Delta, compared
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
@@ -33,8 +33,9 @@ class Bar(NamedTuple):
     @property
     def outer(self) -> float:
         """The end of the bar or of its interval that is farther from zero."""
-        low, high = self.interval or (self.delta.value, self.delta.value)
-        return min(low, self.delta.value) if self.delta.value < 0 else max(high, self.delta.value)
+        value = self.delta.number
+        low, high = self.interval or (value, value)
+        return min(low, value) if value < 0 else max(high, value)
 
 
 def draw_bd_bars(
@@ -55,7 +56,7 @@ def draw_bd_bars(
     """
     pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
     bars = [
-        {of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of if isinstance(c.rate, Delta)}
+        {of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of if c.rate.value is not None}
         for all_of in pairs
     ]
     every = [bar for of in bars for bar in of.values()]
@@ -112,7 +113,7 @@ def _compared(
         elif other is not None and curve is not other:
             pair = compared(other.rates(metric), curve.rates(metric), metric)
             key = metric.column, curve.system.label if curve.measured else curve.name, anchor
-            no_images = NoDelta("a published curve has no values of single images")
+            no_images = ImagesDelta(why="a published curve has no values of single images")
             yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
 
 
@@ -134,10 +135,10 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             continue
         colour = styles[bar.curve.system.label].colour
         fill = colour if bar.curve.measured else "white"
-        axes.barh(row, bar.delta.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
+        axes.barh(row, bar.delta.number, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
         if bar.interval:
             axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
-        saves = bar.delta.value < 0
+        saves = bar.delta.number < 0
         axes.annotate(
             delta_text(bar.delta, "+z.1f").replace("-", "−"),
             (bar.outer, row), (-2 if saves else 2, 0),

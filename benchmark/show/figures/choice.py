@@ -1,21 +1,24 @@
 """The curves that a figure shows, and what is said of them.
 
-They are at most eight, equal ones as one, in the order of legends.
+They are at most eight, equal ones as one, in the order of legends: those that were named, or else
+the user's own, the anchor, this project's method where nothing is the user's, published ones, then
+what was measured here before what is bundled, by BD-rate in the first metric, one variant of a
+family before second ones.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
 from benchmark.metrics.metric import PREFERENCE
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import usual_variants
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import family, kind, label_of, option_count, plainness, trained_on
+from benchmark.rows.systems import OWN, family, kind, label_of, option_count, trained_on
 from benchmark.show import sections
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
@@ -28,7 +31,6 @@ from benchmark.system.text import by_key, listed
 # less than a line's width, and where values are decibels their last printed digit.
 AS_ONE, AS_ONE_DB = 0.01, 0.01
 MOST_NAMES = 8  # in a sentence on what a panel lacks
-MOST_OWN = 3  # of our codec's variants, which come first
 CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
 HOW = {"measured": "Measured", "recorded": "Bundled (with the project, or in a pack)"}
 ORIGINS = {
@@ -71,7 +73,7 @@ class Choice(NamedTuple):
     """The curves that the panels of a figure, a page or a report show."""
 
     kept: Mapping[str, SystemCurve]  # by name, in the order of the legend
-    absent: Sequence[str]  # names of those that are left out
+    absent: Mapping[str, SystemCurve]  # those that are left out
     alike: Mapping[str, Sequence[str]]  # names of the curves that are shown as one with a kept one
 
     @property
@@ -136,16 +138,30 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
     kept, most = distinct, look().most
     if most is not None and len(distinct) > most:
         curves = list(known.values())
-        asked = _named(curves, named) if named else []
         users = [curve for curve in curves if curve.measured and is_users(curve.system.label)]
-        wanted = asked or [*users, *_best(panels[0], curves, anchor)]
+        asked = _named(curves, named) if named else []
+        wanted = asked or _by_rank(panels[0], curves, users, anchor)
         always = len({first[curve.name] for curve in (asked or users) if curve.measured})
         names = list(dict.fromkeys(first[curve.name] for curve in wanted))
         kept = [name for name in distinct if name in names[: max(most, always)]]
     kept.sort(key=lambda name: look().place(known[name].system.label))
     alike = by_key((first[name], name) for name in known if first[name] != name)
-    absent = [name for name in distinct if name not in kept]
+    absent = {name: known[name] for name in distinct if name not in kept}
     return Choice({name: known[name] for name in kept}, absent, alike)
+
+
+def without_place(choice: Choice, asked: Sequence[str]) -> list[str]:
+    """Return the sentence on what was asked for and has no place, if anything.
+
+    asked: names of measured codecs; published curves are there since they were asked for.
+    """
+    names = [
+        name
+        for name, curve in choice.absent.items()
+        if not curve.measured or looks.names_meaning(curve.system.label) & {*asked}
+    ]
+    most = f"a figure has at most {look().most} curves, --all draws every one"
+    return [f"not drawn: {', '.join(names)}: {most}"] if names else []
 
 
 def _equal(
@@ -217,47 +233,31 @@ def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCur
     return [*asked, *(curve for curve in every if not curve.measured)]
 
 
-def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[SystemCurve]:
-    """Return all curves, those that matter most first.
-
-    Own ones (the plain variant, each other own codec, the strongest with fewest options, the
-    strongest), the anchor, published ones, the best standard and the best learned codec, the best
-    of each further family. Strength is the BD-rate against the anchor in the panel `first`.
-    """
+def _by_rank(
+    first: Panel, every: Sequence[SystemCurve], users: Sequence[SystemCurve], anchor: str
+) -> list[SystemCurve]:
+    """Return all curves, those that matter most first (see the module); BD-rates are in `first`."""
     rates = {curve.name: curve.rates(first.metric) for curve in first.curves}
     reference = {curve.system.label: rates[curve.name] for curve in first.curves}.get(anchor)
 
-    def strength(curve: SystemCurve) -> float:
-        both = reference is not None and curve.name in rates
-        delta = bd_rate(reference, rates[curve.name]) if reference and both else None
-        return delta.value if isinstance(delta, Delta) else math.inf
+    def place(curve: SystemCurve) -> tuple[bool, float]:
+        delta = None
+        if reference is not None and curve.name in rates:
+            delta = bd_rate(reference, rates[curve.name]).value
+        return curve.origin == "bundled", math.inf if delta is None else delta
 
-    ranked = sorted(every, key=strength)
-    families = {curve.name: family(curve.system.label) for curve in ranked}
-    own = [curve for curve in ranked if kind(curve.system) == "own"]
-
-    def least(key: Callable[[str], int]) -> list[SystemCurve]:
-        return sorted(own, key=lambda curve: key(curve.system.label))
-
-    plain = least(plainness)
-    codecs = {families[curve.name]: curve for curve in reversed(plain)}
-    mine = [*plain[:1], *codecs.values(), *least(option_count)[:1], *own[:1]]
-    wanted = list(dict.fromkeys(mine))[:MOST_OWN]
-    wanted += [curve for curve in ranked if curve.system.label == anchor]
-    wanted += [curve for curve in ranked if not curve.measured]
-    others = [curve for curve in ranked if families[curve.name] != family(anchor)]
-    for sort in ("standard", "learned"):
-        wanted += [curve for curve in others if kind(curve.system) == sort][:1]
-    seen = {families[curve.name] for curve in wanted}
-    bests = {families[curve.name]: curve for curve in reversed(ranked)}
-    wanted += [c for c in ranked if c in bests.values() and families[c.name] not in seen]
-    order = dict.fromkeys(curve.name for curve in (*wanted, *ranked))
-    known = {curve.name: curve for curve in ranked}
-    # What was measured here, the anchor and what was asked for come before what is bundled.
-    return sorted(
-        (known[name] for name in order),
-        key=lambda c: c.measured and c.origin != "here" and c.system.label != anchor,
-    )
+    ranked = sorted(every, key=place)
+    begins = [*users, *(curve for curve in ranked if curve.system.label == anchor)]
+    if not users:
+        usual = {label_of(*pair) for pair in usual_variants(OWN)}
+        own = [curve for curve in ranked if curve.measured and family(curve.system.label) == OWN]
+        begins += [curve for curve in own if curve.system.label in usual] or own[:1]
+    begins += [curve for curve in ranked if not curve.measured]
+    families = {family(curve.system.label) for curve in begins}
+    others = by_key((family(curve.system.label), curve) for curve in ranked)
+    begins += [curve for curve in ranked if others[family(curve.system.label)][0] is curve
+               and family(curve.system.label) not in families]  # fmt: skip
+    return list({curve.name: curve for curve in (*begins, *ranked)}.values())
 
 
 def with_bars(panels: Sequence[Panel]) -> list[str]:

@@ -78,7 +78,7 @@ def measured_block(summary: Summary, dataset: str, names: Mapping[str, str]) -> 
             spans = (min(encode), max(encode)), (min(decode), max(decode))
             ran = timed[0][label][0].edition
             bars.append(Bar(names[label], *spans, ran.timed, ran.caveats, "cuda" in ran.devices))
-    refused = {key.label for metric in metrics for key in excluded(summary, metric)}
+    refused = {point.label for metric in metrics for point, _ in excluded(summary, metric)}
     untimed = tuple(label for label in summary.labels if label in refused)
     where = f"{dataset_title(dataset)}, {counted(summary.images, 'image')}, {summary.machine}"
     return Block("s/MP", where, True, _ordered(bars), untimed) if bars else None

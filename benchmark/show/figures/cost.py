@@ -93,7 +93,7 @@ def draw_costs(
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not point.measured, own=own)
                 look |= {"linestyle": "", "label": name, "zorder": 3}
-                (handles[name],) = axes.plot(point.value, point.bd_rate.value, **look)
+                (handles[name],) = axes.plot(point.value, point.bd_rate.number, **look)
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
             axes.set_xscale("log")
             values = [point.value for point in of_cost[cost]]
@@ -135,7 +135,7 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
     from matplotlib.transforms import Bbox
 
     pixels = axes.figure.dpi / 72  # of a point
-    places = [(point.value, point.bd_rate.value) for point in points]
+    places = [(point.value, point.bd_rate.number) for point in points]
     marks = [axes.transData.transform(place) for place in places]
     taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in marks]
     taken.append(axes.lines[-1].get_window_extent())  # of the anchor

@@ -5,7 +5,6 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from benchmark.compare.check.check import Finding
-from benchmark.compare.curves import Delta
 from benchmark.compare.history import Change, History, Judged
 from benchmark.metrics.metric import Metric
 from benchmark.show import sections
@@ -92,7 +91,7 @@ def _draw(
 ) -> "Line2D":
     known = [
         (c.state.step, c.rate.value, *(c.interval or (c.rate.value,) * 2))
-        for c in changes if isinstance(c.rate, Delta)
+        for c in changes if c.rate.value is not None
     ]  # fmt: skip
     marked = {(j.state.name, j.finding.label, Metric.named(j.finding.metric)) for j in worse}
     steps, values, low, high = zip(*known, strict=True) if known else ((),) * 4

@@ -79,12 +79,8 @@ def draw_datasets(
     not of these panels alone. outlier: see `draw_panel`. groups: put the legend's entries under
     their groups.
     """
-    # Together: a published curve says so beside one that was measured on any of the datasets.
-    parts = iter(choices.renamed([panel for of in datasets for panel in of.panels]))
-    called = [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
-    first, *others = sorted(called, key=lambda of: not of.anchor)
-    every = [panel for of in (first, *others) for panel in of.panels]
-    choice = choice or choices.choose(every, first.anchor, named)
+    called = _called(datasets)
+    choice = choice or choice_of(datasets, named)
     rows, lacking, lone = _shown(called, choice)
     if not rows:
         return None
@@ -123,7 +119,7 @@ def draw_datasets(
     details = [
         text for of in rows for text in choices.curve_details(of.panels, of.title, of.summary)
     ]
-    details += [*lacking, *sections.not_drawn(choice.absent), *lone]
+    details += [*lacking, *sections.not_drawn([*choice.absent]), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * choices.AS_ONE:.0f} % of the axis: {name}."
@@ -136,6 +132,19 @@ def draw_datasets(
         {"dataset": of.title, **mark} for of in rows for mark in texts.point_records(of.panels)
     ]
     return texts.Drawing(figure, caption, marks, None, tuple(dict.fromkeys(details)))
+
+
+def choice_of(datasets: Sequence[OfDataset], named: Sequence[str] = ()) -> choices.Choice:
+    """Return the curves that a figure of these datasets shows; named: see `choose`."""
+    first, *others = sorted(_called(datasets), key=lambda of: not of.anchor)
+    every = [panel for of in (first, *others) for panel in of.panels]
+    return choices.choose(every, first.anchor, named)
+
+
+def _called(datasets: Sequence[OfDataset]) -> list[OfDataset]:
+    """Give curves their names: one that is published says so beside one measured on any of them."""
+    parts = iter(choices.renamed([panel for of in datasets for panel in of.panels]))
+    return [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
 
 
 def _shown(

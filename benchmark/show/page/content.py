@@ -239,7 +239,10 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     """
     summary, labels = content.summary, list(content.summary.labels)
     places = {number: place for place, number in enumerate(content.order)}
-    hidden = {m.column: {key[:2] for key in excluded(summary, m)} for m in content.metrics}
+    hidden = {
+        m.column: {(p.label, str(p.setting)) for p, _ in excluded(summary, m)}
+        for m in content.metrics
+    }
 
     def mean_of(point: Point, metric: Metric) -> dict[str, Any]:
         mean = point.means[metric.column]

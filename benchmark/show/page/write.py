@@ -18,11 +18,11 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
+from benchmark.show.absent import not_shown
 from benchmark.show.bd_tables import headline
 from benchmark.show.figures.choice import choose, frame_of, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
-from benchmark.show.means import newer_sentences
 from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import limit_of
@@ -95,7 +95,7 @@ def write_page(
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
         leads=[metric.column for metric in report.ranking.metrics],
-        headline=" ".join([line, *map(capitalised, newer_sentences(summary))]),
+        headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,

@@ -1,4 +1,4 @@
-"""Ablations: the files that a contender's training leaves, and the figure of their variants."""
+"""Ablations: the file that a training of variants leaves, and their figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +12,6 @@ from benchmark.compare.interval import change_interval
 from benchmark.compare.panel import Panel, measured_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.measure.request import Request
-from benchmark.measure.select import open_stored
 from benchmark.metrics.metric import Metric
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
@@ -25,14 +23,11 @@ from benchmark.show.figures import style, texts
 from benchmark.show.figures.choice import curve_details
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
-from benchmark.show.figures.texts import files_of
 from benchmark.show.means import means_table
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, every_metric_name
-from benchmark.show.sections import markdown, section
 from benchmark.spec import parse_codec
-from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import BadFile
-from benchmark.system.text import counted, json_bytes, read_json
+from benchmark.system.text import counted, read_json
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 OWN = style.families()[OWN_CODEC]  # the method itself looks as everywhere
@@ -53,41 +48,8 @@ class Variants(msgspec.Struct, frozen=True):
     trained: str  # a sentence on how the variants were trained
 
 
-def write_ablation(
-    out: Path,
-    name: str,
-    labels: Mapping[str, str],
-    dataset: str,
-    metrics: Sequence[str],
-    results: Path,
-    own: str,
-    trained: str,
-) -> list[Path]:
-    """Write `name`.pdf, .png, .md and .variants.json to `out`; return the paths of the first three.
-
-    labels: codecs, as `--codecs` has them, with the variants' names in the figure. own: the variant
-    that is the method's own, or "". trained: a sentence on how the variants were trained.
-    """
-    variants = Variants(dict(labels), own, trained)
-    sources, store = open_stored(Request(dataset=dataset, results=results))
-    images = [image.name for image in sources.dataset.images]
-    table = store.table().filter(col("image").is_in(images))
-    summary = _summary(table, store.folder, variants, metrics)
-    named = map(Metric.named, metrics)
-    measured = [metric for metric in named if summary.values_of(metric.column)]
-    drawing = draw_ablation(summary, measured, own, dataset, trained)
-    files: dict[str, str | bytes] = files_of(drawing.figure, name) if drawing else {}
-    captions = [f"{dataset}: no points can be drawn. {trained}"]
-    if drawing:
-        captions = [drawing.caption, *drawing.details]
-    means = means_table(summary, measured)
-    files[f"{name}.md"] = markdown(section(name, f"Ablation: {name}", *captions, means))
-    write_files(out, {**files, name + SUFFIX: json_bytes(variants)}, what="ablation")
-    return [out / file for file in files]
-
-
 def ablation(results: PaperResults, kind: str) -> PaperFigure:
-    """Draw an ablation that `bench ablation` left below the results."""
+    """Draw the variants of a recipe, which `bench train` left below the results."""
     for path in sorted(results.folder.glob(f"*/{kind}{SUFFIX}")):
         try:
             variants = read_json(path, Variants)
@@ -105,8 +67,8 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
             if drawing is not None and len(summary.labels) > 1:
                 return PaperFigure(drawing._replace(table=means_table(summary, metrics)))
     lacking = (
-        f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
-        f"...` are below {results.folder}"
+        f"no ablation_{kind}: no rows of `bench train --recipe {kind} --out "
+        f"{results.folder}/ablation ...` are below {results.folder}"
     )
     return PaperFigure(None, (lacking,))
 

@@ -21,12 +21,12 @@ from benchmark.measure.select import sources_of
 from benchmark.metrics.metric import Metric
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import shown
 from benchmark.rows.experiment import experiment_of, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import label_of, measured_names, short_names, short_version
-from benchmark.rows.valid import BUNDLED
+from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
 from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
@@ -262,8 +262,8 @@ def rows_with_streams(
 ) -> dict[str, dict[str, list[StreamRow]]]:
     """Return rows with an available stream by image and label: of the experiment and its anchor.
 
-    They are the newest: under the present protocol, and of each codec variant the fingerprint and
-    adapter revision of its latest run. `raw` is left out. Codecs are in the order of `codecs`, else
+    They are under the present protocol, and of each codec variant of the edition that is shown.
+    `raw` is left out. Codecs are in the order of `codecs`, else
     the paper's first. codecs: see `experiment_of`. anchor: see `with_anchor`; None adds none.
     Raises `UnknownName` for one without rows.
     """
@@ -273,8 +273,8 @@ def rows_with_streams(
 def _asked(
     contents: DatasetContents, codecs: Sequence[str], bundled: str, anchor: str | None
 ) -> pl.DataFrame:
-    own, others, _ = experiment_of(newest(contents.table), ",".join(codecs) or "all", bundled)
-    return own if anchor is None else with_anchor(own, others, anchor)[0]
+    own, others = experiment_of(contents.table, ",".join(codecs) or "all", bundled)
+    return shown(own if anchor is None else with_anchor(own, others, anchor)[0])
 
 
 def _with_streams(

@@ -27,9 +27,9 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
+from benchmark.show.absent import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences
 from benchmark.show.figures.style import Style, look, styles
-from benchmark.show.means import absent_sentences
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import listed
 
@@ -204,5 +204,5 @@ def _read(
         request.results, request.dataset, ",".join(request.codecs) or "all", names,
         anchor="" if _are_of(request.anchor, points) else request.anchor, instead=instead,
         bundled=request.bundled, images=request.images, allow_few=request.allow_few,
-        verified_only=request.verified_only, all_rows=request.all_rows, data_dir=request.data_dir,
+        verified_only=request.verified_only,
     )  # fmt: skip

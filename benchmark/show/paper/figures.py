@@ -15,21 +15,22 @@ from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, 
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Edition, Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
+from benchmark.show.absent import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
-from benchmark.show.figures.choice import choose
+from benchmark.show.figures.choice import choose, without_place
 from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
 from benchmark.show.figures.pictures import draw_generations
-from benchmark.show.figures.rate_curve import OfDataset, draw_datasets
+from benchmark.show.figures.rate_curve import OfDataset, choice_of, draw_datasets
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.means import absent_sentences, row_sentences
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
@@ -53,8 +54,15 @@ def _rd(request: FigureRequest) -> PaperFigure:
     rows = [OfDataset(of.title, of.panels, of.summary, of.anchor) for of in results]
     looks = styles(dict.fromkeys(label for of in results for label in of.labels))
     named = [name for of in results for name in _named(request, of)]
-    drawing = draw_datasets(rows, looks, tuple(dict.fromkeys(named)))
-    return _made(results, drawing, "no rd: no points can be drawn")
+    choice = choice_of(rows, tuple(dict.fromkeys(named)))
+    drawing = draw_datasets(rows, looks, choice=choice)
+    missed = without_place(choice, _asked(request))
+    return _made(results, drawing, "no rd: no points can be drawn", *missed)
+
+
+def _asked(request: FigureRequest) -> list[str]:
+    """Return the names of the codecs that the figure was asked to show."""
+    return [*request.codecs, *named_in(request.bundled)]
 
 
 def _made(
@@ -62,7 +70,7 @@ def _made(
 ) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
-    rows = (text for of in results if of.stored for text in row_sentences(of.stored))
+    rows = (text for of in results if of.stored for text in not_shown(of.stored.summary))
     sentences = (*more, *lacking, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
@@ -88,9 +96,10 @@ def _bd(request: FigureRequest) -> PaperFigure:
     choice = choose(result.panels, result.anchor, _named(request, result))
     panels = choice.of(result.panels)
     shown = panels, compared, result.styles, result.title, result.anchor
-    drawing = draw_bd_bars(*shown, choice.absent, choice.lacking(panels), request.up_to_bpp)
+    drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), request.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
-    return _made([result], drawing, f"no bd: {lack}")
+    missed = without_place(choice, _asked(request))
+    return _made([result], drawing, f"no bd: {lack}", *missed)
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -109,8 +118,8 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     rates[result.anchor] = Delta(0.0, 1.0)
     points, lacking = [], []
     for curve in panels[0].measured:
-        delta = rates.get(curve.system.label)
-        if curve.edition is None or not isinstance(delta, Delta):
+        delta = rates.get(curve.system.label, Delta())
+        if curve.edition is None or delta.value is None:
             continue
         for cost in request.cost or COSTS:
             if spent := cost_of(summary, curve.edition, cost):
@@ -118,7 +127,7 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             else:
                 lacking.append((f"No {cost} known of", curve.name))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
-    details += not_drawn(choice.absent)
+    details += not_drawn([*choice.absent])
     of_anchor = panels[0].of_label(result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
     most = request.up_to_bpp
@@ -209,9 +218,7 @@ def realism_plots(
 
 def _generations(request: FigureRequest) -> PaperFigure:
     """Quality against generation, of each codec at its setting nearest to a rate."""
-    result = read_one(
-        request.results, request.dataset, "all", ["psnr"], data_dir=request.data_dir, whole=True
-    )
+    result = read_one(request.results, request.dataset, "all", ["psnr"], whole=True)
     name, store = result.name, Store(request.results / result.name.partition(":")[0])
     rows = store.generations()
     if not rows.height:

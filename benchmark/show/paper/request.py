@@ -85,7 +85,6 @@ class FigureRequest(Look):
     )
     allow_few: bool = shared(False, choices.ALLOW_FEW)
     verified_only: bool = shared(False, choices.VERIFIED_ONLY)
-    all_rows: bool = shared(False, choices.ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(
         None,

@@ -14,6 +14,7 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 from benchmark.rows.systems import kind
+from benchmark.show.absent import not_shown
 from benchmark.show.bd_tables import (
     PERCENT,
     cut_words,
@@ -24,7 +25,6 @@ from benchmark.show.bd_tables import (
 )
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.means import row_sentences
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import images_of, listed, points_left_out
@@ -105,7 +105,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, cut_words(request.up_to_bpp))
     wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
-    of_rows = [text for of in results if of.stored for text in row_sentences(of.stored)]
+    of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
@@ -161,7 +161,7 @@ def _rows(
                 elif other is not None:
                     first, second = other.rates(panel.metric), curve.rates(panel.metric)
                     pair = compared(first, second, panel.metric)
-                    of |= {key: pair} if isinstance(pair.rate, Delta) else {}
+                    of |= {key: pair} if pair.rate.value is not None else {}
                 if key in of and curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
             if all(of.get(key, ITSELF) is ITSELF for of in pairs.values()):
@@ -205,8 +205,7 @@ def _columns(
 
 def _rate(key: str, row: SystemRow) -> Rate | None:
     pair = row.pairs.get(key)
-    delta = pair and pair.rate
-    return Rate(delta, row.intervals.get(key)) if isinstance(delta, Delta) else None
+    return Rate(pair.rate, row.intervals.get(key)) if pair and pair.rate.value is not None else None
 
 
 def _text(rate: Rate) -> str:
@@ -234,7 +233,7 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     known: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, Rate):
-            known |= {} if value.delta.doubtful else {row: value.delta.value}
+            known |= {} if value.delta.doubtful else {row: value.delta.number}
         elif value is not None:
             known[row] = value
     texts = {row: column.text(rows[row], "") for row in sorted(known, key=known.__getitem__)}

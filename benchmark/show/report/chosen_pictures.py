@@ -16,7 +16,7 @@ from benchmark.facts import facts_of
 from benchmark.measure.request import parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import shown
 from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import rows_of_codecs
@@ -69,7 +69,7 @@ class ChosenPictures(NamedTuple):
 
 
 def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice) -> ChosenPictures:
-    """Choose rows of each codec variant's newest build, ordered by image, codec and setting.
+    """Choose rows of each codec variant's edition, ordered by image, codec and setting.
 
     name: of the dataset, or of a part of it such as clic2020:mobile. Raises `UsageError` for what
     no row has: another codec, image, setting or value.
@@ -122,11 +122,11 @@ def stem(image: str) -> str:
 
 
 def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[StoredPicture]:
-    table = newest(contents.table)
+    table = contents.table
     if choice.codecs == "all":
         null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
         table = table.filter(~col("codec").is_in(null))
-    table = rows_of_codecs(table, choice.codecs, name.partition(":")[2])
+    table = shown(rows_of_codecs(table, choice.codecs, name.partition(":")[2]))
     if table.height == 0:
         raise UsageError(
             f"{contents.store.folder} has no rows of {name}: measure some with `bench run`"

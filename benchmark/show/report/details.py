@@ -5,23 +5,16 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+from benchmark.answer import Absent
 from benchmark.compare.bd import Ranking
 from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
+from benchmark.show.absent import absent_table, not_shown
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
-from benchmark.show.means import (
-    FEW_NOTE,
-    NETWORK_HEADERS,
-    Gap,
-    chosen_notes,
-    gap_sections,
-    lines_of,
-    newer_sentences,
-    training_cells,
-)
+from benchmark.show.means import FEW_NOTE, NETWORK_HEADERS, chosen_notes, training_cells
 from benchmark.show.sections import (
     Links,
     Part,
@@ -120,7 +113,7 @@ def details_record(
     command: str,
     anchor: str,
     drawings: Mapping[str, Drawing],
-    gaps: Sequence[Gap],
+    absent: Sequence[Absent],
     published: Sequence[str],
     sources: SourceFacts | None,
 ) -> dict[str, Any]:
@@ -145,7 +138,7 @@ def details_record(
             name: {"caption": drawing.caption, "details": list(drawing.details)}
             for name, drawing in drawings.items()
         },
-        "left_out": [gap._asdict() for gap in gaps],
+        "absent": [of._asdict() for of in absent],
         "published_left_out": list(published),
         "runs": len(stored.runs),
         "last_run": {name: last[name] for name in LAST_RUN if name in last},
@@ -174,8 +167,8 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "codec": edition.label,
         "version": edition.short_version,
         "origin": "bundled" if edition.bundled else origin,
-        "chroma": edition.facts.chroma,
-        "tuned_for": edition.facts.tuned_for,
+        "chroma": edition.chroma,
+        "tuned_for": edition.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_of(summary, edition.label, name) for name in COSTS},
         "training": dict(zip(NETWORK_HEADERS, training_cells(edition), strict=True)),
@@ -188,7 +181,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
 
 def details_text(
     record: Mapping[str, Any],
-    gaps: Sequence[Gap] = (),
+    absent: Sequence[Absent] = (),
     spreads: Sequence[DrawSpread] = (),
     over_few: Table | None = None,
 ) -> str:
@@ -223,8 +216,9 @@ def details_text(
         parts.append(section("few", "Over few images", over_few))
     if spreads:
         parts.append(section("draws", "Draws", draws_table(spreads)))
-    lines = [*lines_of(gaps), *record["published_left_out"]]
-    left_out = section("left_out", "Left out", lines or "Nothing.")
+    nothing = "Nothing." if not (absent or record["published_left_out"]) else ""
+    table = [absent_table(absent)] if absent else []
+    left_out = section("left_out", "Left out", nothing, *table, record["published_left_out"])
     if last := record["last_run"]:
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
         left_out = left_out.with_parts(f"The last of {record['runs']} runs: {', '.join(facts)}.")
@@ -262,7 +256,7 @@ def report_text(
     others = [name for name in drawings if name not in pictures]
     parts: list[Part] = [
         headline(ranking, summary.images, names, named),
-        *map(capitalised, newer_sentences(summary)),
+        *map(capitalised, not_shown(summary)),
         Links(about, {"details": "details.md"}),
         f"{ranking_heading(ranking, names)}:",
         table._replace(rows=table.rows[:LONGEST_RANKING]),
@@ -283,7 +277,7 @@ def page_sections(
     ranking: Ranking,
     deltas: tuple[Table, Table] | str,
     means: Table,
-    gaps: Sequence[Gap],
+    absent: Sequence[Absent],
 ) -> dict[str, Section]:
     """Return what a page shows of a report, by kind. deltas: tables, or why there are none."""
     rates: list[Part] = [deltas] if isinstance(deltas, str) else []
@@ -294,12 +288,12 @@ def page_sections(
             for place, (title, table) in enumerate(zip(titles, deltas, strict=True))
         ]
     heading = ranking_heading(ranking, names_of(summary))
-    missing: list[Part] = [*gap_sections(gaps)] or ["Nothing failed or is left out."]
+    missing = absent_table(absent) if absent else "Nothing failed or is left out."
     known = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
         section("bd_rates", "BD-rates", *rates),
         section("means", "All points", means),
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
-        section("missing", "Failed and left out", *missing),
+        section("missing", "Failed and left out", missing),
     )
     return {of.heading.kind: of for of in known}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.answer import Absent
 from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
@@ -21,12 +22,13 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
+from benchmark.show.absent import absent_sentences, lacking, problems
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
-from benchmark.show.figures.choice import Choice, beyond_sentences, choose
+from benchmark.show.figures.choice import Choice, beyond_sentences, choose, without_place
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import Gap, absent_sentences, counts_of, few_of, left_out, means_table
+from benchmark.show.means import few_of, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -37,6 +39,7 @@ from benchmark.show.report.details import (
 from benchmark.show.report.request import PAGE, ReportRequest, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.table import Table, csv_text, latex, markdown
+from benchmark.system.text import listed
 
 if TYPE_CHECKING:
     from benchmark.compare.published.curves import Overlay
@@ -57,7 +60,8 @@ class Report:
     ranking: Ranking
     files: Sequence[Path] = ()  # report.md
     figures: int = 0
-    gaps: Sequence[Gap] = ()  # what is left out
+    problems: Sequence[Absent] = ()  # what the reader may mend
+    absent: Sequence[Absent] = ()  # these, and what metrics and curves lack
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
     anchor: str = ""  # label of the codec that BD-rates are relative to
     earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
@@ -85,8 +89,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         read_compared(
             request.results, name, request.codecs, names, anchor=request.anchor, instead=True,
             common=request.common, pooled=request.pooled, allow_few=request.allow_few,
-            verified_only=request.verified_only, images=look().images, all_rows=request.all_rows,
-            data_dir=request.data_dir, whole=whole, bundled=request.bundled,
+            verified_only=request.verified_only, images=look().images,
+            whole=whole, bundled=request.bundled,
         )
         for name, whole in zip(asked, with_page, strict=True)
     ]  # fmt: skip
@@ -138,12 +142,14 @@ def _write(
     overlaid = {column: panel.up_to(most) for column, panel in panels.items()}
     choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
+    missed = without_place(choice, [*codecs, *named_in(request.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
-    gaps = left_out(summary, wanted, stored.runs, stored.gone)
-    sources = source_facts(stored.table)
-    record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
+    of_reader = problems(summary, stored.runs)
+    absent = [*of_reader, *lacking(summary, wanted)]
+    sources = source_facts(stored.of_compared_images)
+    record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
     means = means_table(summary, measured)
     eight = summary.labels if look().most is None else choice.labels
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
@@ -159,14 +165,14 @@ def _write(
         noted = {metric.column for metric, _ in ranking.absent}
         named = dict(zip(metric_names(request.metrics), metrics, strict=True))
         origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
-    remarks = [*origin, *about_sources, *counts_of(gaps)]
+    remarks = [*origin, *about_sources, *_brief(of_reader)]
     files: dict[str, str | bytes] = {
         "report.md": report_text(
             title, summary, ranking, drawings, remarks, [*tables], short, command, codecs
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
         "details.md": details_text(
-            record, gaps, draw_spreads(summary, measured), means_table(summary, over_few)
+            record, absent, draw_spreads(summary, measured), means_table(summary, over_few)
         ),
         **tables,
     }
@@ -177,11 +183,16 @@ def _write(
     kept = report_set.replace(files, command)
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
-        stored, metrics, measured, page_sections(summary, ranking, deltas, means, gaps),
-        deltas, over, ranking, [folder / "report.md"], len(drawings), gaps,
-        [*origin, *about_sources, *of_published, *changed], anchor, earlier_page,
+        stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
+        deltas, over, ranking, [folder / "report.md"], len(drawings), of_reader, absent,
+        [*origin, *about_sources, *of_published, *missed, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
+
+
+def _brief(problems: Sequence[Absent]) -> list[str]:
+    names = listed([absent.what for absent in problems])
+    return [f"Left out: {names}; details.md says why."] if problems else []
 
 
 def _under_test(summary: Summary, anchor: str) -> set[str]:

@@ -40,7 +40,6 @@ class ReportRequest:
     pooled: bool = option(False, MANNER, "Compute bpp as all bits over all pixels.")
     allow_few: bool = shared(False, choices.ALLOW_FEW)
     verified_only: bool = shared(False, choices.VERIFIED_ONLY)
-    all_rows: bool = shared(False, choices.ALL_ROWS)
     published: str = option(
         "",
         COMPARED,

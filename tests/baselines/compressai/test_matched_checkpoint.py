@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.compressai import weights as compressai_weights
-from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import unpack
 from baselines.compressai.network import ZooNetwork
+from baselines.neural.architecture import ZooSizes
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
@@ -55,7 +55,7 @@ def test_tables_are_stored_and_belong_to_the_parameters_in_their_file(shipped, h
     tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
     tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
     assert len(tables) == 7
-    again = ZooNetwork(ZooConfig(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
+    again = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
     again.update(force=True)
     fresh = again.state_dict()
     assert all(torch.equal(fresh[name], value) for name, value in tables.items())
@@ -81,9 +81,7 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
 def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
     save(shipped)
     state = stored(shipped / "hyperprior-1.safetensors")
-    prior = (
-        ZooNetwork(ZooConfig(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state).entropy_bottleneck
-    )
+    prior = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state).entropy_bottleneck
     logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)
     expected = np.log(2e9 - 1)
     assert logits[:, 0, 0].tolist() == pytest.approx([-expected] * WIDTHS[0], rel=1e-2)

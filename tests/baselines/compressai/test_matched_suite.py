@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.matched import (
-    LAMBDAS,
-    LEARNING_RATE,
     MATCHED_WIDTHS,
-    matched_suite,
     matched_widths,
-    single_rate,
 )
 from baselines.compressai.weights import find_matched
-from baselines.neural.architecture import macs_per_pixel
-from baselines.neural.crdr.architecture import NAMED
+from baselines.neural.architecture import ZooSizes
+from baselines.neural.costs import macs_per_pixel
 from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.suites import METHODS, suite
+from support.networks.tiny_checkpoint import NAMED
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
+
+HYPERPRIOR = METHODS["hyperprior"]
+LAMBDAS = [network["lmbda"] for network in HYPERPRIOR.networks]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def place(tmp_path_factory):
 
 def test_each_matched_network_sees_what_ours_sees_for_a_level():
     night = load_recipe("night")
-    members = {entry.name: entry for entry in matched_suite(night, Path())}
+    members = {entry.name: entry for entry in suite("matched", night, Path())}
     assert list(members) == [
         "ours", "hyperprior-1", "hyperprior-2", "hyperprior-3", "hyperprior-4",
         "hyperprior-whole-3",
@@ -52,44 +52,37 @@ def test_each_matched_network_sees_what_ours_sees_for_a_level():
             night.stages[-1].learning_rate / night.stages[0].learning_rate
         )
         assert (last.lambdas, last.decay_at) == (stage.lambdas, night.stages[-1].decay_at)
-        assert (run.subject.config["lmbda"], stage.kind, stage.learning_rate) == (
+        assert (run.recipe.dimensions["lmbda"], stage.objective, stage.learning_rate) == (
             lmbda,
             "single_rate",
-            LEARNING_RATE,
+            HYPERPRIOR.learning_rate,
         )
         # 150 MSE + weight bpp is CompressAI's 255^2 lambda MSE + bpp, times the weight
         assert stage.lambdas[0] * lmbda * 255**2 == pytest.approx(150, rel=1e-12)
         assert (stage.decay, stage.decay_at) == (night.stages[0].decay, night.stages[0].decay_at)
     whole = members["hyperprior-whole-3"]
     assert total <= whole.recipe.crops_before(2) < total + 2 * night.stages[0].batch
-    assert whole.subject == members["hyperprior-3"].subject
-    assert whole.subject.config["lmbda"] == LAMBDAS[2]
+    assert whole.recipe.dimensions == members["hyperprior-3"].recipe.dimensions
+    assert whole.recipe.dimensions["lmbda"] == LAMBDAS[2]
 
 
 def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_counts(place):
     recipe = load_recipe(str(place / "recipe.toml"))
     first, second = recipe.stages
     stages = (replace(first, steps=5, batch=2), replace(second, steps=1, batch=1, crop_px=128))
-    members = matched_suite(replace(recipe, stages=stages), Path(), learning_rate=0.5)
+    members = suite("matched", replace(recipe, stages=stages), Path())
     (stage,) = members[1].recipe.stages  # 11 crops in all, so 3 a level, so 2 steps of 2
-    assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (2, 2, 128, 0.5)
+    assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (2, 2, 128, 1e-3)
     (stage,) = members[-1].recipe.stages
     assert stage.steps == 6
     assert (stage.gan_per_beta, stage.lpips_per_beta, stage.mixed_levels) == (0, 0, False)
-
-
-def test_a_recipe_for_one_rate_is_taken_as_it_is(place):
-    recipe = load_recipe(str(place / "recipe.toml"))
-    own = replace(recipe.stages[0], kind="single_rate", lambdas=(1.0,), clip_norm=7.0)
-    made = single_rate(replace(recipe, stages=(own,)), lmbda=0.0067)
-    assert made.stages == (replace(own, lambdas=(150 / (0.0067 * 255**2),)),)
 
 
 def test_a_hyperprior_has_the_work_of_ours():
     for size, exact in ("tiny", None), ("micro", MATCHED_WIDTHS), ("small", (167, 229)):
         widths = matched_widths(size)
         assert exact in (None, widths)
-        work = macs_per_pixel("compressai", ZooConfig("bmshj2018-hyperprior", widths))
+        work = macs_per_pixel("compressai", ZooSizes("bmshj2018-hyperprior", widths))
         assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
     assert widths == (167, 229)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.architecture import MODELS, ZooConfig, rate_weight
-from baselines.compressai.network import ZooNetwork
+from baselines.compressai.matched import rate_weight
+from baselines.compressai.network import MODELS, ZooNetwork
+from baselines.neural.architecture import ZooSizes
 from baselines.neural.blocks.start_values import transforms_of
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, wrapped
 
@@ -70,8 +71,8 @@ def patches(photo, size=64):
 @pytest.mark.parametrize("model", MODELS)
 def test_it_starts_as_the_principal_components_of_its_widths(model, photo):
     images = patches(photo)
-    network = ZooNetwork(ZooConfig(model, (16, 24)))
-    network.initialise(images, weight=1e-4)  # a latent so fine that rounding takes nothing
+    network = ZooNetwork(ZooSizes(model, (16, 24)))
+    network.initialise(images, [1e-4])  # a latent so fine that rounding takes nothing
     with torch.no_grad():
         decoded = network(images, noisy=False).images
     transforms = transforms_of((images + 1) / 2, (16, 16, 16, 24))
@@ -91,8 +92,8 @@ def test_it_starts_with_a_latent_as_coarse_as_its_rate_and_scales_that_fit(photo
     latents, hyper, predicted = [], [], []
     for weight in (0.1, 0.4):
         torch.manual_seed(0)
-        network = ZooNetwork(ZooConfig(HYPERPRIOR, (16, 24)))
-        network.initialise(images, weight)
+        network = ZooNetwork(ZooSizes(HYPERPRIOR, (16, 24)))
+        network.initialise(images, [weight])
         with torch.no_grad():
             latents.append(network.codec.g_a((images + 1) / 2))
             hyper.append(network.codec.h_a(latents[-1].abs()))

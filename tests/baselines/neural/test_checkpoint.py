@@ -4,29 +4,27 @@ import json
 import lzma
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card, load_card
 from baselines.neural.checkpoint import (
     load_checkpoint,
     make_checkpoint,
     save_checkpoint,
 )
-from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.network_codec import BUNDLED
 from benchmark.errors import Unavailable
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.digest import file_sha256
 from support.bench.command import bench
 from support.networks.card_edits import bless, edited, resized
-from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_checkpoint import TINY, noise, write_checkpoint
 
 CARD = Card(
     architecture="crdr",
@@ -38,7 +36,7 @@ CARD = Card(
     measured={"sample_q2_bpp": 0.36, "sample_q2_psnr_db": 30.95},
     crops=9600,
 )
-to_json = load_architecture("crdr").config_to_json
+to_json = asdict
 TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
 
 

@@ -10,8 +10,8 @@ from safetensors.torch import load, load_file, save_file
 from baselines.compressai.codec import CompressAI
 from baselines.neural.card import PACKED, load_card, unpacked, verified_card
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import HeaderControls
+from baselines.neural.network_codec import BUNDLED
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.errors import BenchError, Unavailable, UsageError

@@ -1,18 +1,20 @@
 """What every method of the field has to do with its own network: code, decode, refuse, count."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.architecture import ZooConfig
-from baselines.neural.architecture import ARCHITECTURES, costs, load_architecture, macs_per_pixel
+from baselines.neural.architecture import ARCHITECTURES, ZooSizes, load_architecture
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.crdr.architecture import NAMED as CRDR_SIZES
+from baselines.neural.costs import costs, macs_per_pixel
 from baselines.neural.network import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import UnknownName
 from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import NAMED as CRDR_SIZES
 from support.networks.tiny_checkpoint import noise
 
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
@@ -85,14 +87,14 @@ def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec, controls):
 @pytest.mark.parametrize("preset", ["micro", "small"])
 def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(method, preset):
     """A transformer comes on top of the transforms."""
-    parts = costs(method, load_architecture(method).presets[preset])
+    parts = costs(method, load_architecture(method).sizes[preset])
     work = sum(cost.macs_per_pixel for name, cost in parts.items() if name != "transformer")
     assert work == pytest.approx(macs_per_pixel("crdr", CRDR_SIZES[preset]), rel=0.05)
 
 
 CONFIGS = {
-    **{name: load_architecture(name).presets.get("tiny") for name in ARCHITECTURES},
-    "compressai": ZooConfig("bmshj2018-hyperprior", (6, 8), 0.01),
+    **{name: load_architecture(name).sizes.get("tiny") for name in ARCHITECTURES},
+    "compressai": ZooSizes("bmshj2018-hyperprior", (6, 8), 0.01),
 }
 # z's distributions are given by mean and scale, or there is no z.
 WITHOUT_QUANTILES = ("ivr", "dirac", "hfd", "pqmim")
@@ -113,9 +115,8 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 @each_architecture
 def test_a_configuration_survives_its_json(name):
     architecture = load_architecture(name)
-    config = architecture.config_from_json(architecture.config_to_json(CONFIGS[name]))
-    assert config == CONFIGS[name] == made(name)[1].config
-    assert architecture.name == name
+    config = architecture.read(asdict(CONFIGS[name]))
+    assert config == CONFIGS[name] == made(name)[1].sizes
 
 
 @each_architecture

@@ -15,11 +15,10 @@ from baselines.neural.checkpoint import (
     quantise,
     quantised_parameters,
 )
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable
 from support.networks.card_edits import bless
-from support.networks.tiny_checkpoint import noise
+from support.networks.tiny_checkpoint import TINY, noise
 
 CARD = Card("crdr", TINY, "nothing", 0, "none", "none")
 
@@ -52,7 +51,7 @@ def test_integers_have_the_bits_asked_for_and_zeros_stay():
 @pytest.mark.parametrize("name", ["crdr", "hific", "ivr", "pqmim"])
 def test_parts_of_few_bits_are_parts_of_the_network_and_its_transforms_resample_in_floats(name):
     architecture = load_architecture(name)
-    network = architecture.build(architecture.presets["tiny"])
+    network = architecture.build(architecture.sizes["tiny"])
     for prefix in network.quantised_bits:
         assert any(one.startswith(prefix) for one, _ in network.named_parameters()), prefix
     short = quantised_parameters(network)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import ARCHITECTURES, load_architecture, macs_per_pixel
+from baselines.neural.architecture import ARCHITECTURES, Architecture, load_architecture
 from baselines.neural.card import Card, card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
-from baselines.neural.checkpoint_codec import CheckpointCodec
+from baselines.neural.costs import macs_per_pixel
 from baselines.neural.network import padded, to_images
+from baselines.neural.network_codec import NetworkCodec
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from benchmark import registry
@@ -25,15 +26,19 @@ from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs
 
 
-class FactorisedCodec(CheckpointCodec):
+class FactorisedCodec(NetworkCodec):
     """The codec."""
 
     name = "factorised"
 
 
+MODULE = "support.added.factorised"
+ROW = Architecture(f"{MODULE}:Widths", f"{MODULE}:Autoencoder", {"tiny": Widths(16, 12)})
+
+
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "factorised", "support.added.factorised:Factorised")
+    monkeypatch.setitem(ARCHITECTURES, "factorised", ROW)
     monkeypatch.setitem(registry.CODECS, "factorised", f"{__name__}:FactorisedCodec")
 
 
@@ -45,8 +50,8 @@ def codec(tmp_path):
     network = architecture.build(Widths(8, 6))
     photographs = [noise(64, 64, seed) for seed in (1, 2)]
     crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
-    architecture.initialise(network, crops, [0.05])
-    card = Card("factorised", network.config, "noise", 0, "none", "0")
+    network.initialise(crops, [0.05])
+    card = Card("factorised", network.sizes, "noise", 0, "none", "0")
     path = tmp_path / "factorised.safetensors"
     make_checkpoint(path, network, card, photographs, half=True)
     record = json.loads(card_path(path).read_text())

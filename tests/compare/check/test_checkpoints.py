@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
-from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
+from baselines.neural.network_codec import BUNDLED as SHIPPED
 from support.bench.invoked import bench, verdict_line
 
 

@@ -300,14 +300,13 @@ def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_pat
 TRAINS = """
 import sys, torch
 from pathlib import Path
-from baselines.neural.training.run_folder import save_state
-from baselines.neural.training.run_folder import Journal
+from baselines.neural.training.run import report, save_state
 from support.faults.recorded_writes import tell
 
 run = Path(sys.argv[1])
 for step in (1, 2, 3):
     save_state(run, {"step": step, "weights": torch.full((100,), float(step))})
-    Journal(run / "journal.jsonl").append({"stage": 0, "step": step})
+    report(run, {"stage": 0, "step": step})
     tell("stored", [step])
 """
 
@@ -315,7 +314,7 @@ for step in (1, 2, 3):
 @pytest.mark.slow
 def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path):
     torch = pytest.importorskip("torch")
-    from baselines.neural.training.run_folder import Journal, load_state
+    from baselines.neural.training.run import entries, load_state
 
     run = tmp_path / "root" / "run"
     run.parent.mkdir()
@@ -325,7 +324,7 @@ def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path):
     def losses_of(left, stored):
         state = load_state(left / "run", torch.device("cpu"))
         step = state["step"] if state else 0
-        steps = [entry["step"] for entry in Journal(left / "run" / "journal.jsonl").entries()]
+        steps = [entry["step"] for entry in entries(left / "run")]
         whole = not state or bool((state["weights"] == step).all())
         return (step < max(stored, default=0)) + (not whole) + len(stored - {*steps})
 

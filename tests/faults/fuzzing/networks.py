@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from baselines.compressai import codec as zoo
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import imported, load_architecture
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC
 from baselines.neural.card import Card
@@ -76,7 +76,7 @@ dirac, hfd = (partial(_drawing, name=name) for name in ("dirac", "hfd"))  # behi
 
 def _ours(codec: Codec, architecture: str, card: Card) -> Target:
     """Return the target of a codec whose streams are those of a checkpoint's container."""
-    block = load_architecture(architecture).control_block()
+    block = imported(load_architecture(architecture).network).control_block
     identity = card.identity[:CHECKPOINT_BYTES]
 
     def claimed(data: bytes) -> int:

@@ -130,9 +130,9 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
     summary = summarise(table(rows))
     (result,) = compare(summary, PSNR, "jpeg")
     assert [point.setting for point in result.left_out] == ["quality=20"]
-    (without,) = excluded(summary, PSNR)
-    assert (without.label, without.setting) == ("webp", "quality=5")
-    assert without.why == "no bits, which no rate-distortion curve has a place for"
+    ((without, why),) = excluded(summary, PSNR)
+    assert (without.label, str(without.setting)) == ("webp", "quality=5")
+    assert why == "no bits, which no rate-distortion curve has a place for"
 
 
 def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
@@ -181,6 +181,6 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images
 def test_a_distribution_metric_without_influences_has_no_interval():
     unknown = replace(FD, by_image=False)
     comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
-    assert isinstance(comparisons[0].rate, Delta)
+    assert comparisons[0].rate.value is not None
     assert comparisons[0].rate_interval is None
     assert "[" not in bd_overview(comparisons, [unknown], "jpeg").rows[0][1]

@@ -79,15 +79,18 @@ def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     assert "WebP" not in names_of(GAINS)
 
 
-@pytest.mark.parametrize(
-    ("label", "name", "gain"),
-    [
-        ("ours:beta=0:effort=2", "CRDR β=0 (effort 2)", 3.2),
-        ("folder:path=/x/mine", "folder (path mine)", -3.0),
-    ],
-)
-def test_the_strongest_own_variant_and_every_own_codec_are_there(label, name, gain):
-    assert {"CRDR β=3.84", name} <= set(names_of(GAINS | {label: gain}))
+def test_what_the_user_brought_comes_before_this_projects_method():
+    names = names_of(GAINS | {"folder:path=/x/mine": -3.0})
+    assert {"folder (path mine)", "JPEG (optimised)"} <= set(names)
+    assert "CRDR β=3.84" not in names, "the weaker variant of a family that is there"
+
+
+def test_second_variants_of_a_family_come_after_the_first_of_the_others():
+    assert "CRDR β=0 (effort 2)" not in names_of(GAINS | {"ours:beta=0:effort=2": 3.2})
+    few = dict.fromkeys(("jpeg:optimize=1", "vtm"), 1.0) | {
+        f"ours:beta={beta}": beta for beta in (0, 3.84, 0.64, 1.28, 1.92, 2.56, 3.2)
+    }
+    assert {"VTM", "CRDR β=0", "CRDR β=3.84"} <= set(names_of(few))
 
 
 def test_a_figure_has_eight_curves_and_its_details_name_the_others():

@@ -8,7 +8,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
-from benchmark.show.means import left_out, lines_of
+from benchmark.show.absent import lacking, lines_of, problems
 from benchmark.show.report.details import details_record, details_text
 from support.rows.measured import failed, row, sweep, table
 
@@ -52,14 +52,17 @@ def test_the_text_is_made_of_the_record_and_a_strangers_names_are_no_markup(tmp_
         assert protocol in text
 
 
-def test_every_kind_of_gap_is_a_sentence_with_its_reason():
+def test_everything_that_is_absent_has_its_reason(tmp_path):
     rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
     rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
-    sentences = lines_of(left_out(summarise(table(rows)), [Metric.named("psnr")], runs))
-    assert "failed: webp quality=5 (1 cell): encode: boom" in sentences
-    assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
-    assert "not counted: jpeg (18 rows): an older version: 1.0, adapter 1" in sentences
-    assert "skipped by the last run: vvenc: no ffmpeg" in sentences
-    assert "refused by the last run: x.png: 16 bit" in sentences
-    assert any("--common" in sentence for sentence in sentences)
+    summary = summarise(table(rows)).stored_in(tmp_path / "set")
+    absent = [*problems(summary, runs), *lacking(summary, [Metric.named("psnr")])]
+    why = {of.what: of.why for of in absent}
+    assert why["webp quality=5 (1 cell)"] == "failed: encode: boom"
+    assert "--common" in next(of.why for of in absent if of.remedy == "bench run")
+    assert why["webp"].endswith("1 of 3 images")
+    assert why["jpeg"] == "an older build, 1.0, is not shown"
+    assert why["vvenc"].endswith("no ffmpeg")
+    assert why["x.png"].endswith("16 bit")
+    assert len(lines_of(absent)) == len(absent) == 6

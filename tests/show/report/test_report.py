@@ -9,7 +9,7 @@ import pytest
 from benchmark.compare.panel import BEST
 from benchmark.errors import StoreError, UnknownName
 from benchmark.rows.store import Store
-from benchmark.show.means import NETWORK_HEADERS, NOT_DRAWN
+from benchmark.show.means import NETWORK_HEADERS
 from support.bench.invoked import bench
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, sweep
@@ -107,19 +107,21 @@ def test_a_metric_of_no_codec_under_test_is_drawn_or_left_out_if_asked_for(tmp_p
     report = tmp_path / "kodak" / "report"
     bench_report(tmp_path, "--bundled", bundled)
     assert not (report / "lpips_alex.png").exists()
-    assert json.loads((report / "details.json").read_text())["left_out"] == []
+    assert json.loads((report / "details.json").read_text())["absent"] == []
     bench_report(tmp_path, "--bundled", bundled, "--metrics", "psnr,lpips")
     assert (report / "lpips_alex.png").exists()
-    assert "of 0 of 3 images: not computed (LPIPS (AlexNet))" in (report / "details.md").read_text()
+    missing = "in no curve of LPIPS (AlexNet): lpips_alex of 0 of 3 images: not computed"
+    assert missing in (report / "details.md").read_text()
 
 
 def test_a_metric_that_failed_is_left_out_with_its_reason_though_nobody_named_it(tmp_path):
     failed = {"lpips_alex": None, "lpips_alex_reason": "weights (bench fetch x): no weight file"}
     fill(tmp_path, [*sweep("jpeg", **failed), *sweep("vtm")])
     bench_report(tmp_path)
-    gaps = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())["left_out"]
-    assert {gap["why"].rpartition(": ")[2] for gap in gaps} == {"no weight file"}
-    assert {(*gap["metrics"], gap["name"]) for gap in gaps} == {("LPIPS (AlexNet)", "jpeg")}
+    (absent,) = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())["absent"]
+    assert absent["what"] == "jpeg"
+    assert "in no curve of LPIPS (AlexNet)" in absent["why"]
+    assert absent["why"].endswith("no weight file")
 
 
 def test_a_metric_that_is_infinite_for_all_others_is_in_the_table_of_means(tmp_path):
@@ -155,14 +157,12 @@ def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path
             record |= {"lpips_alex": None, "lpips_alex_reason": "not computed"}
     fill(tmp_path, rows)
     words = "--metrics", "psnr,ms_ssim,lpips,dists"
-    settings = len({record["setting_value"] for record in rows})
     assert "weight file" not in bench_report(tmp_path, *words)
     assert "weight file" in bench_report(tmp_path, *words, "-v")
     folder = tmp_path / "kodak" / "report"
-    gaps = json.loads((folder / "details.json").read_text())["left_out"]
-    reasons = [gap["why"].rpartition(": ")[2] for gap in gaps if gap["name"] == "webp"]
+    absent = json.loads((folder / "details.json").read_text())["absent"]
+    reasons = [of["why"].rpartition(": ")[2] for of in absent if of["what"].startswith("webp")]
     assert set(reasons) == {"no weight file", "not computed"}
-    assert sum(gap["heading"] == NOT_DRAWN for gap in gaps) >= 2 * settings
     assert "weight file" in (folder / "details.md").read_text()
     assert "weight file" not in (folder / "report.md").read_text()
 

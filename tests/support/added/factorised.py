@@ -5,13 +5,12 @@ It is an architecture written against the public boundary alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.architecture import Architecture
+from baselines.neural.architecture import Dimensions, Width
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
@@ -20,26 +19,31 @@ from benchmark.codec import Pixels
 
 
 @dataclass(frozen=True)
-class Widths:
+class Widths(Dimensions):
     """Channels between the image and the latent, and of the latent."""
 
-    hidden: int
-    latent: int
+    hidden: Width
+    latent: Width
 
 
 class Autoencoder(Network):
     """Two convolutions of stride 2 each way, and a factorised prior."""
 
     stride = 4
+    coder_type = f"{__name__}:FactorisedCoder"
 
-    def __init__(self, config: Widths) -> None:
+    def __init__(self, sizes: Widths) -> None:
         super().__init__()
-        self.config = config
-        hidden, latent = config.hidden, config.latent
+        self.sizes = sizes
+        hidden, latent = sizes.hidden, sizes.latent
         down = convolution(3, hidden, 5, 2), nn.ReLU(), convolution(hidden, latent, 5, 2)
         up = upsampling(latent, hidden, 5), nn.ReLU(), upsampling(hidden, 3, 5)
         self.analysis, self.synthesis = nn.Sequential(*down), nn.Sequential(*up)
         self.prior = FactorisedPrior(latent)
+
+    def tables(self, images: Sequence[Pixels] = ()) -> dict[str, Tensor]:
+        """Return the integer tables of the prior."""
+        return factorised_tables(self.prior)
 
     def priors(self) -> Sequence[nn.Module]:
         """Return what has quantiles to learn."""
@@ -72,7 +76,7 @@ class FactorisedCoder:
     def __init__(
         self, network: Autoencoder, tables: Mapping[str, Tensor], device: torch.device
     ) -> None:
-        self.network, self.latent_channels = network.to(device), network.config.latent
+        self.network, self.latent_channels = network.to(device), network.sizes.latent
         self.rows = Distributions.of(tables, "z_cdf")
         self.medians = network.prior.medians().detach()[:, None, None]
 
@@ -99,17 +103,3 @@ class FactorisedCoder:
         symbols = decoder.take(self.rows, channel_rows((self.latent_channels, rows, columns)))
         decoder.finish()
         return torch.from_numpy(symbols)[None] + self.medians
-
-
-class Factorised(Architecture[Widths]):
-    """The architecture."""
-
-    name = "factorised"
-    presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
-    config_type = Widths
-    network_type = f"{__name__}:Autoencoder"
-    coder_type = f"{__name__}:FactorisedCoder"
-
-    def tables(self, network: Autoencoder, images: Sequence[Pixels]) -> dict[str, Tensor]:
-        """Return the integer tables of the prior."""
-        return factorised_tables(network.prior)

@@ -12,10 +12,10 @@ from baselines.neural.network import Estimate, Network
 from baselines.neural.training.objective import (
     Batch,
     Loss,
+    Objective,
     Setup,
-    StageObjective,
     Validation,
-    terms,
+    rate_distortion,
 )
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels
@@ -29,7 +29,7 @@ class LatentGANStage(Stage):
     discriminator_learning_rate: Weight = 1e-3
 
 
-class LatentGAN(StageObjective):
+class LatentGAN(Objective):
     """Rate, distortion and a GAN whose discriminator sees the latents too, as HiFiC's does."""
 
     stage_type = LatentGANStage
@@ -40,18 +40,18 @@ class LatentGAN(StageObjective):
         with torch.random.fork_rng():
             torch.manual_seed(setup.recipe.seed)
             self.score = nn.Conv2d(3 + LEAST.latent, 1, 5, stride=4)
-        self.optimiser = setup.guard.adam(self.score.parameters(), 1e-3)
+        self.optimiser = setup.optimisers.adam(self.score.parameters(), 1e-3)
 
     def scores(self, images: Tensor, latents: Tensor) -> Tensor:
         maps = interpolate(latents.detach(), size=images.shape[2:])
         return self.score(torch.cat([images, maps], 1))
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        q = float(self._setup.random(step).integers(0, 5))
+        q = float(self.setup.random(step).integers(0, 5))
         result: Estimate = network(batch.crops, network.controls_at(q, 0.0))
         assert result.latents is not None
         fake = softplus(-self.scores(result.images, result.latents)).mean()
-        cost = terms(batch.crops, result.images, result.y_bits + result.z_bits)
+        cost = rate_distortion(batch.crops, result.images, result.y_bits + result.z_bits)
         total = cost.loss(torch.tensor(self.stage.lambdas[0])).mean() + self.stage.gan * fake
         images, latents = result.images.detach(), result.latents.detach()
 
@@ -65,8 +65,8 @@ class LatentGAN(StageObjective):
             self.optimiser.zero_grad()
             (loss + self.stage.r1 / 2 * r1).backward()
             numbers = torch.stack([loss.detach(), r1.detach()])
-            averaged = self._setup.workers.average(self.score.parameters(), numbers)
-            self._setup.guard.step(self.optimiser)
+            averaged = self.setup.ranks.average(self.score.parameters(), numbers)
+            self.setup.optimisers.step(self.optimiser)
             return dict(zip(("discriminator", "r1"), averaged, strict=True))
 
         return Loss(total, {"bpp": cost.bpp.mean()}, update)

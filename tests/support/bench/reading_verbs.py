@@ -68,7 +68,6 @@ READS_NONE = {
     "bd": "it reads two files of curves",
     "audit colour-round-trip": "it converts a dataset",
     "train": "it reads photographs",
-    "ablation": "it trains, then runs and draws as `run` and `figures rd` do",
     "encode": "it reads a picture",
     "decode": "it reads a stream",
     "checkpoint import": "it reads a file of torch",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.crdr.architecture import Sizes
+from baselines.neural.architecture import CrdrSizes
 from baselines.neural.crdr.authors import is_turned, key_of
 from baselines.neural.crdr.model import CRDRNetwork
 
@@ -35,7 +35,7 @@ DERIVED_SHAPES = {
 }
 
 
-def authors_shapes(sizes: Sizes) -> dict[str, Shape]:
+def authors_shapes(sizes: CrdrSizes) -> dict[str, Shape]:
     """Every key of the authors' state dict and its shape, parameters first."""
     with torch.device("meta"):
         ours = CRDRNetwork(sizes).state_dict()
@@ -55,7 +55,7 @@ def authors_shapes(sizes: Sizes) -> dict[str, Shape]:
     return shapes | DERIVED_SHAPES
 
 
-def authors_state(sizes: Sizes) -> dict[str, Tensor]:
+def authors_state(sizes: CrdrSizes) -> dict[str, Tensor]:
     """That state dict with the values of the parity README; derived entries are zeros."""
     return {
         key: torch.zeros(shape) if key in DERIVED_SHAPES else torch.from_numpy(filled(key, shape))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
 from baselines.compressai.network import ZooNetwork
+from baselines.neural.architecture import ZooSizes
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
 from benchmark.codec import Setting
@@ -17,7 +17,7 @@ QUALITY = Setting("quality", 1)
 DEVIATION = 3.0  # of the latent
 CARD = Card(
     architecture="compressai",
-    config=ZooConfig(HYPERPRIOR, WIDTHS, 0.01),
+    config=ZooSizes(HYPERPRIOR, WIDTHS, 0.01),
     training_data="no photographs",
     steps=7,
     crops=56,
@@ -31,7 +31,7 @@ def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
     """Seeded and narrow, with latents that spread and scales that fit them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ZooNetwork(ZooConfig(model, WIDTHS, 0.01))
+        network = ZooNetwork(ZooSizes(model, WIDTHS, 0.01))
         stock = network.codec
         with torch.no_grad():
             probe = stock.g_a(torch.rand(1, 3, 64, 64))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import load_architecture, rate_levels
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.network import to_images
@@ -15,10 +15,10 @@ def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
     """Write a checkpoint of the preset "tiny", in half precision."""
     torch.manual_seed(seed)
     architecture = load_architecture(name)
-    config = architecture.presets["tiny"]
+    config = architecture.sizes["tiny"]
     network = architecture.build(config)
     photographs = [noise(128, 128, one) for one in (1, 2)]
     crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
-    architecture.initialise(network, crops, [0.3] * architecture.rate_levels(config))
+    network.initialise(crops, [0.3] * rate_levels(config))
     card = Card(name, config, "noise", 0, "none", "0")
     return make_checkpoint(path, network, card, photographs, half=True)

@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from baselines.neural.architecture import ARCHITECTURES, CrdrSizes
 from baselines.neural.card import Card
-from baselines.neural.crdr.architecture import TINY, Sizes
 from baselines.neural.crdr.authors import import_checkpoint
 from support.networks.authors_weights import authors_state
+
+NAMED = ARCHITECTURES["crdr"].sizes
+FULL, SMALL, MINI, MICRO, TINY = NAMED.values()
+PQMIM_MICRO, PQMIM_TINY = (ARCHITECTURES["pqmim"].sizes[name] for name in ("micro", "tiny"))
 
 
 def noise(height: int, width: int, seed: int = 7) -> np.ndarray:
@@ -19,7 +23,7 @@ def noise(height: int, width: int, seed: int = 7) -> np.ndarray:
     return (coarse.repeat(8, 0).repeat(8, 1)[:height, :width] + fine).astype(np.uint8)
 
 
-def write_checkpoint(path: Path, sizes: Sizes = TINY, *, steps: int = 0) -> Card:
+def write_checkpoint(path: Path, sizes: CrdrSizes = TINY, *, steps: int = 0) -> Card:
     """Write a checkpoint as `bench checkpoint import` does from the authors' file; untrained."""
     source = path.with_name("crdr.pth.tar")
     torch.save({"comp_model": authors_state(sizes)}, source)

@@ -10,7 +10,7 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
-from baselines.neural.diffusion.architecture import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise
@@ -23,7 +23,7 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
     sweep = codec.codec.sweep[:3]
     values = tuple(float(entry.value) for entry in sweep)
     config = replace(
-        architecture.presets["tiny"],
+        architecture.sizes["tiny"],
         base=codec.spec.text,
         base_fingerprint=codec.fingerprint,
         setting=sweep[0].name,
@@ -32,7 +32,7 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
     torch.manual_seed(3)
     network = architecture.build(config)
     crops = torch.cat([to_images(noise(64, 64, one), torch.device("cpu")) for one in (1, 2)])
-    architecture.initialise(network, crops, ())
+    network.initialise(crops, ())
     for parameter in network.parameters():
         if not parameter.any():  # convolutions that start at zero
             torch.nn.init.normal_(parameter, std=0.05)
@@ -44,5 +44,5 @@ def write_drawing(path: Path, method: str, base: str, weights: Path | None = Non
     folders = {"BENCH_WEIGHTS": str(weights)} if weights else {}
     with patch.dict(os.environ, folders):
         network = drawing_network(method, base)
-    card = Card(method, network.config, "noise", 0, "none", "0")
+    card = Card(method, network.sizes, "noise", 0, "none", "0")
     return make_checkpoint(path, network, card, [], half=True)

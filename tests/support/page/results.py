@@ -22,7 +22,8 @@ from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
-from benchmark.show.means import left_out, means_table
+from benchmark.show.absent import lacking, problems
+from benchmark.show.means import means_table
 from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import write_page
@@ -93,10 +94,10 @@ def make_page(
     _, deltas = compare_all(stored.summary, metrics, "jpeg", None)
     means = means_table(stored.summary, metrics)
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
-    gaps = left_out(stored.summary, metrics, stored.runs)
-    sections = page_sections(stored.summary, ranking, deltas, means, gaps)
+    absent = [*problems(stored.summary, stored.runs), *lacking(stored.summary, metrics)]
+    sections = page_sections(stored.summary, ranking, deltas, means, absent)
     report = Report(
-        stored, metrics, metrics, sections, deltas, over, ranking, gaps=gaps, anchor="jpeg"
+        stored, metrics, metrics, sections, deltas, over, ranking, absent=absent, anchor="jpeg"
     )
     wanted = ReportRequest(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)

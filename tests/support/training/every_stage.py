@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import load_architecture, rate_levels
 from baselines.neural.network import to_images
 from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, objective_class, recipe_from
-from baselines.neural.training.workers import Workers
 from support.networks.tiny_checkpoint import noise
 from support.training.fixtures import CPU, LAMBDAS
 
@@ -35,9 +35,9 @@ STAGES = {
 
 def recipe_for(method: str, kind: str, fields: dict[str, Any]) -> Recipe:
     """Return the recipe of a kind of stage; `fields` are those in which it differs."""
-    levels = load_architecture(method).rate_levels(load_architecture(method).presets["tiny"])
+    levels = rate_levels(load_architecture(method).sizes["tiny"])
     stage = {
-        "kind": kind, "float32": True, "steps": 9, "batch": 2, "crop_px": 128,
+        "objective": kind, "float32": True, "steps": 9, "batch": 2, "crop_px": 128,
         "learning_rate": 1e-3, "decay_at": 1.0, "lambdas": [0.05] * levels, **fields,
     }  # fmt: skip
     return recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
@@ -49,8 +49,8 @@ def objective_of(kind: str, **fields: Any) -> tuple[Any, Any, Batch]:
     recipe = recipe_for(method, kind, fields)
     stage, architecture = recipe.stages[0], load_architecture(method)
     torch.manual_seed(1)
-    network = architecture.build(architecture.presets["tiny"])
+    network = architecture.build(architecture.sizes["tiny"])
     side = stage.crop_px
     crops = torch.cat([to_images(noise(side, side, seed), CPU) for seed in (1, 2)])
-    architecture.initialise(network, crops, stage.lambdas)
-    return objective_class(kind)(stage, Setup(recipe, 0, CPU, Workers())), network, Batch(crops)
+    network.initialise(crops, stage.lambdas)
+    return objective_class(kind)(stage, Setup(recipe, 0, CPU, Ranks())), network, Batch(crops)

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,28 +16,28 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.architecture import TINY
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.objective import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
-from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
+from baselines.neural.training.gan import Adversary
+from baselines.neural.training.how import How
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import Photographs, open_photographs, pack
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
-from baselines.neural.training.run_folder import Journal
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.run import Run, entries
+from baselines.neural.training.trainer import Learner, go, train
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
+from support.networks.tiny_checkpoint import TINY
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 LEAST = replace(TINY, attention=False, blocks=1, slices=(TINY.latent,), support_slices=0)
 LAMBDAS = [3.4, 1.2, 0.4, 0.13, 0.05]
 STAGE = {
-    "kind": "multi_rate",
+    "objective": "multi_rate",
     "steps": 3,
     "batch": 2,
     "crop_px": 64,
@@ -45,9 +45,14 @@ STAGE = {
     "decay_at": 1.0,
     "lambdas": LAMBDAS,
 }
-REALISM = {**STAGE, "kind": "realism", "gan_per_beta": 0.01, "discriminator_channels": [4, 4, 4, 4]}
+REALISM = {
+    **STAGE,
+    "objective": "realism",
+    "gan_per_beta": 0.01,
+    "discriminator_channels": [4, 4, 4, 4],
+}
 ENDLESS = {**STAGE, "steps": 10**6, "batch": 4, "mixed_levels": True}
-SINGLE = {**STAGE, "kind": "single_rate", "lambdas": [0.05]}
+SINGLE = {**STAGE, "objective": "single_rate", "lambdas": [0.05]}
 
 
 def recipe_of(*stages: dict[str, Any], **settings: Any) -> Recipe:
@@ -103,8 +108,8 @@ def of_eight_processes() -> Recipe:
 
 
 class ToyControls(NamedTuple):
-    rate: Control
-    realism: Control
+    rate: PlacedLevels
+    realism: PlacedLevels
 
 
 class Toy(Network):
@@ -158,7 +163,7 @@ class Poisoned(Toy):
         return result._replace(y_bits=result.y_bits + (result.y_bits * 0).sqrt())
 
 
-def in_one_of_two(workers: Workers, folder: Path) -> None:
+def in_one_of_two(workers: Ranks, folder: Path) -> None:
     """Averages, steps of which one's part is bad once, a run, a failure with a reason."""
     folder.mkdir(exist_ok=True)
     trained, untouched = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(4))
@@ -168,8 +173,8 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
     network = Poisoned("infinite loss", at=2 if workers.rank else 0)
     learner = Learner(network, recipe_of({"batch": 4}), 0, photographs(), workers)
     updates = [learner.update() for _ in range(3)]
-    recipe = recipe_of({**REALISM, "objective": "sgan"})
-    adversary = Adversary(recipe.stages[0], Setup(recipe, 0, CPU, workers))
+    recipe = recipe_of({**REALISM, "gan_loss": "sgan"})
+    adversary = Adversary(recipe.stages[0], Setup(recipe, 0, CPU, workers), by_level=True)
     images = [
         torch.from_numpy(picture[:64, :64]).permute(2, 0, 1)[None] / 255 for picture in pictures(2)
     ]
@@ -182,35 +187,51 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
         "untouched": untouched.grad,
         "numbers": numbers,
         "mean": workers.mean(torch.tensor(3.0 + workers.rank)),
-        "skipped": [update.skipped for update in updates],
+        "skipped": [bool(update.left_out) for update in updates],
         "loss": [update.numbers["loss"] for update in updates],
         "network": copied(network),
     }
     torch.save(result, folder / f"{workers.rank}.pt")
     workers.wait()
     recipe = recipe_of(ENDLESS, processes=2, report_every_steps=5)
-    run_request(workers, request_for(folder, recipe))
+    train_toy(folder, recipe, ranks=workers)
     if workers.rank:
         raise UsageError("The second process has a reason.")
 
 
-def die(workers: Workers) -> None:
+def die(workers: Ranks) -> None:
     """End one of two processes as the kernel does where memory is short."""
     if workers.rank:
         os.kill(os.getpid(), signal.SIGKILL)
     workers.wait()
 
 
-def nothing(_network: Network, _crops: Tensor) -> None:
-    """In place of an initialisation."""
+@dataclass(frozen=True)
+class ToyRun(Run):
+    """A run of a network that no recipe describes."""
+
+    make: Callable[[], Network] = Toy
+
+    def build(self) -> Network:
+        return self.make()
 
 
-def request_for(
-    run: Path, recipe: Recipe, make: type[Network] = Toy, **given: Any
-) -> TrainingRequest:
-    run.mkdir(exist_ok=True)
-    conditions = Conditions(**{"device": "cpu", **given})
-    return TrainingRequest(recipe, run, make, nothing, photographs(), conditions)
+def train_toy(
+    folder: Path,
+    recipe: Recipe,
+    make: Callable[[], Network] = Toy,
+    ranks: Ranks | None = None,
+    **how: Any,
+) -> None:
+    """One call of the trainer for a network that `make` makes, on the processor unless said."""
+    folder.mkdir(exist_ok=True)
+    run = ToyRun(folder, folder, recipe, make=make)
+    go(ranks or Ranks(), run, How(**{"device": "cpu", **how}), photographs())
+
+
+def train_in(folder: Path, recipe: Recipe, data: Path, **how: Any) -> str:
+    """One call of the trainer for the recipe's own network."""
+    return train(Run(folder, folder, recipe), How(**{"device": "cpu", "data": (data,), **how}))
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
@@ -240,7 +261,7 @@ def least_network():
 
 def learner_of(network, *stages, workers=None, index=0, **settings):
     recipe = recipe_of(*stages, **settings)
-    return Learner(network, recipe, index, photographs(), workers or Workers())
+    return Learner(network, recipe, index, photographs(), workers or Ranks())
 
 
 @contextmanager
@@ -287,4 +308,4 @@ def seen_by(network):
 
 def of_journal(run, name):
     """The numbers of one name in a run's journal, in the order of its entries."""
-    return [entry[name] for entry in Journal(run / "journal.jsonl").entries() if name in entry]
+    return [entry[name] for entry in entries(run) if name in entry]

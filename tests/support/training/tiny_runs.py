@@ -12,7 +12,7 @@ from support.networks.tiny_checkpoint import noise
 
 STAGE = """
 [[stage]]
-kind = "{kind}"
+objective = "{objective}"
 steps = {steps}
 batch = 2
 crop_px = 64
@@ -41,9 +41,9 @@ def write_recipe(
     given = {"sizes": '"tiny"', "report_every_steps": 1, "validate_every_steps": 1000, **fields}
     text = "".join(f"{name} = {value}\n" for name, value in given.items())
     if rate_steps:
-        text += STAGE.format(kind="multi_rate", steps=rate_steps) + "balanced = true\n"
+        text += STAGE.format(objective="multi_rate", steps=rate_steps) + "balanced = true\n"
     if realism_steps:
-        text += STAGE.format(kind="realism", steps=realism_steps) + GAN
+        text += STAGE.format(objective="realism", steps=realism_steps) + GAN
     path.write_text(text)
     return path
 

@@ -7,7 +7,11 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._inductor.decomposition import select_decomp_table
 from torch.nn import functional
 
-from baselines.neural.blocks.control import ConditionedBottleneck, ConditionedBottlenecks, Control
+from baselines.neural.blocks.control import (
+    ConditionedBottleneck,
+    ConditionedBottlenecks,
+    PlacedLevels,
+)
 from baselines.neural.blocks.layers import convolution, rectified
 
 CHANNELS_LAST = torch.channels_last
@@ -56,7 +60,7 @@ def test_gradients_of_conditioned_blocks_stay_channels_last(images):
     """Otherwise each layer before them works on features that it first has to turn."""
     blocks = ConditionedBottlenecks(2, 16, 6).to(memory_format=CHANNELS_LAST)
     inputs = features(16, images).requires_grad_()
-    outputs = blocks(inputs, Control(torch.ones(images, 6), None))
+    outputs = blocks(inputs, PlacedLevels(torch.ones(images, 6), None))
     outputs.sum().backward()
     assert inputs.grad.is_contiguous(memory_format=CHANNELS_LAST)
 
@@ -80,7 +84,7 @@ def test_a_compiled_block_is_one_graph_that_keeps_no_truth_values():
     )
     torch.manual_seed(0)
     block = ConditionedBottleneck(8, 4).to(memory_format=CHANNELS_LAST)
-    condition = Control(torch.randn(2, 4), None)
+    condition = PlacedLevels(torch.randn(2, 4), None)
     results = []
     for module in (block, torch.compile(block, backend=backend, fullgraph=True)):
         seen = features(8, 2).requires_grad_()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.crdr.architecture import FULL, TINY, Sizes
+from baselines.neural.architecture import CrdrSizes
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable
@@ -20,6 +20,7 @@ from support.networks.authors_weights import (
     authors_state,
     old_spelling,
 )
+from support.networks.tiny_checkpoint import FULL, TINY
 
 # The published widths over 16.
 SHRUNKEN = replace(
@@ -49,7 +50,7 @@ def saved(folder: Path, content: object) -> Path:
     return path
 
 
-def imported(folder: Path, content: object, sizes: Sizes = SHRUNKEN) -> State:
+def imported(folder: Path, content: object, sizes: CrdrSizes = SHRUNKEN) -> State:
     return import_authors(saved(folder, content), sizes)
 
 

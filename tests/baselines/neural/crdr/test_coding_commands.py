@@ -10,8 +10,8 @@ from PIL import Image
 from baselines.crdr import CRDR
 from baselines.neural.card import card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.model import HeaderControls
+from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable, UsageError
 from support.bench.invoked import bench
@@ -60,7 +60,7 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
 def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
     monkeypatch, tmp_path, checkpoint
 ):
-    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
+    monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
         CRDR(beta=0)
     with pytest.raises(Unavailable, match="no checkpoint nowhere"):
@@ -68,14 +68,14 @@ def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
     for path in (checkpoint, card_path(checkpoint)):
         copyfile(path, tmp_path / f"ours{path.suffix}")
         copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
-    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
+    monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
     assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
 
 
 def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, checkpoint, tmp_path):
     bundled = load_card(BUNDLED / "ours-micro.safetensors.xz")
     assert CRDR(beta=0, size="micro").describe().fingerprint == bundled.sha256
-    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
+    monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours-micro\.safetensors"):
         CRDR(beta=0, size="micro")
     for path in (checkpoint, card_path(checkpoint)):

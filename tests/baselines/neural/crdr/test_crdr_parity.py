@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.architecture import FULL
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, Encoder
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
-from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION, make_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
+from baselines.neural.entropy.integer.grid import OUTPUT_FRACTION, make_tables
 from conftest import SHARED
 from support.networks.authors_weights import (
     authors_shapes,
@@ -30,6 +29,7 @@ from support.networks.authors_weights import (
     listed_shapes,
     old_spelling,
 )
+from support.networks.tiny_checkpoint import FULL
 
 PARITY = SHARED / "data" / "parity"
 Q = 1.3
@@ -75,9 +75,9 @@ def referee(network):
     return deepcopy(network).double()
 
 
-def level(value: float) -> Control:
+def level(value: float) -> PlacedLevels:
     """A level for the referee, rounded to float32 as for the others."""
-    return Control(torch.tensor([value]).double(), None)
+    return PlacedLevels(torch.tensor([value]).double(), None)
 
 
 def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:

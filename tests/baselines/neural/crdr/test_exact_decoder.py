@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
-from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.system.digest import pixels_sha256
 from support.bench.verbs import app
@@ -47,7 +47,7 @@ from baselines.crdr import CRDR
 from baselines.neural.network import to_pixels
 from baselines.neural.crdr.model import exact_synthesis
 from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.crdr.architecture import TINY
+from support.networks.tiny_checkpoint import TINY
 
 random = np.random.default_rng(0)
 network = CRDRNetwork(TINY)

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from baselines.neural.architecture import CrdrSizes
 from baselines.neural.blocks import start_values as residual_start
 from baselines.neural.blocks.start_values import transform_of, transforms_of
-from baselines.neural.crdr.architecture import MICRO, TINY, Sizes
 from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
 from baselines.neural.entropy import hyperprior as start_values
-from baselines.neural.training.objective import terms
+from baselines.neural.training.objective import rate_distortion
 from baselines.neural.training.photographs import draw_crops, pack
+from support.networks.tiny_checkpoint import MICRO, TINY
 from support.training.fixtures import LAMBDAS
 
 KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96
@@ -53,7 +54,7 @@ def synthesised(coefficients, transform):
     return conv_transpose2d(coefficients, basis, stride=2) + transform.mean[:, None, None]
 
 
-def made(sizes: Sizes, crops, lambdas=LAMBDAS):
+def made(sizes: CrdrSizes, crops, lambdas=LAMBDAS):
     torch.manual_seed(5)
     network = CRDRNetwork(sizes)
     network.initialise(crops, lambdas)
@@ -137,7 +138,7 @@ def mean_loss(network, crops, level):
     """150 MSE + lambda bpp of rounded latents."""
     with torch.no_grad():
         result = network(crops, Controls(float(level)), noisy=False)
-    of_crops = terms(crops, result.images, result.y_bits + result.z_bits)
+    of_crops = rate_distortion(crops, result.images, result.y_bits + result.z_bits)
     return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
 
 

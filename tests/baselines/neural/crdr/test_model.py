@@ -8,11 +8,11 @@ import torch
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
     InterpolationChannelAttention,
-    control_of,
+    placed_levels,
 )
-from baselines.neural.crdr.architecture import MICRO, TINY
 from baselines.neural.crdr.model import Controls, CRDRNetwork, RealismEmbedding
 from support.networks.drawn import noise, shaken
+from support.networks.tiny_checkpoint import MICRO, TINY
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 each_format = pytest.mark.parametrize("memory_format", FORMATS, ids=str)
@@ -35,7 +35,7 @@ def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
     attention = shaken(InterpolationChannelAttention(6, 5))
     features = noise(2, 6, 4, 6).contiguous(memory_format=memory_format)
     levels = torch.tensor([[[[0.0, 1.3, 4.0]]], [[[1.3, 2.0, 0.0]]]])
-    result = attention(features, control_of(levels, 4, features))
+    result = attention(features, placed_levels(levels, 4, features))
     for n in range(2):
         for x in range(6):
             level = float(levels[n, 0, 0, x // 2])
@@ -56,7 +56,7 @@ def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(
     embedding, block = shaken(RealismEmbedding(7, frequencies)), shaken(ConditionedBottleneck(8, 7))
     features = noise(2, 8, 4, 4).contiguous(memory_format=memory_format)
     betas = torch.tensor([[[[0.0, 3.84], [5.12, 0.0]]], [[[1.0, 1.0], [0.0, 2.0]]]])
-    result = block(features, embedding(control_of(betas, 5.12, features)))
+    result = block(features, embedding(placed_levels(betas, 5.12, features)))
     fine = betas[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
     angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(frequencies)
     vectors = embedding.layers(torch.cat([angles.sin(), angles.cos()], -1))
@@ -215,7 +215,7 @@ def test_the_conditioning_begins_as_the_authors_draw_it():
     torch.manual_seed(4)
     network = CRDRNetwork(MICRO)
     before = {name: one.clone() for name, one in network.state_dict().items()}
-    network.begin(network.freezable().keys())
+    network.start_parts(network.freezable().keys())
     control = {id(one) for one in network.freezable()["realism_control"]}
     for name, tensor in network.named_parameters():
         if id(tensor) not in control:

@@ -1,21 +1,16 @@
-"""Sizes of CRDR: the published ones, their parameters and their costs."""
+"""CrdrSizes of CRDR: the published ones, their parameters and their costs."""
+
+from dataclasses import asdict
 
 import pytest
 import torch
 from torch import nn
 
-from baselines.neural.architecture import costs, from_json, macs_per_pixel
-from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.architecture import (
-    FULL,
-    MICRO,
-    MINI,
-    NAMED,
-    TINY,
-    CRDRArchitecture,
-    Sizes,
-)
+from baselines.neural.architecture import CrdrSizes, from_json
+from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.costs import costs, macs_per_pixel
 from baselines.neural.crdr.model import Controls, CRDRNetwork
+from support.networks.tiny_checkpoint import FULL, MICRO, MINI, NAMED, TINY
 
 each_size = pytest.mark.parametrize("sizes", NAMED.values(), ids=NAMED)
 
@@ -49,7 +44,7 @@ def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
             for module in part.modules():
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                     module.register_forward_hook(products_into(macs, name))
-        level = Control(torch.zeros(1), None)
+        level = PlacedLevels(torch.zeros(1), None)
         latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
         supports = network.hyper_synthesis(network.hyper_analyse(latents))
         decoded = network.context(*supports, lambda _i, mean, _scale: mean)
@@ -83,8 +78,8 @@ def test_the_named_sizes_stay_within_what_they_are_for():
 
 def test_sizes_survive_json_and_anything_else_is_refused():
     for sizes in NAMED.values():
-        assert from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
-    record = CRDRArchitecture().config_to_json(TINY)
+        assert from_json(asdict(sizes), CrdrSizes) == sizes
+    record = asdict(TINY)
     for change in (
         {"latent": 13},
         {"latent": 12.0},
@@ -102,6 +97,6 @@ def test_sizes_survive_json_and_anything_else_is_refused():
         {"unknown": 1},
     ):
         with pytest.raises(ValueError, match=r"\w"):
-            from_json(record | change, Sizes)
+            from_json(record | change, CrdrSizes)
     with pytest.raises(ValueError, match="missing required field `encoder`"):
-        from_json({}, Sizes)
+        from_json({}, CrdrSizes)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines.neural.card import load_card
-from baselines.neural.diffusion.architecture import BaseCodec, placed
+from baselines.neural.diffusion.base_codec import BaseCodec, placed
 from baselines.neural.diffusion.codec import _network
 from baselines.neural.diffusion.model import OVERHEAD, RATE
 from benchmark.codec import Setting

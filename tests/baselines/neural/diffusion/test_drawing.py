@@ -48,7 +48,7 @@ def test_one_step_is_the_predicted_residual_of_pure_noise(network):
 def test_what_is_drawn_is_within_the_threshold_or_within_a_picture(network):
     base = base_picture()
     made = drawn(network, base, facts=LevelFacts(0.5, 0.3))
-    if network.config.domain == "residual":
+    if network.sizes.domain == "residual":
         assert float((made - base).abs().max()) <= 0.5 * 0.3 + 1e-6
         assert float((made - base).abs().max()) > 0.5 * 0.29
     else:
@@ -65,12 +65,12 @@ def test_ancestral_steps_take_new_noise_and_others_do_not(network):
 
     with torch.no_grad():
         draw(network, base, FACTS, noise, 4)
-    assert asked == ([0, 1, 2, 3] if network.config.sampler == "ancestral" else [0])
+    assert asked == ([0, 1, 2, 3] if network.sizes.sampler == "ancestral" else [0])
 
 
 def test_the_schedule_of_pictures_is_relative_to_their_range(network):
-    scale = network.config.noise_scale
-    expected = scale if network.config.domain == "residual" else scale / 0.05
+    scale = network.sizes.noise_scale
+    expected = scale if network.sizes.domain == "residual" else scale / 0.05
     assert network.noise_scale(LevelFacts(0.05, 3.0)) == expected
 
 
@@ -96,13 +96,13 @@ def test_the_weights_of_a_patch_fall_to_its_sides_and_never_to_zero():
 def test_patches_leave_no_seam(network):
     """Where two patches meet, a picture differs from the one drawn whole as it does elsewhere."""
     base = base_picture(272, 352)
-    cut = replace(network.config, patch_px=PATCH, overlap_px=OVERLAP)
+    cut = replace(network.sizes, patch_px=PATCH, overlap_px=OVERLAP)
     whole = drawn(network, base, 4)
-    network.config = cut
+    network.sizes = cut
     try:
         patched = drawn(network, base, 4)
     finally:
-        network.config = replace(cut, patch_px=1024, overlap_px=128)
+        network.sizes = replace(cut, patch_px=1024, overlap_px=128)
     assert not torch.equal(whole, patched)
     assert float((patched - whole).abs().mean()) < 0.05 * float((whole - base).abs().mean())
     columns = borders(352)

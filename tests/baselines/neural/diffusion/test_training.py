@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.diffusion import objective as objective_module
-from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import FOLDER, Drawing
 from baselines.neural.network import padded, to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import load_recipe, recipe_from
-from baselines.neural.training.suites import generative_suite
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.suites import suite
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.spec import load_codec, parse_codec
 from support.metrics.cases import through_jpeg
@@ -35,11 +34,11 @@ def crops_of(*seeds):
 
 def objective(method="dirac", photographs=None, folder=None, **fields):
     stage = {
-        "kind": method, "steps": 3, "batch": BATCH, "crop_px": 64, "learning_rate": 1e-3,
+        "objective": method, "steps": 3, "batch": BATCH, "crop_px": 64, "learning_rate": 1e-3,
         "decay_at": 1.0, **fields,
     }  # fmt: skip
     recipe = recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
-    setup = Setup(recipe, 0, torch.device("cpu"), Workers(), photographs=photographs, folder=folder)
+    setup = Setup(recipe, 0, torch.device("cpu"), Ranks(), photographs=photographs, folder=folder)
     return Drawing(recipe.stages[0], setup)
 
 
@@ -133,7 +132,7 @@ def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tm
     night = load_recipe("night")
     first = replace(night.stages[0], reduced_share=0.5)
     recipe = replace(night, stages=(first, *night.stages[1:]))
-    (run,) = generative_suite(recipe, tmp_path, members=["dirac-jpeg"])
+    (run,) = suite("generative", recipe, tmp_path, ["dirac-jpeg"])
     assert {stage.reduced_share for stage in run.recipe.stages} == {0.0}
 
 
@@ -167,29 +166,29 @@ def test_steps_lower_the_loss_that_validation_sees():
 
 def test_a_network_that_was_not_measured_is_refused():
     config = replace(
-        DiracArchitecture.presets["tiny"], base="jpeg", setting="quality", settings=(5.0,)
+        ARCHITECTURES["dirac"].sizes["tiny"], base="jpeg", setting="quality", settings=(5.0,)
     )
     network = load_architecture("dirac").build(config)
     with pytest.raises(UsageError, match="bench train --suite generative --members dirac-elic"):
-        load_architecture("dirac").build(DiracArchitecture.presets["tiny"]).initialise(
+        load_architecture("dirac").build(ARCHITECTURES["dirac"].sizes["tiny"]).initialise(
             crops_of(1), ()
         )
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)
-    other = load_architecture("elic").build(load_architecture("elic").presets["tiny"])
-    with pytest.raises(UsageError, match="kind dirac does not train"):
+    other = load_architecture("elic").build(load_architecture("elic").sizes["tiny"])
+    with pytest.raises(UsageError, match="objective dirac trains no"):
         objective().loss(other, Batch(crops_of(1)), 0)
 
 
 def test_a_member_sees_the_crops_of_ours(tmp_path):
     recipe = load_recipe("night")
     whole = recipe.crops_before(len(recipe.stages))
-    runs = generative_suite(recipe, tmp_path, members=["dirac-jpeg", "hfd-jpeg"])
+    runs = suite("generative", recipe, tmp_path, ["dirac-jpeg", "hfd-jpeg"])
     assert [run.name for run in runs] == ["dirac-jpeg", "hfd-jpeg"]
     for run in runs:
         seen = run.recipe.crops_before(len(run.recipe.stages))
         assert whole <= seen <= whole + recipe.stages[0].batch * len(run.recipe.stages)
-        assert {stage.kind for stage in run.recipe.stages} == {run.subject.architecture}
+        assert {stage.objective for stage in run.recipe.stages} == {run.recipe.architecture}
 
 
 def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
@@ -202,7 +201,7 @@ def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
         ("hfd-elic:checkpoint=absent", Unavailable, "no checkpoint absent"),
     ):
         with pytest.raises(kind, match=reported):
-            generative_suite(recipe, tmp_path, members=[member])
+            suite("generative", recipe, tmp_path, [member])
 
 
 @pytest.mark.slow

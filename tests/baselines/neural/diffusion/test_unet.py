@@ -1,6 +1,7 @@
 """The network of diffusion decoders: its size, its blocks, that positions are on their own."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,9 +9,8 @@ import torch
 from scipy.fft import dctn
 from torch.nn.functional import conv2d, layer_norm, linear
 
-from baselines.neural.architecture import costs, load_architecture, macs_per_pixel
-from baselines.neural.crdr.architecture import MICRO as CRDR_MICRO
-from baselines.neural.diffusion.architecture import DiracArchitecture
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.costs import costs, macs_per_pixel
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.diffusion.noise import noise_level
 from baselines.neural.diffusion.unet import (
@@ -21,9 +21,10 @@ from baselines.neural.diffusion.unet import (
     synthesise,
     velocities,
 )
+from support.networks.tiny_checkpoint import MICRO as CRDR_MICRO
 
 METHODS = ("dirac", "hfd")
-TINY = DiracArchitecture.presets["tiny"]
+TINY = ARCHITECTURES["dirac"].sizes["tiny"]
 
 
 def random_net():
@@ -42,7 +43,7 @@ def seen(*sides):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_of_the_small_size_takes_the_work_of_crdrs_smallest_network(method):
-    micro = load_architecture(method).presets["micro"]
+    micro = load_architecture(method).sizes["micro"]
     ours = macs_per_pixel("crdr", CRDR_MICRO)
     assert macs_per_pixel(method, micro) == pytest.approx(ours, rel=0.05)
     parameters = sum(cost.parameters for cost in costs(method, micro).values())
@@ -121,10 +122,10 @@ def test_noise_level_and_residual_scale_and_base_all_matter():
 
 def test_a_card_of_the_other_method_is_refused():
     dirac, hfd = (load_architecture(method) for method in METHODS)
-    record = dirac.config_to_json(TINY)
-    assert dirac.config_from_json(record) == TINY
-    with pytest.raises(ValueError, match="domain is 'residual', not 'picture'"):
-        hfd.config_from_json(record)
+    record = asdict(TINY)
+    assert dirac.read(record) == TINY
+    with pytest.raises(ValueError, match="domain is 'residual'"):
+        hfd.read(record)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +142,12 @@ def test_a_card_of_the_other_method_is_refused():
 def test_dimensions_that_no_network_can_have_are_refused(field, value, told):
     architecture = load_architecture("dirac")
     with pytest.raises(ValueError, match=told):
-        architecture.config_from_json({**architecture.config_to_json(TINY), field: value})
+        architecture.read({**asdict(TINY), field: value})
 
 
 def test_it_codes_nothing_itself():
-    with pytest.raises(ValueError, match=r"dirac:base=\.\.\. runs it"):
-        load_architecture("dirac").coder(DiffusionNetwork(TINY), {})
+    with pytest.raises(ValueError, match="a DiffusionNetwork codes nothing itself"):
+        DiffusionNetwork(TINY).coder({})
 
 
 COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])

@@ -8,7 +8,6 @@ import torch
 from scipy.stats import norm
 
 from baselines.neural.blocks.layers import at_least
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.entropy.coder import Decoder, Distributions
 from baselines.neural.entropy.factorised import (
     TAIL_MASS,
@@ -20,7 +19,8 @@ from baselines.neural.entropy.factorised import (
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from support.entropy.reference_coder import encode
 from support.networks.drawn import noise, shaken
-from support.networks.fixed_network import network
+from support.networks.integer_network import network
+from support.networks.tiny_checkpoint import TINY
 
 
 def test_gaussian_bits_are_those_of_the_normal_distribution():

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from baselines.compressai.weights import importable
-from baselines.neural.architecture import costs
+from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.blocks.layers import GDN
-from baselines.neural.field.architectures import CharmArchitecture
+from baselines.neural.costs import costs
 from baselines.neural.field.charm import CharmNetwork
 
-FULL, TINY = (CharmArchitecture.presets[name] for name in ("full", "tiny"))
+FULL, TINY = (ARCHITECTURES["charm"].sizes[name] for name in ("full", "tiny"))
 
 
 def test_the_published_size_has_the_published_parameters_and_work():

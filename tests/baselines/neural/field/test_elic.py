@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from baselines.compressai.weights import importable
-from baselines.neural.architecture import costs
-from baselines.neural.field.architectures import ElicArchitecture
+from baselines.neural.architecture import ARCHITECTURES
+from baselines.neural.costs import costs
 from baselines.neural.field.elic import CheckerboardConvolution, ElicNetwork
 
-FULL = ElicArchitecture.presets["full"]
+FULL = ARCHITECTURES["elic"].sizes["full"]
 
 OFFICIAL = replace(
     FULL,

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.blocks.layers import ChannelNorm
-from baselines.neural.field.architectures import HificArchitecture
+from baselines.neural.costs import costs
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 
-FULL, MICRO, TINY = (HificArchitecture.presets[name] for name in ("full", "micro", "tiny"))
+FULL, MICRO, TINY = (ARCHITECTURES["hific"].sizes[name] for name in ("full", "micro", "tiny"))
 
 
 def test_the_published_size_has_the_published_parameters_and_work():
@@ -57,7 +57,7 @@ def network(crops):
     torch.manual_seed(1)
     architecture = load_architecture("hific")
     made = architecture.build(MICRO).eval()
-    architecture.initialise(made, crops, [1.0])
+    made.initialise(crops, [1.0])
     return made
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import laplace
 
-from baselines.neural.architecture import costs
-from baselines.neural.blocks.control import Control
+from baselines.neural.architecture import ARCHITECTURES
+from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.field.architectures import IvrArchitecture
+from baselines.neural.costs import costs
 from baselines.neural.field.ivr import (
     IvrNetwork,
     IvrPath,
@@ -20,15 +20,15 @@ from baselines.neural.field.ivr import (
     laplace_tables,
 )
 from baselines.neural.picture_codec import PictureCodec
-from support.networks.fixed_network import default_fractional_bits
+from support.networks.integer_network import default_fractional_bits
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 
-FULL, TINY = (IvrArchitecture.presets[name] for name in ("full", "tiny"))
+FULL, TINY = (ARCHITECTURES["ivr"].sizes[name] for name in ("full", "tiny"))
 
 
-def at(level: float) -> Control:
-    return Control(torch.tensor([level]), None)
+def at(level: float) -> PlacedLevels:
+    return PlacedLevels(torch.tensor([level]), None)
 
 
 def test_a_mask_is_the_softplus_of_interpolated_weights():
@@ -89,7 +89,7 @@ def test_the_tables_cost_what_the_distributions_do():
 
 
 def fractional_bits(network):
-    from baselines.neural.entropy.fixed.integer_path import fractional_bit_tables
+    from baselines.neural.entropy.integer.integer_path import fractional_bit_tables
 
     return fractional_bit_tables(default_fractional_bits(network))
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import costs
+from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.field.architectures import BETA_GRID, MultiRealismArchitecture
-from baselines.neural.field.multirealism import MultiRealismNetwork, fourier
+from baselines.neural.costs import costs
+from baselines.neural.field.multirealism import BETA_GRID, MultiRealismNetwork, fourier
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 
-FULL, TINY = (MultiRealismArchitecture.presets[name] for name in ("full", "tiny"))
+FULL, TINY = (ARCHITECTURES["multirealism"].sizes[name] for name in ("full", "tiny"))
 
 
 def test_the_large_size_has_nearly_the_work_of_the_reimplementation():

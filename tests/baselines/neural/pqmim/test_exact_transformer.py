@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from baselines.neural.pqmim import coder
-from baselines.neural.pqmim.architecture import TINY
 from baselines.neural.pqmim.coder import ExactTransformer, exponentials
 from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
+from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.processes import ran
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.pqmim.architecture import TINY
 from baselines.neural.pqmim.objective import (
     Transformer,
     order_zero_bits,
@@ -16,6 +15,7 @@ from baselines.neural.pqmim.objective import (
 )
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.objective import Batch
+from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.networks.tiny_checkpoint import noise
 from support.training.every_stage import objective_of
 

@@ -9,19 +9,21 @@ import pytest
 import torch
 
 from baselines.field import PqMim
-from baselines.neural.architecture import costs, load_architecture
+from baselines.neural.architecture import load_architecture
+from baselines.neural.costs import costs
 from baselines.neural.network import padded, to_images
-from baselines.neural.pqmim.architecture import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.pqmim.coder import PqMimCoder
-from baselines.neural.pqmim.model import PqMimNetwork
+from baselines.neural.pqmim.model import PqMimNetwork, transformer_macs_per_pixel
 from baselines.neural.pqmim.objective import BOOKS
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
-from baselines.neural.training.suites import generative_suite
+from baselines.neural.training.suites import suite
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, UsageError
 from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import PQMIM_MICRO as MICRO
+from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -125,7 +127,7 @@ def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
 
 def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_many_pixels():
     recipe = load_recipe("night")
-    runs = generative_suite(recipe, Path(), members=["pqmim"])
+    runs = suite("generative", recipe, Path(), ["pqmim"])
     names = [*(f"pqmim-{level}" for level in (1, 2, 3, 4))]
     assert [run.name for run in runs] == [*names, *(f"pqmim-perceptual-{n}" for n in (1, 2, 3))]
     whole = recipe.crops_before(len(recipe.stages)) / 5
@@ -133,18 +135,18 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
         *transforms, last = run.recipe.stages
         seen = sum(stage.crops for stage in transforms)
         assert whole <= seen <= whole + recipe.stages[0].batch * len(transforms)
-        assert [stage.kind for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
-        assert last.kind == "pqmim_transformer"
-        assert last.crop_px == 16 * run.subject.config["window"]
+        assert [stage.objective for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
+        assert last.objective == "pqmim_transformer"
+        assert last.crop_px == 16 * run.recipe.dimensions["window"]
         of_recipe = sum(
             transform.crops * max(s.crop_px for s in recipe.stages) ** 2 for transform in transforms
         )
         assert last.crops * last.crop_px**2 == pytest.approx(of_recipe, rel=0.15)
         assert any(stage.has_gan for stage in transforms) == ("perceptual" in run.name)
         level = int(run.name[-1])
-        assert run.subject.config["books"] == BOOKS[level - 1]
+        assert run.recipe.dimensions["books"] == BOOKS[level - 1]
     with pytest.raises(UsageError, match="pqmim has no member pqmim-5"):
-        generative_suite(recipe, Path(), members=["pqmim-5"])
+        suite("generative", recipe, Path(), ["pqmim-5"])
 
 
 @pytest.mark.slow
@@ -170,7 +172,7 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
     assert sides[0] != sides[1]
     assert card["training_data"].endswith(crops)
     assert card["crops"] == first + last
-    assert load_architecture("pqmim").config_from_json(card["config"]).books == 4
+    assert load_architecture("pqmim").read(card["config"]).books == 4
     entries = [
         json.loads(line) for line in (out / "pqmim-1" / "journal.jsonl").read_text().splitlines()
     ]

@@ -2,20 +2,18 @@
 
 import pytest
 
-from baselines.neural.training.loop import run_request
 from baselines.neural.training.recipe import OBJECTIVES, Stage, objective_class
-from baselines.neural.training.run_folder import Journal, load_state
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.run import entries, load_state
 from support.training.fixtures import (
     CPU,
     differing,
     least_network,
     pictures,
     recipe_of,
-    request_for,
+    train_toy,
 )
 
-GAN = {"kind": "latent_gan", "r1": 0.5, "steps": 4}
+GAN = {"objective": "latent_gan", "r1": 0.5, "steps": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +36,11 @@ def test_an_objective_is_one_of_the_table_with_fields_of_its_own():
 def test_it_is_trained_by_the_loop_and_resumed_exactly(tmp_path):
     recipe, make = recipe_of(GAN, report_every_steps=1, validate_every_steps=2), least_network
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run_request(Workers(), request_for(whole, recipe, make, validation=pictures(1)))
+    train_toy(whole, recipe, make, validation=pictures(1))
     for _ in range(4):
-        run_request(Workers(), request_for(parts, recipe, make, deadline=0.0))
+        train_toy(parts, recipe, make, max_minutes=0)
     assert not differing(load_state(whole, CPU), load_state(parts, CPU))
-    entries, again = (Journal(run / "journal.jsonl").entries() for run in (whole, parts))
-    assert [entry["r1"] for entry in entries] == [one["r1"] for one in again]
-    assert len({entry["r1"] for entry in entries}) == 4
-    assert not any("validation" in entry for entry in entries), "it has none"
+    reports, again = (entries(run) for run in (whole, parts))
+    assert [entry["r1"] for entry in reports] == [one["r1"] for one in again]
+    assert len({entry["r1"] for entry in reports}) == 4
+    assert not any("validation" in entry for entry in reports), "it has none"

@@ -4,17 +4,17 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from baselines.neural.training import __main__ as command
-from baselines.neural.training.loop import Conditions
-from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import (
+from baselines.neural.training.run import (
     PREVIOUS,
     STATE,
-    StateWriter,
+    copied,
     load_state,
     save_state,
 )
@@ -26,31 +26,33 @@ from support.training.fixtures import (
     of_journal,
     pictures,
     recipe_of,
+    train_in,
+    train_toy,
     write_photographs,
 )
 
 
-def test_a_run_of_something_else_in_the_same_folder_is_refused(tmp_path, data):
+def test_a_run_of_something_else_in_the_same_folder_is_refused_with_the_field(tmp_path, data):
     recipe = recipe_of({"steps": 1})
-    train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    others = [
-        (Subject(), recipe_of({"steps": 2}), [data]),
-        (Subject(), recipe_of({"steps": 1}, seed=2), [data]),
-        (Subject("compressai", {"model": "mbt2018-mean"}), recipe, [data]),
-    ]
-    for subject, other, folders in others:
-        with pytest.raises(UsageError, match="is a run of another model or recipe"):
-            train(subject, other, folders, tmp_path, Conditions(device="cpu"))
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    train_in(tmp_path, recipe, data)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
+    network = {"model": "mbt2018-mean", "widths": [4, 4], "lmbda": 0.1}
+    others = {
+        "steps in stage 1": recipe_of({"steps": 2}),
+        "seed": recipe_of({"steps": 1}, seed=2),
+        "architecture": replace(recipe, architecture="compressai", dimensions=network),
+    }
+    for field, other in others.items():
+        with pytest.raises(UsageError, match=f"is a run of another recipe: its {field} differs"):
+            train_in(tmp_path, other, data)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
 
 
 def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, data):
     run, recipe = tmp_path / "run", recipe_of({"steps": 2})
 
     def call(folder, **more):
-        conditions = Conditions(device="cpu", deadline=0.0, data_name=folder.name)
-        train(Subject(), recipe, [folder], run, conditions, **more)
+        train_in(run, recipe, folder, max_minutes=0, data_name=folder.name, **more)
 
     call(data)
     moved = tmp_path / "moved" / "photos"
@@ -63,8 +65,9 @@ def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, 
     cut = tmp_path / "cut"
     shutil.copytree(data, cut)
     os.truncate(cut / "3.png", 200)
-    for folder, count in ((few, 4), (other, 5), (cut, 5)):
-        why = f"was begun with 5 photographs, and --data has {count} of other names or sizes"
+    named = ("without 4.png", "without 0.png", "without 3.png")
+    for folder, count, photograph in zip((few, other, cut), (4, 5, 5), named, strict=True):
+        why = f"was begun with 5 photographs, and --data has {count}, {photograph}"
         with pytest.raises(UsageError, match=why):
             call(folder)
     with pytest.warns(DamagedResults, match=r"1 of 5 photographs .*3\.png"):
@@ -78,30 +81,31 @@ def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, 
 
 
 def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
-    train(Subject(), recipe_of({}), [data], tmp_path / "grown", Conditions(device="cpu"))
+    train_in(tmp_path / "grown", recipe_of({}), data)
     grown = recipe_of({}, {"steps": 2})
-    train(Subject(), grown, [data], tmp_path / "grown", Conditions(device="cpu"))
-    train(Subject(), grown, [data], tmp_path / "whole", Conditions(device="cpu"))
+    train_in(tmp_path / "grown", grown, data)
+    train_in(tmp_path / "whole", grown, data)
     states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
     assert not differing(*states)
-    with pytest.raises(UsageError, match="another model or recipe"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "grown", Conditions(device="cpu"))
+    with pytest.raises(UsageError, match="another recipe: its number of stages differs"):
+        train_in(tmp_path / "grown", recipe_of({}), data)
 
 
-def test_a_run_begun_before_a_field_existed_or_with_one_that_is_gone_resumes(tmp_path, data):
+def test_a_run_begun_before_a_field_existed_resumes_and_one_of_a_field_that_is_gone_does_not(
+    tmp_path, data
+):
     recipe = recipe_of({"steps": 2})
-    train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu", deadline=0.0))
+    train_in(tmp_path, recipe, data, max_minutes=0)
     path = tmp_path / "recipe.json"
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
-    del record["names_and_sizes"]
-    for largest in (3.0, 2.0):  # crops as they were once, and as they are
-        record["recipe"]["stages"][0] |= {"scaled_decoding": False, "largest_reduction": largest}
-        path.write_text(json.dumps(record))
-        if largest > 2:
-            with pytest.raises(UsageError, match="no record of a training run"):
-                train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
-    train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
+    record["recipe"]["stages"][0]["scaled_decoding"] = False
+    path.write_text(json.dumps(record))
+    with pytest.raises(UsageError, match="no record of a training run of this version"):
+        train_in(tmp_path, recipe, data)
+    del record["recipe"]["stages"][0]["scaled_decoding"]
+    path.write_text(json.dumps(record))
+    train_in(tmp_path, recipe, data)
     assert load_state(tmp_path, CPU)["step"] == 2
     assert json.loads(path.read_text())["recipe"]["autocast"] is False
 
@@ -110,16 +114,16 @@ def test_a_run_begun_before_a_field_existed_or_with_one_that_is_gone_resumes(tmp
 def test_a_folder_whose_record_is_damaged_is_refused(tmp_path, data, content):
     (tmp_path / "recipe.json").write_text(content)
     with pytest.raises(UsageError, match=r"recipe\.json is no record of a training run"):
-        train(Subject(), recipe_of({}), [data], tmp_path, Conditions(device="cpu"))
+        train_in(tmp_path, recipe_of({}), data)
 
 
 def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"file cannot be a run's folder"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "file", Conditions(device="cpu"))
-    small = Conditions(validation=[pictures(1)[0][:63]], device="cpu")
+    with pytest.raises(UsageError, match="file cannot be used: File exists"):
+        train_in(tmp_path / "file", recipe_of({}), data)
+    small = [pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="smaller than 64 pixels"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "run", small)
+        train_in(tmp_path / "run", recipe_of({}), data, validation=small)
 
 
 def test_the_command_trains(tmp_path, data, monkeypatch):
@@ -135,19 +139,33 @@ def test_the_command_trains(tmp_path, data, monkeypatch):
 
 
 def test_a_copy_of_a_state_is_written_and_the_last_two_and_milestones_are_kept(tmp_path):
-    (tmp_path / ".0123.part").write_bytes(b"half")  # of a writer that was killed
-    writer = StateWriter(tmp_path)
     weights = torch.zeros(1000)
     for step in range(1, 5):
         weights.fill_(step)
-        writer.begin({"step": step, "parts": [weights, (weights,)]}, step if step == 2 else None)
+        state = copied({"step": step, "parts": [weights, (weights,)]})
         weights.fill_(-1)
-    writer.finish()
+        save_state(tmp_path, state, milestone=step if step == 2 else None)
     result = {name: load_state(tmp_path, CPU, name) for name in (STATE, PREVIOUS, "state-2.pt")}
     assert [one["step"] for one in result.values()] == [4, 3, 2]
     for one in result.values():
         assert torch.equal(one["parts"][0], torch.full((1000,), float(one["step"])))
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_draft_of_a_process_that_was_killed_while_it_wrote_goes(tmp_path):
+    (tmp_path / ".0123.part").write_bytes(b"half")
+    train_toy(tmp_path, recipe_of({"steps": 1}))
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_disk_without_room_for_states_is_refused_before_the_first_step(
+    tmp_path, data, monkeypatch
+):
+    room = SimpleNamespace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: room)
+    with pytest.raises(UsageError, match=r"run has room for 0.01 MB, and the states .* take"):
+        train_in(tmp_path / "run", recipe_of({}), data)
+    assert not (tmp_path / "run" / "state.pt").exists()
 
 
 def test_without_the_last_state_the_one_before_serves(tmp_path):
@@ -160,9 +178,17 @@ def test_without_the_last_state_the_one_before_serves(tmp_path):
     assert load_state(tmp_path, CPU)["step"] == 1
 
 
-def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path):
-    writer = StateWriter(tmp_path / "gone")
-    (tmp_path / "gone").write_text("a file in the folder's place")
-    writer.begin({"step": 1})
-    with pytest.raises(BenchError, match=r"cannot be written.*; the one before is kept"):
-        writer.finish()
+def test_a_state_that_cannot_be_written_is_one_sentence_which_says_whether_one_is_kept(
+    tmp_path, monkeypatch
+):
+    def full(*_given):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(BenchError, match="cannot be written: No space left on device; mend"):
+            save_state(tmp_path, {"step": 1})
+    save_state(tmp_path, {"step": 1})
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(BenchError, match="device; the one before is kept, so mend that"):
+        save_state(tmp_path, {"step": 2})

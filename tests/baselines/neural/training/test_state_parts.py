@@ -5,37 +5,35 @@ import shutil
 import pytest
 import torch
 
-from baselines.neural.training.loop import run_request
-from baselines.neural.training.run_folder import load_state
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.run import load_state
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, least_network, of_journal, recipe_of, request_for
+from support.training.fixtures import CPU, least_network, of_journal, recipe_of, train_toy
 from tools.state_parts import main, split
 
 STEPS, LIMIT = 12, 20_000
 MANNER = {"batch": 4, "mixed_levels": True, "learning_rate": 2e-3}
 
 
-def trained(run, steps, deadline=None):
+def trained(run, steps, minutes=None):
     recipe = recipe_of({**MANNER, "steps": STEPS}, report_every_steps=1, ema=0.9)
     torch.manual_seed(3)
-    if deadline is None:
-        return run_request(Workers(), request_for(run, recipe, least_network))
+    if minutes is None:
+        return train_toy(run, recipe, least_network)
     for _ in range(steps):  # a call whose time is over does one step
-        run_request(Workers(), request_for(run, recipe, least_network, deadline=0.0))
+        train_toy(run, recipe, least_network, max_minutes=0)
     return None
 
 
 def moment_types(run):
     state = load_state(run, CPU)
-    held = (state[name]["state"].values() for name in ("optimiser", "quantile_optimiser"))
+    held = (of["state"].values() for of in state["optimisers"])
     moments = [one for values in held for one in values]
     return {one[name].dtype for one in moments for name in ("exp_avg", "exp_avg_sq")}
 
 
 def test_a_state_that_travelled_goes_on_with_the_losses_of_an_unbroken_run(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    trained(first, 6, deadline=0.0)
+    trained(first, 6, minutes=0)
     shutil.copytree(first, second)
     paths = split(first, tmp_path / "carried", LIMIT)
     assert len(paths) > 2
@@ -55,7 +53,7 @@ def test_a_state_that_travelled_goes_on_with_the_losses_of_an_unbroken_run(tmp_p
 def test_parts_are_made_of_a_run_and_never_beside_others(tmp_path, monkeypatch, capsys):
     with pytest.raises(UsageError, match=r"has no state\.pt"):
         split(tmp_path, tmp_path / "carried", LIMIT)
-    trained(tmp_path / "run", 1, deadline=0.0)
+    trained(tmp_path / "run", 1, minutes=0)
     split(tmp_path / "run", tmp_path / "carried", LIMIT)
     with pytest.raises(UsageError, match="name another"):
         split(tmp_path / "run", tmp_path / "carried", LIMIT)

@@ -15,13 +15,12 @@ from baselines.commands import reports
 from baselines.commands.reports import last_report, sentence
 from baselines.commands.training import device_here
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.crdr.architecture import NAMED
-from baselines.neural.training.run_folder import Journal
-from baselines.neural.training.session import curves
-from baselines.neural.training.workers import Launch, in_processes
+from baselines.neural.training.ranks import Launch, in_processes
+from baselines.neural.training.run import curves, entries
 from benchmark.commands import output
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
+from support.networks.tiny_checkpoint import NAMED
 from support.processes import started_bench, until
 from support.training.fixtures import die, recipe_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
@@ -53,7 +52,7 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     folder, done = unbroken
     assert done.exit_code == 0
     loaded = load_checkpoint(folder / "ours.safetensors")
-    assert (loaded.card.steps, loaded.network.config) == (STEPS, NAMED["tiny"])
+    assert (loaded.card.steps, loaded.network.sizes) == (STEPS, NAMED["tiny"])
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
@@ -83,12 +82,10 @@ def test_a_seed_takes_the_place_of_the_recipes(place, unbroken, tmp_path):
     assert "--seed 7" in here.command
 
 
-def test_the_losses_are_a_table_with_units_and_the_journals_numbers(unbroken):
+def test_the_losses_are_a_drawing_and_a_table_of_the_journals_numbers(unbroken):
     folder, _ = unbroken
     table = pl.read_parquet(folder / "losses.parquet")
-    meanings = pl.read_parquet_metadata(folder / "losses.parquet")
-    assert meanings["bpp"].startswith("bit/px estimated")
-    assert meanings["steps_per_second"] == "1/s"
+    assert (folder / "losses.png").stat().st_size > 0
     assert table["run_step"].to_list() == [1, 2, 3, 4]
     assert table["crops"].to_list() == [2, 4, 6, 8]
     assert table["stage"].to_list() == [1, 1, 2, 2]
@@ -107,9 +104,9 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
     again = {"stage": 0, "step": 2, "loss": float("nan"), "gradient": 1.5}
     lines = [*map(json.dumps, reports), '{"stage": 0, "st', json.dumps(again), '{"stage"']
     journal.write_text("\n".join(lines))
-    entries = Journal(journal).entries()
-    assert [entry["step"] for entry in entries] == [1, 2]
-    rows = curves(entries, recipe_of({}))[0].rows.to_dicts()
+    reports = entries(tmp_path)
+    assert [entry["step"] for entry in reports] == [1, 2]
+    rows = curves(reports, recipe_of({}))[0].to_dicts()
     assert [row["loss"] for row in rows] == [1.0, None]
     assert [row["gradient"] for row in rows] == [None, 1.5]
     assert last_report(journal)["gradient"] == 1.5
@@ -124,7 +121,7 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     done = bench(*training(place, out, "--export-now"))
     assert "1 of 4 steps" in done.stdout
     assert card(out / "ours.safetensors")["steps"] == 1
-    assert len(Journal(out / "journal.jsonl").entries()) == 1
+    assert len(entries(out)) == 1
     goes_on = bench(*training(place, out, "--max-minutes", 0))
     assert "after 2 of 4 steps" in goes_on.stdout
     shutil.copy(out / "state-previous.pt", out / "state.pt")  # saved before the last report
@@ -137,7 +134,7 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
 
 def test_the_first_line_has_the_precision_of_the_stage_to_come(place, tmp_path, monkeypatch):
     precision = "baselines.commands.training.precision_of"
-    monkeypatch.setattr(precision, lambda _recipe, stage, _device: f"that of {stage.kind}")
+    monkeypatch.setattr(precision, lambda _recipe, stage, _device: f"that of {stage.objective}")
     lines = [bench(*training(place, tmp_path, "--max-minutes", 0)).stderr for _ in range(3)]
     assert (
         "1 of 4 steps (25 %), in stage 1 of 2 at step 1, on cpu in that of multi_rate" in lines[1]
@@ -300,7 +297,7 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
 def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
     first = begun / "first" / "ours.safetensors"
     bench(*words(begun, "still", "again", "--start", first, "--max-minutes", "0"))
-    with pytest.raises(UsageError, match="is a run of another model"):
+    with pytest.raises(UsageError, match="is a run of another recipe: its start differs"):
         bench(*words(begun, "still", "again"))
     copy(first, begun / "moved.safetensors")
     bench(*words(begun, "still", "again", "--start", begun / "moved.safetensors"))

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.objective import towards_target
-from baselines.neural.training.objective import Terms, lambda_at, terms, validate
-from support.training.fixtures import LAMBDAS, REALISM, Toy, pictures, recipe_of, stage_of, toy
+from baselines.neural.objectives import towards_target
+from baselines.neural.training.objective import (
+    RateDistortion,
+    lambda_at,
+    rate_distortion,
+    validate,
+)
+from support.training.fixtures import LAMBDAS, REALISM, Toy, pictures, recipe_of, toy
 
 # Stage 2 of the published configuration.
 LAMBDAS_ABOVE = [3.6, 1.8, 0.8, 0.4, 0.1]
@@ -20,16 +25,16 @@ def test_the_loss_is_150_times_the_error_and_lambda_times_the_bits_per_pixel():
     crops, images = torch.full((2, 3, 4, 8), -1.0), torch.full((2, 3, 4, 8), -1.0)
     images[0, 1, 2, 3] = 0.5  # .75 of the range, one value of 96
     images[1] += 0.2
-    result = terms(crops, images, torch.tensor([16.0, 48.0]))
+    result = rate_distortion(crops, images, torch.tensor([16.0, 48.0]))
     assert result.mse.tolist() == pytest.approx([0.75**2 / 96, 0.01], rel=1e-6)
     assert result.bpp.tolist() == [0.5, 1.5]
-    result = Terms(torch.tensor([0.01, 0.002]), torch.tensor([0.25, 2.0]))
+    result = RateDistortion(torch.tensor([0.01, 0.002]), torch.tensor([0.25, 2.0]))
     loss = result.loss(torch.tensor([0.4, 0.05]))
     assert loss.tolist() == pytest.approx([1.5 + 0.1, 0.3 + 0.1], rel=1e-6)
     crops = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     images = crops.bfloat16()
     expected = (crops.double() - images.double()).square().mean() / 4
-    result = terms(crops, images, torch.zeros(1)).mse
+    result = rate_distortion(crops, images, torch.zeros(1)).mse
     assert result.dtype == torch.float32
     assert float(result) == pytest.approx(float(expected), rel=1e-5)
 
@@ -45,9 +50,9 @@ def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
 
 
 def chosen(level, bpp):
-    stage = stage_of(lambdas=LAMBDAS_ABOVE, targets_bpp=TARGETS_BPP, lambda_below=LAMBDA_BELOW)
     lambdas = torch.full((len(bpp),), LAMBDAS_ABOVE[level])
-    return towards_target(stage, stage.targets_bpp[level], torch.tensor(bpp), lambdas).tolist()
+    mean = torch.tensor(bpp).mean()
+    return towards_target(lambdas, mean, TARGETS_BPP[level], LAMBDA_BELOW).tolist()
 
 
 @pytest.mark.parametrize("level", range(5))

@@ -12,7 +12,7 @@ SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 HEAD = 'sizes = "tiny"\n'
 WHOLE_STAGE = """
 [[stage]]
-kind = "multi_rate"
+objective = "multi_rate"
 steps = 3
 batch = 2
 crop_px = 64
@@ -29,7 +29,7 @@ def test_every_recipe_that_ships_can_be_loaded(name):
     assert recipe.name == name
     assert recipe.stages
     if recipe.architecture == "crdr":
-        kinds = [stage.kind for stage in recipe.stages]
+        kinds = [stage.objective for stage in recipe.stages]
         assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
 
 
@@ -38,7 +38,7 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
     recipe = load_recipe("paper")
     assert (recipe.sizes, recipe.initialise) == ("full", "random")
     first, second, third = recipe.stages
-    assert [one.kind for one in recipe.stages] == ["single_rate", "multi_rate", "realism"]
+    assert [one.objective for one in recipe.stages] == ["single_rate", "multi_rate", "realism"]
     assert [one.steps for one in recipe.stages] == [1_000_000, 1_000_000, 3_000_000]
     for stage in recipe.stages:
         assert (stage.batch, stage.crop_px) == (8, 256)
@@ -60,18 +60,18 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
         assert (stage.lpips, stage.lpips_per_beta, stage.gan_per_beta) == (1, 0, 0)
     # LPIPS 1 and the adversarial loss .001 at beta 2.56.
     assert (third.lpips, third.lpips_per_beta, third.gan_per_beta) == (0, 1 / 2.56, 0.001 / 2.56)
-    assert (third.objective, third.discriminator) == ("hrrgan", "independent")
+    assert (third.gan_loss, third.discriminator) == ("hrrgan", "independent")
     assert third.discriminator_channels == (64, 128, 256, 512)
     assert third.discriminator_learning_rate == 1e-4
 
 
 def test_a_recipe_s_file_gives_its_fields(tmp_path):
     path = tmp_path / "mine.toml"
-    head = HEAD + 'seed = 5\nprocesses = 2\ninitialise = "pca"\ncompiled = true\n'
+    head = HEAD + 'seed = 5\nprocesses = 2\ninitialise = "pca"\nautocast = true\n'
     path.write_text(head + WHOLE_STAGE + 'frozen = ["analysis"]\nmixed_levels = true\n')
     recipe = load_recipe(str(path))
     assert (recipe.name, recipe.sizes, recipe.seed, recipe.processes) == ("mine", "tiny", 5, 2)
-    assert (recipe.initialise, recipe.compiled, recipe.autocast) == ("pca", True, False)
+    assert (recipe.initialise, recipe.ema, recipe.autocast) == ("pca", 0, True)
     (stage,) = recipe.stages
     assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (3, 2, 64, 1e-3)
     assert stage.lambdas == (3.4, 1.2, 0.4, 0.13, 0.05)
@@ -91,7 +91,8 @@ def with_stage(line):
 
 MALFORMED = {
     "no toml": ("sizes = ", "cannot be read as a recipe"),
-    "nothing": ("", "sizes"),
+    "nothing": ("", "[[stage]]"),
+    "no sizes": (WHOLE_STAGE, "sizes is ''"),
     "no stages": (HEAD, "[[stage]]"),
     "stage as a table": (replaced("[[stage]]", "[stage]"), "[[stage]]"),
     "unknown size": (replaced('"tiny"', '"huge"'), "sizes is 'huge'"),
@@ -101,7 +102,7 @@ MALFORMED = {
     "text for a number": (replaced("steps = 3", 'steps = "3"'), "steps is '3'"),
     "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
     "negative lambda": (replaced("3.4", "-1"), "lambdas is [-1, 1.2"),
-    "unknown kind": (replaced("multi_rate", "many_rates"), "kind is 'many_rates'"),
+    "unknown objective": (replaced("multi_rate", "many_rates"), "objective is 'many_rates'"),
     "no steps": (replaced("steps = 3", "steps = 0"), "steps is 0"),
     "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px is 100"),
     "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),
@@ -113,7 +114,7 @@ MALFORMED = {
     "targets of mixed rates": (with_stage(BELOW + TARGETS + "mixed_levels = true"), "mixed_levels"),
     "targets of maps": (with_stage(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
     "targets alone": (with_stage(TARGETS), "lambda_below"),
-    "unknown objective": (with_stage('objective = "wgan"'), "objective is 'wgan'"),
+    "unknown loss of a GAN": (with_stage('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
     "unknown discriminator": (with_stage('discriminator = "none"'), "discriminator is 'none'"),
     "one channel": (with_stage("discriminator_channels = [4]"), "discriminator_channels"),
     "no processes": ("processes = 0\n" + HEAD + WHOLE_STAGE, "processes is 0"),

@@ -9,17 +9,16 @@ import pytest
 from baselines.crdr import CRDR
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
 from baselines.neural.card import load_card
-from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr import encode
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRControlBlock
+from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.metrics.deep_features import LPIPSAlex
 from conftest import SHARED
-from support.networks.tiny_checkpoint import write_checkpoint
+from support.networks.tiny_checkpoint import TINY, write_checkpoint
 from support.quick import quick
 
 ALEXNET = SHARED / "data" / "weights"

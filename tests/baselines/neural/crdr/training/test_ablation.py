@@ -1,4 +1,4 @@
-"""`bench ablation`: what its runs share and differ in, a tiny one from end to end, its figure."""
+"""Variants of a recipe: what they share and differ in, a tiny training of two, their figure."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from baselines.commands.training import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
-from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
-from baselines.neural.training.gan import GAN_LOSSES as EVERY_OBJECTIVE
+from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES
 from baselines.neural.training.recipe import load_recipe
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -16,98 +14,70 @@ from benchmark.rows.means import summarise
 from benchmark.rows.systems import label_of
 from benchmark.show.paper.ablation import OWN, draw_ablation, named
 from support.rows.measured import sweep, table
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
 TRAINED = "Each variant: three steps."
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ablation")
-    write_photographs(folder)
-    write_recipe(folder / "recipe.toml", rate_steps=1, realism_steps=2)
-    return folder
+VARIANTS = """
+[variants]
+SGAN = { gan_loss = "sgan" }
+HRRGAN = { gan_loss = "hrrgan" }
+"""
 
 
-def words(place, kind, out, *more):
-    return (
-        "ablation", kind, "--recipe", place / "recipe.toml", "--data", place / "photos",
-        "--validation", place / "unseen", "--dataset", place / "unseen", "--out", out, *more,
-    )  # fmt: skip
+@pytest.fixture
+def place(tmp_path):
+    write_photographs(tmp_path)
+    path = write_recipe(tmp_path / "recipe.toml", rate_steps=1, realism_steps=2)
+    path.write_text(path.read_text().replace("\n[[stage]]", VARIANTS + "\n[[stage]]", 1))
+    return tmp_path
 
 
-def test_every_objective_and_every_discriminator_has_a_variant():
-    assert OBJECTIVES.keys() == EVERY_OBJECTIVE.keys()
-    assert DISCRIMINATORS.keys() == EVERY_DISCRIMINATOR.keys()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_variants_differ_in_one_choice_of_the_last_stage(kind):
-    paper = load_recipe("paper")
-    common, variants = ablation(kind, paper)
-    assert common == replace(paper, stages=paper.stages[:2])
-    choices = {(variant.recipe.stages[2].objective, variant.recipe.stages[2].discriminator)
-               for variant in variants}  # fmt: skip
-    assert (
-        choices
-        == {
-            "gan": {(objective, "independent") for objective in OBJECTIVES},
-            "discriminator": {("hrrgan", discriminator) for discriminator in DISCRIMINATORS},
-        }[kind]
-    )
+@pytest.mark.parametrize(
+    ("recipe", "field", "table"),
+    [("gan", "gan_loss", GAN_LOSSES), ("discriminator", "discriminator", DISCRIMINATORS)],
+)
+def test_variants_of_the_papers_differ_in_one_field_of_the_last_stage(recipe, field, table):
+    made = load_recipe(recipe)
+    *earlier, last = made.stages
+    variants = made.varied().values()
+    assert {getattr(variant.stages[-1], field) for variant in variants} == table.keys()
     for variant in variants:
-        *before, last = variant.recipe.stages
-        own = replace(last, objective="hrrgan", discriminator="independent")
-        assert (*before, own) == paper.stages
-        assert variant.name == f"{last.objective}-{last.discriminator}"
+        assert variant.stages[:-1] == tuple(earlier)
+        assert replace(variant.stages[-1], **{field: getattr(last, field)}) == last
 
 
-def test_a_recipe_of_one_stage_has_nothing_in_common(place):
-    recipe = load_recipe(str(place / "recipe.toml"))
-    common, variants = ablation("gan", replace(recipe, stages=recipe.stages[1:]), ("rgan",))
-    assert common is None
-    assert [(variant.name, variant.label) for variant in variants] == [("rgan-independent", "RGAN")]
+@pytest.mark.parametrize("fields", ['speed = "3"', 'gan_loss = "wgan"', "steps = 0"])
+def test_a_variant_that_cannot_be_is_refused_with_its_field(place, fields):
+    path = place / "recipe.toml"
+    path.write_text(path.read_text().replace('gan_loss = "sgan"', fields))
+    with pytest.raises(UsageError, match=fields.partition(" ")[0]):
+        load_recipe(str(path))
 
 
-def test_a_last_stage_without_a_gan_is_refused():
-    with pytest.raises(UsageError, match=r"the last stage of night has no GAN"):
-        ablation("gan", replace(load_recipe("night"), stages=load_recipe("night").stages[:1]))
-
-
-@pytest.mark.slow
-def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path):
-    out = tmp_path / "ablation"
-    given = words(
-        place, "gan", out, "--variants", "sgan,hrrgan", "--metrics", "psnr", "--quiet", "--jobs", 1
-    )
-    first = bench(*given, "--max-minutes", 0)
+def test_variants_go_on_from_the_stages_that_they_share_and_their_figure_is_prepared(place):
+    out = place / "runs"
+    first = bench(*training(place, out, "--max-minutes", 0))
     assert "the time is over after common" in first.stdout
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
-    rest = bench(*given)
+    rest = bench(*training(place, out))
     assert rest.exit_code == 0, rest.output
-    starts = [pl.read_parquet(out / name / "losses.parquet")["loss"].to_list()
-              for name in ("common", "sgan-independent", "hrrgan-independent")]  # fmt: skip
-    assert [len(losses) for losses in starts] == [1, 3, 3]
-    assert starts[0] == starts[1][:1] == starts[2][:1]
-    assert starts[1][1:] != starts[2][1:]
-    cards = [json.loads((out / f"{name}-independent.json").read_text())
-             for name in ("sgan", "hrrgan")]  # fmt: skip
+    losses = [pl.read_parquet(out / name / "losses.parquet")["loss"].to_list()
+              for name in ("common", "SGAN", "HRRGAN")]  # fmt: skip
+    assert [len(of) for of in losses] == [1, 3, 3]
+    assert losses[0] == losses[1][:1] == losses[2][:1]
+    assert losses[1][1:] != losses[2][1:]
+    cards = [json.loads((out / f"{name}.json").read_text()) for name in ("SGAN", "HRRGAN")]
     assert [card["steps"] for card in cards] == [3, 3]
-    assert cards[0]["sha256"] != cards[1]["sha256"]
-    (store,) = (out / "results").iterdir()
-    rows = [row for part in (store / "per_image").glob("*.parquet")
-            for row in pl.read_parquet(part).rows(named=True)]  # fmt: skip
-    assert len(rows) == 2 * 5
-    assert all("beta=3.84" in row["variant"] and row["psnr_db"] > 0 for row in rows)
-    text = (out / "gan.md").read_text()
-    assert "2 steps of 2 crops of 64 px" in text
-    assert text.count("| SGAN |") == text.count("| HRRGAN |") == 5
-    assert (out / "gan.pdf").read_bytes().startswith(b"%PDF")
-    again = bench(*given)
-    assert again.stdout.count(".safetensors: finished before") == 3
-    assert "0 cells measured" in again.stdout
-    assert (out / "gan.md").read_text() == text
+    record = json.loads((out / "recipe.variants.json").read_text())
+    assert list(record["labels"].values()) == ["SGAN", "HRRGAN"]
+    assert record["own"] == "HRRGAN"
+    assert "2 steps of 2 crops of 64 px" in record["trained"]
+    (told,) = (line for line in rest.stdout.splitlines() if line.startswith("to compare: "))
+    assert told.split()[5].split(",") == list(record["labels"])
+    assert bench(*training(place, out)).stdout.count("finished before") == 3
 
 
 def summary_of(names, extra=()):
@@ -166,7 +136,11 @@ def test_metrics_without_values_have_no_panel():
 
 def test_no_two_of_seven_discriminators_look_the_same():
     drawing = draw_ablation(
-        summary_of(list(DISCRIMINATORS.values())), [PSNR], "independent", "set", TRAINED
+        summary_of([design.label for design in DISCRIMINATORS.values()]),
+        [PSNR],
+        "independent",
+        "set",
+        TRAINED,
     )
     (axes,) = drawing.figure.axes
     styles = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}

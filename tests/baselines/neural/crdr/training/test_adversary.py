@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.architecture import TINY
-from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.objective import Adversary, draw_levels
-from baselines.neural.training.gan import GAN_LOSSES
+from baselines.neural.objectives import draw_levels
+from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES, Adversary
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.ranks import Ranks
+from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
     CPU,
     LAMBDAS,
@@ -39,13 +38,13 @@ from support.training.fixtures import (
     ],
 )
 def test_every_objective_trains_with_every_discriminator(objective, discriminator):
-    stage = {**REALISM, "objective": objective, "discriminator": discriminator}
+    stage = {**REALISM, "gan_loss": objective, "discriminator": discriminator}
     torch.manual_seed(2)
     network = CRDRNetwork(LEAST)
     learner = learner_of(network, stage)
     before = copied(network), deepcopy(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
-    assert not any(update.skipped for update in updates)
+    assert not any(bool(update.left_out) for update in updates)
     for update in updates:
         assert {"generator", "discriminator"} <= update.numbers.keys()
         assert all(math.isfinite(number) for number in update.numbers.values())
@@ -60,7 +59,7 @@ def test_a_stage_of_maps_takes_steps_without_its_discriminators():
     learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
     before = copied(learner.network), deepcopy(learner.state()["objective"])
     updates = [learner.update() for _ in range(2)]
-    assert not any(update.skipped for update in updates)
+    assert not any(bool(update.left_out) for update in updates)
     assert all(math.isfinite(update.numbers["loss"]) for update in updates)
     assert differing(before[0], copied(learner.network))
     assert not differing(before[1], learner.state()["objective"])
@@ -70,14 +69,14 @@ def test_a_stage_of_maps_takes_steps_without_its_discriminators():
 def judged(monkeypatch):
     """What the generator's loss is made of, and the losses that it gave."""
     calls = []
-    original = Adversary.generator_loss
+    original = Adversary.penalty
 
-    def recorded(self, references, images, q, beta):
-        losses = original(self, references, images, q, beta)
+    def recorded(self, images, q, references, beta):
+        losses = original(self, images, q, references, beta)
         calls.append((references, images.detach(), q, beta, losses.detach()))
         return losses
 
-    monkeypatch.setattr(Adversary, "generator_loss", recorded)
+    monkeypatch.setattr(Adversary, "penalty", recorded)
     return calls
 
 
@@ -85,7 +84,7 @@ def judged(monkeypatch):
 def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(judged, objective):
     """The next rate's picture of the same crops at the same beta; at the highest, the original."""
     network = toy(Shifted)
-    stage = {**REALISM, "objective": objective, "batch": 8, "mixed_levels": True}
+    stage = {**REALISM, "gan_loss": objective, "batch": 8, "mixed_levels": True}
     seen = seen_by(network)
     learner_of(network, stage).update()
     ((references, images, q, beta, _),) = judged
@@ -134,7 +133,7 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(j
 
 def adversary_of(**different):
     recipe = recipe_of({**REALISM, **different})
-    return Adversary(recipe.stages[0], Setup(recipe, 0, CPU, Workers()))
+    return Adversary(recipe.stages[0], Setup(recipe, 0, CPU, Ranks()), by_level=True)
 
 
 def noise_images(count, seed):
@@ -142,9 +141,9 @@ def noise_images(count, seed):
 
 
 def test_judging_a_picture_gives_gradients_to_the_picture_only():
-    adversary = adversary_of(objective="rgan")
+    adversary = adversary_of(gan_loss="rgan")
     images = noise_images(2, 1).requires_grad_()
-    losses = adversary.generator_loss(noise_images(2, 2), images, np.float32([1, 3]), torch.ones(2))
+    losses = adversary.penalty(images, np.float32([1, 3]), noise_images(2, 2), torch.ones(2))
     losses.sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
@@ -153,7 +152,7 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
 
 
 def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
-    adversary = adversary_of(objective="sgan", discriminator_learning_rate=2e-3)
+    adversary = adversary_of(gan_loss="sgan", discriminator_learning_rate=2e-3)
     before = deepcopy(adversary.state()["network"])
     images = noise_images(2, 1).requires_grad_()
     adversary.update(noise_images(2, 2), images, np.float32([0.6, 3.4]), factor=0.5)
@@ -178,7 +177,7 @@ def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_al
 @pytest.mark.parametrize("design", DISCRIMINATORS)
 def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(design):
     """As in the authors' code, whose gradients are None there; Adam would go on by momentum."""
-    adversary = adversary_of(objective="sgan", discriminator=design)
+    adversary = adversary_of(gan_loss="sgan", discriminator=design)
     originals, images = noise_images(2, 1), noise_images(2, 2)
     adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
     before = deepcopy(adversary.state())
@@ -190,19 +189,25 @@ def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(desi
         for part, copies in (("backbones", chosen.backbones), ("heads", chosen.heads))
         if copies == "each"
     )
-    names = [name for name, _ in adversary._network.named_parameters()]
-    for number, name in enumerate(names):
-        if number not in before["optimiser"]["state"]:  # of other levels: not met by then
+    of_copies = zip(before["optimisers"], after["optimisers"], strict=True)
+    for (_, copy, _), (moments, others) in zip(adversary._copies, of_copies, strict=True):
+        if not moments["state"]:  # of other levels: not met by then
             continue
-        weights = differing(before["network"][name], after["network"][name])
-        moments = differing(*(one["optimiser"]["state"][number] for one in (before, after)))
-        assert bool(weights) == bool(moments) == (not name.startswith(of_level_0))
+        prefix = next(n for n, m in adversary._network.named_modules() if m is copy) + "."
+        weights = [
+            name
+            for name in before["network"]
+            if name.startswith(prefix)
+            and differing(before["network"][name], after["network"][name])
+        ]
+        changed = differing(moments["state"], others["state"])
+        assert bool(weights) == bool(changed) == (not prefix.startswith(of_level_0))
 
 
 def test_a_level_of_another_processs_part_is_averaged_as_zero_gradients():
-    adversary = adversary_of(objective="sgan")
+    adversary = adversary_of(gan_loss="sgan")
     both, first = np.float32([0, 1]), np.float32([0])
-    adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, q_of_batch=both)
+    adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, of_batch=both)
     grads = {name: tensor.grad for name, tensor in adversary._network.named_parameters()}
     assert not bool(grads["heads.1.8.bias"].any())
     assert bool(grads["heads.0.8.bias"].any())

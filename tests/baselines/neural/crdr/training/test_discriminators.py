@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator
-from baselines.neural.training.gan import PUBLISHED_CHANNELS
+from baselines.neural.training.gan import DISCRIMINATORS, PUBLISHED_CHANNELS, Discriminator
 
 LEVELS = 5
 THIN = (4, 6, 8, 10)

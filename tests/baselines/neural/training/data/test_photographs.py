@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.commands.training import open_session
+from baselines.commands.training import opened
 from baselines.neural.training import photograph_files, photographs
+from baselines.neural.training.how import How
 from baselines.neural.training.photograph_files import photograph_paths, read_photograph, sides_of
 from baselines.neural.training.photographs import (
     CropStream,
@@ -145,11 +146,11 @@ def test_a_bad_picture_in_an_archive_is_named(tmp_path):
 def test_an_archive_is_a_place_of_photographs(many, tmp_path):
     with tarfile.open(tmp_path / "good.tar", "w") as archive:
         archive.add(many, "many")
-    session = open_session("", [str(tmp_path / "good.tar")], None, "cpu", 1)
+    session = opened(How(), "", [str(tmp_path / "good.tar")], None, "cpu")
     assert len(photograph_paths(session.data)) == MANY
     for place in ("none.tar", "good.txt"):
         with pytest.raises(UsageError, match="no such folder, tar archive or dataset"):
-            open_session("", [str(tmp_path / place)], None, "cpu", 1)
+            opened(How(), "", [str(tmp_path / place)], None, "cpu")
 
 
 def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():
@@ -192,7 +193,7 @@ def test_the_choice_stays_when_folders_move_or_come_in_another_order():
 
 
 def test_what_is_held_out_is_validated_with_and_not_trained_on(photos):
-    session = open_session("", [str(photos / "part-0"), str(photos / "part-1")], None, "cpu", 1)
+    session = opened(How(), "", [str(photos / "part-0"), str(photos / "part-1")], None, "cpu")
     trained = load_photographs(session.data, without=session.held_out)
     greys = {int(trained.decoded(index)[0, 0, 0]) for index in range(len(trained))}
     unseen = {int(pixels[0, 0, 0]) for pixels in session.validation}
@@ -202,7 +203,7 @@ def test_what_is_held_out_is_validated_with_and_not_trained_on(photos):
 
 
 def test_photographs_that_are_named_leave_all_data_to_training(photos):
-    session = open_session("", [str(photos / "part-0")], str(photos / "part-1"), "cpu", 1)
+    session = opened(How(), "", [str(photos / "part-0")], str(photos / "part-1"), "cpu")
     assert (session.held_out, len(session.validation)) == (frozenset(), 20)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.neural.crdr.objective import draw_levels
+from baselines.neural.objectives import draw_levels
 from baselines.neural.training.photographs import draw_crops, pack
 from benchmark.errors import UsageError
 from support.training.fixtures import REALISM, SINGLE, load_photographs, noise, pictures, stage_of

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.objective import draw_levels, weight_of
+from baselines.neural.objectives import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.ranks import Ranks
 from conftest import SHARED
+from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
     LAMBDAS,
     REALISM,
@@ -143,7 +143,7 @@ def test_crops_are_numbered_through_all_stages_and_steps():
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 
 
-class OneOf(Workers):
+class OneOf(Ranks):
     """A worker whose others are elsewhere."""
 
     def average(self, parameters, numbers):
@@ -153,7 +153,7 @@ class OneOf(Workers):
 def test_the_parts_of_the_workers_are_the_batch():
     stage = {"batch": 6, "mixed_levels": True}
     parts = []
-    for workers in (Workers(), OneOf(0, 2), OneOf(1, 2)):
+    for workers in (Ranks(), OneOf(0, 2), OneOf(1, 2)):
         network = toy()
         seen = seen_by(network)
         learner_of(network, stage, workers=workers).update()
@@ -167,7 +167,7 @@ HOW = ("infinite loss", "gradient that is no number")
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("stage", [{}, {**REALISM, "objective": "rgan"}], ids=["mse", "gan"])
+@pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
 def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as_it_was(how, stage):
     learner = learner_of(toy(Poisoned, how, 3), {**stage, "steps": 5})
     updates = [learner.update() for _ in range(2)]
@@ -178,7 +178,7 @@ def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as
     assert sorted(changed) == ["/skipped", "/step"]
     updates.append(learner.update())
     assert differing(before[0], copied(learner.network))
-    assert [update.skipped for update in updates] == [False, False, True, False]
+    assert [bool(update.left_out) for update in updates] == [False, False, True, False]
     assert (learner.skipped, learner.step) == (1, 4)
 
 
@@ -256,7 +256,7 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
 
 
-@pytest.mark.parametrize("stage", [{}, {**REALISM, "objective": "rgan"}], ids=["mse", "gan"])
+@pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
 def test_gradients_of_a_batch_in_parts_are_those_of_the_whole(stage):
     """Of a network without noise, so that only the order of sums differs."""
     states = []
@@ -275,8 +275,8 @@ def test_gradients_of_a_batch_in_parts_are_those_of_the_whole(stage):
         for name, weight in adversary["network"].items():
             assert torch.allclose(weight, other_adversary["network"][name], rtol=0, atol=2e-5)
         steps, others = (
-            [int(one["step"]) for one in of["optimiser"]["state"].values()]
-            for of in (adversary, other_adversary)
+            [int(one["step"]) for of in each["optimisers"] for one in of["state"].values()]
+            for each in (adversary, other_adversary)
         )
         assert steps == others, "a step for a batch, not for a part"
 

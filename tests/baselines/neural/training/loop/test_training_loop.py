@@ -9,19 +9,18 @@ import pytest
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.training import loop
-from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import LARGEST_GAP, Conditions, run_request
+from baselines.neural.training import trainer
 from baselines.neural.training.objective import validate
-from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import (
-    Journal,
-    StateWriter,
+from baselines.neural.training.run import (
+    copied,
+    cut,
+    entries,
     load_state,
+    report,
     save_state,
     step_of,
 )
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.trainer import LARGEST_GAP, Learner
 from benchmark.errors import BenchError
 from support.training.fixtures import (
     CPU,
@@ -36,8 +35,9 @@ from support.training.fixtures import (
     of_journal,
     pictures,
     recipe_of,
-    request_for,
     started,
+    train_in,
+    train_toy,
     wait_for_entries,
 )
 
@@ -60,36 +60,35 @@ def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, 
 
 
 def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
-    journal = Journal(tmp_path / "journal.jsonl")
-    assert journal.entries() == []
-    entries = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
-    for entry in entries:
-        journal.append(entry)
-    with journal.path.open("a") as file:
+    assert entries(tmp_path) == []
+    given = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
+    for entry in given:
+        report(tmp_path, entry)
+    with (tmp_path / "journal.jsonl").open("a") as file:
         file.write("[" * 200_000 + '\n[1]\n7\n{"stage": 1}\n{"stage": 0, "step": "9"}\n')
         file.write('{"stage": 1, "st')
-    assert journal.entries() == entries
-    journal.cut(1, 10)
-    journal.append({"stage": 1, "step": 11})
-    assert journal.entries() == [*entries[:5], {"stage": 1, "step": 11}]
+    assert entries(tmp_path) == given
+    cut(tmp_path, 1, 10)
+    report(tmp_path, {"stage": 1, "step": 11})
+    assert entries(tmp_path) == [*given[:5], {"stage": 1, "step": 11}]
 
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
     """The folder of a run that nothing happened to, and its last state."""
     run = tmp_path_factory.mktemp("unbroken")
-    train(Subject(), in_two_stages(), [data], run, Conditions(device="cpu"))
+    train_in(run, in_two_stages(), data)
     return load_state(run, CPU)
 
 
 KILLED = """
 from pathlib import Path
-from baselines.neural.training.loop import Conditions
-from baselines.neural.training.run import Subject, train
-from support.training.fixtures import in_two_stages
+from baselines.neural.training import trainer
+from support.training.fixtures import in_two_stages, train_in
 
-conditions = Conditions(device="cpu", save_minutes=0.0)
-train(Subject(), in_two_stages(), [Path({data!r})], Path("run"), conditions)
+trainer.SAVE_EVERY_SECONDS = 0.0
+trainer.COST = 1e9
+train_in(Path("run"), in_two_stages(), Path({data!r}))
 """
 
 
@@ -106,35 +105,33 @@ def test_a_run_killed_at_a_random_step_and_resumed_has_the_weights_of_an_unbroke
     assert saved is not None
     assert (saved["index"], saved["step"]) < (1, 4), "it was killed in time"
     assert 4 * saved["index"] + saved["step"] >= entries - 2, "the state before was on the disk"
-    train(Subject(), in_two_stages(), [data], tmp_path / "run", Conditions(device="cpu"))
+    train_in(tmp_path / "run", in_two_stages(), data)
     assert not differing(load_state(tmp_path / "run", CPU), unbroken)
     assert of_journal(tmp_path / "run", "step") == [*range(1, 5)] * 2
 
 
 def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unbroken_one(tmp_path):
     recipe, (whole, parts) = in_two_stages(), (tmp_path / one for one in ("whole", "parts"))
-    run_request(Workers(), request_for(whole, recipe, least_network))
+    train_toy(whole, recipe, least_network)
     places = []
     while not places or places[-1] != (1, 4):
-        run_request(Workers(), request_for(parts, recipe, least_network, deadline=0.0))
+        train_toy(parts, recipe, least_network, max_minutes=0)
         state = load_state(parts, CPU)
         assert state is not None
         places.append((state["index"], state["step"]))
     assert places == [(stage, step) for stage in (0, 1) for step in range(1, 5)]
     assert not differing(state, load_state(whole, CPU))
-    run_request(Workers(), request_for(parts, recipe, least_network))
+    train_toy(parts, recipe, least_network)
     assert not differing(state, load_state(parts, CPU)), "nothing was left to do"
 
 
 def test_a_run_stopped_after_every_step_has_the_journal_of_an_unbroken_one(tmp_path):
     stages = ({"steps": 5}, {**REALISM, "steps": 4})
     recipe = recipe_of(*stages, report_every_steps=3)
-    run_request(Workers(), request_for(tmp_path / "whole", recipe, least_network))
+    train_toy(tmp_path / "whole", recipe, least_network)
     for _ in range(9):
-        run_request(Workers(), request_for(tmp_path / "parts", recipe, least_network, deadline=0.0))
-    whole, parts = (
-        Journal(tmp_path / run / "journal.jsonl").entries() for run in ("whole", "parts")
-    )
+        train_toy(tmp_path / "parts", recipe, least_network, max_minutes=0)
+    whole, parts = (entries(tmp_path / run) for run in ("whole", "parts"))
     speeds = {"steps_per_second", "crops_per_second"}
     without = [{name: of[name] for name in of.keys() - speeds} for of in whole]
     assert [step_of(entry) for entry in whole] == [(0, 3), (0, 5), (1, 3), (1, 4)]
@@ -156,20 +153,20 @@ def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_pat
         )
 
     for _ in range(2):  # each call does one step, the second the last of its stage
-        run_request(Workers(), request_for(tmp_path / "run", recipe, least_network, deadline=0.0))
+        train_toy(tmp_path / "run", recipe, least_network, max_minutes=0)
         assert not bool(projections(tmp_path / "run").any())
     for _ in range(2):
-        run_request(Workers(), request_for(tmp_path / "run", recipe, least_network, deadline=0.0))
+        train_toy(tmp_path / "run", recipe, least_network, max_minutes=0)
     assert (float(projections(tmp_path / "run").std()) > 0.01) == (initialise == "random")
-    run_request(Workers(), request_for(tmp_path / "unbroken", recipe, least_network))
+    train_toy(tmp_path / "unbroken", recipe, least_network)
     whole, resumed = (load_state(tmp_path / one, CPU) for one in ("unbroken", "run"))
     assert not differing(whole, resumed)
 
 
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
     recipe = recipe_of({"steps": 5}, report_every_steps=2)
-    run_request(Workers(), request_for(tmp_path, recipe, poisoned, deadline=0.0))
-    run_request(Workers(), request_for(tmp_path, recipe, poisoned))
+    train_toy(tmp_path, recipe, poisoned, max_minutes=0)
+    train_toy(tmp_path, recipe, poisoned)
     assert of_journal(tmp_path, "skipped") == [0, 0, 1, 1]
     assert all(map(math.isfinite, of_journal(tmp_path, "loss"))), "means are of the others"
 
@@ -182,7 +179,7 @@ def poisoned():
 def test_a_network_that_has_diverged_ends_the_run_with_the_learning_rate_in_a_sentence(tmp_path):
     recipe = recipe_of({"steps": 3}, {"steps": 4 + LARGEST_GAP, "learning_rate": 0.25})
     with pytest.raises(BenchError) as ended:
-        run_request(Workers(), request_for(tmp_path, recipe, partial(Diverged, range(7, 999))))
+        train_toy(tmp_path, recipe, partial(Diverged, range(7, 999)))
     message = str(ended.value)
     assert f"the last {LARGEST_GAP} steps, up to step {4 + LARGEST_GAP} of stage 2, were" in message
     assert message.endswith("train again in a new folder at a learning rate below 0.25")
@@ -191,7 +188,7 @@ def test_a_network_that_has_diverged_ends_the_run_with_the_learning_rate_in_a_se
 def test_a_gap_that_ends_before_it_is_too_large_ends_nothing(tmp_path):
     recipe = recipe_of({"steps": 2 * LARGEST_GAP}, report_every_steps=2 * LARGEST_GAP)
     make = partial(Diverged, [*range(1, LARGEST_GAP), *range(LARGEST_GAP + 1, 2 * LARGEST_GAP)])
-    run_request(Workers(), request_for(tmp_path, recipe, make))
+    train_toy(tmp_path, recipe, make)
     assert of_journal(tmp_path, "skipped") == [2 * LARGEST_GAP - 2]
 
 
@@ -211,10 +208,9 @@ class Diverged(Poisoned):
 def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp_path):
     stages = ({"steps": 12, "learning_rate": rate} for rate in (0.2, 1.5))  # too fast to be smooth
     recipe = recipe_of(*stages, report_every_steps=1, validate_every_steps=2)
-    for run, deadline in (("whole", None), ("parts", 0)):
-        request = request_for(tmp_path / run, recipe, validation=pictures(2), deadline=deadline)
-        for _ in range(1 if deadline is None else 24):
-            run_request(Workers(), request)
+    for run, minutes in (("whole", None), ("parts", 0)):
+        for _ in range(1 if minutes is None else 24):
+            train_toy(tmp_path / run, recipe, validation=pictures(2), max_minutes=minutes)
     states = [load_state(tmp_path / run, CPU, "best.pt") for run in ("whole", "parts")]
     assert not differing(*states)
     losses = of_journal(tmp_path / "whole", "validation_loss")
@@ -233,38 +229,35 @@ def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp
 
 def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"stage": 0, "step": 7}\n{"stage": 0, "st')
-    run_request(Workers(), request_for(tmp_path, recipe_of({"steps": 2}, report_every_steps=1)))
+    train_toy(tmp_path, recipe_of({"steps": 2}, report_every_steps=1))
     assert of_journal(tmp_path, "step") == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("given", "saved"),
-    [
-        ({}, [7, 68, 129, 150]),  # 6 s each: one in 600 s
-        ({"save_minutes": 5.0}, [31, 62, 93, 124, 150]),
-        ({"milestone_steps": 80}, [7, 68, 80, 141, 150]),
-    ],
+    [({}, [7, 68, 129, 150]), ({"milestone_steps": 80}, [7, 68, 80, 141, 150])],
 )
 def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
     given, saved, tmp_path, monkeypatch
 ):
+    """A state takes 6 s to copy, so that one in 600 s costs a percent."""
     now, steps = [0.0], []
 
-    class Slow(StateWriter):
-        def begin(self, state, milestone=None):
-            super().begin(state, milestone)
+    def slowly(state):
+        if isinstance(state, dict) and "index" in state:  # not a part of one
             steps.append(state["step"])
             now[0] += 6
+        return copied(state)
 
     class TenSeconds(Learner):
         def update(self):
             now[0] += 10
             return super().update()
 
-    monkeypatch.setattr(loop, "monotonic", lambda: now[0])
-    monkeypatch.setattr(loop, "StateWriter", Slow)
-    monkeypatch.setattr(loop, "Learner", TenSeconds)
-    run_request(Workers(), request_for(tmp_path, recipe_of({"steps": 150}), **given))
+    monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
+    monkeypatch.setattr(trainer.files, "copied", slowly)
+    monkeypatch.setattr(trainer, "Learner", TenSeconds)
+    train_toy(tmp_path, recipe_of({"steps": 150}), **given)
     assert steps == saved
     kept = {path.name for path in tmp_path.glob("state-[0-9]*.pt")}
     assert kept == ({"state-80.pt"} if "milestone_steps" in given else set())

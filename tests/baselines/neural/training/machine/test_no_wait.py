@@ -7,17 +7,17 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from baselines.neural.training.loop import ASK_EVERY_STEPS, run_request
-from baselines.neural.training.workers import Workers, in_processes
+from baselines.neural.training.ranks import Ranks, in_processes
+from baselines.neural.training.trainer import ASK_EVERY_STEPS
 from support.networks.stand_in_gpu import OnGpu, stand_in_gpu
-from support.training.fixtures import least_network, recipe_of, request_for
+from support.training.fixtures import least_network, recipe_of, train_toy
 
 STEPS = 40
 PROCESSES = 8
 # Where a run may wait: its reports, its states, and a look at the skipped steps every hundred.
 MAY_WAIT = {
-    "loop.py: _report", "learner.py: numbers", "learner.py: skipped", "learner.py: <dictcomp>",
-    "loop.py: <listcomp>", "run_folder.py: copied", "loop.py: _learn",
+    "trainer.py: report", "trainer.py: numbers", "trainer.py: skipped", "trainer.py: <dictcomp>",
+    "trainer.py: <listcomp>", "run.py: copied", "trainer.py: has_diverged", "trainer.py: counted",
 }  # fmt: skip
 
 
@@ -25,13 +25,13 @@ def waits_of(workers, folder, steps=STEPS):
     """Functions in which a run of one stage waits, with how often."""
     recipe = recipe_of({"steps": steps, "batch": PROCESSES}, report_every_steps=steps)
     with stand_in_gpu() as waits:
-        run_request(workers, request_for(folder, recipe, least_network, device="cuda"))
+        train_toy(folder, recipe, least_network, workers, device="cuda")
     return {name.removeprefix("baselines/neural/training/"): n for name, n in waits.items()}
 
 
 def test_steps_of_a_run_wait_for_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device=None: "stand-in")
-    waits = waits_of(Workers(), tmp_path / "run", 4)
+    waits = waits_of(Ranks(), tmp_path / "run", 4)
     assert waits.keys() <= MAY_WAIT, waits
     assert waits, "reports are read from the device"
 
@@ -54,7 +54,7 @@ def in_each(workers, folder):
     for name in ("all_reduce", "broadcast", "barrier"):
         setattr(dist, name, counted(getattr(dist, name), name))
     torch.cuda.get_device_name = lambda _device=None: "stand-in"
-    waits = waits_of(Workers(workers.rank, workers.count, "cuda"), folder)
+    waits = waits_of(Ranks(workers.rank, workers.count, "cuda"), folder)
     result = {"waits": sorted(waits), "exchanged": exchanged}
     (folder / f"{workers.rank}.json").write_text(json.dumps(result))
 

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from baselines.commands import training as commands
-from baselines.neural.crdr.objective import Adversary
-from baselines.neural.training.learner import FIRST_STEPS, Learner, RecordedStep
+from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.optimisers import FIRST_STEPS, RecordedStep
+from baselines.neural.training.ranks import Ranks
+from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import least_network, photographs, recipe_of
@@ -24,7 +25,7 @@ MIXED = {
 def learner_on(device, recipe, **options):
     torch.manual_seed(5)
     network = least_network().to(device)
-    return Learner(network, recipe, 0, photographs(), Workers(), **options)
+    return Learner(network, recipe, 0, photographs(), Ranks(), **options)
 
 
 def numbers_of(learner, steps=STEPS):
@@ -38,7 +39,7 @@ def assert_same(found, expected):
 
 
 GAN = {
-    **MIXED, "kind": "realism", "crop_px": 128, "gan_per_beta": 0.1, "map_share": 0.3,
+    **MIXED, "objective": "realism", "crop_px": 128, "gan_per_beta": 0.1, "map_share": 0.3,
     "discriminator_channels": [4, 4],
 }  # fmt: skip
 TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
@@ -67,25 +68,27 @@ def test_steps_with_and_without_a_graph_are_the_processor_s(stage, settings, tmp
 
 def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_need_them():
     """Levels 1 and 3 have no crop, so that neither weights nor Adam's means of theirs move."""
-    stage = recipe_of({**GAN, "objective": "sgan"}).stages[0]
+    stage = recipe_of({**GAN, "gan_loss": "sgan"}).stages[0]
     images, originals = torch.rand(2, 3, 3, 64, 64) * 2 - 1
     states = []
     for device in ("cpu", "cuda"):
         with stand_in_gpu():
-            setup = Setup(recipe_of(GAN), 0, torch.device(device), Workers())
-            adversary = Adversary(stage, setup)
+            setup = Setup(recipe_of(GAN), 0, torch.device(device), Ranks())
+            adversary = Adversary(stage, setup, by_level=True)
             for q in ([0.0, 1.0, 3.0], [4.0, 0.2, 2.4], [2.0, 2.0, 2.0]):
                 rates = torch.tensor(q, device=device) if device == "cuda" else np.float32(q)
-                setup.guard.counts(*torch.ones(2).to(device), 1e4)
+                setup.optimisers.decide(*torch.ones(2).to(device))
                 adversary.update(originals.to(device), images.to(device), rates, 1.0)
             weights = {k: v.cpu() for k, v in adversary.state()["network"].items()}
-            moved = adversary.state()["optimiser"]["state"].items()
-            steps = {number: one["step"].item() for number, one in moved}
+            steps = [
+                [one["step"].item() for one in of["state"].values()]
+                for of in adversary.state()["optimisers"]
+            ]
             states.append((weights, steps))
     for name, weight in states[0][0].items():
         assert torch.allclose(weight, states[1][0][name], rtol=1e-4, atol=1e-6), name
     assert states[0][1] == states[1][1]
-    assert {*states[0][1].values()} == {1, 2}
+    assert {step for copy in states[0][1] for step in copy} == {1, 2}
 
 
 def test_a_recorded_stage_resumes_from_a_state_of_either_device():
@@ -155,4 +158,4 @@ def test_a_user_can_do_without_a_graph(options, tmp_path, monkeypatch):
     write_recipe(tmp_path / "recipe.toml", 2, 0)
     write_photographs(tmp_path)
     bench(*training(tmp_path, tmp_path / "run"), *options)
-    assert [session.graph for session in sessions] == [not options]
+    assert [session.no_graph for session in sessions] == [bool(options)]

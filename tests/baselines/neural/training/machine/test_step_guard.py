@@ -6,18 +6,15 @@ import pytest
 import torch
 
 from baselines.neural.card import load_card
-from baselines.neural.training import objective
-from baselines.neural.training.loop import run_request
-from baselines.neural.training.objective import (
-    StepGuard,
+from baselines.neural.training import optimisers
+from baselines.neural.training.optimisers import (
+    Optimisers,
     deterministic_kernels,
     kernels_of,
-    precision_of,
 )
-from baselines.neural.training.run_folder import load_state
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.run import load_state
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, Toy, learner_of, recipe_of, request_for, toy
+from support.training.fixtures import CPU, Toy, learner_of, recipe_of, toy, train_toy
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
@@ -28,7 +25,7 @@ def fused():
 
 def test_soap_waits_for_the_answer_and_leaves_out_a_step():
     parameter = torch.nn.Parameter(torch.ones(3, 5))
-    guard = StepGuard()
+    guard = Optimisers()
     optimiser = guard.soap([parameter], 0.1)
     moved = []
     for left_out in (0.0, 1.0, 0.0, 0.0, 1.0):
@@ -42,13 +39,13 @@ def test_soap_waits_for_the_answer_and_leaves_out_a_step():
 
 def test_the_fused_kernel_leaves_out_a_step_and_its_count():
     """The kernel for the CPU stands for the GPU's: torch has both heed the same tensor."""
-    guard = StepGuard()
+    guard = Optimisers()
     (left, first), (other, second) = fused(), fused()
     good, bad = torch.zeros(()), torch.ones(())
     for left_out, gradient in ((good, 0.5), (bad, float("nan")), (good, -0.25)):
         guard.left_out, left.grad = left_out, torch.full((3, 5), gradient)
         guard.step(first)
-    guard.left_out = None
+    guard.left_out = False
     for gradient in (0.5, -0.25):
         other.grad = torch.full((3, 5), gradient)
         guard.step(second)
@@ -69,29 +66,19 @@ def test_the_fused_kernel_leaves_out_a_step_and_its_count():
 def test_a_step_counts_where_loss_and_gradient_are_finite_and_the_loss_is_not_too_large(
     norm, loss, counts
 ):
-    guard = StepGuard()
-    assert guard.counts(torch.tensor(norm), torch.tensor(loss), 1e4) is counts
-    assert guard.left_out is None
-    assert guard.counts(torch.tensor(norm).to("meta"), torch.tensor(loss).to("meta"), 1e4) is True
-    assert guard.left_out.device.type == "meta"
+    optimisers = Optimisers()
+    optimisers.decide(torch.tensor(norm), torch.tensor(loss))
+    assert optimisers.left_out is not counts
+    optimisers.decide(torch.tensor(norm).to("meta"), torch.tensor(loss).to("meta"))
+    assert optimisers.left_out.device.type == "meta"
 
 
 def tf32():
     return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 
-@pytest.mark.parametrize(
-    ("float32", "recipe", "expected"),
-    [
-        (True, {"autocast": True}, (False, False)),
-        (False, {"autocast": True}, None),
-        (False, {"tf32": True}, (True, True)),
-        (True, {"tf32": True}, (False, False)),
-    ],
-)
-def test_tf32_is_off_in_float32_on_where_a_recipe_asks_and_else_as_torch_has_it(
-    float32, recipe, expected, monkeypatch
-):
+@pytest.mark.parametrize(("float32", "expected"), [(True, (False, False)), (False, None)])
+def test_tf32_is_off_in_float32_and_else_as_torch_has_it(float32, expected, monkeypatch):
     seen = []
 
     class Watched(Toy):
@@ -99,15 +86,10 @@ def test_tf32_is_off_in_float32_on_where_a_recipe_asks_and_else_as_torch_has_it(
             seen.append(tf32())
             return super().forward(*given, **named)
 
-    monkeypatch.setattr("baselines.neural.training.objective.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("baselines.neural.training.optimisers.has_bfloat16", lambda device: True)
     before = tf32()
     assert before[1], "torch's default"
-    learner = learner_of(toy(Watched), {"float32": float32}, **recipe)
-    if "tf32" in recipe:  # on a GPU
-        made, stage = recipe_of({"float32": float32}, **recipe), learner.stage
-        learner.precision = precision_of(made, stage, "cuda")
-        assert precision_of(made, stage, "cpu") == "float32"
-    learner.update()
+    learner_of(toy(Watched), {"float32": float32}, autocast=True).update()
     assert set(seen) == {expected or before}
     assert tf32() == before
     with pytest.raises(ZeroDivisionError), kernels_of("float32"):
@@ -115,7 +97,7 @@ def test_tf32_is_off_in_float32_on_where_a_recipe_asks_and_else_as_torch_has_it(
     assert tf32() == before
 
 
-def test_deterministic_kernels_are_asked_for_while_a_run_trains_and_counted(tmp_path):
+def test_deterministic_kernels_are_asked_for_while_a_run_trains(tmp_path):
     seen = []
 
     class Watched(Toy):
@@ -123,11 +105,9 @@ def test_deterministic_kernels_are_asked_for_while_a_run_trains_and_counted(tmp_
             seen.append(torch.are_deterministic_algorithms_enabled())
             return super().forward(*given, **named)
 
-    request = request_for(tmp_path / "run", recipe_of({"steps": 2}), Watched, deterministic=True)
-    run_request(Workers(), request)
+    train_toy(tmp_path / "run", recipe_of({"steps": 2}), Watched, deterministic=True)
     assert set(seen) == {True}
     assert not torch.are_deterministic_algorithms_enabled()
-    assert load_state(tmp_path / "run", CPU)["deterministic_steps"] == 2
 
 
 def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
@@ -144,17 +124,17 @@ def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
 
 
 def on_a_processor(monkeypatch, *, with_bfloat16):
-    monkeypatch.setattr(objective, "has_bfloat16", lambda _device: with_bfloat16)
+    monkeypatch.setattr(optimisers, "has_bfloat16", lambda _device: with_bfloat16)
 
 
 def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypatch):
     recipe = recipe_of({"steps": 3}, {"steps": 2, "float32": True}, autocast=True)
     on_a_processor(monkeypatch, with_bfloat16=True)
-    run_request(Workers(), request_for(tmp_path, recipe, deadline=0.0))
+    train_toy(tmp_path, recipe, max_minutes=0)
     on_a_processor(monkeypatch, with_bfloat16=False)
-    run_request(Workers(), request_for(tmp_path, recipe, deadline=0.0))
+    train_toy(tmp_path, recipe, max_minutes=0)
     on_a_processor(monkeypatch, with_bfloat16=True)
-    run_request(Workers(), request_for(tmp_path, recipe))
+    train_toy(tmp_path, recipe)
     state = load_state(tmp_path, CPU)
     assert state["precision_steps"] == {"bfloat16": 2, "float32": 3}
     lines = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]

@@ -1,5 +1,6 @@
 """Processes that train one network together, and averages of their gradients."""
 
+import json
 import os
 import signal
 import sys
@@ -7,13 +8,11 @@ import sys
 import pytest
 import torch
 
-from baselines.neural.crdr.objective import Adversary
-from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import Conditions
+from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
-from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import load_state
-from baselines.neural.training.workers import Launch, Workers
+from baselines.neural.training.ranks import Launch, Ranks
+from baselines.neural.training.run import load_state
+from baselines.neural.training.trainer import Learner
 from benchmark.errors import UsageError
 from support.processes import ran
 from support.training import tiny_runs as tiny_training
@@ -29,13 +28,14 @@ from support.training.fixtures import (
     photographs,
     recipe_of,
     started,
+    train_in,
     wait_for_entries,
     write_photographs,
 )
 
 TWO = """
 from pathlib import Path
-from baselines.neural.training.workers import in_processes
+from baselines.neural.training.ranks import in_processes
 from benchmark.system.processes import passed_on
 from support.training.fixtures import in_one_of_two
 
@@ -73,9 +73,9 @@ def test_discriminators_of_two_processes_agree_where_each_has_a_rate_that_the_ot
     first, second = (torch.load(two[0] / f"{rank}.pt") for rank in range(2))
     assert not differing(first["discriminators"], second["discriminators"])
     assert first["discriminator_loss"] == second["discriminator_loss"]
-    recipe = recipe_of({**REALISM, "objective": "sgan"})
-    setup = Setup(recipe, 0, CPU, Workers())
-    untouched = Adversary(recipe.stages[0], setup).state()["network"]
+    recipe = recipe_of({**REALISM, "gan_loss": "sgan"})
+    setup = Setup(recipe, 0, CPU, Ranks())
+    untouched = Adversary(recipe.stages[0], setup, by_level=True).state()["network"]
     changed = {path.split(".")[1] for path in differing(untouched, first["discriminators"])}
     assert changed == {"0", "1"}, "Adam leaves a weight whose gradient is zero where it is"
 
@@ -85,7 +85,7 @@ def test_two_processes_stop_when_told_with_the_weights_of_one_process(two):
     saved = load_state(two[0], CPU)
     torch.manual_seed(1)
     network = Toy()
-    learner = Learner(network, recipe_of(ENDLESS), 0, photographs(), Workers())
+    learner = Learner(network, recipe_of(ENDLESS), 0, photographs(), Ranks())
     start = copied(network)
     assert 5 < saved["step"] < ENDLESS["steps"]
     for _ in range(saved["step"]):
@@ -99,14 +99,15 @@ def test_two_processes_stop_when_told_with_the_weights_of_one_process(two):
 EIGHT = """
 import os
 from pathlib import Path
-from baselines.neural.training.loop import Conditions
-from baselines.neural.training.run import Subject, train
-from support.training.fixtures import of_eight_processes
+from baselines.neural.training import trainer
+from support.training.fixtures import of_eight_processes, train_in
+
+trainer.SAVE_EVERY_SECONDS = 0.0
+trainer.COST = 1e9
 
 if __name__ == "__main__":
     os.setsid()  # with the processes that it starts
-    conditions = Conditions(device="cpu", save_minutes=0.0)
-    train(Subject(), of_eight_processes(), [Path({data!r})], Path("run"), conditions)
+    train_in(Path("run"), of_eight_processes(), Path({data!r}))
 """
 
 
@@ -123,7 +124,7 @@ def test_eight_processes_killed_together_resume_from_the_state_saved_in_the_back
     assert saved is not None
     assert 2 <= saved["step"] < recipe.steps, "the state before was on the disk"
     for folder in (run, tmp_path / "unbroken"):
-        train(Subject(), recipe, [data], folder, Conditions(device="cpu"))
+        train_in(folder, recipe, data)
     assert not differing(load_state(run, CPU), load_state(tmp_path / "unbroken", CPU))
     assert of_journal(run, "step") == [*range(1, recipe.steps + 1)]
 
@@ -160,7 +161,9 @@ def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp
     assert not differing(launched, spawned)
     weights = [(run / "ours.safetensors").read_bytes() for run in runs]
     assert weights[0] == weights[1]
-    assert (runs[0] / "recipe.json").read_text() == (runs[1] / "recipe.json").read_text()
+    records = [json.loads((run / "recipe.json").read_text()) for run in runs]
+    assert [record.pop("command").count("--recipe") for record in records] == [1, 1]
+    assert records[0] == records[1]
     again = torchrun(*shared, "--recipe", recipes[0], "--out", runs[0])
     assert again.stdout.count("finished before") == 1
     assert again.returncode == 0
@@ -171,7 +174,7 @@ def test_a_batch_that_the_processes_of_a_launch_cannot_share_is_refused(tmp_path
         monkeypatch.setenv(name, value)
     data = write_photographs(tmp_path / "photographs")
     with pytest.raises(UsageError, match="a batch of 2 for 3 processes"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "run", Conditions(device="cpu"))
+        train_in(tmp_path / "run", recipe_of({}), data)
 
 
 def test_a_launch_is_what_the_environment_says():

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.neural.training import run as files
 from baselines.neural.training.gan import PatchDiscriminator
 from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.run_folder import Journal
-from baselines.neural.training.suites import LEARNING_RATES, field_suite
+from baselines.neural.training.suites import METHODS, suite
 from benchmark.errors import UsageError
 from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_checkpoint import noise
@@ -31,11 +31,11 @@ POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4}
 def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
     recipe = load_recipe(name)
     whole = recipe.crops_before(len(recipe.stages))
-    members = field_suite(recipe, Path())
+    members = suite("field", recipe, Path())
     assert {point: sum(run.name.startswith(point) for run in members) for point in POINTS} == POINTS
     for run in members:
         parts = 1 if run.name == "ivr" else 5
-        assert ({stage.kind for stage in run.recipe.stages} == {"ivr"}) == (run.name == "ivr")
+        assert ({stage.objective for stage in run.recipe.stages} == {"ivr"}) == (run.name == "ivr")
         seen = run.recipe.crops_before(len(run.recipe.stages))
         batches = recipe.stages[0].batch * len(run.recipe.stages)
         assert whole / parts <= seen <= whole / parts + batches
@@ -46,32 +46,30 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
 
 def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
     night = load_recipe("night")
-    share = sum(stage.crops for stage in night.stages if stage.kind == "realism")
+    share = sum(stage.crops for stage in night.stages if stage.objective == "realism")
     share /= night.crops_before(len(night.stages))
-    for run in field_suite(night, Path(), members=["hific", "multirealism"]):
+    for run in suite("field", night, Path(), ["hific", "multirealism"]):
         stages = run.recipe.stages
         result = sum(stage.crops for stage in stages if stage.has_gan)
         assert result / run.recipe.crops_before(len(stages)) == pytest.approx(share, rel=0.01)
         assert all(stage.has_lpips for stage in stages if stage.has_gan)
 
 
-def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
+def test_every_method_has_a_learning_rate_of_its_own():
     night = load_recipe("night")
-    for run in field_suite(night, Path()):
+    for run in suite("field", night, Path()):
         first, last = run.recipe.stages[0], run.recipe.stages[-1]
-        assert first.learning_rate == LEARNING_RATES[run.subject.architecture]
+        assert first.learning_rate == METHODS[run.recipe.architecture].learning_rate
         shape = night.stages[-1].learning_rate / night.stages[0].learning_rate
         assert last.learning_rate == pytest.approx(first.learning_rate * shape)
-    given = field_suite(night, Path(), learning_rate=3e-4)
-    assert {run.recipe.stages[0].learning_rate for run in given} == {3e-4}
 
 
 def test_a_member_or_sizes_that_the_suite_lacks_are_named():
     with pytest.raises(UsageError, match="the suite has no member chram"):
-        field_suite(load_recipe("smoke"), Path(), members=["chram"])
+        suite("field", load_recipe("smoke"), Path(), ["chram"])
     other = replace(load_recipe("smoke"), sizes="least")
     with pytest.raises(UsageError, match="sizes 'least', of which charm has full, small, micro"):
-        field_suite(other, Path())
+        suite("field", other, Path())
 
 
 def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
@@ -95,7 +93,7 @@ def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random(
     )
     fields = {"gan_per_beta": 1.0, "zero_beta_share": 0.3}
     objective, *_ = objective_of("multirealism", **SMALL, **fields)
-    drawn = np.array([objective._betas(step).tolist() for step in range(400)])
+    drawn = np.array([objective.draw(network, batch, step).beta.tolist() for step in range(400)])
     assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.06)
     assert 2.4 < drawn.max() < 2.56
     assert not np.array_equal(drawn[:, 0], drawn[:, 1])
@@ -160,14 +158,14 @@ def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, comma
     assert message[0] == "2 networks, 0 finished: 10 steps left"
     assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", message[-2])
     assert message[-1] == f"elic-2: writing {tmp_path / 'whole/elic-2.safetensors'}"
-    append = Journal.append
+    report = files.report
 
-    def interrupted(journal, entry):
-        append(journal, entry)
-        if journal.path.parent.name == "elic-2" and entry["step"] == 2:
+    def interrupted(folder, entry):
+        report(folder, entry)
+        if folder.name == "elic-2" and entry["step"] == 2:
             signal.raise_signal(signal.SIGINT)  # it arrives in the next step
 
-    monkeypatch.setattr(Journal, "append", interrupted)
+    monkeypatch.setattr(files, "report", interrupted)
     stopped = bench(*command(tmp_path / "pieces"))
     assert stopped.exit_code == 130
     assert "elic-2: interrupted after 3 of 5 steps" in stopped.stdout

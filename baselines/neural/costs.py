@@ -1,0 +1,78 @@
+"""Parameters and multiply-accumulates of each part of a network, counted without computing."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from baselines.neural.architecture import load_architecture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Cost(NamedTuple):
+    """Size and work of a part of a network."""
+
+    parameters: int
+    macs_per_pixel: float
+
+
+@cache
+def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
+    """Return parameters and work of each part of the network that `config` describes.
+
+    Work, per pixel in encoding and decoding together, is that of convolutions and
+    `Network.further_macs_per_pixel`.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    try:
+        with FakeTensorMode():
+            return _counted(architecture, config)
+    except DataDependentOutputException:
+        # CompressAI's entropy bottleneck reads numbers out of tensors. Its networks are small
+        # enough to be run as they are.
+        with torch.random.fork_rng(devices=[]):
+            return _counted(architecture, config)
+
+
+def _counted(architecture: str, config: Any) -> dict[str, Cost]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from baselines.neural.blocks.control import PlacedLevels
+
+    network = load_architecture(architecture).build(config)
+    side, lowest = network.stride, PlacedLevels(torch.zeros(1), None)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
+    counted, kind = counter.get_flop_counts(), type(network).__name__
+    further = network.further_macs_per_pixel()
+    flops = {path.removeprefix(f"{kind}."): by_kind for path, by_kind in counted.items()}
+    return {
+        path: Cost(
+            sum(parameter.numel() for parameter in part.parameters()),
+            # A multiply-accumulate is two floating-point operations.
+            flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2
+            + further.get(path, 0),
+        )
+        for path, part in _parts(network, "", flops)
+    }
+
+
+def _parts(
+    module: "nn.Module", prefix: str, flops: Mapping[str, object]
+) -> "Iterator[tuple[str, nn.Module]]":
+    """Yield the children by path; for a child that is not run itself, its children."""
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        if path not in flops and any(known.startswith(f"{path}.") for known in flops):
+            yield from _parts(child, f"{path}.", flops)
+        else:
+            yield path, child
+
+
+def macs_per_pixel(architecture: str, config: Any) -> float:
+    """Return the multiply-accumulates per pixel of encoding and decoding, as `costs` counts."""
+    return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())

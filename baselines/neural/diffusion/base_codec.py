@@ -1,0 +1,99 @@
+"""The codec under a diffusion decoder: DIRAC and HFD send its bytes. No torch before it codes.
+
+Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality
+codec augmentation" (2023, arXiv 2301.05489), and Hoogeboom, Agustsson, Mentzer, Versari, Toderici,
+Theis, "High-fidelity image compression with score-based generative models" (2023, arXiv
+2305.18231), both after their abstracts: constants that they must have fixed are fields of
+`DiffusionSizes`.
+"""
+
+import inspect
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption
+from benchmark.spec import codec_class, load_codec, parse_codec, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METHODS = ("dirac", "hfd")  # which are no base
+
+
+class CodedCrops(NamedTuple):
+    """Crops as a base codec reconstructs them."""
+
+    images: "Tensor"  # (N, 3, H, W), 8-bit values mapped to [-1, 1]
+    bits: "Tensor"  # (N,), of streams or as estimated
+
+
+class BaseCodec:
+    """A codec under a diffusion decoder, by its spec.
+
+    It may have `setting_of`, from a stream to its setting, and `reconstruct`, from images (N, 3, H,
+    W) in [-1, 1] and a setting to pictures like them and bits, without coding.
+    """
+
+    def __init__(self, text: str) -> None:
+        variants = resolve(parse_codec(text))
+        if variants[0].name in METHODS:
+            raise BadOption(f"base={text}: a decoder that draws is no base of another")
+        if len(variants) > 1:
+            listed = ", ".join(variant.text for variant in variants)
+            raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
+        self.spec = variants[0]
+        self.codec: Codec = load_codec(self.spec)
+        # A network of all rates tells no setting of its streams.
+        self._tells = getattr(self.codec, "levels", ()) != (0,)
+
+    @cached_property
+    def info(self) -> CodecInfo:
+        """The codec's description; raises `Unavailable` where it cannot encode."""
+        return self.codec.describe()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of the codec's weights, empty without weights."""
+        options = inspect.signature(codec_class(self.spec)).parameters.keys()
+        return self.info.fingerprint if options & {"checkpoint", "weights"} else ""
+
+    def code_crops(self, crops: "Tensor", setting: Setting) -> CodedCrops:
+        """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""
+        import torch
+
+        def eight_bits(images: "Tensor") -> "Tensor":
+            return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+        if self._tells and hasattr(self.codec, "reconstruct"):
+            images, bits = self.codec.reconstruct(crops, setting)
+            return CodedCrops(eight_bits(images).float() / 127.5 - 1, bits)
+        levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        streams = [self.codec.encode(pixels, setting) for pixels in levels]
+        decoded = np.stack([self.codec.decode(data) for data in streams])
+        images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
+        bits = torch.tensor([8.0 * len(data) for data in streams], device=crops.device)
+        return CodedCrops(images.float() / 127.5 - 1, bits)
+
+    def position(
+        self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
+        overhead_bytes: float,
+    ) -> float:  # fmt: skip
+        """Return where a stream lies among rate levels, counted from 0.
+
+        rates: of the levels, log2 of bits per pixel without the bytes that every stream has.
+        """
+        if self._tells and hasattr(self.codec, "setting_of"):
+            return placed(self.codec.setting_of(data).value, settings)
+        bits = 8 * max(1.0, len(data) - overhead_bytes)
+        return placed(math.log2(bits / (pixels.shape[0] * pixels.shape[1])), rates)
+
+
+def placed(value: float, among: Sequence[float]) -> float:
+    """Return the place of a value among others that rise or fall, between them in proportion."""
+    order = np.argsort(among)
+    return float(np.interp(value, np.asarray(among, float)[order], order.astype(float)))

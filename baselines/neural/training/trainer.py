@@ -1,0 +1,596 @@
+"""Training of a network through all stages of a recipe, in a folder that a later call resumes.
+
+A killed run resumes from its last saved step, on the same kind of machine to the same weights:
+crops, rates, realism weights and noise follow from the number of the step. A deadline
+or a signal ends it after a whole step, with everything saved. A diverged network raises a
+`BenchError`.
+"""
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from baselines.neural.network import BLOCK, Network, keep_freed_memory
+from baselines.neural.training import run as files
+from baselines.neural.training.device_crops import crops_on
+from baselines.neural.training.how import How, Log
+from baselines.neural.training.objective import Batch, Loss, Objective, Setup, Validation
+from baselines.neural.training.optimisers import (
+    LARGEST_LOSS,
+    Optimisers,
+    RecordedStep,
+    deterministic_kernels,
+    kernels_of,
+)
+from baselines.neural.training.photograph_files import photograph_paths
+from baselines.neural.training.photographs import (
+    MEMORY_BYTES,
+    Drawing,
+    Photographs,
+    draw_crops,
+    open_photographs,
+)
+from baselines.neural.training.ranks import Launch, Ranks, in_processes, launched
+from baselines.neural.training.recipe import Recipe, objective_class
+from baselines.neural.training.run import Run
+from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.plugins import failed_in
+from benchmark.registry import names_file
+from benchmark.system.processes import passed_on
+
+Watch = Callable[[int, int], AbstractContextManager[None]]
+FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
+SAVE_EVERY_SECONDS = 60.0  # at least
+COST = 0.01  # of the time, that training may wait for saves
+ASK_EVERY_STEPS = 8  # of several processes, whether to stop
+INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
+SMALL_WEIGHTS = 2_000_000  # as `tiny` and `micro` have
+LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
+
+
+def train(run: Run, how: How, watch: Watch | None = None) -> str:
+    """Begin the run, or resume it; return why it ended. Under torchrun, every process calls this.
+
+    watch: takes the steps that are saved and those that were reported, once nothing is refused any
+    more, and returns a context of the training. Raises `UsageError` for a folder of another run, in
+    use or not writable, folders without photographs and an operation without a deterministic
+    kernel, `Unavailable` for a missing device, and for weights that any of the stages will need.
+    """
+    for stage in run.recipe.stages:
+        stage.find_resources()  # now, not hours later
+    try:
+        with files.owned(run) if leads() else nullcontext(), passed_on() as interrupted:
+            try:
+                _train(run, how, watch)
+            except KeyboardInterrupt:
+                return INTERRUPTED  # before the first step: nothing has changed
+            except Exception:
+                if interrupted():  # a process that had not begun yet
+                    return INTERRUPTED
+                raise
+            if run.steps_reported() == run.recipe.steps:
+                return FINISHED
+            return INTERRUPTED if interrupted() else OUT_OF_TIME
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
+
+
+def _train(run: Run, how: How, watch: Watch | None) -> None:
+    launch = Launch.current()
+    how = replace(how, device=device_of(how.device, launch))
+    if any(min(pixels.shape[:2]) < BLOCK for pixels in how.validation):
+        raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
+    run = replace(run, recipe=shared(run.recipe, how.device, launch))
+    paths = [path for path in photograph_paths(how.data) if path not in how.held_out]
+    if leads():
+        files.take_over(run)
+    files.write_record(run, how, paths, leads())
+    files.require_room(run.folder, run.build())
+    for index, stage in enumerate(run.recipe.stages):
+        if names_file(stage.objective):
+            _try_out(run, index, how)
+    try:
+        with watch(run.steps_saved(), run.steps_reported()) if watch else nullcontext():
+            if launch is None:
+                photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
+                in_processes(run.recipe.processes, go, run, how, photographs)
+            else:  # every process holds photographs of its own
+                photographs = open_photographs(paths, MEMORY_BYTES // launch.local_count, 1)
+                go(launched(launch, how.device), run, how, photographs)
+    finally:
+        if leads():
+            files.write_curves(run.folder, run.recipe)
+
+
+def _try_out(run: Run, index: int, how: How) -> None:
+    """Raise `UsageError` where a loss of the user's own fails, before hours of other stages."""
+    stage, network = run.recipe.stages[index], run.build()
+    kind = objective_class(stage.objective)
+    crops = torch.rand(2, 3, stage.crop_px, stage.crop_px) * 2 - 1
+    try:
+        objective = kind(stage, Setup(run.recipe, index, torch.device("cpu"), Ranks()))
+        loss = objective.loss(network, Batch(crops), 0)
+        if not isinstance(loss, Loss) or loss.total.ndim or not loss.total.requires_grad:
+            raise TypeError("loss() is to return a Loss, whose total is a number with a gradient")
+        if how.validation:
+            objective.validate(network, how.validation[:1])
+    except BenchError:
+        raise
+    except Exception as error:  # a user's code raises anything
+        raise failed_in(stage.objective, kind, "a step", error) from error
+
+
+def leads() -> bool:
+    """Return whether this process reports and writes: the only one, or the first of torchrun's."""
+    launch = Launch.current()
+    return launch is None or launch.rank == 0
+
+
+def device_of(asked: str, launch: Launch | None) -> str:
+    """Return the device of this process: "cpu", "cuda" or "cuda:1"; raises `Unavailable`."""
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
+    if asked == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return "cuda" if launch is None else f"cuda:{launch.local_rank}"
+
+
+def shared(recipe: Recipe, device: str, launch: Launch | None) -> Recipe:
+    """Return the recipe for as many processes as there are; raises `UsageError`."""
+    if launch is None and device == "cpu":
+        return recipe
+    try:
+        return replace(recipe, processes=1 if launch is None else launch.count)
+    except ValueError as error:
+        raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
+
+
+def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
+    """Return crops for start values, which no stage sees, (n, 3, h, w) in [-1, 1]."""
+    total = recipe.crops_before(len(recipe.stages))
+    place = INITIAL_SIDE_PX, range(total, total + INITIAL_CROPS), recipe.seed
+    return draw_crops(photographs, *place).float() / 127.5 - 1
+
+
+def go(ranks: Ranks, run: Run, how: How, photographs: Photographs) -> None:
+    """Train all stages, from wherever the run is, in each of the processes."""
+    loop = _Loop(ranks, run, how)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, loop.stop) for number in signals}
+    try:
+        with deterministic_kernels(how.deterministic), _threads(run.build(), how.device):
+            loop.go(photographs)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _threads(network: Network, device: str) -> Iterator[None]:
+    """Have a small network take one thread, unless OMP_NUM_THREADS says otherwise.
+
+    Its layers are too short to be shared: threads that wait for each other take longer than one,
+    and many times as long where others use the cores, too.
+    """
+    before = torch.get_num_threads()
+    weights = sum(weight.numel() for weight in network.parameters())
+    if device == "cpu" and weights < SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Loop:
+    """The one state of a call: what is counted, saved and reported over its steps."""
+
+    def __init__(self, ranks: Ranks, run: Run, how: How) -> None:
+        self.ranks, self.run, self.how, self.recipe = ranks, run, how, run.recipe
+        self.device = torch.device(how.device)
+        self.asked_to_stop = False
+        self.steps = 0  # of this call
+        self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
+        self.best = float("inf")  # validation of the stage
+        self.precision_steps: dict[str, int] = {}  # of the run
+        self.writer = ThreadPoolExecutor(1)
+        self.writing: Future[None] | None = None
+        self.log: Log = lambda _report: None
+        if ranks.leads:
+            for draft in run.folder.glob(".*.part"):  # of a process that was killed as it wrote
+                draft.unlink(missing_ok=True)
+            if how.log is not None:
+                self.log = how.log(run.folder, self.recipe)
+
+    def stop(self, *_signal: object) -> None:
+        self.asked_to_stop = True
+
+    def go(self, photographs: Photographs) -> None:
+        saved = files.load_state(self.run.folder, self.device)
+        torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
+        network, first = self.run.build(), 0
+        if saved is not None:
+            with files.restoring(self.run.folder):
+                first = range(len(self.recipe.stages) + 1)[saved["index"]]
+        else:
+            if self.run.start is not None:
+                self.run.load_start(network)
+            elif self.recipe.initialise == "pca":
+                crops = first_crops(self.recipe, photographs)
+                network.initialise(crops, self.recipe.stages[0].lambdas)
+            if self.ranks.leads:
+                files.cut(self.run.folder, 0, 0)
+        layout = {"memory_format": torch.channels_last, "non_blocking": True}
+        network = network.to(self.device, **layout)  # type: ignore[call-overload]
+        self.ranks.share(network)
+        random = self.recipe.initialise == "random" and self.run.start is None
+        for index in range(first, len(self.recipe.stages)):
+            if saved is None and random:
+                _start_parts(network, self.recipe, index)
+            inputs = photographs, self.ranks, self.run.folder
+            learner = Learner(network, self.recipe, index, *inputs, graph=not self.how.no_graph)
+            self.best = float("inf")
+            if saved is not None:
+                with files.restoring(self.run.folder):
+                    learner.load_state(saved)
+                    self.best, self.precision_steps = saved["best"], saved["precision_steps"]
+                    self.updates = [Update(False, each) for each in saved["updates"]]
+                if self.ranks.leads:
+                    files.cut(self.run.folder, index, learner.step)
+                saved = None
+            if self.learn(learner):
+                return
+
+    def learn(self, learner: "Learner") -> bool:
+        """Train to the end of the stage; true where all processes agreed to stop earlier."""
+        saved_at = reported_at = monotonic()
+        save_seconds, steps, stop = 0.0, 0, False
+        every = self.how.milestone_steps
+        while learner.step < learner.stage.steps and not stop:
+            update = learner.update()
+            if learner.has_diverged():
+                raise BenchError(
+                    f"{self.run.folder}: the network has diverged: the last {LARGEST_GAP} steps, "
+                    f"up to step {learner.step} of stage {learner.index + 1}, were left out, for a "
+                    f"loss that was not finite or above {LARGEST_LOSS:g} or a gradient that was "
+                    "not finite; train again in a new folder at a learning rate below "
+                    f"{learner.stage.learning_rate:g}"
+                )
+            done = self.precision_steps.get(learner.precision, 0)
+            self.precision_steps[learner.precision] = done + 1
+            self.updates.append(update)
+            steps += 1
+            stop = self.has_to_stop()
+            due = learner.due(self.recipe.report_every_steps)
+            due |= learner.due(self.recipe.validate_every_steps)
+            if stop or due:
+                self.report(learner, steps, monotonic() - reported_at)
+                reported_at, steps = monotonic(), 0
+                self.updates = [] if due else self.updates  # else for the report that is due
+            milestone = self.recipe.step_in_all(learner.index, learner.step)
+            kept = milestone if every and milestone % every == 0 else None
+            late = monotonic() - saved_at > max(SAVE_EVERY_SECONDS, save_seconds / COST)
+            last = learner.step == learner.stage.steps
+            if self.ranks.leads and (stop or last or kept is not None or late):
+                begun = monotonic()
+                self.wait_for_writing()  # of the state before
+                state = files.copied(learner.state() | self.state())
+                folder = self.run.folder
+                self.writing = self.writer.submit(files.save_state, folder, state, milestone=kept)
+                saved_at = monotonic()
+                save_seconds = saved_at - begun
+        self.wait_for_writing()
+        self.ranks.wait()
+        return stop
+
+    def wait_for_writing(self) -> None:
+        """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
+        last, self.writing = self.writing, None
+        if last is not None:
+            last.result()
+
+    def has_to_stop(self) -> bool:
+        self.steps += 1
+        if self.ranks.count > 1 and self.steps % ASK_EVERY_STEPS:
+            return False
+        return self.ranks.ask(self.asked_to_stop or self.how.is_over)
+
+    def report(self, learner: "Learner", steps: int, seconds: float) -> None:
+        validation = None
+        if learner.due(self.recipe.validate_every_steps) and self.how.validation:
+            validation = self.validate(learner)
+        counted = self.counted()
+        if not self.ranks.leads:
+            return
+        means = {
+            name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
+            for name in sorted({name for numbers in counted for name in numbers})
+        }
+        entry: dict[str, Any] = {
+            "stage": learner.index,
+            "step": learner.step,
+            "skipped": learner.skipped,
+            "precision": learner.precision,
+            "steps_per_second": steps / seconds,
+            "crops_per_second": steps * learner.stage.batch / seconds,
+            **means,
+        }
+        if validation is not None:
+            entry["validation_loss"] = validation.loss
+            entry["validation"] = [point._asdict() for point in validation.points]
+            entry |= {f"validation_{name}": value for name, value in validation.numbers.items()}
+        files.report(self.run.folder, entry)
+        self.log(entry)
+
+    def counted(self) -> list[dict[str, float]]:
+        return [update.numbers for update in self.updates if not update.left_out]
+
+    def validate(self, learner: "Learner") -> Validation | None:
+        validation = None
+        if self.ranks.leads:
+            with learner.with_mean(), kernels_of("float32"):
+                validation = learner.objective.validate(learner.network, self.how.validation)
+                if validation is not None and validation.selects and validation.loss < self.best:
+                    self.best, state = validation.loss, learner.state()
+                    kept = {name: state[name] for name in ("index", "step", "network")}
+                    files.save_state(self.run.folder, kept, files.BEST)
+        self.ranks.wait()
+        return validation
+
+    def state(self) -> dict[str, Any]:
+        on_gpu = self.device.type == "cuda"
+        return {
+            "best": self.best,
+            "precision_steps": self.precision_steps,
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type,
+            "updates": self.counted(),
+        }
+
+
+def _start_parts(network: Network, recipe: Recipe, index: int) -> None:
+    """Set start values of parts that no stage before has trained, alike in all processes."""
+    trained = [
+        network.freezable().keys() - {*objective_class(stage.objective).frozen, *stage.frozen}
+        for stage in recipe.stages[: index + 1]
+    ]
+    torch.manual_seed(_seed(recipe.seed, 4, index))
+    network.start_parts(trained[-1].difference(*trained[:-1]))
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+class Update(NamedTuple):
+    """Outcome of a step, on the device until it is read, which waits for the device."""
+
+    left_out: Tensor | bool  # the loss or its gradient was not finite, or exploded
+    values: Mapping[str, Tensor | float]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Means over the batch."""
+        return {name: float(value) for name, value in self.values.items()}
+
+
+class Learner:
+    """Training of a network in a stage, on the network's device."""
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        index: int,
+        photographs: Photographs,
+        ranks: Ranks,
+        folder: Path | None = None,
+        graph: bool = True,
+    ) -> None:
+        """Begin the stage of that index; objectives keep files in the `folder` of the run.
+
+        graph: whether to record steps of a GPU, where stage and optimiser allow it.
+        """
+        keep_freed_memory()
+        self.network, self.index, self.stage = network, index, recipe.stages[index]
+        self.step = 0
+        # Steps that were left out, in all and the last in turn: tensors where steps stay unread.
+        self._skipped: Tensor | int = 0
+        self._gap: Tensor | int = 0
+        self._recipe, self._ranks = recipe, ranks
+        self._steps = steps = Optimisers()
+        device, stage = next(network.parameters()).device, self.stage
+        self._on_gpu = device.type == "cuda"
+        setup = Setup(recipe, index, device, ranks, steps, photographs, folder)
+        self.precision = setup.precision_name
+        # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
+        alone = self._on_gpu and ranks.count == 1 and stage.optimiser == "adam"
+        steps.recorded = graph and alone and stage.recordable
+        self.objective: Objective = objective_class(stage.objective)(stage, setup)
+        _freeze(network, stage.frozen, self.objective.frozen)
+        groups = [  # without what is frozen
+            (name, [weight for weight in weights if weight.requires_grad], auxiliary)
+            for name, weights, auxiliary in network.parameter_groups()
+        ]
+        main = [
+            {"params": weights, "factor": stage.prior_rate_factor if name == "prior" else 1.0}
+            for name, weights, auxiliary in groups
+            if weights and not auxiliary
+        ]
+        self._parameters = [weight for group in main for weight in group["params"]]  # type: ignore[attr-defined]
+        self._auxiliary = [weight for _, weights, of in groups if of for weight in weights]
+        make = steps.soap if stage.optimiser == "soap" else steps.adam
+        self._optimisers = [make(main, stage.learning_rate)]
+        if self._auxiliary:
+            self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
+        self._recorded = RecordedStep(self._recordable, device) if steps.recorded else None
+        self._part = stage.batch // ranks.count
+        drawing = Drawing(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
+        self._crops = crops_on(device, drawing, self._numbers, stage.steps)
+        named = {name: w for name, w in network.named_parameters() if w.requires_grad}
+        self._averaged = named if recipe.ema else {}
+        self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}
+
+    @property
+    def skipped(self) -> int:
+        """Steps of the stage that were left out; reading it waits for the device."""
+        return int(self._skipped)
+
+    def has_diverged(self) -> bool:
+        """Return whether the last `LARGEST_GAP` steps were left out; a GPU is asked as seldom."""
+        if self._on_gpu and self.step % LARGEST_GAP:
+            return False
+        return int(self._gap) >= LARGEST_GAP
+
+    def due(self, every: int) -> bool:
+        """Return whether it is time for what is done every so many steps, and at the end."""
+        return self.step % every == 0 or self.step == self.stage.steps
+
+    def update(self) -> Update:
+        """Do a step: update the network, its auxiliary parameters, then the discriminators.
+
+        On a GPU nothing is read back: the step is queued, and may not be done on return.
+        """
+        pixels = self._crops.take(self.step)
+        with kernels_of(self.precision):
+            # The noise in place of rounding.
+            key = self._recipe.seed, 3, self.index, self.step, self._ranks.rank
+            torch.manual_seed(_seed(*key))
+            factor = self.stage.rate_factor(self.step)
+            random = self.objective.random_inputs(self.step) if self._recorded else None
+            if self._recorded is None or random is None:
+                values, left_out = self._step(pixels, None, factor), self._steps.left_out
+            else:
+                outputs, left_out = self._recorded(pixels, random, torch.tensor(factor))
+                values = dict(zip(self._names, outputs.unbind(), strict=True))
+            if self._on_gpu or not left_out:
+                self._move_mean()
+        self._skipped = self._skipped + left_out
+        self._gap = (self._gap + 1) * left_out
+        self.step += 1
+        return Update(left_out, values)
+
+    def _recordable(self, pixels: Tensor, random: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        values = self._step(pixels, random, factor)
+        self._names = tuple(values)  # of every recorded step
+        return torch.stack(list(values.values())), torch.as_tensor(self._steps.left_out)
+
+    def _step(
+        self, pixels: Tensor, random: Tensor | None, factor: float | Tensor
+    ) -> dict[str, Any]:
+        """Update all parameters, unless the step is left out; return numbers."""
+        for group in self._optimisers[0].param_groups:
+            self._steps.set_rate(group, self.stage.learning_rate * group["factor"] * factor)
+        for optimiser in self._optimisers:
+            optimiser.zero_grad()
+        crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        numbers, after_step = self._backward(crops, random)
+        if self._auxiliary:
+            self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
+        trained = [*self._parameters, *self._auxiliary]
+        means = self._ranks.average(trained, torch.stack(list(numbers.values())))
+        values: dict[str, Any] = dict(zip(numbers, means.unbind(), strict=True))
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
+        self._steps.decide(norm, values["loss"])
+        if not self._on_gpu and self._steps.left_out:
+            return values
+        for optimiser in self._optimisers:
+            self._steps.step(optimiser)
+        for update in after_step:  # of a batch's parts in turn: the last takes the step
+            values |= update(factor)
+        return values
+
+    def _backward(
+        self, crops: Tensor, random: Tensor | None
+    ) -> tuple[dict[str, Tensor], list[Any]]:
+        """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
+        numbers: dict[str, Tensor] = {}
+        after: list[Any] = []
+        parts = crops.chunk(self._recipe.accumulate)
+        for index, part in enumerate(parts):
+            start = index * len(part)
+            seen = self._numbers(self.step)[start : start + len(part)]
+            batch = Batch(part, self._ranks.rank * self._part + start, seen, random)
+            loss = self.objective.loss(self.network, batch, self.step)
+            (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
+            for name, value in {"loss": loss.total, **loss.numbers}.items():
+                share = value.detach().float() / len(parts)
+                numbers[name] = numbers[name] + share if name in numbers else share
+            after += [loss.after_step] if loss.after_step is not None else []
+        return numbers, after
+
+    def _move_mean(self) -> None:
+        """Move the mean of weights towards them; at the stage's end the network takes it over."""
+        if self._mean:
+            decay = min(self._recipe.ema, (1 + self.step) / (10 + self.step))
+            weights = [weight.data for weight in self._averaged.values()]
+            move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            move(list(self._mean.values()), weights, self.step)
+            if self.step + 1 == self.stage.steps:
+                self._take_over(self._mean)
+
+    def _take_over(self, values: Mapping[str, Tensor]) -> None:
+        for name, weight in self._averaged.items():
+            weight.data.copy_(values[name])
+
+    @contextmanager
+    def with_mean(self) -> Iterator[None]:
+        """Have the network hold the mean of its weights, where the recipe asks for it."""
+        kept = {name: weight.detach().clone() for name, weight in self._averaged.items()}
+        self._take_over(self._mean)
+        try:
+            yield
+        finally:
+            self._take_over(kept)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next step depends on, network included."""
+        states = [optimiser.state_dict() for optimiser in self._optimisers]
+        return {
+            "index": self.index,
+            "step": self.step,
+            "skipped": self.skipped,
+            "network": self.network.state_dict(),
+            "optimisers": states,
+            "objective": self.objective.state(),
+            **({"mean": self._mean} if self._mean else {}),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.step, self._skipped = state["step"], state["skipped"]
+        self.network.load_state_dict(state["network"])
+        for optimiser, kept in zip(self._optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+            self._steps.prepared(optimiser)
+        self.objective.load_state(state["objective"])
+        for name, mean in self._mean.items():
+            mean.copy_(state["mean"][name])
+
+    def _numbers(self, step: int) -> range:
+        before = self._recipe.crops_before(self.index)
+        start = before + step * self.stage.batch + self._ranks.rank * self._part
+        return range(start, start + self._part)
+
+
+def _freeze(network: Network, asked: tuple[str, ...], own: Any) -> None:
+    """Freeze parts by name; raises `UsageError` for a part that the recipe asks for in vain."""
+    parts = network.freezable()
+    if unknown := set(asked) - parts.keys():
+        raise UsageError(f"The recipe freezes {', '.join(sorted(unknown))}, which is no part.")
+    network.requires_grad_(True)
+    for name in parts.keys() & {*own, *asked}:
+        for parameter in parts[name]:
+            parameter.requires_grad_(False)

@@ -1,0 +1,94 @@
+"""Failures, points, metrics and refusals that a report leaves out, and why: one table."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.answer import Absent
+from benchmark.metrics.metric import Metric
+from benchmark.metrics.reasons import NOT_COMPUTED, remedies
+from benchmark.rows.summary import Summary, excluded
+from benchmark.show.table import Column, Table
+from benchmark.system.text import by_key, counted, listed
+
+OF_LAST_RUN = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
+COLUMNS = Column("what"), Column("why"), Column("remedy")
+
+
+def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[Absent]:
+    """Return failed cells, incomplete points, editions that are not shown, and refusals."""
+    failed = by_key(
+        ((point.label, reason), f"{point.setting} ({counted(count, 'cell')})")
+        for point in summary.points
+        for reason, count in point.failures
+    )
+    result = [
+        Absent(f"{label} {', '.join(settings)}", f"failed: {reason}")
+        for (label, reason), settings in failed.items()
+    ]
+    if incomplete := [f"{p.label} {p.setting}" for p in summary.points if p.missing]:
+        why = "fewer images than others; --common restricts all points to those that all have"
+        result.append(Absent(listed(incomplete), why, "bench run"))
+    result += summary.absent
+    for field, why in OF_LAST_RUN.items():
+        of_run = dict((runs[-1] if runs else {}).get(field) or ())
+        result += [Absent(what, f"{why}: {reason}") for what, reason in of_run.items()]
+    return result
+
+
+def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
+    """Return the metrics without any value, and the points that curves of some metrics lack."""
+    known = [metric for metric in metrics if summary.values_of(metric.column)]
+    result = [_without_values(metric, summary) for metric in metrics if metric not in known]
+    points: dict[tuple[str, str], dict[str, str]] = {}
+    for metric in known:
+        for point, why in excluded(summary, metric):
+            place = point.label, str(point.setting)
+            points.setdefault(place, {})[metric.label] = why
+    groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for (label, setting), whys in points.items():
+        for why in dict.fromkeys(whys.values()):
+            of = [metric for metric, reason in whys.items() if reason == why]
+            key = (why, *(() if len(of) == len(known) else of))
+            groups.setdefault(key, {}).setdefault(label, []).append(setting)
+    count = Counter(point.label for point in summary.points)
+    for (why, *of), codecs in groups.items():
+        what = (
+            label if len(settings) == count[label] else f"{label} {', '.join(settings)}"
+            for label, settings in codecs.items()
+        )
+        where = f"in no curve of {', '.join(of) or 'any metric'}"
+        result.append(Absent("; ".join(what), f"{where}: {why}"))
+    return result
+
+
+def _without_values(metric: Metric, summary: Summary) -> Absent:
+    why = summary.why_without(metric.column) or NOT_COMPUTED
+    if NOT_COMPUTED in why:
+        return Absent(metric.label, NOT_COMPUTED, summary.again.command(metric.column).strip("`"))
+    return Absent(metric.label, why)
+
+
+def absent_table(absent: Sequence[Absent]) -> Table:
+    """Return a row for each thing that is absent."""
+    return Table.of(COLUMNS, absent, absent="").filled(always=2)
+
+
+def lines_of(absent: Sequence[Absent]) -> list[str]:
+    """Return a line for each, with the command that mends it."""
+    return [f"{of.what}: {of.why}" + (f" (`{of.remedy}`)" if of.remedy else "") for of in absent]
+
+
+def not_shown(summary: Summary) -> list[str]:
+    """Return a line for each edition measured here that a command would bring to be shown."""
+    return lines_of([absent for absent in summary.absent if absent.remedy])
+
+
+def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:
+    """Return a sentence on each metric without any value, with the command that fills it in."""
+    metrics = {name: Metric.named(name) for name in names}
+    return [
+        f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.again)}."
+        for name, of in metrics.items()
+        if not summary.values_of(of.column)
+    ]

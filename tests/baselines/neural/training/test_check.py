@@ -1,0 +1,39 @@
+"""`bench train --check`: some steps of each stage, their memory, work and time; nothing is kept."""
+
+import re
+
+import pytest
+
+from baselines.neural.costs import costs
+from baselines.neural.training.check import stage_costs
+from baselines.neural.training.ranks import Ranks
+from baselines.neural.training.run import Run
+from support.networks.tiny_checkpoint import TINY
+from support.training.fixtures import photographs, recipe_of
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
+
+
+def cost_of(tmp_path, **stage):
+    recipe = recipe_of({"crop_px": 128, **stage})
+    (cost,) = stage_costs(Run(tmp_path, tmp_path, recipe), "cpu", Ranks(), photographs())
+    return cost
+
+
+def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path):
+    small, large = (cost_of(tmp_path, batch=batch) for batch in (2, 6))
+    assert large.macs == pytest.approx(3 * small.macs, rel=1e-3)
+    parts = costs("crdr", TINY)
+    forwards = sum(part.macs_per_pixel for part in parts.values()) * 2 * 128**2
+    assert small.macs == pytest.approx(3 * forwards, rel=0.1)
+    assert 0 < small.seconds < large.seconds
+    assert (small.objective, small.steps, small.memory_bytes) == ("multi_rate", 3, 0)
+
+
+def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(tmp_path):
+    write_photographs(tmp_path)
+    write_recipe(tmp_path / "recipe.toml")
+    shown = bench(*training(tmp_path, tmp_path / "run", "--check", "--device", "cpu")).stdout
+    assert not (tmp_path / "run").exists()
+    assert "some steps of each stage on cpu" in shown
+    stages = re.findall(r"stage \d, (\w+): 2 steps, .* a step, .* steps/s, [\d.e-]+ hours", shown)
+    assert stages == ["multi_rate", "realism"]

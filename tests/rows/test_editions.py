@@ -1,0 +1,135 @@
+"""Which edition of a codec is shown: yours or the bundled one, of which build."""
+
+import numpy as np
+import pytest
+
+import benchmark
+from benchmark.metrics.metric import Metric
+from benchmark.registry import metric_class
+from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.means import summarise
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.store import Store
+from benchmark.rows.summary import curves
+from support.rows.measured import failed, row, sweep, table
+
+PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
+WHOLE = tuple("abcdef")
+
+
+def rows_of(codec, images, build="1", bundled=False, **columns):
+    return [
+        row(codec, quality, image, fingerprint=build, bundled=bundled, run=f"202{build}", **columns)
+        for quality in (10, 30)
+        for image in images
+    ]
+
+
+def shown(*rows):
+    """Origin, build and number of images of the edition of each codec that is shown."""
+    comparable = ComparableRows(table([record for some in rows for record in some]))
+    points = comparable.of_points.filter("shown")
+    result = {}
+    for codec, build, bundled, edition in points.select(
+        "codec", "fingerprint", "bundled", "edition"
+    ).rows():
+        images = set(comparable.image[comparable.edition == edition].tolist())
+        result[codec] = ("bundled" if bundled else "yours", build, len(images))
+    return result
+
+
+def test_yours_is_shown_where_it_has_every_image_that_is_compared():
+    bundled = rows_of("vtm", WHOLE, bundled=True)
+    few, whole = rows_of("vtm", "ab"), rows_of("vtm", WHOLE, "2")
+    assert shown(bundled) == {"vtm": ("bundled", "1", 6)}
+    assert shown(bundled, few) == {"vtm": ("bundled", "1", 6)}
+    assert shown(bundled, whole) == {"vtm": ("yours", "2", 6)}
+    assert shown(bundled, rows_of("vtm", WHOLE)) == {"vtm": ("yours", "1", 6)}, "of equal builds"
+
+
+def test_what_is_compared_are_the_images_of_codecs_that_only_you_have():
+    bundled = [*rows_of("vtm", WHOLE, bundled=True), *rows_of("bpg", WHOLE, bundled=True)]
+    mine, few = rows_of("mine", "ab"), rows_of("vtm", "ab")
+    assert shown(bundled, mine) == {
+        "vtm": ("bundled", "1", 2), "bpg": ("bundled", "1", 2), "mine": ("yours", "1", 2)
+    }  # fmt: skip
+    assert shown(bundled, mine, few)["vtm"] == ("yours", "1", 2)
+    assert shown(bundled, rows_of("mine", "abc"), few)["vtm"] == ("bundled", "1", 3)
+    assert shown(bundled, few) == {"vtm": ("bundled", "1", 6), "bpg": ("bundled", "1", 6)}
+
+
+def test_of_builds_it_is_the_newest_with_most_images_and_a_failed_image_counts():
+    old, new = rows_of("mine", "abc", "1"), rows_of("mine", "abc", "2")
+    assert shown(old, new) == {"mine": ("yours", "2", 3)}
+    assert shown(old, new[:2]) == {"mine": ("yours", "1", 3)}
+    broken = failed("mine", 10, "c", "encode", "no") | {"fingerprint": "2", "run": "2022"}
+    half = [record for record in new if record["image"] != "c"]
+    assert shown(old, half)["mine"][1] == "1"
+    assert shown(old, half, [broken]) == {"mine": ("yours", "2", 3)}
+    bundled, broken = rows_of("vtm", WHOLE, bundled=True), failed("vtm", 10, "f", "encode", "no")
+    assert shown(bundled, rows_of("vtm", "abcde"), [broken | {"fingerprint": "1"}])["vtm"][0] == (
+        "yours"
+    )
+
+
+def hashed(rows, pixels="d"):
+    """Rows with a stream and pixels of their own setting and image."""
+    places = (f"{record['setting_value']}{record['image']}" for record in rows)
+    return [
+        record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
+        for record, place in zip(rows, places, strict=True)
+    ]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A folder with bundled rows of one codec."""
+    result = Store(tmp_path / "set")
+    features, protocol, _ = metric_columns(metric_class("squeeze256").column)
+    known = {features: 9, protocol: str(metric_class("squeeze256").protocol)}
+    result.ship("rows", table(hashed(sweep("ours", variant="beta=0", **known))))
+    return result
+
+
+def rounded(rows):
+    """The rows as another processor makes them: other pixels, without LPIPS and features."""
+    lacking = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
+    return [
+        record | {"psnr_db": record["psnr_db"] + 1e-5} | lacking for record in hashed(rows, "e")
+    ]
+
+
+def test_rows_of_another_processor_are_a_curve_with_what_is_known_of_their_streams(store):
+    mine = rounded([r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60])
+    store.append(mine)
+    summary = summarise(store.table())
+    assert summary.labels == ("ours:beta=0",)
+    for metric in (PSNR, LPIPS):
+        points = curves(summary, metric)["ours:beta=0"]
+        assert (len(points), {p.edition.bundled for p in points}) == (4, {False})
+    (mean,) = {p.means["psnr_db"].value for p in summary.points if p.setting.value == 5}
+    assert mean == pytest.approx(np.mean([record["psnr_db"] for record in mine[:3]]), abs=1e-12)
+    assert {p.edition.bundled for p in summary.replaced} == {True}
+
+
+def test_features_of_bundled_rows_count_under_their_own_pixels(store):
+    count = metric_class("squeeze256").column
+    store.append(rounded(sweep("ours", variant="beta=0")))
+    for one in store.table().filter(~benchmark.rows.versions.BUNDLED).rows(named=True):
+        assert one["decoded_sha256"].startswith("e")
+        assert (one[count], one["features_of"]) == (9, f"d{one['decoded_sha256'][1:]}")
+    store.compact()
+    assert store.versions()[count].null_count() == 18  # on the disk each row has its own alone
+
+
+def test_rows_of_two_editions_are_never_joined(store):
+    mine = [r for r in sweep("ours", variant="beta=0") if r["setting_value"] == 5]
+    store.append(hashed(mine))
+    (points,) = curves(summarise(store.table()), PSNR).values()
+    assert [(str(p.setting), p.images, p.edition.bundled) for p in points] == [
+        ("quality=5", 3, False)
+    ]
+    assert len(benchmark.load(store.folder)) == 3
+    frame = benchmark.load(store.folder, bundled="ours:beta=0")
+    assert (len(frame), set(frame["bundled"])) == (18, {True})
+    assert len(benchmark.load(store.folder, every_edition=True)) == 21

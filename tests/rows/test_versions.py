@@ -1,0 +1,256 @@
+"""Versions of a row: the one that counts, against the rules applied one row at a time."""
+
+import random
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmark.codec import CODING
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.rows.comparable import ComparableRows, newest
+from benchmark.rows.schema import metric_columns, table_columns
+from benchmark.rows.shard import table_of
+from benchmark.rows.versions import merge_versions, one_per_cell
+from support.rows import measured
+
+NAMES = (*METRICS, *FEATURE_SPACES)
+
+
+def by_hand(rows):
+    """The rules of `merge_versions`, one row at a time: the rows that count."""
+
+    def rank(row):
+        late = row["finished_utc"] or ""
+        timed, coded_here = bool(row["timing"]), not row["recorded"]
+        return not row["bundled"], row["status"] == "ok", timed, coded_here, late
+
+    cells = {}
+    for row in sorted(rows, key=rank, reverse=True):
+        cells.setdefault((row["cell"], bool(row["bundled"])), []).append(row)
+    return [counting(versions, rows, rank) for versions in cells.values()]
+
+
+def counting(versions, rows, rank):
+    """The best version, with what rows know of its pictures."""
+    best = dict(versions[0])
+    content = ("cell", "stream_sha256", "decoded_sha256")
+    of_cell = [row for row in rows if row["cell"] == best["cell"]]
+    same = [row for row in of_cell if all(row[name] == best[name] for name in content)]
+    if len(of_cell) > 1 and any(row["attested"] for row in same):
+        best["attested"] = True
+    if best["status"] != "ok" or not best["image_sha256"]:
+        return best
+    known = [row for row in rows if row["status"] == "ok" and row["image_sha256"]]
+    known = sorted(known, key=rank, reverse=True)
+    alike = pictured(versions[0], known)
+    pixels = [row for row in alike if row["decoded_sha256"] == best["decoded_sha256"]]
+    for name in NAMES:
+        value, protocol, reason = metric_columns(metric_class(name).column)
+        present = metric_class(name).protocol
+
+        def worth(row, value=value, protocol=protocol, present=present):
+            return 2 * (row[protocol] == present) + (row[value] is not None)
+
+        donors = alike if name in METRICS else pixels if best["decoded_sha256"] else []
+        donor = max([versions[0], *donors], key=worth)
+        best.update({column: donor[column] for column in (value, protocol, reason)})
+    return best
+
+
+def pictured(row, rows):
+    """The rows of a row's picture: of equal pixels, or of equal streams and builds, in order."""
+    stream = ("image_sha256", "stream_sha256", "fingerprint", "revision")
+    pixels = ("image_sha256", "decoded_sha256")
+    found = [row]
+    for one in found:
+        found += [
+            other
+            for other in rows
+            if other not in found
+            and any(
+                one[names[1]] and all(one[name] == other[name] for name in names)
+                for names in (stream, pixels)
+            )
+        ]
+    return [other for other in rows if other in found]
+
+
+def some_row(chance, cells):
+    row = dict.fromkeys(column.name for column in table_columns())
+    row |= {
+        "cell": f"cell{chance.randrange(cells)}",
+        "status": chance.choice(["ok", "ok", "failed"]),
+        "timing": chance.choice([True, False, None]),
+        "recorded": chance.choice([True, False, None]),
+        "bundled": chance.choice([True, False, None]),
+        "attested": chance.choice([True, None, None]),
+        "finished_utc": chance.choice([None, *(f"2026-01-0{day}" for day in range(1, 4))]),
+        "stream_sha256": chance.choice(["a", "a", "b", None]),
+        "decoded_sha256": chance.choice(["c", "c", "d"]),
+        "num_bytes": chance.choice([9, 9, 9, None]),
+        "machine": str(chance.random()),
+    }
+    # what a cell's key is made of
+    row |= {"codec": "x", "variant": "", "fingerprint": row["cell"][-1], "revision": 1}
+    row |= {"image_sha256": row["cell"][-1]}
+    for name in NAMES:
+        value, protocol, reason = metric_columns(metric_class(name).column)
+        row[value] = chance.choice([None, chance.randrange(3)])
+        row[protocol] = chance.choice([None, metric_class(name).protocol, "older"])
+        row[reason] = chance.choice([None, "why"])
+    return row
+
+
+@pytest.mark.parametrize("cells", [1, 7, 60, 1000])
+@pytest.mark.parametrize("lean", [False, True], ids=["texts", "categories"])
+def test_the_row_that_counts_is_the_one_that_the_rules_name(cells, lean):
+    chance = random.Random(cells)
+    rows = [some_row(chance, cells) for _ in range(120)]
+    table = table_of(rows)
+    if lean:
+        categories = ("status", "machine", "psnr_db_protocol")
+        table = table.with_columns(pl.col(categories).cast(pl.Categorical))
+    result = merge_versions(table).rows(named=True)
+
+    def key(row):
+        return row["cell"], bool(row["bundled"])
+
+    assert sorted(result, key=key) == sorted(by_hand(rows), key=key)
+
+
+def test_what_is_verified_of_one_stream_says_nothing_of_another():
+    row = {"cell": "a", "status": "ok", "stream_sha256": "s", "decoded_sha256": "d"}
+    first = {**row, "attested": True, "finished_utc": "2026-01-01"}
+    for change in ({"stream_sha256": "t"}, {"decoded_sha256": "e"}, {}):
+        later = {**row, **change, "finished_utc": "2026-01-02"}
+        table = table_of([first, later])
+        (merged,) = merge_versions(table).rows(named=True)
+        assert merged["finished_utc"] == "2026-01-02"
+        assert merged["attested"] is (None if change else True)
+
+
+def test_values_go_to_equal_pixels_of_any_build_and_to_equal_streams_of_one():
+    same = {"image_sha256": "i", "psnr_db": 30.0, "lpips_alex": None, "lpips_alex_protocol": None}
+    known = {"lpips_alex": 0.25, "lpips_alex_protocol": metric_class("lpips").protocol}
+    rows = [
+        measured.row("x", 5, "a", cell=f"{at}", fingerprint=build, **same)
+        | {"stream_sha256": stream, "decoded_sha256": pixels} | more
+        for at, (build, stream, pixels, more) in enumerate((
+            ("f1", "s", "p", known), ("f1", "s", "q", {}), ("f2", "s", "z", {}),
+            ("f2", "t", "p", {}), ("f2", None, "p", {"codec": "y"}), ("f1", "t", "r", {}),
+            ("f1", "s", "p", {"image_sha256": "other"}), ("f1", None, "p", {"status": "failed"}),
+        ))
+    ]  # fmt: skip
+    merged = merge_versions(measured.table(rows)).sort("cell")
+    given = merged["lpips_alex"].to_list()
+    assert given == [0.25, 0.25, None, 0.25, 0.25, None, None, None]
+
+
+def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_name():
+    space, other = (metric_class(name).column for name in ("alex256", "squeeze256"))
+    same = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0, "fingerprint": "f"}
+    versions = (("p", {space: 7}), ("q", {}), ("r", {other: 9}), ("p", {}))
+    rows = [
+        measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{at}", **same) | count
+        for at, (pixels, count) in enumerate(versions)
+    ]
+    merged = merge_versions(measured.table(rows), features=True).sort("cell")
+    assert merged[space].to_list() == [7, 7, None, 7]
+    assert merged[other].to_list() == [None, None, 9, None]
+    assert merged["features_of"].to_list() == ["p", "p", "r", "p"]
+    alone = merge_versions(measured.table(rows)).sort("cell")
+    assert alone[space].to_list() == [7, None, None, 7]
+    assert alone["features_of"].null_count() == 4
+
+
+def test_no_rows_are_comparable():
+    rows = ComparableRows(measured.table([]))
+    assert (rows.index.tolist(), rows.points, rows.absent) == ([], 0, ())
+
+
+def test_a_bundled_row_beside_an_own_one_of_its_cell_is_left_out():
+    cells = pl.DataFrame({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
+    assert one_per_cell(cells).rows() == cells[[1, 2, 3]].rows()
+    for same in (True, False, None):
+        alone = cells.with_columns(bundled=pl.lit(same, pl.Boolean))
+        assert one_per_cell(alone) is alone
+
+
+def several_builds(chance):
+    """Rows of two builds of two codecs at few places, as a store reads them: one per cell."""
+    rows = []
+    for number in range(chance.randrange(2, 40)):
+        codec, image = chance.choice("xy"), "a"
+        row = measured.row(codec, chance.choice([9, 10]), image, cell=str(number))
+        row |= {
+            "stream_sha256": chance.choice(["s", "s", "t", None]),
+            "decoded_sha256": chance.choice(["d", "d", "e", None]),
+            "image_sha256": chance.choice([image, image, None]),
+            "num_bytes": 9,
+            "psnr_db": chance.choice([30.0, 30.0, 31.0]),
+            "fingerprint": chance.choice("fg"),
+            "status": chance.choice(["ok", "ok", "ok", "failed"]),
+        }
+        for name in NAMES:
+            if name != "psnr":
+                value, protocol, reason = metric_columns(metric_class(name).column)
+                row[value] = chance.choice([None, None, number])
+                row[protocol] = chance.choice([None, metric_class(name).protocol, "older"])
+                row[reason] = chance.choice([None, "why"])
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("protocol", [CODING, "coding/0"])
+def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
+    """Settings are numbers, 9 before 10; of repeated rows, the latest is taken."""
+    chance = random.Random(seed)
+    rows = several_builds(chance)
+    for number, row in enumerate(rows):
+        row |= {
+            "variant": chance.choice(["", "v=1"]),
+            "revision": chance.choice([1, 1, 2]),
+            "run": chance.choice("123"),
+            "finished_utc": f"2026-01-01T00:{number:02}",  # no two rows are equally new
+            "bundled": chance.choice([True, None]),
+            "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
+        }
+    table = measured.table(rows)
+    result = ComparableRows(table, protocol)
+    mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == protocol]
+
+    def edition(at):
+        names = ("codec", "variant", "fingerprint", "revision", "bundled")
+        return tuple(rows[at][name] for name in names)
+
+    def lateness(at):
+        return not rows[at]["bundled"], rows[at]["run"], rows[at]["finished_utc"]
+
+    latest = {}
+    for at in mine:
+        latest[edition(at)] = max(latest.get(edition(at), lateness(at)), lateness(at))
+
+    def place(at):
+        variant, age = edition(at)[:2], latest[edition(at)]
+        newer = [one for one in latest if one[:2] == variant and latest[one] > age]
+        image = rows[at]["image_sha256"] or rows[at]["image"]
+        return *variant, len(newer), rows[at]["setting_value"], image
+
+    by_place = {}
+    for at in sorted(mine, key=lateness):
+        by_place[place(at)] = at
+    expected = [by_place[one] for one in sorted(by_place)]
+    assert result.index.tolist() == expected
+    ages = result.of_points["age"].to_numpy()[result.point]
+    assert ages.tolist() == [place(at)[2] for at in expected]
+    for numbers, depth in ((result.edition, 3), (result.point, 4)):
+        kinds = sorted({place(at)[:depth] for at in expected})
+        assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
+    order = sorted(range(len(expected)), key=lambda at: lateness(expected[at]))
+    assert np.argsort(result.recency).tolist() == order
+    assert sum(int(of.why.split()[0]) for of in result.absent) == len(rows) - len(mine)
+    if protocol == CODING:
+        latest_alone = [rows[at]["cell"] for at in expected if not place(at)[2]]
+        assert newest(table)["cell"].to_list() == latest_alone

@@ -1,0 +1,152 @@
+"""Record what training and the bundled checkpoints give, to compare two commits on one machine.
+
+    python -m tools.golden record BEFORE                at the commit before
+    python -m tools.golden record AFTER                 at the commit after
+    python -m tools.golden compare BEFORE AFTER         exit code 1 where a value differs
+    python -m tools.golden streams tests/baselines/neural/golden_streams.json
+
+`record` trains every method for a few steps on one thread, about two minutes, and codes a crop with
+every bundled network. Trained weights depend on the processor, so that both commits have to be
+recorded on one machine; the streams of `streams` decode alike everywhere, and a test reads them.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.datasets.kodak import open_sample
+from benchmark.errors import Unavailable
+from benchmark.metrics.psnr import psnr
+from benchmark.spec import load_codec, parse_codec
+
+TRAININGS = {  # folder -> more options of `bench train --recipe smoke --data sample`
+    "ours": "",
+    "field": "--suite field --members charm-1,elic-2,ivr,hific-1,multirealism-2",
+    "matched": "--suite matched",
+    "generative": "--suite generative --members dirac-jpeg,hfd-jpeg,pqmim-1,pqmim-perceptual-1",
+}
+# Codecs of the bundled networks; each is taken at every setting of its sweep, `ours` at one.
+CODECS = (
+    "ours:beta=0", "ours:beta=3.84", "ours:beta=0:exact=1", "ours:beta=3.84:size=micro",
+    "charm", "elic", "ivr", "hific", "multirealism:beta=2.56", "pqmim", "pqmim:perceptual=1",
+    "hyperprior:weights=matched", "dirac:steps=2", "hfd:steps=2",
+)  # fmt: skip
+ONE_NETWORK = {
+    "dirac",
+    "hfd",
+    "ours",
+    "ivr",
+}  # one network for all settings, of which the second is taken
+MACHINE = {"steps_per_second", "crops_per_second"}  # numbers of a journal that time decides
+ORIGIN = {"sha256", "commit", "command", "training_data"}  # fields of a card that a place decides
+
+
+class Case(NamedTuple):
+    """A codec at a setting; `name` is of both."""
+
+    name: str
+    codec: Codec
+    setting: Setting
+
+
+def cases() -> Iterator[Case]:
+    """Yield every bundled network by its codec and a setting; none where a package is absent."""
+    for text in CODECS:
+        spec = parse_codec(text)
+        try:
+            codec = load_codec(spec)
+        except Unavailable:
+            continue
+        sweep = codec.sweep[1:2] if spec.name in ONE_NETWORK else codec.sweep
+        for setting in sweep:
+            yield Case(f"{text} {setting}", codec, setting)
+
+
+def crop() -> Pixels:
+    """Return the photograph that is coded, uint8 (96, 128, 3)."""
+    from baselines.neural.training.photograph_files import read_photograph
+
+    return read_photograph(open_sample().images[0].path)[128:224, 128:256]
+
+
+def stream_of(case: Case, pixels: Pixels) -> bytes:
+    """Return the case's stream, which carries a check of its latents where the codec can."""
+    data = case.codec.encode(pixels, case.setting)
+    checked = getattr(case.codec, "checked", None)
+    return checked(data) if checked else data
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """Return the numbers of each training and each stream, by name."""
+    golden: dict[str, Any] = {}
+    for name, options in TRAININGS.items():
+        command = f"-m benchmark train --recipe smoke --data sample --quiet {options}".split()
+        out = folder / name
+        subprocess.run(
+            [sys.executable, *command, "--out", str(out)],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for target in sorted(out.glob("*.safetensors")):
+            own = out / target.stem
+            journal = (own if own.is_dir() else out) / "journal.jsonl"
+            card = msgspec.json.decode(target.with_suffix(".json").read_bytes())
+            golden[f"{name}/{target.stem}"] = {
+                "checkpoint": sha256(target.read_bytes()).hexdigest(),
+                "card": {k: v for k, v in card.items() if k not in ORIGIN},
+                "journal": [
+                    {k: v for k, v in msgspec.json.decode(line).items() if k not in MACHINE}
+                    for line in journal.read_text().splitlines()
+                ],
+            }
+    for case in cases():
+        data = case.codec.encode(crop(), case.setting)
+        golden[case.name] = {
+            "stream": sha256(data).hexdigest(),
+            "pixels": sha256(case.codec.decode(data).tobytes()).hexdigest(),
+        }
+    return golden
+
+
+def streams() -> dict[str, dict[str, Any]]:
+    """Return a stream of each network, in base64, and the PSNR of what it decodes to."""
+    pixels, golden = crop(), dict[str, dict[str, Any]]()
+    for case in cases():
+        data = stream_of(case, pixels)
+        quality = psnr(pixels, case.codec.decode(data))
+        golden[case.name] = {"stream": b64encode(data).decode(), "psnr_db": round(quality, 4)}
+    return golden
+
+
+def main() -> int:
+    """Run the task; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=["record", "compare", "streams"])
+    parser.add_argument("paths", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    first = arguments.paths[0]
+    if arguments.task == "compare":
+        before, after = (
+            msgspec.json.decode((folder / "golden.json").read_bytes()) for folder in arguments.paths
+        )
+        for name in sorted(before | after):
+            same = before.get(name) == after.get(name)
+            print("equal " if same else "DIFFERS", name)
+        return int(before != after)
+    golden = record(first) if arguments.task == "record" else streams()
+    target = first / "golden.json" if arguments.task == "record" else first
+    target.write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1) + b"\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
