@@ -1,31 +1,56 @@
 """Facts of the project's codecs beside their code: names, looks, training, memory and seconds.
 
-Those that depend on no option are in `facts.toml`; the functions are of the others. Reports and
+They are in `facts.toml`; the functions are of those that are computed from options. Reports and
 plans ask for the facts of every codec; none is imported for them.
 """
 
 import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmark.facts import Facts, KnownDifference, Memory, Training, Typical, Work, facts_of
+from benchmark.facts import Facts, Memory, Training, Typical, Work, facts_of
 from benchmark.spec import parse_codec
 
 Options = Mapping[str, str]  # as rows have them, defaults left out
 
-TABLE = msgspec.convert(
-    tomllib.loads(Path(__file__).with_suffix(".toml").read_text()), dict[str, Facts]
-)
-SMALL = Memory(15, 0, torch=False)
-# Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, it gives the published
-# means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
-FILTER = (
-    "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
-)
+UNKNOWN = "unknown"
+RECORDS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+
+
+def of_table(name: str, options: Options) -> Facts:
+    """Return the facts that `facts.toml` has of a codec with options."""
+    merged: dict[str, Any] = {}
+    for key, record in RECORDS.items():
+        codec, *conditions = key.split(":")
+        if codec == name and all(_holds(condition, options) for condition in conditions):
+            merged |= record
+    return msgspec.convert(_filled(merged, defaultdict(str, options)), Facts)
+
+
+def _holds(condition: str, options: Options) -> bool:
+    option, _, value = condition.partition("=")
+    return option in options and (not value or options[option] == value)
+
+
+def _filled(value: Any, options: Options) -> Any:
+    """Return a value of a table with `{OPTION}` replaced in its texts, at any depth.
+
+    >>> _filled(["beta={beta}", ["unknown"]], {"beta": "0"})
+    ['beta=0', [None]]
+    """
+    if isinstance(value, str):
+        return None if value == UNKNOWN else value.format_map(options)
+    if isinstance(value, dict):
+        return {name: _filled(part, options) for name, part in value.items()}
+    return [_filled(part, options) for part in value] if isinstance(value, list) else value
+
+
 SEARCH_STEPS = (0, 25, 200, 600)  # of `ours`, by effort
 # kMAC per pixel of a search, by size: each rate level once before it, then, of a step, the decoder
 # and the way back to the latents alone.
@@ -43,19 +68,12 @@ TRAINING = {
 }
 # Seconds of libaom's `good` usage at crf 34, speed 4 being 1
 AVIF_SLOWDOWN = {"0": 6, "1": 2.7, "2": 2.6, "3": 1.4, "5": 0.55, "6": 0.35}
-STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
+STEPS, ALL_STEPS = "8,960", "44,800"  # of a network of one rate, of all
 # Of a diffusion decoder; seconds per step and megapixel, on one core
 DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 MSE_PRIOR = "metric=mse:model=bmshj2018-hyperprior"
 MATCHED_PRIOR = f"{MSE_PRIOR}:weights=matched"
-# Model of CompressAI's zoo: name in figures, colour, marker and published name.
-ZOO = {
-    "bmshj2018-factorized": ("Factorized prior", "#6699CC", ">", ""),
-    "mbt2018-mean": ("Mean-scale hyperprior", "#AA4499", "p", "MeanScaleHyperprior"),
-    "mbt2018": ("Joint autoregressive", "#999933", "d", "JointAutoregressive"),
-    "cheng2020-anchor": ("Cheng2020 anchor", "#44AA99", "8", "Cheng2020-anchor"),
-    "cheng2020-attn": ("Cheng2020 attention", "#117733", "H", "Cheng2020-attn"),
-}
+ZOO = ("bmshj2018-factorized", "mbt2018-mean", "mbt2018", "cheng2020-anchor", "cheng2020-attn")
 
 
 def ours(options: Options) -> Facts:
@@ -93,23 +111,6 @@ def ours(options: Options) -> Facts:
     )  # fmt: skip
 
 
-def jpeg(options: Options) -> Facts:
-    """Return the facts of a JPEG; its chroma format is the option's."""
-    optimised = options.get("optimize") == "1"
-    return Facts(
-        "JPEG (optimised)" if optimised else "JPEG", kind="standard", group="Programs",
-        colour="#000000", marker="P" if optimised else "s", titled=("optimize",),
-        chroma=":".join(options.get("subsampling", "420")), memory=SMALL,
-        typical=(Typical("quality", ((5, 0.006), (50, 0.009), (95, 0.016))),),
-        published=(("JPEG", "Pillow 7.1.2"), ("JPEG", "")),
-        known_differences=(
-            KnownDifference("psnr_db", FILTER, 0.0, 0.12),
-            KnownDifference("ms_ssim", FILTER, 0.0, 0.32),
-        ),
-        reference=True,
-    )  # fmt: skip
-
-
 def avif(options: Options) -> Facts:
     """Return the facts of a speed, which every name has: the slowest needs 4 % fewer bits."""
     speed = options.get("speed", "4")
@@ -119,45 +120,6 @@ def avif(options: Options) -> Facts:
         f"AVIF speed {speed}", kind="standard", colour="#117733",
         marker="h" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
         titled=("speed",), memory=Memory(220, 0, torch=False), typical=(Typical("crf", seconds),),
-    )  # fmt: skip
-
-
-def vvenc(options: Options) -> Facts:
-    """Return the facts of a preset, which every name has with the chroma format."""
-    return Facts(
-        f"VVenC {options.get('preset', 'fast')} 4:2:0", kind="standard", colour="#0072B2",
-        marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
-        typical=(Typical("qp", ((22, 4.8), (32, 2.7), (37, 1.9), (42, 1.3), (47, 0.81))),),
-    )  # fmt: skip
-
-
-def multirealism(options: Options) -> Facts:
-    """Return the facts of a beta."""
-    beta = options.get("beta", "")
-    colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "H")
-    return Facts(
-        f"Multi-Realism β={beta}", kind="learned", group="Trained for realism",
-        colour=colour, marker=marker, trained_on=("psnr_db", "lpips_alex"),
-        typical=(Typical("level", ((1, 0.5),)),), published=(("Multi-Realism", f"beta={beta}"),),
-        budget=True, kmac=14.4, titled=("beta",), work=Work(892_547, 7.95, 7.59),
-        training=Training(0.41, "adam", STEPS, "b9a2547f"),
-    )  # fmt: skip
-
-
-def pqmim(options: Options) -> Facts:
-    """Return the facts of networks for the squared error, or with LPIPS and a GAN in the loss."""
-    typical = (Typical("level", ((1, 4.7), (4, 6.2))),)
-    if options.get("perceptual") == "1":
-        return Facts(
-            "PQ-MIM", kind="learned", group="Trained for realism", marker="X",
-            trained_on=("psnr_db", "lpips_alex"), typical=typical, published=(("PQ-MIM", ""),),
-            budget=True, kmac=41.2, titled=("perceptual",),
-            training=Training(None, "adam", BOTH_PARTS_STEPS, "98705a6d"),
-        )  # fmt: skip
-    return Facts(
-        "PQ-MIM (MSE)", kind="learned", group="Trained for distortion", colour="#882255",
-        marker="s", trained_on=("psnr_db",), typical=typical, budget=True, kmac=45.3,
-        training=Training(None, "adam", BOTH_PARTS_STEPS, "8dd1f465"),
     )  # fmt: skip
 
 
@@ -200,38 +162,10 @@ def _behind(options: Options, steps: int, fingerprint: str) -> Facts:
         parameters, decode = (of.parameters or 0) + DRAWING_PARAMETERS, of.decode_kmac or 0
         return Work(parameters, of.encode_kmac, round(decode + steps * STEP_KMAC, 2))
 
-    elic = TABLE["elic"]
+    elic = of_table("elic", {})
     works = tuple((level, with_drawing(of)) for level, of in elic.works)
     training = Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}", fingerprint)
     return replace(facts, work=with_drawing(elic.work), works=works, training=training)
-
-
-def compressai(options: Options) -> Facts:
-    """Return the facts of a model, a metric and a kind of weights."""
-    model, metric = options.get("model", ""), options.get("metric", "mse")
-    facts = Facts(
-        kind="learned", family=model, implied=(("metric", "mse"), ("model", model)),
-        trained_on=({"mse": ("psnr_db",), "ms-ssim": ("ms_ssim",)}.get(metric, ())),
-        chroma="4:4:4", tuned_for="MS-SSIM" if metric == "ms-ssim" else "PSNR",
-        memory=Memory(200, 0), typical=(Typical("quality", ((1, 1.5), (3, 2.1), (8, 6))),),
-    )  # fmt: skip
-    if model in ZOO:
-        title, colour, marker, published = ZOO[model]
-        points = ((published, "CompressAI mse"),) if published else ()
-        return replace(facts, title=title, colour=colour, marker=marker, published=points)
-    if metric == "ms-ssim":
-        points, title = (("Hyperprior", "CompressAI ms-ssim"),), "Hyperprior MS-SSIM"
-        return replace(facts, title=title, marker="x", published=points, titled=("metric",))
-    facts = replace(facts, group="Trained for distortion")
-    if options.get("weights") == "matched":
-        return replace(facts,
-            title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
-            typical=(Typical("quality", ((1, 0.7), (4, 0.74))),),
-            kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
-            training=Training(0.41, "adam", STEPS, "fbfdf1a1"),
-        )  # fmt: skip
-    points = (("Hyperprior", "CompressAI mse"),)
-    return replace(facts, title="Hyperprior", colour="#882255", marker="h", published=points)
 
 
 def worker(options: Options) -> Facts:
@@ -251,9 +185,8 @@ def worker(options: Options) -> Facts:
 
 
 FACTS: dict[str, Facts | Callable[[Options], Facts]] = {
-    **TABLE,
-    **{of.__name__: of for of in (ours, jpeg, avif, vvenc, multirealism, dirac, hfd, pqmim)},
-    **{of.__name__: of for of in (compressai, worker)},
+    **{name: partial(of_table, name) for name in RECORDS if ":" not in name},
+    **{of.__name__: of for of in (ours, avif, dirac, hfd, worker)},
 }
 # What the harness asks of a codec before it is imported, by the name of the attribute: of a codec
 # that is not in these tables, its class is asked.

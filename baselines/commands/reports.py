@@ -1,26 +1,31 @@
 """Reports of a training run: progress on standard error, read from its journal, losses, logs."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
+import polars as pl
+
 from baselines.neural.training.how import Log, Report
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.run import CSV, entries, entry_of, step_of, write_curves
+from baselines.neural.training.run import entries, entry_of, step_of
 from benchmark.commands import output
 from benchmark.errors import UnknownName, UsageError
 from benchmark.plugins import failed_in, load
 from benchmark.registry import names_file
-from benchmark.system.atomic import write_file
+from benchmark.system.atomic import write_file, write_files
 
 POLL_SECONDS = 0.5
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
-CSV_LOG, LOSSES_PNG = "csv", "losses.png"
+CSV_LOG = "csv"
+LOSSES, VALIDATION, CSV = "losses.parquet", "validation.parquet", "losses.csv"
+LOSSES_PNG = "losses.png"
 # Shows the last report, None before the first, the seconds since then, and whether it is the end
 Show = Callable[[Report | None, float, bool], None]
 
@@ -169,10 +174,39 @@ def require_logs(names: Sequence[str]) -> None:
             raise UnknownName("log", name, [CSV_LOG, "FILE.py:FUNCTION"])
 
 
+def curves(reports: Iterable[Report], recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return a table of reports, stages counted from 1, and one of validations."""
+    losses, validations = [], []
+    for entry in reports:
+        stage, step = step_of(entry)
+        position = {
+            "stage": stage + 1,
+            "step": step,
+            "run_step": recipe.steps_before(stage) + step,
+            "crops": recipe.crops_before(stage) + step * recipe.stages[stage].batch,
+        }
+        numbers = {name: of for name, of in entry.items() if isinstance(of, int | float)}
+        losses.append(position | {k: of for k, of in numbers.items() if k not in position})
+        validations += [position | point for point in entry.get("validation") or ()]
+    made = (pl.DataFrame(rows, infer_schema_length=None) for rows in (losses, validations))
+    first, second = (frame.with_columns(pl.selectors.float().fill_nan(None)) for frame in made)
+    return first, second
+
+
+def write_curves(folder: Path, recipe: Recipe, names: Sequence[str] = (LOSSES, VALIDATION)) -> None:
+    """Write the journal of a run's folder, if any, as tables beside it; raises `StoreError`."""
+    reports = entries(folder)
+    files = {}
+    for name, table in zip(names, curves(reports, recipe) if reports else (), strict=False):
+        sink = BytesIO()
+        (table.write_csv if name == CSV else table.write_parquet)(sink)
+        files[name] = sink.getvalue()
+    if files:
+        write_files(folder, files, what="loss curves")
+
+
 def draw_losses(run: Path, recipe: Recipe) -> None:
     """Draw the loss and the validation's of a run's folder over its steps, as `losses.png`."""
-    from io import BytesIO
-
     from matplotlib.figure import Figure
 
     reports = entries(run)

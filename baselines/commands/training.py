@@ -11,7 +11,7 @@ import torch
 import typer
 
 import benchmark
-from baselines.commands.reports import draw_losses, show_training
+from baselines.commands.reports import draw_losses, show_training, write_curves
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
@@ -238,8 +238,12 @@ def _train(run: Run, how: How, quiet: bool) -> None:
             lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
             where = f"on {how.device} in {precision}{lost}"
             print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
-        with show_training(run.folder / JOURNAL, run.name, run.recipe, quiet):
-            yield
+        try:
+            with show_training(run.folder / JOURNAL, run.name, run.recipe, quiet):
+                yield
+        finally:
+            if leads():
+                write_curves(run.folder, run.recipe)
 
     ended = train(run, how, watch)
     if ended != FINISHED:

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -34,7 +32,6 @@ from benchmark.system.atomic import (
     replacing,
     synchronise,
     write_file,
-    write_files,
 )
 from benchmark.system.foreign_files import BadFile, load_tensors
 from benchmark.system.machine import commit
@@ -44,7 +41,6 @@ RECORD, JOURNAL = "recipe.json", "journal.jsonl"
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 PREVIOUS = "state-previous.pt"  # after the step saved before
 MILESTONE = "state-{}.pt"  # after a step, counted through all stages
-LOSSES, VALIDATION, CSV = "losses.parquet", "validation.parquet", "losses.csv"
 PHOTOGRAPHS = "photographs.txt"  # names and sizes
 MANNER = ("autocast", "accumulate")  # fields of a recipe, which may change in a run
 CROP_PX = 256  # of the photographs from which integer tables are made
@@ -326,7 +322,7 @@ def _no_state(path: Path) -> UsageError:
     return UsageError(f"{path} is no state of a training run: remove it to {then}.")
 
 
-# The journal, a JSON object per line, and its tables
+# The journal, a JSON object per line
 
 
 def report(folder: Path, entry: Report) -> None:
@@ -371,37 +367,6 @@ def entry_of(line: bytes) -> dict[str, Any] | None:
 def step_of(entry: Report) -> tuple[int, int]:
     """Return the stage, counted from 0, and the step in it, counted from 1."""
     return entry["stage"], entry["step"]
-
-
-def curves(reports: Iterable[Report], recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return a table of reports, stages counted from 1, and one of validations."""
-    losses, validations = [], []
-    for entry in reports:
-        stage, step = step_of(entry)
-        position = {
-            "stage": stage + 1,
-            "step": step,
-            "run_step": recipe.steps_before(stage) + step,
-            "crops": recipe.crops_before(stage) + step * recipe.stages[stage].batch,
-        }
-        numbers = {name: of for name, of in entry.items() if isinstance(of, int | float)}
-        losses.append(position | {k: of for k, of in numbers.items() if k not in position})
-        validations += [position | point for point in entry.get("validation") or ()]
-    made = (pl.DataFrame(rows, infer_schema_length=None) for rows in (losses, validations))
-    first, second = (frame.with_columns(pl.selectors.float().fill_nan(None)) for frame in made)
-    return first, second
-
-
-def write_curves(folder: Path, recipe: Recipe, names: Sequence[str] = (LOSSES, VALIDATION)) -> None:
-    """Write the journal of a run's folder, if any, as tables beside it; raises `StoreError`."""
-    reports = entries(folder)
-    files = {}
-    for name, table in zip(names, curves(reports, recipe) if reports else (), strict=False):
-        sink = BytesIO()
-        (table.write_csv if name == CSV else table.write_parquet)(sink)
-        files[name] = sink.getvalue()
-    if files:
-        write_files(folder, files, what="loss curves")
 
 
 # The checkpoint

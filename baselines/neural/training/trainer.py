@@ -102,17 +102,13 @@ def _train(run: Run, how: How, watch: Watch | None) -> None:
     for index, stage in enumerate(run.recipe.stages):
         if names_file(stage.objective):
             _try_out(run, index, how)
-    try:
-        with watch(run.steps_saved(), run.steps_reported()) if watch else nullcontext():
-            if launch is None:
-                photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
-                in_processes(run.recipe.processes, go, run, how, photographs)
-            else:  # every process holds photographs of its own
-                photographs = open_photographs(paths, MEMORY_BYTES // launch.local_count, 1)
-                go(launched(launch, how.device), run, how, photographs)
-    finally:
-        if leads():
-            files.write_curves(run.folder, run.recipe)
+    with watch(run.steps_saved(), run.steps_reported()) if watch else nullcontext():
+        if launch is None:
+            photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
+            in_processes(run.recipe.processes, go, run, how, photographs)
+        else:  # every process holds photographs of its own
+            photographs = open_photographs(paths, MEMORY_BYTES // launch.local_count, 1)
+            go(launched(launch, how.device), run, how, photographs)
 
 
 def _try_out(run: Run, index: int, how: How) -> None:

@@ -17,6 +17,7 @@ from benchmark.show.report.chosen_pictures import StoredPicture
 from benchmark.show.report.exported_pictures import picture_names
 from support.bench.invoked import bench
 from support.codecs.files import FAKES
+from support.packs.honest_pack import rewrite
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
@@ -40,13 +41,13 @@ def measured(tmp_path_factory, coffee):
 
 @pytest.fixture
 def folder(measured, tmp_path):
-    """A copy of the photographs' results, to be changed."""
+    """A copy of the results of photographs that are elsewhere now, to be changed."""
     shutil.copytree(measured / "results", tmp_path / "results")
     shutil.copytree(measured / "photos", tmp_path / "photos")  # another path, and so another name
     (old,) = (tmp_path / "results").glob("photos-*")
-    garden = old.rename(old.with_name("garden"))
-    for record in garden.glob("runs/*.json"):  # no record says where the photographs are
-        record.write_text(record.read_text().replace(str(measured), str(tmp_path / "gone")))
+    for record in old.glob("runs/*.json"):
+        rewrite(record, str(measured / "photos"), str(tmp_path / "gone"), -1)
+    old.rename(old.with_name("garden"))
     return tmp_path
 
 
@@ -197,8 +198,8 @@ def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
 
 def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_them(folder, measured):
     photos = measured / "photos"  # no dataset is called "garden"
-    for record in store_of(folder).folder.glob("runs/*.json"):
-        record.write_text(record.read_text().replace(str(folder / "gone"), str(measured)))
+    for record in (folder / "results" / "garden").glob("runs/*.json"):
+        rewrite(record, str(folder / "gone"), str(photos), -1)
     for record in rows_of(folder):
         if record["codec"] == "jpeg":
             stream_of(folder, record).unlink()
@@ -207,7 +208,7 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
         "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
         f"{photos} --results OTHER` makes it again\n"
     ) in message
-    assert len(pictures(folder)) == 6, "with the sources"
+    assert len(pictures(folder)) == 6, "four, and the sources, which are found by the run's record"
     words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
     message = export(folder, *words, code=2, to="none")
     assert message.startswith("no picture can be exported: 2 pictures: the stream was not kept")

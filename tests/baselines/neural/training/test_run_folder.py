@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from baselines.neural.training.run import (
 from benchmark.errors import BenchError, DamagedResults, UsageError
 from support.training.fixtures import (
     CPU,
+    ROOT,
     STAGE,
     differing,
     of_journal,
@@ -136,6 +138,13 @@ def test_the_command_trains(tmp_path, data, monkeypatch):
     assert command.main() == 0
     assert load_state(tmp_path / "run", CPU)["step"] == 3
     assert len(of_journal(tmp_path / "run", "validation_loss")) == 1
+
+
+def test_the_trainer_alone_needs_no_tables():
+    """A bare GPU machine has torch, numpy, Pillow, msgspec and safetensors."""
+    code = "import sys; sys.modules['polars'] = sys.modules['matplotlib'] = None\n"
+    code += "import baselines.neural.training.trainer, baselines.neural.training.__main__"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_a_copy_of_a_state_is_written_and_the_last_two_and_milestones_are_kept(tmp_path):

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from baselines.commands import reports
-from baselines.commands.reports import last_report, sentence
+from baselines.commands.reports import curves, last_report, sentence
 from baselines.commands.training import device_here
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.training.ranks import Launch, in_processes
-from baselines.neural.training.run import curves, entries
+from baselines.neural.training.run import entries
 from benchmark.commands import output
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
