@@ -13,7 +13,7 @@ import pytest
 from baselines.commands import history as verb
 from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.network_codec import BUNDLED as SHIPPED
-from baselines.neural.training import session
+from baselines.neural.training import run as of_training
 from benchmark.commands import history as over_time
 from benchmark.compare.bd import compare
 from benchmark.compare.check.pairing import RowSet
@@ -193,9 +193,9 @@ def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
     """Milestones appear while it waits; the finished checkpoint takes the place of its own step."""
     run, shipped = tmp_path / "run", load_checkpoint(SHIPPED / "ours.safetensors.xz")
     (run / "recipe.json").parent.mkdir()
-    record = {"subject": {"architecture": "crdr"}, "photographs": 1}
+    record = {"start": None, "photographs": 1, "names_and_sizes": ""}
     recipe = {"name": "smoke", "sizes": "tiny", "stages": [
-        {"kind": "single_rate", "steps": 500, "batch": 1, "crop_px": 64, "learning_rate": 1e-3,
+        {"objective": "single_rate", "steps": 500, "batch": 1, "crop_px": 64, "learning_rate": 1e-3,
          "decay_at": 0.8, "lambdas": [0.05]}]}  # fmt: skip
     (run / "recipe.json").write_text(json.dumps({**record, "recipe": recipe}))
     measured, exported, lines = [], [], []
@@ -207,7 +207,7 @@ def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
         for step in steps:
             (run / f"state-{step}.pt").touch()
 
-    def export(of, session, name):
+    def export(of, how, name):
         exported.append(name)
         checkpoint(of.target, int(name[6:-3]))
 
@@ -218,9 +218,9 @@ def test_a_run_is_followed_until_it_is_finished_and_no_state_is_measured_twice(
     def later(seconds):
         milestones(300, 400)
         checkpoint(run / "ours.safetensors", 400)
-        monkeypatch.setattr(session, "is_complete", lambda run: True)
+        monkeypatch.setattr(of_training.Run, "is_complete", lambda run: True)
 
-    monkeypatch.setattr(session, "export", export)
+    monkeypatch.setattr(of_training, "export", export)
     monkeypatch.setattr(over_time, "measured", measure)
     monkeypatch.setattr(verb, "sleep", later)
     monkeypatch.setattr(over_time, "write", lambda history, *_: lines.append(headline(history)))

@@ -34,7 +34,6 @@ from benchmark.show.page.content import (
     on_dark,
 )
 from benchmark.show.table import decimals
-from support.packs.honest_pack import rewrite
 from support.page.results import (
     HOSTILE,
     IMAGES,
@@ -316,13 +315,9 @@ def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
     assert "is damaged" in message
 
 
-def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(
-    results, measured_once
-):
+def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):
     dataset = str(results.parent / "photos")
     shutil.rmtree(dataset)
-    for record in results.glob("*/runs/*.json"):
-        rewrite(record, str(measured_once.parent / "photos"), dataset, -1)
     data = data_of(make_page(results, dataset))
     assert {image["picture"] for image in data["images"]} == {None}
     assert all("--dataset path/to/it" in image["absent"] for image in data["images"])
