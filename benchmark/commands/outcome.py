@@ -181,7 +181,7 @@ def print_ranking(
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))
-        print_lines(caveat_notes(summary), details=True)
+        print_lines(caveat_notes(p for p in summary.points if not p.edition.bundled), details=True)
 
 
 def problem_lines(

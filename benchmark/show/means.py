@@ -62,7 +62,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     text = "".join(cell for row in table.rows for cell in row[3:])
     signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
     notes = [note for sign, note in signs if sign in text]
-    notes += [*chosen_notes(summary.labels), *caveat_notes(summary)]
+    notes += [*chosen_notes(summary.labels), *caveat_notes(summary.points)]
     return table._replace(notes=tuple(notes)).filled(always=4)
 
 
@@ -132,11 +132,11 @@ def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def caveat_notes(summary: Summary) -> list[str]:
+def caveat_notes(points: Iterable[Point]) -> list[str]:
     """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
-    pairs = ((text, point.label) for point in summary.points for text in point.edition.caveats)
+    pairs = ((text, point.label) for point in points for text in point.edition.caveats)
     return [
-        capitalised(f"{text}: {', '.join(dict.fromkeys(labels))}")
+        capitalised(f"{text}: {listed([*dict.fromkeys(labels)])}")
         for text, labels in by_key(pairs).items()
     ]
 

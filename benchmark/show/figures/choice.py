@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from benchmark.compare.curves import bd_rate
-from benchmark.compare.panel import Panel, SystemCurve, is_users
+from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
-from benchmark.metrics.metric import PREFERENCE
+from benchmark.metrics.metric import PREFERENCE, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import usual_variants
 from benchmark.rows.summary import Summary
@@ -265,11 +265,35 @@ def with_bars(panels: Sequence[Panel]) -> list[str]:
     return [p.metric.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
 
 
-def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
-    """Yield sentences on protocols, builds, caveats and what is left out."""
+def curve_details(
+    panels: Sequence[Panel], dataset: str, summary: Summary | None, tabled: bool = False
+) -> Iterator[str]:
+    """Yield sentences on protocols, builds, caveats and what is left out.
+
+    tabled: without what tables beside the figure say of protocols, codecs and points.
+    """
     curves = [(panel.metric, curve) for panel in panels for curve in panel.curves]
+    if not tabled:
+        yield from _codec_details(panels, dataset, summary)
     points = [(metric, c, point) for metric, c in curves for point in c.points[: c.marks]]
-    published = [mark for mark in points if not mark[1].measured]
+    yield from _published_details([mark for mark in points if not mark[1].measured])
+    most = frame_of(panels).high
+    beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
+    if beyond:
+        yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
+    of_sets = [panel.metric.label for panel in panels if panel.metric.of_sets]
+    if of_sets:
+        yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
+    for label in with_bars(panels):
+        over = (
+            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
+        )
+        yield f"Bars are 95 % intervals of {label} over {over}."
+    yield from sections.few_sentences(panel.metric for panel in panels if texts.few_images(panel))
+
+
+def _codec_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
+    curves = [(panel.metric, curve) for panel in panels for curve in panel.curves]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
     yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
@@ -282,29 +306,9 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
             yield f"Restricted to the images that all points have; left out: {summary.dropped}."
         yield from sections.mixed_sentences(summary)
     origins = sections.grouped(
-        (p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured
+        (p.how, f"{c.name} ({p.source})") for _, c in curves for p in c.points if c.measured
     )
-    yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
-    if published:
-        for origin, words in (("published", "Published"), ("file", "From a file")):
-            sources = sections.grouped(
-                (p.source + ORIGINS[p.how], c.system.name)
-                for _, c, p in published
-                if c.origin == origin
-            )
-            if sources:
-                yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
-    errors = sections.grouped(
-        (metric.label, f"{c.system.name} ± {p.value_error:g}")
-        for metric, c, p in published
-        if p.value_error
-    )
-    yield from (f"Reading error in {label}: {', '.join(of)}." for label, of in errors.items())
-    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
-    if rules:
-        yield f"Published rates are as their sources count them ({sections.listed(rules)})."
-    notes = sections.grouped((p.note, c.system.name) for _, c, p in published if p.note)
-    yield from (f"{sections.by_name({note: names})}." for note, names in notes.items())
+    yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items() if how in HOW)
     trained = sections.grouped(
         (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
     )
@@ -316,17 +320,29 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     yield from network_sentences(curve for _, curve in curves)
     marked = sections.caveats(curve for _, curve in curves)
     yield from (f"{sections.by_name({text: names})}." for text, names in marked.items())
-    most = frame_of(panels).high
-    beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
-    if beyond:
-        yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
     yield from sections.points_left_out(panels)
-    of_sets = [panel.metric.label for panel in panels if panel.metric.of_sets]
-    if of_sets:
-        yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
-    for label in with_bars(panels):
-        over = (
-            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
+
+
+def _published_details(
+    published: Sequence[tuple[Metric, SystemCurve, CurvePoint]],
+) -> Iterator[str]:
+    """Yield sentences on the sources, reading errors, rates and notes of published points."""
+    for origin, words in (("published", "Published"), ("file", "From a file")):
+        sources = sections.grouped(
+            (p.source + ORIGINS[p.how], c.system.name)
+            for _, c, p in published
+            if c.origin == origin
         )
-        yield f"Bars are 95 % intervals of {label} over {over}."
-    yield from sections.few_sentences(panel.metric for panel in panels if texts.few_images(panel))
+        if sources:
+            yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
+    errors = sections.grouped(
+        (metric.label, f"{c.system.name} ± {p.value_error:g}")
+        for metric, c, p in published
+        if p.value_error
+    )
+    yield from (f"Reading error in {label}: {', '.join(of)}." for label, of in errors.items())
+    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
+    if rules:
+        yield f"Published rates are as their sources count them ({sections.listed(rules)})."
+    notes = sections.grouped((p.note, c.system.name) for _, c, p in published if p.note)
+    yield from (f"{sections.by_name({note: names})}." for note, names in notes.items())

@@ -55,10 +55,11 @@ def draw_rate_curves(
     choice: choices.Choice | None = None,
     outlier: str = "",
     groups: bool = False,
+    tabled: bool = False,
 ) -> texts.Drawing | None:
     """Draw the panels of one dataset, whose title `dataset` is: see `draw_datasets`."""
     of_dataset = OfDataset(dataset, panels, summary, anchor)
-    return draw_datasets([of_dataset], styles, named, choice, outlier, groups)
+    return draw_datasets([of_dataset], styles, named, choice, outlier, groups, tabled)
 
 
 def draw_datasets(
@@ -68,6 +69,7 @@ def draw_datasets(
     choice: choices.Choice | None = None,
     outlier: str = "",
     groups: bool = False,
+    tabled: bool = False,
 ) -> texts.Drawing | None:
     """Draw a panel for each metric and a legend; None where no points can be plotted.
 
@@ -77,7 +79,7 @@ def draw_datasets(
 
     styles: by `System.label`. named: the codecs that were asked for. choice: the curves to show, if
     not of these panels alone. outlier: see `draw_panel`. groups: put the legend's entries under
-    their groups.
+    their groups. tabled: see `choice.curve_details`.
     """
     called = _called(datasets)
     choice = choice or choice_of(datasets, named)
@@ -109,17 +111,20 @@ def draw_datasets(
         "means over images."
     )
     whole = " ".join([shown, *lacking])
+    told = bool(sections.brief(whole))
     caption = sections.brief(
-        *([shown, *lacking] if sections.brief(whole) else [shown, LACKING]),
+        *([shown, *lacking] if told else [shown, LACKING]),
         *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if choices.with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
     details = [
-        text for of in rows for text in choices.curve_details(of.panels, of.title, of.summary)
+        text
+        for of in rows
+        for text in choices.curve_details(of.panels, of.title, of.summary, tabled)
     ]
-    details += [*lacking, *sections.not_drawn([*choice.absent]), *lone]
+    details += [*([] if tabled and told else lacking), *sections.not_drawn([*choice.absent]), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * choices.AS_ONE:.0f} % of the axis: {name}."

@@ -11,6 +11,7 @@ from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
+from benchmark.rows.systems import trained_on
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
 from benchmark.show.means import (
@@ -55,6 +56,7 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     Column("container (bytes)", lambda codec: codec["container_bytes"] or None, ".0f"),
     Column("timed"),
     Column("caveat", lambda codec: ", ".join(codec["caveats"])),
+    Column("in its loss", lambda codec: ", ".join(codec["trained_on"])),
     *(Column(name, f"training.{name}") for name in NETWORK_HEADERS),
     *(
         Column(shown.heading, _scaled(column.name, shown.factor), shown.form)
@@ -181,6 +183,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
+        "trained_on": list(trained_on(edition.label)),
         "command": edition.command,
     }
 
@@ -201,10 +204,11 @@ def details_text(
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; left out: {dropped}."
     shown = {column.name for column in CODEC_COLUMNS} - {*IN_RECORD}
-    figures = [
-        section(name, name, figure["caption"], figure["details"])
-        for name, figure in record["figures"].items()
-    ]
+    details = {name: figure["details"] for name, figure in record["figures"].items()}
+    common = [text for text in next(iter(details.values()), ()) if _in_all(text, details)]
+    own = {name: [text for text in of if text not in common] for name, of in details.items()}
+    figures: list[Part] = [common] if common else []
+    figures += [section(name, name, of) for name, of in own.items() if of]
     parts: list[Part] = [
         made_by(record["command"]),
         intro,
@@ -229,6 +233,10 @@ def details_text(
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
         left_out = left_out.with_parts(f"The last of {record['runs']} runs: {', '.join(facts)}.")
     return markdown(section("report", f"Details of {record['dataset']}", *parts, left_out))
+
+
+def _in_all(text: str, details: Mapping[str, Sequence[str]]) -> bool:
+    return all(text in of for of in details.values())
 
 
 def report_text(

@@ -243,7 +243,7 @@ def _draw(
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
         of_file = [large[column] for column in columns], looks, profile(name).title, summary
-        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
+        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice, tabled=True)
     if summary.machine:
         from benchmark.show.figures.complexity import draw_complexity, measured_block
 
