@@ -20,11 +20,12 @@ LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
     """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
     build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
-    variant = {"variant": f"beta={beta}{options}", "setting_name": "q", "decoded_sha256": "d"}
+    variant = {"variant": f"beta={beta}{options}", "setting_name": "q"}
     same = {**variant, **build, **RULE}
     return [
         row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
             stream_sha256=f"{beta}{options}{q}{image}{fingerprint}{worse}",
+            decoded_sha256=f"{beta}{options}{q}{worse}",
             **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **same, **columns})
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip

@@ -87,10 +87,10 @@ def fake(monkeypatch, tmp_path):
 def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
     conditions, calls, second = fake
     second.append(lambda: 1 / 0)
-    assert not record.metric(conditions, ["fake"], 25)
+    assert not record.measure(conditions, ["fake"], 25)
     assert "failed: ZeroDivisionError" in table_of(conditions)
     second[0] = lambda: Result("no weights", absent=True)
-    assert record.metric(conditions, ["fake"], 25)
+    assert record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c", "b"]
     assert "| fake | a: a; c: c; absent: b |" in table_of(conditions)
 
@@ -99,10 +99,10 @@ def test_a_command_that_is_killed_leaves_its_table_and_tries_last_what_it_was_at
     conditions, calls, second = fake
     second.append(lambda: sys.exit(143))
     with pytest.raises(SystemExit):
-        record.metric(conditions, ["fake"], 25)
+        record.measure(conditions, ["fake"], 25)
     assert "| fake | a: a; b: failed: the process ended |" in table_of(conditions)
     second.clear()
-    assert record.metric(conditions, ["fake"], 25)
+    assert record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c", "b"]
 
 
@@ -130,16 +130,16 @@ def test_a_bar_stands_beside_what_was_measured_and_its_peer(numbers, row):
 def test_a_claim_that_does_not_hold_and_what_takes_too_long_are_said(fake, second, shown):
     conditions, _, seconds = fake
     seconds.append(second)
-    assert not record.metric(conditions, ["fake"], 25)
+    assert not record.measure(conditions, ["fake"], 25)
     assert f"| fake | a: a; b: {shown}" in table_of(conditions)
 
 
 def test_a_run_whose_time_is_up_says_so_and_goes_on_where_it_stopped(fake):
     conditions, calls, _ = fake
-    assert not record.metric(conditions, ["fake"], -1)
+    assert not record.measure(conditions, ["fake"], -1)
     assert calls == []
     assert "| fake | cut short |" in table_of(conditions)
-    assert record.metric(conditions, ["fake"], 25)
+    assert record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c"]
 
 
@@ -153,7 +153,7 @@ def test_parts_share_the_time_whatever_others_take(fake, monkeypatch):
     monkeypatch.setattr(record, "PARTS", named)
     part.__name__ = "fake"
     monkeypatch.setattr(record, "SHARES", [(part, 0.1)])
-    assert not record.metric(conditions, ["fake", "other"], 8)
+    assert not record.measure(conditions, ["fake", "other"], 8)
     assert calls == ["a", "b"]
     assert "| fake | a: a; b: b; cut short |\n| other | d: d |" in table_of(conditions)
 
@@ -179,10 +179,10 @@ def test_the_busy_share_is_what_nvidia_smi_says_until_the_end(tmp_path, monkeypa
 @pytest.mark.parametrize("field", ["device", "versions", "commit", "images"])
 def test_numbers_of_another_machine_or_version_are_not_joined(fake, field):
     conditions, calls, _ = fake
-    record.metric(conditions, ["fake"], 25)
+    record.measure(conditions, ["fake"], 25)
     path = conditions.out / "results.json"
     result = json.loads(path.read_text())
     result["described"][field] = "another"
     path.write_text(json.dumps(result))
-    record.metric(conditions, ["fake"], 25)
+    record.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c"] * 2

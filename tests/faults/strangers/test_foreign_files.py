@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
-from baselines.neural.training.run_folder import load_state, restoring
 
 from baselines.neural.crdr.authors import import_authors
+from baselines.neural.training.run import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.schema import table_columns
