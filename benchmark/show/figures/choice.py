@@ -275,6 +275,9 @@ def curve_details(
     curves = [(panel.metric, curve) for panel in panels for curve in panel.curves]
     if not tabled:
         yield from _codec_details(panels, dataset, summary)
+    for panel in panels:
+        if panel.published or not tabled:
+            yield sections.protocol_sentence(panel.metric, panel.names_by_protocol)
     points = [(metric, c, point) for metric, c in curves for point in c.points[: c.marks]]
     yield from _published_details([mark for mark in points if not mark[1].measured])
     most = frame_of(panels).high
@@ -297,9 +300,6 @@ def _codec_details(panels: Sequence[Panel], dataset: str, summary: Summary | Non
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
     yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
-    yield from (
-        sections.protocol_sentence(panel.metric, panel.names_by_protocol) for panel in panels
-    )
     if summary is not None:
         yield f"Protocol of rates: {summary.protocols['coding']}."
         if summary.dropped:

@@ -111,9 +111,9 @@ def draw_datasets(
         "means over images."
     )
     whole = " ".join([shown, *lacking])
-    told = bool(sections.brief(whole))
+    fits = bool(sections.brief(whole))
     caption = sections.brief(
-        *([shown, *lacking] if told else [shown, LACKING]),
+        *([shown, *lacking] if fits else [shown, LACKING]),
         *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if choices.with_bars(panels) else None,
         *signs,
@@ -124,7 +124,7 @@ def draw_datasets(
         for of in rows
         for text in choices.curve_details(of.panels, of.title, of.summary, tabled)
     ]
-    details += [*([] if tabled and told else lacking), *sections.not_drawn([*choice.absent]), *lone]
+    details += [*([] if tabled and fits else lacking), *sections.not_drawn([*choice.absent]), *lone]
     same = [choice.title(name) for name in choice.kept if name in choice.alike]
     details += [
         f"Of equal rates, and equal values within {100 * choices.AS_ONE:.0f} % of the axis: {name}."
