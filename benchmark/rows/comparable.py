@@ -188,15 +188,15 @@ def editions(points: pl.DataFrame) -> pl.DataFrame:
     if compared.len():
         there = there.list.set_intersection(pl.lit(compared).implode())
     behind = both.filter(there.list.set_difference("of").list.len() > 0)
-    shown = pl.concat(
+    chosen = pl.concat(
         [
             own.join(behind, on=VARIANT, how="anti"),
             bundled.join(own, on=VARIANT, how="anti"),
             bundled.join(behind, on=VARIANT, how="semi"),
         ]
     )
-    shown = shown.select(*EDITION, shown=pl.lit(True))
-    marked = every.join(shown, on=EDITION, how="left", nulls_equal=True, maintain_order="left")
+    chosen = chosen.select(*EDITION, shown=pl.lit(True))
+    marked = every.join(chosen, on=EDITION, how="left", nulls_equal=True, maintain_order="left")
     return marked.with_columns(
         col("shown").fill_null(False), age=pl.int_range(pl.len()).over(VARIANT)
     ).drop("most")
@@ -215,14 +215,11 @@ def image_numbers(table: pl.DataFrame) -> Int64Array:
 def _rank_of(names: Sequence[str]) -> pl.Expr:
     """Number rows from 1 on by their values, ordered as these (texts by letters), null last."""
     parts = (
-        (col(name).is_null().alias(f"{name}?"), _as_text(name) if name in TEXTS else col(name))
+        (col(name).is_null().alias(f"{name}?"), of.cast(pl.String) if name in TEXTS else of)
         for name in names
+        for of in [col(name)]
     )
     return pl.struct(part for pair in parts for part in pair).rank("dense").cast(pl.Int64)
-
-
-def _as_text(name: str) -> pl.Expr:
-    return col(name).cast(pl.String)
 
 
 def _numbers(table: pl.DataFrame, column: str) -> Int64Array:

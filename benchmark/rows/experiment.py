@@ -70,10 +70,10 @@ def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -
     measured = pairs_of(table.filter(~BUNDLED))
     asked, more = named_in(codecs), named_in(bundled) if bundled else []
     kept = named_variants(asked, pairs, measured) if asked else measured or pairs
-    added = named_variants(more, pairs) if more else set()
-    added &= pairs_of(table.filter(BUNDLED))
-    kept = pairs if bundled and not more else (kept | named_variants(more, pairs)) - added
-    marks = table.select(shown=are_of(kept) | (are_of(added) & BUNDLED)).to_series()
+    added = named_variants(more, pairs)
+    both = added & pairs_of(table.filter(BUNDLED))
+    kept = pairs if bundled and not more else (kept | added) - both
+    marks = table.select(shown=are_of(kept) | (are_of(both) & BUNDLED)).to_series()
     return Experiment(table.filter(marks), table.filter(~marks))
 
 

@@ -253,10 +253,9 @@ def _by_rank(
         own = [curve for curve in ranked if curve.measured and family(curve.system.label) == OWN]
         begins += [curve for curve in own if curve.system.label in usual] or own[:1]
     begins += [curve for curve in ranked if not curve.measured]
-    families = {family(curve.system.label) for curve in begins}
-    others = by_key((family(curve.system.label), curve) for curve in ranked)
-    begins += [curve for curve in ranked if others[family(curve.system.label)][0] is curve
-               and family(curve.system.label) not in families]  # fmt: skip
+    there = {family(curve.system.label) for curve in begins}
+    families = by_key((family(curve.system.label), curve) for curve in ranked)
+    begins += [curves[0] for name, curves in families.items() if name not in there]
     return list({curve.name: curve for curve in (*begins, *ranked)}.values())
 
 
