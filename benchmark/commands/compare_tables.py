@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 
+from benchmark.answer import NOTHING, Column, decimals, seconds_text
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.interval import CONFIDENCE, DRAWS
 from benchmark.compare.match import Average, Match, Tolerance
@@ -19,7 +20,7 @@ from benchmark.rows.summary import TIMED, Summary
 from benchmark.rows.systems import marked_bundled
 from benchmark.show.means import chosen_notes, not_shown
 from benchmark.show.sections import ONLY_BUNDLED, capitalised
-from benchmark.show.table import NOTHING, Column, Table, decimals, seconds_text
+from benchmark.show.table import Table
 from benchmark.system.text import counted, listed
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
