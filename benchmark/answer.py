@@ -66,6 +66,19 @@ class Answer(NamedTuple):
     code: int = 0  # exit code of the verb
 
 
+def with_interval(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:
+    """Return a number of a record with the ends of its interval, `<name>_low` and `<name>_high`.
+
+    form: a format specification. None where the record has no such number.
+
+    >>> with_interval({"gain": 1.5, "gain_low": 1.0, "gain_high": 2.25}, "gain", "+z.1f", " dB")
+    '+1.5 dB [+1.0, +2.2]'
+    """
+    value, low, high = (record.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    ends = "" if low is None else f" [{low:{form}}, {high:{form}}]"
+    return None if value is None else f"{value:{form}}{unit}{ends}"
+
+
 def decimals(label: str) -> int:
     """Return the decimals of a metric's values, by its label with unit."""
     return 2 if "dB" in label else 4

@@ -221,8 +221,12 @@ def absent_table(absent: Sequence[Absent]) -> Table:
 
 
 def lines_of(absent: Sequence[Absent]) -> list[str]:
-    """Return a line for each, with the command that mends it."""
-    return [f"{of.what}: {of.why}" + (f" (`{of.remedy}`)" if of.remedy else "") for of in absent]
+    """Return a line for each reason, with what it is of and the command that mends it."""
+    groups = by_key(((of.why, of.remedy), of.what) for of in absent)
+    return [
+        f"{listed([*dict.fromkeys(whats)])}: {why}" + (f" (`{remedy}`)" if remedy else "")
+        for (why, remedy), whats in groups.items()
+    ]
 
 
 def not_shown(summary: Summary) -> list[str]:
