@@ -3,8 +3,8 @@
 from functools import partial
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from benchmark.compare.check.check import Check, Finding
-from benchmark.compare.check.compare import AtSetting
+from benchmark.check.changes import AtSetting, Finding
+from benchmark.check.verdict import Check
 from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
@@ -40,46 +40,33 @@ NUMBERS = (
     Column("at least", "lower_percent", _percent),
     Column("at most", "upper_percent", _percent),
     Column("margin", "margin_percent", lambda margin: f"±{margin:.3g} %"),
-    Column("images", "images", "d"),
+    Column("images", lambda of: len(of.images), "d"),
 )
 
 
-def findings_table(check: Check) -> Table | None:
-    """Return the verdicts and the numbers behind them, one row per codec variant and metric."""
-    if not check.findings:
-        return None
-    several = sum(finding.change_percent is not None for finding in check.findings)
-    percent = f"{100 * check.options.confidence:g} %"
-    notes = (
-        "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
-        "(BD-metric). Positive is worse.",
-        f"Each bound holds with {percent} confidence if changes are hardly skewed"
-        + (f"; verdicts are corrected for {several} of them (Holm)." if several > 1 else "."),
-    )
-    columns = (Column("codec", "label"), Column("metric", "metric_label"), *NUMBERS)
-    return Table.of(columns, check.findings, notes)
-
-
-def details(check: Check) -> list[Table]:
-    """Return the means at equal settings, and the changes of seconds that both sides have."""
-    tables = []
-    if check.at_settings:
-        names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
-        values = check.at_settings[0].values
-        metrics = [m for m in map(Metric.named, names) if m.column in values]
-        columns = [Column("codec", "label"), Column("setting"), Column("bpp", _rate, str)]
-        columns += [Column(m.label, partial(_moved, m), str) for m in metrics]
-        note = (
-            "Means at equal settings, and by how much they moved: not judged, since the rate moves."
+def tables(check: Check) -> list[Table]:
+    """Return the verdicts with the numbers behind them, and the means at equal settings, if any."""
+    result = []
+    if check.findings:
+        several = sum(finding.change_percent is not None for finding in check.findings)
+        corrected = f"; verdicts are corrected for {several} of them (Holm)" if several > 1 else ""
+        notes = (
+            "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal "
+            "rate (BD-metric). Positive is worse.",
+            f"Each bound holds with {100 * check.confidence:g} % confidence if changes are hardly "
+            f"skewed{corrected}.",
         )
-        tables.append(Table.of(columns, check.at_settings, [note]))
-    timed = [finding for finding in check.timing if finding.verdict != "nothing measured"]
-    if timed:
-        judged = "judged" if check.options.fail_on_timing else "reported, not judged"
-        note = f"Seconds of images timed alone on one machine, pair by pair; {judged}."
-        columns = [Column("codec", "label"), Column("seconds", "metric_label"), *NUMBERS]
-        tables.append(Table.of(columns, timed, [note]))
-    return tables
+        columns = (Column("codec", "label"), Column("metric", "metric_label"), *NUMBERS)
+        result.append(Table.of(columns, check.findings, notes))
+    if check.at_settings:
+        names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.named))
+        values = check.at_settings[0].values
+        metrics = [of for of in map(Metric.named, names) if of.column in values]
+        means = [Column("codec", "label"), Column("setting"), Column("bpp", _rate, str)]
+        means += [Column(of.label, partial(_moved, of), str) for of in metrics]
+        note = "Means at equal settings, and how far they moved: not judged, since the rate moves."
+        result.append(Table.of(means, check.at_settings, [note]))
+    return result
 
 
 def sentences(check: Check) -> list[str]:
@@ -94,10 +81,10 @@ def sentences(check: Check) -> list[str]:
                 "pixels and the number of bytes of the reference at every setting"
                 + (f": {names} not computed on both sides, but cannot differ" if names else "")
             )
-    reasons = by_key(((f.verdict, f.label, f.why), f.metric_label) for f in check.judged if f.why)
+    reasons = by_key(((f.verdict, f.label, f.why), f.metric_label) for f in check.findings if f.why)
     for (verdict, label, why), metrics in reasons.items():
         result.append(f"{verdict}: {label}, {', '.join(metrics)}: {why}")
-    for finding in check.judged:
+    for finding in check.findings:
         name = f"{finding.label}, {finding.metric_label}"
         worst = [f"{image} {by:+z.2f} %" for image, by in finding.worst if by > 0]
         if worst:
@@ -120,15 +107,11 @@ def caveat_lines(check: Check) -> list[str]:
 
 def headline(check: Check) -> str:
     """Return one line: whether it passed, the verdict, and the metrics that led to it."""
-    due = [
-        f"{finding.label} {_brief(finding)}" if len(check.subjects) > 1 else _brief(finding)
-        for finding in _due(check)
-    ]
+    several = len(check.subjects) > 1
+    due = [f"{of.label} {_brief(of)}" if several else _brief(of) for of in _due(check)]
     what = check.why or listed(due, FIRST_METRICS) or VERDICTS[check.verdict][2]
-    word = VERDICTS[check.verdict][1]
-    return (
-        f"{word}: {what}" if check.verdict == "undecided" else f"{word} ({check.verdict}): {what}"
-    )
+    by = "" if check.verdict == "undecided" else f" ({check.verdict})"
+    return f"{VERDICTS[check.verdict][1]}{by}: {what}"
 
 
 def first_lines(check: Check) -> list[str]:
@@ -139,8 +122,9 @@ def first_lines(check: Check) -> list[str]:
     reasons = subject_sentences(check)[:1]
     if (more := len(check.subjects) - 1) > 0:
         reasons[0] += f"; and {counted(more, 'codec')} more"
-    due, named = _due(check), bool(check.options.metrics)
-    for finding in (*due, *(of for of in check.findings if named and of not in due)):
+    due = _due(check)
+    named = [of for of in check.findings if of.metric in check.named and of.kind != "limit"]
+    for finding in (*due, *(of for of in named if of not in due)):
         if finding.change_percent is None or (finding.verdict == "equivalent" and not named):
             text = f"{VERDICTS[finding.verdict][2]}: {finding.why}" if finding.why else ""
         else:
@@ -160,7 +144,7 @@ def first_lines(check: Check) -> list[str]:
 
 def _due(check: Check) -> list[Finding]:
     """Return the findings that the verdict is by: out of reach first, then the largest change."""
-    due = [finding for finding in check.judged if finding.verdict == check.verdict]
+    due = [finding for finding in check.findings if finding.verdict == check.verdict]
     sign = -1 if check.verdict == "improved" else 1
     return sorted(due, key=lambda of: (not of.out_of_reach, -sign * (of.change_percent or 0)))
 
@@ -184,67 +168,55 @@ def _numbers(finding: Finding) -> str:
 def subject_sentences(check: Check) -> list[str]:
     """Return a sentence on each codec variant and its counterpart."""
     return [
-        f"{subject.label} ({short_version(subject.version)}) against {subject.reference_label} "
-        f"({short_version(subject.reference_version)}) of {check.reference}: "
-        f"{counted(subject.images, 'image')}, {counted(len(subject.settings), 'setting')}"
-        + (f", {subject.identical} streams of the same bytes" if subject.identical else "")
-        for subject in check.subjects
+        f"{of.label} ({short_version(of.version)}) against {of.reference_label} "
+        f"({short_version(of.reference_version)}) of {check.reference}: "
+        f"{counted(of.images, 'image')}, {counted(len(of.settings), 'setting')}"
+        + (f", {of.identical} streams of the same bytes" if of.identical else "")
+        for of in check.subjects
     ]
 
 
 def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
-    by = [finding for finding in check.judged if finding.verdict == check.verdict]
+    by = [finding for finding in check.findings if finding.verdict == check.verdict]
     names = [f"{finding.label} {finding.metric_label}" for finding in by]
     beyond = by[0].why if check.verdict == "regressed" and all(f.out_of_reach for f in by) else ""
-    due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
+    due = f" ({', '.join(names)})" if names and len(names) < len(check.findings) else ""
     meaning = f"{check.why or beyond or VERDICTS[check.verdict][2]}{due}."
-    parts: list[Part] = [meaning, subject_sentences(check)]
-    if table := findings_table(check):
-        parts.append(table)
-    parts.append(sentences(check))
-    if tables := details(check):
-        title = "Seconds, and means at equal settings"
-        parts.append(section("details", title, *tables, folded=True))
+    parts: list[Part] = [meaning, subject_sentences(check), *tables(check)[:1], sentences(check)]
+    if more := tables(check)[1:]:
+        parts.append(section("details", "Means at equal settings", *more, folded=True))
     title = f"{VERDICTS[check.verdict][0]} bench check: {check.verdict}"
     return markdown(section("check", title, *parts), level=3)
 
 
 def junit_xml(check: Check) -> str:
-    """Return JUnit XML for continuous integration, declaration included: a case for each metric.
+    """Return JUnit XML for continuous integration, declaration included: a case for each finding.
 
     A regression is a failure. A metric that is undecided, has no numbers or cannot be compared is
-    an error, since nobody knows. Seconds are skipped cases unless they are judged.
+    an error, since nobody knows.
     """
     suite = Element("testsuite", name="bench check")
     if not check.findings:
-        case = _case(suite, check.name, "comparison")
         message = check.why or headline(check)
+        case = _case(suite, check.new, "comparison")
         SubElement(case, "error", message=message, type=check.verdict)
-    for finding in (*check.findings, *check.timing, *check.required):
-        judged = finding in check.judged
-        if judged or finding.verdict != "nothing measured":
-            _add_case(suite, finding, judged)
-    for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+    for finding in check.findings:
+        case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
+        numbers = "" if finding.change_percent is None else _numbers(finding)
+        message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
+        text = "\n".join([message, *(f"{image} {by:+z.2f} %" for image, by in finding.worst)])
+        if tag := JUNIT.get(finding.verdict):
+            SubElement(case, tag, message=message, type=finding.verdict).text = text
+        else:
+            SubElement(case, "system-out").text = text
+    for plural, tag in (("failures", "failure"), ("errors", "error")):
         suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("tests", str(len(suite)))
     if caveats := caveat_lines(check):
         SubElement(suite, "system-out").text = "\n".join(caveats)
     indent(suite)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
-
-
-def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
-    case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
-    numbers = "" if finding.change_percent is None else _numbers(finding)
-    message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
-    text = "\n".join([message, *(f"{image} {by:+z.2f} %" for image, by in finding.worst)])
-    if not judged:
-        SubElement(case, "skipped", message=f"not judged: {message}")
-    elif tag := JUNIT.get(finding.verdict):
-        SubElement(case, tag, message=message, type=finding.verdict).text = text
-    else:
-        SubElement(case, "system-out").text = text
 
 
 def _case(suite: Element, of: str, name: str) -> Element:

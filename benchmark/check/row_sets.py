@@ -5,8 +5,6 @@
                             /<dataset>/runs/<run>.json       the records of the runs behind them
                             /<dataset>/sets/                 values of distribution metrics
 
-    results/baselines/accepted.json                          those accepted: when, by whom, why
-
 A baseline is small enough for version control: rows, no streams. It is written once and whole; a
 name is never reused.
 """
@@ -21,27 +19,25 @@ from typing import NamedTuple
 
 import msgspec
 import polars as pl
-from polars import col
 
-from benchmark.compare.check.pairing import RowSet, specs_in
+from benchmark.check.pairing import RowSet
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import CODECS, is_brought, means_folder
 from benchmark.rows.comparable import newest
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
-from benchmark.rows.stored import name_of_folder, rows_of_codecs
+from benchmark.rows.stored import name_of_folder, of_part, rows_of_codecs, specs_in
 from benchmark.rows.systems import known_names, label_of
 from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.spec import parse_codec
-from benchmark.system.atomic import replacing, require_inside, write_files
+from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.machine import commit
 from benchmark.system.text import json_bytes, read_json
 
 FOLDER = "baselines"  # below results/
 ORIGIN = "origin.json"
-ACCEPTED = "accepted"  # the name by which a check asks for the last accepted baseline
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -54,15 +50,6 @@ class BaselineRecord(msgspec.Struct, frozen=True):
     source: str  # the results folder
     rows: Mapping[str, int]  # by dataset
     codecs: tuple[str, ...]
-
-
-class Acceptance(msgspec.Struct, frozen=True):
-    """The record that a baseline was accepted as the reference of later checks."""
-
-    name: str
-    accepted_utc: str
-    who: str
-    why: str
 
 
 class KeptRows(NamedTuple):
@@ -89,9 +76,8 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
     """Write a baseline and return its folder; raise `UsageError` for a name that is taken."""
-    if not NAME.fullmatch(name) or name == ACCEPTED:
-        why = "that is the last accepted one" if name == ACCEPTED else "use letters, digits, . _ -"
-        raise UsageError(f"{name!r} is no name of a baseline: {why}")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of a baseline: use letters, digits, . _ -")
     folder = results / FOLDER / name
     if folder.exists():
         raise UsageError(
@@ -136,30 +122,6 @@ def find_baseline(results: Path, name: str) -> Path:
     return folder
 
 
-def accept_baseline(results: Path, name: str, who: str, why: str) -> Path:
-    """Record that a baseline is the reference from now on; return the file, which keeps all such.
-
-    Raises `UnknownName` for a baseline that there is not, `UsageError` without `who` or `why`.
-    """
-    if not (who.strip() and why.strip()):
-        raise UsageError("an acceptance needs its reason (--why) and who gives it (--who)")
-    find_baseline(results, name)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    entries = [*acceptances(results), Acceptance(name, now, who, why)]
-    file = f"{ACCEPTED}.json"
-    write_files(results / FOLDER, {file: json_bytes(entries)}, what="acceptance")
-    return results / FOLDER / file
-
-
-def acceptances(results: Path) -> list[Acceptance]:
-    """Return the acceptances below a results folder, the last one last."""
-    path = results / FOLDER / f"{ACCEPTED}.json"
-    try:
-        return read_json(path, list[Acceptance]) if path.exists() else []
-    except (OSError, BadFile) as error:
-        raise StoreError(f"{path} is no record of acceptances: {error}") from error
-
-
 def _record(path: Path) -> BaselineRecord:
     try:
         return read_json(path, BaselineRecord)
@@ -186,25 +148,15 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
     rows = pl.concat([rows.filter(~BUNDLED), bundled])
     if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
-    if subset := dataset.partition(":")[2]:
-        rows = rows.filter(col("image").str.starts_with(f"{subset}/"))
-    return RowSet(str(folder), folder, rows)
+    return RowSet(str(folder), folder, of_part(rows, dataset.partition(":")[2]))
 
 
 def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
     """Return the folders with rows, by dataset.
 
     where: a dataset's folder, a results folder, or the name of a baseline in the results folder
-    `baselines`, or "accepted" for the last that was. Raises `UsageError` or `UnknownName` for
-    anything else.
+    `baselines`. Raises `UsageError` or `UnknownName` for anything else.
     """
-    if where == ACCEPTED:
-        if not (known := acceptances(baselines)):
-            raise UsageError(
-                f"no baseline in {baselines / FOLDER} was accepted: `bench baseline accept NAME "
-                "--why ...` accepts one"
-            )
-        where = str(find_baseline(baselines, known[-1].name))
     folder = Path(where)
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}

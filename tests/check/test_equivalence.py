@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm, ttest_1samp
 from scipy.stats import t as student
 
-from benchmark.compare.check.check import ROUNDING, _Judged, judge, overall
-from benchmark.compare.check.compare import Changes, UnjudgedImage
-from benchmark.compare.check.equivalence import (
+from benchmark.check.changes import Finding, UnjudgedImage
+from benchmark.check.equivalence import (
     MOST_IMAGES,
     POWER,
     Claims,
@@ -21,7 +20,8 @@ from benchmark.compare.check.equivalence import (
     holm,
     images_needed,
 )
-from benchmark.compare.check.request import Margin, parse_margins
+from benchmark.check.limits import Margin, parse_margins
+from benchmark.check.verdict import ROUNDING, decide, judge, overall
 from benchmark.errors import UsageError
 from support.quick import quick
 
@@ -216,7 +216,7 @@ def test_images_needed_end_at_those_that_nobody_asks_for():
 def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
     sample = np.random.default_rng(2).gamma(2, 1, 24)
     whole = MeanTests(sample, 1999)
-    monkeypatch.setattr("benchmark.compare.check.equivalence.CHUNK", 24 * 300)
+    monkeypatch.setattr("benchmark.check.equivalence.CHUNK", 24 * 300)
     parts = MeanTests(sample, 1999)
     for bound in (1.5, 2.0, 2.5, 9.0):
         assert parts.p_above(bound) == whole.p_above(bound)
@@ -224,7 +224,7 @@ def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
 
 def changed(percent, kind="BD-rate", name="psnr", **more):
     images = tuple(f"{number}.png" for number in range(len(percent)))
-    return Changes("c", name, name, kind, images, np.array(percent), **more)
+    return Finding("c", name, name, kind, images, np.array(percent), **more)
 
 
 def judged(*compared, margin="", confidence=0.95):
@@ -297,7 +297,8 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
 
     def verdict(*p_values, confidence=0.95):
         tests = MeanTests(sample, 199)
-        return _Judged(changed(sample), tests, 1.0, Claims(*p_values), confidence, LEVEL).verdict()
+        alpha = 1 - confidence + ROUNDING
+        return decide(changed(sample), tests, 1.0, Claims(*p_values), alpha, LEVEL)
 
     assert 1 - 0.9 < 0.1
     assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"
@@ -350,7 +351,7 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
 
 
 @pytest.mark.parametrize(
-    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "time=1"]
+    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "bd_rate=1"]
 )
 def test_a_margin_that_makes_no_sense_is_refused_by_name(text):
     with pytest.raises(UsageError, match=text.partition("=")[0]):
@@ -361,5 +362,4 @@ def test_margins_are_read_and_the_others_stay():
     result = parse_margins("bd_rate=2%, lpips=0.01")
     assert result["bd_rate"] == Margin(2.0, percent=True)
     assert result["lpips"] == Margin(0.01, percent=False)
-    assert result["time"] == parse_margins("")["time"] == Margin(25.0, percent=True)
     assert result["bd_metric"] == Margin(1.0, percent=True)

@@ -8,20 +8,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-import benchmark.compare.check.compare
-from benchmark.compare.check.check import check, judge, judged_by_default
-from benchmark.compare.check.compare import (
+import benchmark.check.changes
+from benchmark.check.changes import (
     UnjudgedImage,
     _wholly,
     at_equal_settings,
     changes,
-    time_changes,
 )
-from benchmark.compare.check.pairing import NotComparable, RowSet, pair_up, points_of, specs_in
-from benchmark.compare.check.request import CheckRequest, parse_margins
+from benchmark.check.limits import parse_margins
+from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from benchmark.check.verdict import check, judge, judged_by_default
 from benchmark.compare.curves import Curve, bd_quality
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
+from benchmark.rows.stored import points_of, specs_in
 from support.added import metrics as added
 from support.rows.measured import failed, row, table
 
@@ -251,7 +251,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
 ):
     monkeypatch.setattr(metric_class("lpips"), "presentation", Presentation(scale))
     monkeypatch.setattr(
-        benchmark.compare.check.compare, "DISTRIBUTION_METRICS", {"lpips": "as if it were one"}
+        benchmark.check.changes, "DISTRIBUTION_METRICS", {"lpips": "as if it were one"}
     )
     random = np.random.default_rng(0)
     images = tuple(f"{number:03d}" for number in range(60))
@@ -290,7 +290,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
 
 
 def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
-    monkeypatch.setattr(benchmark.compare.check.compare, "DISTRIBUTION_METRICS", {"psnr": "as if"})
+    monkeypatch.setattr(benchmark.check.changes, "DISTRIBUTION_METRICS", {"psnr": "as if"})
     old = curved()
     result = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
     level = np.mean([record["psnr_db"] for record in old])
@@ -304,27 +304,6 @@ def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(mon
     assert set(changes(paired(old, lost), "psnr").images) == {"a", "bb", "dddd", "eeeee"}
     result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
     assert by_image(result) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
-
-
-def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine():
-    old, slower = curved_at(timing=True), curved_at(timing=True)
-    factors = dict(zip(IMAGES, (1.5, 1.5, 2, 1.2, 1.8), strict=True))
-    for record in slower:
-        record["encode_seconds"] *= factors[record["image"]]
-    encoding, decoding = time_changes(paired(old, slower))
-    assert by_image(encoding) == pytest.approx(100 * (np.array(list(factors.values())) - 1))
-    assert decoding.percent == pytest.approx(np.zeros(5))
-    assert "not timed" in time_changes(paired(old, curved()))[0].nothing
-    partly = [slower[0] | {"timing": False}, *slower[1:]]
-    message = "1 rows of what is checked were not timed (`--timing`)"
-    assert [change.nothing for change in time_changes(paired(old, partly))] == [message] * 2
-    for side in ("encode_seconds", "decode_seconds"):
-        missing = [slower[0] | {side: 0.0}, *slower[1:]]
-        assert "have no seconds" in time_changes(paired(old, missing))[0].nothing
-    elsewhere = [record | {"machine": "another"} for record in slower]
-    assert "different machines" in time_changes(paired(old, elsewhere))[0].nothing
-    recorded = [record | {"recorded": True} for record in slower]
-    assert "not timed" in time_changes(paired(old, recorded))[0].nothing
 
 
 @pytest.mark.parametrize(
@@ -484,9 +463,7 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
     assert any("lpips" in note for note in result.notes)
     lost = check(rows_of(curved()), rows_of(without, "new"))
     assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
-    asked = check(
-        rows_of(without), rows_of(without, "new"), CheckRequest(metrics=("psnr", "lpips"))
-    )
+    asked = check(rows_of(without), rows_of(without, "new"), ("psnr", "lpips"))
     assert asked.exit_code == 4
 
 

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
-from benchmark.compare.check import pairing
-from benchmark.compare.check.check import USUAL
-from benchmark.compare.check.pairing import NotComparable, RowSet, settings_of, without_weights
-from benchmark.compare.check.request import CheckRequest
-from benchmark.compare.check.requirement import parse_requirements
-from benchmark.compare.check.row_sets import read_rows
+from benchmark.check.limits import parse_limits
+from benchmark.check.pairing import (
+    OF_OTHER_WEIGHTS,
+    NotComparable,
+    RowSet,
+    differ,
+    with_weights,
+    without_weights,
+)
+from benchmark.check.row_sets import read_rows
+from benchmark.check.verdict import USUAL
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.select import open_matrix, open_sources, with_stored_name
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_named, scored_by_image
 from benchmark.rows.experiment import required_place
 from benchmark.rows.shard import alike
+from benchmark.rows.stored import points_of, rows_of, settings_of, specs_in
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
 
@@ -34,48 +40,56 @@ HINT = "--limit compares the first, --common what both have"
 
 @isolated
 def measure_candidate(
-    asked: CheckRequest, request: "Request", folders: Mapping[str, Path], run: "Measures"
+    codec: str,
+    request: "Request",
+    folders: Mapping[str, Path],
+    run: "Measures",
+    *,
+    checkpoint: Path | None = None,
+    reference_codec: str = "",
+    require: Sequence[str] = (),
+    common: bool = False,
 ) -> tuple[RowSet, RowSet]:
     """Return the reference's rows of the codec, and its new rows at their settings and images.
 
-    request: how cells are measured; its codecs, dataset and metrics are of no account, and its
-    points, if empty, are the reference's. folders: of the reference, by dataset. run: measures a
+    request: how cells are measured; its codecs are of no account, and its dataset, points and
+    metrics, if empty, are the reference's. folders: of the reference, by dataset. run: measures a
     request whose matrix is open, and knows by which of its metrics the rows will be judged; cells
     that the results folder has already are not measured again. Raises `NotComparable` before
     anything is measured if the images or settings are not the same.
     """
     use_device(request.device)
-    request = replace(request, dataset=asked.dataset or _only(folders), metrics=asked.metrics)
+    request = replace(request, dataset=request.dataset or _only(folders))
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
     if stored not in folders:
-        rows_of = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
-        raise UsageError(f"the reference has no rows of {rows_of}: it has {', '.join(folders)}")
-    if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
+        what = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
+        raise UsageError(f"the reference has no rows of {what}: it has {', '.join(folders)}")
+    if (request.results / stored).resolve() == folders[stored].resolve():
         raise UsageError(
             f"{folders[stored]} is where the reference lies: let --results name another folder"
         )
     reference = read_rows(folders[stored], sources.dataset.name)
-    counterparts = _counterparts(asked, pairing.specs_in(reference.rows))
-    rows = pairing.rows_of(reference.rows, counterparts.values())
+    counterparts = _counterparts(codec, checkpoint, reference_codec, specs_in(reference.rows))
+    rows = rows_of(reference.rows, counterparts.values())
     if request.limit is not None:
         rows = rows.filter(col("image_sha256").is_in([source.sha256 for source in sources.images]))
     reference = reference._replace(rows=rows)
-    _refuse_other_images(reference, sources, asked.common)
+    _refuse_other_images(reference, sources, common)
 
     of_sets = _with_values(rows, tuple(DISTRIBUTION_METRICS))
-    required = [of.metric for of in parse_requirements(asked.require) if of.bpp is not None]
-    metrics = tuple(dict.fromkeys((*(request.metrics or (*USUAL, *of_sets)), *required)))
+    limited = [of.metric for of in parse_limits(require) if of.bpp is not None]
+    metrics = tuple(dict.fromkeys((*(request.metrics or (*USUAL, *of_sets)), *limited)))
     outcomes = []
     for spec, before in counterparts.items():
-        of_spec = pairing.rows_of(rows, [before])
-        points = request.points or pairing.points_of(spec.name, of_spec)
+        of_spec = rows_of(rows, [before])
+        points = request.points or points_of(spec.name, of_spec)
         whole = spec._replace(options=tuple(sorted((*spec.options, *spec.beside)))).text
         to_measure = replace(request, codecs=(whole,), points=points, metrics=metrics)
         matrix = open_matrix(to_measure)
         lacking = sorted({cell.setting for cell in matrix.cells} - set(settings_of(of_spec)))
-        if lacking and not asked.common:
+        if lacking and not common:
             raise NotComparable(
                 f"the settings are not the same: {reference.name} has no "
                 f"{', '.join(map(str, lacking))}; leave them out, or compare what both have with "
@@ -89,8 +103,7 @@ def measure_candidate(
         reference = reference._replace(rows=rows.filter(pl.Series(at, dtype=pl.Boolean)))
     folder = outcomes[0].matrix.store.folder
     # The results folder may have rows of other checkpoints too, which these are not.
-    new = pl.concat(alike([outcome.rows for outcome in outcomes]))
-    return reference, RowSet(str(folder), folder, new)
+    return reference, RowSet(str(folder), folder, pl.concat(alike([of.rows for of in outcomes])))
 
 
 def _only(folders: Mapping[str, Path]) -> str:
@@ -102,24 +115,26 @@ def _only(folders: Mapping[str, Path]) -> str:
     return required_place(folder.parent, name)
 
 
-def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
+def _counterparts(
+    text: str, checkpoint: Path | None, reference_codec: str, specs: Sequence[CodecSpec]
+) -> dict[CodecSpec, CodecSpec]:
     """Return the reference's spec by each to measure.
 
     Raises `UsageError` for programs or Python files that the reference names, and not the user.
     """
-    codec, names = parse_codec(asked.codec), [spec.text for spec in specs]
-    if asked.reference_codec:
-        before = resolve(parse_codec(asked.reference_codec))
+    codec, names = parse_codec(text), [spec.text for spec in specs]
+    if reference_codec:
+        before = resolve(parse_codec(reference_codec))
         if len(before) != 1:
             known = " or ".join(spec.text for spec in before)
-            raise UsageError(f"--reference-codec {asked.reference_codec} is several: say {known}")
+            raise UsageError(f"--reference-codec {reference_codec} is several: say {known}")
         wanted = dict.fromkeys(resolve(codec), before[0].identity)
     elif codec.options:
         wanted = {spec: without_weights(spec.identity) for spec in resolve(codec)}
     else:
         mine = [spec for spec in specs if spec.name == codec.name]
-        if asked.checkpoint is not None:
-            mine = [spec for spec in mine if pairing.OF_OTHER_WEIGHTS not in dict(spec.options)]
+        if checkpoint is not None:
+            mine = [spec for spec in mine if OF_OTHER_WEIGHTS not in dict(spec.options)]
         bare = sorted(map(without_weights, mine))
         for spec in bare:
             # The user's own file is no such code, but what its option `base` names is.
@@ -139,10 +154,7 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
         if len(same) > 1:
             several = " and ".join(sorted(known.text for known in same))
             raise UsageError(f"the reference has {several}: say which with --reference-codec")
-        options = dict(spec.options)
-        if asked.checkpoint is not None:
-            options[pairing.WEIGHTS] = str(asked.checkpoint)
-        matched[spec._replace(options=tuple(sorted(options.items())))] = same[0]
+        matched[with_weights(spec, str(checkpoint)) if checkpoint else spec] = same[0]
     return matched
 
 
@@ -162,7 +174,7 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
         ]
         refused = [sources.refused[0].reason] if sources.refused else []
         places = reference.name, sources.dataset.name
-        raise pairing.differ("images", places, only, "; ".join(["", *refused, HINT]))
+        raise differ("images", places, only, "; ".join(["", *refused, HINT]))
 
 
 def _with_values(rows: pl.DataFrame, metrics: Sequence[str]) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmark.compare.check.row_sets import list_baselines, rows_to_keep, save_baseline
-from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.check.row_sets import list_baselines, rows_to_keep, save_baseline
+from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
 from support.rows.measured import sweep
@@ -81,31 +81,3 @@ def test_a_baseline_is_written_below_its_results_alone(tmp_path):
         with pytest.raises(StoreError, match=message):
             save_baseline(tmp_path / name, "v1", [part])
     assert not list((tmp_path / "elsewhere").iterdir())
-
-
-def test_the_last_accepted_baseline_is_what_a_check_against_accepted_compares_with(tmp_path):
-    Store(tmp_path / "set").append(sweep("jpeg"))
-    words = ("check", "accepted", tmp_path / "set", "--baselines", tmp_path, "--metrics", "psnr")
-    with pytest.raises(UsageError, match=r"was accepted: `bench baseline accept NAME"):
-        bench(*words)
-    for name in ("v1", "v2"):
-        bench("baseline", "save", name, "--results", tmp_path)
-    for name, why in (("v2", "the first"), ("v1", "back to it")):
-        words_of = ("--why", why, "--who", "Ada", "--results", tmp_path)
-        bench("baseline", "accept", name, *words_of)
-    kept = json.loads((tmp_path / "baselines" / "accepted.json").read_text())
-    assert [(one["name"], one["who"], one["why"]) for one in kept] == [
-        ("v2", "Ada", "the first"), ("v1", "Ada", "back to it"),
-    ]  # fmt: skip
-    assert "baselines/v1/set: 3 images" in bench(*words, "-v")
-    assert f"{kept[1]['accepted_utc'][:10]}, Ada" in bench(
-        "baseline", "list", "--results", tmp_path
-    )
-    for name in ("v3", "accepted"):
-        with pytest.raises(UnknownName, match="No baseline"):
-            bench("baseline", "accept", name, "--why", "x", "--who", "y", "--results", tmp_path)
-    with pytest.raises(UsageError, match="that is the last accepted one"):
-        bench("baseline", "save", "accepted", "--results", tmp_path)
-    (tmp_path / "baselines" / "accepted.json").write_text("[1]")
-    with pytest.raises(StoreError, match="is no record of acceptances"):
-        bench("baseline", "list", "--results", tmp_path)

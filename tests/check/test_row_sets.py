@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from benchmark.compare.check.row_sets import (
+from benchmark.check.row_sets import (
     dataset_folders,
     read_rows,
     refuse_unknown_codec,

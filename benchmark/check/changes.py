@@ -1,7 +1,7 @@
-"""Changes of single images between the two codec variants of a pair, in percent; positive is worse.
+"""Changes of single images between the codec variants of a pair, in percent; positive is worse.
 
 A metric in dB is judged by the BD-rate of each image, others by its BD-metric in percent of the
-reference's mean value, seconds by their ratio. A distribution metric has no curve of a single
+reference's mean value. A distribution metric has no curve of a single
 image: an image's change is the BD-metric of the set plus the BD-metric's derivatives to all values
 and rates, times the image's influence on each (the infinitesimal jackknife).
 """
@@ -15,19 +15,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.check.equivalence import Claims
+from benchmark.check.pairing import VariantPair
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
-from benchmark.compare.check.pairing import VariantPair
 from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric, absence
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.summary import Point, Summary, curves, excluded
 
-Kind = Literal["BD-rate", "BD-metric", "ratio"]
+Kind = Literal["BD-rate", "BD-metric", "limit"]
+Verdict = Literal[
+    "regressed", "missed", "nothing measured", "undecided", "not worse", "improved", "equivalent",
+    "met",
+]  # fmt: skip
 
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
-TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
 SIDES = "the reference", "what is checked"
 WIDE = 1.25  # times the bits of a point: it is worse without any curve
 STEP = 1e-4  # of the range of a curve: for derivatives
@@ -40,15 +43,22 @@ class UnjudgedImage(NamedTuple):
     why: str
 
 
+class WorstImage(NamedTuple):
+    """An image and its change in percent; positive is worse."""
+
+    image: str
+    percent: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Changes:
-    """The change of each image in a metric or in seconds, in percent; positive is worse."""
+class Finding:
+    """A codec variant's change in a metric, and the verdict on it, once judged."""
 
     label: str  # of the codec variant
-    name: str  # of the metric in the registry, or a column of seconds
+    metric: str  # in the registry; of a limit also a column of seconds
     metric_label: str  # "PSNR (dB)"
     kind: Kind
-    images: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()  # with a number
     percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
     level: float | None = None  # the value that BD-metrics are percent of
     unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
@@ -61,6 +71,18 @@ class Changes:
     nothing: str = ""  # why no image has a number
     inferred: bool = False  # not computed on both sides: the pixels of all images are equal
 
+    verdict: Verdict = "nothing measured"
+    why: str = ""  # a sentence; empty where the numbers say it
+    margin_percent: float | None = None
+    change_percent: float | None = None  # the mean
+    lower_percent: float | None = None  # each bound holds at the confidence, this metric alone
+    upper_percent: float | None = None
+    deviation_percent: float | None = None  # of single images
+    change: float | None = None  # for BD-metrics: in units of the metric, sign as measured
+    p: Claims | None = None  # corrected
+    images_needed: int | None = None  # of an undecided one
+    worst: tuple[WorstImage, ...] = ()
+
 
 class AtSetting(NamedTuple):
     """Means at one setting, of the reference and of the codec checked; not judged."""
@@ -71,7 +93,7 @@ class AtSetting(NamedTuple):
     values: Mapping[str, tuple[float | None, float | None]]  # by metric column
 
 
-def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
+def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Finding:
     """Return the change of a metric, by its name in the registry, on every image of a pair.
 
     by: a kind in place of the metric's own.
@@ -79,7 +101,7 @@ def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Changes:
     metric = Metric.named(name)
     of_set = name in DISTRIBUTION_METRICS
     kind: Kind = by or ("BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric")
-    empty = Changes(pair.label, name, metric.axis_label, kind)
+    empty = Finding(pair.label, name, metric.axis_label, kind)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
         sides = [side.summary.points for side in (pair.reference, pair.test)]
         known = [all(_values(point, metric) == point.images for point in side) for side in sides]
@@ -113,38 +135,6 @@ def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting
     return result
 
 
-def time_changes(pair: VariantPair) -> list[Changes]:
-    """Return the changes of the seconds, if both sides were timed alone on the same machine."""
-    sides = [
-        ComparableRows(side.rows, side.summary.protocols["coding"])
-        for side in (pair.reference, pair.test)
-    ]
-    why = _why_no_times(sides)
-    result = []
-    for column, label in TIMES.items():
-        change = Changes(pair.label, column, label, "ratio", nothing=why)
-        if not why:
-            before, after = (np.log(rows.numbers(column)) for rows in sides)
-            images = sides[0].image  # both sides have the same cells, in the same order
-            logs = np.bincount(images, after - before) / np.bincount(images)
-            percent = np.asarray(100 * np.expm1(logs))
-            change = replace(change, images=pair.images, percent=percent)
-        result.append(change)
-    return result
-
-
-def _why_no_times(sides: Sequence[ComparableRows]) -> str:
-    machines: set[tuple[str, ...]] = set()
-    for rows, whose in zip(sides, SIDES, strict=True):
-        alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
-        if not alone.all():
-            return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"
-        if not all((rows.numbers(column) > 0).all() for column in TIMES):
-            return f"rows of {whose} have no seconds"
-        machines |= set(rows.chosen("machine", "device").rows())
-    return "they were timed on different machines" if len(machines) > 1 else ""
-
-
 def _values(point: Point, metric: Metric) -> int:
     """Count the images of a point that have a value."""
     mean = point.means[metric.column]
@@ -161,7 +151,7 @@ def why_no_curve(summary: Summary, metric: Metric) -> str:
     return next((why for _, why in excluded(summary, metric)), "no value")
 
 
-def _with_level(empty: Changes, metric: Metric, points: Sequence[Point]) -> Changes:
+def _with_level(empty: Finding, metric: Metric, points: Sequence[Point]) -> Finding:
     """Return the same with the mean of the reference's values over settings and images."""
     if empty.kind == "BD-rate":
         return empty
@@ -172,13 +162,12 @@ def _with_level(empty: Changes, metric: Metric, points: Sequence[Point]) -> Chan
 
 
 def _of_images(
-    empty: Changes, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
-) -> Changes:
+    empty: Finding, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Finding:
     before, after = (rd.image_curves(side, metric) for side in points)
     delta, scale = rd.bd_rate, 1.0
     if empty.level is not None:
         delta, scale = rd.bd_quality, -100 / empty.level
-    delta = partial(delta, any_overlap=True, anchor_name="the reference")
     numbers: dict[str, float] = {}
     kinds = ("below", "dominated", "above", "", "left out")
     without: dict[str, list[UnjudgedImage]] = {kind: [] for kind in kinds}
@@ -188,17 +177,16 @@ def _of_images(
             numbers[name] = 0.0
         elif image in before:
             new = after.get(image, Curve(np.empty(0), np.empty(0)))
-            result = delta(before[image], new)
+            result = delta(before[image], new, any_overlap=True, anchor_name=SIDES[0])
             if result.value is not None:
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
-            itself = delta(before[image], before[image])
-            lies = _wholly(before[image], new)
-            kind = "left out" if itself.value is None else lies
+            itself = delta(before[image], before[image], any_overlap=True)
+            kind = "left out" if itself.value is None else _wholly(before[image], new)
             without[kind].append(UnjudgedImage(name, result.why))
-    nothing = ""
     below = [image.image for kind in ("below", "dominated") for image in without[kind]]
+    nothing = ""
     if not (numbers or below or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
     return replace(
@@ -241,8 +229,8 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "dominated", "above
 
 
 def _of_set(
-    empty: Changes, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
-) -> Changes:
+    empty: Finding, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Finding:
     values = np.stack([p.image_values[metric.column] for side in points for p in side])
     finite = np.isfinite(values).all(axis=0)
     images = tuple(np.array(pair.images, object)[finite].tolist())

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -13,10 +12,9 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from benchmark.compare.check.candidate import measure_candidate
-from benchmark.compare.check.pairing import NotComparable
-from benchmark.compare.check.request import CheckRequest
-from benchmark.compare.check.requirement import judge_requirement, parse_requirements
+from benchmark.check.candidate import measure_candidate
+from benchmark.check.limits import parse_limits
+from benchmark.check.pairing import NotComparable
 from benchmark.compare.rank import Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
@@ -29,7 +27,7 @@ from support.bench.invoked import bench, verdict_line
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 QUALITIES = "jpeg.quality=10,30,50,70,90"
 
 
@@ -88,14 +86,8 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
 
 def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
-    bench(
-        "check",
-        store_of(stored / "jpeg"),
-        stored / "jpeg-optimize=1",
-        "--json-file",
-        tmp_path / "c",
-    )
-    result = json.loads((tmp_path / "c").read_text())
+    words = store_of(stored / "jpeg"), stored / "jpeg-optimize=1"
+    result = json.loads(bench("check", *words, "--json"))
     (finding,) = result["findings"]
     both = tmp_path / "both"
     for codec in ("jpeg", "jpeg-optimize=1"):
@@ -140,11 +132,11 @@ def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
     assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
 
 
-def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored):
     """An image metric, a metric of the whole set, and one that gives no influence of an image."""
     names = "psnr,lpips,fd_alex,precision256"
     words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
-    result = bench(*words, "-v", "--json-file", tmp_path / "c")
+    result = bench(*words, "-v")
     assert verdict_line(result).startswith("PASS (equivalent): ")
     (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
     assert "6 of 6 images have the pixels and the number of bytes of the reference" in message
@@ -152,7 +144,7 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp
         ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
         "differ"
     )
-    findings = json.loads((tmp_path / "c").read_text())["findings"]
+    findings = json.loads(bench(*words, "--json"))["findings"]
     assert [finding["metric"] for finding in findings] == names.split(",")
     assert {finding["change_percent"] for finding in findings} == {0.0}
     assert [finding["inferred"] for finding in findings] == [False, True, True, True]
@@ -243,12 +235,9 @@ def _store_name(folder):
 
 
 def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
-    markdown, junit, as_json = (tmp_path / "out" / name for name in ("c.md", "c.xml", "c.json"))
-    bench(
-        "check", stored / "jpeg-optimize=1", stored / "jpeg", "--markdown", markdown, "--junit",
-        junit, "--json-file", as_json, code=1,
-    )  # fmt: skip
-    result = json.loads(as_json.read_text())
+    markdown, junit = (tmp_path / "out" / name for name in ("c.md", "c.xml"))
+    words = ("check", stored / "jpeg-optimize=1", stored / "jpeg")
+    result = json.loads(bench(*words, "--markdown", markdown, "--junit", junit, "--json", code=1))
     assert (result["verdict"], result["exit_code"]) == ("regressed", 1)
     (finding,) = result["findings"]
     assert len(finding["worst"]) == 3
@@ -285,7 +274,7 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
 
 def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, tmp_path):
     """Of equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
-    words = ("check", stored / "jpeg", stored / "jpeg", "-v", "--json-file", tmp_path / "c")
+    words = ("check", stored / "jpeg", stored / "jpeg")
     for limit, verdict, code in (
         ("PSNR >= 20 at 2 bpp", "met", 0),
         ("psnr at least 60 at 2 bpp", "missed", 1),
@@ -293,15 +282,15 @@ def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, t
         ("encode at most 40 ms", "nothing measured", 4),
         ("ssim at least 1 at 2 bpp", "nothing measured", 4),
     ):
-        said = bench(*words, "--require", limit, code=code)
-        (found,) = json.loads((tmp_path / "c").read_text())["required"]
+        said = bench(*words, "-v", "--require", limit, code=code)
+        found = json.loads(bench(*words, "--json", "--require", limit, code=code))["findings"][-1]
         assert found["verdict"] == verdict
         assert f"{verdict}: jpeg, {found['metric_label']}: {found['why']}" in said.splitlines()
     assert found["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
     summary = summarise(Store(store_of(stored / "jpeg")).table())
     (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
-    bench(*words, "--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x", code=1)
-    (found,) = json.loads((tmp_path / "c").read_text())["required"]
+    limit = ("--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x")
+    found = json.loads(bench(*words, *limit, "--json", code=1))["findings"][-1]
     assert found["why"].startswith(f"it is {ranked.values['psnr_db'].value:.4g} [")
     assert ElementTree.parse(tmp_path / "x").getroot().get("failures") == "1"
 
@@ -313,10 +302,10 @@ def test_seconds_are_those_of_the_slowest_setting_of_rows_timed_alone():
     ]
     of = SimpleNamespace(rows=table_of(rows))
     for limit, kept in (("encode at most 40 ms", True), ("encode <= 0.039 s", False)):
-        (asked,) = parse_requirements([limit])
-        assert judge_requirement(asked, of) == (kept, "it is 40 ms at quality=90", 2)
+        (asked,) = parse_limits([limit])
+        assert asked.kept_by(of) == (kept, "it is 40 ms at quality=90")
     of = SimpleNamespace(rows=table_of([*rows, row("jpeg", 20, "a")]))
-    assert judge_requirement(asked, of).why == "1 row without `--timing`"
+    assert asked.kept_by(of) == (None, "1 row without `--timing`")
 
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
@@ -340,36 +329,30 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     ]
     Store(tmp_path / "old" / "sample").append(rows)
     folders = {"sample": tmp_path / "old" / "sample"}
-    request = Request(results=tmp_path / "new")
-    asked = CheckRequest(codec="ours:beta=0", dataset="sample")
+    request = Request(dataset="sample", results=tmp_path / "new")
     several = "ours:beta=0:checkpoint=a.safetensors and ours:beta=0:checkpoint=b.safetensors"
     with pytest.raises(
         UsageError, match=f"the reference has {several}: say which with --reference"
     ):
-        measure_candidate(asked, request, folders, run=None)
-    asked = replace(asked, reference_codec="ours:beta=0:checkpoint=a.safetensors")
+        measure_candidate("ours:beta=0", request, folders, run=None)
+    named = "ours:beta=0:checkpoint=a.safetensors"
     with pytest.raises(NotComparable, match="no image of sample"):
-        measure_candidate(asked, request, folders, run=None)
+        measure_candidate("ours:beta=0", request, folders, run=None, reference_codec=named)
 
 
 @pytest.mark.parametrize(
-    ("asked", "request_", "names", "said"),
+    ("codec", "request_", "names", "said"),
     [
-        ({}, {}, "a b", "the reference has rows of a, b: say which with --dataset"),
-        ({}, {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
-        ({}, {"device": "abacus"}, "sample", "--device 'abacus'"),
-        ({}, {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
-        ({"codec": "jpeg:optimize=1"}, {}, "sample", "No codec of the reference 'jpeg:optimize=1'"),
-        (
-            {"codec": "command"},
-            {},
-            "sample",
-            "the reference itself names what would run, 'command:",
-        ),
+        ("jpeg", {}, "a b", "the reference has rows of a, b: say which with --dataset"),
+        ("jpeg", {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
+        ("jpeg", {"device": "abacus"}, "sample", "--device 'abacus'"),
+        ("jpeg", {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
+        ("jpeg:optimize=1", {}, "sample", "No codec of the reference 'jpeg:optimize=1'"),
+        ("command", {}, "sample", "the reference itself names what would run, 'command:"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
-    tmp_path, asked, request_, names, said
+    tmp_path, codec, request_, names, said
 ):
     rows = [
         row(codec, 5, "a", variant=variant, dataset="sample")
@@ -378,9 +361,9 @@ def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
     folders = {name: tmp_path / name for name in names.split()}
     for folder in folders.values():
         Store(folder).append(rows)
-    request = Request(results=tmp_path / "new", **request_)
+    request = Request(dataset="", results=tmp_path / "new", **request_)
     with pytest.raises((UsageError, UnknownName), match=re.escape(said)):
-        measure_candidate(CheckRequest(**{"codec": "jpeg", **asked}), request, folders, run=None)
+        measure_candidate(codec, request, folders, run=None)
 
 
 def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for():
@@ -392,8 +375,8 @@ def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_
 
     folders = {"sample": bundled_results() / "sample"}
     for metrics in ((), ("psnr", "vmaf")):
-        asked = CheckRequest(codec="jpeg", metrics=metrics)
-        measure_candidate(asked, Request(results=Path("unused")), folders, run=record)
+        request = Request(dataset="", metrics=metrics, results=Path("unused"))
+        measure_candidate("jpeg", request, folders, run=record)
     usual = ("psnr", "ms_ssim", "lpips")
     (all_of_them, judged), named = measured
     assert all_of_them[:3] == judged[:3] == usual
@@ -408,7 +391,7 @@ def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp
         return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
     checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
-    asked = CheckRequest(codec="ours", checkpoint=checkpoint)
     folders = {"sample": bundled_results() / "sample"}
-    measure_candidate(asked, Request(results=tmp_path), folders, run=record)
+    request = Request(dataset="", results=tmp_path)
+    measure_candidate("ours", request, folders, run=record, checkpoint=checkpoint)
     assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.errors import DamagedResults
 from benchmark.rows.store import Store
-from support.bench.invoked import bench, verdict_line
+from support.bench.invoked import bench
 from support.rows.measured import sweep
 
 
@@ -18,9 +18,9 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     }
     for codec, columns in own.items():
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
-    files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
-    words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])
-    text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", "-v", *words)
+    files = [tmp_path / name for name in ("c.md", "c.xml")]
+    words = ("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr")
+    text = bench(*words, "-v", "--markdown", files[0], "--junit", files[1])
     expected = [
         "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
         "subsampling removes",
@@ -28,7 +28,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
         "tuned for it",
         "jpeg: a trial",
     ]
-    (subject,) = json.loads(files[2].read_text())["subjects"]
+    (subject,) = json.loads(bench(*words, "--json"))["subjects"]
     assert subject["caveats"] == expected
     lines = [f"caveat: {one}" for one in expected]
     assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
@@ -40,22 +40,11 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
 
 
-def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
-    images = [f"{number}.png" for number in range(6)]
-    Store(tmp_path / "old" / "set").append(sweep("jpeg", images, timing=True))
-    Store(tmp_path / "new" / "set").append(
-        sweep("jpeg", images, timing=True, decode_seconds=0.3, run="20260101T000000-aa")
-    )
-    words = ("check", tmp_path / "old", tmp_path / "new")
-    reported = bench(*words, "-v")
-    assert "decoding" in reported
-    assert "+200.00 %" in reported
-    assert "reported, not judged" in reported
-    judged = bench(*words, "--fail-on-timing", code=1)
-    assert "decoding" in verdict_line(judged)
-    assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
+def test_confidence_is_at_least_a_half_and_no_certainty(tmp_path):
+    Store(tmp_path / "set").append(sweep("jpeg"))
     for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
-        bench(*words, "--metrics", "psnr", "--confidence", sure, code=code)
+        words = ("check", tmp_path, tmp_path, "--metrics", "psnr", "--confidence", sure)
+        bench(*words, code=code)
 
 
 def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
@@ -69,5 +58,5 @@ def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
 
 def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
     Store(tmp_path / "kodak").append(sweep("jpeg"))
-    monkeypatch.setattr("benchmark.compare.check.check.check", lambda *_: 1 / 0)
+    monkeypatch.setattr("benchmark.check.verdict.check", lambda *_, **options: 1 / 0)
     assert "ZeroDivisionError" in bench("check", tmp_path / "kodak", tmp_path / "kodak", code=4)

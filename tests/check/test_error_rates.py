@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.compare.check.check import judge
-from benchmark.compare.check.compare import Changes
-from benchmark.compare.check.equivalence import MeanTests, holm
-from benchmark.compare.check.request import parse_margins
+from benchmark.check.changes import Finding
+from benchmark.check.equivalence import MeanTests, holm
+from benchmark.check.limits import parse_margins
+from benchmark.check.verdict import judge
 
 # Percent of sets of 24 images whose true mean change is at the margin that are called equivalent at
 # confidence .95, by the distribution of changes: in one metric, and in any of eight independent
@@ -26,7 +26,7 @@ ERROR_RATES = {
 }
 IMAGES, METRICS, SETS = 24, 8, 1500
 LEVEL = 0.05
-STATISTICS = (Path(__file__).parents[3] / "docs/experiments/statistics.md").read_text()
+STATISTICS = (Path(__file__).parents[2] / "docs/experiments/statistics.md").read_text()
 
 
 CHANGES = {  # of mean 0
@@ -42,7 +42,7 @@ CHANGES = {  # of mean 0
 
 
 def test_the_rates_below_a_verdict_are_those_of_the_documentation():
-    text = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
     for one, any_ in ERROR_RATES.values():
         assert f"/ {one} | {any_} |\n" in text
 
@@ -66,7 +66,7 @@ def test_each_verdict_is_given_as_often_as_the_experiments_say(row):
     for _ in range(sets):
         percent = float(effect) + 1.5 * OF_TABLE[shape](random, int(images))
         names = tuple(map(str, range(len(percent))))
-        of = Changes("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
+        of = Finding("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
         (finding,) = judge([of], parse_margins("bd_rate=1%"), 0.95)
         counts[finding.verdict] += 1
     order = ("regressed", "undecided", "not worse", "equivalent", "improved")
