@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import NamedTuple
 
+from benchmark.answer import NOTHING, Column
 from benchmark.check.changes import Finding, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import (
@@ -23,7 +24,7 @@ from benchmark.check.text import ERRORS
 from benchmark.check.verdict import CONFIDENCE, judge
 from benchmark.errors import UsageError
 from benchmark.rows.stored import specs_in
-from benchmark.show.table import NOTHING, Column, Table
+from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 

@@ -267,8 +267,9 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     """
     from msgspec.structs import asdict
 
+    from benchmark.answer import Column
     from benchmark.check.row_sets import list_baselines
-    from benchmark.show.table import Column, Table
+    from benchmark.show.table import Table
 
     records = list_baselines(results)
     if as_json:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from xml.etree import ElementTree
 
+from benchmark.answer import NOTHING
 from benchmark.check.changes import AtSetting, Finding, UnjudgedImage, WorstImage
 from benchmark.check.text import (
     check_markdown,
@@ -14,7 +15,6 @@ from benchmark.check.text import (
     tables,
 )
 from benchmark.check.verdict import Check, Subject
-from benchmark.show.table import NOTHING
 
 PSNR = Finding(
     "jpeg", "psnr", "PSNR (dB)", "BD-rate", tuple("abcd"), verdict="undecided",
