@@ -63,7 +63,7 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
                 for of, without in zip(own, bare, strict=True):
                     if (of.state.name, variant, name) in crosses:
                         where = axes.get_xaxis_transform() if without else axes.transData
-                        at = EDGE if without else of.finding.change_percent
+                        at = EDGE if without else of.finding.change_percent or 0.0
                         x = of.state.number
                         axes.plot(x, at, "x", transform=where, color="red", markersize=9)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
-from benchmark.metrics.metric import PREFERENCE, Metric
+from benchmark.metrics.metric import Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import usual_variants
 from benchmark.rows.summary import Summary
@@ -287,10 +287,8 @@ def curve_details(
     if of_sets:
         yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
     for label in with_bars(panels):
-        over = (
-            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
-        )
-        yield f"Bars are 95 % intervals of {label} over {over}."
+        over = " over images (infinitesimal jackknife)" if label in of_sets else ""
+        yield f"Bars are 95 % intervals of {label}{over}."
     yield from sections.few_sentences(panel.metric for panel in panels if texts.few_images(panel))
 
 

@@ -59,7 +59,7 @@ READS_NONE = {
     "list": "it lists what there is to run",
     "history": "it measures checkpoints",
     "published add": "it reads a file of a curve",
-    "study read": "it reads a study and files of answers (tests/compare/study)",
+    "study read": "it reads a study and files of answers (tests/study)",
     "fetch": "it brings datasets and weights",
     "worker new": "it writes a contender's file",
     "worker setup": "it makes a contender's environment",

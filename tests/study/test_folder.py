@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 
 from benchmark.compare.pictures import CLOSE
-from benchmark.compare.study.form import SOURCE, WORSE, read_key
 from benchmark.errors import UsageError
 from benchmark.rows.store import Store
-from benchmark.show.study.folder import write_study
 from benchmark.spec import CodecSpec, load_codec
+from benchmark.study.form import SOURCE, WORSE, read_key
 
 CODECS = ("jpeg", "webp", "jpeg2000", "jp2k", "crdr", "quality", "ratio=", "cup", "spoon")
 
@@ -92,18 +91,18 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
                 assert first.system == second.system
 
 
-def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path, study, request_of):
-    write_study(tmp_path / "again", request_of())
+def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path, study, write):
+    write(tmp_path / "again")
     assert digests(tmp_path / "again") == digests(study)
-    write_study(tmp_path / "other", request_of(seed=1))
+    write(tmp_path / "other", seed=1)
     assert digests(tmp_path / "other").keys() != digests(study).keys()
 
 
 def test_a_study_is_never_written_over_another_and_needs_two_codecs_at_one_rate(
-    tmp_path, study, request_of
+    tmp_path, study, write
 ):
     with pytest.raises(UsageError, match="has a study: name another folder"):
-        write_study(study, request_of())
+        write(study)
     with pytest.raises(UsageError, match="two codecs within 10 % of one rate"):
-        write_study(tmp_path / "study", request_of(codecs=("jpeg",)))
+        write(tmp_path / "study", codecs=("jpeg",))
     assert not (tmp_path / "study").exists()

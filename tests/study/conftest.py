@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import benchmark
-from benchmark.show.paper.request import FigureRequest, StudyRequest
-from benchmark.show.study.folder import write_study
+from benchmark.show.paper.request import FigureRequest
+from benchmark.study.folder import write_study
 
 QUALITIES = ",".join(map(str, range(10, 96, 5)))
 POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15")
@@ -28,24 +28,24 @@ def measured(tmp_path_factory, coffee):
 
 
 @pytest.fixture(scope="package")
-def request_of(measured):
-    """Returns a function that makes requests of a study."""
+def write(measured):
+    """Returns a function that writes a study into a folder."""
 
-    def make(**changed):
+    def made(out, **changed):
         usual = {
             "results": measured / "results", "dataset": str(measured / "photos"),
             "codecs": ("jpeg", "webp", "jpeg2000"), "bpp": RATES,
             "raters": 3, "each": 6, "crop": 96,
         } | changed  # fmt: skip
         shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs", "bpp")}
-        return StudyRequest(FigureRequest(**shown), **usual)
+        return write_study(out, FigureRequest(**shown), **usual)
 
-    return make
+    return made
 
 
 @pytest.fixture(scope="package")
-def study(tmp_path_factory, request_of):
+def study(tmp_path_factory, write):
     """Returns the folder of a study."""
     out = tmp_path_factory.mktemp("written") / "study"
-    write_study(out, request_of())
+    write(out)
     return out

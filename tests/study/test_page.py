@@ -2,19 +2,17 @@
 
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
-from benchmark.compare.study.form import read_answers, read_key
-from benchmark.compare.study.simulate import PER_DOUBLING
-from benchmark.show.study.folder import write_study
-from benchmark.show.study.report import read_study
+from benchmark.show.paper.request import FigureRequest
+from benchmark.study.form import read_answers, read_key
+from benchmark.study.report import read_study
 from support.page.opened import DESKTOP, PHONE
-from support.rows.study import simulated
+from support.rows.study import PER_DOUBLING, simulated
 
 
 @pytest.fixture
@@ -147,7 +145,7 @@ def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, st
 
 
 def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_reach(
-    visit, request_of, tmp_path
+    visit, write, measured, tmp_path
 ):
     sent = []
 
@@ -161,7 +159,7 @@ def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_r
             self.end_headers()
 
     with serving(Organiser) as address:
-        key = write_study(tmp_path / "study", request_of(each=4, post=f"{address}/answers"))[0]
+        key = write(tmp_path / "study", each=4, post=f"{address}/answers")[0]
         page = visit(f"{(tmp_path / 'study/page/index.html').as_uri()}?rater=1", viewport=DESKTOP)
         begin(page, by_keys)
         answer(page, by_keys, [1] * len(key.lists[0]))
@@ -206,10 +204,10 @@ def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_ar
 
 @pytest.mark.slow
 def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
-    visit, request_of, tmp_path
+    visit, write, measured, tmp_path
 ):
     study = tmp_path / "study"
-    key = write_study(study, request_of(raters=40, each=24))[0]
+    key = write(study, raters=40, each=24)[0]
     offsets = {"jpeg": -0.8, "webp": 0.0, "jpeg2000": 0.5}
     doublings = np.log2([stimulus.bpp for stimulus in key.stimuli])
     scores = PER_DOUBLING * doublings + [offsets[s.system] for s in key.stimuli]
@@ -228,7 +226,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
             by_keys(page, given.choice)
         files.append(saved(page, tmp_path / f"{number}.json"))
         page.context.close()
-    report = read_study(study, files, replace(request_of().shown, anchor="webp"))
+    report = read_study(study, files, FigureRequest(results=measured / "results", anchor="webp"))
     assert not report.left_out
     ends = [report.scores.interval(number) for number in range(len(scores))]
     true = scores - scores.mean()

@@ -5,23 +5,19 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import t as student
 
-from benchmark.compare.study.agreement import PEOPLE, agreements
-from benchmark.compare.study.design import pairs_of
-from benchmark.compare.study.form import Stimulus
-from benchmark.compare.study.scores import (
+from benchmark.errors import UsageError
+from benchmark.metrics.metric import Metric
+from benchmark.study.agreement import PEOPLE, agreements
+from benchmark.study.form import Stimulus
+from benchmark.study.scores import (
     Scores,
-    bounds,
     equal_preference,
     fitted,
     scores_of,
-    two_way_error,
     wins,
 )
-from benchmark.compare.study.simulate import POINTS, answers_needed
-from benchmark.compare.study.votes import Votes, votes_of
-from benchmark.errors import UsageError
-from benchmark.metrics.metric import Metric
-from support.rows.study import OFFSETS, SYSTEMS, answers_of, key_of, true_scores
+from benchmark.study.votes import Votes, votes_of
+from support.rows.study import OFFSETS, answers_of, key_of, true_scores
 
 COVERED = range(12)  # studies
 
@@ -138,19 +134,3 @@ def test_an_interval_of_a_share_of_few_images_stays_between_none_and_all():
     values = {(image, n): {"psnr_db": true[n]} for image in range(2) for n in range(len(true))}
     *_, found = agreements(of, values, [Metric.named("psnr")])
     assert 0 <= found.interval.low < found.share < found.interval.high == 1
-
-
-def test_the_number_of_answers_that_is_said_gives_intervals_of_that_width():
-    key = key_of()
-    every = [(system, level) for system in SYSTEMS for level in range(3)]
-    bpp = {(image, n): s.bpp for image in range(8) for n, s in enumerate(key.stimuli)}
-    pairs = pairs_of(bpp, every, 8)
-    wide, narrow = (answers_needed(key.stimuli, pairs, 40, points, seed=0) for points in (20, 10))
-    assert 3.9 < narrow / wide < 4.1
-    study = key_of(raters=-(-wide // 40), each=40)
-    scores = scores_of(votes_of(study, answers_of(study)), draws=100)
-    widths = []
-    for n in range(6):
-        drawn = scores.resampled[..., n] - scores.resampled[..., n + 3]
-        widths.append(np.ptp(bounds(0, float(two_way_error(drawn)), scores.freedom)))
-    assert POINTS * np.mean(widths) == pytest.approx(20, rel=0.3)

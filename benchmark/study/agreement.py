@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare.interval import Interval
-from benchmark.compare.study.scores import bounds
-from benchmark.compare.study.votes import TIE, Votes
 from benchmark.metrics.metric import Metric
+from benchmark.study.scores import bounds
+from benchmark.study.votes import TIE, Votes
 
 PEOPLE = "other raters"
 LEAST_OTHERS = 2  # answers of others to the same question

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.compare.study.form import Answers, Key, Stimulus
+from benchmark.study.form import Answers, Key, Stimulus
 
 LEAST_SHARE = 0.5  # of a list's questions
 MOST_WRONG = 0.25  # of the trials of known answer

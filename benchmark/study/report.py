@@ -11,25 +11,16 @@ import polars as pl
 from polars import col
 
 from benchmark.answer import Column
-from benchmark.compare.panel import anchor_among
-from benchmark.compare.study.agreement import agreements
-from benchmark.compare.study.form import Answers, Key, read_answers, read_key
-from benchmark.compare.study.points import FILE, points_of, preference_panel
-from benchmark.compare.study.published import read_ratings
-from benchmark.compare.study.scores import (
-    EqualPreference,
-    Scores,
-    equal_preference,
-    far_raters,
-    scores_of,
-)
-from benchmark.compare.study.votes import LeftOut, Votes, consistency, votes_of, why_left_out
+from benchmark.codec import CODING
+from benchmark.compare.interval import Interval
+from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, anchor_among
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import protocols
+from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.experiment import are_of, pairs_of
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import find_label, label_of, short_names
+from benchmark.rows.summary import Edition
+from benchmark.rows.systems import System, find_label, label_of, short_names
 from benchmark.show.bd_tables import ends_text
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
@@ -38,10 +29,22 @@ from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, write_figure
 from benchmark.show.sections import html, made_by, markdown, section
 from benchmark.show.table import Table
+from benchmark.study.agreement import agreements
+from benchmark.study.form import Answers, Key, read_answers, read_key
+from benchmark.study.scores import (
+    EqualPreference,
+    Scores,
+    equal_preference,
+    far_raters,
+    scores_of,
+)
+from benchmark.study.votes import LeftOut, Votes, consistency, votes_of, why_left_out
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
-NAME = "preference"
+PREFERENCE = Metric("preference", "Preference (log of odds)", "higher")
+PROTOCOL = "preference/1"
+NAME = PREFERENCE.column
 TWICE = "of a rater who is there with more answers"
 FAR_RULE = "far less in agreement with all others than chance allows"
 PERCENTS = "[{0.low:.0%}, {0.high:.0%}]".format
@@ -79,41 +82,32 @@ class StudyReport(NamedTuple):
     points: list[dict[str, Any]]  # a row for each stimulus
     tables: list[tuple[str, Table]]  # by title
     lines: list[str]  # who answered, who was left out, how consistent the answers are
-    published: bool
 
 
 def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> StudyReport:
-    """Return what answers to a study, or published ratings, say.
+    """Return what answers to a study say; raise `UsageError` where too few are left.
 
-    study: its folder, or a file of ratings as `published` reads it, without paths. asked: anchor
-    and folders. Raises `UsageError` where too few answers are left.
+    study: its folder. asked: anchor and folders.
     """
-    left_out: list[LeftOut] = []
-    values: dict[tuple[int, int], dict[str, float]] = {}
-    files: list[Path] = []
-    if published := study.is_file():
-        votes, dataset, name = read_ratings(study), study.stem, study.name
-    else:
-        key = read_key(study)
-        dataset, name = key.dataset, key.study
-        folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
-        if not (files := [file for of in folders for file in of]):
-            raise UsageError("no answers: name the files that raters saved, or a folder of them")
-        votes, left_out = _votes(key, files)
-        rows = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0]).table
-        values = _values(key, votes, rows)
+    key = read_key(study)
+    folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
+    if not (files := [file for of in folders for file in of]):
+        raise UsageError("no answers: name the files that raters saved, or a folder of them")
+    votes, left_out = _votes(key, files)
+    contents = PaperResults(asked.results, asked.data_dir).contents(key.dataset.partition(":")[0])
+    rows = contents.table
+    values = _values(key, votes, rows)
     scores = scores_of(votes)
     names = short_names([*dict.fromkeys(stimulus.system for stimulus in votes.stimuli)])
     against = next(iter(names))
     if asked.anchor:
         against = find_label(asked.anchor, names)
-    elif not published:  # the one that every verb has among these codecs
+    else:  # the one that every verb has among these codecs
         own = [pair for pair in pairs_of(rows) if label_of(*pair) in names]
         usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
-    points = points_of(votes, scores, dataset, name)
-    rated = bits if any(stimulus.bpp for stimulus in votes.stimuli) else []
+    points = _points(votes, scores, key.dataset, key.study)
     shown: list[tuple[str, Iterable[Column], Sequence[Any]]] = [
         (
             "Scores",
@@ -126,13 +120,13 @@ def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> Stud
         (
             f"Bits against {names[against]}",
             BITS,
-            [of._replace(system=names[of.system]) for of in rated],
+            [of._replace(system=names[of.system]) for of in bits],
         ),
         ("Which metric agrees with people", AGREEMENT, agreements(votes, values, every_metric())),
     ]
     tables = [(title, Table.of(columns, of).filled(2)) for title, columns, of in shown if of]
-    lines = _lines(votes, left_out, dataset, len(files))
-    return StudyReport(dataset, scores, bits, left_out, points, tables, lines, published)
+    lines = _lines(votes, left_out, key.dataset, len(files))
+    return StudyReport(key.dataset, scores, bits, left_out, points, tables, lines)
 
 
 def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[LeftOut]]:
@@ -190,8 +184,44 @@ def _lines(votes: Votes, left_out: Sequence[LeftOut], dataset: str, files: int) 
     return [line for line in lines if line]
 
 
-def write_report(report: StudyReport, out: Path, results: Path, command: str) -> list[Path]:
-    """Write text, page, figure and rows of a report, the rows to the results too; return files."""
+def _points(votes: Votes, scores: Scores, dataset: str, study: str) -> list[dict[str, Any]]:
+    """Return a row for each stimulus: its score with interval, and what that is over."""
+    result = []
+    for number, stimulus in enumerate(votes.stimuli):
+        own = (votes.first == number) | (votes.second == number)
+        low, high = scores.interval(number) or (None, None)
+        raters, images = (len({*of[own].tolist()}) for of in (votes.rater, votes.image))
+        result.append(
+            {
+                "dataset": dataset, "codec": stimulus.system, "level": stimulus.level,
+                "bpp": stimulus.bpp, PREFERENCE.column: float(scores.values[number]), "low": low,
+                "high": high, "answers": int(own.sum()), "raters": raters, "images": images,
+                "protocol": PROTOCOL, "study": study,
+            }
+        )  # fmt: skip
+    return result
+
+
+def _panel(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Panel:
+    """Return the curves of rows. names: by label."""
+    curves = []
+    for label, name in names.items():
+        own = [row for row in points if row["codec"] == label]
+        made = tuple(
+            CurvePoint(
+                row["bpp"], row[PREFERENCE.column], row["level"], "measured", row["images"],
+                row["protocol"], CODING, f"study {row['study']}",
+                interval=None if row["low"] is None else Interval(row["low"], row["high"]),
+            )
+            for row in sorted(own, key=lambda row: row["bpp"])
+        )  # fmt: skip
+        edition = Edition(label, label, "", "", "", (), ())
+        curves += [SystemCurve(System(name, label), made, edition)] if made else []
+    return Panel(PREFERENCE, tuple(curves))
+
+
+def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
+    """Write text, page, figure and rows of a report; return the files."""
     title = f"Preference on {profile(report.dataset).title}"
     parts = [section(heading.lower(), heading, table) for heading, table in report.tables]
     gone = [": ".join(filter(None, of)) for of in report.left_out]
@@ -205,16 +235,11 @@ def write_report(report: StudyReport, out: Path, results: Path, command: str) ->
     files: Mapping[str, str | bytes] = {
         f"{NAME}.md": markdown(whole),
         f"{NAME}.html": sheet_html(title, " ".join(report.lines), f"<main>{body}</main>"),
-        FILE: rows.getvalue(),
+        f"{NAME}.parquet": rows.getvalue(),
     }
     write_files(out, files, what="report")
-    if not report.published:
-        stored = results / report.dataset.partition(":")[0]
-        write_files(stored, {FILE: rows.getvalue()}, what="rows")
     names = short_names([*dict.fromkeys(point["codec"] for point in report.points)])
-    panel = preference_panel(report.points, names, not report.published)
-    drawing = None
-    if panel.curves:
-        drawing = draw_rate_curves([panel], styles(names), profile(report.dataset).title)
+    panel = _panel(report.points, names)
+    drawing = draw_rate_curves([panel], styles(names), profile(report.dataset).title)
     figures = write_figure(NAME, PaperFigure(drawing), out, command)
     return [*(out / name for name in files), *figures]

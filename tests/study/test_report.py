@@ -7,17 +7,16 @@ import pytest
 
 from benchmark.errors import UsageError
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.study.folder import write_study
-from benchmark.show.study.report import read_study
+from benchmark.study.report import read_study
 from support.bench.command import bench
 from support.rows.study import simulated
 
 
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory, request_of):
+def answered(tmp_path_factory, write):
     """Returns a folder with `study` and `answers` of eight raters, a hostile file among them."""
     folder = tmp_path_factory.mktemp("answered")
-    key = write_study(folder / "study", request_of(raters=8, each=12))[0]
+    key = write(folder / "study", raters=8, each=12)[0]
     (folder / "answers").mkdir()
     rng = np.random.default_rng(0)
     scores = np.array([{"jpeg": 0.0, "webp": 1.0, "jpeg2000": 2.0}[s.system] for s in key.stimuli])
@@ -46,15 +45,9 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
         of = rows.filter(codec=codec)
         assert (of["low"] < of["preference"]).all()
         assert (of["preference"] < of["high"]).all()
-    (stored,) = (measured / "results").glob("*/preference.parquet")
-    assert pl.read_parquet(stored).equals(rows)
-    done = bench("figures", "rd", "--metrics", "preference,psnr", *words, "--out", answered / "rd")
-    assert done.returncode == 0, done.stderr
-    drawn = pl.read_csv(answered / "rd" / "rd.csv").filter(metric="preference")
+    drawn = pl.read_csv(report / "preference.csv")
     assert sorted(drawn["value"]) == pytest.approx(sorted(rows["preference"]))
-    assert "over raters and images" in (answered / "rd" / "rd.details.md").read_text()
-    done = bench("figures", "rd", "--metrics", "preference", "--dataset", "sample")
-    assert "`bench study read` writes it" in done.stderr
+    assert "Bars are 95 % intervals" in (report / "preference.details.md").read_text()
     text = (report / "preference.md").read_text()
     assert "hostile.json: a file that is no answers to this study" in text
     assert "PSNR (dB)" in text

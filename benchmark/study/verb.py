@@ -1,6 +1,5 @@
 """`bench study`: ask people which codec they prefer, and read what they answered."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +8,13 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
-from benchmark.option import MANNER, TARGET, opt
-from benchmark.show.paper.request import FigureRequest, StudyRequest
+from benchmark.option import DRAWING, MANNER, TARGET, opt
+from benchmark.show.paper.request import FigureRequest
 
 UNSAFE = " ;,'\"<>\\"  # in the address of a page's policy
+
+CROP = "Pixels of a side of the square that codecs differ most in; 0: whole images."
+
 
 study = Verbs("""Ask people which codec they prefer, and read what they answered.
 
@@ -26,22 +28,15 @@ Examples:
 
 
 @study.verb("new")
-@takes(StudyRequest, "raters each crop seed post")
 @takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4")
 def new(
     shown: FigureRequest,
-    asked: StudyRequest,
     context: typer.Context,
-    questions: Annotated[
-        float | None,
-        opt(
-            MANNER,
-            "Only say, by simulation, how many answers give intervals of this width, in percentage "
-            "points of the preference between two codecs.",
-            least=0.1,
-            most=100,
-        ),
-    ] = None,
+    raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
+    each: Annotated[int, opt(MANNER, "Questions of a rater.", least=4, most=1000)] = 60,
+    crop: Annotated[int, opt(DRAWING, CROP, least=0)] = 512,
+    seed: Annotated[int, opt(MANNER, "Of pairs, order, sides and names.", least=0)] = 0,
+    post: Annotated[str, opt(TARGET, "URL that the page posts answers to, beside the file.")] = "",
     out: Annotated[Path, opt(TARGET, "Folder to write.", refuses="folder")] = Path("study"),
 ) -> None:
     """Write a study: two alternatives, forced choice, the original to flicker with.
@@ -52,26 +47,16 @@ def new(
 
     Examples:
       bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
-      bench study new --codecs ours,vtm --bpp .25,.5,.9 --questions 10
     """
-    from benchmark.show.study.folder import plan, write_study
+    from benchmark.study.folder import write_study
 
-    plain = asked.post.isascii() and asked.post.isprintable() and not set(asked.post) & set(UNSAFE)
-    if asked.post and not (plain and asked.post.startswith(("https://", "http://"))):
-        raise UsageError(f"--post {asked.post!r} is no address that begins with https://")
-    if questions is not None:
-        from benchmark.compare.study.simulate import answers_needed
-
-        planned = plan(shown)
-        answers = answers_needed(planned.stimuli, planned.pairs, asked.each, questions, asked.seed)
-        print(
-            f"about {answers} answers, {-(-answers // asked.each)} raters of {asked.each} "
-            f"questions, for intervals {questions:g} points wide, if raters and images are alike; "
-            "they differ, so ask more"
-        )
-        return
-    made = replace(asked, shown=shown, command=command_line(context))
-    _, (*absent, sentence) = write_study(out, made)
+    plain = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
+    if post and not (plain and post.startswith(("https://", "http://"))):
+        raise UsageError(f"--post {post!r} is no address that begins with https://")
+    _, (*absent, sentence) = write_study(
+        out, shown, raters=raters, each=each, crop=crop, seed=seed, post=post,
+        command=command_line(context),
+    )  # fmt: skip
     output.say(absent)
     print(sentence)
 
@@ -81,13 +66,7 @@ def new(
 def read(
     shown: FigureRequest,
     context: typer.Context,
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="STUDY",
-            help="Folder of the study, with its key, or a csv of ratings: CID22, AIC-3, CLIC.",
-        ),
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder, with its key.")],
     answers: Annotated[
         list[Path] | None,
         typer.Argument(metavar="ANSWERS...", help="Files of answers, or folders."),
@@ -104,9 +83,8 @@ def read(
 
     Examples:
       bench study read study answers/*.json
-      bench study read CID22_validation_set.csv
     """
-    from benchmark.show.study.report import read_study, write_report
+    from benchmark.study.report import read_study, write_report
 
     report = read_study(folder, answers or [], shown)
     print(*report.lines, sep="\n")
@@ -114,6 +92,5 @@ def read(
         print(f"\n{title}")
         output.print_table(table)
     output.print_lines([f"left out: {gone.name}: {gone.rule}" for gone in report.left_out], verbose)
-    target = out or (folder.with_suffix("") if report.published else folder / "report")
-    for path in write_report(report, target, shown.results, command_line(context)):
+    for path in write_report(report, out or folder / "report", command_line(context)):
         print(path)

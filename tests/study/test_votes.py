@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmark.compare.study.form import KEY, read_answers, read_key
-from benchmark.compare.study.scores import far_raters
-from benchmark.compare.study.votes import Votes, consistency, votes_of, why_left_out
 from benchmark.errors import UsageError
+from benchmark.study.form import KEY, read_answers, read_key
+from benchmark.study.scores import far_raters
+from benchmark.study.votes import Votes, consistency, votes_of, why_left_out
 from support.rows.study import answers_of, changed, key_of
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
-from benchmark.compare.study.votes import Votes
 from benchmark.errors import UsageError
 from benchmark.registry import require_packages
+from benchmark.study.votes import Votes
 
 DRAWS = 300  # of raters, of images and of answers each
 EXACT, ROUGH = 1e-6, 1e-3  # the second beside the spread of draws

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.codec import Int64Array
 from benchmark.compare.pictures import CLOSE, distance, nearest
-from benchmark.compare.study.form import Trial
+from benchmark.study.form import Trial
 
 CATCH_EVERY = 8  # questions, of which one has a known answer
 LEAST_CATCHES = 4

@@ -17,16 +17,6 @@ from PIL.Image import fromarray
 from PIL.Image import open as open_image
 
 from benchmark.codec import Pixels
-from benchmark.compare.study.design import (
-    TRAINING,
-    Pair,
-    at_rates,
-    catches_for,
-    pairs_of,
-    question_lists,
-    with_catches,
-)
-from benchmark.compare.study.form import KEY, PAGE, SOURCE, WORSE, Key, Picture, Stimulus, Trial
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
@@ -35,10 +25,21 @@ from benchmark.measure.select import sources_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, stored_dataset
 from benchmark.show.figures.pictures import most_different
-from benchmark.show.page.document import study_html
+from benchmark.show.page.content import json_text
+from benchmark.show.page.document import framed_html
 from benchmark.show.paper.crops import rows_with_streams
-from benchmark.show.paper.request import FigureRequest, StudyRequest
+from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperResults
+from benchmark.study.design import (
+    TRAINING,
+    Pair,
+    at_rates,
+    catches_for,
+    pairs_of,
+    question_lists,
+    with_catches,
+)
+from benchmark.study.form import KEY, PAGE, SOURCE, WORSE, Key, Picture, Stimulus, Trial
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
 from benchmark.system.text import counted, json_bytes
@@ -109,21 +110,32 @@ def plan(asked: FigureRequest) -> Plan:
     )  # fmt: skip
 
 
-def write_study(out: Path, asked: StudyRequest) -> tuple[Key, list[str]]:
+def write_study(
+    out: Path,
+    shown: FigureRequest,
+    *,
+    raters: int = 12,
+    each: int = 60,
+    crop: int = 512,
+    seed: int = 0,
+    post: str = "",
+    command: str = "",
+) -> tuple[Key, list[str]]:
     """Write a study into a folder that has none; return its key and what is to be said of it.
 
-    The same rows, choices and seed give the same files. Raises `UsageError` and `StoreError`.
+    shown: codecs, rates, photographs. The others are the options of `bench study new`. The same
+    rows, choices and seed give the same files. Raises `UsageError` and `StoreError`.
     """
     if (out / KEY).exists() or (out / PAGE).exists():
         raise UsageError(f"{out} has a study: name another folder, or remove it")
-    planned = plan(asked.shown)
-    rng = np.random.default_rng(asked.seed)
+    planned = plan(shown)
+    rng = np.random.default_rng(seed)
     pictures: list[Picture] = []
     number: dict[tuple[int, Any], int] = {}
     sizes = 0
     images = sorted({pair.image for pair in planned.pairs})
-    shown = images[:: max(1, len(images) // CATCH_IMAGES)][:CATCH_IMAGES]
-    for image, pixels in _pictures(planned, images, shown, asked.crop):
+    known = images[:: max(1, len(images) // CATCH_IMAGES)][:CATCH_IMAGES]
+    for image, pixels in _pictures(planned, images, known, crop):
         for what, cut in pixels.items():
             name, file = f"{rng.bytes(8).hex()}.png", _coded(cut, "PNG")
             write_files(out / PAGE, {name: file}, what="study")
@@ -134,8 +146,12 @@ def write_study(out: Path, asked: StudyRequest) -> tuple[Key, list[str]]:
                 setting = f"{row['setting_name']}={row['setting_value']:g}"
                 facts = what, setting, row["bpp"], row["cell"]
             pictures.append(Picture(name, planned.images[image][0], *facts))
-    key = _key(planned, asked, pictures, number, shown, rng)
-    text = study_html(_page(key, asked.post, rng), asked.post)
+    trials = _trials(planned.pairs, number, known, (raters, each), rng)
+    key = Key("", planned.dataset, command, seed, planned.stimuli, tuple(pictures), *trials)
+    key = msgspec.structs.replace(key, study=sha256(json_bytes(key)).hexdigest()[:12])
+    parts = {"title": "Which is closer?", "data": json_text(_page(key, post, rng))}
+    files = [str(Path(__file__).with_name(f"page.{kind}")) for kind in ("html", "css", "js")]
+    text = framed_html(files[0], files[1:2], files[2:], parts, post)
     write_files(out / PAGE, {"index.html": text}, what="study")
     write_files(out, {KEY: json_bytes(key)}, what="study")
     sentence = (
@@ -184,15 +200,14 @@ def _coded(pixels: Pixels, form: str, **options: int) -> bytes:
     return stream.getvalue()
 
 
-def _key(
-    planned: Plan,
-    asked: StudyRequest,
-    pictures: Sequence[Picture],
+def _trials(
+    pairs: Sequence[Pair],
     number: Mapping[tuple[int, Any], int],
     shown: Sequence[int],
+    counts: tuple[int, int],
     rng: np.random.Generator,
-) -> Key:
-    """Return the key of a study whose pictures are written."""
+) -> tuple[tuple[Trial, ...], tuple[tuple[Trial, ...], ...]]:
+    """Return the trials of the training and of each list. counts: of raters, of their questions."""
 
     def trial(image: int, sides: tuple[Any, Any], swapped: bool, known: bool = False) -> Trial:
         first, second = (number[image, side] for side in (sides[::-1] if swapped else sides))
@@ -204,16 +219,12 @@ def _key(
 
     training = tuple(known(shown[n % len(shown)]) for n in range(TRAINING))
     lists = []
-    for mine in question_lists(planned.pairs, asked.raters, asked.each, rng):
+    for mine in question_lists(pairs, *counts, rng):
         trials = [trial(pair.image, pair[1:], swapped) for pair, swapped in mine]
         order = rng.permutation(len(shown)).tolist()
         catches = [known(shown[order[n % len(order)]]) for n in range(catches_for(len(mine)))]
         lists.append(tuple(with_catches(trials, catches, rng)))
-    key = Key(
-        "", planned.dataset, asked.command, asked.seed, planned.stimuli, tuple(pictures),
-        training, tuple(lists),
-    )  # fmt: skip
-    return msgspec.structs.replace(key, study=sha256(json_bytes(key)).hexdigest()[:12])
+    return training, tuple(lists)
 
 
 def _page(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
