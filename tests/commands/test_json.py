@@ -91,10 +91,10 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named
 
 
-def test_a_check_prints_what_it_writes(place, monkeypatch):
+def test_a_check_prints_json_alone(place, monkeypatch):
     monkeypatch.chdir(place)
-    done = bench("check", "results", "other", "--codec", "webp", "--json", "--json-file", "c.json")
-    assert json.loads(done.stdout) == json.loads((place / "c.json").read_text())
+    done = bench("check", "results", "other", "--codec", "webp", "--json")
+    assert "verdict" in json.loads(done.stdout)
     assert done.stderr == ""
 
 

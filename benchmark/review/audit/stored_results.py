@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from benchmark.compare.check import pairing
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row
@@ -26,6 +25,7 @@ from benchmark.rows.packs.merge import PARTS
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.store import Store
+from benchmark.rows.stored import points_of, rows_of, specs_in
 from benchmark.rows.streams import DAMAGED
 from benchmark.rows.summary import Summary
 from benchmark.rows.versions import BUILD, OK
@@ -180,10 +180,7 @@ def rows_to_measure(table: pl.DataFrame, codecs: NamedCodecs) -> pl.DataFrame:
 
 def settings_of(rows: pl.DataFrame) -> dict[str, tuple[str, ...]]:
     """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
-    specs = pairing.specs_in(rows)
-    return {
-        spec.text: pairing.points_of(spec.text, pairing.rows_of(rows, [spec])) for spec in specs
-    }
+    return {spec.text: points_of(spec.text, rows_of(rows, [spec])) for spec in specs_in(rows)}
 
 
 def metrics_with_values(rows: pl.DataFrame, names: Iterable[str]) -> tuple[str, ...]:

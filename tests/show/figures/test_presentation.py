@@ -126,7 +126,9 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     assert max(record["bpp"] for record in made.drawing.records) <= 2.0
     assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
     sources = [{*cells} for cells in made.drawing.sources.rows]
-    assert any({"HiFiC (published)", "table", "A paper", "blur/paper"} <= cells for cells in sources)
+    assert any(
+        {"HiFiC (published)", "table", "A paper", "blur/paper"} <= cells for cells in sources
+    )
     assert any({"JPEG", "here", "blur/1"} <= cells for cells in sources)
     assert made.drawing.table.notes[:2] == (
         "Against JPEG, over these rates; negative saves bits at equal quality.",
