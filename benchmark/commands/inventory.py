@@ -11,13 +11,9 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.verb import takes
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, opt
 
 
 def list_(
-    published: Annotated[
-        bool, opt(COMPARED, "List published numbers instead: system, dataset, metric, protocol.")
-    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """List codecs, datasets and metrics, each with a title and what it lacks here.
@@ -27,13 +23,8 @@ def list_(
 
     Examples:
       bench list
-      bench list --published --json
+      bench list --json
     """
-    if published:
-        from benchmark.commands.published import list_all
-
-        list_all(as_json=as_json)
-        return
     from benchmark.review.audit import installation
 
     entries = installation.inventory()

@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple
 from benchmark.compare.bd import compare
 from benchmark.compare.curves import Curve, Delta, bd_rate, curve_of, mean_curve
 from benchmark.compare.interval import Interval
-from benchmark.compare.published.curve_file import NamedCurve
-from benchmark.compare.published.points import select
-from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric, protocols
+from benchmark.published.curve_file import NamedCurve
+from benchmark.published.points import select
+from benchmark.published.registry import read_points
 from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.streams import Row, label_of_row
 from benchmark.rows.means import summarise

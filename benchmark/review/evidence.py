@@ -7,9 +7,9 @@ import msgspec
 
 from benchmark.answer import Absent
 from benchmark.codec import bits_per_pixel
-from benchmark.compare.published.curve_file import NamedCurve
-from benchmark.compare.published.points import PublishedPoint
 from benchmark.datasets.dataset import Source
+from benchmark.published.curve_file import NamedCurve
+from benchmark.published.points import PublishedPoint
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.again import Again
 from benchmark.review.audit.pack_audit import values_sent

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.answer import Absent
 from benchmark.compare.curves import bd_rate, curve_of
-from benchmark.compare.published.points import slug
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict

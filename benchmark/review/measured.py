@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_named
 from benchmark.review.again import ROUNDING, Again, Pair, compared, differences, speed
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sent

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.answer import Absent
-from benchmark.compare.published.registry import read_points, read_published
 from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, with_stored_name
+from benchmark.published.registry import read_points, read_published
 from benchmark.review import field, measured
 from benchmark.review.again import decode_again
 from benchmark.review.audit.pack_audit import open_photographs

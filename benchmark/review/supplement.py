@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from benchmark.answer import Absent
-from benchmark.compare.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.errors import BadPack, UsageError
+from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.packs.pack import INDEX, ROWS, Pack, open_pack
 from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular

@@ -11,7 +11,7 @@ import pytest
 from benchmark.answer import Absent
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
-from benchmark.compare.published.curve_file import NamedCurve
+from benchmark.published.curve_file import NamedCurve
 from benchmark.review import field, measured
 from benchmark.review.again import Again, Pair, _encode, differences, labelled, speed
 from benchmark.review.claim import Judged, parse_claim

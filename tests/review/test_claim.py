@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.errors import UnknownName
+from benchmark.published.curve_file import NamedCurve
 from benchmark.review.claim import Evidence, judge, parse_claim
 from support.figures.published import RESULTS, from_registry
 from support.rows.measured import doubling

@@ -15,14 +15,14 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import RECORDED, RealismGrid, records
 from benchmark.compare.panel import SystemCurve
-from benchmark.compare.published.realism_sweep import (
+from benchmark.compare.realism_sweep import (
     MATCHED,
     WIDEST_GAP,
     PlotAtRate,
     RealismSweep,
     place_of,
 )
-from benchmark.compare.published.realism_sweep import records as sweep_records
+from benchmark.compare.realism_sweep import records as sweep_records
 from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import kind
 from benchmark.show import sections

@@ -14,8 +14,8 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.published.curve_file import read_curves
 from benchmark.registry import UNSTATED
 from benchmark.system.text import GREEK, by_key, listed, parse_sheet, utf8
 

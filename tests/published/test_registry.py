@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.compare.published.curves import published_curves
-from benchmark.compare.published.registry import chosen_points, read_curve, read_points
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import published_curves
+from benchmark.published.registry import chosen_points, read_curve, read_points
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
 
@@ -132,11 +132,11 @@ def test_lists_and_comparisons_have_every_source_and_average_none():
     rows = json.loads(bench("published", "list", "--dataset", "kodak", "--json").stdout)
     assert {"VTM", "TCM", "DCAE"} <= {row["system"] for row in rows}
     assert any(row["how"].endswith("doubtful") for row in rows)
-    done = bench("published", "compare", "--dataset", "clic2020-valid", "--json")
-    rows = {row["curve"]: row for row in json.loads(done.stdout)}
+    compared = "published", "compare", "doubtful:vtm", "--dataset", "clic2020-valid"
+    rows = {row["curve"]: row for row in json.loads(bench(*compared, "--json").stdout)}
     worse = next(row for name, row in rows.items() if "12.1" in name)
     assert float(worse["BD-rate (%)"]) > 1  # the anchor that several papers compare with
-    everything = bench("published", "compare", "doubtful:vtm", "--dataset", "clic2020-valid")
+    everything = bench(*compared)
     assert all(version in everything.stdout for version in ("9.1", "12.1", "17.0", "22.0"))
     assert "clic2020-valid" not in {p.dataset for p in read_points(RESULTS) if p.system == "DCAE"}
 

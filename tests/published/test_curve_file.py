@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.compare.published.curve_file import read_curves
 from benchmark.errors import UsageError
+from benchmark.published.curve_file import read_curves
 from support.bench.command import bench
 
 RATES, PSNR = (0.1, 0.2, 0.4, 0.8, 1.2), (28.0, 30.1, 32.5, 35.3, 37.0)

@@ -1,4 +1,4 @@
-"""Distortion and realism of every system at a rate: measured and published realism sweeps."""
+"""Distortion and realism of every system at a rate, with its choices of realism."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ import numpy as np
 from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
-from benchmark.compare.published.points import PublishedPoint
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
@@ -20,12 +19,6 @@ WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolate
 # The first system of each method, whose style is that of all; in reverse order.
 METHODS = {system.method: system._replace(name=system.method)
            for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
-# Published sweeps: names of steps by variant of the csv, from the least realistic; an empty name
-# means the points' settings.
-PUBLISHED_SWEEPS = {
-    "Multi-Realism": {"beta=0": "β=0", "beta sweep": "", "beta=2.56": "β=2.56"},
-    "EGIC": {"alpha=0": "α=0", "alpha sweep": "", "alpha=1": "α=1"},
-}
 
 
 class ValueAtRate(NamedTuple):
@@ -67,22 +60,17 @@ class PlotAtRate(NamedTuple):
 
 
 def realism_sweeps(
-    panels: Sequence[Panel],
-    summary: Summary | None,
-    points: Sequence[PublishedPoint],
-    dataset: str,
-    bpp: float,
+    panels: Sequence[Panel], summary: Summary | None, bpp: float
 ) -> list[RealismSweep]:
     """Return every system that has both metrics at a rate, with all its choices of realism.
 
-    panels: of distortion and of realism. What was measured at several beta is one sweep; so is a
-    published sweep, and the published variants of one system.
+    panels: of distortion and of realism. What was measured at several beta is one sweep; so are the
+    published variants of one system.
     """
     distortion, realism = panels
     metrics = distortion.metric, realism.metric
-    whole = [measured_sweep(summary, *metrics, bpp)]
-    whole += [_published_sweep(name, points, dataset, metrics, bpp) for name in PUBLISHED_SWEEPS]
-    result = {sweep.key: sweep for sweep in whole if sweep is not None}
+    own = measured_sweep(summary, *metrics, bpp)
+    result = {own.key: own} if own else {}
     complete = set(result)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
@@ -173,34 +161,6 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
 
 def _ratio(first: float, second: float) -> float:
     return max(first, second) / min(first, second)
-
-
-def _published_sweep(
-    name: str,
-    points: Sequence[PublishedPoint],
-    dataset: str,
-    metrics: Sequence[Metric],
-    bpp: float,
-) -> RealismSweep | None:
-    """Return a sweep's steps near a rate; None where the csv has none between its ends."""
-    by_metric = {metric.published or metric.column: metric for metric in metrics}
-    steps: dict[tuple[str, str], dict[Metric, ValueAtRate]] = {}
-    variants = PUBLISHED_SWEEPS[name]
-    for variant, setting in variants.items():
-        for point in points:
-            metric = by_metric.get(point.metric)
-            mine = (point.system, point.variant, point.dataset) == (name, variant, dataset)
-            near = mine and _ratio(point.bpp, bpp) <= MATCHED
-            if near and metric and point.protocol in metric.meets:
-                value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
-                steps.setdefault((setting, setting or point.setting), {}).setdefault(metric, value)
-    whole = {key: step for key, step in steps.items() if len(step) == len(metrics)}
-    if all(setting for setting, _ in whole):
-        return None
-    result = [SweepStep(step, *(of[m] for m in metrics)) for (_, step), of in whole.items()]
-    ends = name, list(variants)[-1]
-    system = next(system for system in GROUPED_SYSTEMS if ends in system.published)
-    return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(result))
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
-from benchmark.compare.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary, images_in
 from benchmark.rows.systems import (

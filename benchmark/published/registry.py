@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from benchmark.compare.published.curve_file import CURVE_FILES, NamedCurve, read_curves
-from benchmark.compare.published.points import (
+from benchmark.errors import StoreError, UsageError
+from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
+from benchmark.published.points import (
     DOUBTFUL,
     How,
     Kind,
@@ -28,7 +29,6 @@ from benchmark.compare.published.points import (
     select,
     slug,
 )
-from benchmark.errors import StoreError, UsageError
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.compare.published.curves import (
+from benchmark.datasets.dataset import profile
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.metrics.metric import Metric
+from benchmark.published.curves import (
     check_same_images,
     left_out,
     overlay,
     overlays,
     published_curves,
 )
-from benchmark.compare.published.points import PublishedPoint, inventory, overview, parse, select
-from benchmark.compare.published.registry import (
+from benchmark.published.points import PublishedPoint, inventory, overview, parse, select
+from benchmark.published.registry import (
     Paper,
     read_points,
     read_published,
     series_of,
     write_paper,
 )
-from benchmark.datasets.dataset import profile
-from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.metrics.metric import Metric
 from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
@@ -36,7 +36,7 @@ from support.bench.lean_process import HEAVY, bench_without
 from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
 from support.rows.measured import table
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SOURCES = [
     SHARED / "data" / "published" / "published.csv",
     SHARED / "data" / "published2" / "published_more.csv",

@@ -4,25 +4,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmark.compare.published.agreement import (
+from benchmark.errors import UsageError
+from benchmark.published.points import PublishedPoint
+from benchmark.rows.means import summarise
+from benchmark.rows.store import Store
+from support.figures.published import MS_SSIM, POINTS, PSNR
+from support.rows.bundled_results import bundled_results
+from support.rows.measured import row, table
+from tools.published_agreement import (
     RULES,
     TOLERANCE_DB,
     Agreement,
     NotCompared,
     agreements,
-    findings,
+    main,
 )
-from benchmark.compare.published.points import PublishedPoint
-from benchmark.rows.means import summarise
-from benchmark.rows.store import Store
-from support.bench.verbs import app
-from support.figures.published import MS_SSIM, POINTS, PSNR
-from support.rows.bundled_results import bundled_results
-from support.rows.measured import row, table
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SIDE = 20_000  # px, so that a byte is 2e-8 bpp
 
 # CompressAI's results/image/8bit-decoded/kodak at the commit of the published points: the same
@@ -109,38 +108,6 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     rows_less = [of | ({"psnr_db": None} if of["image"] == first else {}) for of in rows]
     assert compared(rows_less, points=line)[0].why == "ours are over other images"
     assert compared(rows, points=line[:4])[0].points == 2
-
-
-def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
-    anchor = (0.1, 0.2, 0.4, 0.8), (38.0, 41.0, 43.0, 44.0)  # dB, by 3, 2 and 1 a doubling
-    rates, values = (0.025, 0.05, 0.1, 0.8, 3.2), (32.0, 35.0, 38.0, 44.0, 46.0)
-    assert not findings(PSNR, rates, values, anchor)
-    for place, most, kind in ((0, 2, "above"), (-1, 2, "above"), (0, -12, "below")):
-        inside, beyond = (np.add(values, np.eye(5)[place] * most * by) for by in (0.99, 1.01))
-        assert not findings(PSNR, rates, inside, anchor)
-        (found,) = findings(PSNR, rates, beyond, anchor)
-        assert (found.kind, found.bpp) == (kind, pytest.approx(rates[place]))
-        assert found.amount == pytest.approx(abs(most) * 1.01)
-
-
-@pytest.mark.parametrize(
-    ("metric", "rates", "values", "found"),
-    [
-        (PSNR, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
-        (PSNR, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), [("range", 0.1, 9.99)]),
-        (PSNR, (0.1, 0.2, 0.4), (30.0, 31.0, 60.01), [("range", 0.4, 60.01)]),
-        (MS_SSIM, (0.1, 0.2, 0.4), (0.3, 0.9, 0.95), []),
-        (MS_SSIM, (0.1, 0.2, 0.4), (0.29, 0.9, 0.95), [("range", 0.1, 0.29)]),
-        (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), [("range", 0.4, 1.01)]),
-        (PSNR, (0.1, 0.2), (30.0, 31.0), [("few", 0.1, 2)]),
-        (PSNR, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5), [("falls", 0.8, 1.5)]),
-    ],
-)
-def test_what_is_unusual_about_a_curve_is_found_with_its_place_and_amount(
-    metric, rates, values, found
-):
-    result = findings(metric, rates, values, None)
-    assert [one[1:] for one in result] == [(kind, *map(pytest.approx, at)) for kind, *at in found]
 
 
 def test_rounding_costs_ms_ssim_what_it_does_in_tables_of_both():
@@ -253,41 +220,38 @@ def test_truncation_explains_the_authors_numbers():
     )
 
 
-def check(results, *arguments):
-    return CliRunner().invoke(app, ["published", "check", "--results", str(results), *arguments])
-
-
 def test_a_dataset_of_no_published_means_is_named_in_place_of_those_that_have_them():
-    done = check(bundled_results(), "--dataset", "sample")
-    assert "no rows of a codec with published means of sample: name another" in str(done.exception)
+    with pytest.raises(UsageError, match="published means of sample: name another"):
+        main(["--results", str(bundled_results()), "--dataset", "sample"])
 
 
-def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path):
+def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path, capsys):
     for name in ("kodak", "published"):
         shutil.copytree(
             bundled_results() / name, tmp_path / name, ignore=lambda folder, names: [
                 one for one in names if folder.endswith("per_image") and "shipped" not in one
             ]
         )  # fmt: skip
-    done = check(tmp_path)
-    assert done.exit_code == 0
-    assert "explained: vtm, ms_ssim, kodak: published with VTM 9.1" in done.stdout
+    assert main(["--results", str(tmp_path)]) == 0
+    assert "explained: vtm, ms_ssim, kodak: published with VTM 9.1" in capsys.readouterr().out
 
 
-def test_the_command_shows_verdicts_and_fails_where_one_is_flagged(tmp_path):
+def test_the_command_shows_verdicts_and_fails_where_one_is_flagged(tmp_path, capsys):
     bpp, psnr = published_of(*WEBP)
     Store(tmp_path / "kodak").append(rows_of("webp", bpp[2:8], psnr[2:8]))
-    done = check(tmp_path, "--dataset", "kodak")
-    assert done.exit_code == 1  # these MS-SSIMs are .9
-    lines = [line.split()[:8] for line in done.stdout.splitlines()]
+    failed = main(["--results", str(tmp_path), "--dataset", "kodak"])
+    assert failed == 1  # these MS-SSIMs are .9
+    shown = capsys.readouterr().out
+    lines = [line.split()[:8] for line in shown.splitlines()]
     assert ["kodak", "webp", "WebP", "(Pillow", "7.1.2)", "psnr_db", "agrees", "6"] in lines
     assert any(line[5:7] == ["ms_ssim", "differs"] for line in lines)
-    assert "differs: webp, ms_ssim, kodak" in done.stdout
+    assert "differs: webp, ms_ssim, kodak" in shown
 
 
-@pytest.mark.parametrize(("dataset", "part"), [("kodak", "4 of its 24"), ("sample", "nothing to")])
-def test_without_whole_sets_nothing_is_compared(dataset, part, tmp_path):
-    Store(tmp_path / dataset).append(rows_of("webp", (0.3, 0.5), (29, 31), images=4))
-    done = check(tmp_path)
-    assert part in done.stdout + str(done.exception)
-    assert (done.exit_code == 0) == (dataset == "kodak")
+def test_without_whole_sets_nothing_is_compared(tmp_path, capsys):
+    Store(tmp_path / "kodak").append(rows_of("webp", (0.3, 0.5), (29, 31), images=4))
+    assert main(["--results", str(tmp_path)]) == 0
+    assert "4 of its 24" in capsys.readouterr().out
+    (tmp_path / "kodak").rename(tmp_path / "sample")
+    with pytest.raises(UsageError, match="nothing to compare"):
+        main(["--results", str(tmp_path)])

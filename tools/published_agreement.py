@@ -1,42 +1,40 @@
-"""Agreement of measured and published curves of one codec, and of sources with each other.
+"""Compare measured points with published ones of the same codec, dataset and rules.
+
+python -m tools.published_agreement [--results results] [--dataset kodak]; exit code 1 where they
+differ by more than anything known explains.
 
 The published curve is interpolated at measured rates, over their logarithm: by Akima's method, and
 by PCHIP, whose difference is a tolerance. Differences are measured minus published, in dB.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import (
-    AKIMA_POINTS,
-    LEAST_POINTS,
-    Curve,
-    Delta,
-    bd_metric,
-    curve_of,
-)
+from benchmark.compare.curves import AKIMA_POINTS
 from benchmark.compare.panel import SystemCurve, measured_panel
-from benchmark.compare.published.curves import published_curves
-from benchmark.compare.published.points import PublishedPoint
+from benchmark.datasets.dataset import profile
+from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import published_curves
+from benchmark.published.points import PublishedPoint
+from benchmark.published.registry import read_points
+from benchmark.registry import DATASETS, METRICS
+from benchmark.rows.stored import datasets_with_results, read_results
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import SYSTEMS
+from benchmark.show.table import Column, Table, plain
 from benchmark.spec import parse_codec
 
 # dB, as two versions of one encoder differ (VTM 23.13 by .02 to .04); truncating where colours are
 # converted costs .5 dB, another library's chroma filter .1.
 TOLERANCE_DB = 0.05
-MOST_ABOVE_DB, MOST_BELOW_DB = 2.0, 12.0  # of VTM: learned codecs reach +1.2 dB, JPEG -7 dB
-FACTORS, NEAR_DB = (8.0, 1 / 8), 2.0  # of rates: bytes for bits; how near VTM it is then
-RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
-
-Doubt = Literal["falls", "above", "below", "units", "range", "few"]
-DOUBTS: tuple[Doubt, ...] = ("falls", "above", "below", "units", "range")
 COLUMNS = ("psnr_db", "ms_ssim")  # of the same rules, or of rules whose difference is known
 
 
@@ -90,8 +88,6 @@ def truncation_db(psnr_db: Float64Array) -> Float64Array:
     return np.asarray(10 * np.log10(mse / np.maximum(mse - 1 / 4, 1 / 12)))
 
 
-# Published systems that are programs, by name: a variant is a version, or who ran it.
-PROGRAMS = ("VTM", "HM", "BPG", "AV1", "JPEG", "JPEG2000", "WebP")
 UNROUNDED = "published before rounding to 8 bits"
 RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule and ours
     ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): lambda x: Cause(UNROUNDED, -rounding_db(x), 0.0),
@@ -187,83 +183,66 @@ def _compare(
     return result._replace(verdict="differs", why=why)
 
 
-def contradictions(
-    curves: Sequence[SystemCurve], metric: Metric
-) -> list[tuple[Metric, list[SystemCurve]]]:
-    """Return groups of curves of one system that sources disagree on, the first before the others.
+AGREEMENT = (
+    Column("dataset"),
+    Column("codec", "label"),
+    Column("published"),
+    Column("metric", "column"),
+    Column("verdict"),
+    Column("points", form="d"),
+    Column("mean (dB)", "mean_db", "+z.3f"),
+    Column("largest (dB)", "largest_db", "+z.3f"),
+    Column("at bpp", "at_bpp", ".3f"),
+)
 
-    A program is one system in all its versions, another system is one in each variant.
+
+def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
+    """Compare measured points with published ones of the same codec, dataset and rules.
+
+    Return the comparisons, and whether any differs by more than what is known explains. dataset:
+    one that has results, or "all". Raises `UsageError` where nothing can be compared.
     """
-    groups: dict[tuple[str, str], list[SystemCurve]] = {}
-    for curve in curves:
-        system, variant = curve.system.published[0]
-        groups.setdefault((system, "" if system in PROGRAMS else variant), []).append(curve)
-    result = []
-
-    def apart(first: SystemCurve, other: SystemCurve) -> Delta:
-        return bd_metric(first.rates(metric), other.rates(metric), metric)
-
-    for first, *others in groups.values():
-        source = first.points[0].source
-        far = [
-            other
-            for other in others
-            if other.points[0].source != source
-            and (delta := apart(first, other)).value is not None
-            and abs(delta.value) > TOLERANCE_DB
-        ]
-        result += [(metric, [first, *far])] if far else []
-    return result
-
-
-class Finding(NamedTuple):
-    """Something about a curve that a reader should know, and where it is."""
-
-    column: str
-    kind: Doubt
-    bpp: float
-    amount: float  # dB by which it falls, is above or below; a factor of rates; a value; points
-
-
-def findings(
-    metric: Metric,
-    bpp: Sequence[float],
-    values: Sequence[float],
-    anchor: tuple[Sequence[float], Sequence[float]] | None,
-) -> list[Finding]:
-    """Return what is unusual about a curve.
-
-    bpp, values: in bit per pixel, rising, and as tables have them. anchor: VTM's curve likewise;
-    None where there is none on the dataset or in the metric.
-    """
-    column = metric.column
-    low, high = RANGES.get(column, (-np.inf, np.inf))
-    for rate, value in zip(bpp, values, strict=True):
-        if not low <= value <= high:
-            return [Finding(column, "range", rate, value)]
-    result = [Finding(column, "few", bpp[0], len(bpp))] if len(bpp) < LEAST_POINTS else []
-    curve = curve_of(bpp, values, metric)
-    steps = np.diff(curve.quality)
-    if metric.scale != "decades" and (steps < 0).any():
-        worst = int(steps.argmin())
-        result.append(Finding(column, "falls", float(curve.bpp[worst + 1]), float(-steps[worst])))
-    if anchor and column in RANGES:
-        known = curve_of(*anchor, metric)
-        above = _above(curve, known)
-        beyond = np.maximum(above - MOST_ABOVE_DB, -above - MOST_BELOW_DB)
-        worst = int(beyond.argmax())
-        if beyond[worst] > 0:
-            scaled = ((f, _above(Curve(curve.bpp * f, curve.quality), known)) for f in FACTORS)
-            unit = next((f for f, off in scaled if abs(np.median(off)) < NEAR_DB), None)
-            kind: Doubt = "units" if unit else "above" if above[worst] > 0 else "below"
-            amount = unit or abs(float(above[worst]))
-            result.append(Finding(column, kind, float(curve.bpp[worst]), amount))
-    return result
+    metrics = {name: Metric.named(name) for name in METRICS}
+    metrics = {name: metric for name, metric in metrics.items() if metric.column in COLUMNS}
+    points = read_points(results)
+    rows, notes, differs = [], [], False
+    for name in datasets_with_results(results, dataset):
+        wanted = profile(name).published_images
+        if wanted is None:
+            continue
+        summary = read_results(results, name, "all", [*metrics], bundled="all").summary
+        if summary.images != wanted:
+            notes.append(f"not compared: {name}: {summary.images} of its {wanted} images")
+            continue
+        for agreement in agreements(summary, points, name, [*metrics.values()]):
+            what = f"{agreement.label}, {agreement.column}, {name}: {agreement.why}"
+            if isinstance(agreement, NotCompared):
+                notes.append(f"not compared: {what}")
+                continue
+            differs |= agreement.verdict == "differs"
+            rows.append({"dataset": name, **agreement._asdict()})
+            if agreement.why:
+                notes.append(f"{agreement.verdict}: {what}")
+    if not rows and not notes:
+        known = ", ".join(name for name in DATASETS if profile(name).published_images)
+        of = known if dataset == "all" else f"{dataset}: name another --dataset"
+        raise UsageError(
+            f"nothing to compare: {results} has no rows of a codec with published means of {of}"
+        )
+    rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
+    return Table.of(AGREEMENT, rows, (rule, *notes)), differs
 
 
-def _above(curve: Curve, anchor: Curve) -> Float64Array:
-    """Return the dB of points above an anchor's curve; beyond its ends it goes on as a chord."""
-    x, at = np.log10(anchor.bpp), np.log10(curve.bpp)
-    slopes = np.diff(anchor.quality) / np.diff(x)
-    beyond = np.minimum(at - x[0], 0) * slopes[0] + np.maximum(at - x[-1], 0) * slopes[-1]
-    return np.asarray(curve.quality - np.interp(at, x, anchor.quality) - beyond)
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table; return the exit code."""
+    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--dataset", default="all")
+    asked = parser.parse_args(words)
+    table, differs = check_published(asked.results, asked.dataset)
+    print(plain(table), end="")
+    return int(differs)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
