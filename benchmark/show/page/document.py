@@ -57,13 +57,10 @@ def html_text(content: Content) -> str:
     return _filled("skeleton.html", parts)
 
 
-def sheet_html(title: str, lede: str, body: str, scripts: Sequence[str] = ()) -> str:
-    """Return a page without curves, in the same style and under the same policy.
-
-    body: HTML, its texts escaped. scripts: names of files beside this one.
-    """
+def sheet_html(title: str, lede: str, body: str) -> str:
+    """Return a page without curves, in the same style; body: HTML, its texts escaped."""
     parts = {"title": escape(title), "lede": escape(lede), "body": body}
-    return _filled("sheet.html", {**_frame(("style.css", "sheet.css"), scripts), **parts})
+    return _filled("sheet.html", {**_frame(("style.css", "sheet.css"), ()), **parts})
 
 
 def study_html(data: Mapping[str, object], post: str = "") -> str:

@@ -14,7 +14,7 @@ from benchmark.errors import DamagedResults
 from benchmark.measure.loop import run
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
-from benchmark.review.audit.stored_results import verify_results
+from benchmark.rows.intact import verify_results
 from benchmark.rows.schema import WHERE_READ
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store

@@ -10,8 +10,8 @@ import PIL
 import pytest
 from PIL import features
 
+from benchmark.commands import inventory as doctor
 from benchmark.registry import ALIASES, CODECS, DATASETS, DISTRIBUTION_METRICS, METRICS
-from benchmark.review.audit import installation as doctor
 from benchmark.system import settings as device
 from support.bench.command import bench
 
@@ -127,7 +127,7 @@ def test_without_learned_parts_the_command_imports_no_torch_and_shows_every_name
     blocked = "import sys; sys.modules['torch'] = None; from benchmark.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", blocked, "doctor", "--data-dir", str(tmp_path)],
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,

@@ -2,21 +2,12 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from benchmark.review.audit.stored_results import (
-    SetAgain,
-    VariantAgain,
-    compare_rows,
-    compare_sets,
-    settings_of,
-    what_is_wrong,
-)
+from benchmark.review.audit import compare_rows, settings_of
 from benchmark.rows.shard import schema_of, write_shard
-from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.rows.measured import row, table
@@ -83,32 +74,6 @@ def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(c
     stored = table(rows(**(before | {"parameters": changed.get("parameters", 9)})))
     (again,) = compare_rows(stored, table(rows(**(before | now | changed))), ["psnr"])
     assert (again.other_processor, bool(again.wrong)) == (2 * may, not may)
-
-
-def test_a_set_metric_is_wrong_where_it_differs_unless_its_rows_may():
-    sets = {"fid256": [SetAgain("jpeg", "jpeg quality=1", 5.0, now) for now in (5.0004, 5.0006)]}
-    (wrong,) = what_is_wrong([VariantAgain("jpeg"), VariantAgain("vtm", other_build=1)], sets)
-    assert wrong == "jpeg quality=1: fid256 is 5.0006, not 5.0"
-    for may in ({"other_build": 1}, {"other_processor": 1}):
-        assert not what_is_wrong([VariantAgain("jpeg", **may)], sets)
-    assert SetAgain("png", "png", 0.0, 0.0).difference == 0 < SetAgain("", "", 0.0, 1e-9).difference
-
-
-def test_points_of_a_set_metric_are_compared_where_both_have_it_over_as_many_images():
-    edition = SimpleNamespace(spec=CodecSpec.of("jpeg", "optimize=1"))
-
-    def summary(*values, images=24):
-        points = (
-            SimpleNamespace(label="jpeg", edition=edition, setting=f"quality={n}", images=images,
-                            means={"fid256": SimpleNamespace(value=value)})
-            for n, value in enumerate(values)
-        )  # fmt: skip
-        return SimpleNamespace(points=[*points])
-
-    stored = summary(3.0, 4.0, None, 6.0)
-    expected = {"fid256": [("jpeg:optimize=1", "jpeg quality=0", 3.0, 3.5)]}
-    assert compare_sets(stored, summary(3.5, None, 5.0), ["psnr", "fid256"]) == expected
-    assert compare_sets(stored, summary(3.5, images=23), ["fid256"]) == {}
 
 
 def test_settings_are_those_of_the_rows_by_codec_with_options():

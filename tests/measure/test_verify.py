@@ -9,16 +9,10 @@ import pytest
 from benchmark.codec import Setting
 from benchmark.measure.cells import Conditions, Failed
 from benchmark.measure.decode_again import decode_all
-from benchmark.measure.independent_decode import (
-    AuditOptions,
-    Findings,
-    audit_decode,
-    kept_streams,
-    verify_kept,
-)
-from benchmark.measure.record import Recorder
+from benchmark.measure.record import Recorder, Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
+from benchmark.measure.verify import Verifier, kept_rows, verify
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
@@ -28,7 +22,7 @@ from support.codecs.fakes import Honest
 from support.codecs.files import FAKES
 
 HONEST = f"{FAKES}:Honest"
-HERE = AuditOptions("cpu", "here", 1, codecs=NamedCodecs(HONEST))
+HERE = Verifier("cpu", 1)
 
 
 def run(images, results, codec, *more):
@@ -54,18 +48,17 @@ def measured(images, results, codec):
     return matrix.store
 
 
-def audited(store, device="cpu", **more):
-    findings = Findings()
+def kept(store, cells=None):
+    """All sound rows of a store, whose codecs may run; or those of some cells."""
     rows = store.table().rows(named=True)
     texts = {CodecSpec.of(row["codec"], row["variant"]).text for row in rows}
-    terms = AuditOptions(device, "here", 2, codecs=NamedCodecs(",".join(texts)), **more)
-    identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
-    return findings, identical
+    return kept_rows(store, NamedCodecs(",".join(texts)), lambda spec: True, cells)
 
 
-def counts(findings):
-    (only,) = findings.counts.values()
-    return dict(only)
+def audited(store, device="cpu"):
+    """Return how many rows are verified, and what is wrong with the others."""
+    done = [it[1] for it in Verifier(device, 2)(kept(store)) if it is not None]
+    return done.count(None), [failed for failed in done if failed is not None]
 
 
 @pytest.fixture
@@ -97,43 +90,28 @@ def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_
 
 def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
     for device in ("cpu", "cuda"):  # Honest takes neither
-        findings, identical = audited(store, device)
-        assert counts(findings) == {"identical": 6}
-        assert len(identical) == 6
-        assert not findings.problems
+        assert audited(store, device) == (6, [])
 
 
-@pytest.mark.parametrize(
-    ("brighter", "levels", "verdict"), [(1, 1, "within"), (3, 2, "different"), (3, 3, "within")]
-)
-def test_another_device_is_compared_in_levels_with_the_recorded_one(
-    images, tmp_path, brighter, levels, verdict
-):
-    store = measured(images, tmp_path / "r", f"Drifts:levels={brighter}")
-    assert counts(audited(store)[0]) == {"identical": 6}
-    findings, identical = audited(store, "cuda", levels=levels)
-    assert counts(findings) == {verdict: 6}
-    assert list(findings.levels.values()) == [brighter]
-    assert identical == []
-    (journey,) = findings.counts
-    assert journey.decoded == "cuda, here"
-    assert journey.encoded.startswith("cpu, ")
+def test_what_was_measured_on_one_kind_of_device_is_decoded_on_that_kind(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Drifts:levels=3")
+    assert audited(store, "cuda") == (6, [])
+    other = forged(store, tmp_path / "other", device="cuda")  # whose pixels are others there
+    verified, failures = audited(other, "cuda")
+    assert (verified, {of.stage for of in failures}) == (0, {"verify"})
 
 
-def test_pixels_that_nothing_gives_any_more_are_different_by_an_unknown_amount(store, tmp_path):
+def test_pixels_that_nothing_gives_any_more_are_different(store, tmp_path):
     other = forged(store, tmp_path / "other", decoded_sha256="0" * 64)
-    assert counts(audited(other)[0]) == {"different": 6}
-    third = forged(store, tmp_path / "third", decoded_sha256="0" * 64, device="cuda")
-    findings, _ = audited(third)
-    assert counts(findings) == {"different": 6}
-    assert "unknown" in findings.problems[0].reason
+    verified, failures = audited(other)
+    assert (verified, [of.stage for of in failures]) == (0, ["verify"] * 6)
 
 
 def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_path):
     store = measured(images, tmp_path / "r", "Whispers")
-    findings, _ = audited(store)
-    assert counts(findings) == {"not decodable": 6}
-    assert "never heard of it" in findings.problems[0].reason
+    verified, failures = audited(store)
+    assert (verified, [of.stage for of in failures]) == (0, ["decode"] * 6)
+    assert "never heard of it" in failures[0].reason
     done = run(images, tmp_path / "r", "Whispers", "--verify")
     assert done.returncode == 1
     assert len(json.loads(done.stdout)["failed"]) == 6
@@ -144,19 +122,18 @@ def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
     damaged, lost, *_ = sorted(store.streams())
     damaged.write_bytes(b"other bytes")
     lost.unlink()
-    findings, _ = audited(store)
-    assert sum(map(sum, (count.values() for count in findings.counts.values()))) == 5
-    assert sum(count["identical"] for count in findings.counts.values()) == 4
-    assert findings.not_kept == 1
-    (problem,) = findings.problems
+    verified, (problem,) = audited(store)
+    assert (verified, kept(store).not_kept) == (4, 1)
     assert "is damaged" in problem.reason
 
 
 def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(store, tmp_path):
     other = forged(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
-    findings, _ = audited(other)
-    assert list(findings.unavailable.values()) == [6]
-    assert not findings.problems
+    verified, failures = audited(other)
+    assert (verified, [of.stage for of in failures]) == (0, ["load"] * 6)
+    done = bench("audit", "decode", other.folder.parent, "--dataset", "other", "--json")
+    facts = json.loads(done.stdout)
+    assert (done.returncode, [*facts["skipped"].values()], facts["wrong"]) == (0, [6], [])
 
 
 def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store, images, tmp_path):
@@ -164,8 +141,7 @@ def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store,
     assert store.table()["attested"].to_list() == [None] * 6
     assert run(images, results, "Honest", "--verify").returncode == 0
     assert store.table()["attested"].to_list() == [True] * 6
-    left = kept_streams(store, store.table()["cell"].to_list())
-    assert left.streams == 0
+    assert kept(store, store.table()["cell"].to_list()).rows == []
     more = bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=50", "--dataset", images,
         "--metrics", "psnr", "--results", results, "--no-table", "--verify",
@@ -179,8 +155,8 @@ def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path
     refused = bench("report", "--results", results, "--verified-only")
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr
-    kept = kept_streams(store, store.table()["cell"].to_list()[:3])
-    assert verify_kept(kept, HERE, lambda progress: None) == []
+    some = kept(store, store.table()["cell"].to_list()[:3])
+    assert verify(some, HERE, lambda progress: None, Tracebacks()) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:

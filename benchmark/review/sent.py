@@ -1,8 +1,8 @@
-"""Rows of a supplement, with their streams; reconstructions, scored beside their stated sizes."""
+"""Rows of packs that were sent, with their streams; reconstructions, scored beside their sizes."""
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,22 +10,21 @@ from typing import Any, NamedTuple
 from benchmark.answer import Absent
 from benchmark.codec import bits_per_pixel
 from benchmark.datasets.dataset import Source
+from benchmark.errors import BenchError
 from benchmark.measure.cells import Conditions, Failed, plan
 from benchmark.measure.request import Request
-from benchmark.measure.select import select
+from benchmark.measure.select import open_sources, select
 from benchmark.measure.workbench import Workbench
-from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.review.supplement import Supplement
-from benchmark.rows.comparable import shown
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.packs.contents import row_of
-from benchmark.rows.schema import table_columns
-from benchmark.rows.store import Store
+from benchmark.rows.packs.pack import Pack
+from benchmark.rows.schema import metric_columns, table_columns
 from benchmark.rows.systems import label_of
-from benchmark.rows.versions import BUNDLED
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.text import counted, number_in, one_line
 
 Row = dict[str, Any]
+Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
 # Columns that no review compares with anything, so that no author decides by them what is shown.
 UNCOMPARED = (
@@ -35,42 +34,27 @@ UNCOMPARED = (
 
 
 class Sent(NamedTuple):
-    """A row as its author recorded it, and what returns its stream; None where none was sent."""
+    """A row as its author recorded it, and what returns its stream."""
 
     row: Row
-    read: Callable[[], bytes | None] | None
+    read: Callable[[], bytes | None]
     bpp: float | None = None  # as it was sent; that of the row is of its bytes
 
-    @property
-    def dataset(self) -> str:
-        """The dataset's name, without a part of it."""
-        return str(self.row["dataset"]).partition(":")[0]
 
+def sent_rows(packs: Iterable[Pack]) -> tuple[list[Sent], list[Absent]]:
+    """Return the rows of packs, and how many were left out as impossible.
 
-def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[Absent]]:
-    """Return the rows of all packs and results, and how many were left out as impossible.
-
-    Marks of verification are taken off. Of results, rows that are bundled with the project are
-    left out, and of each codec variant one build is taken. Raises `BadPack` for a malformed
-    line.
+    Raises `BadPack` for a malformed line.
     """
     result = [
         Sent(row_of(pack, of, ""), partial(pack.content, of), number_in(of.fields.get("bpp", "")))
-        for pack in supplement.packs
+        for pack in packs
         for of in pack.streams.values()
     ]
-    for folder in supplement.results:
-        store = Store(folder)
-        for row in shown(store.table().filter(~BUNDLED)).rows(named=True):
-            has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])
-            read = partial(store.stream, row["stream_sha256"]) if has else None
-            result.append(Sent({**row, "attested": None}, read, row["bpp"]))
     kept = [sent._replace(row=row) for sent in result if (row := _possible(sent.row))]
-    wrong = len(result) - len(kept)
-    if not wrong:
-        return kept, []
     why = "of no size, no bytes or no setting that there can be"
-    return kept, [Absent(counted(wrong, "row"), why)]
+    wrong = len(result) - len(kept)
+    return kept, [Absent(counted(wrong, "row"), why)] if wrong else []
 
 
 def _possible(row: Row) -> Row:
@@ -79,8 +63,6 @@ def _possible(row: Row) -> Row:
     row = {**dict.fromkeys(column.name for column in table_columns()), **row}
     row |= dict.fromkeys(UNCOMPARED)
     sizes = [row[name] for name in ("width_px", "height_px", "num_bytes")]
-    if row["status"] == "failed":
-        return row
     if not all(size and size > 0 for size in sizes) or not math.isfinite(row["setting_value"] or 0):
         return {}
     return {**row, "bpp": bits_per_pixel(sizes[2], sizes[0] * sizes[1])}
@@ -106,17 +88,56 @@ def reconstructed(
     return [{**row, "reason": (row.get("reason") or "").replace(here, "")} for row in rows]
 
 
+def open_photographs(
+    own: Iterable[str], more: Iterable[str], request: Request
+) -> tuple[dict[str, Sequence[Source]], dict[str, str]]:
+    """Return images by dataset, of registered `own` and of `more`, and why others are absent."""
+    opened: dict[str, Sequence[Source]] = {}
+    missing: dict[str, str] = {}
+    of_rows = [name for name in own if name in DATASETS]
+    for name in dict.fromkeys([*of_rows, *more]):
+        try:
+            asked = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
+            opened[name] = open_sources(asked).images
+        except BenchError as why:
+            if name not in of_rows:
+                raise
+            missing[name] = str(why)
+    return opened, missing
+
+
 def scored_metrics(request: Request, *more: str) -> list[str]:
     """Return the names of the image metrics that streams are scored by: PSNR, and those asked."""
     names = dict.fromkeys(["psnr", *request.metrics, *more])
     return [name for name in names if name not in DISTRIBUTION_METRICS]
 
 
-def label_of_row(row: Row) -> str:
+def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
+    """Return the values of a row under today's protocols, by metric column."""
+    values = {}
+    for kind in map(metric_named, metrics):
+        value, protocol, _ = metric_columns(kind.column)
+        if row.get(value) is not None and row.get(protocol) == kind.protocol:
+            values[value] = row[value]
+    return values
+
+
+def label_of_row(row: Mapping[str, Any]) -> str:
     """Return the label of a row's codec variant."""
     return label_of(row["codec"], row["variant"])
 
 
-def setting_of(row: Row) -> str:
+def setting_of(row: Mapping[str, Any]) -> str:
     """Return a row's setting: "quality=30"."""
     return f"{row['setting_name']}={row['setting_value']:g}"
+
+
+def point_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the dataset, the label and the setting of a row."""
+    return str(row["dataset"]), label_of_row(row), setting_of(row)
+
+
+def name_of_row(row: Mapping[str, Any]) -> str:
+    """Return codec, setting and image of a row: "vtm qp=22 kodim01.png"."""
+    codec = ":".join(filter(None, (row["codec"], row["variant"])))
+    return f"{codec} {setting_of(row)} {row['image']}"
