@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Column
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import AKIMA_POINTS
 from benchmark.compare.panel import SystemCurve, measured_panel
@@ -29,7 +30,7 @@ from benchmark.registry import DATASETS, METRICS
 from benchmark.rows.stored import datasets_with_results, read_results
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import SYSTEMS
-from benchmark.show.table import Column, Table, plain
+from benchmark.show.table import Table, plain
 from benchmark.spec import parse_codec
 
 # dB, as two versions of one encoder differ (VTM 23.13 by .02 to .04); truncating where colours are

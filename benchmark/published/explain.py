@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import typer
 
+from benchmark.answer import Column
 from benchmark.codec import Float64Array
 from benchmark.commands import options, output
 from benchmark.errors import BenchError, UsageError
@@ -24,7 +25,7 @@ from benchmark.rows.comparable import image_numbers
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import read_one
 from benchmark.rows.summary import Point
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Table
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import counted
 

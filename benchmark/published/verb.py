@@ -76,7 +76,8 @@ def show(
     """
     from msgspec.structs import asdict
 
-    from benchmark.show.table import Column, Table
+    from benchmark.answer import Column
+    from benchmark.show.table import Table
 
     points = _points(results, names, dataset)
     if as_json:
@@ -103,6 +104,7 @@ def compare(
       bench published compare doubtful:vtm --dataset kodak
       bench published compare tcm mlic++ mine.csv
     """
+    from benchmark.answer import Column
     from benchmark.compare.curves import Delta, compared
     from benchmark.metrics.metric import Metric
     from benchmark.published.curves import published_curves
@@ -110,7 +112,7 @@ def compare(
     from benchmark.rows.schema import metric_names
     from benchmark.show.bd_tables import doubt_notes
     from benchmark.show.pair_table import DELTAS, remarks
-    from benchmark.show.table import Column, Table
+    from benchmark.show.table import Table
 
     points = chosen_points(results, ",".join(name.replace(",", "\\,") for name in names))
     rows: list[dict[str, Any]] = []

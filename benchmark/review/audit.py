@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
+from benchmark.answer import Column
 from benchmark.commands import options, output
 from benchmark.commands.outcome import run_with_progress, skipped_codecs
 from benchmark.commands.verb import Verbs, takes
@@ -32,7 +33,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import asked_datasets, datasets_with_results
 from benchmark.rows.systems import known_names, short_version
 from benchmark.rows.versions import BUILD, OK
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import cores, processor_of
 from benchmark.system.settings import use_device

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from benchmark.answer import NOTHING
 from benchmark.compare.bd import compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
@@ -21,7 +22,7 @@ from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of, short_names
-from benchmark.show.table import NOTHING, Table
+from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
 
+from benchmark.answer import NOTHING, decimals
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import NamedCurve
@@ -21,7 +22,7 @@ from benchmark.review.sent import (
     point_of,
     values_sent,
 )
-from benchmark.show.table import NOTHING, Table, decimals
+from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 
 Verdict = Literal["yes", "partly", "no", "unknown"]

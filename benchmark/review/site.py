@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.answer import Absent
+from benchmark.answer import NOTHING, Absent
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
@@ -25,7 +25,7 @@ from benchmark.rows.store import Store, stores_below
 from benchmark.rows.systems import short_names
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.document import sheet_html
-from benchmark.show.table import DOUBTFUL, NOTHING, Table, html
+from benchmark.show.table import DOUBTFUL, Table, html
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmark.answer import Column
 from benchmark.compare.curves import Curve, Form, Pair, compared
 from benchmark.metrics.metric import Metric
 from benchmark.show.bd_tables import delta_text, doubt_notes
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Table
 
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 DELTAS = (

@@ -11,7 +11,7 @@ from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
 from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import MOST_NAMES
+from benchmark.show.figures.choice import MOST_NAMES, sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
 from benchmark.system.text import listed
 
@@ -93,12 +93,9 @@ def draw_bd_bars(
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
     )
-    few = [panel.metric.label for panel in panels if not panel.metric.by_image]
-    details = [f"No interval of {sections.listed(few)}."] if few else []
-    details += sections.not_drawn(absent)
     records = bd_records([c for all_of in pairs for _, c in all_of], up_to_bpp)
     table = texts.rate_table(panels, anchor)
-    return texts.Drawing(figure, caption, records, table, tuple(details))
+    return texts.Drawing(figure, caption, records, table, sources_table(panels))
 
 
 def _compared(

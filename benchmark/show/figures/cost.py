@@ -5,6 +5,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.answer import Column
 from benchmark.compare.cost import AT_BPP
 from benchmark.compare.curves import Delta
 from benchmark.compare.panel import SystemCurve
@@ -21,7 +22,7 @@ from benchmark.show.figures.style import (
     Style,
     figure_style,
 )
-from benchmark.show.table import Column, Table, records
+from benchmark.show.table import Table, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,6 @@ PANEL_INCHES = 1.9
 SHIFTS = (0, 8, -8, 16, -16)  # points that a name may be above its place
 DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
 TYPICAL = "Open markers: typical seconds of one core, not timed here."
-NEAREST = f"Seconds of a codec without rates about {AT_BPP:g} bpp are of its nearest setting."
 
 
 class CostPoint(NamedTuple):
@@ -69,7 +69,6 @@ def draw_costs(
     dataset: str,
     metric: str,
     anchor: str,
-    details: Sequence[str] = (),
 ) -> texts.Drawing | None:
     """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
 
@@ -121,9 +120,7 @@ def draw_costs(
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
     )
-    return texts.Drawing(
-        figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points), (NEAREST, *details)
-    )
+    return texts.Drawing(figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points))
 
 
 def _name(point: CostPoint) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
 from benchmark.compare.pictures import GenerationCurve
 from benchmark.metrics.metric import Metric
@@ -14,7 +15,7 @@ from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import GREY, SMALL_POINTS, Style, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
-from benchmark.show.table import Column, Table, decimals, records
+from benchmark.show.table import Table, records
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
     return left, top, side, side
 
 
-def draw_pictures(
-    tiles: Sequence[PictureTile], columns: int, caption: str, details: Sequence[str] = ()
-) -> Drawing:
+def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> Drawing:
     """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
 
     Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
@@ -114,7 +113,7 @@ def draw_pictures(
         for label in labels
     ]
     table = Table.of(cells, recorded) if recorded else None
-    return Drawing(figure, caption, [tile.record for tile in recorded], table, tuple(details))
+    return Drawing(figure, caption, [tile.record for tile in recorded], table)
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
