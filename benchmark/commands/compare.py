@@ -43,8 +43,8 @@ def bd(
       bench bd VTM:CompressAI mine.csv --metrics psnr
     """
     from benchmark.compare.curves import curve_of
-    from benchmark.compare.published.registry import read_curve
     from benchmark.metrics.metric import Metric
+    from benchmark.published.registry import read_curve
     from benchmark.rows.schema import metric_names
     from benchmark.show.pair_table import by_form, form_records, form_table
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Float64Array
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
@@ -292,33 +291,6 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))
     sns.despine(ax=axes)
-
-
-EXPLAINED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
-
-
-def draw_explained(
-    metric: Metric, curves: Sequence[tuple[str, Float64Array, Float64Array]]
-) -> "Figure":
-    """Draw a reference, a curve, and what a rule predicts of it (open markers), if any.
-
-    curves: name, bits per pixel and values of each, shape (points,).
-    """
-    import seaborn as sns
-
-    with looks.figure_style():
-        figure, (axes,), _ = texts.panel_figure(1)
-        handles = []
-        for (name, bpp, values), style in zip(curves, EXPLAINED, strict=False):
-            order, look = np.argsort(bpp), line(style, published=style is EXPLAINED[-1])
-            label = texts.wrapped(name, 2.6)
-            handles += axes.plot(bpp[order], values[order], label=label, **look)
-        axes.set_xlabel(texts.RATE_LABEL)
-        axes.set_xlim(left=0)
-        axes.set_ylabel(texts.axis_words(metric))
-        sns.despine(ax=axes)
-        texts.add_legend(figure, handles)
-    return figure
 
 
 def line(

@@ -10,11 +10,11 @@ from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
-from benchmark.compare.published.points import PublishedPoint
-from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import PublishedPoint
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
@@ -205,7 +205,7 @@ def realism_plots(
 
     plots = []
     for bpp in rates:
-        sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
+        sweeps = tuple(map(called, realism_sweeps(cut, summary, bpp)))
         if sweeps:
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:

@@ -8,9 +8,9 @@ import pytest
 
 from benchmark.compare.builds import realism_grid
 from benchmark.compare.panel import measured_panel
-from benchmark.compare.published.registry import Paper, Series, write_paper
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
+from benchmark.published.registry import Paper, Series, write_paper
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
