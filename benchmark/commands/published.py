@@ -121,7 +121,7 @@ def compare(
     from benchmark.show.pair_table import apart_table
 
     points = chosen_points(
-        results, ",".join(n.replace(",", "\\,") for n in names or [f"{DOUBTFUL}all"])
+        results, ",".join(n.replace(",", "\\,") for n in names or [f"{DOUBTFUL}all"]), every=True
     )
     groups = []
     for name in metric_names(metrics):
