@@ -1,6 +1,9 @@
-"""Parts of answers to questions."""
+"""Answers to questions: records, the columns that show them, and what is absent."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+NOTHING = "–"  # in a cell of a table without a value
 
 
 class Absent(NamedTuple):
@@ -9,3 +12,84 @@ class Absent(NamedTuple):
     what: str
     why: str
     remedy: str = ""  # a command, without quotes; empty where none is known
+
+
+class Column(NamedTuple):
+    """A column: its header, what a row has there, and how that is written.
+
+    name: empty for a column of the csv alone. get: a function of a row, or attributes, keys and
+    places with dots between, of which any may be missing; empty: the name. None: nothing there.
+    form: a format specification, or a function to text; "" for words, which are aligned to the
+    left. key: the name in csv, where values stand as they are; empty for a column not there.
+    """
+
+    name: str
+    get: str | Callable[[Any], Any] = ""
+    form: str | Callable[[Any], str] = ""
+    key: str = ""
+
+    def value(self, row: Any) -> Any:
+        """Return what a row has there.
+
+        >>> Column("", "x.real").value(None) is None, Column("real").value(3j)
+        (True, 0.0)
+        >>> Column("", "ends.1").value({"ends": (2, 5)})
+        5
+        """
+        if callable(self.get):
+            return self.get(row)
+        for name in (self.get or self.name).split("."):
+            if isinstance(row, Mapping):
+                row = row.get(name)
+            elif name.isdigit():
+                row = None if row is None else row[int(name)]
+            else:
+                row = getattr(row, name, None)
+        return row
+
+    def text(self, row: Any, absent: str) -> str:
+        """Return the cell of a row; `absent` where there is nothing."""
+        value = self.value(row)
+        if value is None:
+            return absent
+        return self.form(value) if callable(self.form) else f"{value:{self.form}}"
+
+
+class Answer(NamedTuple):
+    """Answer to a question: what `--json` and `--csv` have, and a table of it for a reader."""
+
+    records: Sequence[Mapping[str, Any]]  # flat, JSON values only, the same keys in each
+    columns: Sequence[Column]  # of a table with a row for each record
+    summary: str = ""  # a sentence
+    absent: Sequence[Absent] = ()
+    facts: Mapping[str, Any] = {}  # of all records: number of images, protocols, the metric
+    code: int = 0  # exit code of the verb
+
+
+def with_interval(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:
+    """Return a number of a record with the ends of its interval, `<name>_low` and `<name>_high`.
+
+    form: a format specification. None where the record has no such number.
+
+    >>> with_interval({"gain": 1.5, "gain_low": 1.0, "gain_high": 2.25}, "gain", "+z.1f", " dB")
+    '+1.5 dB [+1.0, +2.2]'
+    """
+    value, low, high = (record.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    ends = "" if low is None else f" [{low:{form}}, {high:{form}}]"
+    return None if value is None else f"{value:{form}}{unit}{ends}"
+
+
+def decimals(label: str) -> int:
+    """Return the decimals of a metric's values, by its label with unit."""
+    return 2 if "dB" in label else 4
+
+
+def seconds_text(value: float) -> str:
+    """Format seconds with two digits, as every table has them.
+
+    >>> seconds_text(0.00064), seconds_text(12.3), seconds_text(345.6)
+    ('0.64 ms', '12 s', '346 s')
+    """
+    if value < 0.0995:
+        return f"{1000 * value:.2g} ms"
+    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"

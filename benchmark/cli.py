@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.verb import CONTEXT, add_verb
+from benchmark.answer import Answer
+from benchmark.commands.verb import CONTEXT, add_verb, as_verb
 from benchmark.errors import (
     BenchError,
     Notice,
@@ -62,9 +63,11 @@ def program(loaded: Collection[str]) -> typer.Typer:
 
 
 def load(name: str, place: str) -> Any:
-    """Import the function or the `Verbs` of a verb."""
+    """Import the function, the question or the `Verbs` of a verb."""
     module, _, attribute = place.partition(":")
-    return getattr(import_module(module), attribute or name)
+    verb = getattr(import_module(module), attribute or name)
+    annotations = getattr(verb, "__annotations__", {})
+    return as_verb(verb) if annotations.get("return") is Answer else verb
 
 
 def _print_version(asked: bool) -> None:

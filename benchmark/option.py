@@ -72,6 +72,8 @@ def shared(default: Any, declaration: Option) -> Any:
     return field(default=default, metadata={"option": declaration})
 
 
+AGAINST = opt(COMPARED, "The codec that it is compared with.", completes="codecs")
+CODEC = opt(COMPARED, "The codec in question, by name or label.", completes="codecs")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,

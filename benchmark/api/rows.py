@@ -1,6 +1,6 @@
 """Stored rows as a data frame, one per cell, and what is known of their metrics."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,19 +15,17 @@ from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows import comparable
 from benchmark.rows.experiment import Anchor, experiment_of
-from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
-from benchmark.rows.stored import stored_dataset
-from benchmark.rows.summary import Average, Summary
+from benchmark.rows.stored import Source, stored_dataset
 from benchmark.rows.systems import distinct_labels, short_names
 from benchmark.rows.versions import BUNDLED, OK
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
 
-Source: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
+Rows: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
 LABEL, RESULTS = "label", Path("results")
 FIRST = (
     *("codec", "variant", "setting_name", "setting_value", "dataset", "image"),
@@ -85,12 +83,7 @@ def load(
     chosen = Anchor(anchor)
     if isinstance(source, str | Path):
         folder = Path(source)
-        if not (folder / "per_image").is_dir():
-            inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
-            has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
-            with suppress(BenchError):  # of the photographs themselves
-                has = has if inside else f"results/{stored_dataset(RESULTS, str(source))} does"
-            raise UsageError(f"{folder} holds no rows of one dataset: {has}")
+        _require_rows(folder)
         store = Store(folder)
         table = store.table()
         table, chosen = with_anchor(*experiment_of(table, codecs, bundled), anchor)
@@ -116,7 +109,7 @@ def load(
     return frame
 
 
-def protocols(source: Source) -> pd.DataFrame:
+def protocols(source: Rows) -> pd.DataFrame:
     """Return the protocol ids under which each metric was measured.
 
     source: rows of one dataset, from `load` (any selection of them), or what `load` takes.
@@ -135,7 +128,7 @@ def protocols(source: Source) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["metric", "protocol", "rows", "present"])
 
 
-def missing(source: Source) -> pd.DataFrame:
+def missing(source: Rows) -> pd.DataFrame:
     """Return the values that rows without failure lack, and why.
 
     source: as in `protocols`. The frame has a row for each: ``codec``, ``variant``, setting,
@@ -153,39 +146,30 @@ def missing(source: Source) -> pd.DataFrame:
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def summarised(
-    source: Source,
-    names: Sequence[str],
-    common: bool,
-    average: Average,
-    allow_few: bool,
-    codecs: str = "all",
-    anchor: str = "",
-) -> Summary:
-    """Summarise rows of one dataset, with the metrics of these names.
-
-    codecs, anchor: of a folder's rows, as `load` takes them.
-    """
-    if isinstance(source, str | Path):
-        source = load(source, codecs=codecs, anchor=anchor, details=True)
-    table, folder = whole_rows(source)
-    return summarise_with_distributions(table, folder, names, average, common, allow_few)
+def source_of(rows: Rows) -> Source:
+    """Return where a question finds rows: the folder of a dataset, or rows that were read."""
+    if isinstance(rows, str | Path):
+        folder = Path(rows)
+        _require_rows(folder)
+        return Source(folder.parent, folder.name)
+    if isinstance(rows, pd.DataFrame):
+        table, folder = whole_rows(rows)
+    else:
+        table, folder = rows.rows, rows.matrix.store.folder
+    return Source(folder.parent, folder.name, table)
 
 
-def shown(source: Source, **choice: str) -> Source:
-    """Return the rows of a folder that a choice of codecs, bundled ones and an anchor has.
-
-    choice: as `load` takes it. Raises `UsageError` for a choice among rows that were read before.
-    """
-    if isinstance(source, str | Path):
-        return load(source, details=True, **choice)  # type: ignore[arg-type]
-    if named := [name for name, text in choice.items() if text not in ("", "all")]:
-        what = " and ".join(named)
-        raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
-    return source
+def _require_rows(folder: Path) -> None:
+    """Raise `UsageError` for a folder that is not of one dataset, with what to name instead."""
+    if not (folder.parent / folder.name.partition(":")[0] / "per_image").is_dir():
+        inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
+        has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
+        with suppress(BenchError):  # of the photographs themselves
+            has = has if inside else f"results/{stored_dataset(RESULTS, str(folder))} does"
+        raise UsageError(f"{folder} holds no rows of one dataset: {has}")
 
 
-def whole_rows(source: Source) -> tuple[pl.DataFrame, Path]:
+def whole_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
     """Return the rows of a frame with all their columns, and the folder of their store.
 
     Columns that the frame lacks are read from its folder; those that it has count.

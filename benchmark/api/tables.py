@@ -1,266 +1,222 @@
-"""Means, deltas, ranks and matches of stored rows as data frames, and their curves on axes."""
+"""Answers of questions about stored rows as data frames, and curves on axes."""
 
-from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pandas import DataFrame
 
-from benchmark.api.rows import Source, load, shown, summarised, unit
+from benchmark.answer import Answer
+from benchmark.api.rows import Rows, source_of, unit
+from benchmark.compare import match as matching
+from benchmark.compare import rank as ranking
+from benchmark.compare import tradeoff as trading
 from benchmark.compare.bd import compare
-from benchmark.compare.match import matches, parse_tolerance
-from benchmark.compare.panel import anchor_among, measured_panel
-from benchmark.compare.rank import RATE, Budget, parse_target, rank_at
+from benchmark.compare.panel import measured_panel, read_compared
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
-from benchmark.option import arguments
-from benchmark.registry import METRICS, metric_named
+from benchmark.option import (
+    ALLOW_FEW,
+    ANY_OVERLAP,
+    COMPARED,
+    MANNER,
+    METRICS,
+    UP_TO_BPP,
+    arguments,
+    opt,
+)
+from benchmark.registry import metric_named
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import named_images
-from benchmark.rows.summary import Average, Summary
+from benchmark.rows.stored import Source
 from benchmark.rows.systems import find_label
-from benchmark.show.bd_tables import bd_records
+from benchmark.show.bd_tables import bd_columns, bd_records
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
 from benchmark.show.sections import panels_note
+from benchmark.spec import text_of_list
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
-NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
 RATES = {
     "per_image": "mean of the images' own bits per pixel",
     "pooled": "all bits over all pixels",
 }
+CHOSEN = "codecs", "bundled", "anchor"  # options that choose among the rows of a folder
+WORDS = {tuple[str, ...]: "str or sequence of str", float | None: "float, optional"}
+SOURCE = """source : DataFrame, path or Outcome
+    Rows of one dataset, from `load` (any selection of them), or what `load` takes."""
+COMMON = opt(MANNER, "Restrict all means to the images that every codec and setting has.")
+AVERAGE = opt(MANNER, "Rate: 'per_image', the mean of the images' own bits per pixel, or 'pooled'.")
+ANCHOR = opt(COMPARED, "Codec variant to compare with: its name in `summary`, or its spec.")
+METRIC = opt(COMPARED, "Name of a metric.")
 
 
-def summary(
+def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
+    """Return the function of Python that asks a question: its records as a frame.
+
+    Lists stand for comma-separated texts. `attrs` has the units of the columns, the facts of the
+    answer, its summary, and what is absent, with reasons.
+    """
+    signature = inspect.signature(question, eval_str=True)
+
+    @wraps(question)
+    def ask(*args: Any, **options: Any) -> DataFrame:
+        bound = signature.bind(*args, **options)
+        named = [name for name in CHOSEN if _chosen(signature, name, options)]
+        if named and not isinstance(bound.arguments["source"], str | Path):
+            what = " and ".join(named)
+            raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
+        values = {
+            name: _value(kind, bound.arguments[name])
+            for name, parameter in signature.parameters.items()
+            if name in bound.arguments
+            for kind in [parameter.annotation]
+        }
+        return _frame(question(**values))
+
+    ask.__doc__ = _documented(question, signature)
+    ask.__annotations__ = {**question.__annotations__, "return": DataFrame}
+    return ask
+
+
+def _chosen(signature: inspect.Signature, name: str, options: dict[str, Any]) -> bool:
+    """Return whether an option that has a default was given another value."""
+    known = signature.parameters.get(name)
+    has_default = known is not None and known.default is not inspect.Parameter.empty
+    return has_default and options.get(name, "") not in ("", "all")
+
+
+def _value(annotation: Any, value: Any) -> Any:
+    """Return an argument as a question takes it: a list as text, a number as text, rows."""
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if kind is Source:
+        return source_of(value)
+    if kind == tuple[str, ...]:
+        return (value,) if isinstance(value, str) else tuple(value)
+    if kind is str:
+        return text_of_list(value) if isinstance(value, list | tuple) else str(value)
+    return value
+
+
+def _documented(question: Callable[..., Answer], signature: inspect.Signature) -> str:
+    """Return a question's docstring for Python: with its parameters in the form of numpydoc."""
+    prose = (inspect.getdoc(question) or "").partition("Examples:\n")[0].rstrip()
+    lines = [prose, "", "Parameters", "----------", SOURCE]
+    for name, parameter in signature.parameters.items():
+        if name != "source":
+            kind, option = get_args(parameter.annotation)
+            words = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+            default = parameter.default
+            if default not in (inspect.Parameter.empty, None):
+                words += f", default {default!r}"
+            lines += [f"{name} : {words}", f"    {option.help}"]
+    return "\n".join([*lines, "", "Returns", "-------", "DataFrame", "    A row for each record."])
+
+
+def _frame(answer: Answer) -> DataFrame:
+    """Return the records of an answer as a frame; numbers are float64 though they be absent."""
+    frame = DataFrame(answer.records)
+    for name in frame.columns:
+        values = {type(record[name]) for record in answer.records}
+        if values <= {float, type(None)}:
+            frame[name] = frame[name].astype("float64")
+        elif values == {int, type(None)}:
+            frame[name] = frame[name].astype("Int64")
+    units = {name: unit(name) for name in frame.columns}
+    frame.attrs |= {"units": units, **answer.facts, "summary": answer.summary}
+    frame.attrs["absent"] = [lacking._asdict() for lacking in answer.absent]
+    return frame
+
+
+def _summary(
     source: Source,
     *,
-    metrics: str | Sequence[str] = "all",
-    common: bool = False,
-    average: Average = "per_image",
-    allow_few: bool = False,
-) -> DataFrame:
+    metrics: Annotated[str, METRICS] = "all",
+    common: Annotated[bool, COMMON] = False,
+    average: Annotated[str, AVERAGE] = "per_image",
+    allow_few: Annotated[bool, ALLOW_FEW] = False,
+) -> Answer:
     """Return the means of each codec variant at each setting, with the number of images of each.
 
-    Parameters
-    ----------
-    source : DataFrame, path or Outcome
-        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
-    metrics : str or sequence of str
-        Metrics to summarise; those without any value are left out.
-    common : bool
-        Restrict all means to the images that every codec and setting has.
-    average : {"per_image", "pooled"}
-        Mean of each image's bits per pixel, or all bits over all pixels.
-    allow_few : bool
-        Also compute distribution metrics of fewer than 50 images.
-
-    Returns
-    -------
-    DataFrame
-        One row per codec variant and setting, lowest rate first: ``bpp``, the number of images,
-        and each mean followed by ``<metric>_images``, the number of images in it; NaN where there
-        is no value. ``attrs`` has the units, what ``bpp`` averages (``meanings``), the protocols in
-        use, the number of images compared, and what is ``absent``, with reasons.
+    A record is a codec variant and setting, lowest rate first: ``bpp``, the number of images, and
+    each mean followed by ``<metric>_images``, the number of images in it. Metrics without any value
+    are left out.
     """
     names = metric_names(metrics)
-    result = summarised(source, names, common, average, allow_few)
+    stored = read_compared(
+        source, "all", names, common=common, pooled=average == "pooled", allow_few=allow_few
+    )
+    result = stored.summary
     columns = [metric_named(name).column for name in names]
-    without = [
+    without = {
         f"{column}{end}"
         for column in columns
         if not result.values_of(column)
         for end in ("", "_images", "_infinite", *EXTRA)
+    }
+    records = [
+        {name: value for name, value in record.items() if name not in without}
+        for record in result.for_machines()
     ]
-    means = _frame(result.for_machines(), {"bpp", *result.points[0].means}, result)
-    attrs = {
-        "meanings": {"bpp": RATES[average]},
-        "absent": [lacking._asdict() for lacking in result.absent],
-        "machine": result.machine,
-    }
-    means = means.drop(columns=without, errors="ignore")
-    means.attrs |= {**attrs, "units": {name: unit(name) for name in means.columns}}
-    return means
+    facts = {**stored.facts, "meanings": {"bpp": RATES[average]}}
+    return Answer(records, (), absent=result.absent, facts=facts)
 
 
-def _frame(records: list[dict[str, Any]], numbers: Container[str], of: Summary) -> DataFrame:
-    """Return records as a frame, columns of `numbers` as float64 even if they have None alone."""
-    frame = DataFrame(records)
-    frame = frame.astype({name: "float64" for name in frame.columns if name in numbers})
-    frame.attrs = {
-        "units": {name: unit(name) for name in frame.columns},
-        "protocols": of.protocols_in_use,
-        "images": of.images,
-    }
-    return frame
-
-
-def bd_rate(
+def _bd_rate(
     source: Source,
-    anchor: str,
-    metric: str = "psnr",
+    anchor: Annotated[str, ANCHOR],
+    metric: Annotated[str, METRIC] = "psnr",
     *,
-    up_to_bpp: float | None = None,
-    any_overlap: bool = False,
-    common: bool = False,
-    allow_few: bool = False,
-) -> DataFrame:
+    up_to_bpp: Annotated[float | None, UP_TO_BPP] = None,
+    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    common: Annotated[bool, COMMON] = False,
+    allow_few: Annotated[bool, ALLOW_FEW] = False,
+) -> Answer:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
     Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate (PCHIP
     where a curve has three points), at most one in five points off the front. Raises `UnknownName`
     if there is no such metric, or the anchor has no rows.
 
-    Parameters
-    ----------
-    source : DataFrame, path or Outcome
-        As in `summary`.
-    anchor : str
-        Codec variant to compare with: its name in `summary`, or its spec.
-    metric : str
-        Name of a metric.
-    up_to_bpp : float, optional
-        Cut all curves at this rate first.
-    any_overlap : bool
-        Also compare curves that share less than a third of the qualities they span together.
-    common, allow_few : bool
-        As in `summary`.
-
-    Returns
-    -------
-    DataFrame
-        One row per codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits
-        at equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
-        quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
-        ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric``
-        the mean difference of the metric at equal rate (of FID, KID and FD in percent: these are
-        compared by their logarithm), ``points_left_out`` names points off the Pareto front,
-        ``three_points`` marks curves that have no more, ``few`` distribution metrics of under 50
-        images. What cannot be computed is NaN, with its ``reason``.
+    A record is a codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits at
+    equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
+    quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
+    ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric`` the
+    mean difference of the metric at equal rate (of FID, KID and FD in percent: these are compared
+    by their logarithm), ``points_left_out`` names points off the Pareto front, ``three_points``
+    marks curves that have no more, ``few`` distribution metrics of under 50 images. What cannot be
+    computed is NaN, with its ``reason``.
     """
     (name,) = metric_names([metric])
-    result = summarised(source, (name,), common, "per_image", allow_few, anchor=anchor)
-    label, compared = find_label(anchor, result.labels), Metric.named(name)
+    stored = read_compared(
+        source, "all", (name,), anchor=anchor, common=common, allow_few=allow_few
+    )
+    result, compared = stored.summary, Metric.named(name)
+    label = find_label(anchor, result.labels)
     if not result.values_of(compared.column):
         why = remedies([name], result.why_without(compared.column), result.again)
         raise UsageError(f"no row has {compared.label}: {why}")
-    records = bd_records(compare(result, compared, label, up_to_bpp, any_overlap), up_to_bpp)
-    names = records[0] if records else ()
-    numbers = {name for name in names if name.endswith(NUMBERS) or name == "bd_metric"}
-    return _frame(records, numbers, result)
+    deltas = compare(result, compared, label, up_to_bpp, any_overlap)
+    columns = bd_columns([compared], up_to_bpp)
+    return Answer(bd_records(deltas, up_to_bpp), columns, facts=stored.facts)
 
 
-def match(
-    source: Source, codec: str, against: str, metric: str = "psnr", *, tolerance: str | float = 0.1
-) -> DataFrame:
-    """Return ratios of two codecs over pairs of streams that match in one metric.
-
-    Each stream of an image is paired with the nearest one of the other codec, if their values
-    differ by no more than the tolerance, and is in one pair at most, as in codec-compare. Raises
-    `UnknownName` or `UsageError` for a metric, codec or tolerance that does not allow it.
-
-    Parameters
-    ----------
-    source : DataFrame, path or Outcome
-        As in `summary`.
-    codec, against : str
-        Codecs as in `run`, such as ``"ours"``, or names of variants in `summary`.
-    metric : str
-        Name of the metric of single images that has to match.
-    tolerance : float or str
-        Largest difference of matched values: a number in the metric's units (MS-SSIM in dB), or
-        "1%" of the larger value.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair of variants. ``bytes_ratio`` is the geometric mean over pairs of the bytes
-        of `codec` to those of `against`; ``<metric>_ratio`` likewise, and ``<metric>_difference``
-        the mean difference of metrics that are better when higher (MS-SSIM in dB);
-        ``encode_seconds_ratio`` and ``decode_seconds_ratio`` are of pairs timed alone on one
-        machine. Each is followed by both ends of its 95 % interval over images and by its number of
-        pairs. ``images``, ``images_without_match``, ``pairs`` and ``..._streams_without_match`` are
-        counts. Without a pair, numbers are NaN.
-    """
-    names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
-    both = f"{codec},{against}"
-    summary = summarised(source, names, False, "per_image", False, codecs=both)
-    pairs = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
-    records = [match.for_machines() for match in pairs]
-    ratios = [name for name in records[0] if "_ratio" in name or "_difference" in name]
-    table = _frame(records, [name for name in ratios if not name.endswith("_pairs")], summary)
-    table.attrs = {"protocols": summary.protocols_in_use, "machine": summary.machine}
-    return table
-
-
-def rank(
-    source: Source,
-    at: str | Sequence[str] = "bpp=0.3",
-    *,
-    metrics: str | Sequence[str] = "psnr,lpips_squeeze",
-    codecs: str = "all",
-    bundled: str = "",
-    anchor: str = "",
-    budget: Budget = "image",
-    common: bool = False,
-    allow_few: bool = False,
-) -> DataFrame:
-    """Return the codec variants at a rate or at a value of a metric, the best first.
-
-    Each image's Pareto front is interpolated as in BD-rates; nothing is extrapolated. Raises
-    `UsageError` if a target is no rate or value, or a metric is of a whole set and `budget` is
-    "image".
-
-    Parameters
-    ----------
-    source : DataFrame, path or Outcome
-        As in `summary`.
-    at : str or sequence of str
-        What to compare at: ``"bpp=0.3"``, ``"psnr=32"``, ``"lpips_squeeze=0.15"``.
-    metrics : str or sequence of str
-        Metrics to return; at a rate, the first one ranks.
-    codecs, bundled, anchor : str
-        Of a folder, which codecs to rank, as in `load`.
-    budget : {"image", "set"}
-        Whether each image has the rate or value, or all images together with one setting.
-    common, allow_few : bool
-        Compare on the images that all codecs reach, not on those that most do; as in `summary`.
-
-    Returns
-    -------
-    DataFrame
-        One row per target (``at``) and codec variant, which is ``bundled`` or not. ``rank`` is
-        missing where not all ``images`` that are compared reach the target (``images_reached`` do).
-        ``bpp`` and metrics are means over images with their 95 % intervals; ``to_best`` is the
-        difference from the best codec, at a rate of the first metric, else of the rate in percent,
-        with its interval over images in pairs and ``images_better``, those in which this codec is
-        better. Seconds are of an image, measured here, or typical ones per megapixel, as declared.
-        What is not known is NaN.
-    """
-    names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
-    targets = [parse_target(text) for text in texts]
-    asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
-    rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
-    of_set = common and budget == "set"  # else by image, of any setting
-    result = summarised(rows, tuple(asked), of_set, "per_image", allow_few)
-    shown_metrics = [Metric.named(name) for name in names]
-    records = [
-        codec.record(shown_metrics)
-        for target in targets
-        for codec in rank_at(result, target, shown_metrics, budget, common)
-    ]
-    others = {"at", "rank", "codec", "bundled", "images", "images_reached"}
-    return _frame(records, set(records[0]) - others, result).astype({"rank": "Int64"})
+summary, bd_rate = as_function(_summary), as_function(_bd_rate)
+rank = as_function(ranking.rank)
+match = as_function(matching.match)
+tradeoff = as_function(trading.tradeoff)
 
 
 @arguments(Look)
 def plot(
-    source: Source,
+    source: Rows,
     metric: str = "psnr",
     *,
     ax: "Axes | None" = None,
@@ -296,20 +252,20 @@ def plot(
 
     look = Look.of(**options)
     (name,) = metric_names([metric])
-    shown_metric = Metric.named(name)
-    rows = shown(source, codecs=codecs, bundled=bundled, anchor=anchor)
-    frame = rows if isinstance(rows, DataFrame) else load(rows)
-    if look.images:
-        frame = frame[frame["image"].isin(named_images(sorted(set(frame["image"])), look.images))]
-    result = summarised(frame, (name,), common, "per_image", allow_few)
+    shown = Metric.named(name)
+    anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
+    stored = read_compared(
+        source_of(source), codecs, (name,), anchor=anchor, instead=True, bundled=bundled,
+        common=common, allow_few=allow_few, images=look.images,
+    )  # fmt: skip
+    result = stored.summary
     with drawn_as(look):
         look.check(result.labels)
-        panel = measured_panel(result, shown_metric)
-        known = str(frame.attrs.get("anchor") or anchor_among(result).label)
-        panels = choose([panel], known).of([panel])
+        panel = measured_panel(result, shown)
+        panels = choose([panel], stored.anchor.label).of([panel])
         if not panels:
-            why = remedies([name], result.why_without(shown_metric.column), result.again)
-            raise UsageError(f"no point of {shown_metric.label} can be drawn: {why}")
+            why = remedies([name], result.why_without(shown.column), result.again)
+            raise UsageError(f"no point of {shown.label} can be drawn: {why}")
         styled = styles(result.labels)
         if ax is not None:
             draw_panel(ax, panels[0], styled, look.linear_rate)

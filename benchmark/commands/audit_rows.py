@@ -115,10 +115,11 @@ def _print(
     sets: "Mapping[str, Sequence[SetAgain]]",
     skipped: "Mapping[str, Skipped]",
 ) -> None:
+    from benchmark.answer import Column
     from benchmark.commands.outcome import skipped_codecs
     from benchmark.review.audit.pack_audit import TOLERANCE
     from benchmark.review.audit.stored_results import DB_APART, SIZE_APART
-    from benchmark.show.table import Column, Table
+    from benchmark.show.table import Table
 
     columns = (
         Column("codec"),

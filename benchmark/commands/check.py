@@ -214,8 +214,9 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     """
     from msgspec.structs import asdict
 
+    from benchmark.answer import Column
     from benchmark.compare.check.row_sets import acceptances, list_baselines
-    from benchmark.show.table import Column, Table
+    from benchmark.show.table import Table
 
     records = list_baselines(results)
     accepted = {of.name: f"{of.accepted_utc[:10]}, {of.who}" for of in acceptances(results)}

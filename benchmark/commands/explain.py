@@ -106,7 +106,8 @@ def explain(
 
 
 def _print(title: str, points: int, result: "Explanation") -> None:
-    from benchmark.show.table import Column, Table
+    from benchmark.answer import Column
+    from benchmark.show.table import Table
 
     size = f"{result.mean_db:+z.2f} dB on average" if points > 1 else f"{result.mean_db:+z.2f} dB"
     print(f"{title}: {counted(points, 'point')}, {size} (root mean square {result.before_db:.2f})")

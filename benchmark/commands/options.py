@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -85,10 +85,6 @@ COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
 REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}
 
 
-def _codec(metavar: str, help: str) -> Any:  # noqa: A002
-    return typer.Argument(metavar=metavar, help=help, autocompletion=COMPLETIONS["codecs"])
-
-
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
 _HAS_RESULTS = "A dataset that has results; default: kodak, else the only one."
 _CHECKPOINT = (
@@ -98,8 +94,6 @@ _CHECKPOINT = (
 _TABLE = "Also print the means of every setting, or not even the ranking."
 _VERBOSE = "Print every line on what is absent, with its reason."
 
-Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.")]
-Against = Annotated[str, _codec("AGAINST", "The codec that it is compared with.")]
 StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[str, option.DATASETS]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]

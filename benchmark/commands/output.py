@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
 
-from benchmark.commands.verb import PlainStream
+from benchmark.commands.terminal import PlainStream
 from benchmark.system.text import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn
 
+    from benchmark.answer import Answer
     from benchmark.measure.record import Progress
     from benchmark.show.table import Table
 
@@ -90,19 +91,33 @@ def table_for_machines(table: "Table") -> dict[str, object]:
     return {"rows": rows, "notes": list(table.notes)}
 
 
-def print_comparison(
-    as_json: bool,
-    facts: Mapping[str, object],
-    table: "Table",
-    csv_file: Path | None,
-    records: Sequence[Mapping[str, Any]],
-) -> None:
-    """Print a comparison of codecs, its facts as JSON or its table; write its records as csv."""
+def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
+    """Print answers as JSON, or as tables, each with its sentence and what it lacks below."""
+    from benchmark.show.means import lines_of
+    from benchmark.show.table import Table
+
     if as_json:
-        print_json(facts)
-    else:
-        print_table(table)
-    write_csv(csv_file, records)
+        print_records(
+            [
+                {
+                    **of.facts,
+                    "records": of.records,
+                    "summary": of.summary,
+                    "absent": [absent._asdict() for absent in of.absent],
+                }
+                for of in answers
+            ]
+        )
+        return
+    for number, of in enumerate(answers):
+        print(end="\n" if number else "")
+        # A codec without any number is among the lines below.
+        numbers = [column for column in of.columns if column.form]
+        records = [row for row in of.records if any(c.value(row) is not None for c in numbers)]
+        lines = lines_of(of.absent)
+        more = len(lines) - SHOWN_LINES
+        lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
+        print_table(Table.of(of.columns, records, [*filter(None, [of.summary]), *lines]).filled())
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:

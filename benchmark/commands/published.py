@@ -80,7 +80,8 @@ def show(
     """
     from msgspec.structs import asdict
 
-    from benchmark.show.table import Column, Table
+    from benchmark.answer import Column
+    from benchmark.show.table import Table
 
     points = _points(results, names, dataset)
     if as_json:

@@ -4,22 +4,32 @@ import inspect
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Collection
 from dataclasses import Field
 from functools import wraps
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
-from benchmark.commands.options import COMPLETIONS, REFUSALS
+from benchmark.commands import output
+from benchmark.commands.options import (
+    COMPLETIONS,
+    REFUSALS,
+    AsJson,
+    CsvFile,
+    Results,
+    StoredDatasets,
+)
+from benchmark.commands.terminal import plain_terminal
 from benchmark.errors import UsageError
 from benchmark.option import PANELS, SPELLINGS, Option, declared
 from benchmark.system.settings import isolated
-from benchmark.system.text import visible
+
+if TYPE_CHECKING:
+    from benchmark.answer import Answer
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
@@ -81,6 +91,56 @@ def _sign(command: Callable[..., None], parameters: Collection[Parameter]) -> No
     named = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
     command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
+
+
+def as_verb(question: Callable[..., "Answer"]) -> Callable[..., None]:
+    """Return the verb of a question: its answer as a table or JSON, its records as csv.
+
+    A question with a first parameter `source` is asked about each dataset of `--dataset`.
+    """
+    own = inspect.signature(question, eval_str=True).parameters
+    of_rows = next(iter(own), "") == "source"
+
+    @wraps(question)
+    def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
+        from benchmark.rows.stored import Source, asked_datasets
+
+        asked: list[dict[str, Any]] = [{}]
+        if of_rows:
+            results, named = values.pop("results"), values.pop("dataset")
+            asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
+        answers = [question(**of, **values) for of in asked]
+        output.print_answers(answers, as_json)
+        known = [{"dataset": of.facts["dataset"]} if of_rows else {} for of in answers]
+        pairs = zip(known, answers, strict=True)
+        output.write_csv(csv_file, [{**at, **record} for at, of in pairs for record in of.records])
+        if code := max(answer.code for answer in answers):
+            raise typer.Exit(code)
+
+    shared: dict[str, tuple[Any, Any]]
+    shared = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
+    if of_rows:
+        shared |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
+    more = [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for name, (kind, default) in shared.items()
+    ]
+    _sign(verb, [*(_argument(of) for name, of in own.items() if name != "source"), *more])
+    return verb
+
+
+def _argument(parameter: Parameter) -> Parameter:
+    """Return a parameter of a question, as an argument of the command if it has no default."""
+    option = _declared(parameter)
+    if option is None or parameter.default is not Parameter.empty:
+        return parameter
+    argument = typer.Argument(
+        metavar=parameter.name.upper(),
+        help=unstyled(option.help),
+        autocompletion=COMPLETIONS.get(option.completes),
+    )
+    kind = get_args(parameter.annotation)[0]
+    return parameter.replace(annotation=Annotated[kind, argument])
 
 
 def _print_help(context: typer.Context, asked: bool) -> None:
@@ -198,7 +258,9 @@ def _for_typer(parameter: Parameter) -> Parameter:
     option = _declared(parameter)
     if option is None:
         return parameter
-    kind = get_args(parameter.annotation)[0]
+    kind, default = get_args(parameter.annotation)[0], parameter.default
+    if isinstance(default, tuple):  # typer has no tuples of any length
+        kind, default = list[get_args(kind)[0]], [*default]  # type: ignore[misc]
     flags = option.flags
     if not flags and parameter.default is not True:  # no `--no-...` that changes nothing
         flags = (f"--{parameter.name.replace('_', '-')}",)
@@ -212,7 +274,7 @@ def _for_typer(parameter: Parameter) -> Parameter:
         autocompletion=COMPLETIONS.get(option.completes),
         callback=REFUSALS.get(option.refuses),
     )
-    return parameter.replace(annotation=Annotated[kind, by_typer])
+    return parameter.replace(default=default, annotation=Annotated[kind, by_typer])
 
 
 def _word(kind: Any) -> str:
@@ -251,30 +313,3 @@ def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
             else:
                 words += [word for text in values for word in (option.opts[0], text)]
     return shlex.join(["bench", *context.command_path.split()[1:], *words])
-
-
-class PlainStream:
-    """A stream of text that writes control characters as escapes, but line feeds and tabs.
-
-    Names of files, caveats of rows and the errors of programs may hold sequences that move the
-    cursor, change the title or colour what follows.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text and return its length."""
-        self.stream.write(visible(text, keep_lines=True))
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-@contextmanager
-def plain_terminal() -> Iterator[None]:
-    """Have this process print through `PlainStream` on both of its streams."""
-    streams = PlainStream(sys.stdout), PlainStream(sys.stderr)
-    with redirect_stdout(cast(TextIO, streams[0])), redirect_stderr(cast(TextIO, streams[1])):
-        yield

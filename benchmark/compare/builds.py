@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Absent
 from benchmark.codec import Float64Array
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Edition, Point, Summary, why_not
@@ -24,7 +25,12 @@ class Family(NamedTuple):
     """Points of variants of one build that have the same metrics, over the same images."""
 
     points: dict[str, list[Point]]  # by label of the variant's edition, lowest rate first
-    left_out: tuple[str, ...]  # sentences on variants and settings that are not among them
+    absent: tuple[Absent, ...]  # variants and settings that are not among them
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences on what is absent."""
+        return tuple(f"left out: {what}: {why}" for what, why, _ in self.absent)
 
     @property
     def described(self) -> str:
@@ -204,7 +210,7 @@ def _left_out(
     chosen: dict[str, list[Point]],
     metrics: Sequence[Metric],
     summary: Summary,
-) -> list[str]:
+) -> list[Absent]:
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
     joined = " and ".join(of.build_words for of in of_chosen.values())
     settings: dict[tuple[str, str], list[str]] = {}
@@ -217,4 +223,4 @@ def _left_out(
             why = why or f"of another build ({edition.build_words}) than the others ({joined})"
         if why is not None:
             settings.setdefault((point.label, why), []).append(str(point.setting))
-    return [f"left out: {label} {', '.join(of)}: {why}" for (label, why), of in settings.items()]
+    return [Absent(f"{label} {', '.join(of)}", why) for (label, why), of in settings.items()]

@@ -10,20 +10,25 @@ difference are kept. Ratios are averaged geometrically; nothing is interpolated.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from statistics import fmean
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Absent, Answer, Column, with_interval
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.interval import Interval, draws_interval, image_draws
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import Metric, remedies
+from benchmark.metrics.metric import Metric, overview_columns, remedies
+from benchmark.option import AGAINST, CODEC, COMPARED, MANNER, opt
 from benchmark.registry import METRICS
 from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
+from benchmark.rows.stored import Source, read_results
 from benchmark.rows.summary import TIMED, Edition, Point, Summary, caveats
+from benchmark.rows.systems import marked_bundled
 from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
@@ -31,6 +36,123 @@ Kind = Literal["ratio", "difference"]
 StoredRow = Mapping[str, Any]
 MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
 FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
+
+
+MATCHED = opt(
+    COMPARED,
+    "The metric that has to match, and others to show, or 'all'; alone: the usual ones.",
+    completes="metrics",
+)
+TOLERATED = opt(
+    MANNER,
+    "The largest difference of matched values, in the metric's units (0.1; MS-SSIM in dB) or in "
+    "percent of the larger one (1%).",
+)
+EACH = opt(MANNER, "Give every pair of streams, instead of means over the pairs.")
+
+
+def match(
+    source: Source,
+    codec: Annotated[str, CODEC],
+    against: Annotated[str, AGAINST],
+    metric: Annotated[str, MATCHED] = "psnr",
+    *,
+    tolerance: Annotated[str, TOLERATED] = "0.1",
+    each_pair: Annotated[bool, EACH] = False,
+) -> Answer:
+    """Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.
+
+    Each stream is paired with the nearest one of the other codec, if their values of the metric
+    differ by no more than the tolerance, and is in one pair at most, as in codec-compare.
+
+    A record is a pair of variants: geometric means of ratios, CODEC to AGAINST (0.9: a tenth less),
+    of bytes, of metrics and of the seconds of pairs that were timed alone on one machine; mean
+    differences of metrics that are better when higher (MS-SSIM in dB). Each is followed by the ends
+    of its 95 % interval over images and by its number of pairs.
+
+    Examples:
+      bench match ours jpeg
+      bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
+      bench match vtm avif --each-pair --csv pairs.csv
+    """
+    allowed, names = parse_tolerance(tolerance), metric_names(metric)
+    every = tuple(dict.fromkeys((*METRICS, *names)))
+    both = f"{codec},{against}"
+    stored = read_results(source.results, source.dataset, both, every, rows=source.rows)
+    matched = matches(stored.summary, codec, against, metric, allowed)
+    by, *others = shown = [*map(Metric.named, names)]
+    facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(allowed), **stored.facts}
+    subject = f"{stored.subject}: streams whose {by.axis_label} differs by at most {allowed}"
+    if each_pair:
+        pairs = [pair for of in matched for pair in of.pair_records(stored.image_names)]
+        columns = [
+            Column(name)
+            for name in ("image", "codec", "codec_setting", "against", "against_setting")
+        ]
+        columns += [
+            Column(f"{side} {label}", f"{side}_{name}", form)
+            for name, label, form in (("bpp", "bpp", ".4f"), (by.column, by.axis_label, ".3f"))
+            for side in ("codec", "against")
+        ]
+        return Answer(pairs, columns, f"{subject}.", facts=facts)
+    has = {name: 1 for of in matched for name, mean in of.averages.items() if mean.pairs}
+    wanted = [of.column for of in shown] if others else [by.column, *overview_columns(has)]
+    absent = [
+        Absent(of.label, "no values", stored.summary.again.command(name).strip("`"))
+        for name, of in zip(names, shown, strict=True)
+        if has and of.column not in has
+    ]
+    if not has.keys() & {*TIMED}:
+        why = "no pair was timed alone on one machine"
+        absent.append(Absent("times", why, "bench run --timing"))
+    absent += [absent for absent in stored.summary.absent if absent.remedy]
+    averaged = [name for name in has if name != "bytes" and name in (*wanted, *TIMED)]
+    texts = dict.fromkeys(f"{text}." for of in matched for text in of.caveats)
+    return Answer(
+        [of.for_machines() for of in matched],
+        _columns(averaged, shown, stored.summary.bundled),
+        " ".join((f"{subject}; ratios are of codec to against.", *texts)),
+        absent,
+        facts,
+    )
+
+
+def _columns(
+    names: Sequence[str], metrics: Sequence[Metric], bundled: Collection[str]
+) -> list[Column]:
+    """Return the columns of matches, with the bytes and these averages."""
+
+    def unmatched(record: Mapping[str, Any]) -> str:
+        sides = (record[f"{side}_streams_without_match"] for side in ("codec", "against"))
+        return " + ".join(map(str, sides))
+
+    labels = {of.column: of.axis_label for of in (*metrics, *map(Metric.named, METRICS))}
+    labels |= {"bytes": "bytes"} | dict(zip(TIMED, ("encode time", "decode time"), strict=True))
+    columns = [
+        Column(side, lambda of, side=side: marked_bundled(of[side], of[side] in bundled))  # type: ignore[misc]
+        for side in ("codec", "against")
+    ]
+    columns += [
+        Column(
+            "images", lambda of: f"{of['images'] - of['images_without_match']}/{of['images']}", str
+        ),
+        Column("pairs", "pairs", "d"),
+        Column("unmatched", unmatched, str),
+    ]
+    for name in ("bytes", *names):
+        start = name.removesuffix("_per_megapixel")
+        columns.append(Column(labels[name], partial(_average, start), str))
+    return columns
+
+
+def _average(name: str, record: Mapping[str, Any]) -> str | None:
+    """Return the text of an average, that of the bytes with its interval."""
+    if name == "bytes":
+        return with_interval(record, "bytes_ratio", ".3f")
+    ratio, difference = (record.get(f"{name}_{kind}") for kind in ("ratio", "difference"))
+    if ratio is not None:
+        return f"{ratio:.3f}"
+    return None if difference is None else f"{difference:+z.3f}"
 
 
 class Tolerance(NamedTuple):
@@ -165,7 +287,7 @@ def matches(
     compared = []
     for (first, one_side), (second, other_side) in product(*sides):
         if first.label != second.label:
-            pairs = match(first, second, by, tolerance, metrics)
+            pairs = match_streams(first, second, by, tolerance, metrics)
             worth = math.expm1(abs(pairs.averages["bytes"].bias))
             if worth > MOST_BIAS:
                 kind, value, *_ = pairs.averages[by.column]
@@ -237,7 +359,7 @@ def streams_of(points: Sequence[Point], by: Metric, others: Sequence[Metric]) ->
     )
 
 
-def match(
+def match_streams(
     first: Streams, second: Streams, by: Metric, tolerance: Tolerance, others: Sequence[Metric]
 ) -> Match:
     """Pair the streams of two codecs by one metric, and average over the pairs.
@@ -258,7 +380,7 @@ def match(
             (side.bpp if name == "bytes" else side.values[name])[places]
             for side, places in ((first, mine), (second, other))
         )
-        averages[name] = _average(kind, of_first, of_second, image, worth)
+        averages[name] = _averaged(kind, of_first, of_second, image, worth)
     return Match(first, second, pairs, len(np.intersect1d(first.image, second.image)), averages)
 
 
@@ -295,7 +417,7 @@ def _error(value: float, other: float, tolerance: Tolerance) -> float:
     return 1 - small / large if value * other > 0 else math.inf
 
 
-def _average(
+def _averaged(
     kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array, bias: float
 ) -> Average:
     """Average over pairs that have a finite comparison; an image's pairs are resampled together."""

@@ -6,7 +6,6 @@ rule for every verb, by PSNR alone, so that no choice of metrics changes it.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -19,7 +18,7 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
-from benchmark.rows.stored import DatasetResults, read_results
+from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Edition, Point, Summary, curves, excluded
 from benchmark.rows.systems import (
     System,
@@ -204,8 +203,7 @@ NO_CONVENTIONAL = "no conventional codec has a curve on these images"
 
 
 def read_compared(
-    results: Path,
-    dataset: str,
+    source: Source,
     codecs: str,
     metrics: Sequence[str],
     *,
@@ -218,7 +216,7 @@ def read_compared(
     anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
     """
     return read_results(
-        results, dataset, codecs, metrics,
+        source.results, source.dataset, codecs, metrics, rows=source.rows,
         choose=lambda of: with_anchor(of.rows, of.others, anchor, instead), **options,
     )  # fmt: skip
 

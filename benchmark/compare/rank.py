@@ -9,25 +9,31 @@ images that most of them reach the value in, and one that does not in all of the
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Absent, Answer, Column, decimals, seconds_text, with_interval
 from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval, ResampledCurve
+from benchmark.compare.panel import read_compared
 from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
 from benchmark.rows.schema import metric_names
+from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
-from benchmark.system.text import by_key, counted, number_in
+from benchmark.rows.systems import marked_bundled
+from benchmark.system.text import by_key, counted, listed, number_in
 
 RATE = "bpp"
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
@@ -100,6 +106,157 @@ class Ranked(NamedTuple):
         record |= {"to_best_high": ends and ends.high, "images_better": better}
         seconds = dict(zip(SECONDS, (self.encode_seconds, self.decode_seconds), strict=True))
         return {**record, **seconds, "typical_seconds_per_megapixel": self.typical_seconds}
+
+
+AT = opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", many="repeated")
+SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
+WHOSE = opt(MANNER, "What has the rate or value: each image, or the set as a whole.")
+ALL_REACH = opt(MANNER, "Average over the images that all codecs reach, and rank those.")
+
+
+def rank(
+    source: Source,
+    at: Annotated[tuple[str, ...], AT] = ("bpp=0.3",),
+    *,
+    metrics: Annotated[str, SHOWN] = "psnr,lpips_squeeze",
+    codecs: Annotated[str, EXPERIMENT] = "all",
+    bundled: Annotated[str, BUNDLED] = "",
+    anchor: Annotated[str, ANCHOR] = "",
+    budget: Annotated[str, WHOSE] = "image",
+    common: Annotated[bool, ALL_REACH] = False,
+    allow_few: Annotated[bool, ALLOW_FEW] = False,
+) -> Answer:
+    """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
+
+    Ranked are the codecs of the experiment and its anchor, as in a report, on the images in which
+    most of them reach the value; nothing is extrapolated. With the budget of a set the bytes of all
+    images count together.
+
+    A record is a codec at a target. `rank` is missing where not all `images` that are compared
+    reach the target (`images_reached` do). `bpp` and metrics are means over images with their 95 %
+    intervals; `to_best` is the difference from the best codec, at a rate of the first metric, else
+    of the rate in percent, with its interval over images in pairs, and `images_better` those in
+    which the codec is better. Seconds are of an image, measured here, or typical ones per megapixel
+    on one core, as declared.
+
+    Examples:
+      bench rank --at bpp=.3
+      bench rank --at psnr=32 --at lpips_squeeze=.15 --codecs ours,vtm,avif
+      bench rank --dataset kodak,sample --bundled ours,elic
+      bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
+    """
+    if budget not in ("image", "set"):
+        raise UsageError(f"a budget is of an image or of the set, not of {budget!r}")
+    of: Budget = "set" if budget == "set" else "image"
+    names, targets = metric_names(metrics), [*map(parse_target, at)]
+    asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
+    stored = read_compared(
+        source, codecs, tuple(asked), bundled=bundled, anchor=anchor, allow_few=allow_few,
+        common=common and of == "set",  # else by image, of any setting
+    )  # fmt: skip
+    shown = [*map(Metric.named, names)]
+    ranks = {target: rank_at(stored.summary, target, shown, of, common) for target in targets}
+    records = [codec.record(shown) for ranked in ranks.values() for codec in ranked]
+    images = len(stored.image_names)
+    firsts = " ".join(_first(at, ranked, shown[0], images) for at, ranked in ranks.items())
+    return Answer(
+        records,
+        _columns(shown, targets, stored.summary.bundled),
+        f"{stored.subject}. {firsts} Brackets: 95 % intervals over images in pairs.",
+        [
+            absent
+            for target, ranked in ranks.items()
+            for absent in _absent(target, ranked, shown, stored)
+        ],
+        {"dataset": stored.name, "budget": budget, **stored.facts},
+        0 if any(record["rank"] for record in records) else 1,
+    )
+
+
+def _columns(
+    metrics: Sequence[Metric], targets: Sequence[Target], bundled: Collection[str]
+) -> list[Column]:
+    columns = [Column("at")] if len(targets) > 1 else []
+    columns += [
+        Column("rank", lambda of: of["rank"] and str(of["rank"])),
+        Column("codec", lambda of: marked_bundled(of["codec"], of["codec"] in bundled)),
+    ]
+    columns += [Column("bpp", "bpp", ".3f")] if any(at.name != RATE for at in targets) else []
+    columns += [Column(of.label, of.column, f".{decimals(of.label)}f") for of in metrics]
+    typical = "typical_seconds_per_megapixel"
+    return [
+        *columns,
+        Column("to the best", partial(_to_best, metrics[0]), str),
+        Column("better on", _better, str),
+        *(Column(name.partition("_")[0], name, seconds_text) for name in SECONDS),
+        Column("typical, a Mpx", typical, seconds_text),
+    ]
+
+
+def _to_best(metric: Metric, record: Mapping[str, Any]) -> str | None:
+    if record["at"].startswith(f"{RATE}="):
+        unit = " dB" if metric.label.endswith("(dB)") else ""
+        return with_interval(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
+    return with_interval(record, "to_best", "+z.1f", " %")
+
+
+def _better(record: Mapping[str, Any]) -> str | None:
+    better = record["images_better"]
+    return None if better is None else f"{better}/{record['images']}"
+
+
+def _first(target: Target, ranked: Sequence["Ranked"], metric: Metric, images: int) -> str:
+    """Return the sentence on the best codec at a target, and on the next one.
+
+    images: of the dataset.
+    """
+    best = [codec for codec in ranked if codec.rank is not None]
+    few = f" on {best[0].images} of {images} images" if best and best[0].images < images else ""
+    if len(best) < 2 or best[1].to_best is None:
+        only = f"only {best[0].label}" if best else "no codec"
+        return f"At {target}{few} {only} is ranked."
+    ends = [codec.to_best.interval for codec in best if codec.to_best]
+    sure = all(of and not of.low <= 0 <= of.high for of in ends)
+    first = f"{best[0].label} {'is the best' if sure else 'has the best mean'}"
+    if best[1].rank == 1:
+        first = f"{best[0].label} is as good as {best[1].label}"
+    change = _to_best(metric, best[1].record([metric]))
+    return f"At {target}{few} {first}; {best[1].label} differs by {change}."
+
+
+def _absent(
+    target: Target, ranked: Sequence["Ranked"], metrics: Sequence[Metric], stored: DatasetResults
+) -> Iterator[Absent]:
+    """Yield the images that are not compared, and the codecs and metrics without a place."""
+    names = stored.image_names
+    best = [codec for codec in ranked if codec.rank is not None]
+    if best and best[0].images < len(names):
+        out = sorted({names[number] for codec in best for number in codec.short})
+        by = metrics[0] if target.name == RATE else Metric.named(target.name)
+        known = (
+            {*stored.table.drop_nulls(by.column)["image"]} if not by.of_sets else {*names.values()}
+        )
+        whys = {
+            f"not reached by {listed([codec.label for codec in best if codec.short])}": out,
+            f"no {by.label}": sorted({*names.values()} - known),
+        }
+        for why, images in whys.items():
+            if images:
+                yield Absent(listed(images), f"not compared at {target}: {why}")
+    for metric in metrics if best else ():
+        has = any(metric.column in codec.values for codec in best)
+        if not has and stored.summary.values_of(metric.column):
+            yield Absent(metric.label, f"no codec has it of each compared image at {target}")
+    for codec in ranked:
+        if codec.rank is None:
+            why = f"no curve for {target}"
+            if codec.short:
+                missed = listed(sorted(names[number] for number in codec.short))
+                why = f"{target} not reached in {missed}"
+                if codec.span:
+                    low, high = codec.span
+                    why += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
+            yield Absent(codec.label, why)
 
 
 def parse_target(text: str) -> Target:

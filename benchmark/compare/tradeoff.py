@@ -8,19 +8,28 @@ images sampled with replacement, the same for both codecs; a distribution metric
 influence of each image, to first order.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.answer import Answer, Column, with_interval
 from benchmark.codec import Float64Array
+from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Mean, Point
+from benchmark.metrics.metric import Metric, remedies
+from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
+from benchmark.registry import METRICS, metric_named
+from benchmark.rows.experiment import NO_ANCHOR, named_variants
+from benchmark.rows.schema import metric_names
+from benchmark.rows.stored import DatasetResults, Source, read_results
+from benchmark.rows.summary import Mean, Point, Summary
+from benchmark.rows.systems import marked_bundled
+from benchmark.system.text import counted
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
 MATCHES: tuple[Match, ...] = get_args(Match)
@@ -29,6 +38,170 @@ STEP = 1e-5  # of an image's weight, for the derivative that is its influence
 # Log rate, distortion and realism of points under each weighting, shape (weightings, points); of
 # the last two more is better.
 Surface = tuple[Float64Array, Float64Array, Float64Array]
+
+
+# Metrics of single images to compare in, where no row has a value of the one that was asked for
+OTHERS = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists", "lpips")}
+DISTORTION = opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
+REALISM = opt(
+    COMPARED,
+    "The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual quality "
+    "(lpips_squeeze, dists).",
+    completes="metrics",
+)
+OF_BUILD = opt(
+    COMPARED,
+    "Take CODEC's variants of this build, by the first digits of its fingerprint or checkpoint; "
+    "default: the newest that has most variants.",
+)
+
+
+def tradeoff(
+    source: Source,
+    codec: Annotated[str, CODEC],
+    against: Annotated[str, AGAINST],
+    *,
+    distortion: Annotated[str, DISTORTION] = "psnr",
+    realism: Annotated[str, REALISM] = "fid256",
+    build: Annotated[str, OF_BUILD] = "",
+    allow_few: Annotated[bool, ALLOW_FEW] = False,
+) -> Answer:
+    """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
+
+    CODEC's variants (realism weights, say) of one build, that is one program or checkpoint, span a
+    surface; it is interpolated at every setting of AGAINST. A metric such as LPIPS compares at
+    equal perceptual quality, which is not realism.
+
+    A record is a setting of AGAINST: `difference` is CODEC's distortion (`other`) less AGAINST's,
+    with its 95 % interval over resampled images, the same for both codecs, and `certainty` is the
+    share of draws with the same sign. Where the `verdict` is not "equal", all variants of CODEC are
+    better or worse in realism at that rate, and `other` is the nearest one's; or it has no such
+    rate.
+
+    Examples:
+      bench tradeoff ours vtm --realism fd_squeeze
+      bench tradeoff ours hyperprior --realism lpips_squeeze --csv tradeoff.csv
+    """
+    names = metric_names(f"{distortion},{realism}")
+    if len(names) != 2 or names[0] == names[1]:
+        raise UsageError("--distortion and --realism each take one metric, and not the same")
+    stored = read_results(
+        source.results, source.dataset, f"{codec},{against}", names, rows=source.rows,
+        choose=lambda of: (of.every_variant(), NO_ANCHOR), allow_few=allow_few,
+    )  # fmt: skip
+    metrics = Metric.named(names[0]), Metric.named(names[1])
+    _require_values(stored, metrics)
+    mine, others = _families(stored.summary, codec, against, metrics, build)
+    points = [
+        point
+        for other in others
+        for label, curve in other.points.items()
+        if label not in mine.points
+        for point in tradeoffs(curve, list(mine.points.values()), *metrics)
+    ]
+    if not points:
+        raise UsageError(f"{codec} and {against} are the same codec: name two")
+    families = (mine, *others)
+    surface = f"{codec} is interpolated between {mine.described}."
+    brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
+    return Answer(
+        [*map(asdict, points)],
+        _columns(codec, metrics, stored.summary.bundled),
+        f"{stored.subject}. {surface} {brackets}",
+        [*dict.fromkeys(absent for of in families for absent in of.absent)],
+        {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
+    )
+
+
+def _columns(codec: str, metrics: tuple[Metric, Metric], bundled: Collection[str]) -> list[Column]:
+    distortion, realism = metrics
+    words = {
+        "equal": "equal realism",
+        "all better": "more realistic",
+        "all worse": "less realistic",
+    }
+    if realism.kind != "realism":
+        words = {"equal": f"equal {realism.kind}"}
+        words |= {"all better": f"better {realism.kind}", "all worse": f"worse {realism.kind}"}
+
+    def change(record: Mapping[str, Any]) -> str | None:
+        ends = {"difference_low": record["low"], "difference_high": record["high"]}
+        return with_interval({**record, **ends}, "difference", "+z.3f")
+
+    return [
+        Column("against", lambda of: marked_bundled(of["label"], of["label"] in bundled)),
+        Column("setting"),
+        Column("comparison", lambda of: words.get(of["verdict"], of["verdict"])),
+        Column("bpp", "bpp", ".4f"),
+        Column(realism.label, "realism", ".4f"),
+        Column(distortion.label, "distortion", ".3f"),
+        Column(f"{codec}'s", "other", ".3f"),
+        Column("difference", change, str),
+        Column("certainty (%)", "certainty", lambda share: f"{100 * share:.1f}"),
+    ]
+
+
+def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
+    """Raise `UsageError` where no row has a value of the distortion or the realism metric."""
+    known = {column.name for column in stored.table if column.count()}
+    for metric, (option, names) in zip(metrics, OTHERS.items(), strict=True):
+        if not stored.summary.values_of(metric.column):
+            has = [name for name in names if metric_named(name).column in known]
+            other = f"for --{option} {names[0]}, {remedies(names[:1], again=stored.summary.again)}"
+            remedy = f"try --{option} {has[0]}" if has else other
+            raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
+
+
+def _families(
+    summary: Summary, codec: str, against: str, metrics: Sequence[Metric], build: str
+) -> tuple[Family, list[Family]]:
+    """Return the variants of a codec that are of one build, and those of each codec against it.
+
+    build: how the fingerprint of the codec's build begins; empty to choose. Raises `UnknownName`
+    for no such codec, `UsageError` for no such build, or none with values of both metrics.
+    """
+    points = (*summary.points, *summary.replaced)
+    mine = _family(summary, codec, metrics, build)
+    named = {codec, *_labels(summary, codec)}
+    named_points = (point for point in points if named & {point.label, point.edition.codec})
+    builds = sorted({point.edition.fingerprint for point in named_points})
+    if not any(fingerprint.startswith(build) for fingerprint in builds):
+        raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
+    others = [_family(summary, label, metrics) for label in _labels(summary, against)]
+    for name, of_codec in ((codec, [mine]), (against, others)):
+        if not any(family.points for family in of_codec):
+            asked = " and ".join(metric.label for metric in metrics)
+            reason, *more = (text for family in of_codec for text in family.left_out)
+            reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
+            labels = _labels(summary, name)
+            without = {m.column for m in metrics if not summary.values_of(m.column, labels)}
+            lacking = [each for each in METRICS if metric_named(each).column in without]
+            reason += f"; {remedies(lacking, again=summary.again)}" if lacking else ""
+            raise UsageError(f"{name} has no points with {asked} to compare: {reason}")
+    return mine, others
+
+
+def _family(summary: Summary, codec: str, metrics: Sequence[Metric], build: str = "") -> Family:
+    labels = _labels(summary, codec)
+    editions = [point.edition for point in summary.points if point.label in labels]
+    variants = {(edition.codec, edition.variant) for edition in editions}
+    return one_build(
+        summary, lambda edition: (edition.codec, edition.variant) in variants, metrics, build
+    )
+
+
+def _labels(summary: Summary, codec: str) -> list[str]:
+    """Return the labels of a codec's variants, or one; raise `UnknownName` for no such codec.
+
+    A codec's name alone means its default network and encoder, where those have results.
+    """
+    editions = [point.edition for point in summary.points]
+    named = [edition for edition in editions if codec in (edition.label, edition.codec)]
+    if not named:
+        pairs = named_variants([codec], {(of.codec, of.variant) for of in editions})
+        named = [of for of in editions if (of.codec, of.variant) in pairs]
+    default = [edition for edition in named if is_default(edition)]
+    return list(dict.fromkeys(edition.label for edition in default or named))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from benchmark.answer import Absent
+from benchmark.answer import NOTHING, Absent
 from benchmark.compare.curves import bd_rate, curve_of
 from benchmark.compare.published.points import slug
 from benchmark.facts import facts_of
@@ -13,7 +13,7 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.review.claim import Judged
 from benchmark.review.evidence import BROKEN, Answer, Reviewed, Verdict
 from benchmark.review.streams import label_of_row
-from benchmark.show.table import NOTHING, Table
+from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
 

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from benchmark.answer import NOTHING, decimals
 from benchmark.compare.published.points import slug
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric
@@ -13,7 +14,7 @@ from benchmark.review.again import ROUNDING, Again, Pair, compared, differences,
 from benchmark.review.audit.pack_audit import TOLERANCE, name_of_row, values_sent
 from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
 from benchmark.review.streams import Row, label_of_row
-from benchmark.show.table import NOTHING, Table, decimals
+from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means

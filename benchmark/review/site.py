@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison
 from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
@@ -37,7 +38,7 @@ from benchmark.show.page.picks import limit_of
 from benchmark.show.page.write import write_page
 from benchmark.show.report.report import write_reports
 from benchmark.show.report.request import PAGE, ReportRequest
-from benchmark.show.table import DOUBTFUL, MINUS, NOTHING
+from benchmark.show.table import DOUBTFUL, MINUS
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 

@@ -34,8 +34,17 @@ from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary, options_of
 from benchmark.spec import listed_datasets
+from benchmark.system.text import counted
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
+
+
+class Source(NamedTuple):
+    """Place of the rows of a question: a dataset below a results folder, or rows that were read."""
+
+    results: Path
+    dataset: str
+    rows: pl.DataFrame | None = None  # in place of the stored ones; none is left out of them
 
 
 class DatasetResults(NamedTuple):
@@ -59,6 +68,25 @@ class DatasetResults(NamedTuple):
     def only_bundled(self) -> bool:
         """True if none of the rows that are shown was measured here."""
         return all(point.edition.bundled for point in self.summary.points)
+
+    @property
+    def image_names(self) -> dict[int, str]:
+        """Names of images by the numbers that points have them under."""
+        numbers = image_numbers(self.table).tolist()
+        return dict(zip(numbers, self.table["image"].to_list(), strict=True))
+
+    @property
+    def subject(self) -> str:
+        """The dataset, its number of images, and whether all is bundled, as a sentence begins."""
+        bundled = ", all bundled with the project" if self.only_bundled else ""
+        return f"{self.heading}, {counted(self.summary.images, 'image')}{bundled}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Facts that all records of an answer share: images, protocols, machine of the seconds."""
+        summary = self.summary
+        protocols = summary.protocols_in_use
+        return {"images": summary.images, "protocols": protocols, "machine": summary.machine}
 
     @property
     def heading(self) -> str:
@@ -153,6 +181,7 @@ def read_results(
     images: Sequence[str] = (),
     whole: bool = False,
     bundled: str = "",
+    rows: pl.DataFrame | None = None,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment below a results folder.
 
@@ -161,16 +190,21 @@ def read_results(
     see `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only:
     keep rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*,
     or none for all. whole: the table also says which streams rows have (else it is as
-    `Store.means_table` returns it). Raises `UsageError` if no rows are left.
+    `Store.means_table` returns it). rows: to summarise in place of the stored ones, whatever their
+    codec. Raises `UsageError` if no rows are left.
     """
-    name = stored_dataset(results, name)
+    name = name if rows is not None else stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
     whole = whole or not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
-    rows = store.table() if whole else store.means_table()
-    runs = store.records()
-    unfinished = _unfinished(rows, runs)
+    runs: list[dict[str, Any]] = []
+    unfinished: Sequence[str] = ()
+    if rows is not None:
+        codecs, bundled = "all", "all"
+    else:
+        rows, runs = store.table() if whole else store.means_table(), store.records()
+        unfinished = _unfinished(rows, runs)
     if verified_only and rows.height:
         rows = rows.filter("attested")
         if not rows.height:

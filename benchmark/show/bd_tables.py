@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from benchmark.answer import NOTHING, Column, seconds_text
 from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
@@ -13,7 +14,7 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
 from benchmark.show.means import chosen_notes
 from benchmark.show.sections import listed, metric_names
-from benchmark.show.table import DOUBTFUL, NOTHING, Column, Table, records, seconds_text
+from benchmark.show.table import DOUBTFUL, Table, records
 from benchmark.system.text import counted, range_text
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"

@@ -3,13 +3,14 @@
 from functools import partial
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from benchmark.answer import NOTHING, Column, decimals
 from benchmark.compare.check.check import Check, Finding
 from benchmark.compare.check.compare import AtSetting
 from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.systems import short_version
 from benchmark.show.sections import Part, markdown, section
-from benchmark.show.table import NOTHING, Column, Table, decimals
+from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 
 # Sign, word and meaning of each verdict

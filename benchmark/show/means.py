@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmark.answer import Absent
+from benchmark.answer import NOTHING, Absent, Column, decimals, seconds_text
 from benchmark.compare.panel import SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, remedies
 from benchmark.rows.summary import (
@@ -19,7 +19,7 @@ from benchmark.rows.summary import (
 )
 from benchmark.rows.systems import chosen_on, spec_of, training
 from benchmark.show.sections import capitalised
-from benchmark.show.table import ENDLESS, FEW_MARK, NOTHING, Column, Table, decimals, seconds_text
+from benchmark.show.table import ENDLESS, FEW_MARK, Table
 from benchmark.system.text import by_key, counted, listed
 
 NETWORK_HEADERS = (
@@ -221,8 +221,12 @@ def absent_table(absent: Sequence[Absent]) -> Table:
 
 
 def lines_of(absent: Sequence[Absent]) -> list[str]:
-    """Return a line for each, with the command that mends it."""
-    return [f"{of.what}: {of.why}" + (f" (`{of.remedy}`)" if of.remedy else "") for of in absent]
+    """Return a line for each reason, with what it is of and the command that mends it."""
+    groups = by_key(((of.why, of.remedy), of.what) for of in absent)
+    return [
+        f"{listed([*dict.fromkeys(whats)])}: {why}" + (f" (`{remedy}`)" if remedy else "")
+        for (why, remedy), whats in groups.items()
+    ]
 
 
 def not_shown(summary: Summary) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.answer import Column
 from benchmark.compare.curves import Curve, Delta, Form, Pair, compared
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
@@ -14,7 +15,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.registry import DATASETS, METRICS
 from benchmark.rows.stored import datasets_with_results, read_results
 from benchmark.show.bd_tables import delta_text, doubt_notes
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Table
 
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 DELTAS = (

@@ -2,14 +2,15 @@
 
 import csv
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from io import StringIO
 from typing import Any, NamedTuple
 
+from benchmark.answer import NOTHING, Column
 from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 
-NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
+ENDLESS, DOUBTFUL, FEW_MARK = "∞", "†", "‡"
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FURTHER = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")  # that pdfLaTeX has not
 SIGNS = {letter: rf"$\{word}$" for word, letter in GREEK.items()}
@@ -26,47 +27,6 @@ LATEX = SIGNS | {
 CodecRows = Mapping[str, tuple[int, str]]
 Marks = Mapping[tuple[int, int], str]  # "best" or "second", by row and column of a cell
 NO_MARKS: Marks = {}
-
-
-class Column(NamedTuple):
-    """A column: its header, what a row has there, and how that is written.
-
-    name: empty for a column of the csv alone. get: a function of a row, or attributes, keys and
-    places with dots between, of which any may be missing; empty: the name. None: nothing there.
-    form: a format specification, or a function to text; "" for words, which are aligned to the
-    left. key: the name in csv, where values stand as they are; empty for a column not there.
-    """
-
-    name: str
-    get: str | Callable[[Any], Any] = ""
-    form: str | Callable[[Any], str] = ""
-    key: str = ""
-
-    def value(self, row: Any) -> Any:
-        """Return what a row has there.
-
-        >>> Column("", "x.real").value(None) is None, Column("real").value(3j)
-        (True, 0.0)
-        >>> Column("", "ends.1").value({"ends": (2, 5)})
-        5
-        """
-        if callable(self.get):
-            return self.get(row)
-        for name in (self.get or self.name).split("."):
-            if isinstance(row, Mapping):
-                row = row.get(name)
-            elif name.isdigit():
-                row = None if row is None else row[int(name)]
-            else:
-                row = getattr(row, name, None)
-        return row
-
-    def text(self, row: Any, absent: str) -> str:
-        """Return the cell of a row; `absent` where there is nothing."""
-        value = self.value(row)
-        if value is None:
-            return absent
-        return self.form(value) if callable(self.form) else f"{value:{self.form}}"
 
 
 class Table(NamedTuple):
@@ -101,22 +61,6 @@ class Table(NamedTuple):
         headers, *rows = (tuple(row[n] for n in kept) for row in (self.headers, *self.rows))
         words = sum(place < self.words for place in kept)
         return self._replace(headers=headers, rows=tuple(rows), words=words)
-
-
-def decimals(label: str) -> int:
-    """Return the decimals of a metric's values, by its label with unit."""
-    return 2 if "dB" in label else 4
-
-
-def seconds_text(value: float) -> str:
-    """Format seconds with two digits, as every table has them.
-
-    >>> seconds_text(0.00064), seconds_text(12.3), seconds_text(345.6)
-    ('0.64 ms', '12 s', '346 s')
-    """
-    if value < 0.0995:
-        return f"{1000 * value:.2g} ms"
-    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"
 
 
 def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from benchmark.compare.match import (
     MOST_BIAS,
     Streams,
     Tolerance,
-    match,
+    match_streams,
     matched_pairs,
     matches,
     streams_of,
@@ -77,11 +77,11 @@ def test_an_interval_reaches_to_the_ratio_at_equal_quality():
     psnr = np.arange(30.0, 36) + 0.05 * np.arange(4)[:, None]
     first = streams(psnr + 0.05, np.exp(0.15 * (psnr.ravel() + 0.05) - 0.2))
     second = streams(psnr, np.exp(0.15 * psnr.ravel()))
-    result = match(first, second, PSNR, Tolerance(0.1), [PSNR, LPIPS]).averages
+    result = match_streams(first, second, PSNR, Tolerance(0.1), [PSNR, LPIPS]).averages
     assert result["bytes"].bias == pytest.approx(0.0075)
     assert result["bytes"].value == pytest.approx(math.exp(-0.1925))
     assert result["bytes"].interval == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
-    turned = match(second, first, PSNR, Tolerance(0.1), []).averages["bytes"]
+    turned = match_streams(second, first, PSNR, Tolerance(0.1), []).averages["bytes"]
     assert turned.interval == pytest.approx((math.exp(0.1925), math.exp(0.2)))
     assert result["psnr_db"].interval == pytest.approx((0.05, 0.05))  # no bias in itself
     assert result["lpips_alex"].interval == pytest.approx((1, 1))
@@ -113,7 +113,7 @@ def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, 
         wide = np.arange(28, 45, 3.0)
         one = swept(wide, (busy, slope, gain), images, random)
         other = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
-        result = match(one, other, PSNR, Tolerance(tolerance), []).averages["bytes"]
+        result = match_streams(one, other, PSNR, Tolerance(tolerance), []).averages["bytes"]
         if result.interval is None:
             continue
         if math.expm1(abs(result.bias)) > MOST_BIAS:
@@ -132,11 +132,11 @@ def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
     assert pairs(first, second) == [[0, 1]]
     assert pairs(first, second, Tolerance(0.125)) == [[0, 1], [2, 3]]  # the bound is inside
     assert pairs(first, second, Tolerance(0.25)) == [[0, 1], [1, 2], [2, 3]]
-    record = match(second, first, PSNR, Tolerance(0.1), [PSNR]).for_machines()
+    record = match_streams(second, first, PSNR, Tolerance(0.1), [PSNR]).for_machines()
     assert (record["images"], record["images_without_match"], record["pairs"]) == (2, 1, 1)
     assert record["codec_streams_without_match"] == 4
     assert record["against_streams_without_match"] == 2
-    assert match(first, second, PSNR, Tolerance(0.25), []).matched_images == 2
+    assert match_streams(first, second, PSNR, Tolerance(0.25), []).matched_images == 2
 
 
 def test_a_stream_is_in_one_pair_at_most_and_the_closer_set_of_pairs_is_kept():
@@ -179,7 +179,7 @@ def test_averages_are_those_of_a_computation_by_hand(seed):
     rng = np.random.default_rng(seed)
     psnr = [[np.sort(rng.uniform(25, 29, 6)) for _ in range(4)] for _ in range(2)]
     sides = [streams(of, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for of in psnr]
-    result = match(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
+    result = match_streams(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
     a, b = ({i: list(values) for i, values in enumerate(of)} for of in psnr)
     one = in_turn(a, b, 0.4)
     other = [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
@@ -199,14 +199,16 @@ def test_averages_are_those_of_a_computation_by_hand(seed):
     assert result.matched_images == len({i for i, _, _ in expected})
     assert result.unmatched == (24 - len(at), 24 - len(at))
 
-    turned = match(*reversed(sides), PSNR, Tolerance(0.4), [PSNR])
+    turned = match_streams(*reversed(sides), PSNR, Tolerance(0.4), [PSNR])
     assert turned.averages["bytes"].value == pytest.approx(1 / bytes_ratio, rel=1e-12)
 
 
 def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or_wider():
     rng = np.random.default_rng(1)
     ratios = rng.lognormal(-0.2, 0.3, 24)
-    result = match(streams([[30]] * 24, ratios), streams([[30]] * 24), PSNR, Tolerance(0), [])
+    result = match_streams(
+        streams([[30]] * 24, ratios), streams([[30]] * 24), PSNR, Tolerance(0), []
+    )
     low, high = result.averages["bytes"].interval
     students = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
     assert low <= math.exp(students.low) * (1 + 1e-12)
@@ -217,20 +219,24 @@ def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or
 def test_pairs_of_one_image_are_drawn_together():
     """Ten equal pairs of each of four images know no more than one pair of each."""
     rates = [0.5, 0.6, 0.8, 0.9]
-    once = match(streams([[30]] * 4, rates), streams([[30]] * 4), PSNR, Tolerance(0), [])
+    once = match_streams(streams([[30]] * 4, rates), streams([[30]] * 4), PSNR, Tolerance(0), [])
     tens = [list(range(30, 40))] * 4
-    often = match(streams(tens, np.repeat(rates, 10)), streams(tens), PSNR, Tolerance(0), [])
+    often = match_streams(
+        streams(tens, np.repeat(rates, 10)), streams(tens), PSNR, Tolerance(0), []
+    )
     assert len(often.pairs) == 40
     assert often.averages["bytes"].interval == pytest.approx(once.averages["bytes"].interval)
 
 
 def test_no_pair_is_no_number_and_one_image_has_no_interval():
-    nothing = match(streams([[30]]), streams([[40]]), PSNR, Tolerance(1), [PSNR])
+    nothing = match_streams(streams([[30]]), streams([[40]]), PSNR, Tolerance(1), [PSNR])
     assert (nothing.images, nothing.matched_images, len(nothing.pairs)) == (1, 0, 0)
     assert (nothing.averages["bytes"].value, nothing.averages["bytes"].pairs) == (None, 0)
-    two = match(streams([[30]] * 2, [0.5, 0.6]), streams([[30]] * 2), PSNR, Tolerance(1), [])
+    two = match_streams(
+        streams([[30]] * 2, [0.5, 0.6]), streams([[30]] * 2), PSNR, Tolerance(1), []
+    )
     assert two.averages["bytes"].interval is not None
-    single = match(streams([[30]], [0.5]), streams([[30]]), PSNR, Tolerance(1), [])
+    single = match_streams(streams([[30]], [0.5]), streams([[30]]), PSNR, Tolerance(1), [])
     assert (single.averages["bytes"].value, single.averages["bytes"].interval) == (0.5, None)
 
 

@@ -413,22 +413,22 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
     words += ["--dataset", "set", "--results", str(tmp_path)]
     reported = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     frame = benchmark.rank(store.folder, ["bpp=.31", "psnr=30"], metrics="psnr")
-    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["ranks"]]
-    for entry, record in zip(reported["ranks"], frame.to_dict("records"), strict=True):
+    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["records"]]
+    for entry, record in zip(reported["records"], frame.to_dict("records"), strict=True):
         assert entry["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
         assert entry["psnr_db"] == pytest.approx(record["psnr_db"], nan_ok=True) or (
             entry["psnr_db"] is None and math.isnan(record["psnr_db"])
         )
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
-    (message,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
+    (message,) = [line for line in done.output.splitlines() if line.startswith("avif: bpp=0.31")]
     short, _, lowest = short_and_reach(avif)
-    assert f"avif (not reached in {', '.join(short[:3])}" in message
+    assert f"avif: bpp=0.31 not reached in {', '.join(short[:3])}" in message
     assert f"everywhere at bpp={lowest:.3g} to" in message
-    best = next(entry for entry in reported["ranks"] if entry["rank"] == 2)
-    (sentence,) = [line for line in done.output.splitlines() if line.startswith("At bpp")]
+    best = next(entry for entry in reported["records"] if entry["rank"] == 2)
+    (sentence,) = [line for line in done.output.splitlines() if "At bpp" in line]
     assert f"{best['codec']} differs by {best['to_best']:+.2f} dB [" in sentence
-    assert sentence.endswith(f"is better on {best['images_better']} of 9 images.")
+    assert f" {best['images_better']}/9 " in done.output
     nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
     assert nothing.exit_code == 1
 
@@ -459,9 +459,10 @@ def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
     assert "webp has the best mean; avif differs by -0.10 dB" in said("near", *whole, *near)
     assert "webp is the best; avif differs by -1.00 dB" in said("far", *whole, *far)
     lacking = said("lacking", *whole, *beyond("avif", ("00", "01")), *beyond("bpg", ("00", "02")))
-    assert "At bpp=0.31 8 of 9 images are compared.\nNot ranked at" in lacking
-    assert "of 9 images are compared" not in equal
+    assert "At bpp=0.31 on 8 of 9 images only webp is ranked." in lacking
+    assert "of 9 images" not in equal
     blank = [one | {"psnr_db": None} if one["image"] == "03" else one for one in (*whole, *far)]
     part = said("part", *blank)
-    assert "At bpp=0.31 8 of 9 images are compared; no PSNR (dB) of 03." in part
+    assert "At bpp=0.31 on 8 of 9 images webp" in part
+    assert "03: not compared at bpp=0.31: no PSNR (dB)" in part
     assert "not reached" not in part

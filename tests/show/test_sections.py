@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
+from benchmark.answer import Column
 from benchmark.show.sections import Links, Picture, html, markdown, section
-from benchmark.show.table import Column, Table, latex, plain, records
+from benchmark.show.table import Table, latex, plain, records
 
 HOSTILE = "<b>[x](y)\x1b"
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from benchmark.answer import NOTHING, Column
 from benchmark.compare.published.curves import dataset_title
 from benchmark.compare.published.points import Text
 from benchmark.metrics.metric import Metric
@@ -15,7 +16,7 @@ from benchmark.rows.summary import TIMED, Summary, curves, excluded
 from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
-from benchmark.show.table import NOTHING, Column, Table, records
+from benchmark.show.table import Table, records
 from benchmark.system.text import counted
 
 STAGES = {"encode": ("#0072B2", ">"), "decode": ("#D55E00", "<")}  # colour and marker

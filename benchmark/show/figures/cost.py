@@ -5,6 +5,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.answer import Column
 from benchmark.compare.cost import AT_BPP
 from benchmark.compare.curves import Delta
 from benchmark.compare.panel import SystemCurve
@@ -21,7 +22,7 @@ from benchmark.show.figures.style import (
     Style,
     figure_style,
 )
-from benchmark.show.table import Column, Table, records
+from benchmark.show.table import Table, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

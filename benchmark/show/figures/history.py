@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
+from benchmark.answer import NOTHING, Column
 from benchmark.compare.check.check import Finding
 from benchmark.compare.history import Change, History, Judged
 from benchmark.metrics.metric import Metric
@@ -18,7 +19,7 @@ from benchmark.show.figures.style import (
     SPARE_MARKERS,
     figure_style,
 )
-from benchmark.show.table import NOTHING, Column, Table, records
+from benchmark.show.table import Table, records
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:

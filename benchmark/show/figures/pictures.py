@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
 from benchmark.compare.pictures import GenerationCurve
 from benchmark.metrics.metric import Metric
@@ -14,7 +15,7 @@ from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import GREY, SMALL_POINTS, Style, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
-from benchmark.show.table import Column, Table, decimals, records
+from benchmark.show.table import Table, records
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.answer import Column, decimals
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import RECORDED, RealismGrid, records
 from benchmark.compare.panel import SystemCurve
@@ -38,7 +39,7 @@ from benchmark.show.figures.style import (
     figure_style,
 )
 from benchmark.show.means import network_sentences
-from benchmark.show.table import Column, Table, decimals
+from benchmark.show.table import Table
 from benchmark.system.text import counted
 
 SURFACE_INCHES = 2.9

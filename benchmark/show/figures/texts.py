@@ -9,6 +9,7 @@ from io import BytesIO
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import Panel, names_in_figures
 from benchmark.errors import Notice
@@ -18,7 +19,7 @@ from benchmark.show.bd_tables import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.sections import listed
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Table
 from benchmark.system.text import one_line, range_text
 
 if TYPE_CHECKING:

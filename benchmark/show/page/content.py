@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
@@ -15,7 +16,6 @@ from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import luminance, mixed
 from benchmark.show.sections import MOST_CAVEAT, Section
-from benchmark.show.table import decimals
 
 DIGITS = 6
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.pictures import off_rate
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.content import Content, ImageKey, json_text, leave_out_images, page_data
 from benchmark.show.sections import html
-from benchmark.show.table import breakable, decimals
+from benchmark.show.table import breakable
 from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")

@@ -23,7 +23,7 @@ from benchmark.metrics.metric import PREFERENCE, Metric, remedies
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
-from benchmark.rows.stored import DatasetResults
+from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
 from benchmark.show.figures.choice import beyond_sentences
@@ -200,7 +200,7 @@ def _read(
 ) -> DatasetResults:
     """Read the rows of the codecs that were named and of the anchor, if it is not published."""
     return read_compared(
-        request.results, request.dataset, ",".join(request.codecs) or "all", names,
+        Source(request.results, request.dataset), ",".join(request.codecs) or "all", names,
         anchor="" if _are_of(request.anchor, points) else request.anchor, instead=instead,
         bundled=request.bundled, images=request.images, allow_few=request.allow_few,
         verified_only=request.verified_only,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from benchmark.answer import Column
 from benchmark.compare.bd import rate_intervals
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta, Pair, compared
@@ -28,7 +29,7 @@ from benchmark.show.means import not_shown
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import images_of, listed, points_left_out
-from benchmark.show.table import Column, Marks, Table, records
+from benchmark.show.table import Marks, Table, records
 from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."

@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmark.answer import Absent
+from benchmark.answer import NOTHING, Absent, Column, decimals
 from benchmark.compare.bd import Ranking
 from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
@@ -33,7 +33,7 @@ from benchmark.show.sections import (
     mixed_sentences,
     section,
 )
-from benchmark.show.table import NOTHING, Column, Table, decimals
+from benchmark.show.table import Table
 from benchmark.system.text import counted
 
 DRAWS_NOTE = (

@@ -16,6 +16,7 @@ from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
+    Source,
     asked_datasets,
     datasets_with_results,
     report_folder,
@@ -86,7 +87,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     with_page = (request.page or report_set.page_images is not None for report_set in sets)
     result = [
         read_compared(
-            request.results, name, request.codecs, names, anchor=request.anchor, instead=True,
+            Source(request.results, name), request.codecs, names,
+            anchor=request.anchor, instead=True,
             common=request.common, pooled=request.pooled, allow_few=request.allow_few,
             verified_only=request.verified_only, images=look().images,
             whole=whole, bundled=request.bundled,

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
+from benchmark.answer import Column
 from benchmark.compare.panel import anchor_among
 from benchmark.compare.study.agreement import agreements
 from benchmark.compare.study.form import Answers, Key, read_answers, read_key
@@ -36,7 +37,7 @@ from benchmark.show.page.document import sheet_html
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, write_figure
 from benchmark.show.sections import html, made_by, markdown, section
-from benchmark.show.table import Column, Table
+from benchmark.show.table import Table
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 

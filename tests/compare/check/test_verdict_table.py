@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmark.answer import NOTHING
 from benchmark.compare.check.check import Check, ComparedCodec, Finding, WorstImage
 from benchmark.compare.check.compare import AtSetting, UnjudgedImage
 from benchmark.compare.check.request import CheckRequest
@@ -18,7 +19,6 @@ from benchmark.show.check_table import (
     sentences,
     subject_sentences,
 )
-from benchmark.show.table import NOTHING
 
 PSNR = Finding(
     "jpeg", "psnr", "PSNR (dB)", "BD-rate", "undecided", "about 30 images", 1.0, 4, 0.25, -0.5,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.commands.output import say, unfiltered
-from benchmark.commands.verb import PlainStream, plain_terminal
+from benchmark.commands.terminal import PlainStream, plain_terminal
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import figure_style
 from benchmark.show.figures.texts import wrapped

@@ -17,6 +17,7 @@ from imagecodecs import webp_decode
 from PIL import Image
 from scipy import stats
 
+from benchmark.answer import decimals
 from benchmark.compare.interval import records
 from benchmark.compare.pictures import off_rate
 from benchmark.compare.published.points import How
@@ -33,7 +34,6 @@ from benchmark.show.page.content import (
     leave_out_images,
     on_dark,
 )
-from benchmark.show.table import decimals
 from support.page.results import (
     HOSTILE,
     IMAGES,
