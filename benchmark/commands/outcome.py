@@ -14,8 +14,9 @@ from benchmark.measure.record import Failure, Outcome, Reached, WithoutValue
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
 from benchmark.metrics.metric import Metric, by_kind, labelled, overview_columns
-from benchmark.registry import METRICS, metric_named, scored_by_image
+from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
+from benchmark.rows.schema import metric_names
 from benchmark.rows.systems import short_version
 from benchmark.system.settings import SEARCHED
 from benchmark.system.text import by_key, counted, listed
@@ -230,7 +231,9 @@ def _summarised(
     rows, others = with_bundled(outcome.rows, others, outcome.bundled)
     anchored, anchor = with_anchor(rows, others, outcome.anchor, instead=True)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
-    ranking = rank_by_bd_rate(summary, metrics, anchor.label)
+    unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
+    named = () if outcome.metrics in unnamed else metrics
+    ranking = rank_by_bd_rate(summary, metrics, anchor.label, named=named)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
     points = tuple(point for point in summary.points if point.label in asked)
     ranking = ranking._replace(why=anchor.why)

@@ -11,7 +11,12 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.published.points import PublishedPoint
-from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.published.realism_sweep import (
+    MATCHED,
+    PlotAtRate,
+    RealismSweep,
+    realism_sweeps,
+)
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
@@ -38,6 +43,7 @@ from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import grouped, images_of, not_drawn, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
+from benchmark.system.text import range_text
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
@@ -159,9 +165,22 @@ def _realism(request: FigureRequest) -> PaperFigure:
         result.panels, result.summary, result.points, result.name, request.rates or RATES,
         known, result.anchor, images_of(result.panels), request.codecs
     )  # fmt: skip
-    absent = "no realism: no codec has points near these rates (--bpp)"
-    lacking = (*points_left_out(result.panels), *left_out(plots))
+    absent = "no realism: no two points are near any of these rates (--bpp)"
+    lacking = [*points_left_out(result.panels), *left_out(plots)]
+    for bpp in request.rates or RATES:
+        curves = result.panels[0].curves if request.codecs else ()
+        if beyond := [words for curve in curves if (words := _beyond(curve, bpp))]:
+            lacking.append(f"not at {bpp:g} bpp: {', '.join(beyond)}")
+        if bpp not in [plot.bpp for plot in plots]:
+            lacking.append(f"nothing drawn at {bpp:g} bpp, where fewer than two points are")
     return _made([result], drawing, absent, *(f"realism: {why}" for why in lacking))
+
+
+def _beyond(curve: SystemCurve, bpp: float) -> str:
+    """Return a curve's name with its rates if a rate is beyond them, else ""."""
+    ends = [point.bpp for point in (curve.points[0], curve.points[-1])]
+    inside = ends[0] <= MATCHED * bpp and bpp <= MATCHED * ends[1]
+    return "" if inside else f"{curve.name} ({range_text(*ends)} bpp)"
 
 
 def realism_plots(
@@ -207,7 +226,7 @@ def realism_plots(
     plots = []
     for bpp in rates:
         sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
-        if sweeps:
+        if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
