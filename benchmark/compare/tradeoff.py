@@ -27,7 +27,7 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.rows.experiment import NO_ANCHOR, named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source, read_results
-from benchmark.rows.summary import Mean, Point, Summary
+from benchmark.rows.summary import Mean, Point, Summary, own_caveats
 from benchmark.rows.systems import marked_bundled
 from benchmark.system.text import counted
 
@@ -107,7 +107,7 @@ def tradeoff(
     return Answer(
         [*map(asdict, points)],
         _columns(codec, metrics, stored.summary.bundled),
-        f"{stored.subject}. {surface} {brackets}",
+        " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(stored.summary)]),
         [*dict.fromkeys(absent for of in families for absent in of.absent)],
         {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
     )

@@ -407,14 +407,14 @@ def _rows_for(
     for cells in by_key((cell.codec.text, cell) for cell in wanted.values()).values():
         codec, info = cells[0].codec, cells[0].info
         records = (record.get("codecs") for record in source.records())
-        builds = (of.get(codec.text) for of in records if isinstance(of, dict))
+        builds = [of.get(codec.text) for of in records if isinstance(of, dict)]
         keys = {
             cell_key(
                 codec, replace(info, fingerprint=build["fingerprint"]), cell.setting,
                 cell.source.sha256, cell.source.width_px, CODING,
             ): cell
             for build in builds
-            if _is_alike(build, info)
+            if build is not None and _is_alike(build, info)
             for cell in cells
             if (own := dict(info.parts).get(str(cell.setting)))
             and [str(cell.setting), own] in build["parts"]

@@ -15,6 +15,7 @@ from benchmark.rows.summary import (
     Mean,
     Point,
     Summary,
+    caveat_notes,
     excluded,
 )
 from benchmark.rows.systems import chosen_on, spec_of, training
@@ -130,15 +131,6 @@ def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
         for choice in dict.fromkeys(choice for choice, _ in choices)
         if choice
     )
-
-
-def caveat_notes(points: Iterable[Point]) -> list[str]:
-    """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
-    pairs = ((text, point.label) for point in points for text in point.edition.caveats)
-    return [
-        capitalised(f"{text}: {listed([*dict.fromkeys(labels)])}")
-        for text, labels in by_key(pairs).items()
-    ]
 
 
 def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:

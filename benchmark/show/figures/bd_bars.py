@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison, ImagesDelta
 from benchmark.compare.curves import Delta, compared
 from benchmark.compare.interval import Interval
@@ -12,7 +13,6 @@ from benchmark.show import sections
 from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
-from benchmark.show.table import NOTHING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -178,9 +178,9 @@ def _realism(request: FigureRequest) -> PaperFigure:
 
 def _beyond(curve: SystemCurve, bpp: float) -> str:
     """Return a curve's name with its rates if a rate is beyond them, else ""."""
-    ends = [point.bpp for point in (curve.points[0], curve.points[-1])]
-    inside = ends[0] <= MATCHED * bpp and bpp <= MATCHED * ends[1]
-    return "" if inside else f"{curve.name} ({range_text(*ends)} bpp)"
+    low, high = curve.points[0].bpp, curve.points[-1].bpp
+    inside = low <= MATCHED * bpp and bpp <= MATCHED * high
+    return "" if inside else f"{curve.name} ({range_text(low, high)} bpp)"
 
 
 def realism_plots(
