@@ -33,6 +33,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
 ANY_DATASET = "any"  # of points in a user's own file
+EVERY = "all"  # names every system
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
     points, `UsageError` for one whose points are all doubtful.
     """
-    known = by_key((key, p) for p in points for key in ("all", p.slug, f"{p.slug}:{p.variant}"))
+    known = by_key((key, p) for p in points for key in (EVERY, p.slug, f"{p.slug}:{p.variant}"))
     result: dict[PublishedPoint, None] = {}
     for name in names:
         asked = name.removeprefix(DOUBTFUL)

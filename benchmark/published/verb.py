@@ -114,7 +114,8 @@ def compare(
     from benchmark.show.pair_table import DELTAS, remarks
     from benchmark.show.table import Table
 
-    points = chosen_points(results, ",".join(name.replace(",", "\\,") for name in names))
+    spelt = ",".join(name.replace(",", "\\,") for name in names)
+    points = chosen_points(results, spelt, every=True)
     rows: list[dict[str, Any]] = []
     notes = ["By Akima's method, against the first curve; no two are averaged."]
     deltas: list[Delta] = []

@@ -273,6 +273,8 @@ def headline(
         return f"{alone} to compare with {where}."
     anchor, parts, subject = names[ranking.anchor], list[str](), ""
     for place, metric in enumerate(ranking.metrics):
+        if metric in ranking.asked and len(ranking.metrics) > len(ranking.asked):
+            continue
         rates = [(ranks[label].rates[place], label) for label in labels]
         known = [(rate.value, label, rate) for rate, label in rates if rate.value is not None]
         if known:

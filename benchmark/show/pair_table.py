@@ -31,8 +31,7 @@ def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
         yield f"the curves cross at {pair.crossing:.4g}"
     for name, points in zip(names, pair.left_out, strict=True):
         if points:
-            rates = ", ".join(f"{bpp:.4g} bpp by {below:.3g}" for bpp, below in points)
-            yield f"{name} is below its own Pareto front, and left out, at {rates}"
+            yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 
 def by_form(

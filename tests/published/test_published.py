@@ -20,6 +20,7 @@ from benchmark.published.curves import (
 from benchmark.published.points import PublishedPoint, inventory, overview, parse, select
 from benchmark.published.registry import (
     Paper,
+    chosen_points,
     read_points,
     read_published,
     series_of,
@@ -47,6 +48,23 @@ needs_sources = pytest.mark.skipif(
 EVERY = read_points(RESULTS, doubtful=True)
 FIRST = EVERY[:4402]  # of the first collection
 OURS = {metric_class(name).protocol for name in METRICS}
+
+
+@pytest.mark.parametrize(
+    ("name", "variants"),
+    [
+        ("elic", {"mse"}), ("tcm", {"large"}), ("charm", {""}), ("vtm", {"CompressAI"}),
+        ("cool-chic", {"version 5.0"}), ("tinylic", {"mse"}), ("elic:small\\, mse", {"small, mse"}),
+        ("crdr", {"beta=0", "beta=3.84"}), ("lee2019-ca-entropy-model", {"mse"}),
+    ],
+)  # fmt: skip
+def test_a_published_name_stands_for_its_main_curve_and_a_full_one_for_another(name, variants):
+    points = chosen_points(RESULTS, name)
+    assert {p.variant for p in points if (p.dataset, p.metric) == ("kodak", "psnr_db")} == variants
+    every = chosen_points(RESULTS, name, every=True)
+    assert len(every) > len(points) or ":" in name
+    by_doubtful = chosen_points(RESULTS, f"doubtful:{name}")
+    assert len(by_doubtful) >= len(every)
 
 
 def protocols_of(system, dataset, metric, variant=""):
