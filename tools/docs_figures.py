@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 CAPTION = re.compile(
-    r"!\[[^\]]*\]\(figures/([\w.]+)\)\s+\*`([\w.]+)` of `(bench [^`]+)`"
+    r"!\[[^\]]*\]\((?:\.\./)?figures/([\w.]+)\)\s+\*`([\w.]+)` of `(bench [^`]+)`"
     r"(?:, after\s+`(bench [^`]+)`)?"
 )
 
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 
 def pictures() -> list[Picture]:
     """Return the pictures of all pages whose captions have a command."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     return [Picture(*parts) for text in texts for parts in CAPTION.findall(text)]
 
 

@@ -198,7 +198,7 @@ def _place_script(contender: "Contender") -> None:
     if not source.is_file():
         if not target.is_file():
             raise UsageError(
-                f"{contender.name} has no script yet: write {target}, as docs/worker.md has it"
+                f"{contender.name} has no script yet: write {target}, as docs/own-codec.md has it"
             )
         return
     copies = {

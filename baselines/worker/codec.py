@@ -61,7 +61,7 @@ Answer = TypeVar("Answer", About, Costs)
 
 
 class Worker:
-    """`worker:FILE`, a contender file (docs/worker.md); `bench worker new NAME` writes it.
+    """`worker:FILE`, a contender file (docs/own-codec.md); `bench worker new NAME` writes it.
 
     Encoder and decoder are processes of their own that start with the first picture and stay. One
     that fails is started again for the next picture. Files that the script opens are recorded

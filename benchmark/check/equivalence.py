@@ -4,7 +4,8 @@ That the mean of a population of images lies inside the margin is proved by two 
 (Schuirmann 1987), above or below it by one (Goeman, Solari and Stijnen 2010). Each is made twice,
 by Student's t and by the studentised bootstrap over images (Efron and Tibshirani 1993, chapter 12),
 moved outwards (`moved_level`), and the larger p-value counts: t alone errs where changes are
-skewed, the bootstrap alone where images are few. docs/check.md has the measured error rates.
+skewed, the bootstrap alone where images are few. docs/experiments/statistics.md has the measured
+error rates.
 """
 
 import math

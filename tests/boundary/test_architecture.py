@@ -228,30 +228,19 @@ def test_no_module_is_invented_and_no_source_parsed_but_for_files_of_users():
     assert not wrong
 
 
-def file_map() -> str:
+def test_the_page_on_the_architecture_names_every_room_and_only_files_that_are_there():
     page = (ROOT / "docs" / "architecture.md").read_text()
-    return page.partition("\n## File map\n")[2].partition("\n## ")[0]
-
-
-def test_every_name_in_the_file_map_exists_and_every_module_is_in_it():
-    path = r"(?<![\w*>./-])[\w./-]*\w(?:\.(?:py|sh|md|lock|toml|txt)\b|/(?=[\s`,|)]))"
-    named = set(re.findall(path, file_map()))
-    there = {
-        path.relative_to(ROOT).as_posix() + "/" * path.is_dir()
-        for path in ROOT.rglob("*")
-        if not {".venv", ".git"} & set(path.relative_to(ROOT).parts)
+    diagram = page.partition("```\n")[2].partition("```")[0]
+    packages = {
+        path.parent.name
+        for top in ("benchmark", "baselines")
+        for path in (ROOT / top).glob("*/__init__.py")
     }
-    made_by_running = {"results/", ".venv/", "streams/", "per_image/", "runs/", "report/"}
-    assert named
-    assert not {
-        name
-        for name in named - made_by_running
-        if not any(path == name or path.endswith(f"/{name}") for path in there)
-    }
-    top = [*(ROOT / "benchmark").iterdir(), *(ROOT / "baselines").iterdir()]
-    modules = {f"{path.name}/" for path in top if (path / "__init__.py").exists()}
-    modules |= {path.name for path in (ROOT / "benchmark").glob("[!_]*.py")}
-    assert not {name for name in modules if not re.search(rf"\b{re.escape(name)}", file_map())}
+    assert not {name for name in packages if not re.search(rf"(?<![\w/]){name}/", diagram)}
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("[bt]*/**/*") if path.name}
+    named = set(re.findall(r"(?<![\w./])((?:[\w-]+/)*\w+\.(?:py|toml))\b", page))
+    assert {"commands/run.py", "measure/loop.py"} <= named
+    assert not {name for name in named if not any(f"/{of}".endswith(f"/{name}") for of in files)}
 
 
 @pytest.mark.parametrize("command", ["", "run", "report", "fetch", "train", "pack", "check"])

@@ -18,12 +18,13 @@ from tools import field_table, results_table
 PAST = ROOT / "CHANGELOG.md"  # its commands are those of their day
 METRICS_PAGE = "docs/experiments/metrics.md"
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {PAST})
+FIELD_PAGE = "docs/experiments/field.md"
 SHOWN = (
     "README",
-    *(f"docs/{n}" for n in ("README", "reading-rows", "figures", "own-model", "published")),
+    *(f"docs/{n}" for n in ("README", "reading-rows", "figures", "published")),
 )
 # Their commands run for half a minute each.
-LONG = "README", *(f"docs/{n}" for n in ("README", "reading-rows", "figures", "own-model"))
+LONG = "README", *(f"docs/{n}" for n in ("README", "reading-rows", "figures"))
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(
     r"(?:^ *(?:- )?|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE
@@ -121,11 +122,11 @@ def tables(text, head):
 
 def test_the_results_are_those_of_the_bundled_rows(tmp_path):
     kodak = copy_bundled_results(tmp_path / "results") / "kodak"
-    pages = {name: (ROOT / name).read_text() for name in ("docs/training.md", METRICS_PAGE)}
+    pages = {name: (ROOT / name).read_text() for name in (FIELD_PAGE, METRICS_PAGE)}
     assert results_table.note(kodak) in " ".join(pages[METRICS_PAGE].split()), "print the new one"
     for (table,), made in (
         (tables(README, "Kodak, "), results_table.lines(kodak)),
-        (tables(pages["docs/training.md"], "Kodak, "), field_table.lines(kodak)),
+        (tables(pages[FIELD_PAGE], "Kodak, 24 images "), field_table.lines(kodak)),
         (tables(pages[METRICS_PAGE], "codec "), results_table.other_metrics(kodak)),
     ):
         for shown, line in zip(table.splitlines(), made, strict=True):
@@ -195,7 +196,7 @@ def test_no_other_number_of_the_readme_is_unfounded():
 
 
 def test_the_two_budgets_are_those_of_the_table():
-    page = (ROOT / "docs" / "training.md").read_text()
+    page = (ROOT / FIELD_PAGE).read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     saved = {  # percent: equal crops in total, all crops for each network, published
         row[0]: [f"{-float(cell.split()[0]):.0f}" for cell in row[5:8] if cell != "–"]

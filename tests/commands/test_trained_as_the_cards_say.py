@@ -77,7 +77,7 @@ def sentences() -> dict[str, list[str]]:
     [windows] = {seen(card)[256] for name, card in CARDS.items() if name.startswith("pqmim")}
     return {
         "README.md": [f"bundled checkpoint of {mini:.1f} million parameters"],
-        "docs/training.md": [
+        "docs/experiments/field.md": [
             f"with {100 * crops / published:.1f} % of the crops of CRDR's own training",
             f"The loss, {MSE_WEIGHT:g} MSE of values in [0, 1]",
             "transformers cost {:.1f} to {:.1f} times other networks".format(*transformers),
@@ -121,14 +121,17 @@ def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(contender):
     assert min(works) - 0.1 < kmac - sum(steps) < max(works) + 0.1
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/experiments/ours.md"])
+FIELD_PAGE, OURS_PAGE = "docs/experiments/field.md", "docs/experiments/ours.md"
+
+
+@pytest.mark.parametrize("page", ["README.md", FIELD_PAGE, OURS_PAGE])
 def test_a_page_says_of_crops_work_and_photographs_what_the_cards_say(page):
     text = " ".join((ROOT / page).read_text().split())
     assert [wanted for wanted in sentences()[page] if wanted not in text] == []
 
 
 def test_what_is_said_of_all_networks_of_the_field_is_so():
-    """The sentences of docs/training.md under "What is equal" and "What is not"."""
+    """The sentences of docs/experiments/field.md under "What is equal" and "What is not"."""
     [(side, crops)] = seen(MICRO).items()
     assert {seen(card)[side] for card in FIELD.values()} == {crops, crops // 5}
     assert seen(FIELD["ivr"]) == {side: crops}

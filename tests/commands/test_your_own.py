@@ -12,7 +12,7 @@ from support.files.noise import effect_noise
 from support.networks.zoo import save, small_network
 from support.quick import quick
 
-PAGES = "own-codec", "own-model", "metric-and-dataset"
+PAGES = "own-codec", "metric-and-dataset"
 TEXT = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
 LONGEST_LINES, LONGEST_MODEL = 35, 12  # of a recipe; of one with a network

@@ -47,7 +47,7 @@ def test_links_that_lead_out_of_the_documentation_have_a_place():
     assert outside("../CONTRIBUTING.md", "python.md") == "contributing.md"
     assert outside("protocol.md", "python.md") == ""
     assert outside("docs/protocol.md", "contributing.md") == "protocol.md"
-    assert outside("../contenders/tcm.toml", "worker.md") == "files/contenders/tcm.toml"
+    assert outside("../contenders/tcm.toml", "own-codec.md") == "files/contenders/tcm.toml"
     assert outside("../../CONTRIBUTING.md", "experiments/speed.md") == "contributing.md"
 
 

@@ -36,7 +36,7 @@ def test_a_hyper_latent_carries_bits(path: Path) -> None:
 
 
 def test_the_page_of_the_field_names_the_empty_ones() -> None:
-    page = " ".join((ROOT / "docs" / "training.md").read_text().split())
+    page = " ".join((ROOT / "docs" / "experiments" / "field.md").read_text().split())
     (sentence,) = (part for part in page.split(". ") if "carry no bit" in part)
     assert re.findall(r"`(?:multirealism)?-\d`", sentence) == ["`multirealism-3`", "`-4`"]
     assert {"multirealism-3", "multirealism-4"} == EMPTY
