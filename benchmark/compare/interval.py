@@ -308,28 +308,25 @@ def bd_rates(
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
-    form: rd.Form = "akima"  # that of the first weighting for all, lest the two be mixed
-    for kind in [kind_of[0], *(kind for kind in range(len(kinds)) if kind != kind_of[0])]:
+    for kind in range(len(kinds)):
         alike = kind_of == kind
         first, second = (
             _cut(ResampledCurve(*(axis[alike][:, mask[alike][0]] for axis in curve)), cut)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
-        if kind == kind_of[0] and points < rd.AKIMA_POINTS:
-            form = "pchip"
-        if points >= (rd.LEAST_POINTS if form == "pchip" else rd.AKIMA_POINTS):
-            rates[alike] = _bd_rates(first, second, form)
+        if points >= rd.LEAST_POINTS:
+            rates[alike] = _bd_rates(first, second)
     return rates
 
 
-def _bd_rates(anchor: ResampledCurve, test: ResampledCurve, form: rd.Form) -> Float64Array:
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
     first, second = (
-        rd.integral(*axes, high, form) - rd.integral(*axes, low, form)
+        rd.integral(*axes, high) - rd.integral(*axes, low)
         for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
     )
     with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet

@@ -23,7 +23,7 @@ from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, THREE_POINTS
+from benchmark.show.bd_tables import DOUBTFUL_NOTE
 from benchmark.show.table import DOUBTFUL
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
@@ -136,7 +136,7 @@ def bd(
     """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
 
     Curves are compared as `bench report` compares them: on their Pareto fronts, with a mark where
-    they share less than half of what they span, and by PCHIP where one has three points.
+    they share less than half of what they span.
 
     Files are csv, CompressAI's json or a table of a README, with columns such as bpp, psnr, ms-ssim
     (linear or in dB) and lpips. Papers differ by the form of interpolation, so both are given, with
@@ -162,9 +162,6 @@ def bd(
             known = {"metric": metric.label, "form": form, "crossing": pair.crossing}
             records.append(known | deltas(pair) | {"note": "; ".join(remarks(pair, names))})
             absent += [Absent(metric.label, why) for why in remarks(pair, names)]
-            if pair.rate.value is not None and pair.rate.three_points:
-                records[-1]["form"] = "pchip"
-                break
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
     summary = f"{second} against {first}." + doubt_note(records)
@@ -197,15 +194,13 @@ def deltas(pair: Pair | None) -> dict[str, Any]:
         "bd_metric": quality.value,
         "overlap": rate.overlap,
         "doubtful": rate.value is not None and rate.doubtful,
-        "three_points": rate.value is not None and rate.three_points,
     }
 
 
 def _with_marks(name: str, form: str, record: Mapping[str, Any]) -> str | None:
     if (value := record[name]) is None:
         return None
-    marks = f"{DOUBTFUL * record['doubtful']}{THREE_POINTS * record['three_points']}"
-    return f"{value:{form}}{marks}"
+    return f"{value:{form}}{DOUBTFUL * record['doubtful']}"
 
 
 DELTAS = (

@@ -153,8 +153,8 @@ def test_without_a_number_on_either_side_it_says_why():
         }
         for record in old
     ]
-    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 3 points")
-    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 3 points")
+    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 4 points")
+    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 4 points")
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
@@ -210,7 +210,7 @@ def test_an_image_that_has_no_value_any_more_is_unknown():
     ]
     result = changes(paired(curved(), lost), "psnr")
     assert result.unknown == (UnjudgedImage("ccc", result.unknown[0].why),)
-    assert result.unknown[0].why.startswith("it has 0 of the 3 points")
+    assert result.unknown[0].why.startswith("it has 0 of the 4 points")
     assert changes(paired(lost, curved()), "psnr").images == ("a", "bb", "dddd", "eeeee")
 
 

@@ -104,7 +104,7 @@ def test_two_rates_are_too_few_for_bits():
     )
     refused = equal_preference(of, scores_of(of, draws=10), "good")[0]
     assert refused[:3] == ("middling", None, None)
-    assert refused.why.startswith("the anchor has 2 of the 3 points that are needed")
+    assert refused.why.startswith("the anchor has 2 of the 4 points that are needed")
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():

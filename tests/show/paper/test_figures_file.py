@@ -365,7 +365,7 @@ def test_bars_say_which_codec_a_panel_lacks(tmp_path):
     caption = (tmp_path / "bd.txt").read_text()
     assert "LPIPS (AlexNet) not measured: AVIF speed 4." in caption
     details = (tmp_path / "bd.details.md").read_text()
-    assert "No BD-rate of JPEG XL in PSNR: it has 1 of the 3 points" in details
+    assert "No BD-rate of JPEG XL in PSNR: it has 1 of the 4 points" in details
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])
