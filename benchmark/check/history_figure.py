@@ -85,6 +85,4 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
         "Bands: bounds of 95 % confidence.",
     )
     every = (*history.of_first, *history.of_best)
-    return texts.Drawing(
-        figure, caption, records(RECORDED, every), history_table(history), history.notes
-    )
+    return texts.Drawing(figure, caption, records(RECORDED, every), history_table(history))

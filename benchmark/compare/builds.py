@@ -13,8 +13,6 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Edition, Point, Summary, why_not
 from benchmark.rows.systems import EFFORT, OWN, SIZE
 
-RECORDED = "bundled (with the project, or in a pack)"
-
 
 class Family(NamedTuple):
     """Points of variants of one build that have the same metrics, over the same images."""

@@ -67,8 +67,7 @@ class Pair(NamedTuple):
     rate: Delta  # percent
     quality: Delta  # see `bd_metric`
     crossing: float | None  # the metric's value from which the other one needs fewer bits
-    # Of either, the rates that are off its Pareto front, and how much better another point is.
-    left_out: tuple[tuple[tuple[float, float], ...], ...]
+    left_out: tuple[str, str]  # of either, the points off its front, see `below_text`
 
 
 def bjontegaard(
@@ -90,14 +89,15 @@ def bjontegaard(
         points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
         least = AKIMA_POINTS if form == "cubic" else LEAST_POINTS
         if kept < least:
+            below = f"; below it: {below_text(curve)}" if points > kept else ""
             return Delta(
                 why=f"{whose} has {kept} of the {least} points that are needed on the Pareto "
-                f"front ({points} measured)"
+                f"front ({points} measured{below})"
             )
         if points - kept > MOST_LEFT_OUT * points:
             return Delta(
                 why=f"{points - kept} of {points} points of {whose} lie below its Pareto front, "
-                "more than one in five"
+                f"more than one in five: {below_text(curve)}"
             )
     by_rate = [(np.log10(front.bpp), front.quality) for front in fronts]
     axes = [(y, x) for x, y in by_rate] if what == "rate" else by_rate
@@ -150,13 +150,22 @@ def compared(
     """Return all that is said of a curve beside an anchor's, arguments as of `bjontegaard`."""
     rate = bd_rate(anchor, test, any_overlap, form=form)
     crosses = crossing(anchor, test) if rate.value is not None else None
-    gaps = (zip(c.bpp.tolist(), below_front(c).tolist(), strict=True) for c in (anchor, test))
     return Pair(
         rate,
         bd_metric(anchor, test, metric, any_overlap, form),
         None if crosses is None else metric.value(crosses),
-        tuple(tuple(point for point in of if not math.isnan(point[1])) for of in gaps),
+        (below_text(anchor), below_text(test)),
     )
+
+
+def below_text(curve: Curve) -> str:
+    """Return the points off the Pareto front, and how much better another one is; "" for none.
+
+    >>> below_text(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
+    '2 bpp by 1'
+    """
+    gaps = zip(curve.bpp.tolist(), below_front(curve).tolist(), strict=True)
+    return ", ".join(f"{bpp:.4g} bpp by {gap:.3g}" for bpp, gap in gaps if not math.isnan(gap))
 
 
 def pareto_front(curve: Curve) -> Curve:

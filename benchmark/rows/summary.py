@@ -28,7 +28,7 @@ from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
 from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
-from benchmark.system.text import by_key
+from benchmark.system.text import by_key, listed
 
 Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
@@ -102,6 +102,20 @@ class Edition:
     def options(self) -> dict[str, str]:
         """The options of `variant` by name."""
         return dict(self.spec.options)
+
+
+def caveat_notes(points: "Iterable[Point]") -> list[str]:
+    """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
+    pairs = ((text, point.label) for point in points for text in point.edition.caveats)
+    return [
+        f"{text[:1].upper()}{text[1:]}: {listed([*dict.fromkeys(labels)])}."
+        for text, labels in by_key(pairs).items()
+    ]
+
+
+def own_caveats(summary: "Summary") -> list[str]:
+    """Return `caveat_notes` of what is not bundled."""
+    return caveat_notes(point for point in summary.points if not point.edition.bundled)
 
 
 def caveats(first: Edition, second: Edition, names: tuple[str, str] = ("", "")) -> tuple[str, ...]:
@@ -195,9 +209,9 @@ class Summary:
             from benchmark.rows.codecs import run_again  # which most reports do without
 
             again = Again(rescore, run_again(store.record(max(bare))))
-        return replace(self, absent=(*self.absent, *self._not_shown(store)), again=again)
+        return replace(self, absent=(*self.absent, *self._editions_not_shown(store)), again=again)
 
-    def _not_shown(self, store: Store) -> Iterator[Absent]:
+    def _editions_not_shown(self, store: Store) -> Iterator[Absent]:
         """Yield the editions measured here that are not shown."""
         images: dict[Edition, int] = {}
         for point in (*self.points, *self.replaced):
@@ -220,6 +234,11 @@ class Summary:
             with suppress(StoreError):
                 record |= store.record(edition.run)
             yield Absent(edition.label, why, run_again(record, limit=None, part=""))
+
+    @property
+    def not_shown(self) -> list[Absent]:
+        """Editions measured here that a command would bring to be shown."""
+        return [absent for absent in self.absent if absent.remedy]
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
         assert (of["preference"] < of["high"]).all()
     drawn = pl.read_csv(report / "preference.csv")
     assert sorted(drawn["value"]) == pytest.approx(sorted(rows["preference"]))
-    assert "Bars are 95 % intervals" in (report / "preference.details.md").read_text()
+    assert "Bars: 95 % intervals." in (report / "preference.txt").read_text()
     text = (report / "preference.md").read_text()
     assert "hostile.json: a file that is no answers to this study" in text
     assert "PSNR (dB)" in text

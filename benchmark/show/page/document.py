@@ -56,13 +56,10 @@ def html_text(content: Content) -> str:
     return framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": json_text(data)})
 
 
-def sheet_html(title: str, lede: str, body: str, scripts: Sequence[str] = ()) -> str:
-    """Return a page without curves, in the same style and under the same policy.
-
-    body: HTML, its texts escaped. scripts: names of files beside this one.
-    """
+def sheet_html(title: str, lede: str, body: str) -> str:
+    """Return a page without curves, in the same style; body: HTML, its texts escaped."""
     parts = {"title": escape(title), "lede": escape(lede), "body": body}
-    return framed_html("sheet.html", ("style.css", "sheet.css"), scripts, parts)
+    return framed_html("sheet.html", ("style.css", "sheet.css"), (), parts)
 
 
 def framed_html(

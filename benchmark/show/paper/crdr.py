@@ -10,11 +10,11 @@ from polars import col
 
 from benchmark.compare.builds import beta_of
 from benchmark.compare.panel import Panel, measured_panel
-from benchmark.compare.published.curves import field_panel, paper_panel, too_few
-from benchmark.compare.published.registry import read_published
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import field_panel, paper_panel, too_few
+from benchmark.published.registry import read_published
 from benchmark.rows import systems
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import Summary
@@ -89,11 +89,6 @@ def curves(
     drawing = draw_rate_curves(
         panels, _styles(field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
     )
-    shown = {curve.system.name for panel in panels for curve in panel.curves}
-    lacking = [system.name for system in known if system.published and system.name not in shown]
-    if drawing and lacking:
-        more = f"Without numbers here: {', '.join(lacking)}."
-        drawing = drawing._replace(details=(*drawing.details, more))
     return PaperFigure(drawing, tuple(sentences))
 
 

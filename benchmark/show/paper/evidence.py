@@ -10,14 +10,14 @@ from benchmark.compare.panel import (
     read_compared,
     require_named,
 )
-from benchmark.compare.published.curves import overlays
-from benchmark.compare.published.points import PublishedPoint, slug
-from benchmark.compare.published.registry import chosen_points
 from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, remedies
+from benchmark.published.curves import overlays
+from benchmark.published.points import PublishedPoint, slug
+from benchmark.published.registry import chosen_points
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below

@@ -10,11 +10,11 @@ from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
-from benchmark.compare.published.points import PublishedPoint
-from benchmark.compare.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import PublishedPoint
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
@@ -35,9 +35,10 @@ from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.sections import grouped, images_of, not_drawn, points_left_out
+from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
+from benchmark.system.text import range_text
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
@@ -71,7 +72,8 @@ def _made(
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
     rows = (text for of in results if of.stored for text in not_shown(of.stored.summary))
-    sentences = (*more, *lacking, *rows)
+    points = (text for of in results for text in points_left_out(of.panels))
+    sentences = (*more, *lacking, *points, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 
@@ -99,7 +101,12 @@ def _bd(request: FigureRequest) -> PaperFigure:
     drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), request.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, _asked(request))
-    return _made([result], drawing, f"no bd: {lack}", *missed)
+    refused = (
+        f"no BD-rate of {c.label} in {c.column}: {c.rate.why}"
+        for c in compared
+        if c.rate.value is None and c.label in choice.labels
+    )
+    return _made([result], drawing, f"no bd: {lack}", *missed, *refused)
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -125,15 +132,13 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             if spent := cost_of(summary, curve.edition, cost):
                 points.append(CostPoint(curve, cost, spent[0], delta, spent[1]))
             else:
-                lacking.append((f"No {cost} known of", curve.name))
-    details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
-    details += not_drawn([*choice.absent])
+                lacking.append(curve.name)
     of_anchor = panels[0].of_label(result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
     most = request.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
-    drawing = draw_costs(points, result.styles, where, words, name, details)
-    names = dict.fromkeys(name for _, name in lacking if name not in {p.curve.name for p in points})
+    drawing = draw_costs(points, result.styles, where, words, name)
+    names = dict.fromkeys(name for name in lacking if name not in {p.curve.name for p in points})
     timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
 
@@ -159,9 +164,22 @@ def _realism(request: FigureRequest) -> PaperFigure:
         result.panels, result.summary, result.points, result.name, request.rates or RATES,
         known, result.anchor, images_of(result.panels), request.codecs
     )  # fmt: skip
-    absent = "no realism: no codec has points near these rates (--bpp)"
-    lacking = (*points_left_out(result.panels), *left_out(plots))
+    absent = "no realism: no two points are near any of these rates (--bpp)"
+    lacking = [*points_left_out(result.panels), *left_out(plots)]
+    for bpp in request.rates or RATES:
+        curves = result.panels[0].curves if request.codecs else ()
+        if beyond := [words for curve in curves if (words := _beyond(curve, bpp))]:
+            lacking.append(f"not at {bpp:g} bpp: {', '.join(beyond)}")
+        if bpp not in [plot.bpp for plot in plots]:
+            lacking.append(f"nothing drawn at {bpp:g} bpp, where fewer than two points are")
     return _made([result], drawing, absent, *(f"realism: {why}" for why in lacking))
+
+
+def _beyond(curve: SystemCurve, bpp: float) -> str:
+    """Return a curve's name with its rates if a rate is beyond them, else ""."""
+    low, high = curve.points[0].bpp, curve.points[-1].bpp
+    inside = low <= MATCHED * bpp and bpp <= MATCHED * high
+    return "" if inside else f"{curve.name} ({range_text(low, high)} bpp)"
 
 
 def realism_plots(
@@ -206,8 +224,8 @@ def realism_plots(
 
     plots = []
     for bpp in rates:
-        sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
-        if sweeps:
+        sweeps = tuple(map(called, realism_sweeps(cut, summary, bpp)))
+        if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []

@@ -151,7 +151,11 @@ def read_file(path: Path | None, verb: str) -> dict[str, Any]:
     result = {
         key: value for key, value in whole.items() if key not in VERBS or isinstance(value, list)
     }
-    if isinstance(of_verb := whole.get(verb), dict):
+    of_verb = whole.get(verb)
+    metrics = result.get("metrics", ())
+    if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:
+        result.pop("metrics", None)  # they are for other figures
+    if isinstance(of_verb, dict):
         result |= of_verb
     for table, name in TABLES.items():
         result[name] = [f"{key}={value}" for key, value in result.pop(table, {}).items()]

@@ -24,7 +24,13 @@ from benchmark.rows.stored import (
 )
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
-from benchmark.show.figures.choice import Choice, beyond_sentences, choose, without_place
+from benchmark.show.figures.choice import (
+    Choice,
+    beyond_sentences,
+    choose,
+    sources_table,
+    without_place,
+)
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
@@ -42,7 +48,7 @@ from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.text import listed
 
 if TYPE_CHECKING:
-    from benchmark.compare.published.curves import Overlay
+    from benchmark.published.curves import Overlay
 
 ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
 
@@ -98,8 +104,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     require_named(stored.anchor for stored in result)
     labels = {label for stored in result for label in stored.summary.labels}
     if request.published:
-        from benchmark.compare.published import curves
-        from benchmark.compare.published.registry import chosen_points
+        from benchmark.published import curves
+        from benchmark.published.registry import chosen_points
 
         published = chosen_points(request.results, request.published)
         labels |= {curves.style_label(point.system, point.variant) for point in published}
@@ -145,13 +151,15 @@ def _write(
     drawings = _draw(stored, overlaid, choice, anchor)
     missed = without_place(choice, [*codecs, *named_in(request.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
-    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons)
+    asked = () if request.metrics == "all" else metrics
+    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, asked)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     of_reader = problems(summary, stored.runs)
     absent = [*of_reader, *lacking(summary, wanted)]
     sources = source_facts(stored.of_compared_images)
     record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
     means = means_table(summary, measured)
+    published = [of._replace(curves=of.published) for of in choice.of([*overlaid.values()])]
     eight = summary.labels if look().most is None else choice.labels
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
@@ -173,7 +181,11 @@ def _write(
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
         "details.md": details_text(
-            record, absent, draw_spreads(summary, measured), means_table(summary, over_few)
+            record,
+            absent,
+            draw_spreads(summary, measured),
+            means_table(summary, over_few),
+            sources_table(published),
         ),
         **tables,
     }
@@ -245,7 +257,7 @@ def _draw(
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
         of_file = [large[column] for column in columns], looks, profile(name).title, summary
-        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice, tabled=True)
+        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
     if summary.machine:
         from benchmark.show.figures.complexity import draw_complexity, measured_block
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from benchmark.compare.panel import measured_panel
-from benchmark.compare.published.registry import Paper, Series, write_paper
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
+from benchmark.published.registry import Paper, Series, write_paper
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
@@ -87,7 +87,6 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
     (axes,) = drawing.figure.axes
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
-    assert "Spread: one value of the whole set, no mean." in drawing.details
     assert "Spread" in means_table(summary, [spread]).headers
 
 
@@ -119,9 +118,11 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     }  # fmt: skip
     assert max(record["bpp"] for record in made.drawing.records) <= 2.0
     assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
-    details = " ".join(made.drawing.details)
-    assert "HiFiC: A paper, a table" in details
-    assert "blur/1 JPEG; blur/paper HiFiC" in details
+    sources = [{*cells} for cells in made.drawing.sources.rows]
+    assert any(
+        {"HiFiC (published)", "table", "A paper", "blur/paper"} <= cells for cells in sources
+    )
+    assert any({"JPEG", "here", "blur/1"} <= cells for cells in sources)
     assert made.drawing.table.notes[:2] == (
         "Against JPEG, over these rates; negative saves bits at equal quality.",
         "Blur (px) by its logarithm.",
