@@ -229,36 +229,6 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread
     return spreads
 
 
-def change_interval(
-    point: Point, reference: Point, metric: Metric, percent: bool
-) -> Interval | None:
-    """Return the interval of the change of a mean from the reference's, over the same images.
-
-    Images are resampled in pairs. The change is in percent of the reference, or else in units of
-    the axis. None where `point_interval` has none for the images of both.
-    """
-    shared = np.intersect1d(point.image_ids, reference.image_ids)
-    mine, other = (
-        side.image_values[metric.column][np.searchsorted(side.image_ids, shared)]
-        for side in (point, reference)
-    )
-    both = np.isfinite(mine) & np.isfinite(other)
-    mine, other = mine[both], other[both]
-    if not metric.by_image or len(mine) < 2:
-        return None
-    if metric.of_sets:  # to first order, as each image's influence is
-        if not percent:
-            return jackknife_interval(mine - other)
-        first, last = other.mean(), mine.mean()
-        slopes = (mine - last) / first - last * (other - first) / first**2
-        return jackknife_interval(100 * (last / first - 1 + slopes))
-    last, first = (image_draws(len(mine)) @ values for values in (mine, other))
-    if percent:
-        return percentile_interval(100 * (last / first - 1))
-    places = [[metric.plotted(mean) for mean in means.tolist()] for means in (last, first)]
-    return percentile_interval(np.subtract(places[0], places[1]))
-
-
 def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return `Summary.for_machines` with the ends of its interval after each of these means."""
     by_column = {metric.column: metric for metric in metrics}
