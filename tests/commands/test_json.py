@@ -31,7 +31,7 @@ COMMANDS = {
     "published list --dataset kodak": ("system", "how"),
     "published show tcm": ("reference", "rule", "doubt"),
     "published compare doubtful:vtm": ("source", "bd_rate_percent"),
-    "explain curve.csv --against VTM:CompressAI": ("rules", "residual_db"),
+    "explain curve.csv --against VTM:CompressAI": ("records", "residual_db"),
     "merge results-a --into merged": ("rows", "conflicts"),
     "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
     "audit decode measured": ("table", "wrong"),
