@@ -105,7 +105,7 @@ def match(
     if not has.keys() & {*TIMED}:
         why = "no pair was timed alone on one machine"
         absent.append(Absent("times", why, "bench run --timing"))
-    absent += [absent for absent in stored.summary.absent if absent.remedy]
+    absent += stored.summary.not_shown
     averaged = [name for name in has if name != "bytes" and name in (*wanted, *TIMED)]
     texts = dict.fromkeys(f"{text}." for of in matched for text in of.caveats)
     return Answer(

@@ -101,14 +101,16 @@ def tradeoff(
     ]
     if not points:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    families = (mine, *others)
+    families, summary = (mine, *others), stored.summary
+    curves = {label: of[0] for family in families for label, of in family.points.items()}
+    bundled = {label for label, point in curves.items() if point.edition.bundled}
     surface = f"{codec} is interpolated between {mine.described}."
     brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
     return Answer(
         [*map(asdict, points)],
-        _columns(codec, metrics, stored.summary.bundled),
+        _columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
         " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(stored.summary)]),
-        [*dict.fromkeys(absent for of in families for absent in of.absent)],
+        [*dict.fromkeys(absent for of in families for absent in of.absent), *summary.not_shown],
         {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
     )
 

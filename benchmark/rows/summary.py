@@ -209,9 +209,9 @@ class Summary:
             from benchmark.rows.codecs import run_again  # which most reports do without
 
             again = Again(rescore, run_again(store.record(max(bare))))
-        return replace(self, absent=(*self.absent, *self._not_shown(store)), again=again)
+        return replace(self, absent=(*self.absent, *self._editions_not_shown(store)), again=again)
 
-    def _not_shown(self, store: Store) -> Iterator[Absent]:
+    def _editions_not_shown(self, store: Store) -> Iterator[Absent]:
         """Yield the editions measured here that are not shown."""
         images: dict[Edition, int] = {}
         for point in (*self.points, *self.replaced):
@@ -234,6 +234,11 @@ class Summary:
             with suppress(StoreError):
                 record |= store.record(edition.run)
             yield Absent(edition.label, why, run_again(record, limit=None, part=""))
+
+    @property
+    def not_shown(self) -> list[Absent]:
+        """Editions measured here that a command would bring to be shown."""
+        return [absent for absent in self.absent if absent.remedy]
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from benchmark.compare.panel import headlined
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
-from benchmark.show.means import chosen_notes
 from benchmark.show.sections import listed, metric_names
 from benchmark.show.table import DOUBTFUL, Table, records
 from benchmark.system.text import counted, range_text
@@ -63,7 +62,7 @@ def bd_overview(
     note = f"BD-rate (%) against {anchor}{cut_words(up_to_bpp)}; negative saves bits."
     ends = any(comparison.rate_interval for comparison in known.values())
     notes = [f"{note} In brackets {PERCENT} intervals over images." if ends else note]
-    notes += [*doubt_notes(c.rate for c in known.values()), *chosen_notes(labels)]
+    notes += doubt_notes(c.rate for c in known.values())
     of_column = {metric.column: metric for metric in shown}
     cross = [
         f"{c.label} ({short_name(of_column[c.column], shown)} {c.crossing:.4g})"
@@ -149,8 +148,7 @@ def bd_table(comparisons: Sequence[Comparison], metrics: Sequence[Metric], ancho
         f"Remarks: why there is no number, or points left out because "
         "another of no higher rate is better, by so much."
     )
-    labels = (comparison.label for comparison in comparisons)
-    return Table.of(bd_columns(metrics), comparisons, (note, *chosen_notes(labels)))
+    return Table.of(bd_columns(metrics), comparisons, [note])
 
 
 def bd_records(
@@ -231,7 +229,7 @@ def ranking_table(
     table = Table.of(columns, ranks).filled()
     notes = [DOUBTFUL_NOTE] if any(DOUBTFUL in cell for row in table.rows for cell in row) else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
-    return table._replace(notes=(*notes, *chosen_notes(rank.label for rank in ranks)))
+    return table._replace(notes=tuple(notes))
 
 
 def absent_note(ranking: Ranking, metric: Metric, why: str) -> str:

@@ -1,12 +1,11 @@
 """Tables and sentences of what was measured: means, networks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmark.answer import NOTHING, Absent, Column, decimals, seconds_text
-from benchmark.compare.panel import SystemCurve
+from benchmark.answer import Absent, Column, decimals, seconds_text
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, remedies
 from benchmark.rows.summary import (
     REAL_TO_ESTIMATED,
@@ -18,8 +17,7 @@ from benchmark.rows.summary import (
     caveat_notes,
     excluded,
 )
-from benchmark.rows.systems import chosen_on, spec_of, training
-from benchmark.show.sections import capitalised
+from benchmark.rows.systems import training
 from benchmark.show.table import ENDLESS, FEW_MARK, Table
 from benchmark.system.text import by_key, counted, listed
 
@@ -63,7 +61,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     text = "".join(cell for row in table.rows for cell in row[3:])
     signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
     notes = [note for sign, note in signs if sign in text]
-    notes += [*chosen_notes(summary.labels), *caveat_notes(summary.points)]
+    notes += caveat_notes(summary.points)
     return table._replace(notes=tuple(notes)).filled(always=4)
 
 
@@ -103,50 +101,6 @@ def training_cells(edition: Edition) -> tuple[str, str, str, str]:
     if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
-
-
-def shared_label(labels: Sequence[str]) -> str:
-    """Return the name and the options that codec variants share; all labels of several codecs.
-
-    >>> shared_label(["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
-    'ours:size=micro'
-    """
-    first, *others = map(spec_of, labels)
-    if any(spec.name != first.name for spec in others):
-        return ", ".join(labels)
-    shared = (at for at in first.options if all(at in spec.options for spec in others))
-    return first._replace(options=tuple(shared)).text
-
-
-def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the sentences on networks whose realism was chosen by a metric on a dataset.
-
-    >>> chosen_notes(["jpeg", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
-    ('Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro.',)
-    """
-    choices = [(chosen_on(label), label) for label in dict.fromkeys(labels)]
-    return tuple(
-        f"Realism chosen on {choice[0]} by {choice[1]}: "
-        f"{shared_label([label for of, label in choices if of == choice])}."
-        for choice in dict.fromkeys(choice for choice, _ in choices)
-        if choice
-    )
-
-
-def network_sentences(curves: Iterable[SystemCurve]) -> list[str]:
-    """Return sentences on work and training of the curves' networks, and on how they were chosen.
-
-    Networks are those that are bundled.
-    """
-    measured = {curve.name: curve.edition for curve in curves if curve.edition}
-    names = by_key(
-        (", ".join(cell or NOTHING for cell in cells), name)
-        for name, edition in measured.items()
-        if any(cells := training_cells(edition))
-    )
-    parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
-    sentences = [capitalised(f"{', '.join(NETWORK_HEADERS)}: {parts}")] if parts else []
-    return [*sentences, *chosen_notes(edition.label for edition in measured.values())]
 
 
 OF_LAST_RUN = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
@@ -223,7 +177,7 @@ def lines_of(absent: Sequence[Absent]) -> list[str]:
 
 def not_shown(summary: Summary) -> list[str]:
     """Return a line for each edition measured here that a command would bring to be shown."""
-    return lines_of([absent for absent in summary.absent if absent.remedy])
+    return lines_of(summary.not_shown)
 
 
 def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, Metric
-from benchmark.rows.summary import Edition, Summary
-from benchmark.rows.systems import SIZE, short_version
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
@@ -166,18 +164,6 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return by_key(dict.fromkeys(pairs))
 
 
-def by_name(groups: Mapping[str, Sequence[str]]) -> str:
-    """Return "names: sentence" of grouped names, with semicolons between."""
-    return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
-
-
-def protocol_sentence(metric: Metric, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
-    """Return the sentence on the protocols of a metric's values, with the names of their curves."""
-    start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
-    rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
-    return f"{start} {metric.label}: {rules}."
-
-
 def capitalised(text: str) -> str:
     """Return a text as a sentence: with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
@@ -203,7 +189,7 @@ def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
     common = [part for part in every if all(part in of for of in parts)]
     words = "; ".join(common or every)
     if len(words) > MOST_CAVEAT:
-        words = "a caveat: see the details"
+        words = "a caveat"
     return f"{CAVEAT} {words}." if groups else ""
 
 
@@ -221,11 +207,6 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
 def panels_note(panels: Sequence[Panel]) -> str:
     """Return the line inside a figure of panels, as `curves_note` does."""
     return curves_note([curve for panel in panels for curve in panel.curves])
-
-
-def not_drawn(names: Sequence[str]) -> list[str]:
-    """Return the sentence on what a figure leaves out, if anything."""
-    return [f"Not drawn: {', '.join(names)}."] if names else []
 
 
 def points_left_out(panels: Iterable[Panel]) -> list[str]:
@@ -262,23 +243,3 @@ def images_of(panels: Iterable[Panel]) -> str:
     if len(of_count) < 2:
         return next(iter(of_count), "an unknown number of images")
     return listed([f"{words} in {metric_names(of)}" for words, of in of_count.items()])
-
-
-def mixed_sentences(summary: Summary) -> list[str]:
-    """Return a sentence on the builds of codecs whose variants are of several, for notes.
-
-    Variants of one version are not mixed (some codecs have weights for each), nor those of other
-    sizes of the network.
-    """
-    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
-    for edition in (point.edition for point in summary.points):
-        key = edition.codec, edition.options.get(SIZE, "")
-        of_codec.setdefault(key, {})[edition.label] = edition
-    by_words = grouped(
-        (edition.build_words, label)
-        for editions in of_codec.values()
-        if len({edition.build for edition in editions.values()}) > 1
-        and len({short_version(edition.version) for edition in editions.values()}) > 1
-        for label, edition in editions.items()
-    )
-    return [f"Variants of several builds, never joined: {by_name(by_words)}."] if by_words else []

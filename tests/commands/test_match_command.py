@@ -39,7 +39,7 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     with (tmp_path / "pairs.csv").open() as opened:
         pairs = list(csv.DictReader(opened))
     headers, line, *notes = text.splitlines()
-    assert headers.split()[:5] == ["codec", "against", "images", "pairs", "bytes"]
+    assert headers.split()[:5] == ["codec", "against", "images", "pairs", "unmatched"]
     images = len({pair["image"] for pair in pairs})
     assert line.split()[:4] == ["vvenc", "x265", f"{images}/24", str(len(pairs))]
     assert all(

@@ -18,7 +18,6 @@ from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.summary import curves
-from benchmark.show.sections import mixed_sentences
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS, SQUEEZE, DISTS = map(Metric.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
@@ -270,14 +269,9 @@ def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     assert {curve.build for curve in curves} == {""}
 
 
-def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table(store):
+def test_variants_of_several_builds_have_names_of_their_own(store):
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
     names = {curve.system.label: curve.name for curve in measured_panel(summary, PSNR).curves}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"
     assert names["ours:beta=0"] == "CRDR β=0 (bundled)"
-    message = (
-        "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
-        "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
-    )
-    assert message in mixed_sentences(summary)

@@ -12,6 +12,7 @@ from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
 from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
+from benchmark.show.figures.choice import sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
 
 if TYPE_CHECKING:
@@ -88,12 +89,9 @@ def draw_bd_bars(
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
     )
-    few = [panel.metric.label for panel in panels if not panel.metric.by_image]
-    details = [f"No interval of {sections.listed(few)}."] if few else []
-    details += [*_refused(panels, bars), *sections.not_drawn(absent)]
     records = bd_records([c for all_of in pairs for _, c in all_of], up_to_bpp)
     table = texts.rate_table(panels, anchor)
-    return texts.Drawing(figure, caption, records, table, tuple(details))
+    return texts.Drawing(figure, caption, records, table, sources_table(panels))
 
 
 def _compared(
@@ -110,15 +108,6 @@ def _compared(
             key = metric.column, curve.system.label if curve.measured else curve.name, anchor
             no_images = ImagesDelta(why="a published curve has no values of single images")
             yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
-
-
-def _refused(panels: Sequence[Panel], bars: Sequence[Mapping[str, Bar]]) -> Iterator[str]:
-    """Yield sentences on curves of a panel that have no BD-rate."""
-    for panel, of in zip(panels, bars, strict=True):
-        for name, bar in of.items():
-            if bar.delta.value is None:
-                metric = sections.metric_names([panel.metric])
-                yield f"No BD-rate of {name} in {metric}: {bar.delta.why}."
 
 
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:

@@ -1,4 +1,4 @@
-"""The curves that a figure shows, and what is said of them.
+"""The curves that a figure shows, and the table of their sources.
 
 They are at most eight, equal ones as one, in the order of legends: those that were named, or else
 the user's own, the anchor, this project's method where nothing is the user's, published ones, then
@@ -7,23 +7,19 @@ family before second ones.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
-from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, is_users
+from benchmark.compare.panel import Panel, SystemCurve, is_users
 from benchmark.errors import BenchError
-from benchmark.metrics.metric import PREFERENCE, Metric
-from benchmark.registry import UNSTATED
 from benchmark.rows.experiment import usual_variants
-from benchmark.rows.summary import Summary
 from benchmark.rows.systems import OWN, family, kind, label_of, option_count, trained_on
-from benchmark.show import sections
 from benchmark.show.figures import style as looks
-from benchmark.show.figures import texts
 from benchmark.show.figures.style import look
-from benchmark.show.means import network_sentences
+from benchmark.show.table import Table
 from benchmark.spec import parse_codec
 from benchmark.system.text import by_key, listed
 
@@ -32,12 +28,6 @@ from benchmark.system.text import by_key, listed
 AS_ONE, AS_ONE_DB = 0.01, 0.01
 MOST_NAMES = 8  # in a sentence on what a panel lacks
 CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
-HOW = {"measured": "Measured", "recorded": "Bundled (with the project, or in a pack)"}
-ORIGINS = {
-    "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
-    "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",
-    "table": ", a table", "digitised": ", read from a figure",
-}  # fmt: skip
 
 
 class Frame(NamedTuple):
@@ -264,84 +254,28 @@ def with_bars(panels: Sequence[Panel]) -> list[str]:
     return [p.metric.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
 
 
-def curve_details(
-    panels: Sequence[Panel], dataset: str, summary: Summary | None, tabled: bool = False
-) -> Iterator[str]:
-    """Yield sentences on protocols, builds, caveats and what is left out.
-
-    tabled: without what tables beside the figure say of protocols, codecs and points.
-    """
-    curves = [(panel.metric, curve) for panel in panels for curve in panel.curves]
-    if not tabled:
-        yield from _codec_details(panels, dataset, summary)
-    for panel in panels:
-        if panel.published or not tabled:
-            yield sections.protocol_sentence(panel.metric, panel.names_by_protocol)
-    points = [(metric, c, point) for metric, c in curves for point in c.points[: c.marks]]
-    yield from _published_details([mark for mark in points if not mark[1].measured])
-    most = frame_of(panels).high
-    beyond = {c.name for _, c, p in points if c.measured and p.bpp > most}
-    if beyond:
-        yield f"Points beyond {most:.3g} bpp are not shown: {', '.join(sorted(beyond))}."
-    of_sets = [panel.metric.label for panel in panels if panel.metric.of_sets]
-    if of_sets:
-        yield f"{sections.listed(of_sets)}: one value of the whole set, no mean."
-    for label in with_bars(panels):
-        over = (
-            "raters and images" if label == PREFERENCE.label else "images (infinitesimal jackknife)"
-        )
-        yield f"Bars are 95 % intervals of {label} over {over}."
-    yield from sections.few_sentences(panel.metric for panel in panels if texts.few_images(panel))
+def sources_table(panels: Iterable[Panel]) -> Table:
+    """Return a row for each curve and source of its points: where from, protocols, caveats."""
+    rows = {
+        (curve.name, panel.metric, *(getattr(point, name) for name in OF_SOURCE)): (curve, point)
+        for panel in panels
+        for curve in panel.curves
+        for point in curve.points[: curve.marks]
+    }
+    return Table.of(SOURCES, rows.values(), absent="").filled()
 
 
-def _codec_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
-    curves = [(panel.metric, curve) for panel in panels for curve in panel.curves]
-    pooled = summary is not None and summary.average == "pooled"
-    average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
-    yield f"{dataset}: means over {sections.images_of(panels)}; rates are {average}."
-    if summary is not None:
-        yield f"Protocol of rates: {summary.protocols['coding']}."
-        if summary.dropped:
-            yield f"Restricted to the images that all points have; left out: {summary.dropped}."
-        yield from sections.mixed_sentences(summary)
-    origins = sections.grouped(
-        (p.how, f"{c.name} ({p.source})") for _, c in curves for p in c.points if c.measured
-    )
-    yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items() if how in HOW)
-    trained = sections.grouped(
-        (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
-    )
-    if trained:
-        words = "; ".join(
-            f"{label} of {sections.listed(names)}" for label, names in trained.items()
-        )
-        yield f"In the training loss: {words}."
-    yield from network_sentences(curve for _, curve in curves)
-    marked = sections.caveats(curve for _, curve in curves)
-    yield from (f"{sections.by_name({text: names})}." for text, names in marked.items())
-    yield from sections.points_left_out(panels)
-
-
-def _published_details(
-    published: Sequence[tuple[Metric, SystemCurve, CurvePoint]],
-) -> Iterator[str]:
-    """Yield sentences on the sources, reading errors, rates and notes of published points."""
-    for origin, words in (("published", "Published"), ("file", "From a file")):
-        sources = sections.grouped(
-            (p.source + ORIGINS[p.how], c.system.name)
-            for _, c, p in published
-            if c.origin == origin
-        )
-        if sources:
-            yield f"{words} (open markers, broken lines): {sections.by_name(sources)}."
-    errors = sections.grouped(
-        (metric.label, f"{c.system.name} ± {p.value_error:g}")
-        for metric, c, p in published
-        if p.value_error
-    )
-    yield from (f"Reading error in {label}: {', '.join(of)}." for label, of in errors.items())
-    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1", UNSTATED})
-    if rules:
-        yield f"Published rates are as their sources count them ({sections.listed(rules)})."
-    notes = sections.grouped((p.note, c.system.name) for _, c, p in published if p.note)
-    yield from (f"{sections.by_name({note: names})}." for note, names in notes.items())
+OF_SOURCE = ("how", "source", "protocol", "rate_protocol", "value_error", "note")
+SOURCES = (  # of a curve and one of its points
+    Column("curve", "0.name"),
+    Column("from", "0.origin"),
+    Column("how", "1.how"),
+    Column("source", "1.source"),
+    Column("protocol", "1.protocol"),
+    Column("rates", "1.rate_protocol"),
+    Column("images", lambda of: of[1].images and str(of[1].images)),
+    Column("reading error", lambda of: of[1].value_error and f"{of[1].value_error:g}"),
+    Column("in its loss", lambda of: ", ".join(trained_on(of[0].system.label))),
+    Column("caveat", lambda of: "; ".join(of[0].caveats)),
+    Column("note", lambda of: None if of[0].measured else of[1].note),
+)

@@ -178,7 +178,7 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> text
         sections.caveat_note(caveats),
     )
     table = Table.of(COLUMNS, every)
-    return texts.Drawing(figure, caption, records(COLUMNS, every), table, tuple(_details(blocks)))
+    return texts.Drawing(figure, caption, records(COLUMNS, every), table)
 
 
 def _range(span: Span) -> str:
@@ -198,28 +198,6 @@ COLUMNS = (  # of a block and one of its bars
     Column("", "1.decode.0", key="decode_fastest"),
     Column("", "1.decode.1", key="decode_slowest"),
     Column("", "0.where", key="where"),
-    Column("", "1.timed", key="timed"),
+    Column("timed", "1.timed", key="timed"),
     Column("", lambda of: ", ".join(of[1].caveats), key="caveat"),
 )
-
-
-def _details(blocks: Sequence[Block]) -> list[str]:
-    parts = []
-    for block in blocks:
-        timed = sections.grouped((bar.timed, bar.name) for bar in block.bars)
-        if not block.measured:
-            parts.append(f"{block.where}, {block.unit}: {sections.by_name(timed)}.")
-            continue
-        parts.append(
-            f"{block.where}: measured one cell at a time with nothing else running; the mark "
-            "is the mean of a codec's fastest setting, a bar ends at its slowest."
-        )
-        parts += [f"{', '.join(names)}: timed is {what}." for what, names in timed.items()]
-        parts += [f"{bar.name}: {', '.join(bar.caveats)}." for bar in block.bars if bar.caveats]
-        if gpu := [bar.name for bar in block.bars if bar.gpu]:
-            parts.append(f"On a GPU: {', '.join(gpu)}.")
-        if block.untimed:
-            parts.append(f"Not or not wholly timed there: {', '.join(block.untimed)}.")
-    if len({block.unit for block in blocks}) > 1:
-        parts.append("Units and machines differ between the panels: compare within one alone.")
-    return parts

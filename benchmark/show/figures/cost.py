@@ -38,7 +38,6 @@ PANEL_INCHES = 1.9
 SHIFTS = (0, 8, -8, 16, -16)  # points that a name may be above its place
 DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
 TYPICAL = "Open markers: typical seconds of one core, not timed here."
-NEAREST = f"Seconds of a codec without rates about {AT_BPP:g} bpp are of its nearest setting."
 
 
 class CostPoint(NamedTuple):
@@ -70,7 +69,6 @@ def draw_costs(
     dataset: str,
     metric: str,
     anchor: str,
-    details: Sequence[str] = (),
 ) -> texts.Drawing | None:
     """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
 
@@ -122,9 +120,7 @@ def draw_costs(
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
     )
-    return texts.Drawing(
-        figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points), (NEAREST, *details)
-    )
+    return texts.Drawing(figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points))
 
 
 def _name(point: CostPoint) -> str:

@@ -84,7 +84,7 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
         f"Bands are {PERCENT} intervals over images.",
     )
     rows = records(RECORDED, history.changes)
-    return texts.Drawing(figure, caption, rows, history_table(history), history.notes)
+    return texts.Drawing(figure, caption, rows, history_table(history))
 
 
 def _draw(

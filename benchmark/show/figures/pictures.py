@@ -64,9 +64,7 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
     return left, top, side, side
 
 
-def draw_pictures(
-    tiles: Sequence[PictureTile], columns: int, caption: str, details: Sequence[str] = ()
-) -> Drawing:
+def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> Drawing:
     """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
 
     Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
@@ -115,7 +113,7 @@ def draw_pictures(
         for label in labels
     ]
     table = Table.of(cells, recorded) if recorded else None
-    return Drawing(figure, caption, [tile.record for tile in recorded], table, tuple(details))
+    return Drawing(figure, caption, [tile.record for tile in recorded], table)
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.metric import Metric
+from benchmark.metrics.metric import PREFERENCE, Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, kind
 from benchmark.show import sections
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-LACKING = "Some panels lack some of the codecs: see the details."
+LACKING = "Some panels lack some of the codecs."
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
@@ -55,11 +55,10 @@ def draw_rate_curves(
     choice: choices.Choice | None = None,
     outlier: str = "",
     groups: bool = False,
-    tabled: bool = False,
 ) -> texts.Drawing | None:
     """Draw the panels of one dataset, whose title `dataset` is: see `draw_datasets`."""
     of_dataset = OfDataset(dataset, panels, summary, anchor)
-    return draw_datasets([of_dataset], styles, named, choice, outlier, groups, tabled)
+    return draw_datasets([of_dataset], styles, named, choice, outlier, groups)
 
 
 def draw_datasets(
@@ -69,7 +68,6 @@ def draw_datasets(
     choice: choices.Choice | None = None,
     outlier: str = "",
     groups: bool = False,
-    tabled: bool = False,
 ) -> texts.Drawing | None:
     """Draw a panel for each metric and a legend; None where no points can be plotted.
 
@@ -79,11 +77,11 @@ def draw_datasets(
 
     styles: by `System.label`. named: the codecs that were asked for. choice: the curves to show, if
     not of these panels alone. outlier: see `draw_panel`. groups: put the legend's entries under
-    their groups. tabled: see `choice.curve_details`.
+    their groups.
     """
     called = _called(datasets)
     choice = choice or choice_of(datasets, named)
-    rows, lacking, lone = _shown(called, choice)
+    rows, lacking = _shown(called, choice)
     if not rows:
         return None
     panels = [panel for of in rows for panel in of.panels]
@@ -104,7 +102,8 @@ def draw_datasets(
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         signs = sections.panels_note(panels), _cut(panels)
         texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
-    count = len(choice.kept)
+    count, bars = len(choice.kept), choices.with_bars(panels)
+    people = "raters and " if PREFERENCE.label in bars else ""
     shown = (
         f"{sections.metric_names(metrics)} against rate on "
         f"{sections.listed([f'{of.title} ({sections.images_of(of.panels)})' for of in rows])}, "
@@ -115,28 +114,18 @@ def draw_datasets(
     caption = sections.brief(
         *([shown, *lacking] if fits else [shown, LACKING]),
         *sections.scale_sentences(metrics),
-        "Bars: 95 % intervals." if choices.with_bars(panels) else None,
+        f"Bars: 95 % intervals over {people}images." if bars else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
-    details = [
-        text
-        for of in rows
-        for text in choices.curve_details(of.panels, of.title, of.summary, tabled)
-    ]
-    details += [*([] if tabled and fits else lacking), *sections.not_drawn([*choice.absent]), *lone]
-    same = [choice.title(name) for name in choice.kept if name in choice.alike]
-    details += [
-        f"Of equal rates, and equal values within {100 * choices.AS_ONE:.0f} % of the axis: {name}."
-        for name in same
-    ]
+    sources = choices.sources_table(panels)
     if len(rows) == 1:
         table = texts.rate_table(panels, rows[0].anchor)
-        return texts.Drawing(figure, caption, texts.point_records(panels), table, tuple(details))
+        return texts.Drawing(figure, caption, texts.point_records(panels), table, sources)
     marks = [
         {"dataset": of.title, **mark} for of in rows for mark in texts.point_records(of.panels)
     ]
-    return texts.Drawing(figure, caption, marks, None, tuple(dict.fromkeys(details)))
+    return texts.Drawing(figure, caption, marks, None, sources)
 
 
 def choice_of(datasets: Sequence[OfDataset], named: Sequence[str] = ()) -> choices.Choice:
@@ -154,9 +143,9 @@ def _called(datasets: Sequence[OfDataset]) -> list[OfDataset]:
 
 def _shown(
     datasets: Sequence[OfDataset], choice: choices.Choice
-) -> tuple[list[OfDataset], list[str], list[str]]:
-    """Return the datasets with the chosen curves, and sentences on what a panel lacks or drops."""
-    rows, lacking, lone = [], list[str](), list[str]()
+) -> tuple[list[OfDataset], list[str]]:
+    """Return the datasets with the chosen curves, and sentences on what a panel lacks."""
+    rows, lacking = [], list[str]()
     for of in datasets:
         if panels := choice.of(of.panels):
             where = f"{of.title}: " if len(datasets) > 1 else ""
@@ -165,10 +154,8 @@ def _shown(
             names = sections.metric_names(absent)
             lacking += [f"{where}{names}: no values of these codecs."] if names else []
             lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
-            panels, dropped = _without_lone_points(panels)
-            lone += [f"{where}{sentence}" for sentence in dropped]
-            rows.append(of._replace(panels=panels))
-    return rows, lacking, lone
+            rows.append(of._replace(panels=_without_lone_points(panels)))
+    return rows, lacking
 
 
 def _axes_of(
@@ -199,22 +186,16 @@ def _axes_of(
     return figure, result, 0.8 * width / columns
 
 
-def _without_lone_points(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
-    """Return panels without published curves that have one point there and more in another panel.
-
-    Also return sentences on them.
-    """
+def _without_lone_points(panels: Sequence[Panel]) -> list[Panel]:
+    """Return panels without published curves that have one point there and more in another."""
     curves = [curve for panel in panels for curve in panel.published]
     others = {curve.name for curve in curves if len(curve.points) > 1}
-    result, sentences = [], []
+    result = []
     for panel in panels:
         lone = [c for c in panel.published if len(c.points) == 1 and c.name in others]
         kept = tuple(curve for curve in panel.curves if curve not in lone)
         result.append(panel._replace(curves=kept or panel.curves))
-        if lone and kept:
-            names = ", ".join(curve.name for curve in lone)
-            sentences.append(f"Of one point in {panel.metric.label}, not drawn: {names}.")
-    return result, sentences
+    return result
 
 
 def _cut(panels: Sequence[Panel]) -> str:

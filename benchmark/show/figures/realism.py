@@ -14,11 +14,9 @@ import numpy as np
 
 from benchmark.answer import Column, decimals
 from benchmark.codec import Float64Array
-from benchmark.compare.builds import RECORDED, RealismGrid, records
-from benchmark.compare.panel import SystemCurve
+from benchmark.compare.builds import RealismGrid, records
 from benchmark.compare.published.realism_sweep import (
     MATCHED,
-    WIDEST_GAP,
     PlotAtRate,
     RealismSweep,
     place_of,
@@ -38,7 +36,6 @@ from benchmark.show.figures.style import (
     Style,
     figure_style,
 )
-from benchmark.show.means import network_sentences
 from benchmark.show.table import Table
 from benchmark.system.text import counted
 
@@ -71,10 +68,6 @@ def draw_realism_plots(
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
     steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
     names = _names([sweep for _, sweep in sweeps])
-    rules = [
-        sections.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
-        sections.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
-    ]
     notes = sections.few_sentences(few) if few else []
     note = " ".join(filter(None, [*notes, sections.curves_note([s.curve for _, s in sweeps])]))
     handles, falls = {}, realism.better == "lower"  # whose axis is logarithmic
@@ -120,26 +113,24 @@ def draw_realism_plots(
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
     )
-    values_of = [(curve, value) for _, curve, step in steps for value in step[1:]]
-    details = [f"The axis of {realism.label} is logarithmic and reversed."] if falls else []
-    if any(value.how == "interpolated" for _, value in values_of):
-        details.append(_how_interpolated(realism))
-
-    def origin(curve: SystemCurve) -> str:
-        recorded = curve.edition and curve.edition.recorded
-        here = f"{RECORDED} with" if recorded else "measured here with"
-        return here if curve.measured else "published,"
-
-    sources = sections.grouped(
-        (f"{origin(curve)} {value.source}", curve.name) for curve, value in values_of
-    )
-    for groups in (sources, sections.caveats(sweep.curve for _, sweep in sweeps)):
-        details += [f"{', '.join(of)}: {text}." for text, of in groups.items()]
-    details += network_sentences(sweep.curve for _, sweep in sweeps)
-    details += map(sections.protocol_sentence, (distortion, realism), rules)
-    details += map(sections.capitalised, left_out(plots))
     marks = [record for plot in plots for record in sweep_records(plot)]
-    return texts.Drawing(figure, caption, marks, Table.of(columns, steps), tuple(details))
+    values = {
+        (curve.name, value.how, value.source, value.protocol): (curve, value)
+        for _, curve, step in steps
+        for value in step[1:]
+    }
+    sources = Table.of(SOURCES, values.values(), absent="").filled()
+    return texts.Drawing(figure, caption, marks, Table.of(columns, steps), sources)
+
+
+SOURCES = (  # of a curve and a value of one of its settings
+    Column("system", "0.name"),
+    Column("from", "0.origin"),
+    Column("how", "1.how"),
+    Column("source", "1.source"),
+    Column("protocol", "1.protocol"),
+    Column("caveat", lambda of: "; ".join(of[0].caveats)),
+)
 
 
 def _reverse(axes: "Axes", values: Sequence[float]) -> None:
@@ -147,16 +138,6 @@ def _reverse(axes: "Axes", values: Sequence[float]) -> None:
     axes.set_yscale("log")
     texts.plain_ticks(axes.yaxis)
     axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
-
-
-def _how_interpolated(realism: Metric) -> str:
-    """Return the sentence on values between the points of a curve."""
-    by_decades = f" ({realism.label} by its own logarithm)" if realism.better == "lower" else ""
-    return (
-        f"Values at a rate are interpolated over its logarithm{by_decades} by Akima's curve, as "
-        "for BD-rates. A system is absent where the rate is beyond its points, or between two "
-        f"whose rates differ by more than {WIDEST_GAP:g} times; the csv says what is interpolated."
-    )
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
@@ -240,13 +221,4 @@ def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
         "hardly depend on β.",
         *map(sections.capitalised, grid.caveats),
     )
-    details = [f"Means over {images}, {grid.origin} (protocols {', '.join(grid.protocols)})."]
-    if few:
-        details += sections.few_sentences([grid.realism])
-    if not grid.realism.of_sets:
-        details.append(
-            f"{grid.realism.label} stands in for a distance between distributions, which takes at "
-            "least 50 images; it compares each picture with its source."
-        )
-    details += map(sections.capitalised, grid.left_out)
-    return texts.Drawing(figure, caption, marks, Table.of(columns, marks), tuple(details))
+    return texts.Drawing(figure, caption, marks, Table.of(columns, marks))

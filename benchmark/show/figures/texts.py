@@ -43,13 +43,13 @@ DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of
 
 
 class Drawing(NamedTuple):
-    """A figure, its caption of at most sixty words, its numbers, and what a caption leaves out."""
+    """A figure, its caption of at most sixty words, its numbers, and the sources of its curves."""
 
     figure: "Figure"
     caption: str
     records: Sequence[Mapping[str, Any]] = ()  # of every mark that is plotted
     table: Table | None = None
-    details: tuple[str, ...] = ()  # sentences on protocols, builds and what is left out
+    sources: Table | None = None  # of its curves: where from, protocols, caveats
 
 
 def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from benchmark.rows.systems import OWN as OWN_CODEC
 from benchmark.rows.systems import label_of
 from benchmark.show import sections
 from benchmark.show.figures import style, texts
-from benchmark.show.figures.choice import curve_details
+from benchmark.show.figures.choice import sources_table
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
 from benchmark.show.means import means_table
@@ -138,10 +138,9 @@ def draw_ablation(
         sections.panels_note(panels),
         *sections.scale_sentences(panel.metric for panel in panels),
     )
-    details = [*curve_details(panels, dataset, summary), trained]
-    if compared:
-        details.append(CHANGES.format(own))
-    return texts.Drawing(figure, caption, texts.point_records(panels), details=tuple(details))
+    return texts.Drawing(
+        figure, caption, texts.point_records(panels), sources=sources_table(panels)
+    )
 
 
 def _changes(panel: Panel, own: str, summary: Summary) -> Panel:

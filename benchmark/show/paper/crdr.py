@@ -93,11 +93,6 @@ def curves(
     drawing = draw_rate_curves(
         panels, _styles(field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
     )
-    shown = {curve.system.name for panel in panels for curve in panel.curves}
-    lacking = [system.name for system in known if system.published and system.name not in shown]
-    if drawing and lacking:
-        more = f"Without numbers here: {', '.join(lacking)}."
-        drawing = drawing._replace(details=(*drawing.details, more))
     return PaperFigure(drawing, tuple(sentences))
 
 

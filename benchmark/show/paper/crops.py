@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from benchmark.codec import CODING, Pixels
+from benchmark.codec import Pixels
 from benchmark.compare.panel import is_users, with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
@@ -25,7 +25,7 @@ from benchmark.rows.comparable import shown
 from benchmark.rows.experiment import experiment_of, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import stored_dataset
-from benchmark.rows.systems import label_of, measured_names, short_names, short_version
+from benchmark.rows.systems import label_of, measured_names, short_names
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
 from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
@@ -119,7 +119,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         f"{metric_names([metric])} are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
-    drawing = draw_pictures(tiles, columns, caption, _details(records, metric))
+    drawing = draw_pictures(tiles, columns, caption)
     return PaperFigure(drawing, tuple(dict.fromkeys(sentences)))
 
 
@@ -242,19 +242,6 @@ def _tile(
     values = {"Rate (bpp)": row["bpp"], metric.label: row.get(metric.column)}
     off = off_rate(row["bpp"], rate)
     return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)
-
-
-def _details(records: Sequence[StreamRow], metric: Metric) -> list[str]:
-    rules = {record[f"{metric.column}_protocol"]: None for record in records}
-    lines = [f"Protocols: {', '.join(filter(None, [CODING, *rules]))}."]
-    for record in records:
-        size = f"{record['width']} x {record['height']} pixels"
-        place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
-        version, rate = short_version(record["version"]), f"{record['bpp']:.4f} bpp"
-        origin = f"{record['system']}: {version} at {record['setting']}, {rate}"
-        words = [origin, "bundled" if record["recorded"] else "", record["caveat"]]
-        lines.append(f"{place}. {', '.join(filter(None, words))}.")
-    return lines
 
 
 def rows_with_streams(

@@ -40,7 +40,7 @@ from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.sections import grouped, images_of, not_drawn, points_left_out
+from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
 from benchmark.system.text import range_text
@@ -77,7 +77,8 @@ def _made(
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
     rows = (text for of in results if of.stored for text in not_shown(of.stored.summary))
-    sentences = (*more, *lacking, *rows)
+    points = (text for of in results for text in points_left_out(of.panels))
+    sentences = (*more, *lacking, *points, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 
@@ -105,6 +106,11 @@ def _bd(request: FigureRequest) -> PaperFigure:
     drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), request.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, _asked(request))
+    missed += [
+        f"no BD-rate of {of['codec']} in {of['metric']}: {of['reason']}"
+        for of in (drawing.records if drawing else ())
+        if of["reason"]
+    ]
     return _made([result], drawing, f"no bd: {lack}", *missed)
 
 
@@ -131,15 +137,13 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             if spent := cost_of(summary, curve.edition, cost):
                 points.append(CostPoint(curve, cost, spent[0], delta, spent[1]))
             else:
-                lacking.append((f"No {cost} known of", curve.name))
-    details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
-    details += not_drawn([*choice.absent])
+                lacking.append(curve.name)
     of_anchor = panels[0].of_label(result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
     most = request.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
-    drawing = draw_costs(points, result.styles, where, words, name, details)
-    names = dict.fromkeys(name for _, name in lacking if name not in {p.curve.name for p in points})
+    drawing = draw_costs(points, result.styles, where, words, name)
+    names = dict.fromkeys(name for name in lacking if name not in {p.curve.name for p in points})
     timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
 

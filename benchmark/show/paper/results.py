@@ -20,7 +20,7 @@ from benchmark.show.sections import made_by, markdown, section
 from benchmark.show.table import csv_text, latex
 from benchmark.system.atomic import write_files
 
-# Of a figure's files. txt: the caption; details.md: protocols, builds, sources, what is left out
+# Of a figure's files. txt: the caption; details.md: the sources of its curves
 SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
 
 
@@ -90,7 +90,8 @@ def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> li
     """
     files: dict[str, str | bytes] = {}
     if drawing := made.drawing:
-        text = section(name, name, drawing.caption, [*drawing.details], made_by(command))
+        sources = [drawing.sources] if drawing.sources else []
+        text = section(name, name, drawing.caption, *sources, made_by(command))
         files = files_of(drawing.figure, name) | {
             f"{name}.csv": csv_text(drawing.records),
             f"{name}.txt": f"{drawing.caption}\n",

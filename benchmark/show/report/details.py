@@ -11,14 +11,13 @@ from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.rows.systems import trained_on
+from benchmark.rows.systems import chosen_on, trained_on
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
 from benchmark.show.means import (
     FEW_NOTE,
     NETWORK_HEADERS,
     absent_table,
-    chosen_notes,
     not_shown,
     training_cells,
 )
@@ -30,7 +29,6 @@ from benchmark.show.sections import (
     capitalised,
     made_by,
     markdown,
-    mixed_sentences,
     section,
 )
 from benchmark.show.table import Table
@@ -57,6 +55,7 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     Column("timed"),
     Column("caveat", lambda codec: ", ".join(codec["caveats"])),
     Column("in its loss", lambda codec: ", ".join(codec["trained_on"])),
+    Column("realism chosen on", "realism_chosen_on"),
     *(Column(name, f"training.{name}") for name in NETWORK_HEADERS),
     *(
         Column(shown.heading, _scaled(column.name, shown.factor), shown.form)
@@ -68,7 +67,10 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     Column("call", "command"),
 )
 # Of these, a page has
-PAGE_CODECS = ("codec", "version", "origin", "caveat", *NETWORK_HEADERS, "device", "call", "timed")
+PAGE_CODECS = (
+    *("codec", "version", "origin", "caveat", "realism chosen on", *NETWORK_HEADERS),
+    *("device", "call", "timed"),
+)
 IN_RECORD = ("device", "call")  # and not in the text
 
 
@@ -141,11 +143,7 @@ def details_record(
         "protocols": dict(summary.protocols_in_use),
         "sources": sources and {**sources._asdict(), "sentences": source_sentences(sources)},
         "codecs": codec_records(summary),
-        "builds": list(mixed_sentences(summary)),
-        "figures": {
-            name: {"caption": drawing.caption, "details": list(drawing.details)}
-            for name, drawing in drawings.items()
-        },
+        "figures": {name: drawing.caption for name, drawing in drawings.items()},
         "absent": [of._asdict() for of in absent],
         "published_left_out": list(published),
         "runs": len(stored.runs),
@@ -161,8 +159,7 @@ def codec_records(summary: Summary) -> list[dict[str, Any]]:
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
     """Return a row for each of `codec_records`, of the columns of these names that have values."""
     columns = [column for column in CODEC_COLUMNS if column.name in names]
-    notes = chosen_notes(codec["codec"] for codec in codecs)
-    table = Table.of(columns, codecs, notes, absent="").filled()
+    table = Table.of(columns, codecs, absent="").filled()
     return table._replace(words=len(table.headers))
 
 
@@ -184,6 +181,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
         "trained_on": list(trained_on(edition.label)),
+        "realism_chosen_on": " by ".join(chosen_on(edition.label) or ()),
         "command": edition.command,
     }
 
@@ -193,10 +191,12 @@ def details_text(
     absent: Sequence[Absent] = (),
     spreads: Sequence[DrawSpread] = (),
     over_few: Table | None = None,
+    published: Table | None = None,
 ) -> str:
     """Return details.md: the record as a text, with a table of the spreads over drawings.
 
     over_few: means of the metrics that a report does not show, since they are over few images.
+    published: sources of the published curves.
     """
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
@@ -204,11 +204,6 @@ def details_text(
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; left out: {dropped}."
     shown = {column.name for column in CODEC_COLUMNS} - {*IN_RECORD}
-    details = {name: figure["details"] for name, figure in record["figures"].items()}
-    common = [text for text in next(iter(details.values()), ()) if _in_all(text, details)]
-    own = {name: [text for text in of if text not in common] for name, of in details.items()}
-    figures: list[Part] = [common] if common else []
-    figures += [section(name, name, of) for name, of in own.items() if of]
     parts: list[Part] = [
         made_by(record["command"]),
         intro,
@@ -218,10 +213,10 @@ def details_text(
             "Protocols",
             ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items()),
         ),
-        section("codecs", "Codecs", codecs_table(record["codecs"], shown), record["builds"]),
+        section("codecs", "Codecs", codecs_table(record["codecs"], shown)),
     ]
-    if figures:
-        parts.append(section("figures", "Figures", *figures))
+    if published is not None and published.rows:
+        parts.append(section("published", "Published curves", published))
     if over_few is not None and FEW_NOTE in over_few.notes:
         parts.append(section("few", "Over few images", over_few))
     if spreads:
@@ -233,10 +228,6 @@ def details_text(
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
         left_out = left_out.with_parts(f"The last of {record['runs']} runs: {', '.join(facts)}.")
     return markdown(section("report", f"Details of {record['dataset']}", *parts, left_out))
-
-
-def _in_all(text: str, details: Mapping[str, Sequence[str]]) -> bool:
-    return all(text in of for of in details.values())
 
 
 def report_text(

@@ -24,7 +24,13 @@ from benchmark.rows.stored import (
 )
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
-from benchmark.show.figures.choice import Choice, beyond_sentences, choose, without_place
+from benchmark.show.figures.choice import (
+    Choice,
+    beyond_sentences,
+    choose,
+    sources_table,
+    without_place,
+)
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
@@ -153,6 +159,7 @@ def _write(
     sources = source_facts(stored.of_compared_images)
     record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
     means = means_table(summary, measured)
+    published = [of._replace(curves=of.published) for of in choice.of([*overlaid.values()])]
     eight = summary.labels if look().most is None else choice.labels
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
@@ -174,7 +181,11 @@ def _write(
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
         "details.md": details_text(
-            record, absent, draw_spreads(summary, measured), means_table(summary, over_few)
+            record,
+            absent,
+            draw_spreads(summary, measured),
+            means_table(summary, over_few),
+            sources_table(published),
         ),
         **tables,
     }
@@ -246,7 +257,7 @@ def _draw(
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
         of_file = [large[column] for column in columns], looks, profile(name).title, summary
-        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice, tabled=True)
+        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
     if summary.machine:
         from benchmark.show.figures.complexity import draw_complexity, measured_block
 

@@ -93,7 +93,7 @@ def test_second_variants_of_a_family_come_after_the_first_of_the_others():
     assert {"VTM", "CRDR β=0", "CRDR β=3.84"} <= set(names_of(few))
 
 
-def test_a_figure_has_eight_curves_and_its_details_name_the_others():
+def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     summary = summary_of(GAINS)
     panel = measured_panel(summary, PSNR)
     known = styles(summary.labels)
@@ -104,9 +104,6 @@ def test_a_figure_has_eight_curves_and_its_details_name_the_others():
     widths = {name: line.get_linewidth() for name, line in lines.items()}
     heavy = {name for name, width in widths.items() if width == max(widths.values())}
     assert heavy == {name for name in lines if name.startswith("CRDR")}
-    (absent,) = [detail for detail in drawing.details if detail.startswith("Not drawn: ")]
-    names = absent.removeprefix("Not drawn: ").rstrip(".").split(", ")
-    assert {*names} == {c.name for c in panel.curves} - lines.keys()
     assert f"8 of {len(GAINS)} curves." in drawing.caption
     with drawn_as(every_curve=True):
         every = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
@@ -114,18 +111,13 @@ def test_a_figure_has_eight_curves_and_its_details_name_the_others():
     assert "curves." not in every.caption
 
 
-def test_details_name_metrics_that_are_in_a_training_loss_and_no_other():
+def test_the_sources_name_metrics_that_are_in_a_training_loss():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
-    reported = {}
-    for name in ("psnr", "lpips", "ms_ssim"):
-        panel = measured_panel(summary, Metric.named(name))
-        details = draw_rate_curves([panel], styles(summary.labels), "set", summary).details
-        reported[name] = [detail for detail in details if "training loss" in detail]
-    assert reported == {
-        "psnr": ["In the training loss: PSNR (dB) of CRDR β=3.84."],
-        "lpips": ["In the training loss: LPIPS (AlexNet) of CRDR β=3.84."],
-        "ms_ssim": [],
-    }
+    panel = measured_panel(summary, PSNR)
+    sources = draw_rate_curves([panel], styles(summary.labels), "set", summary).sources
+    place = sources.headers.index("in its loss")
+    losses = {cells[0]: cells[place] for cells in sources.rows}
+    assert losses == {"CRDR β=3.84": "psnr_db, lpips_alex", "VTM 1.0": ""}
 
 
 def test_variants_have_a_shade_of_their_codec_and_a_marker_of_their_own():

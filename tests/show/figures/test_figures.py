@@ -16,6 +16,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
 from benchmark.show.means import means_table
+from benchmark.show.sections import points_left_out
 from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown, plain
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
@@ -120,7 +121,8 @@ def test_a_caveat_is_a_star_at_the_name_and_a_note_that_fits_the_figure():
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))
-    assert "Bundled (with the project, or in a pack): VTM (1.0)." in draw(summary).details
+    sources = {cells[:4] for cells in draw(summary).sources.rows}
+    assert ("VTM 1.0 (bundled)", "bundled", "recorded", "1.0") in sources
     assert [bar.name for bar in timed_block(summary).bars] == ["JPEG"]
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
@@ -132,12 +134,13 @@ def test_declared_sizes_are_named_in_the_legend():
     assert list(lines_of(draw(summary).figure.axes[0])) == ["folder*"]
 
 
-def test_points_over_fewer_images_are_not_drawn_and_the_caption_says_so():
+def test_points_over_fewer_images_are_not_drawn_and_are_named():
     rows = [*sweep("jpeg"), *sweep("webp")]
     rows = [record for record in rows if (record["codec"], record["image"]) != ("webp", "a")]
-    drawing = draw(summarise(table(rows)))
-    assert list(lines_of(drawing.figure.axes[0])) == ["JPEG"]
-    assert "Points left out (2 of 3 images): webp." in drawing.details
+    summary = summarise(table(rows))
+    assert list(lines_of(draw(summary).figure.axes[0])) == ["JPEG"]
+    left_out = points_left_out([measured_panel(summary, PSNR)])
+    assert left_out == ["Points left out (2 of 3 images): webp."]
 
 
 def test_nothing_comparable_gives_no_figure():
@@ -161,7 +164,6 @@ def test_the_frame_shows_no_bundled_point_beyond_it_and_the_note_says_who_goes_o
     drawing, right = beyond_the_frame(bundled=True)
     assert 3.9 < right < 4.1
     assert "Beyond the frame: JPEG to 4.1 bpp." in words_in(drawing.figure)
-    assert "Points beyond 3.9 bpp are not shown: JPEG, Raw." in drawing.details
 
 
 def test_a_curve_that_was_measured_here_is_never_cut():
@@ -188,7 +190,6 @@ def test_curves_that_lie_on_one_another_are_one_entry():
     drawing = draw(summarise(table(rows)))
     (axes,) = drawing.figure.axes
     assert sorted(lines_of(axes)) == ["ELIC = DIRAC, 1 step", "JPEG"]
-    assert any(detail.endswith("ELIC = DIRAC, 1 step.") for detail in drawing.details)
 
 
 def test_a_linear_rate_axis_starts_at_zero():
@@ -227,15 +228,15 @@ def test_the_timing_figure_shows_timed_rows_alone():
     drawing = draw_complexity([block])
     (axes,) = drawing.figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["JPEG"]
-    assert any("Some CPU" in detail for detail in drawing.details)
-    assert "Not or not wholly timed there: webp." in drawing.details
+    assert "Some CPU" in drawing.records[0]["where"]
     assert timed_block(summary_of(["jpeg"])) is None
 
 
-def test_seconds_of_different_things_are_told_apart_in_the_details():
+def test_seconds_of_different_things_are_told_apart_in_the_table():
     rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
-    details = draw_complexity([timed_block(summarise(table(rows)))]).details
-    assert {"JPEG: timed is one call.", "VVenC fast 4:2:0: timed is program start."} <= {*details}
+    drawing = draw_complexity([timed_block(summarise(table(rows)))])
+    timed = {(cells[0], cells[-1]) for cells in drawing.table.rows}
+    assert timed == {("JPEG", "one call"), ("VVenC fast 4:2:0", "program start")}
 
 
 def test_the_table_of_means_shows_counts_where_they_differ():

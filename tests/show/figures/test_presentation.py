@@ -94,7 +94,6 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
     (axes,) = drawing.figure.axes
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
-    assert "Spread: one value of the whole set, no mean." in drawing.details
     assert "Spread" in means_table(summary, [spread]).headers
 
 
@@ -126,9 +125,9 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     }  # fmt: skip
     assert max(record["bpp"] for record in made.drawing.records) <= 2.0
     assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
-    details = " ".join(made.drawing.details)
-    assert "HiFiC: A paper, a table" in details
-    assert "blur/1 JPEG; blur/paper HiFiC" in details
+    sources = [{*cells} for cells in made.drawing.sources.rows]
+    assert any({"HiFiC", "table", "A paper", "blur/paper"} <= row for row in sources)
+    assert any({"JPEG", "here", "blur/1"} <= row for row in sources)
     assert made.drawing.table.notes[:2] == (
         "Against JPEG, over these rates; negative saves bits at equal quality.",
         "Blur (px) by its logarithm.",

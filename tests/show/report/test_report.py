@@ -212,11 +212,8 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
     headline, *others = message.partition("codecs\n")[2].splitlines()
     assert max(map(len, others)) <= 80 + len(str(out)), headline
-    chosen = "Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro."
-    assert chosen in message
-    assert all(
-        chosen in (out / f"{name}.md").read_text() for name in ("report", "means", "bd_rate")
-    )
+    chosen = "Kodak by LPIPS (SqueezeNet)"
+    assert chosen not in message
     record = json.loads((out / "details.json").read_text())
     trained = {of["codec"]: [*of["training"].values()] for of in record["codecs"]}
     assert trained["ours:beta=0:size=micro"] == ["14.6", "0.52", "adam", "44,800"]
@@ -228,7 +225,6 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     assert "| 41.3 |  | soap, adam | 79,090 |" in details
     page = (out / "page.html").read_text()
     assert all(f">{head}</th>" in page for head in NETWORK_HEADERS)
-    assert page.count(chosen) == 5, "ranking, BD-rates twice, points, codecs"
 
 
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):

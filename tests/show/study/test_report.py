@@ -52,7 +52,7 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     assert done.returncode == 0, done.stderr
     drawn = pl.read_csv(answered / "rd" / "rd.csv").filter(metric="preference")
     assert sorted(drawn["value"]) == pytest.approx(sorted(rows["preference"]))
-    assert "over raters and images" in (answered / "rd" / "rd.details.md").read_text()
+    assert "over raters and images" in (answered / "rd" / "rd.txt").read_text()
     done = bench("figures", "rd", "--metrics", "preference", "--dataset", "sample")
     assert "`bench study read` writes it" in done.stderr
     text = (report / "preference.md").read_text()

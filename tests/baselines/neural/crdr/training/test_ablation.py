@@ -103,7 +103,7 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
         values = [point.means[metric.column].value for point in points]
         assert lines["SGAN"].get_xdata().tolist() == [point.bpp for point in points]
         assert lines["SGAN"].get_ydata().tolist() == values
-    assert any("psnr-rgb8/1" in detail for detail in drawing.details)
+    assert any("psnr-rgb8/1" in cells for cells in drawing.sources.rows)
     assert TRAINED in drawing.caption
 
 
