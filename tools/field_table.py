@@ -14,9 +14,9 @@ import benchmark
 from baselines.neural.card import Card, load_card
 from baselines.neural.costs import Cost, costs
 from benchmark.compare.curves import bd_rate
-from benchmark.compare.published.curves import published_curves
-from benchmark.compare.published.registry import read_points
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import published_curves
+from benchmark.published.registry import read_points
 from benchmark.rows.systems import label_of
 from tools.all_crops import HYPERPRIOR, all_crops_bd_rates
 from tools.results_table import KODAK, bd_rates

@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmark.compare.published.points import PublishedPoint, slug
-from benchmark.compare.published.registry import Paper, series_of, write_paper
+from benchmark.published.points import PublishedPoint, slug
+from benchmark.published.registry import Paper, series_of, write_paper
 from benchmark.show.table import csv_text
 from benchmark.system.atomic import write_file
 

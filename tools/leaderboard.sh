@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Review the submissions that differ from BASE, draw the site, write comment.md for a pull request.
 #
-#     tools/leaderboard.sh [BASE]        in a checkout with submissions/NAME.tar (or folders) and
-#                                        NAME.toml; without BASE every submission is reviewed
+#     tools/leaderboard.sh [BASE]        in a checkout with submissions/NAME.tar, or folders; without
+#                                        BASE every submission is reviewed
 #
 # OUT: folder of site/, reviews/ and comment.md (leaderboard); BENCH: the command; METRICS. Exit code
 # 1 if a reviewed submission is contradicted.
@@ -24,8 +24,8 @@ for pack in submissions/*.tar submissions/*/; do
     fi
   } >> "$out/comment.md"
 done
-"$bench" site results --submissions submissions --metrics "$metrics" --out "$out/site" --page-images 2 \
-  > "$out/said" || [ -f "$out/site/index.html" ]
+"$bench" site results --submissions submissions --metrics "$metrics" --out "$out/site" > "$out/said" \
+  || [ -f "$out/site/index.html" ]
 { printf '\n'; sed 's/^/    /' "$out/said"; } >> "$out/comment.md"
 rm "$out/said"
 exit $code

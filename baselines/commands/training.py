@@ -13,12 +13,13 @@ import typer
 import benchmark
 from baselines.commands.reports import draw_losses, show_training, write_curves
 from baselines.neural.architecture import ARCHITECTURES
+from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import Precision, precision_of
 from baselines.neural.training.ranks import Launch, Ranks, decided, launched
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import JOURNAL, Run, export, read_record
+from baselines.neural.training.run import JOURNAL, MILESTONE, Run, export, read_record
 from baselines.neural.training.trainer import (
     FINISHED,
     INTERRUPTED,
@@ -36,6 +37,7 @@ from benchmark.system.settings import chosen_device, use_device
 from benchmark.system.text import json_bytes
 
 OURS = "ours"
+MILESTONES = "milestones"  # folder of a run with their checkpoints
 COMMON = "common"  # run of the stages that variants share
 BETA = 3.84  # at which variants are compared
 PRECISIONS = get_args(Precision)
@@ -218,13 +220,23 @@ def how_far(recipe: Recipe, done: int) -> str:
 
 
 def export_runs(runs: Sequence[Run], how: How) -> None:
-    """Export the checkpoints of what is trained so far, and draw the losses."""
+    """Export the checkpoints of what is trained so far and of milestones, and draw the losses."""
     for run in [run for run in runs if run.folder.exists()] or runs:
         card = export(run, how)
         recipe = read_record(run.folder).recipe
         draw_losses(run.folder, recipe)
         far = how_far(recipe, sum(card.precision_steps.values()))
         print(f"{run.target}: checkpoint {card.sha256[:8]}, {far}", flush=True)
+        for state in sorted(run.folder.glob(MILESTONE.format("*[0-9]"))):
+            name = f"{recipe.architecture}-{state.stem.partition('-')[2]}{TENSORS}"
+            target = run.folder / MILESTONES / name
+            if _written(card_path(target)) < _written(state):
+                target.parent.mkdir(exist_ok=True)
+                export(replace(run, target=target), how, state.name)
+
+
+def _written(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:

@@ -1,23 +1,219 @@
 """`bench list` and `bench doctor`: what can be measured, and what of it runs on this machine."""
 
+import os
+import platform
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from benchmark import plugins, registry
+from benchmark.codec import CodecInfo
 from benchmark.commands import options, output
 from benchmark.commands.verb import takes
+from benchmark.errors import BadOption, BenchError, Reason, Unavailable
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, opt
+from benchmark.metrics.metric import lacking, protocol_of, read_reason
+from benchmark.rows.packs.pack import shipped_packs, with_variant
+from benchmark.rows.systems import short_version
+from benchmark.spec import load_codec, parse_codec, resolve
+from benchmark.system.digest import cache_folder
+from benchmark.system.text import counted
+
+
+class Availability(NamedTuple):
+    """A codec, metric or dataset: whether it can be used here, and why not."""
+
+    name: str
+    state: Literal["ready", "recorded", "options", "missing"]
+    what: str  # version, place or protocol where ready, else what it needs and how to get it
+    licence: str = ""
+    reason: Reason = Reason("")  # where something is missing
+
+
+class Entry(NamedTuple):
+    """A name with its title, whether it can be used here, and what it lacks."""
+
+    name: str
+    title: str
+    state: str  # "ready", "pack", "options", "missing"; empty for what a user brings
+    lacks: str = ""  # the command that brings it, or the reason
+
+
+def inventory() -> dict[str, list[Entry]]:
+    """List every codec, dataset and metric by kind; short names by what they stand for."""
+    modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
+    alone = {module for module, count in Counter(modules.values()).items() if count == 1}
+    codecs = {
+        name: _title(target, of_module=modules[name] in alone)
+        for name, target in registry.CODECS.items()
+    }
+    codecs |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
+    datasets = {
+        name: _title(target).removeprefix("Open the ").removeprefix("Open ")
+        for name, target in registry.DATASETS.items()
+    }
+    metrics = {name: _title(metric.target) for name, metric in registry.METRICS.items()}
+    for name, metric in registry.DISTRIBUTION_METRICS.items():
+        metrics[name] = f"of whole datasets: {_title(metric.target)}"
+    kind, function = "./file.py:Class", "./file.py:function"
+    of_codecs = [(kind, "a codec of your own")]
+    of_datasets = [("path/to/images", "any folder"), (function, "a dataset of your own")]
+    of_metrics = [(kind, "a metric of your own")]
+    absent = examine_metrics(loaded=False)
+    return {
+        "codecs": _entries(examine_codecs(), codecs | _plugins("codec"), of_codecs),
+        "datasets": _entries(examine_datasets(), datasets | _plugins("dataset"), of_datasets),
+        "metrics": _entries(absent, metrics | _plugins("metric"), of_metrics),
+    }
+
+
+def _entries(
+    examined: Iterable[Availability], titles: Mapping[str, str], own: Iterable[tuple[str, str]]
+) -> list[Entry]:
+    entries = []
+    for name, state, what, _, (kind, subject, remedy) in examined:
+        lacks = remedy or (f"{kind} {subject}" if subject else what)
+        shown = "pack" if state == "recorded" else state
+        entries.append(Entry(name, titles[name], shown, lacks if state == "missing" else ""))
+    return [*entries, *(Entry(name, title, "") for name, title in own)]
+
+
+def _title(target: str, of_module: bool = False) -> str:
+    """Return the first sentence of the docstring of `module:object`, or of the module."""
+    what = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
+    text = what.__doc__ or ""
+    return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
+
+
+def examine_codecs() -> list[Availability]:
+    """Construct every codec of the registry without options; those that need some say which."""
+    names = [*registry.CODECS, *registry.ALIASES, *_plugins("codec")]
+    return [_attempt(name, _of_codec) for name in names]
+
+
+def examine_metrics(loaded: bool = True) -> list[Availability]:
+    """Construct every metric, or its feature space, for the CPU, or look for its weights alone."""
+    names = [*registry.METRICS, *registry.DISTRIBUTION_METRICS, *_plugins("metric")]
+
+    def examine(name: str) -> Availability:
+        if absent := lacking([name], loaded=loaded):
+            reason, sentence = read_reason(absent[name])
+            return Availability(name, "missing", sentence, reason=reason)
+        return Availability(name, "ready", protocol_of(name) if loaded else "")
+
+    return [_attempt(name, examine) for name in names]
+
+
+def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
+    """Open every dataset, and count its images."""
+    from benchmark.datasets.dataset import open_dataset
+
+    def examine(name: str) -> Availability:
+        images = open_dataset(name, data_dir).images
+        count = counted(len(images), "image")
+        return Availability(name, "ready", f"{count} in {images[0].path.parent}")
+
+    return [_attempt(name, examine) for name in [*registry.DATASETS, *_plugins("dataset")]]
+
+
+def imaging_library() -> str:
+    """Return name, version and libjpeg of what `import PIL` finds: Pillow or pillow-simd."""
+    import PIL
+    from PIL import features
+
+    name = "pillow-simd" if ".post" in PIL.__version__ else "Pillow"  # it is a post-release
+    turbo = features.version("libjpeg_turbo")
+    jpeg = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
+    return f"{name} {PIL.__version__} with {jpeg}"
+
+
+def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
+    """Return (name, fact) of machine, libraries that decide numbers, and folders used."""
+    from benchmark.datasets.dataset import data_folders
+    from benchmark.system.machine import machine
+    from benchmark.system.settings import weight_folders
+
+    def places(folders: list[Path]) -> str:
+        return ", ".join(f"{folder}{'' if folder.exists() else ' (absent)'}" for folder in folders)
+
+    return [
+        ("processor", machine()),
+        ("memory", _memory()),
+        ("system", platform.platform()),
+        ("Python", f"{platform.python_version()}, {sys.executable}"),
+        ("PIL", imaging_library()),
+        ("torch", _torch()),
+        ("weights", places(weight_folders())),
+        ("datasets", places(data_folders(data_dir))),
+        ("cache", places([cache_folder()])),
+    ]
+
+
+def _plugins(kind: str) -> dict[str, str]:
+    offered = plugins.installed().items()
+    brought = {name: plugin for name, plugin in offered if registry.is_brought(name)}
+    return {name: f"of {p.package}" for name, p in brought.items() if p.kind == kind}
+
+
+def _memory() -> str:
+    if sys.platform == "win32":
+        return "unknown"
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
+
+
+def _of_codec(name: str) -> Availability:
+    spec = resolve(parse_codec(name))[0]
+    codec = load_codec(spec)
+    try:
+        info: CodecInfo = codec.describe()
+    except Unavailable as missing:
+        pack = with_variant(shipped_packs(), spec)
+        if pack is None:
+            raise
+        info = pack.infos[spec]
+        images = {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
+        count = counted(len(images), "image")
+        what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
+        return Availability(name, "recorded", what, info.licence)
+    caveat = f" ({info.caveat})" if info.caveat else ""
+    return Availability(name, "ready", f"{short_version(info.version)}{caveat}", info.licence)
+
+
+def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
+    try:
+        return examine(name)
+    except BadOption as error:
+        return Availability(name, "options", str(error))
+    except BenchError as error:
+        return Availability(name, "missing", str(error), reason=error.reason or Reason(""))
+    except Exception as error:  # a broken library is what a doctor is called for
+        return Availability(name, "missing", f"it is broken: {type(error).__name__}: {error}")
+
+
+def _torch() -> str:
+    """Describe torch's build by its version alone: importing torch takes seconds."""
+    from benchmark.system.settings import GPU_MARKS
+
+    try:
+        build = version("torch")
+    except PackageNotFoundError:
+        return "not installed"
+    if not any(Path(mark).exists() for mark in GPU_MARKS):
+        return f"{build}; no GPU"
+    usable = not build.endswith("+cpu")
+    uses = "a GPU, for networks of codecs, metrics and training"
+    return f"{build}; " + (uses if usable else "there is a GPU that this build cannot use")
 
 
 def list_(
-    published: Annotated[
-        bool, opt(COMPARED, "List published numbers instead: system, dataset, metric, protocol.")
-    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """List codecs, datasets and metrics, each with a title and what it lacks here.
@@ -27,16 +223,9 @@ def list_(
 
     Examples:
       bench list
-      bench list --published --json
+      bench list --json
     """
-    if published:
-        from benchmark.commands.published import list_all
-
-        list_all(as_json=as_json)
-        return
-    from benchmark.review.audit import installation
-
-    entries = installation.inventory()
+    entries = inventory()
     if as_json:
         facts: dict[str, dict[str, dict[str, str]]] = {}
         for kind, known in entries.items():
@@ -76,14 +265,12 @@ def doctor(
     """
     if results is not None:
         raise typer.Exit(_verify_results(results, as_json))
-    from benchmark.review.audit import installation
-
     request.use_folders()
-    machine = installation.examine_machine(request.data_dir)
+    machine = examine_machine(request.data_dir)
     parts = {
-        "codecs": installation.examine_codecs(),
-        "metrics": installation.examine_metrics(),
-        "datasets": installation.examine_datasets(request.data_dir),
+        "codecs": examine_codecs(),
+        "metrics": examine_metrics(),
+        "datasets": examine_datasets(request.data_dir),
     }
     if as_json:
         facts = {part: [entry._asdict() for entry in known] for part, known in parts.items()}
@@ -104,7 +291,7 @@ def doctor(
 
 def _verify_results(results: Path, as_json: bool) -> int:
     """Print what is wrong with a folder of results; return the exit code."""
-    from benchmark.review.audit.stored_results import verify_results
+    from benchmark.rows.intact import verify_results
 
     wrong, records = False, []
     for dataset in verify_results(results):

@@ -168,7 +168,8 @@ def rank(
             absent
             for target, ranked in ranks.items()
             for absent in _absent(target, ranked, shown, stored)
-        ],
+        ]
+        + stored.summary.not_shown,
         {"dataset": stored.name, "budget": budget, **stored.facts},
         0 if any(record["rank"] for record in records) else 1,
     )

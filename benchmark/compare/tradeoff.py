@@ -109,7 +109,7 @@ def tradeoff(
     return Answer(
         [*map(asdict, points)],
         _columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
-        " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(stored.summary)]),
+        " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(summary)]),
         [*dict.fromkeys(absent for of in families for absent in of.absent), *summary.not_shown],
         {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
     )

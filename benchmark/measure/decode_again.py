@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import BadOption, BenchError, Unavailable
+from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
-from benchmark.measure.workers import TICK_SECONDS, Lost, Patience, WorkerProcess
+from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.processes import lead_group
-from benchmark.system.settings import DEVICE, Device
+from benchmark.system.settings import DEVICE
 
 if TYPE_CHECKING:
     from benchmark.rows.packs.contents import DatasetContents
@@ -46,22 +46,10 @@ class Decoder:
         self.process.patience.begin("decode")
         self.process.send(stream)
 
-    def encode(self, pixels: Pixels, setting: Setting, limit_seconds: float) -> bytes | Failed:
-        """Return a picture's stream, of which the process then knows; "verify": no such setting."""
-        self.process.patience = Patience(limit_seconds)
-        self.process.patience.begin("encode")
-        self.process.send((pixels, setting))
-        try:
-            result: bytes | Failed = self.process.reply()
-        except Lost as lost:
-            self.where = self._greeting()
-            return lost.failed
-        return result
-
-    def collect(self, wait: bool = False) -> Pixels | Failed | None:
+    def collect(self) -> Pixels | Failed | None:
         """Return the pixels, None while there are none; replace a process that was lost."""
         try:
-            result: Pixels | Failed = self.process.reply() if wait else self.process.collect()
+            result: Pixels | Failed = self.process.collect()
         except Lost as lost:
             self.where = self._greeting()
             return lost.failed
@@ -123,16 +111,7 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
         device = codec.describe().device
     connection.send(device)
     while True:
-        message = connection.recv()
-        done = _decoded(codec, message) if isinstance(message, bytes) else _encoded(codec, *message)
-        connection.send(done)
-
-
-def _encoded(codec: Any, pixels: Pixels, setting: Setting) -> bytes | Failed:
-    try:
-        return bytes(codec.encode(pixels, setting))
-    except Exception as error:  # adapters run foreign code
-        return failed_by(codec, "verify" if isinstance(error, BadOption) else "encode", error)
+        connection.send(_decoded(codec, connection.recv()))
 
 
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
@@ -159,7 +138,11 @@ def as_scored(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
 
 
 def reconstruct_all(
-    rows: Sequence[StoredRow], contents: "DatasetContents", device: Device, jobs: int
+    rows: Sequence[StoredRow],
+    contents: "DatasetContents",
+    device: str,
+    jobs: int,
+    timeout_seconds: float | None = None,
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
     """Reconstruct the pixels of rows in fresh processes; yield places in `rows` and pixels.
 
@@ -191,7 +174,7 @@ def reconstruct_all(
                 unread.append((place, Failed("decode", str(error))))
 
     for (spec, where), places in groups.items():
-        for done in decode_all(spec, streams(places), where, jobs):
+        for done in decode_all(spec, streams(places), where, jobs, timeout_seconds):
             place = int(done[0]) if done else 0
             yield done and (place, as_scored(rows[place], done[2]))
     yield from unread

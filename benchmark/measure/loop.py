@@ -272,17 +272,16 @@ def _record(
 
 def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:
     """Decode every stream of the cells that is not verified yet; what differs counts as failed."""
-    from benchmark.measure.independent_decode import AuditOptions, kept_streams, verify_kept
+    from benchmark.measure.verify import Verifier, kept_rows, verify
 
     store = outcome.matrix.store
     asked = [contender.spec for contender in outcome.matrix.selection.contenders]
-    kept = kept_streams(store, [cell.key for cell in outcome.cells], asked.__contains__)
-    here = conditions.device, conditions.machine, conditions.jobs
     codecs = NamedCodecs(",".join(spec.text for spec in asked))
-    options = AuditOptions(*here, codecs=codecs, timeout_seconds=conditions.timeout_seconds)
+    kept = kept_rows(store, codecs, asked.__contains__, [cell.key for cell in outcome.cells])
+    here = Verifier(conditions.device, conditions.jobs, conditions.timeout_seconds)
     notes = RunNotes(store, conditions.run)
-    with progress("verifying", kept.streams) as report:
-        failures = *outcome.failures, *verify_kept(kept, options, report, notes.tracebacks)
+    with progress("verifying", len(kept.rows)) as report:
+        failures = *outcome.failures, *verify(kept, here, report, notes.tracebacks)
     notes.write()
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 

@@ -1,27 +1,28 @@
-"""A claim of bits saved, "ours 10 % fewer bits than vtm", and whether its interval leaves it so."""
+"""Judgement of a claim, "ours 10 % fewer bits than vtm", on the measured values."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from benchmark.answer import NOTHING
 from benchmark.compare.bd import compare
-from benchmark.compare.curves import Curve, Delta, bd_rate, curve_of, mean_curve
+from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
-from benchmark.compare.published.curve_file import NamedCurve
-from benchmark.compare.published.points import select
-from benchmark.compare.published.registry import read_points
-from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
-from benchmark.review.streams import Row, label_of_row
+from benchmark.review.decode import BROKEN
+from benchmark.review.questions import Answer, Reviewed, Verdict
+from benchmark.review.sent import Row, label_of_row
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import label_of, short_names
+from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
@@ -31,11 +32,16 @@ _CLAIM = re.compile(
     r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
     r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
 )
-# supported: the whole interval; undecided: the interval has both; without an interval, "as stated"
-# and "not as stated" say what the curves of means give
-Survival = Literal[
-    "supported", "undecided", "contradicted", "as stated", "not as stated", "refused"
-]
+# no interval: one image, whose BD-rate alone says so, or says less
+Survival = Literal["supported", "undecided", "contradicted", "no interval", "less", "refused"]
+SURVIVALS: Mapping[Survival, tuple[Verdict, str]] = {
+    "supported": ("yes", "the whole interval is at least what is claimed"),
+    "undecided": ("partly", "the interval has what is claimed and less: the images do not decide"),
+    "contradicted": ("no", "the whole interval is less than what is claimed"),
+    "no interval": ("unknown", "one image says so, of which there is no interval"),
+    "less": ("no", "one image says less than what is claimed"),
+    "refused": ("unknown", "there is no number"),
+}
 
 
 class Claim(NamedTuple):
@@ -54,23 +60,12 @@ class Judged(NamedTuple):
 
     claim: Claim
     survival: Survival
+    reason: str = ""  # why there is no number
     rate: Delta | None = None  # percent
     interval: Interval | None = None  # 95 %, over images
     images: int = 0
     anchor_of: str = SENT  # where the anchor comes from
-    reason: str = ""  # why there is no number
-    label: str = ""  # of the system among the rows that were sent; empty: a curve
-    anchor: str = ""  # label of the anchor among the rows that were sent; empty: of elsewhere
-    test_of: str = SENT  # where the system's numbers come from
-
-
-class Evidence(NamedTuple):
-    """Rows, curves and places that a claim is judged by."""
-
-    rows: Sequence[Row]  # sent ones, with the values measured here where there are some
-    curves: Sequence[NamedCurve]
-    results: Path  # for anchors that were not sent
-    dataset: str
+    labels: tuple[str, ...] = ()  # of the system, and of the anchor if it was sent
 
 
 def parse_claim(text: str) -> Claim:
@@ -92,33 +87,36 @@ def parse_claim(text: str) -> Claim:
     return Claim(text, match["test"], match["anchor"], sign * float(number), slack, metric)
 
 
-def judge(claim: Claim, evidence: Evidence) -> Judged:
-    """Compare the system with the anchor, by rows of images where both have them, else by means."""
-    test = name_among(claim.test, labels_of(evidence.rows))
-    anchor, anchor_rows, origin = _anchor_rows(claim.anchor, evidence)
-    rate: Delta
-    done = Judged(claim, "refused", anchor=anchor if origin == SENT else "")
-    if (test and test == anchor) or claim.test.lower() == claim.anchor.lower():
-        return done._replace(reason="both names are of one system", label=test)
-    if test and anchor:
-        summary = summary_of([*_of_label(test, evidence.rows), *anchor_rows], (claim.metric,))
-        compared = compare(summary, Metric.named(claim.metric), anchor)
-        comparison = next((row for row in compared if row.label == test), None)
-        done = done._replace(label=test, anchor_of=origin, images=summary.images)
-        if comparison is None:
-            return done._replace(reason="its rows are of another coding protocol")
-        if not summary.images:
-            return done._replace(reason="their rows have no image in common")
-        rate, interval = comparison.rate, comparison.rate_interval
-    else:
-        mine, asked = _of_label(test, evidence.rows), (evidence, claim.metric)
-        try:
-            first, where = _mean_curve(claim.anchor, anchor_rows, *asked)
-            second, test_of = _mean_curve(claim.test, mine, *asked, lone_but=claim.anchor)
-        except UsageError as why_not:
-            return done._replace(reason=str(why_not), label=test)
-        done = done._replace(label=test, anchor_of=where or origin, test_of=test_of or SENT)
-        rate, interval = bd_rate(first, second), None
+def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Judged:
+    """Compare the system with the anchor over the images that both have.
+
+    rows: of what was sent, with the values measured here. results: of an anchor that was not sent.
+    """
+    test, (anchor, anchor_rows, origin) = name_among(claim.test, rows), ("", rows, SENT)
+    folder = stores_below(results).get(dataset.partition(":")[0])
+    stored = Store(folder).table().rows(named=True) if folder else []
+    for known, place in ((rows, SENT), (stored, f"{results}")):
+        if not anchor and (name := name_among(claim.anchor, known)):
+            anchor, anchor_rows, origin = name, known, place
+    labels = test, anchor if origin == SENT else ""
+    done = Judged(claim, "refused", anchor_of=origin, labels=labels)
+    for name, label in ((claim.test, test), (claim.anchor, anchor)):
+        if not label:
+            hint = "`bench bd` compares curves of files and papers"
+            return done._replace(reason=f"no rows of {name} on {dataset}: {hint}")
+    if test == anchor:
+        return done._replace(reason="both names are of one system")
+    both = [row for row in rows if label_of_row(row) == test]
+    both += [row for row in anchor_rows if label_of_row(row) == anchor]
+    summary = summary_of(both, (claim.metric,))
+    compared = compare(summary, Metric.named(claim.metric), anchor)
+    comparison = next((row for row in compared if row.label == test), None)
+    done = done._replace(images=summary.images)
+    if comparison is None:
+        return done._replace(reason="its rows are of another coding protocol")
+    rate, interval = comparison.rate, comparison.rate_interval
+    if not summary.images:
+        return done._replace(reason="their rows have no image in common")
     if rate.value is None:
         return done._replace(reason=rate.why)
     return done._replace(survival=_survival(claim, rate, interval), rate=rate, interval=interval)
@@ -135,14 +133,10 @@ def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> Survival:
     """
     most = claim.percent + claim.slack
     if interval is None:
-        return "as stated" if rate.number <= most else "not as stated"
+        return "no interval" if rate.number <= most else "less"
     if interval.high <= most:
         return "supported"
     return "undecided" if interval.low <= most else "contradicted"
-
-
-def _of_label(label: str, rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if label_of_row(row) == label]
 
 
 def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
@@ -150,8 +144,8 @@ def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
     return summarise(table_of(rows), protocols(metrics), common=True)
 
 
-def labels_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the label of each codec variant by every name that it is known by, in small letters.
+def name_among(asked: str, rows: Sequence[Row]) -> str:
+    """Return the label of a codec variant by any name that it is known by; empty for none.
 
     The name of a codec alone stands for its only variant.
     """
@@ -164,55 +158,39 @@ def labels_of(rows: Sequence[Row]) -> dict[str, str]:
         own = dict(spec.options).get("name", "")
         for name in (label, shown[label], spec.text, facts_of(spec).title, own, only):
             names.setdefault(name.lower(), label)
-    names.pop("", None)
-    return names
-
-
-def name_among(asked: str, names: Mapping[str, str]) -> str:
-    """Return the label of a name of `labels_of`; empty for none."""
     return names.get(asked.strip().lower(), "")
 
 
-def _anchor_rows(asked: str, evidence: Evidence) -> tuple[str, list[Row], str]:
-    """Return the anchor's label, rows and origin: of what was sent, else of the results here."""
-    folder = stores_below(evidence.results).get(evidence.dataset.partition(":")[0])
-    stored = Store(folder).table().rows(named=True) if folder else []
-    for rows, origin in ((evidence.rows, SENT), (stored, f"{evidence.results}")):
-        if label := name_among(asked, labels_of(rows)):
-            return label, _of_label(label, rows), origin
-    return "", [], ""
-
-
-def _mean_curve(
-    name: str, rows: Sequence[Row], evidence: Evidence, metric_name: str, lone_but: str = ""
-) -> tuple[Curve, str]:
-    """Return a curve of means and its origin: rows (empty), a sent file, published points.
-
-    lone_but: a single curve of a file is meant, whatever its name, but this one. Raises
-    `UsageError` for none, for published points of several variants, and for rows of other images
-    than the dataset's, which means are over.
-    """
-    metric = Metric.named(metric_name)
-    if rows:
-        summary, whole = summary_of(rows, [metric_name]), profile(evidence.dataset).published_images
-        if whole and summary.images != whole:
-            over = f"{name}'s rows are over {summary.images} of {counted(whole, 'image')}"
-            raise UsageError(f"{over}, which the means of the other curve are over")
-        return mean_curve(summary.points, metric), ""
-    columns = (metric.column, metric.published)
-    named = [curve for curve in evidence.curves if curve.name.lower() == name.lower()]
-    lone = evidence.curves if lone_but and len(evidence.curves) == 1 else ()
-    for curve in named or (of for of in lone if of.name.lower() != lone_but.lower()):
-        for series in filter(None, map(curve.series.get, columns)):
-            return curve_of(*series, metric), SENT if named else f"{SENT}: {curve.name}"
-    points = [
-        point
-        for point in select(read_points(evidence.results), [name])
-        if point.metric in columns and point.dataset == evidence.dataset and point.kind == "point"
-    ]
-    variants = dict.fromkeys(f"{point.slug}:{point.variant}" for point in points)
-    if len(variants) != 1:
-        known = f"several curves: name one of {', '.join(variants)}" if variants else "no curve"
-        raise UsageError(f"{name} has {known} with {metric.label} on {evidence.dataset}")
-    curve_points = [p.bpp for p in points], [p.value for p in points]
-    return curve_of(*curve_points, metric), points[0].reference
+def answer(judged: Judged, of: Reviewed) -> Answer:
+    """Say whether a claim survives the interval of its BD-rate."""
+    claim, rate, interval = judged.claim, judged.rate, judged.interval
+    aside = {row["dataset"] for row in of.rows} - {row["dataset"] for row in of.rows_of_dataset}
+    mine = [it for it in of.streams if it.row["dataset"] not in aside]
+    streams = [it for it in mine if label_of_row(it.row) in judged.labels]
+    broken = sum(it.state in BROKEN for it in streams)  # in no mean
+    as_sent = sum(not it.values for it in streams) - broken
+    verdict, words = SURVIVALS[judged.survival]
+    if claim.percent > 0:
+        words = words.replace("less", "more").replace("at least", "at most")
+    digits = max(0, round(-math.log10(2 * claim.slack)))
+    form, claimed = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
+    value = f"{rate.value:{form}} %" if rate else NOTHING
+    ends = f"[{interval.low:{form}}, {interval.high:{form}}]" if interval else NOTHING
+    overlap = f"{100 * (rate.overlap or 0):.0f} %" if rate else NOTHING
+    if rate and rate.doubtful and verdict == "yes":
+        verdict, words = "partly", f"{words}, but the curves share only {overlap} of their range"
+    sentence = f"{words}: BD-rate {value} {ends if interval else ''}".rstrip()
+    sentence = f"{sentence}, claimed {claimed}" if rate else f"{words}: {judged.reason}"
+    if rate and as_sent:
+        sentence += f"; of {counted(as_sent, 'row')} the values are as sent, not measured here"
+    if rate and broken:
+        sentence += f"; without {counted(broken, 'stream')} that did not decode"
+    if verdict == "yes" and (as_sent or broken):
+        verdict = "unknown"
+    cells = {
+        "system": claim.test, "anchor": claim.anchor, "metric": Metric.named(claim.metric).label,
+        "anchor's numbers from": judged.anchor_of, "claimed": claimed, "BD-rate": value,
+        "95 % interval": ends, "overlap": overlap, "images": str(judged.images or NOTHING),
+    }  # fmt: skip
+    table = Table(tuple(cells), (tuple(cells.values()),), 4)
+    return Answer("claim", f"Is it so: “{claim.text}”?", verdict, sentence, (table,))

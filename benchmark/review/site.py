@@ -1,235 +1,176 @@
-"""The site of a leaderboard: one table a dataset, the report's page behind it, citations."""
+"""The site of a leaderboard: audited packs by BD-rate, the others below, with why."""
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmark.answer import NOTHING
-from benchmark.compare.bd import Comparison
+from benchmark.answer import NOTHING, Absent
+from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
-from benchmark.errors import UsageError
+from benchmark.errors import BadPack, StoreError, UsageError
+from benchmark.facts import facts_of
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import Metric
-from benchmark.review.claim import labels_of, name_among, summary_of
-from benchmark.review.leaderboard import (
-    Entry,
-    audited_entries,
-    citation,
-    declared_entries,
-    named,
-    rank_value,
-    sort_out,
-)
-from benchmark.review.request import SiteRequest
-from benchmark.review.streams import label_of_row
-from benchmark.review.submission import Submission, submissions
+from benchmark.review.claim import name_among, summary_of
+from benchmark.review.decode import decode
+from benchmark.review.questions import Reviewed, decodes, numbers
+from benchmark.review.sent import Row, label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.store import Store
+from benchmark.rows.packs.pack import INDEX, open_pack
+from benchmark.rows.store import Store, stores_below
+from benchmark.rows.systems import short_names
 from benchmark.show.bd_tables import short_name
 from benchmark.show.page.document import sheet_html
-from benchmark.show.page.picks import limit_of
-from benchmark.show.page.write import write_page
-from benchmark.show.report.report import write_reports
-from benchmark.show.report.request import PAGE, ReportRequest
-from benchmark.show.table import DOUBTFUL, MINUS
-from benchmark.system.atomic import write_files
-from benchmark.system.text import counted
+from benchmark.show.table import DOUBTFUL, Table, html
+from benchmark.spec import CodecSpec
+from benchmark.system.text import by_key
 
 RANKS = (
-    "Only verified entries are ranked: their streams were decoded twice, to the recorded pixels, "
-    "and every shown number was measured again. The others are below the line."
+    "Only packs that were audited are ranked: every image of the dataset is there, each stream was "
+    "decoded to the recorded pixels, and every shown number was measured again."
 )
+
+
+class Entry(NamedTuple):
+    """A codec variant of a pack on a dataset."""
+
+    dataset: str
+    pack: str  # its name
+    label: str
+    why: str  # it is not audited; empty where it is
+    rows: Sequence[Row]  # with the values measured here
+    rates: Sequence[Comparison | None] = ()  # against the anchor, by metric; None: no comparison
+
+    @property
+    def value(self) -> float:
+        """BD-rate by the first metric; infinity without a number."""
+        rate = self.rates[0] if self.rates else None
+        return math.inf if rate is None or rate.rate.value is None else rate.rate.value
 
 
 class Board(NamedTuple):
-    """The entries of a dataset, ranked ones first."""
+    """The entries of a dataset, audited ones first, by BD-rate."""
 
     dataset: str
     anchor: str
     metrics: Sequence[Metric]
     entries: Sequence[Entry]
-    page: bool
 
 
-def build_site(
-    results: Path,
-    asked: SiteRequest,
-    request: Request,
-    codecs: NamedCodecs,
-    progress: ShowsProgress,
-    say: Callable[[str], None],
-) -> tuple[list[Board], list[Submission]]:
-    """Audit submissions, write every file of the site, and return its boards and submissions.
+def audited_packs(
+    folder: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
+) -> tuple[list[Entry], list[Absent]]:
+    """Decode the packs of a folder; return their entries, and packs that cannot be read.
 
-    request: metrics, device, jobs, timeout, folders. Raises `UsageError` for choices that the
-    results do not allow.
+    request: metrics, device, jobs, timeout, folders. Raises `UsageError` where there is no pack.
     """
-    if asked.submissions is not None and not asked.submissions.is_dir():
-        raise UsageError(f"{asked.submissions} is no folder: name that of the submissions")
-    place = asked.submissions, asked.audits, request, codecs
-    out = asked.out or results / "site"
-    known = list(submissions(*place, progress, asked.seed))
-    boards = []
-    with TemporaryDirectory(prefix="rdrbench-") as name:
-        audited = Path(name)
-        declared, standing = sort_out(results, known, audited)
-        stored = {folder.parent.name for folder in audited.glob("*/per_image")}
-        for dataset in sorted({*declared, *stored}):
-            metrics = [Metric.named(metric) for metric in request.metrics]
-            entries: list[Entry] = []
-            below = [row for of in declared[dataset].rows.values() for row in of]
-            rows = Store(audited / dataset).table().rows(named=True) if dataset in stored else below
-            anchor = name_among(asked.anchor, labels_of(rows))
-            if asked.anchor and not anchor:
-                which = "no verified rows" if dataset in stored else "no rows"
-                raise UsageError(
-                    f"the anchor {asked.anchor} has {which} of {dataset}: measure it there by "
-                    "`bench run --verify`, or name another --anchor"
-                )
-            if dataset in stored:
-                limit_of(asked.page_images)  # refused before anything is drawn
-                wanted = ReportRequest(
-                    audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
-                    out=out / dataset, page=True, data_dir=request.data_dir,
-                )  # fmt: skip
-                (report,) = write_reports(wanted)
-                decoding = partial(progress, "decoding for the page")
-                write_page(wanted, report, asked.page_images, False, decoding, say)
-                anchor, metrics = report.anchor, [*report.measured]
-                of_site = report.stored.summary, metrics, anchor, standing[dataset], rows
-                entries = audited_entries(dataset, *of_site)
-            if below:
-                anchor = anchor or anchor_among(summary_of(rows, request.metrics)).label
-                anchors = [row for row in rows if label_of_row(row) == anchor]
-                entries += declared_entries(dataset, declared[dataset], metrics, anchor, anchors)
-            boards.append(Board(dataset, anchor, metrics, entries, dataset in stored))
-    if not boards:
-        raise UsageError(f"{results} and the submissions hold no rows: measure or add some first")
-    boards.sort(key=lambda board: (not board.page, board.dataset))
-    cited = [citation(entry, asked.publisher) for board in boards for entry in board.entries]
-    files: dict[str, str | bytes] = {
-        "index.html": index_html(boards, known, asked.publisher),
-        "citations.bib": "\n\n".join(bibtex for bibtex, _ in cited) + "\n",
-        "citations.json": json.dumps([datacite for _, datacite in cited], indent=1) + "\n",
-    }
-    write_files(out, files, what="site")
-    return boards, known
+    entries, refused = list[Entry](), list[Absent]()
+    for place in sorted(folder.iterdir()):
+        if place.suffix == ".tar" or (place / INDEX).is_file():
+            try:
+                entries += _entries(place, request, codecs, progress)
+            except (BadPack, StoreError) as error:
+                refused.append(Absent(place.name, str(error)))
+    if not entries and not refused:
+        raise UsageError(f"{folder} holds no pack: `bench pack export` writes one")
+    return entries, refused
 
 
-def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: str) -> str:
-    """Return the first page of the site: a sortable table for each dataset."""
-    links = "".join(f'<a href="#{escape(b.dataset)}">{escape(b.dataset)}</a>' for b in boards)
-    sections = "\n".join(_section(board, publisher) for board in boards)
-    wrong = "".join(
-        f"<li>{escape(submission.name)}: {escape(submission.wrong)}</li>"
-        for submission in known
-        if submission.wrong
-    )
-    not_read = f'<section id="refused"><h2>Not read</h2><ul>{wrong}</ul></section>' if wrong else ""
-    nav = f'<nav aria-label="Datasets">{links}</nav>'
-    return sheet_html(
-        "Leaderboard", RANKS, f"{nav}\n<main>{sections}{not_read}</main>", ["site.js"]
-    )
+def _entries(
+    place: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
+) -> Iterator[Entry]:
+    """Decode a pack; yield an entry for each codec on each dataset. `BadPack`, `StoreError`."""
+    if place.is_symlink():
+        raise StoreError("it is a link")
+    sent, impossible = sent_rows([open_pack(place)])
+    if impossible:
+        raise StoreError(f"it has {impossible[0].what} {impossible[0].why}")
+    own = dict.fromkeys(str(stream.row["dataset"]) for stream in sent)
+    photographs, missing = open_photographs(own, (), request)
+    metrics = scored_metrics(request)
+    done = decode(sent, photographs, metrics, request, codecs, progress)
+    keys = ((str(it.row["dataset"]), label_of_row(it.row)) for it in done)
+    for (dataset, label), alike in by_key(zip(keys, done, strict=True)).items():
+        known = {dataset: photographs[dataset]} if dataset in photographs else {}
+        of = Reviewed(alike, (), (), known, missing, metrics, dataset)
+        yield Entry(dataset.partition(":")[0], place.stem, label, why_not(of), of.rows)
 
 
-def _section(board: Board, publisher: str) -> str:
-    names = (short_name(metric, board.metrics) for metric in board.metrics)
-    headers = ["rank", "system", *(f"BD-rate in {name} (%)" for name in names)]
-    headers += ["class of cost", "decode (s/Mpx)", "kMAC/px", "parameters (M)", "memory (MB)"]
-    head = "".join(
-        f'<th scope="col" class="{"text" if name in ("system", "class of cost") else "number"}">'
-        f'<button type="button">{escape(name)}</button></th>'
-        for name in headers
-    )
-    groups = [[e for e in board.entries if e.audited], [e for e in board.entries if not e.audited]]
-    bodies = []
-    for kind, entries in zip(("audited", "declared"), groups, strict=True):
-        values = [rank_value(entry) for entry in entries]
-        lines = []
-        for entry, value in zip(entries, values, strict=True):
-            ranked = entry.audited and math.isfinite(value)
-            rank = values.index(value) + 1 if ranked else None  # equal ones share it
-            lines.append(_line(entry, board.metrics, rank, publisher))
-        if lines:
-            bodies.append(f'<tbody class="{kind}">{"".join(lines)}</tbody>')
-    title = profile(board.dataset).title
-    verified = counted(len(groups[0]), "verified entry", "verified entries")
-    about = f"{verified}, {len(groups[1])} not verified"
-    if board.anchor:
-        about += f"; BD-rates (%) against {named(board.anchor, '')}, with 95 % intervals"
-    name = escape(board.dataset)
-    page = f' <a href="{name}/{PAGE}">Curves and pictures</a>' if board.page else ""
-    choice = '<fieldset class="segments"><legend>Class of cost</legend></fieldset>'
-    return (
-        f'<section id="{name}" class="board"><h2>{escape(title)}</h2>'
-        f'<p class="hint">{escape(about)}.{page}</p>'
-        f'<div class="bar">{choice}</div>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
-        f'<table class="sortable"><thead><tr>{head}</tr></thead>{"".join(bodies)}</table></div>'
-        "</section>"
-    )
+def why_not(of: Reviewed) -> str:
+    """Return why streams are not complete or not reproduced; empty where they are."""
+    answers = decodes(of), numbers(of)
+    return "; ".join(it.sentence for it in answers if it.verdict not in ("yes", "partly"))
 
 
-def _line(entry: Entry, metrics: Sequence[Metric], rank: int | None, publisher: str) -> str:
-    cost = entry.cost
-    cells = [_cell(str(rank) if rank else NOTHING, rank)]
-    why = f'<p class="caption">{escape(entry.why)}</p>' if entry.why else ""
-    bibtex, _ = citation(entry, publisher)
-    cells.append(
-        f'<th scope="row" class="text">{escape(entry.name)}{why}<details class="cite">'
-        f"<summary>Origin, citation</summary>{_origin(entry)}<pre>{escape(bibtex)}</pre>"
-        "</details></th>"
-    )
-    cells += [_rate(entry.rates.get(m.column), entry, m.column in entry.rates) for m in metrics]
-    cells.append(f'<td class="text" data-value="{cost.decode_kmac or ""}">{escape(cost.kind)}</td>')
-    both = [f"{kmac:.3g}" for kmac in (cost.encode_kmac, cost.decode_kmac) if kmac]
-    cells.append(_number(cost.seconds))
-    cells.append(_cell(" + ".join(both) or NOTHING, cost.decode_kmac))
-    cells += [_number(cost.parameters, 1e-6), _number(cost.memory_bytes, 1e-6)]
-    return f'<tr data-class="{escape(cost.kind)}">{"".join(cells)}</tr>'
+def board(
+    dataset: str, entries: Sequence[Entry], asked: str, results: Path, names: Sequence[str]
+) -> Board:
+    """Compare entries with the anchor, of an audited pack, else of the results, else of any pack.
+
+    names: of metrics. Raises `UsageError` for an anchor without rows.
+    """
+    folder = stores_below(results).get(dataset)
+    stored = Store(folder).table().rows(named=True) if folder and asked else []
+    known = {entry.label: entry.rows for entry in entries}
+    known |= by_key((label_of_row(row), row) for row in stored if row["status"] == "ok")
+    known |= {entry.label: entry.rows for entry in entries if not entry.why}
+    every = [row for rows in known.values() for row in rows]
+    anchor = name_among(asked, every)
+    if asked and not anchor:
+        raise UsageError(f"the anchor {asked} has no rows of {dataset}: name another --anchor")
+    if not asked and every:
+        anchor = anchor_among(summary_of(every, names)).label
+    metrics, compared = [Metric.named(name) for name in names], []
+    for entry in entries:
+        rates: list[Comparison | None] = [None] * len(metrics)
+        if anchor and entry.rows and entry.label != anchor:
+            summary = summary_of([*entry.rows, *known[anchor]], names)
+            of_metrics = [compare(summary, metric, anchor) for metric in metrics]
+            rates = [next((r for r in of if r.label == entry.label), None) for of in of_metrics]
+        compared.append(entry._replace(rates=rates))
+    compared.sort(key=lambda it: (bool(it.why), 0.0 if it.label == anchor else it.value))
+    return Board(dataset, anchor, metrics, compared)
 
 
-def _origin(entry: Entry) -> str:
-    row, audit, pack = entry.row, entry.origin.audit, entry.origin.pack
-    facts = {
-        "codec": entry.label,
-        "version": row["codec_version"],
-        "call": row["command"],
-        "encoded on": row.get("machine"),
-        "audit": f"{audit.streams} streams, on {audit.machine}" if audit and entry.audited else "",
-        "pack": f"{pack.path.name}, sha256 {pack.sha256}" if pack else "",
-        "protocols": f"{row['coding_protocol']}; {counted(entry.points, 'point')}, "
-        f"{counted(entry.images, 'image')}",
-        "paper": " ".join((entry.origin.statement.doi, entry.origin.statement.url)).strip(),
-    }
-    shown = ((term, str(text)) for term, text in facts.items() if text)
-    lines = (f"<div><dt>{term}</dt><dd>{escape(text)}</dd></div>" for term, text in shown)
-    return f'<dl class="facts">{"".join(lines)}</dl>'
+def index_html(boards: Sequence[Board], refused: Sequence[Absent]) -> str:
+    """Return the site: a table for each dataset, and the packs that are not read."""
+    sections = "".join(map(_section, boards))
+    if refused:
+        table = Table(("pack", "why"), tuple((it.what, it.why) for it in refused), 2)
+        sections += f"<section><h2>Not read</h2>{html(table, 'Not read', {}, wordy=True)}</section>"
+    return sheet_html("Leaderboard", RANKS, f'<main class="review">{sections}</main>')
 
 
-def _rate(comparison: Comparison | None, entry: Entry, known: bool) -> str:
-    if comparison is None:  # the anchor itself, or nothing to compare with
-        return _cell("0", 0.0) if known else _cell(NOTHING, None)
+def _section(of: Board) -> str:
+    titles = short_names([*dict.fromkeys([*(entry.label for entry in of.entries), of.anchor])])
+    audited = [entry for entry in of.entries if not entry.why]
+    values = [0.0 if entry.label == of.anchor else entry.value for entry in audited]
+    lines = []
+    for place, entry in enumerate(of.entries):
+        rank = NOTHING
+        if place < len(audited) and math.isfinite(values[place]):
+            rank = str(1 + sum(value < values[place] for value in values))
+        state = f"not audited: {entry.why}" if entry.why else "audited"
+        is_anchor = entry.label == of.anchor
+        rates = ["anchor" if is_anchor else _rate(rate) for rate in entry.rates]
+        kmac = facts_of(CodecSpec.of_row(entry.rows[0])).work.decode_kmac if entry.rows else None
+        work = f"{kmac:.3g}" if kmac else NOTHING
+        lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
+    heads = [f"BD-rate in {short_name(metric, of.metrics)} (%)" for metric in of.metrics]
+    headers = ("system", "pack", "state", "rank", *heads, "kMAC/px")
+    note = f"BD-rates against {titles[of.anchor]}, with 95 % intervals." if of.anchor else ""
+    shown = html(Table(headers, tuple(lines), 3), of.dataset, {}, wordy=True)
+    title = escape(profile(of.dataset).title)
+    return f'<section><h2>{title}</h2><p class="hint">{escape(note)}</p>{shown}</section>'
+
+
+def _rate(comparison: Comparison | None) -> str:
+    if comparison is None or comparison.rate.value is None:
+        return NOTHING
     rate, interval = comparison.rate, comparison.rate_interval
-    if rate.value is None:
-        return _cell(NOTHING, None, rate.why)
     ends = f" [{interval.low:+z.1f}, {interval.high:+z.1f}]" if interval else ""
-    return _cell(f"{rate.value:+z.1f}{DOUBTFUL * rate.doubtful}{ends}", rate.value)
-
-
-def _number(value: float | None, scale: float = 1.0) -> str:
-    return _cell(NOTHING if value is None else f"{value * scale:.3g}", value)
-
-
-def _cell(text: str, value: float | None, title: str = "") -> str:
-    shown = escape(MINUS.sub("−", text))
-    of = "" if value is None else f"{value:.6g}"
-    why = f' title="{escape(title)}"' if title else ""
-    return f'<td class="number" data-value="{of}"{why}>{shown}</td>'
+    return f"{rate.value:+z.1f}{DOUBTFUL * rate.doubtful}{ends}"

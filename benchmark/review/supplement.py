@@ -11,9 +11,8 @@ from typing import NamedTuple, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from benchmark.answer import Absent
-from benchmark.compare.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.errors import BadPack, UsageError
-from benchmark.rows.packs.merge import merge_folders
+from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.rows.packs.pack import INDEX, ROWS, Pack, open_pack
 from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular
 from benchmark.system.text import csv_delimiter, parsing
@@ -22,13 +21,13 @@ MOST_FILES, MOST_BYTES = 200_000, 8 << 30  # of a supplement, unpacked
 CHUNK_BYTES = 1 << 20
 DIRECTORY_BYTES = 22 + (1 << 16)  # where the end record of a zip without a longer one may begin
 SIZES = {"image", "setting", "num_bytes"}  # columns of the list beside reconstructions
+RESULTS = "rows of results are read from a pack: `bench pack export` makes one"
 
 
 class Supplement(NamedTuple):
     """Parts of a supplement by what they are; paths are below the folder that it was copied to."""
 
     packs: tuple[Pack, ...]
-    results: tuple[Path, ...]  # folders of datasets, each with rows in per_image/
     reconstructions: tuple[Path, ...]  # csv files of sizes, each beside its pictures
     curves: tuple[NamedCurve, ...]
     left_out: tuple[Absent, ...]
@@ -52,7 +51,6 @@ def open_supplement(path: Path, into: Path) -> Supplement:
     cannot be read, exceeds `MOST_FILES`, `MOST_BYTES` or half of the free disk, or holds nothing.
     """
     left_out: list[Absent] = []
-    merged = into / "merged results"
     into /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
     into.mkdir(parents=True)
     try:
@@ -75,13 +73,9 @@ def open_supplement(path: Path, into: Path) -> Supplement:
             packs.append(open_pack(place))
         except BadPack as error:
             leave_out(place.relative_to(into), error)
-    results = tuple(dict.fromkeys(f.parent.parent for f in files if f.parent.name == "per_image"))
-    roots = tuple(dict.fromkeys(folder.parent for folder in results))
-    for dataset in merge_folders(roots, merged) if roots else ():  # leaves out what is unsound
-        for wrong in (*dataset.conflicts, *dataset.damaged):
-            leave_out(dataset.dataset, wrong)
+    for folder in dict.fromkeys(f.parent for f in files if f.parent.name == "per_image"):
+        leave_out(folder.relative_to(into), RESULTS)
     ours = {pack.path / name for pack in packs for name in (INDEX, ROWS)}
-    ours |= {file for file in files for place in results if file.is_relative_to(place)}
     rest = [file for file in files if file not in ours]
     sizes = tuple(file for file in _ending(rest, ".csv") if _is_list_of_sizes(file))
     curves: list[NamedCurve] = []
@@ -91,14 +85,13 @@ def open_supplement(path: Path, into: Path) -> Supplement:
         except UsageError as error:
             if file.suffix == ".csv":
                 leave_out(file.relative_to(into), error)
-    if not (packs or results or sizes or curves):
+    if not (packs or sizes or curves):
         reasons = "".join(f"; {refused.what}: {refused.why}" for refused in left_out[:3])
         raise UsageError(
-            f"{path} holds nothing to review: no pack, no rows of results, no sizes.csv beside "
-            f"reconstructions, no curve (csv or json with bpp and a metric){reasons}"
+            f"{path} holds nothing to review: no pack, no sizes.csv beside reconstructions, no "
+            f"curve (csv or json with bpp and a metric){reasons}"
         )
-    stores = tuple(sorted(folder.parent for folder in merged.glob("*/per_image")))
-    return Supplement(tuple(packs), stores, sizes, tuple(curves), tuple(left_out))
+    return Supplement(tuple(packs), sizes, tuple(curves), tuple(left_out))
 
 
 def _ending(files: Iterable[Path], *suffixes: str) -> list[Path]:

@@ -16,7 +16,7 @@ COMMANDS_OF_HELP = dict(every_command())
 # Examples that take seconds and need nothing but `sample` and what the project bundles; the others
 # are parsed, and those of docs/ are run by test_documentation.py.
 RUN = (
-    "bench list --published --json",
+    "bench list --json",
     "bench plan --codecs vtm --dataset sample --part 1/64 --json",
     "bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim",
     "bench rescore --dataset sample --metrics ssim",
@@ -26,7 +26,7 @@ RUN = (
     "bench baseline save v1 --codecs ours,jpeg --dataset kodak",
     "bench audit pack webp.tar --metrics psnr --jobs 2 --json",
     "bench pack import vtm.tar",
-    "bench audit decode results --dataset sample --levels 0 --json",
+    "bench audit decode results --dataset sample --json",
     "bench merge results-a results-b --into results",
     "bench encode in.png out.crdr --q-map importance.png",
     "bench decode out.crdr out.png --beta 5.12 --exact",

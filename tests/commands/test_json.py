@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,24 +25,21 @@ COMMANDS = {
     "tradeoff ours vtm --realism fd_squeeze": ("distortion", "records", "absent"),
     "match ours jpeg": ("records", "tolerance"),
     "rank --codecs ours,vtm": ("records", "psnr_db_low"),
-    "bd curve.csv curve.csv": ("anchor", "rows"),
+    "bd curve.csv curve.csv": ("anchor", "records"),
     "check results other --dataset kodak --codec jpeg --metrics psnr": ("verdict", "exit_code"),
     "baseline list --results measured": ("name", "codecs"),
-    "published check --dataset kodak": ("differs", "rows"),
     "published list --dataset kodak": ("system", "how"),
     "published show tcm": ("reference", "rule", "doubt"),
-    "published compare doubtful:vtm": ("source", "BD-rate (%)"),
-    "explain curve.csv --against VTM:CompressAI": ("verdicts", "unknown"),
-    "list --published": ("system", "points"),
+    "published compare doubtful:vtm": ("source", "bd_rate_percent"),
+    "explain curve.csv --against VTM:CompressAI": ("rules", "residual_db"),
     "merge results-a --into merged": ("rows", "conflicts"),
     "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
     "audit decode measured": ("table", "wrong"),
     "audit rows measured --limit 1": ("bytes_equal", "wrong"),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
     "review measured.tar --metrics psnr --dataset sample": ("answers", "verdict", "wrong"),
-    "site measured --metrics psnr --out board": ("entries", "submissions"),
+    "site --submissions packs --metrics psnr --out board": ("pack", "audited"),
     f"checkpoint info {ELIC}": ("architecture", "config", "macs_per_pixel", "training_data"),
-    "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),
 }
 
 
@@ -63,6 +61,8 @@ def stored(place):
     ):
         done = bench(*command.split())
         assert done.returncode == 0, done.stderr
+    (place / "packs").mkdir()
+    shutil.copy(place / "measured.tar", place / "packs")
     points = "".join(f"{bpp},{30 + bpp}\n" for bpp in (1, 2, 3, 4))
     (place / "curve.csv").write_text(f"bpp,psnr\n{points}")
     return place
@@ -72,7 +72,7 @@ def stored(place):
 def test_standard_output_is_json_alone(stored, monkeypatch, words):
     monkeypatch.chdir(stored)
     done = bench(*words.split(), "--json")
-    contradicted = words.startswith(("published", "review"))  # one of the four photographs is sent
+    contradicted = words.startswith(("site", "review"))  # one of the four photographs is sent
     assert done.returncode == 0 or contradicted, done.stderr
     assert set(COMMANDS[words]) <= words_in(json.loads(done.stdout))
 
@@ -91,10 +91,10 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named
 
 
-def test_a_check_prints_what_it_writes(place, monkeypatch):
+def test_a_check_prints_json_alone(place, monkeypatch):
     monkeypatch.chdir(place)
-    done = bench("check", "results", "other", "--codec", "webp", "--json", "--json-file", "c.json")
-    assert json.loads(done.stdout) == json.loads((place / "c.json").read_text())
+    done = bench("check", "results", "other", "--codec", "webp", "--json")
+    assert "verdict" in json.loads(done.stdout)
     assert done.stderr == ""
 
 

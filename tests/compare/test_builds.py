@@ -12,7 +12,7 @@ from benchmark.compare.builds import (
     records,
 )
 from benchmark.compare.panel import measured_panel
-from benchmark.compare.published.realism_sweep import measured_sweep
+from benchmark.compare.realism_sweep import measured_sweep
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise

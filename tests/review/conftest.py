@@ -4,7 +4,6 @@ import pytest
 
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
-from benchmark.review.request import ReviewRequest
 from benchmark.review.review import review
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import export_pack
@@ -35,14 +34,13 @@ def author(photos, tmp_path_factory):
 def reviewed(photos, tmp_path):
     """Reviews a supplement of these photographs; returns its answers by name, the last of each."""
 
-    def run(path, codecs="all", **asked):
+    def run(path, codecs="all", dataset=str(photos), claims=()):
         into = tmp_path / "into"
         into.mkdir()
         request = Request.of(metrics="psnr", jobs=1, data_dir=tmp_path)
         place = tmp_path / "none", NamedCodecs(codecs), quiet
         (tmp_path / "none").mkdir(exist_ok=True)
-        chosen = ReviewRequest(**{"dataset": str(photos), "year": 2026, "seed": 0, **asked})
-        return review(path, into, chosen, request, *place)
+        return review(path, into, request, dataset, claims, *place)
 
     return run
 

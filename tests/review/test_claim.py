@@ -1,82 +1,70 @@
-"""Claims of bits saved, judged by made-up rows and curves: the rates are factors of one another."""
+"""Claims of bits saved, judged by made-up rows: the rates are factors of one another."""
 
 import pytest
 
-from benchmark.compare.published.curve_file import NamedCurve
 from benchmark.errors import UnknownName
-from benchmark.review.claim import Evidence, judge, parse_claim
-from support.figures.published import RESULTS, from_registry
+from benchmark.review.claim import judge, parse_claim
+from benchmark.rows.store import Store
 from support.rows.measured import doubling
 
-TCM = from_registry("TCM", "large", "kodak", "psnr_db")
 
-
-def judged(text, *, rows=(), rates=0.8, above=0.0, results=RESULTS):
-    bpp, values = ([rates * rate for rate, _ in TCM], [value + above for _, value in TCM])
-    sent = NamedCurve("ours", {"psnr_db": (bpp, values)})
-    return judge(parse_claim(text), Evidence(rows, [sent], results, "kodak"))
+def judged(text, rows, results):
+    return judge(parse_claim(text), rows, results, "kodak")
 
 
 @pytest.mark.parametrize(
     ("claim", "survival"),
     [
-        ("ours 20.0 % fewer bits than TCM:large", "as stated"),
-        ("ours 20.1 % fewer bits than TCM:large", "not as stated"),
-        ("my own 19 % less bits than TCM:large", "as stated"),
-        ("TCM:large 24 % more bits than ours", "not as stated"),
-        ("TCM:large 25 % more bits than ours", "as stated"),
+        ("webp 50 % fewer bits than jpeg", "supported"),
+        ("WebP 49.9 % less bits than JPEG", "supported"),
+        ("webp 51 % fewer bits than jpeg", "contradicted"),
+        ("jpeg 100 % more bits than webp", "supported"),
+        ("jpeg 98 % more bits than webp", "contradicted"),
     ],
 )
-def test_a_curve_that_was_sent_is_compared_with_published_means(claim, survival):
-    done = judged(claim)
-    assert (done.survival, done.interval, done.images) == (survival, None, 0)
-    mine = not claim.startswith("TCM")
-    assert done.rate.value == pytest.approx(-20 if mine else 25)
-    places = (done.anchor_of, done.test_of) if mine else (done.test_of, done.anchor_of)
-    assert places[0].startswith("github:jmliu206/LIC_TCM:")
-    assert places[1] == ("what was sent: ours" if "my own" in claim else "what was sent")
+def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, survival, tmp_path):
+    rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
+    done = judged(claim, rows, tmp_path)
+    assert (done.survival, done.images, done.anchor_of) == (survival, 2, "what was sent")
+    fewer = claim.lower().startswith("webp")
+    assert done.rate.value == pytest.approx(-50 if fewer else 100)
+    assert done.labels == (("webp", "jpeg") if fewer else ("jpeg", "webp"))
+
+
+def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
+    Store(tmp_path / "kodak").append(doubling("jpeg", 1.0, dataset="kodak"))
+    done = judged("webp 50 % fewer bits than jpeg", doubling("webp", 0.5), tmp_path)
+    assert (done.survival, done.anchor_of, done.labels[1]) == ("supported", str(tmp_path), "")
 
 
 @pytest.mark.parametrize(
     ("claim", "why"),
     [
-        ("ours 9 % fewer bits than TCM", "TCM has several curves: name one of tcm:"),
-        ("ours 9 % fewer bits than TCM:large in lpips", "TCM:large has no curve with LPIPS"),
-        ("ours 9 % fewer bits than nobody", "'nobody'"),
+        ("webp 9 % fewer bits than TCM:large", "no rows of TCM:large on kodak: `bench bd`"),
+        ("ours 9 % fewer bits than webp", "no rows of ours on kodak: `bench bd`"),
+        ("jpeg 9 % fewer bits than JPEG", "both names are of one system"),
     ],
 )
-def test_a_claim_against_no_one_curve_is_refused_with_the_reason(claim, why):
-    done = judged(claim)
-    assert (done.survival, done.rate) == ("refused", None)
-    assert why in done.reason
+def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, why, tmp_path):
+    done = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
+    assert (done.survival, done.rate, why in done.reason) == ("refused", None, True)
 
 
-def test_curves_that_share_no_quality_and_rows_of_another_protocol_give_no_rate(tmp_path):
-    done = judged("ours 9 % fewer bits than TCM:large", above=100)
-    assert (done.survival, done.rate, bool(done.reason)) == ("refused", None, True)
+def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
     rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
-    done = judged("webp 50 % fewer bits than jpeg", rows=rows, results=tmp_path)
-    assert (done.survival, done.rate, done.label) == ("refused", None, "webp")
+    done = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
+    assert (done.survival, done.rate, done.labels[0]) == ("refused", None, "webp")
     assert done.reason == "its rows are of another coding protocol"
-    rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
-    done = judged("webp 50 % fewer bits than jpeg", rows=rows, results=tmp_path)
-    assert (done.survival, done.rate.value) == ("supported", pytest.approx(-50))
-    rows = [record | {"codec": "./a/mine.py:Wave"} if record["codec"] == "webp" else record
-            for record in rows]  # fmt: skip
-    done = judged("wave 50 % fewer bits than JPEG", rows=rows, results=tmp_path)
-    assert (done.survival, done.label) == ("supported", "mine.py:Wave"), "as figures name it"
-
-
-def test_a_system_beside_itself_and_rows_of_other_images_give_no_rate(tmp_path):
-    jpeg = doubling("jpeg", 1.0, dataset="kodak")
-    done = judged("jpeg 9 % fewer bits than JPEG", rows=jpeg, results=tmp_path)
-    assert (done.survival, done.reason) == ("refused", "both names are of one system")
-    done = judged("ours 9 % fewer bits than jpeg", rows=jpeg, results=tmp_path)
-    assert done.reason.startswith("jpeg's rows are over 2 of 24 images"), "the curve is over all"
     webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
             for r in doubling("webp", 0.5)]  # fmt: skip
-    done = judged("webp 9 % fewer bits than jpeg", rows=[*jpeg, *webp], results=tmp_path)
+    done = judged("webp 9 % fewer bits than jpeg", [*doubling("jpeg", 1.0), *webp], tmp_path)
     assert done.reason == "their rows have no image in common"
+
+
+def test_a_codec_of_a_file_is_known_by_the_name_that_figures_have(tmp_path):
+    rows = [record | {"codec": "./a/mine.py:Wave"} for record in doubling("webp", 0.5)]
+    done = judged("wave 50 % fewer bits than JPEG", [*rows, *doubling("jpeg", 1.0)], tmp_path)
+    assert (done.survival, done.labels[0]) == ("supported", "mine.py:Wave")
 
 
 def test_a_claim_is_in_a_metric_of_single_images():

@@ -11,16 +11,12 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
-from benchmark.metrics.metric import Metric
-from benchmark.review.again import Again, _compared, _Pictures
-from benchmark.review.leaderboard import declared_entries, sort_out
+from benchmark.review.decode import Decoded, _compared, _Pictures
 from benchmark.review.review import html_text, markdown_review
-from benchmark.review.site import Board, index_html
-from benchmark.review.streams import _possible, sent_rows
-from benchmark.review.submission import Statement, Submission
-from benchmark.review.supplement import Supplement
+from benchmark.review.sent import _possible, label_of_row, sent_rows
+from benchmark.review.site import Entry, board, index_html
 from benchmark.rows.packs.pack import open_pack
-from support.rows.measured import failed, row
+from support.rows.measured import row
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
 PICTURES = _Pictures(lambda row: None, None, ())
@@ -47,24 +43,22 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
         with suppress(BenchError):
             done = reviewed(pack)  # its codec is a file, so that nothing is decoded
             assert "<b>" not in html_text(done) + markdown_review(done)
-            for one in done.reviewed.again:
-                _compared(one, HashedImage("0" * 64, PIXELS), PICTURES)
-            known = Submission("p", open_pack(pack), Statement(), *_sent(pack), "")
-            declared, _ = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}")
-            for dataset, rows in declared.items():
-                entries = declared_entries(dataset, rows, [Metric.named("psnr")], "", ())
-                board = Board(dataset, "", [Metric.named("psnr")], entries, False)
-                assert "<b>" not in index_html([board], [], "P")
+            rows = [of.row for of in _sent(pack)]
+            for record in rows:
+                _compared(Decoded(record, "failed"), HashedImage("0" * 64, PIXELS), PICTURES)
+            entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
+            shown = board("set", [entry], "", tmp_path / "none", ("psnr",))
+            assert "<b>" not in index_html([shown], [])
         shutil.rmtree(tmp_path / "into")
 
 
 def _sent(pack):
-    return sent_rows(Supplement((open_pack(pack),), (), (), (), ()))[0], {}
+    return sent_rows([open_pack(pack)])[0]
 
 
 def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(author, tmp_path):
     shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
-    honest, _ = _sent(tmp_path / "mine")
+    honest = _sent(tmp_path / "mine")
     text = StringIO((tmp_path / "mine" / "rows.csv").read_text())
     numbers = dict.fromkeys(("generation", "jobs", "parameters", "container_bytes"), "2")
     numbers |= dict.fromkeys(("encode_kmac", "decode_kmac", "estimated_bits"), "0.5")
@@ -74,7 +68,7 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
         writer.writerows(lines)
-    assert [of.row for of in _sent(tmp_path / "mine")[0]] == [of.row for of in honest]
+    assert [of.row for of in _sent(tmp_path / "mine")] == [of.row for of in honest]
     assert {honest[0].row[name] for name in (*numbers, *marks)} == {None}
 
 
@@ -83,7 +77,7 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
     (65, "other", "webp quality=30 a decodes to 64 x 64 px, not 65 x 64 px"),
 ])  # fmt: skip
 def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, why):
-    stream = Again(row("webp", 30, "a", width_px=size, height_px=64), "failed")
+    stream = Decoded(row("webp", 30, "a", width_px=size, height_px=64), "failed")
     done = _compared(stream, HashedImage("0" * 64, PIXELS), PICTURES)
     assert (done.state, done.reason) == (state, why)
 
@@ -95,4 +89,3 @@ def test_a_row_of_no_size_no_bytes_or_no_setting_is_none():
     settings = [30.0, None, math.inf, math.nan]
     possible = [_possible(row("webp", 30, "a") | {"setting_value": at}) for at in settings]
     assert [bool(of) for of in possible] == [True, True, False, False]
-    assert _possible(failed("webp", 30, "a", "encode", "x") | {"width_px": 0})["reason"] == "x"

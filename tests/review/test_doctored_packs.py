@@ -10,7 +10,6 @@ import pytest
 
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
-from benchmark.review.request import ReviewRequest
 from benchmark.review.review import for_machines, review
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import export_pack
@@ -45,14 +44,13 @@ def reviewed(honest, four, tmp_path):
         pack = Opened(honest, tmp_path / "pack", codecs)
         edit(*(pack, four)[: len(inspect.signature(edit).parameters)])
         (tmp_path / "into").mkdir()
-        asked = ReviewRequest(dataset=str(four), year=2026, seed=0)
         request = Request.of(metrics="psnr,ssim", jobs=1)
-        place = tmp_path / "none", NamedCodecs("all"), quiet
-        done = review(pack.close(), tmp_path / "into", asked, request, *place)
+        asked = request, str(four), (), tmp_path / "none", NamedCodecs("all"), quiet
+        done = review(pack.close(), tmp_path / "into", *asked)
         verdicts = {answer["name"]: answer["verdict"] for answer in for_machines(done)["answers"]}
         wrong = [name for name, verdict in verdicts.items() if verdict == "no"]
         among = "alone" if len(codecs) == 1 else "diluted"
-        found = ", ".join(sorted({*wrong} - {"anchors"}))
+        found = ", ".join(sorted(wrong))
         line = edit.__name__.replace("_", " "), among, str(int(done.wrong)), found
         sys.stdout.write(f"\n| {' | '.join(line)} |")
         return done, verdicts
@@ -72,6 +70,6 @@ def test_an_honest_pack_is_not_contradicted(reviewed, edit):
     done, verdicts = reviewed(edit, DILUTED)
     assert not done.wrong, verdicts
     rounding = {"pixels_rounded", "pixels_of_one_rounded", "values_rounded"}
-    assert (verdicts["points"] == "partly") == (edit.__name__ in rounding)
+    assert (verdicts["numbers"] == "partly") == (edit.__name__ in rounding)
     # values of another protocol cannot be compared
-    assert (verdicts["points"] == "unknown") == (edit.__name__ == "an_earlier_protocol")
+    assert (verdicts["numbers"] == "unknown") == (edit.__name__ == "an_earlier_protocol")

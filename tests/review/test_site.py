@@ -1,7 +1,6 @@
-"""The leaderboard: submissions to a local repository, audited and drawn as its workflow does it."""
+"""The leaderboard: which packs are audited, how they are ranked, and its workflow's script."""
 
 import csv
-import json
 import os
 import re
 import shutil
@@ -9,39 +8,116 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmark.compare.bd import Comparison
-from benchmark.compare.curves import Delta
-from benchmark.review.leaderboard import Cost, Entry, Origin, cost_of
-from benchmark.review.site import Board, index_html
-from benchmark.review.submission import Statement, Submission
+from benchmark.answer import Absent
+from benchmark.errors import UsageError
+from benchmark.measure.request import Request
+from benchmark.review.decode import Decoded
+from benchmark.review.questions import Reviewed
+from benchmark.review.site import Entry, audited_packs, board, index_html, why_not
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.store import Store
 from conftest import ROOT
 from support.bench.command import bench
-from support.page.opened import DESKTOP, PHONE
-from support.rows.measured import row
-
-TOML = """title = "A codec & its rate"
-authors = ["A. Author"]
-year = 2026
-doi = "10.1000/182"
-decode_kmac = 50
-"""
+from support.packs.honest_pack import quiet
+from support.rows.measured import doubling, row
 
 
-def entry(kmac, label="webp", **changes):
-    origin = Origin(Statement(**changes))
-    cost = cost_of(row(label, 30, "a"), Origin(Statement(decode_kmac=kmac)), None)
-    return Entry("kodak", label, True, {}, 4, 24, cost, origin, row(label, 30, "a"))
+def decoded(state="equal", psnr=30.0, image="a", **changes):
+    values = {} if psnr is None else {"psnr_db": psnr}
+    made = row("webp", 30, image, psnr_db=30.0)
+    return Decoded(made, state, **{"values": values, "reason": state, **changes})
 
 
-def test_texts_of_submissions_are_escaped_on_the_site():
-    wrong = Submission("<script>1</script>.tar", None, Statement(), (), {}, "<img src=x>")
-    cost = Cost(None, None, None, None, None, "<b>")
-    hostile = entry(5, title="<img src=y>")._replace(label="<i>x", cost=cost)
-    page = index_html([Board("kodak", "", (), [hostile], False)], [wrong], "P")
-    assert not re.search(r"<(img|i|b|script>1)\b", page)
+def reviewed(*streams, photographs=None):
+    known = {streams[0].row["dataset"]: photographs} if photographs else {}
+    return Reviewed(streams, (), (), known, {"set": "no photos"}, ("psnr",), "set")
+
+
+@pytest.mark.parametrize(
+    ("streams", "why"),
+    [
+        ([decoded(), decoded()], ""),
+        ([decoded(), decoded("rounded", 30.0005)], ""),
+        ([decoded(), decoded(psnr=30.0005)], "psnr_db of a at quality=30 is 30.0005, not 30"),
+        ([decoded(), decoded("other", 29.0)], "1 of 2 streams decode here"),
+        ([decoded(), decoded("blind", None)], "not known by how much"),
+        ([decoded(), decoded("not run", None)], "the decoder of 1 was not run"),
+        ([decoded("damaged", None)] * 2, "webp quality=30 a: damaged (1 more differ)"),
+        ([decoded(), decoded("failed", None)], "webp quality=30 a: failed"),
+        ([decoded(), decoded(wrong_size="too short")], "too short"),
+        ([decoded(psnr=None)], "nothing could be compared: no photos"),
+    ],
+)
+def test_a_pack_is_audited_if_all_is_reproduced_or_the_first_difference_is_named(streams, why):
+    said = why_not(reviewed(*streams))
+    assert (bool(said), why in said) == (bool(why), True), said
+
+
+def test_a_pack_that_lacks_an_image_is_not_complete():
+    known = [row("webp", 30, name)["image_sha256"] for name in "ab"]
+    photographs = [SimpleNamespace(sha256=of, file=SimpleNamespace(name=of[:4])) for of in known]
+    both = reviewed(decoded(), decoded(image="b"), photographs=photographs)
+    assert why_not(both) == ""
+    assert f"lacks {known[1][:4]}" in why_not(reviewed(decoded(), photographs=photographs))
+
+
+def entry(codec, factor, why="", pack="mine"):
+    return Entry("set", pack, codec, why, doubling(codec, factor))
+
+
+def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path):
+    entries = [entry("avif", 0.25, "1 value differ"), entry("jpeg", 1.0), entry("webp", 0.5),
+               entry("webp", 0.8, pack="other"), entry("vvenc", 0.5)]  # fmt: skip
+    made = board("set", entries, "JPEG", tmp_path, ("psnr",))
+    assert [(it.label, it.pack) for it in made.entries] == [
+        ("webp", "mine"), ("vvenc", "mine"), ("webp", "other"), ("jpeg", "mine"), ("avif", "mine")
+    ]  # fmt: skip
+    assert [it.value for it in made.entries] == pytest.approx([-50, -50, -20, float("inf"), -75])
+    page = index_html([made], [Absent("bent.tar", "cut off")]).replace("<wbr>", "")
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)
+             for line in re.findall(r"<tr.*?</tr>", page)]  # fmt: skip
+    assert [line[3] for line in cells[1:6]] == ["1", "1", "3", "4", "–"], "equal ones share a rank"
+    assert cells[1][4].startswith("−50.0 [−50.0, −50.0]")
+    assert (cells[4][4], cells[5][2]) == ("anchor", "not audited: 1 value differ")
+    assert cells[-1] == ["bent.tar", "cut off"]
+
+
+def test_an_anchor_may_be_of_the_results_and_without_rows_is_refused(tmp_path):
+    Store(tmp_path / "set").append(doubling("jpeg", 1.0))
+    made = board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",))
+    assert [(it.label, it.value) for it in made.entries] == [("webp", pytest.approx(-50))]
+    with pytest.raises(UsageError, match="the anchor vtm has no rows of set"):
+        board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",))
+
+
+def test_texts_of_packs_are_escaped_on_the_site():
+    hostile = Entry("<i>", "<img src=y>", "<b>", "<u>", [])
+    page = index_html([board("<i>", [hostile], "", Path("none"), ("psnr",))],
+                      [Absent("<script>1</script>.tar", "<img src=x>")])  # fmt: skip
+    assert not re.search(r"<(img|i|b|u|script>1)\b", page)
+
+
+def audited(folder):
+    request = Request.of(metrics="psnr", jobs=1)
+    return audited_packs(folder, request, NamedCodecs("all"), quiet)
+
+
+def test_packs_of_a_folder_are_read_and_others_are_refused_by_name(author, tmp_path):
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    with pytest.raises(UsageError, match="holds no pack"):
+        audited(folder)
+    shutil.unpack_archive(author / "mine.tar", folder, filter="data")
+    (folder / "bent.tar").write_bytes(b"no tar")
+    (folder / "link.tar").symlink_to(author / "mine.tar")
+    entries, refused = audited(folder)
+    assert [(it.pack, it.label) for it in entries] == [("mine", "jpeg"), ("mine", "webp")]
+    assert all("nothing could be compared" in it.why for it in entries), "no photographs"
+    assert {it.what: it.why for it in refused}.keys() == {"bent.tar", "link.tar"}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +139,6 @@ def repository(tmp_path_factory):
     for name, codecs in (("good", "webp,jpeg"), ("boast", "webp")):
         pack = ("pack", "export", repo / "submissions" / name, "--codecs", codecs)
         assert bench(*pack, "--dataset", "sample", "--results", results).returncode == 0
-    (repo / "submissions" / "good.toml").write_text(TOML)
     lines = repo / "submissions" / "boast" / "rows.csv"
     rows = list(csv.DictReader(StringIO(lines.read_text())))
     text = StringIO()
@@ -89,81 +164,13 @@ def git(repo, *words):
 
 
 @pytest.mark.slow
-def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
+def test_the_script_reviews_each_pack_of_a_pull_request_and_ranks_them(repository):
     comment = (repository / "comment.md").read_text()
     parts = (comment.partition(f"**{name}**")[2] for name in ("boast", "good"))
     boast, good = (part.partition("\n**")[0] for part in parts)
-    assert "- **no**: Are the points reproduced?" in boast
-    assert "- **yes**: Are the points reproduced?" in good.replace("\\", "")
-    assert "not verified boast webp: 16 values differ" in comment
-    assert "verified good jpeg" in comment
-    report = repository / "site" / "sample"
-    assert (report / "page.html").exists()
-    listed = json.loads((report / "report.json").read_text())["pictures"]  # a later site's page
-    assert {*listed} == {path.name for path in (report / "pictures").iterdir()} != set()
-    cited = json.loads((repository / "site" / "citations.json").read_text())
-    related = [of["relatedIdentifier"] for one in cited for of in one["relatedIdentifiers"]]
-    assert {*related} == {"10.1000/182"}
-
-
-@pytest.fixture
-def page(request, browser):
-    """A page of a browser of one window; at the end it said nothing on its console."""
-    opened = browser.new_page(viewport=request.param)
-    text = []
-    opened.on("console", lambda message: text.append(message.text))
-    opened.on("pageerror", lambda error: text.append(str(error)))
-    yield opened
-    opened.close()
-    assert text == []
-
-
-windows = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
-
-
-def shown(page):
-    """Return rank and system of the rows that are seen."""
-    texts = "(r) => [r.cells[0].textContent, r.cells[1].firstChild.textContent]"
-    rows = page.locator(".sortable tbody tr")
-    return rows.evaluate_all(f"(rows) => rows.filter((r) => !r.hidden).map({texts})")
-
-
-@windows
-def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
-    def ranked(kmac, label, rate, name="./x.py:X", **changes):
-        numbers = Delta(rate, 1.0), Delta(why=""), Delta(why="")
-        rates = {"psnr_db": Comparison("psnr_db", label, "z", *numbers)}
-        return entry(kmac, name)._replace(label=label, rates=rates, **changes)
-
-    own = ranked(50, "b", -3.0), ranked(5, "a", -2.0), ranked(None, "d", -1.0, "webp")
-    board = Board("kodak", "a", (), [*own, ranked(5, "c", -3.0, audited=False)], False)
-    (tmp_path / "index.html").write_text(index_html([board], [], "P"))
-    page.goto((tmp_path / "index.html").as_uri())
-    assert shown(page) == [["1", "b"], ["2", "a"], ["3", "d"], ["–", "c"]]
-    page.get_by_role("button", name="system").click()
-    assert shown(page) == [["2", "a"], ["1", "b"], ["3", "d"], ["–", "c"]]
-    page.get_by_role("button", name="kMAC/px").click()
-    page.get_by_role("button", name="kMAC/px").click()  # falls; without a number: last
-    assert shown(page) == [["1", "b"], ["2", "a"], ["3", "d"], ["–", "c"]]
-    classes = page.locator(".segments span").all_inner_texts()
-    assert classes == ["all", "to 10 kMAC/px", "to 100 kMAC/px", "program"]
-    page.get_by_role("radio", name="to 10 kMAC/px").check(force=True)
-    assert shown(page) == [["1", "a"], ["–", "c"]]
-    equal = [one._replace(rates=own[0].rates) for one in own[:2]]
-    tied = Board("kodak", "a", (), [*equal, own[2]], False)
-    (tmp_path / "index.html").write_text(index_html([tied], [], "P"))
-    page.goto((tmp_path / "index.html").as_uri())
-    page.get_by_role("radio", name="to 10 kMAC/px").check(force=True)
-    page.get_by_role("radio", name="all").check(force=True)
-    assert shown(page) == [["1", "b"], ["1", "a"], ["3", "d"]], "equal ones share a rank"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-@pytest.mark.slow
-@windows
-def test_the_site_ranks_audited_rows_and_leads_to_their_pictures(repository, page):
-    page.goto((repository / "site" / "index.html").as_uri())
-    names = ["WebP (good)", "JPEG (good)", "WebP (boast)"]
-    assert shown(page) == [["1", names[0]], ["2", names[1]], ["–", names[2]]]
-    page.get_by_role("link", name="Curves and pictures").click()
-    page.wait_for_selector("#chart .point")
+    assert "- **no**: Are the numbers right?" in boast
+    assert "- **yes**: Are the numbers right?" in good.replace("\\", "")
+    assert "not audited boast webp: 0 of 4 means are as sent" in comment
+    assert "audited good jpeg" in comment
+    page = (repository / "site" / "index.html").read_text().replace("<wbr>", "")
+    assert page.index(">audited<") < page.index(">not audited: 0 of 4 means")

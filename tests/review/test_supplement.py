@@ -96,7 +96,8 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(supplement, "MOST_DEEP", 3)
     whys = {
         "words.csv": "words.csv needs a column", "deep": "it is below more than 3 folders",
-        "bent": "the pack bent cannot be used: it holds no rows.csv", "kodak": "x.parquet",
+        "bent": "the pack bent cannot be used: it holds no rows.csv",
+        "results/kodak/per_image": "`bench pack export` makes one",
     }  # fmt: skip
     folder = tmp_path / "sent"
     for name, content in {

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.answer import NOTHING, Column
-from benchmark.compare.published.curves import dataset_title
-from benchmark.compare.published.points import Text
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import dataset_title
+from benchmark.published.points import Text
 from benchmark.rows.summary import TIMED, Summary, curves, excluded
 from benchmark.show import sections
 from benchmark.show.figures import texts

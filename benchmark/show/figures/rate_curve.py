@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Float64Array
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.metric import PREFERENCE, Metric
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, kind
 from benchmark.show import sections
@@ -102,8 +101,7 @@ def draw_datasets(
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         signs = sections.panels_note(panels), _cut(panels)
         texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
-    count, bars = len(choice.kept), choices.with_bars(panels)
-    people = "raters and " if PREFERENCE.label in bars else ""
+    count = len(choice.kept)
     shown = (
         f"{sections.metric_names(metrics)} against rate on "
         f"{sections.listed([f'{of.title} ({sections.images_of(of.panels)})' for of in rows])}, "
@@ -114,7 +112,7 @@ def draw_datasets(
     caption = sections.brief(
         *([shown, *lacking] if fits else [shown, LACKING]),
         *sections.scale_sentences(metrics),
-        f"Bars: 95 % intervals over {people}images." if bars else None,
+        "Bars: 95 % intervals." if choices.with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
@@ -293,33 +291,6 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))
     sns.despine(ax=axes)
-
-
-EXPLAINED = Style("#332288", "X"), Style("#d55e00", "*"), Style("#117733", "o")
-
-
-def draw_explained(
-    metric: Metric, curves: Sequence[tuple[str, Float64Array, Float64Array]]
-) -> "Figure":
-    """Draw a reference, a curve, and what a rule predicts of it (open markers), if any.
-
-    curves: name, bits per pixel and values of each, shape (points,).
-    """
-    import seaborn as sns
-
-    with looks.figure_style():
-        figure, (axes,), _ = texts.panel_figure(1)
-        handles = []
-        for (name, bpp, values), style in zip(curves, EXPLAINED, strict=False):
-            order, look = np.argsort(bpp), line(style, published=style is EXPLAINED[-1])
-            label = texts.wrapped(name, 2.6)
-            handles += axes.plot(bpp[order], values[order], label=label, **look)
-        axes.set_xlabel(texts.RATE_LABEL)
-        axes.set_xlim(left=0)
-        axes.set_ylabel(texts.axis_words(metric))
-        sns.despine(ax=axes)
-        texts.add_legend(figure, handles)
-    return figure
 
 
 def line(

@@ -15,13 +15,13 @@ import numpy as np
 from benchmark.answer import Column, decimals
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import RealismGrid, records
-from benchmark.compare.published.realism_sweep import (
+from benchmark.compare.realism_sweep import (
     MATCHED,
     PlotAtRate,
     RealismSweep,
     place_of,
 )
-from benchmark.compare.published.realism_sweep import records as sweep_records
+from benchmark.compare.realism_sweep import records as sweep_records
 from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import kind
 from benchmark.show import sections

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
-from benchmark.compare.published.curves import check_same_images, published_curves
-from benchmark.compare.published.registry import read_points
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
 from benchmark.measure.select import sources_of
 from benchmark.measure.workers import worker_context
+from benchmark.published.curves import check_same_images, published_curves
+from benchmark.published.registry import read_points
 from benchmark.registry import is_brought
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside

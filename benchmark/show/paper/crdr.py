@@ -10,11 +10,11 @@ from polars import col
 
 from benchmark.compare.builds import beta_of, realism_grid
 from benchmark.compare.panel import Panel, measured_panel
-from benchmark.compare.published.curves import field_panel, paper_panel, too_few
-from benchmark.compare.published.registry import read_published
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import field_panel, paper_panel, too_few
+from benchmark.published.registry import read_published
 from benchmark.rows import systems
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import Summary

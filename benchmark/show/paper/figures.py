@@ -10,16 +10,11 @@ from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
-from benchmark.compare.published.points import PublishedPoint
-from benchmark.compare.published.realism_sweep import (
-    MATCHED,
-    PlotAtRate,
-    RealismSweep,
-    realism_sweeps,
-)
+from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import PublishedPoint
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
@@ -106,12 +101,12 @@ def _bd(request: FigureRequest) -> PaperFigure:
     drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), request.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, _asked(request))
-    missed += [
-        f"no BD-rate of {of['codec']} in {of['metric']}: {of['reason']}"
-        for of in (drawing.records if drawing else ())
-        if of["reason"]
-    ]
-    return _made([result], drawing, f"no bd: {lack}", *missed)
+    refused = (
+        f"no BD-rate of {c.label} in {c.column}: {c.rate.why}"
+        for c in compared
+        if c.rate.value is None and c.label in choice.labels
+    )
+    return _made([result], drawing, f"no bd: {lack}", *missed, *refused)
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -229,7 +224,7 @@ def realism_plots(
 
     plots = []
     for bpp in rates:
-        sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
+        sweeps = tuple(map(called, realism_sweeps(cut, summary, bpp)))
         if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:

@@ -5,10 +5,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.compare.published.points import PublishedPoint
-from benchmark.compare.published.registry import read_points
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import PublishedPoint
+from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.packs.pack import Pack

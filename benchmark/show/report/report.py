@@ -48,7 +48,7 @@ from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.text import listed
 
 if TYPE_CHECKING:
-    from benchmark.compare.published.curves import Overlay
+    from benchmark.published.curves import Overlay
 
 ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
 
@@ -104,8 +104,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     require_named(stored.anchor for stored in result)
     labels = {label for stored in result for label in stored.summary.labels}
     if request.published:
-        from benchmark.compare.published import curves
-        from benchmark.compare.published.registry import chosen_points
+        from benchmark.published import curves
+        from benchmark.published.registry import chosen_points
 
         published = chosen_points(request.results, request.published)
         labels |= {curves.style_label(point.system, point.variant) for point in published}

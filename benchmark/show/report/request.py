@@ -44,7 +44,7 @@ class ReportRequest:
         "",
         COMPARED,
         "Published systems to draw beside the curves: crdr,hific,multi-realism:beta=2.56; "
-        "or 'all' (`bench list --published`); or a file with your own points, mine.csv.",
+        "or 'all' (`bench published list`); or a file with your own points, mine.csv.",
     )
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the caption names them."

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark.compare.builds import realism_grid
-from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
@@ -21,7 +21,6 @@ from support.figures.published import (
     KODAK,
     LPIPS,
     MS_SSIM,
-    POINTS,
     PSNR,
     SECONDS,
     STYLES,
@@ -208,7 +207,7 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     caveat = "reduced network, trained for an hour on a CPU"
     summary = summarise(table(of_betas(caveat=caveat, timing=True)))
     both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, POINTS, "kodak", 0.9)))
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, 0.9)))
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
     for drawing in (
@@ -223,7 +222,7 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
 def test_realism_is_better_upwards_where_higher_values_are_better():
     summary = summarise(table(of_betas()))
     both = [panel(one, "kodak", summary, 2.0) for one in (LPIPS, MS_SSIM)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, (), "kodak", 0.9)))
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, 0.9)))
     drawing = draw_realism_plots([plot], LPIPS, MS_SSIM, STYLES, "Kodak", "24 images")
     (axes,) = drawing.figure.axes
     assert (np.diff(axes.get_ylim())[0] > 0, axes.get_yscale()) == (True, "linear")

@@ -20,9 +20,9 @@ from scipy import stats
 from benchmark.answer import decimals
 from benchmark.compare.interval import records
 from benchmark.compare.pictures import off_rate
-from benchmark.compare.published.points import How
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import Metric
+from benchmark.published.points import How
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.show.figures.style import SPARE_COLOURS, SPARE_MARKERS, families

@@ -94,7 +94,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
         (0.87446, 37.453)
     ]
     details = (folder_of(tmp_path) / "curves_kodak.details.md").read_text()
-    assert "| VTM (bundled) | bundled | recorded | VTM 23.13 |" in details
+    assert "| VTM | bundled | recorded | VTM 23.13 |" in details
     assert not (tmp_path / "kodak").exists()
 
 

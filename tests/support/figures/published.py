@@ -3,11 +3,11 @@
 import json
 
 from benchmark.compare.panel import measured_panel
-from benchmark.compare.published.curves import overlay, paper_panel, published_curves
-from benchmark.compare.published.points import parse, select
-from benchmark.compare.published.realism_sweep import PlotAtRate, realism_sweeps
-from benchmark.compare.published.registry import read_points
+from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import overlay, paper_panel, published_curves
+from benchmark.published.points import parse, select
+from benchmark.published.registry import read_points
 from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
 from benchmark.show.figures.complexity import ComplexityRow, measured_block
 from benchmark.show.figures.style import styles
@@ -55,7 +55,7 @@ def overlaid(summary, names, metrics, dataset, mix=False):
 def clic_plots(rates):
     """Return the published distortion-realism plots of CLIC2020 at some rates."""
     both = [panel(one, "clic2020", None, 2.0) for one in (PSNR, FID)]
-    sweeps = (realism_sweeps(both, None, POINTS, "clic2020", bpp) for bpp in rates)
+    sweeps = (realism_sweeps(both, None, bpp) for bpp in rates)
     return [PlotAtRate(bpp, tuple(found)) for bpp, found in zip(rates, sweeps, strict=True)]
 
 

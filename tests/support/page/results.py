@@ -17,9 +17,9 @@ from PIL import Image
 
 from benchmark.codec import CODING, Pixels
 from benchmark.compare.bd import rank_by_bd_rate
-from benchmark.compare.published.curves import overlays
-from benchmark.compare.published.registry import chosen_points
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import overlays
+from benchmark.published.registry import chosen_points
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
 from benchmark.show.means import lacking, means_table, problems

@@ -1,0 +1,185 @@
+"""Distortion and realism of every system at a rate, with its choices of realism."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.compare.builds import beta_of, betas
+from benchmark.compare.curves import interpolated
+from benchmark.compare.panel import Panel, SystemCurve, measured_panel
+from benchmark.metrics.metric import Metric
+from benchmark.rows.summary import Summary
+from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
+
+MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
+WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolated between
+# The first system of each method, whose style is that of all; in reverse order.
+METHODS = {system.method: system._replace(name=system.method)
+           for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
+
+
+class ValueAtRate(NamedTuple):
+    """A metric's value at a rate."""
+
+    bpp: float
+    value: float
+    how: Literal["point", "interpolated"]
+    protocol: str = ""
+    source: str = ""
+
+
+class SweepStep(NamedTuple):
+    """Distortion and realism of a system at a choice of realism."""
+
+    setting: str  # "β=3.84"; empty where the system has no choice
+    distortion: ValueAtRate
+    realism: ValueAtRate
+
+
+class RealismSweep(NamedTuple):
+    """A system at a rate, from its least realistic step to its most; a lone step is a point."""
+
+    curve: SystemCurve  # without points; its system has the method's name and style
+    steps: tuple[SweepStep, ...]
+    left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """Name of the method, and whether it was measured."""
+        return self.curve.system.name, self.curve.measured
+
+
+class PlotAtRate(NamedTuple):
+    """A distortion-realism plot: the sweeps of all systems at a rate."""
+
+    bpp: float
+    sweeps: tuple[RealismSweep, ...]
+
+
+def realism_sweeps(
+    panels: Sequence[Panel], summary: Summary | None, bpp: float
+) -> list[RealismSweep]:
+    """Return every system that has both metrics at a rate, with all its choices of realism.
+
+    panels: of distortion and of realism. What was measured at several beta is one sweep; so are the
+    published variants of one system.
+    """
+    distortion, realism = panels
+    metrics = distortion.metric, realism.metric
+    own = measured_sweep(summary, *metrics, bpp)
+    result = {own.key: own} if own else {}
+    complete = set(result)
+    others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
+    for first in distortion.curves:
+        system, second = first.system, others.get((first.system, first.measured, first.build))
+        method, choice = system.method, system.choice
+        if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
+            method, _, choice = system.name.removesuffix(")").partition(" (")
+        key = method, first.measured
+        step = _step(first, second, bpp, choice, metrics[1]) if second else None
+        if step is None or key in complete:
+            continue
+        system = METHODS.get(method, system._replace(name=method))
+        sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
+        steps = sorted((*sweep.steps, step), key=lambda s: metrics[1].quality(s.realism.value))
+        result[key] = sweep._replace(steps=tuple(steps))
+    return sorted(result.values(), key=place_of)
+
+
+def place_of(sweep: RealismSweep) -> tuple[int, bool]:
+    """Return a sort key: own systems, those of the table in its order, others; measured first."""
+    method, measured = sweep.key
+    places = list(reversed(METHODS))
+    other = -1 if kind(sweep.curve.system) == "own" else len(places)
+    return places.index(method) if method in places else other, not measured
+
+
+def measured_sweep(
+    summary: Summary | None, distortion: Metric, realism: Metric, bpp: float
+) -> RealismSweep | None:
+    """Return our codec at a rate, a step for each beta of a build; None without any."""
+    if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
+        return None
+    family = betas(summary, (distortion, realism))
+    panels = [measured_panel(family.within(summary), of) for of in (distortion, realism)]
+    first, second = ({curve.system.label: curve for curve in panel.curves} for panel in panels)
+    steps, editions = [], []
+    variants = (points[0].edition for points in family.points.values())
+    for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
+        name, label = f"β={beta_of(edition) or 0:g}", edition.label
+        if step := _step(first[label], second[label], bpp, name, realism):
+            steps.append(step)
+            editions.append(edition)
+    if not steps:
+        return None
+    labels = {label_of(edition.codec, edition.variant) for edition in editions}
+    known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
+    method = next((system.method for system in known if system.label in labels), known[0].method)
+    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
+    recorded = any(edition.recorded for edition in editions)
+    edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
+    curve = SystemCurve(METHODS[method], (), edition)
+    return RealismSweep(curve, tuple(steps), family.left_out)
+
+
+def _step(
+    distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, metric: Metric
+) -> SweepStep | None:
+    x = at_rate(distortion, bpp, by_decades=False)
+    y = at_rate(realism, bpp, by_decades=metric.better == "lower")
+    return SweepStep(name, x, y) if x and y else None
+
+
+def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | None:
+    """Return the value of a curve at a rate; None where it has none.
+
+    Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
+    `by_decades` over that of the value, whose points are those above 0. At its ends and in wide
+    gaps a point counts if its rate is the same within `MATCHED`.
+    """
+    known = [point for point in curve.points if point.value > 0 or not by_decades]
+    points = sorted(known, key=lambda point: point.bpp)
+    if not points:
+        return None
+    nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
+    origin = nearest.protocol, nearest.source
+    below = [point for point in points if point.bpp <= bpp]
+    above = [point for point in points if point.bpp > bpp]
+    between = below and above and above[0].bpp <= WIDEST_GAP * below[-1].bpp
+    if between and nearest.bpp != bpp:
+        rates, first = np.unique([point.bpp for point in points], return_index=True)
+        values = np.array([points[at].value for at in first])
+        y = np.log(values) if by_decades else values
+        (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
+        return ValueAtRate(bpp, math.exp(at) if by_decades else at, "interpolated", *origin)
+    near = ValueAtRate(nearest.bpp, nearest.value, "point", *origin)
+    return near if _ratio(nearest.bpp, bpp) <= MATCHED else None
+
+
+def _ratio(first: float, second: float) -> float:
+    return max(first, second) / min(first, second)
+
+
+def records(plot: PlotAtRate) -> list[dict[str, Any]]:
+    """Return a flat record for every step, as it is plotted."""
+
+    def columns(name: str, value: ValueAtRate) -> dict[str, Any]:
+        fields = value._asdict()
+        return {name: fields.pop("value"), **{f"{name}_{key}": of for key, of in fields.items()}}
+
+    return [
+        {
+            "target_bpp": plot.bpp,
+            "system": sweep.curve.system.name,
+            "group": sweep.curve.system.group,
+            "measured": sweep.curve.measured,
+            "setting": step.setting,
+            **columns("distortion", step.distortion),
+            **columns("realism", step.realism),
+        }
+        for sweep in plot.sweeps
+        for step in sweep.steps
+    ]

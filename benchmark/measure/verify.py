@@ -1,0 +1,140 @@
+"""Verify stored rows: streams decoded in fresh processes, compared with the pixels measured."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+import polars as pl
+from polars import col
+
+from benchmark.errors import StoreError
+from benchmark.measure.cells import Failed
+from benchmark.measure.decode_again import StoredRow, reconstruct_all
+from benchmark.measure.record import Failure, Progress, Tracebacks
+from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.packs.contents import DatasetContents
+from benchmark.rows.store import Store
+from benchmark.rows.versions import one_per_cell
+from benchmark.spec import CodecSpec
+
+COLUMNS = (
+    *("cell", "codec", "variant", "setting_name", "setting_value", "image", "bytes_origin"),
+    *("stream_sha256", "decoded_sha256", "machine", "device", "attested"),
+)
+ROWS_AT_ONCE = 200  # that a crash can take
+
+
+class Kept(NamedTuple):
+    """The sound rows of a store whose streams were kept."""
+
+    contents: DatasetContents
+    rows: list[StoredRow]  # each with its place in the table as "at"
+    not_kept: int  # other rows, whose stream was not kept
+    declared: int  # and those that never had one
+
+
+class Verifier(NamedTuple):
+    """Device and processes that streams are decoded by."""
+
+    device: str
+    jobs: int
+    timeout_seconds: float | None = None  # of a stream
+
+    def __call__(self, kept: Kept) -> Iterator[tuple[StoredRow, Failed | None] | None]:
+        """Yield each row with what is wrong, None for nothing; and None at least once a second.
+
+        A failure of the stage "load" is of what this machine lacks. What was decoded on a GPU is
+        compared on a GPU where there is one, since pixels may differ.
+        """
+        runs = []
+        for row in kept.rows:
+            if kept.contents.codecs.may_run(spec := CodecSpec.of_row(row)):
+                runs.append(row)
+            else:
+                yield row, Failed("load", why_not_run(spec))
+        how = self.device, self.jobs, self.timeout_seconds
+        for done in reconstruct_all(runs, kept.contents, *how):
+            yield done and (runs[done[0]], done[1] if isinstance(done[1], Failed) else None)
+
+
+def kept_rows(
+    store: Store,
+    codecs: NamedCodecs,
+    wanted: Callable[[CodecSpec], bool],
+    cells: Collection[str] | None = None,
+) -> Kept:
+    """Collect a store's sound rows of `wanted` variants; of `cells`, those not verified as is."""
+    table = one_per_cell(store.table()).filter(col("status") == "ok")
+    if cells is not None:
+        table = table.filter(col("cell").is_in([*cells]))
+    rows, not_kept, declared = list[StoredRow](), 0, 0
+    for at, row in enumerate(table.select(COLUMNS).rows(named=True)):
+        digest = row["stream_sha256"]
+        if not wanted(CodecSpec.of_row(row)):
+            continue
+        if cells is not None and row["attested"]:
+            with suppress(StoreError):  # else it is no longer the stream that was verified
+                store.stream(digest)
+                continue
+        if digest is None:
+            declared += 1
+        elif not store.has_stream(digest):
+            not_kept += 1
+        else:
+            rows.append({**row, "at": at})
+    return Kept(DatasetContents(table, store, {}, codecs), rows, not_kept, declared)
+
+
+def verify(
+    kept: Kept, verifier: Verifier, report: Callable[[Progress], None], tracebacks: Tracebacks
+) -> list[Failure]:
+    """Decode streams again, store which are verified, set damaged ones aside; return the rest."""
+    store, table = kept.contents.store, kept.contents.table
+    places: list[int] = []
+    failures: list[Failure] = []
+    absent: Counter[str] = Counter()
+    finished = 0
+
+    def store_verified() -> None:
+        store.add(table[places].with_columns(attested=pl.lit(True)))
+        places.clear()
+
+    try:
+        for done in verifier(kept):
+            if done is not None:
+                (row, failed), finished = done, finished + 1
+                if failed is None:
+                    places.append(row["at"])
+                elif failed.stage == "load":
+                    absent[f"{CodecSpec.of_row(row).label}: {failed.reason}"] += 1
+                else:
+                    failures.append(failure_of(row, failed))
+                    tracebacks.add(failed.traceback, failures[-1].cell)
+                    with suppress(OSError):  # else it stays, and is reported again
+                        _set_aside(store, row["stream_sha256"])
+            if len(places) >= ROWS_AT_ONCE:
+                store_verified()
+            report(Progress(finished, len(failures)))
+    finally:
+        store_verified()
+        store.compact()
+    counts = {**absent, "no stream of them was kept": kept.not_kept}
+    counts["they have no stream: their sizes are declared"] = kept.declared
+    unverified = [Failure(f"{n} cells", "verify", why) for why, n in counts.items() if n]
+    return [*failures, *unverified]
+
+
+def failure_of(row: StoredRow, failed: Failed) -> Failure:
+    """Return a row's failure, as a run lists those of its cells."""
+    setting = f"{row['setting_name']}={row['setting_value']:g}"
+    cell = f"{CodecSpec.of_row(row).label} {setting} {row['image']}"
+    return Failure(cell, failed.stage, failed.reason)
+
+
+def _set_aside(store: Store, digest: str) -> None:
+    """Set a stream aside if it is damaged."""
+    try:
+        store.stream(digest)
+    except StoreError:
+        store.set_stream_aside(digest)

@@ -1,0 +1,191 @@
+"""Published numbers: points from papers and repositories, typed and selected.
+
+`registry.py` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.published.curve_file import read_curves
+from benchmark.registry import UNSTATED
+from benchmark.system.text import GREEK, by_key, listed, parse_sheet, utf8
+
+# authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
+# file of another paper's plot
+How = Literal[
+    "author_csv", "table", "digitised",
+    "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
+]  # fmt: skip
+# point: of a rate curve; sample: off a plotted line, at a rate of the reader's choice; step: of a
+# realism sweep at one rate, so no part of a rate curve
+Kind = Literal["point", "sample", "step"]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Record = TypeVar("Record", bound=msgspec.Struct)
+PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
+DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
+ANY_DATASET = "any"  # of points in a user's own file
+EVERY = "all"  # names every system
+
+
+class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of one system, as its source has it; the field names are the csv's columns."""
+
+    system: Text  # "Multi-Realism"
+    variant: str = ""  # "beta=2.56"; empty where the system comes in one
+    setting: str = ""  # which point of the variant, where the source says so: "q=0.25"
+    kind: Kind
+    dataset: Text  # as results are called; other images have other names: "clic2020-diffeic"
+    bpp: float
+    metric: Text  # column of ours where there is one: "psnr_db"
+    value: float
+    protocol: Text
+    rate_protocol: Text
+    how: How
+    value_error: float | None = None  # reading error of digitised numbers, up and down
+    bpp_error: float | None = None
+    note: str = ""
+    source: Text  # title
+    reference: Text  # repository, file and commit
+    rule: str = ""  # how the source computed it, in its words
+    doubt: str = ""  # why it is not plotted unless asked for
+    doi: str = ""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.bpp < math.inf and math.isfinite(self.value)):
+            raise ValueError(f"no point at {self.bpp} bpp and {self.metric} {self.value}")
+
+    @property
+    def slug(self) -> str:
+        """Name of the system on the command line."""
+        return slug(self.system)
+
+
+def slug(text: str) -> str:
+    """Return the text in small letters of any script, digits and hyphens; of signs alone, a digest.
+
+    >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++"), slug("变分"), slug("?!")
+    ('multi-realism', 'wei-et-al', 'mlic-plus-plus', '变分', '545f940d')
+    """
+    plain = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
+    return re.sub(r"[\W_]+", "-", plain).strip("-") or sha256(utf8(text)).hexdigest()[:8]
+
+
+def curve_name(system: str, variant: str) -> str:
+    """Return the name of a published variant in legends.
+
+    >>> curve_name("CRDR", "beta=0"), curve_name("JPEG", "Pillow 7.1.2"), curve_name("HFD", "")
+    ('CRDR β=0', 'JPEG (Pillow 7.1.2)', 'HFD')
+    """
+    for word, letter in GREEK.items():
+        variant = re.sub(rf"\b{word}\b", letter, variant)
+    if not variant:
+        return system
+    return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"
+
+
+def parse(content: bytes | str, kind: type[Record]) -> tuple[Record, ...]:
+    """Return the lines of a csv whose columns are fields of `kind`; empty fields are defaults.
+
+    Raises `BadFile`, and `StoreError` for other columns and lines that do not fit.
+    """
+    sheet = parse_sheet(content)
+    expected = list(kind.__struct_fields__)
+    if sheet.names != expected:
+        raise StoreError(f"it has other columns than {', '.join(expected)}")
+    records = []
+    for number, cells in sheet.lines:
+        fields = {name: cell for name, cell in zip(expected, cells, strict=True) if cell}
+        try:
+            records.append(msgspec.convert(fields, kind, strict=False))
+        except msgspec.ValidationError as error:
+            raise StoreError(f"line {number}: {error}") from error
+    return tuple(records)
+
+
+def points_of_file(path: Path) -> list[PublishedPoint]:
+    """Return the points of a file of curves, whose dataset and protocols are not stated there.
+
+    Raises `UsageError` as `curve_file.read_curves` does.
+    """
+    return [
+        PublishedPoint(
+            system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
+            metric=PUBLISHED.get(column, column), protocol=UNSTATED,
+            rate_protocol=UNSTATED, how="author_csv", source=path.name, reference=str(path),
+        )
+        for curve in read_curves(path)
+        for column, (rates, values) in curve.series.items()
+        for bpp, value in zip(rates, values, strict=True)
+    ]  # fmt: skip
+
+
+def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
+    """Return the points of the named systems, `system` or `system:variant`; "all" is everything.
+
+    Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
+    points, `UsageError` for one whose points are all doubtful.
+    """
+    known = by_key((key, p) for p in points for key in (EVERY, p.slug, f"{p.slug}:{p.variant}"))
+    result: dict[PublishedPoint, None] = {}
+    for name in names:
+        asked = name.removeprefix(DOUBTFUL)
+        system, colon, variant = asked.partition(":")
+        key = f"{slug(system)}:{variant}" if colon else slug(system)
+        if key not in known:
+            variants = [other for other in known if other.startswith(f"{slug(system)}:")]
+            systems = sorted({point.slug for point in points})
+            raise UnknownName("published system", name, variants if colon and variants else systems)
+        kept = [point for point in known[key] if not point.doubt or asked != name]
+        if not kept:
+            why = known[key][0].doubt
+            raise UsageError(
+                f"the published points of {name} are doubtful ({why}): {DOUBTFUL}{name} takes them"
+            )
+        result |= dict.fromkeys(kept)
+    return tuple(result)
+
+
+def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
+    """Return records of system, variant, dataset, metric, protocol, origin (`how`) and points.
+
+    A doubtful point's origin says so.
+    """
+    counts = Counter(
+        (
+            p.system,
+            p.variant,
+            p.dataset,
+            p.metric,
+            p.protocol,
+            f"{p.how}, doubtful" if p.doubt else p.how,
+        )
+        for p in points
+    )
+    ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
+    names = ("system", "variant", "dataset", "metric", "protocol", "how")
+    return [dict(zip(names, key, strict=True)) | {"points": counts[key]} for key in ordered]
+
+
+def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:
+    """Yield a record of each system: datasets without their parts, and counts."""
+    systems = by_key((point.system, point) for point in points)
+    for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
+        variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
+        datasets = sorted({re.split("[-:]", p.dataset)[0] for p in of})
+        yield {
+            "system": system,
+            "datasets": listed(datasets),
+            "variants": variants,
+            "metrics": metrics,
+            "doubtful": sum(bool(p.doubt) for p in of),
+            "points": len(of),
+        }

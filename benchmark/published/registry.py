@@ -1,0 +1,255 @@
+"""The registry of published curves: one json file for each paper, read into one table of points.
+
+A file has the paper's title, DOI, repository and licence, and its series: a system and variant on a
+dataset in a metric, under the ids of its rules, with source and commit, how it was read, and what
+is doubtful about it. docs/protocol.md defines the ids.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from benchmark.errors import StoreError, UsageError
+from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
+from benchmark.published.points import (
+    DOUBTFUL,
+    EVERY,
+    How,
+    Kind,
+    PublishedPoint,
+    Record,
+    Text,
+    parse,
+    points_of_file,
+    select,
+    slug,
+)
+from benchmark.spec import split_unescaped
+from benchmark.system.atomic import require_inside, write_files
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
+from benchmark.system.machine import BUNDLED
+from benchmark.system.text import by_key, read_json
+
+SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
+ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Points of a system in a metric from one place of a source, as `PublishedPoint` has them."""
+
+    system: Text
+    variant: str = ""
+    dataset: Text
+    metric: Text
+    protocol: Text
+    rate_protocol: Text
+    how: How
+    kind: Kind = "point"
+    value_error: float | None = None
+    bpp_error: float | None = None
+    note: str = ""
+    source: str = ""  # title, where it is not that of the paper
+    reference: Text
+    rule: str = ""  # how the source computed the values, in its words
+    doubt: str = ""
+    settings: tuple[str, ...] = ()  # of each point, where the source says it
+    points: tuple[tuple[float, float], ...]  # rate in bit per pixel, value
+
+    def __post_init__(self) -> None:
+        if self.settings and len(self.settings) != len(self.points):
+            raise ValueError(f"{len(self.settings)} settings of {len(self.points)} points")
+
+
+SHARED = tuple(n for n in Series.__struct_fields__ if n not in ("settings", "points"))
+SERIES = ("system", "variant", "dataset", "metric")
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A paper, or a repository of results."""
+
+    title: Text
+    doi: str = ""
+    licence: str = ""  # of the repository that has the numbers
+    place: Annotated[int, msgspec.Meta(ge=0)] = ADDED  # in the table: the first counts
+    series: tuple[Series, ...]
+
+    def published(self) -> Iterator[PublishedPoint]:
+        """Yield the points of every series."""
+        for series in self.series:
+            fields = {name: getattr(series, name) for name in SHARED}
+            fields |= {"source": series.source or self.title, "doi": self.doi}
+            settings = series.settings or ("",) * len(series.points)
+            for (bpp, value), setting in zip(series.points, settings, strict=True):
+                yield PublishedPoint(bpp=bpp, value=value, setting=setting, **fields)
+
+
+def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series, ...]:
+    """Return points as series: of each variant in a metric, one as long as its origin is the same.
+
+    The order of a variant's points in a metric is kept. title: of the paper.
+    """
+
+    def shared(point: PublishedPoint) -> dict[str, Any]:
+        fields = {name: getattr(point, name) for name in SHARED}
+        return {**fields, "source": "" if point.source == title else point.source}
+
+    ordered = by_key((tuple(getattr(point, name) for name in SERIES), point) for point in points)
+    runs = ((fields, [*run]) for of in ordered.values() for fields, run in groupby(of, shared))
+    return tuple(
+        Series(
+            **fields,
+            points=tuple((point.bpp, point.value) for point in run),
+            settings=tuple(p.setting for p in run) if any(p.setting for p in run) else (),
+        )
+        for fields, run in runs
+    )
+
+
+def write_paper(paper: Paper, path: Path) -> None:
+    """Write a paper's file, a line for each series."""
+    head = msgspec.to_builtins(paper)
+    series = ",\n".join(f"  {_json(curve)}" for curve in head.pop("series"))
+    lines = [f" {json.dumps(name)}: {_json(value)},\n" for name, value in head.items()]
+    text = f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n'
+    write_files(path.parent, {path.name: text}, what="curve")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def read_paper(path: Path) -> Paper:
+    """Return the paper of a file; raise `StoreError` with the place where it does not fit."""
+    try:
+        paper = read_json(path, Paper)
+        tuple(paper.published())
+    except (OSError, ValueError, StoreError) as error:
+        raise StoreError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
+    return paper
+
+
+def read_papers(results: Path) -> list[Paper]:
+    """Return the papers of the project and of a results folder in the order of their places.
+
+    Of two files of one name, that of the results folder counts.
+    """
+    folders = [root / "published" for root in (BUNDLED, results)]
+    files = {path.name: path for folder in folders for path in folder.glob("*.json")}
+    papers = ((name, read_paper(path)) for name, path in files.items())
+    return [paper for _, paper in sorted(papers, key=lambda pair: (pair[1].place, pair[0]))]
+
+
+def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, ...]:
+    """Return the points of the registry and of a results folder; doubtful ones where asked for.
+
+    Raises `StoreError` where a file cannot be read.
+    """
+    points = (point for paper in read_papers(results) for point in paper.published())
+    return tuple(point for point in points if doubtful or not point.doubt)
+
+
+def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
+    """Return the rows of a csv of published numbers: the results' own or the project's.
+
+    Raises `StoreError` where it cannot be read.
+    """
+    path = results / "published" / name
+    path = path if path.exists() else BUNDLED / "published" / name
+    try:
+        return parse(read_regular(path, LARGEST_FILE_BYTES), kind)
+    except (OSError, StoreError, BadFile) as error:
+        why = getattr(error, "strerror", error)
+        raise StoreError(f"{path} cannot be read: {why}") from error
+
+
+def chosen_points(results: Path, names: str, every: bool = False) -> tuple[PublishedPoint, ...]:
+    """Return the points of what `--published` names, comma-separated: systems, files of curves.
+
+    A system without a variant stands for its main curve (`main_curves`), or for all its curves if
+    `every`; so does `doubtful:system`.
+    """
+    from benchmark.published.curves import main_curves
+
+    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
+    files = [name for name in asked if Path(name).suffix in CURVE_FILES]
+    systems = [name for name in asked if name and name not in files]
+    own = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]
+    registry = read_points(results, doubtful=True) if systems else ()
+    known: dict[PublishedPoint, None] = {}
+    for name in systems:
+        of_name = select(registry, [name])
+        whole = every or name == EVERY or ":" in name
+        known |= dict.fromkeys(of_name if whole else main_curves(of_name))
+    return (*known, *_named_apart(own, {point.slug for point in known}))
+
+
+def _named_apart(own: Sequence[PublishedPoint], taken: set[str]) -> list[PublishedPoint]:
+    """Return points of files under names that differ, by the file where two would be one."""
+    curves = dict.fromkeys((point.system, point.reference) for point in own)
+    slugs = Counter([*taken, *(slug(system) for system, _ in curves)])
+    names: dict[tuple[str, str], str] = {}
+    for system, file in curves:
+        name = system if slugs[slug(system)] == 1 else f"{system} ({file})"
+        for number in count(2):
+            if slug(name) not in taken:
+                break
+            name = f"{system} ({file}, {number})"
+        names[system, file] = name
+        taken.add(slug(name))
+    return [replace(point, system=names[point.system, point.reference]) for point in own]
+
+
+def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:
+    """Write a paper's points into a results folder; raise `UsageError` where it has that paper."""
+    parts = points[0].system, points[0].variant, points[0].dataset
+    name = "-".join(dict.fromkeys(slug(part) for part in parts if part))
+    path = results / "published" / f"{name}.json"
+    if path.exists():
+        raise UsageError(f"{path} is there already: remove it first, or name another --variant")
+    require_inside(results, path)
+    write_paper(Paper(title=title, doi=doi, series=series_of(points, title)), path)
+    return path
+
+
+def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = False) -> NamedCurve:
+    """Return the curve of a file, or of a published system on the dataset; raise `UsageError`.
+
+    `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
+    """
+    from benchmark.published.curves import main_curves
+
+    path, mark, codec = name.partition("#")
+    if only_file or Path(path).suffix.lower() in SUFFIXES or Path(path).exists():
+        curves = {curve.name: curve for curve in read_curves(Path(path))}
+        if len(curves) > 1 and codec not in curves:
+            names = ", ".join(f"{path}#{known}" for known in curves)
+            raise UsageError(f"{path} has several curves: name one of {names}")
+        if mark and codec not in curves:
+            raise UsageError(f"{path} has the curve {', '.join(curves)}, not {codec}")
+        return curves[codec] if mark else next(iter(curves.values()))
+    series: dict[str, list[tuple[float, float]]] = {}
+    variants: dict[str, set[tuple[str, ...]]] = {}
+    of_name = select(read_points(results, doubtful=True), [name])
+    for point in of_name if ":" in name else main_curves(of_name):
+        if point.dataset == dataset and point.kind == "point":
+            origin = point.variant, point.protocol, point.source
+            variants.setdefault(point.metric, set()).add(origin)
+            series.setdefault(point.metric, []).append((point.bpp, point.value))
+    if not series:
+        raise UsageError(f"{name} has no published curve on {dataset}: name another --dataset")
+    several = {variant for of in variants.values() if len(of) > 1 for variant, *_ in of}
+    if several:
+        system = name.rpartition(":")[0] if name.count(":") > name.startswith(DOUBTFUL) else name
+        known = ", ".join(sorted(f"{system}:{variant}" for variant in several))
+        raise UsageError(f"{name} has several curves on {dataset}: name one of {known}")
+    result = {}
+    for metric, points in series.items():
+        rates, values = zip(*sorted(points), strict=True)
+        result[metric] = rates, values
+    return NamedCurve(name, result)

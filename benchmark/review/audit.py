@@ -1,0 +1,413 @@
+"""`bench audit`: rows measured again, kept streams and packs decoded again, and compared."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from benchmark.answer import Column
+from benchmark.commands import options, output
+from benchmark.commands.outcome import run_with_progress, skipped_codecs
+from benchmark.commands.verb import Verbs, takes
+from benchmark.errors import UnknownName
+from benchmark.measure.record import Progress, Tracebacks
+from benchmark.measure.request import Request
+from benchmark.measure.verify import Verifier, failure_of, kept_rows
+from benchmark.option import ORIGIN, TARGET, opt, option
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
+from benchmark.review.decode import TOLERANCE, decode, differences, pairs
+from benchmark.review.sent import name_of_row, open_photographs, sent_rows
+from benchmark.rows.agreement import agreeing
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.comparable import newest
+from benchmark.rows.experiment import measured_place, required_place
+from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.schema import metric_columns, metric_names
+from benchmark.rows.store import Store
+from benchmark.rows.stored import asked_datasets, datasets_with_results
+from benchmark.rows.systems import known_names, short_version
+from benchmark.rows.versions import BUILD, OK
+from benchmark.show.table import Table
+from benchmark.spec import CodecSpec
+from benchmark.system.machine import cores, processor_of
+from benchmark.system.settings import use_device
+from benchmark.system.text import counted
+
+Row = Mapping[str, Any]
+KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
+# Of a network's streams where its sums are rounded otherwise: their sizes, relative, and PSNR. At
+# most .012 and .029 dB were measured, with an encoder's search (docs/experiments/processors.md).
+SIZE_APART, DB_APART = 0.02, 0.05
+
+audit = Verbs("""Measure rows again, decode streams and packs again, and compare.
+
+Examples:
+  bench audit rows --dataset kodak --codecs ours
+  bench audit decode results
+  bench audit pack results/packs/vtm-23.13.tar
+""")
+
+
+@audit.verb("decode")
+@takes(Request, "device jobs timeout_seconds weights_dir vtm_dir")
+def audit_decode(
+    request: Request,
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    dataset: options.StoredDatasets = "all",
+    codecs: options.StoredCodecs = "all",
+    as_json: options.AsJson = False,
+) -> None:
+    """Decode every kept stream again on this machine; compare the pixels with the recorded hash.
+
+    Each codec variant is decoded in fresh processes that receive its name and streams, no sources
+    and no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
+
+    Examples:
+      bench audit decode results
+      bench audit decode results --dataset sample --json
+    """
+    request.use_folders()
+    device, named = use_device(request.device), NamedCodecs(codecs)
+    verifier = Verifier(device, request.jobs or cores(), request.timeout_seconds)
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    wrong, skipped, tracebacks, done = [], Counter[str](), Tracebacks(), 0
+    names = datasets_with_results(results, dataset)
+    stores = [Store(results / name.partition(":")[0]) for name in names]
+    kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
+    total = sum(len(of.rows) for of in kept.values())
+    with (
+        output.interruptible("an audit leaves nothing behind"),
+        output.show_progress("decoding", total, quiet=as_json) as report,
+    ):
+        for row, failed in (it for of in kept.values() for it in verifier(of) if it):
+            label, done = CodecSpec.of_row(row).label, done + 1
+            if failed and failed.stage == "load":
+                skipped[f"{label}: {failed.reason}"] += 1
+            else:
+                stage = failed.stage if failed else ""
+                verdict = {"": "identical", "verify": "different"}.get(stage, "not decodable")
+                counts[label, f"{row['device']}, {row['machine']}"][verdict] += 1
+            if failed and failed.stage != "load":
+                wrong.append(failure_of(row, failed))
+                tracebacks.add(failed.traceback, wrong[-1].cell)
+            report(Progress(done, len(wrong)))
+    verdicts = ("identical", "different", "not decodable")
+    table = [{"codec": label, "encoded on": where, **{v: of[v] for v in verdicts}}
+             for (label, where), of in sorted(counts.items())]  # fmt: skip
+    lacks = {"not_kept": sum(of.not_kept for of in kept.values()),
+             "declared": sum(of.declared for of in kept.values())}  # fmt: skip
+    if as_json:
+        output.print_json({
+            "datasets": {name: len(of.rows) for name, of in kept.items()}, "table": table,
+            "wrong": [failure._asdict() for failure in wrong], "skipped": dict(skipped),
+            "tracebacks": tracebacks.listed(), **lacks,
+        })  # fmt: skip
+    else:
+        if table:
+            cells = tuple(tuple(map(str, line.values())) for line in table)
+            output.print_table(Table(tuple(table[0]), cells, 2))
+        output.print_wrong([f"{it.cell}: {it.stage}: {it.reason}" for it in wrong])
+        for why, count in skipped.items():
+            print(f"skipped  {counted(count, 'row')} of {why}")
+        for what, number in zip(
+            ("a stream that was not kept", "no stream"), lacks.values(), strict=True
+        ):
+            if number:
+                print(f"absent   {counted(number, 'row has', 'rows have')} {what}")
+        print(f"{counted(total, 'stream')} in {counted(len(kept), 'dataset')}")
+    raise typer.Exit(1 if wrong else 0)
+
+
+@audit.verb("pack")
+@takes(
+    Request,
+    "metrics jobs timeout_seconds device results data_dir weights_dir flatten",
+    metrics="all",
+    results=option(Path("results"), ORIGIN, "Folder of results, of which runs know images."),
+)
+def audit_pack(
+    request: Request,
+    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    dataset: Annotated[
+        list[str] | None,
+        opt(
+            ORIGIN,
+            "Another dataset or folder to search for images (repeatable).",
+            completes="dataset",
+        ),
+    ] = None,
+    codecs: options.StoredCodecs = "all",
+    as_json: options.AsJson = False,
+) -> None:
+    """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
+
+    Streams whose images are not on this machine are decoded but not scored. A codec that is a
+    program or Python file runs only where --codecs names it. Exit code 1 if anything differs.
+
+    Examples:
+      bench audit pack results/packs/vtm-23.13.tar
+      bench audit pack webp.tar --metrics psnr --jobs 2 --json
+    """
+    request.use_folders()
+    named = NamedCodecs(codecs)
+    pack = open_pack(path).to_run(named)
+    metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
+    with output.interruptible("an audit leaves nothing behind"):
+        sent, left_out = sent_rows([pack])
+        own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
+        places = {name: measured_place(request.results, name) for name in own}
+        more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
+        photographs, missing = open_photographs(own, more, request)
+        progress = partial(output.show_progress, quiet=as_json)
+        done = decode(sent, photographs, metrics, request, named, progress)
+    decoded = sum(it.state == "equal" for it in done)
+    wrong = [f"{name_of_row(it.row)}: {it.reason or 'it decodes to other pixels'}"
+             for it in done if it.state != "equal"]  # fmt: skip
+    wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
+    wrong += [*differences(done, metrics), *(f"{it.what}: {it.why}" for it in left_out)]
+    same = Counter(c for it in done for c, pair in pairs(it, metrics).items() if pair.same)
+    compared = {column: same[column] for column in (metric_named(name).column for name in metrics)}
+    if as_json:
+        output.print_json({
+            "pack": str(path), "codecs": {of.text: info.version for of, info in pack.infos.items()},
+            "streams": len(sent), "decoded": decoded, "compared": compared, "wrong": wrong,
+            "not_scored": dict(missing), "notes": list(pack.notes),
+        })  # fmt: skip
+    else:
+        for name, reason in missing.items():
+            print(f"not scored  {name}: {reason}")
+        infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
+        images = {(it.row["image_sha256"], it.row["width_px"]): it.values for it in done}
+        print(f"{path}: {infos}, {counted(len(sent), 'stream')} of {counted(len(images), 'image')}")
+        for sentence in pack.notes:
+            print(f"note     {sentence}")
+        streams = counted(decoded, "stream decodes", "streams decode")
+        print(f"pixels   {streams} to the recorded pixels")
+        for column, count in compared.items():
+            equal = counted(count, "value is as recorded", "values are as recorded")
+            print(f"metric   {column}: {equal if count else 'no value is as recorded'}")
+        if absent := sum(not values for values in images.values()):
+            not_here = counted(absent, "image is", "images are")
+            print(f"absent   {not_here} not here: not scored without --dataset FOLDER")
+        output.print_wrong(wrong)
+    raise typer.Exit(1 if wrong else 0)
+
+
+@dataclass
+class VariantAgain:
+    """The rows of one codec variant beside those that were measured again; counts of rows."""
+
+    codec: str  # as `--codecs` takes it
+    rows: int = 0  # stored
+    measured_again: int = 0
+    other_build: int = 0  # of these, with another program, library or weight file
+    other_processor: int = 0  # of these, a network's, with another stream of about the size
+    bytes_equal: int = 0
+    pixels_equal: int = 0
+    rounded: int = 0  # with other pixels, and perhaps another symbol, that agree (`agreement`)
+    values_equal: int = 0  # of all metrics, within TOLERANCE
+    values: int = 0
+    largest_difference: float = 0.0  # of a value
+    wrong: list[str] = field(default_factory=list)  # what differs in rows of the same build
+
+    @property
+    def missing(self) -> int:
+        """Stored rows that nothing was measured for."""
+        return self.rows - self.measured_again
+
+
+@audit.verb("rows")
+@takes(Request, "limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
+def audit_rows(
+    request: Request,
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    dataset: options.StoredDatasets = "all",
+    codecs: options.StoredCodecs = "all",
+    metrics: options.ComparedMetrics = "all",
+    out: Annotated[
+        Path | None,
+        opt(
+            TARGET,
+            "Folder of the new rows, in which the same command resumes; default: RESULTS/again.",
+            refuses="folder",
+        ),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure the newest rows of each codec again on this machine; compare them one by one.
+
+    Metrics are those of single images that the rows have values of. Exit code 1 if anything differs
+    by more than float rounding, except for rows of a program, library or weight file that is not
+    the one here, and a network's of another kind of processor, whose streams are of about the size.
+
+    Examples:
+      bench audit rows --dataset kodak --codecs ours,elic
+      bench audit rows results --dataset sample --metrics psnr --json
+    """
+    compared: list[VariantAgain] = []
+    skipped: dict[str, Any] = {}
+    known: set[str] = set()
+    named, chosen = NamedCodecs(codecs), [name for name in metric_names(metrics) if name in METRICS]
+    folders = datasets_with_results(results, dataset)
+    with output.interruptible():
+        for place, name in zip(asked_datasets(results, dataset), folders, strict=True):
+            table = Store(results / name.partition(":")[0]).table()
+            known |= known_names(table.select("codec", "variant").unique().rows())
+            output.say_not_run(named.not_run(table))
+            rows = newest(table).filter(OK)
+            wanted = [*map(named.selects_to_run, rows.select(KEY[:2]).rows(named=True))]
+            rows = rows.filter(pl.Series(wanted, dtype=pl.Boolean))
+            names = tuple(n for n in chosen if (c := metric_named(n).column) in rows.columns
+                          and rows[c].null_count() < rows.height)  # fmt: skip
+            if points := settings_of(rows):
+                again = replace(
+                    request,
+                    codecs=tuple(points),
+                    points=tuple(text for texts in points.values() for text in texts),
+                    dataset=required_place(results, place),
+                    metrics=names,
+                    skip_missing=True,
+                    results=out or results / "again",
+                )
+                outcome = run_with_progress(again, quiet=as_json)
+                compared += compare_rows(rows, outcome.rows, names)
+                skipped |= {codec.codec: codec for codec in outcome.skipped}
+    if not compared:
+        raise UnknownName("codec with results", codecs, known)
+    wrong = [sentence for variant in compared for sentence in variant.wrong]
+    if as_json:
+        variants = [{**asdict(variant), "missing": variant.missing} for variant in compared]
+        reasons = {name: codec.why for name, codec in skipped.items()}
+        output.print_json({"codecs": variants, "skipped": reasons, "wrong": wrong})
+    else:
+        _print_rows(compared, skipped)
+        output.print_wrong(wrong)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _print_rows(compared: Iterable[VariantAgain], skipped: Mapping[str, Any]) -> None:
+    columns = (
+        Column("codec"),
+        Column("rows", "rows", "d"),
+        Column("measured again", "measured_again", "d"),
+        Column("same bytes", "bytes_equal", "d"),
+        Column("same pixels", "pixels_equal", "d"),
+        Column("float rounding", "rounded", "d"),
+        Column("another build", "other_build", "d"),
+        Column("another processor", "other_processor", "d"),
+        Column(f"values within {TOLERANCE:g}", lambda of: f"{of.values_equal} of {of.values}", str),
+        Column(
+            "largest difference", lambda of: of.largest_difference if of.values else None, ".1g"
+        ),
+    )
+    rows = [*compared]
+    near = (
+        f"Another processor: a network's streams within {100 * SIZE_APART:g} % in size and "
+        f"{DB_APART:g} dB in PSNR. These rows, and those of another build, may differ."
+    )
+    may = any(of.other_build or of.other_processor for of in rows)
+    output.print_table(Table.of(columns, rows, (near,) if may else ()))
+    for line in skipped_codecs(skipped.values()):
+        print(f"skipped  {line}")
+    for variant in rows:
+        if variant.missing and variant.codec not in skipped:
+            missing = counted(variant.missing, "row was", "rows were")
+            print(f"absent   {variant.codec}: {missing} not measured again")
+
+
+def settings_of(rows: pl.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
+    values: dict[str, dict[str, list[str]]] = {}
+    for codec, variant, name, value in rows.select(KEY[:4]).unique().sort(KEY[:4]).rows():
+        of_codec = values.setdefault(CodecSpec.of(codec, variant or "").text, {})
+        of_codec.setdefault(name, []).append(f"{value:.17g}")
+    return {
+        spec: tuple(f"{spec}.{name}={','.join(of)}" for name, of in names.items())
+        for spec, names in values.items()
+    }
+
+
+def compare_rows(
+    stored: pl.DataFrame, again: pl.DataFrame, metrics: Iterable[str]
+) -> list[VariantAgain]:
+    """Compare rows with those of the same codec variant, setting and image, measured again.
+
+    Where the build is the same, bytes, stream, picture and values of image metrics have to be,
+    values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
+    of another build are counted, but may differ; so may a network's on another kind of processor,
+    by SIZE_APART and DB_APART.
+    """
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in KEY)
+
+    columns = [metric_columns(metric_named(name).column) for name in metrics]
+    rows, others = stored.rows(named=True), again.rows(named=True)
+    known = {key(row): place for place, row in enumerate(others) if row["status"] == "ok"}
+    places = {at: known[key(row)] for at, row in enumerate(rows) if key(row) in known}
+    alike = dict(zip(places, agreeing(stored[[*places]], again[[*places.values()]]), strict=True))
+    variants: dict[str, VariantAgain] = {}
+    for at, row in enumerate(rows):
+        spec = CodecSpec.of_row(row).text
+        compared = variants.setdefault(spec, VariantAgain(spec))
+        compared.rows += 1
+        if at in alike:
+            other = others[places[at]]
+            differing = _compare(compared, row, other, columns)
+            if any(row[name] != other[name] for name in BUILD):
+                compared.other_build += 1
+            elif alike[at] and row["decoded_sha256"] != other["decoded_sha256"]:
+                compared.rounded += 1
+            elif _near_on_another_processor(row, other):
+                compared.other_processor += 1
+            else:
+                compared.wrong += [f"{name_of_row(row)}: {what}" for what in differing]
+    return list(variants.values())
+
+
+def _near_on_another_processor(row: Row, other: Row) -> bool:
+    """Return whether a network's stream of another kind of processor is near in size and PSNR."""
+    before, now = row.get("psnr_db"), other.get("psnr_db")
+    on = [(of["device"], processor_of(of["machine"] or "")) for of in (row, other)]
+    if row.get("parameters") is None or on[0] == on[1]:
+        return False
+    if row["stream_sha256"] == other["stream_sha256"] or before is None or now is None:
+        return False
+    size = abs(other["num_bytes"] - row["num_bytes"]) <= SIZE_APART * row["num_bytes"]
+    return bool(size and abs(now - before) <= DB_APART)
+
+
+def _compare(
+    compared: VariantAgain, row: Row, other: Row, columns: Iterable[tuple[str, str, str]]
+) -> list[str]:
+    """Count what is equal in two rows; return a sentence for each thing that is not."""
+    wrong = []
+    compared.measured_again += 1
+    names = ("num_bytes", "stream_sha256")
+    if all(row[name] == other[name] or None in (row[name], other[name]) for name in names):
+        compared.bytes_equal += 1
+    else:
+        sizes = f"{row['num_bytes']} bytes before, {other['num_bytes']} now"
+        wrong.append(f"the stream differs ({sizes})")
+    pixels = row["decoded_sha256"] == other["decoded_sha256"]
+    compared.pixels_equal += pixels
+    if not pixels:
+        wrong.append("it decodes to other pixels")
+    for column, protocol, _ in columns:
+        before, now = row.get(column), other.get(column)
+        if before is None or now is None or row[protocol] != other[protocol]:
+            continue
+        compared.values += 1
+        difference = 0.0 if before == now else abs(before - now)
+        compared.largest_difference = max(compared.largest_difference, difference)
+        if difference <= TOLERANCE or math.isnan(difference):
+            compared.values_equal += 1
+        elif pixels:
+            wrong.append(f"{column} is {now}, not {before}")
+    return wrong

@@ -1,1 +1,0 @@
-"""Independent verification of streams, archives, adapters and the installation."""

@@ -1,1 +1,0 @@
-"""Causes of the difference between two curves."""

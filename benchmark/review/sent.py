@@ -1,0 +1,143 @@
+"""Rows of packs that were sent, with their streams; reconstructions, scored beside their sizes."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.answer import Absent
+from benchmark.codec import bits_per_pixel
+from benchmark.datasets.dataset import Source
+from benchmark.errors import BenchError
+from benchmark.measure.cells import Conditions, Failed, plan
+from benchmark.measure.request import Request
+from benchmark.measure.select import open_sources, select
+from benchmark.measure.workbench import Workbench
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_named
+from benchmark.rows.packs.contents import row_of
+from benchmark.rows.packs.pack import Pack
+from benchmark.rows.schema import metric_columns, table_columns
+from benchmark.rows.systems import label_of
+from benchmark.spec import load_codec, parse_codec
+from benchmark.system.text import counted, number_in, one_line
+
+Row = dict[str, Any]
+Photographs = Mapping[str, Sequence[Source]]  # by dataset
+
+# Columns that no review compares with anything, so that no author decides by them what is shown.
+UNCOMPARED = (
+    *("generation", "timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
+    *("parameters", "encode_kmac", "decode_kmac"),
+)
+
+
+class Sent(NamedTuple):
+    """A row as its author recorded it, and what returns its stream."""
+
+    row: Row
+    read: Callable[[], bytes | None]
+    bpp: float | None = None  # as it was sent; that of the row is of its bytes
+
+
+def sent_rows(packs: Iterable[Pack]) -> tuple[list[Sent], list[Absent]]:
+    """Return the rows of packs, and how many were left out as impossible.
+
+    Raises `BadPack` for a malformed line.
+    """
+    result = [
+        Sent(row_of(pack, of, ""), partial(pack.content, of), number_in(of.fields.get("bpp", "")))
+        for pack in packs
+        for of in pack.streams.values()
+    ]
+    kept = [sent._replace(row=row) for sent in result if (row := _possible(sent.row))]
+    why = "of no size, no bytes or no setting that there can be"
+    wrong = len(result) - len(kept)
+    return kept, [Absent(counted(wrong, "row"), why)] if wrong else []
+
+
+def _possible(row: Row) -> Row:
+    """Return a row of all columns, with the rate of its bytes; empty where that cannot be."""
+    row = {name: one_line(of) if isinstance(of, str) else of for name, of in row.items()}
+    row = {**dict.fromkeys(column.name for column in table_columns()), **row}
+    row |= dict.fromkeys(UNCOMPARED)
+    sizes = [row[name] for name in ("width_px", "height_px", "num_bytes")]
+    if not all(size and size > 0 for size in sizes) or not math.isfinite(row["setting_value"] or 0):
+        return {}
+    return {**row, "bpp": bits_per_pixel(sizes[2], sizes[0] * sizes[1])}
+
+
+def reconstructed(
+    sizes: Path, images: Sequence[Source], dataset: str, conditions: Conditions
+) -> list[Row]:
+    """Score reconstructions beside a csv file of their sizes, of images of the dataset alone.
+
+    The codec's name is that of the folder. Raises `BenchError` for a list that cannot be used.
+    """
+    name = f"{sizes.parent.name}-{sizes.stem}".removesuffix("-sizes")
+    name = re.sub(r"[^\w.=-]", "_", name)
+    spec = f"folder:path={sizes.parent}:csv={sizes.name}:name={name}"
+    bench, codec = Workbench(conditions), load_codec(parse_codec(spec))
+    cells = plan(select([spec], {}).contenders, dataset, images)
+    with_line = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
+    done = [bench.carry_out(cell) for cell in with_line]
+    same = {"variant": f"name={name}", "command": "reconstructions, with a list of their sizes"}
+    rows = [{**stream.row, **same} for stream in done if not isinstance(stream, Failed)]
+    here = f"{sizes.parent}/"
+    return [{**row, "reason": (row.get("reason") or "").replace(here, "")} for row in rows]
+
+
+def open_photographs(
+    own: Iterable[str], more: Iterable[str], request: Request
+) -> tuple[dict[str, Sequence[Source]], dict[str, str]]:
+    """Return images by dataset, of registered `own` and of `more`, and why others are absent."""
+    opened: dict[str, Sequence[Source]] = {}
+    missing: dict[str, str] = {}
+    of_rows = [name for name in own if name in DATASETS]
+    for name in dict.fromkeys([*of_rows, *more]):
+        try:
+            asked = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
+            opened[name] = open_sources(asked).images
+        except BenchError as why:
+            if name not in of_rows:
+                raise
+            missing[name] = str(why)
+    return opened, missing
+
+
+def scored_metrics(request: Request, *more: str) -> list[str]:
+    """Return the names of the image metrics that streams are scored by: PSNR, and those asked."""
+    names = dict.fromkeys(["psnr", *request.metrics, *more])
+    return [name for name in names if name not in DISTRIBUTION_METRICS]
+
+
+def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
+    """Return the values of a row under today's protocols, by metric column."""
+    values = {}
+    for kind in map(metric_named, metrics):
+        value, protocol, _ = metric_columns(kind.column)
+        if row.get(value) is not None and row.get(protocol) == kind.protocol:
+            values[value] = row[value]
+    return values
+
+
+def label_of_row(row: Mapping[str, Any]) -> str:
+    """Return the label of a row's codec variant."""
+    return label_of(row["codec"], row["variant"])
+
+
+def setting_of(row: Mapping[str, Any]) -> str:
+    """Return a row's setting: "quality=30"."""
+    return f"{row['setting_name']}={row['setting_value']:g}"
+
+
+def point_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the dataset, the label and the setting of a row."""
+    return str(row["dataset"]), label_of_row(row), setting_of(row)
+
+
+def name_of_row(row: Mapping[str, Any]) -> str:
+    """Return codec, setting and image of a row: "vtm qp=22 kodim01.png"."""
+    codec = ":".join(filter(None, (row["codec"], row["variant"])))
+    return f"{codec} {setting_of(row)} {row['image']}"

@@ -1,0 +1,144 @@
+"""`bench review` and `bench site`: what authors send, examined; packs on a leaderboard."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options, output
+from benchmark.commands.verb import takes
+from benchmark.errors import UsageError
+from benchmark.measure.request import Request
+from benchmark.option import COMPARED, MEASURED, ORIGIN, TARGET, opt
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.system.text import by_key, counted, one_line
+
+RunnableCodecs = Annotated[
+    str,
+    opt(
+        MEASURED,
+        "Comma-separated codecs that may run although they are programs or Python files, each in "
+        "full; those of bench run anyway.",
+        completes="codecs",
+    ),
+]
+
+
+@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+def review(
+    request: Request,
+    path: Annotated[
+        Path, typer.Argument(help="Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
+    ],
+    dataset: Annotated[
+        str, opt(COMPARED, "Dataset, or folder of images; default: that of the rows, else kodak.")
+    ] = "",
+    claim: Annotated[
+        list[str] | None,
+        opt(COMPARED, "'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).", "--claim"),
+    ] = None,
+    codecs: RunnableCodecs = "all",
+    out: Annotated[
+        Path | None,
+        opt(
+            TARGET,
+            "Folder of review.html, review.md, review.json; default: RESULTS/review.",
+            refuses="folder",
+        ),
+    ] = None,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Review what an author sends: packs of streams, reconstructions, curves.
+
+    Do the streams decode to what is stated, are the numbers right, and does a claim hold on the
+    measured values? Reconstructions beside a sizes.csv are scored; curves are compared with the
+    rows. Nothing that was sent runs, unless --codecs names it. Exit code 1 if anything that was
+    sent is contradicted.
+
+    Examples:
+      bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
+      bench review mine.tar --metrics psnr,ms_ssim
+    """
+    from benchmark.review.review import for_machines, html_text, markdown_review
+    from benchmark.review.review import review as review_supplement
+    from benchmark.rows.codecs import NamedCodecs
+    from benchmark.system.atomic import write_files
+
+    request.use_folders()
+    progress = partial(output.show_progress, quiet=as_json)
+    with (
+        output.interruptible("a review leaves nothing behind"),
+        TemporaryDirectory(prefix="rdrbench-") as folder,
+    ):
+        asked = request, dataset, claim or (), results, NamedCodecs(codecs), progress
+        done = review_supplement(path, Path(folder), *asked)
+    facts, place = for_machines(done), out or results / "review"
+    files = {"review.html": html_text(done), "review.md": markdown_review(done)}
+    write_files(place, files | {"review.json": f"{output.json_text(facts)}\n"}, what="review")
+    if as_json:
+        output.print_json(facts)
+    else:
+        for answer in done.answers:
+            print(f"{answer.verdict:<8} {one_line(f'{answer.question} {answer.sentence}')}")
+        output.print_lines([f"not read {one_line(f'{it.what}: {it.why}')}" for it in done.left_out])
+        print(f"{place / 'review.html'}, review.md and review.json have the rows behind each")
+    raise typer.Exit(1 if done.wrong else 0)
+
+
+@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+def site(
+    request: Request,
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    submissions: Annotated[Path, opt(ORIGIN, "Folder of packs.")] = Path("submissions"),
+    anchor: options.Anchor = "",
+    codecs: RunnableCodecs = "all",
+    out: Annotated[
+        Path | None, opt(TARGET, "Folder of the site; default: RESULTS/site.", refuses="folder")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a leaderboard of packs as a static site: audited ones ranked, the others below.
+
+    A pack is audited if it is complete, each stream decodes here to the recorded pixels, and all
+    values are those measured again. The results are of the anchor alone. Exit code 1 if a pack is
+    not reproduced or cannot be read.
+
+    Examples:
+      bench site results --submissions submissions
+      bench site results --submissions submissions --anchor vtm
+    """
+    from benchmark.review.site import audited_packs, board, index_html
+    from benchmark.rows.codecs import NamedCodecs
+    from benchmark.system.atomic import write_files
+
+    if not submissions.is_dir():
+        raise UsageError(f"{submissions} is no folder: name that of the packs by --submissions")
+    request.use_folders()
+    names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
+    request = replace(request, metrics=names)  # that can be compared by image
+    progress = partial(output.show_progress, quiet=as_json)
+    with output.interruptible("a site is written at the end"):
+        entries, refused = audited_packs(submissions, request, NamedCodecs(codecs), progress)
+        by_dataset = by_key((entry.dataset, entry) for entry in entries)
+        boards = [
+            board(name, of, anchor, results, names) for name, of in sorted(by_dataset.items())
+        ]
+        place = out or results / "site"
+        write_files(place, {"index.html": index_html(boards, refused)}, what="site")
+    records = [{"pack": it.pack, "system": it.label, "dataset": it.dataset, "why": it.why,
+                "audited": not it.why} for of in boards for it in of.entries]  # fmt: skip
+    records += [{"pack": it.what, "system": "", "dataset": "", "why": it.why, "audited": False}
+                for it in refused]  # fmt: skip
+    if as_json:
+        output.print_json(records)
+    else:
+        for it in records:
+            state = "audited" if it["audited"] else "not audited"
+            why = f": {it['why']}" if it["why"] else ""
+            print(f"{state} {it['pack']} {it['system']}{why}")
+        print(f"{place / 'index.html'}: {counted(len(boards), 'dataset')}")
+    raise typer.Exit(0 if all(it["audited"] for it in records) else 1)

@@ -1,0 +1,127 @@
+"""Verification of a folder of results: each shard, stream and record is whole, or named.
+
+Features carry no checksum.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from benchmark.errors import DamagedResults, StoreError, UsageError
+from benchmark.rows.packs.merge import PARTS
+from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
+from benchmark.rows.store import Store
+from benchmark.rows.streams import DAMAGED
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular, walk
+from benchmark.system.text import counted
+
+State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
+WRONG: tuple[State, ...] = ("damaged", "missing")  # the others lose nothing
+BUNDLED = "restore the bundled file"
+MEASURE = "the `bench run` that measured its cells measures them again"
+REPLACED = "nothing; shards written from now on have a checksum"
+
+
+class Finding(NamedTuple):
+    """A file that is not whole or cannot be verified, and what to do."""
+
+    path: str
+    state: State
+    what: str
+    remedy: str
+
+
+class Verified(NamedTuple):
+    """Verification of the results of one dataset."""
+
+    dataset: str
+    shards: int  # of rows and of reduced metrics
+    streams: int
+    records: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> bool:
+        """True if something is damaged or missing."""
+        return any(finding.state in WRONG for finding in self.findings)
+
+
+def verify_results(folder: Path) -> Iterator[Verified]:
+    """Verify a dataset's or all results in a folder, writing nothing; `UsageError` for none."""
+    places = (folder, *sorted(folder.glob("*")))
+    datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
+    if not datasets:
+        raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
+    return map(_verify, datasets)
+
+
+def _verify(folder: Path) -> Verified:
+    store = Store(folder)
+    shards = sorted([*folder.glob("per_image/*.parquet"), *folder.glob("sets/*.parquet")])
+    streams, records = sorted(store.streams()), sorted(folder.glob("runs/*.json"))
+    checked = (
+        *map(_check_shard, shards),
+        *map(_check_stream, streams),
+        *(_check_record(store, path) for path in records),
+    )
+    findings = [*filter(None, checked), *_lost(store)]
+    remedy = "delete it once its cells are measured again"
+    for path in sorted(folder.glob(f"{DAMAGED}/*")):
+        findings.append(Finding(str(path), "set aside", "it was damaged", remedy))
+    inside = (Path(place, name) for place, *names in walk(folder) for name in chain(*names))
+    for path in sorted(path for path in inside if re.fullmatch(r"\..*\.part", path.name)):
+        remedy = "delete it if no run is at work"
+        findings.append(Finding(str(path), "draft", "a write was interrupted", remedy))
+    return Verified(folder.resolve().name, len(shards), len(streams), len(records), (*findings,))
+
+
+def _check_shard(path: Path) -> Finding | None:
+    of_rows = path.parent.name == "per_image"
+    try:
+        read_shard(path) if of_rows else read_parquet(path)
+        unverified = recorded_sha256(path) is None
+    except (BadShard, OSError) as error:
+        remedy = f"{MEASURE}, and sets it aside" if of_rows else "delete it"
+        remedy = BUNDLED if path.name.startswith("shipped") else remedy
+        return Finding(str(path), "damaged", str(error), remedy)
+    what = "an earlier version wrote it, without a checksum"
+    return Finding(str(path), "unverified", what, REPLACED) if unverified else None
+
+
+def _check_stream(path: Path) -> Finding | None:
+    try:
+        if hashlib.sha256(read_regular(path, LARGEST_FILE_BYTES)).hexdigest() == path.name:
+            return None
+        what = "its bytes do not match its name"
+    except OSError as error:
+        what = error.strerror or str(error)
+    return Finding(str(path), "damaged", what, f"delete it; then {MEASURE}")
+
+
+def _check_record(store: Store, path: Path) -> Finding | None:
+    try:
+        store.record(path.stem)
+    except StoreError as error:
+        remedy = "restore it, or delete it: its rows stay, without what is known of the run"
+        return Finding(str(path), "damaged", str(error), remedy)
+    return None
+
+
+def _lost(store: Store) -> Iterator[Finding]:
+    """Find the cells without their stream, and the rows without the record of their run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
+        stored = store.read()
+    lost = stored.without_stream(store, stored.done())
+    if lost:
+        what = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
+        yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
+    for run in sorted({*stored.table["run"].drop_nulls()}):
+        if not store.has_record(run):
+            path = str(store.folder / "runs" / f"{run}.json")
+            what = "rows name this run, and its record is not there"
+            yield Finding(path, "missing", what, "restore it; the rows stay as they are")

@@ -1,0 +1,67 @@
+"""A room that holds all of a feature can be removed: its folder, its verbs, its page."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+ROOMS = {"review": "review.md"}  # folder of `benchmark/`: its page of docs/
+LINE = r'(?m)^\w+ = \["benchmark\.{}\..*\n'  # of verbs.toml
+EVERYTHING = """
+from importlib import import_module
+from pkgutil import walk_packages
+import benchmark, baselines
+for package in (benchmark, baselines):
+    for module in walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name.rpartition(".")[2] not in ("__main__", "rdrbench_worker"):
+            import_module(module.name)
+from benchmark.cli import NAMES, program
+program(NAMES)
+print(benchmark.__file__)
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the code without tests and results."""
+    for folder in ("benchmark", "baselines", "docs"):
+        leave_out = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=leave_out)
+    return tmp_path
+
+
+def python(copy, *words):
+    env = {**os.environ, "PYTHONPATH": str(copy)}
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_without_a_room_all_else_is_imported_and_measures(copy, room):
+    shutil.rmtree(copy / "benchmark" / room)
+    verbs = copy / "benchmark" / "verbs.toml"
+    text = verbs.read_text()
+    verbs.write_text(re.sub(LINE.format(room), "", text))
+    assert verbs.read_text() != text
+    assert str(copy) in python(copy, "-c", EVERYTHING)
+    words = ("run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--metrics", "psnr")
+    python(copy, "-m", "benchmark", *words, "--results", "out")
+    assert "jpeg" in python(copy, "-m", "benchmark", "report", "--results", "out", "--json")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_but_its_verbs_names_a_room(copy, room):
+    shutil.rmtree(copy / "benchmark" / room)
+    named = re.compile(rf"benchmark[./]{room}\b")
+    files = [path for name in ("benchmark", "baselines") for path in (copy / name).rglob("*")
+             if path.suffix in (".py", ".toml")]  # fmt: skip
+    assert {path.name for path in files if named.search(path.read_text())} == {"verbs.toml"}
+    linked = {path.name for path in (copy / "docs").glob("*.md") if ROOMS[room] in path.read_text()}
+    assert linked <= {"README.md", "reading-rows.md"}, "the index, and where packs are made"

@@ -1,0 +1,137 @@
+"""The doctor names everything there is, gets nothing wrong about it, and outlives the ill."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import PIL
+import pytest
+from PIL import features
+
+from benchmark.commands import inventory as doctor
+from benchmark.registry import ALIASES, CODECS, DATASETS, DISTRIBUTION_METRICS, METRICS
+from benchmark.system import settings as device
+from support.bench.command import bench
+
+
+def by_name(findings):
+    return {finding.name: finding for finding in findings}
+
+
+WHEELS = ["raw", "jpeg", "webp", "avif", "jpegxl", "jpeg2000", "x265", "vvenc", "jpegli", "mozjpeg"]
+
+
+def test_every_codec_is_named_with_what_it_is_needs_or_lacks():
+    codecs = by_name(doctor.examine_codecs())
+    assert set(codecs) == {*CODECS, *ALIASES}
+    for name in WHEELS:
+        assert codecs[name].state == "ready", codecs[name]
+        assert codecs[name].licence
+    assert codecs["jpeg"].what.startswith("libjpeg-turbo ")
+    assert (codecs["command"].state, "encode=" in codecs["command"].what) == ("options", True)
+    assert codecs["hyperprior"].state == "missing"
+
+
+def test_every_metric_and_dataset_is_named_with_how_to_get_what_it_lacks():
+    metrics, datasets = by_name(doctor.examine_metrics()), by_name(doctor.examine_datasets())
+    assert set(metrics) == {*METRICS, *DISTRIBUTION_METRICS}
+    assert set(datasets) == set(DATASETS)
+    for name, weights in {"lpips": "alexnet", "lpips_squeeze": "squeezenet"}.items():
+        assert metrics[name].state == "missing"
+        assert f"bench fetch {weights}" in metrics[name].what
+    kodak = datasets["kodak"]
+    assert (kodak.state, "bench fetch kodak" in kodak.what) == ("missing", True)
+
+
+def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_need(
+    monkeypatch, tmp_path
+):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("benchmark.registry.CODECS", {"vtm": CODECS["vtm"]})
+    monkeypatch.setattr("benchmark.registry.ALIASES", {})
+    vtm = by_name(doctor.examine_codecs())["vtm"]
+    assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
+    assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
+    assert "name its folder by --vtm-dir or $VTM_DIR" in vtm.what
+    assert "vvenc" in vtm.what
+    monkeypatch.setattr("benchmark.rows.packs.pack.SHIPPED", tmp_path)
+    vtm = by_name(doctor.examine_codecs())["vtm"]
+    assert (vtm.state, "'EncoderAppStatic' is not on the PATH" in vtm.what) == ("missing", True)
+
+
+def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):
+    ill = {
+        "raw": "baselines.raster:Raw",
+        "jpeg": "support.codecs.fakes:NoSuchClass",
+        "webp": "no_such_wheel:Codec",
+    }
+    monkeypatch.setattr("benchmark.registry.CODECS", ill)
+    monkeypatch.setattr("benchmark.spec.CODECS", ill)
+    codecs = by_name(doctor.examine_codecs())
+    assert codecs["raw"].state == "ready"
+    assert "NoSuchClass" in codecs["jpeg"].what
+    assert "no_such_wheel" in codecs["webp"].what
+
+
+def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    result = json.loads(bench("list", "--json").stdout)
+    assert result["codecs"].keys() >= {*CODECS, *ALIASES}
+    assert result["metrics"].keys() >= {*METRICS, *DISTRIBUTION_METRICS}
+    assert result["datasets"].keys() >= set(DATASETS)
+    assert all(len(facts["title"]) > 4 for names in result.values() for facts in names.values())
+    states = {name: facts["state"] for names in result.values() for name, facts in names.items()}
+    assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
+    assert {states[name] for name in ("compressai", "folder", "command", "worker")} == {"options"}
+    assert (states["lpips"], result["metrics"]["lpips"]["lacks"]) == (
+        "missing",
+        "bench fetch alexnet",
+    )
+    listed = bench("list").stdout.splitlines()
+    assert len(listed) == 3 + len(states) + 1  # headings; a codec and a metric of one's own
+
+
+def test_the_imaging_library_is_named_with_its_jpeg(monkeypatch):
+    jpeg = features.version("libjpeg_turbo")
+    assert doctor.imaging_library() == f"Pillow {PIL.__version__} with libjpeg-turbo {jpeg}"
+    monkeypatch.setattr(PIL, "__version__", "12.1.1.post0")
+    monkeypatch.setattr(features, "version", {"libjpeg_turbo": None, "jpg": "9.6"}.get)
+    assert doctor.imaging_library() == "pillow-simd 12.1.1.post0 with libjpeg 9.6"
+
+
+def knows_nothing(package):
+    raise PackageNotFoundError(package)
+
+
+@pytest.mark.parametrize(
+    ("build", "gpu", "told"),
+    [
+        ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
+        ("2.13.0+cpu", True, "2.13.0+cpu; there is a GPU that this build cannot use"),
+        ("2.13.0", True, "2.13.0; a GPU, for networks of codecs, metrics and training"),
+        (None, True, "not installed"),
+    ],
+)
+def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, told):
+    (tmp_path / "gpu").touch()
+    monkeypatch.setattr(device, "GPU_MARKS", (str(tmp_path / ("gpu" if gpu else "none")),))
+    monkeypatch.setattr(doctor, "version", {"torch": build}.__getitem__ if build else knows_nothing)
+    assert dict(doctor.examine_machine())["torch"] == told
+
+
+def test_without_learned_parts_the_command_imports_no_torch_and_shows_every_name(tmp_path):
+    blocked = "import sys; sys.modules['torch'] = None; from benchmark.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, "doctor", "--data-dir", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in [*CODECS, *METRICS, *DATASETS, "torch", "cache"]:
+        assert f"\n  {name} " in done.stdout

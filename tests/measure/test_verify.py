@@ -1,0 +1,166 @@
+"""Kept streams decoded by processes that have nothing else: what they find and verify."""
+
+import csv
+import json
+
+import polars as pl
+import pytest
+
+from benchmark.codec import Setting
+from benchmark.measure.cells import Conditions, Failed
+from benchmark.measure.decode_again import decode_all
+from benchmark.measure.record import Recorder, Tracebacks
+from benchmark.measure.request import Request
+from benchmark.measure.select import open_matrix
+from benchmark.measure.verify import Verifier, kept_rows, verify
+from benchmark.measure.workbench import Workbench
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec
+from support.bench.command import bench
+from support.codecs.fakes import Honest
+from support.codecs.files import FAKES
+
+HONEST = f"{FAKES}:Honest"
+HERE = Verifier("cpu", 1)
+
+
+def run(images, results, codec, *more):
+    return bench(
+        "run", "--codecs", f"{FAKES}:{codec}", "--dataset", images, "--metrics", "psnr",
+        "--results", results, "--json", *more,
+    )  # fmt: skip
+
+
+def measured(images, results, codec):
+    """A store with two images at three settings of a codec, coded in this process."""
+    request = Request(
+        codecs=(f"{FAKES}:{codec}",), dataset=str(images), metrics=("psnr",), results=results
+    )
+    matrix = open_matrix(request)
+    conditions = Conditions.of(request, matrix.store.folder, jobs=1)
+    bench = Workbench(conditions)
+    recorder = Recorder(matrix.store, keep_streams=True)
+    for cell in matrix.cells:
+        recorder.add(bench.carry_out(cell))
+    recorder.close()
+    assert matrix.store.table()["status"].to_list() == ["ok"] * 6
+    return matrix.store
+
+
+def kept(store, cells=None):
+    """All sound rows of a store, whose codecs may run; or those of some cells."""
+    rows = store.table().rows(named=True)
+    texts = {CodecSpec.of(row["codec"], row["variant"]).text for row in rows}
+    return kept_rows(store, NamedCodecs(",".join(texts)), lambda spec: True, cells)
+
+
+def audited(store, device="cpu"):
+    """Return how many rows are verified, and what is wrong with the others."""
+    done = [it[1] for it in Verifier(device, 2)(kept(store)) if it is not None]
+    return done.count(None), [failed for failed in done if failed is not None]
+
+
+@pytest.fixture
+def store(images, tmp_path):
+    return measured(images, tmp_path / "r", "Honest")
+
+
+def forged(store, folder, **columns):
+    """Copy a store; each of these columns has one value in all rows."""
+    rows, other = store.table(), Store(folder)
+    for name, value in columns.items():
+        rows = rows.with_columns(pl.lit(value).alias(name))
+    other.add(rows)
+    for path in store.streams():
+        other.keep(path.read_bytes())
+    return other
+
+
+def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_with_it(photo):
+    spec = CodecSpec(f"{FAKES}:DiesOnDecode", ())
+    streams = [(str(step), Honest().encode(photo, Setting("step", step))) for step in (64, 16, 1)]
+    done = [one for one in decode_all(spec, streams, "cpu", 2) if one is not None]
+    assert {where for _, where, _ in done} == {"cpu"}
+    result = {name: pixels for name, _, pixels in done}
+    assert result.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
+    assert sorted(result) == ["1", "64"]
+    assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in result.items())
+
+
+def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
+    for device in ("cpu", "cuda"):  # Honest takes neither
+        assert audited(store, device) == (6, [])
+
+
+def test_what_was_measured_on_one_kind_of_device_is_decoded_on_that_kind(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Drifts:levels=3")
+    assert audited(store, "cuda") == (6, [])
+    other = forged(store, tmp_path / "other", device="cuda")  # whose pixels are others there
+    verified, failures = audited(other, "cuda")
+    assert (verified, {of.stage for of in failures}) == (0, {"verify"})
+
+
+def test_pixels_that_nothing_gives_any_more_are_different(store, tmp_path):
+    other = forged(store, tmp_path / "other", decoded_sha256="0" * 64)
+    verified, failures = audited(other)
+    assert (verified, [of.stage for of in failures]) == (0, ["verify"] * 6)
+
+
+def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Whispers")
+    verified, failures = audited(store)
+    assert (verified, [of.stage for of in failures]) == (0, ["decode"] * 6)
+    assert "never heard of it" in failures[0].reason
+    done = run(images, tmp_path / "r", "Whispers", "--verify")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["failed"]) == 6
+    assert store.table()["attested"].to_list() == [None] * 6
+
+
+def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
+    damaged, lost, *_ = sorted(store.streams())
+    damaged.write_bytes(b"other bytes")
+    lost.unlink()
+    verified, (problem,) = audited(store)
+    assert (verified, kept(store).not_kept) == (4, 1)
+    assert "is damaged" in problem.reason
+
+
+def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(store, tmp_path):
+    other = forged(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
+    verified, failures = audited(other)
+    assert (verified, [of.stage for of in failures]) == (0, ["load"] * 6)
+    done = bench("audit", "decode", other.folder.parent, "--dataset", "other", "--json")
+    facts = json.loads(done.stdout)
+    assert (done.returncode, [*facts["skipped"].values()], facts["wrong"]) == (0, [6], [])
+
+
+def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store, images, tmp_path):
+    results = tmp_path / "r"
+    assert store.table()["attested"].to_list() == [None] * 6
+    assert run(images, results, "Honest", "--verify").returncode == 0
+    assert store.table()["attested"].to_list() == [True] * 6
+    assert kept(store, store.table()["cell"].to_list()).rows == []
+    more = bench(
+        "run", "--codecs", "jpeg", "--points", "jpeg.quality=50", "--dataset", images,
+        "--metrics", "psnr", "--results", results, "--no-table", "--verify",
+    )  # fmt: skip
+    assert more.returncode == 0
+    assert store.table()["attested"].to_list() == [True] * 8
+
+
+def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path):
+    results = tmp_path / "r"
+    refused = bench("report", "--results", results, "--verified-only")
+    assert refused.returncode == 2
+    assert "has no verified rows" in refused.stderr
+    some = kept(store, store.table()["cell"].to_list()[:3])
+    assert verify(some, HERE, lambda progress: None, Tracebacks()) == []
+    assert bench("report", "--results", results, "--verified-only").returncode == 0
+    (means,) = results.rglob("means.csv")
+    with means.open(newline="") as file:
+        assert sum(int(line["images"]) for line in csv.DictReader(file)) == 3
+    words = ("--results", results, "--verified-only", "--only", "complexity")
+    drawn = bench("figures", "crdr", *words)
+    assert drawn.returncode == 0, drawn.stderr

@@ -1,0 +1,244 @@
+"""Curves in files of others, and BD-rates of two of them, against formulas written out here."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy.interpolate import Akima1DInterpolator
+
+from benchmark.errors import UsageError
+from benchmark.published.curve_file import read_curves
+from support.bench.command import bench
+
+RATES, PSNR = (0.1, 0.2, 0.4, 0.8, 1.2), (28.0, 30.1, 32.5, 35.3, 37.0)
+MS_SSIM = (0.94, 0.96, 0.976, 0.9875, 0.991)
+DB = tuple(-10 * np.log10(1 - value) for value in MS_SSIM)
+ROWS = list(zip(RATES, PSNR, MS_SSIM, strict=True))
+FORMS = {
+    "plain.csv": "bpp,psnr,ms-ssim\n" + "\n".join(f"{r},{p},{m}" for r, p, m in ROWS),
+    "db.csv": "image,Bit-rate (bpp),PSNR [dB],MS-SSIM (dB)\n"
+    + "\n".join(f"all,{r},{p},{d}" for (r, p, _), d in zip(ROWS, DB, strict=True)),
+    "semicolons.csv": "# Kodak\n\nRate;PSNR;MSSIM;MS_SSIM\n"
+    + "\n".join(f"{r};{p};x;{m}" for r, p, m in reversed(ROWS)),
+    "tabs.txt": "BPP\tPSNR_RGB\tMS-SSIM-RGB\n" + "\n".join(f"{r}\t{p}\t{m}" for r, p, m in ROWS),
+    "blanks.dat": "bpp  psnr  ms_ssim\n" + "\n".join(f"{r}  {p}  {m}" for r, p, m in ROWS),
+    "README.md": "# Ours\n\n| no | rates |\n|---|---|\n\n"
+    "| **bpp** | `PSNR` | MS-SSIM |\n|:--|--:|---|\n"
+    + "\n".join(f"| {r} | **{p}** | {m} |" for r, p, m in ROWS)
+    + "\n\nSee the paper.\n",
+    "zoo.json": json.dumps(
+        {"name": "x", "results": {"bpp": RATES, "psnr-rgb": PSNR, "ms-ssim-rgb": MS_SSIM, "t": [1]}}
+    ),
+    "lists.json": json.dumps({"bpp": RATES, "psnr": PSNR, "ms-ssim": DB}),
+    "rows.json": json.dumps([{"bpp": r, "PSNR": p, "MS-SSIM": m} for r, p, m in ROWS]),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_usual_forms_of_a_curve_are_one_curve(tmp_path, name):
+    (tmp_path / name).write_text(FORMS[name])
+    (curve,) = read_curves(tmp_path / name)
+    assert curve.name == ("x" if name == "zoo.json" else (tmp_path / name).stem)
+    assert curve.in_db == (("ms_ssim",) if name in ("db.csv", "lists.json") else ())
+    assert curve.series["psnr_db"] == (RATES, PSNR)
+    np.testing.assert_allclose(curve.series["ms_ssim"], (RATES, MS_SSIM), rtol=1e-12)
+
+
+def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
+    (tmp_path / "a.csv").write_text("Method,bpp,psnr\nA,.1,28\nB,.2,30\nA,.3,31\n")
+    curves = read_curves(tmp_path / "a.csv")
+    lengths = {curve.name: len(curve.series["psnr_db"][0]) for curve in curves}
+    assert lengths == {"A": 2, "B": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("a.csv", "bpp,quality\n.1,28\n", "bpp, quality"),
+        ("a.csv", "", "empty"),
+        ("a.csv", "bpp,psnr\n", "no row"),
+        ("a.csv", "bpp,psnr\n.1,high\n", "row 2, psnr"),
+        ("a.csv", "bpp,psnr\n.1,nan\n", "row 2, psnr"),
+        ("a.csv", "bpp,psnr\n.1,28\n0,28\n", "rate"),
+        ("a.csv", "bpp,psnr\n.1,28\n1000,28\n", "rate"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,\n", "row 3, psnr must be a finite number, not ''"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,1000001\n", "a psnr_db that no picture has"),
+        ("a.csv", "bpp,ms-ssim (db)\n.1,9\n.2,200.5\n", "a ms_ssim_db that no picture has"),
+        ("a.json", '{"bpp": [0.1]}', "lacks rates"),
+        ("a.json", '{"psnr": [28], "ms-ssim": [0.9]}', "lacks rates"),
+        ("a.json", '{"bpp": [], "psnr": [28]}', "lists are empty"),
+        ("a.json", "{", "JSON"),
+        ("a.json", "[1]", "neither"),
+        ("a.json", '[{"bpp": 1, "psnr": 2}, 1]', "neither"),
+        ("a.json", '{"bpp": [0.1, 0.2], "psnr": [28]}', "lengths"),
+        ("a.json", '{"psnr": [28]}', "rates"),
+        ("a.csv", "\udcff", "UTF-8"),
+        ("a.csv", "bpp,psnr,psnr\n.1,28,29\n.2,30,31\n", "a column twice (psnr)"),
+        ("a.csv", "bpp,psnr,PSNR [dB]\n.1,28,29\n.2,30,31\n", "twice (psnr and PSNR [dB])"),
+        ("a.csv", "bpp,rate,psnr\n.1,.1,29\n.2,.2,31\n", "twice (bpp and rate)"),
+        ("a.csv", "bpp,ms-ssim,ms-ssim (db)\n.1,.9,9\n", "twice (ms-ssim and ms-ssim (db))"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,30,5\n", "row 3 has more cells than its header"),
+        ("a.csv", "bpp,ms-ssim\n.1,91%\n.2,93%\n", "a finite number, not '91%'"),
+        ("a.csv", "bpp,psnr\n10%,28\n20%,30\n", "a finite number, not '10%'"),
+        ("a.json", '{"bpp": [0.1], "bpp": [1], "psnr": [28]}', "'bpp' twice"),
+        ("a.json", '{"bpp": [0.1], "psnr": [28], "PSNR": [29]}', "twice (psnr and PSNR)"),
+        ("a.json", '{"bpp": [], "psnr": []}', "its lists are empty"),
+        ("a.json", '{"results": {"bpp": [], "ms-ssim": []}}', "its lists are empty"),
+        ("a.json", "[]", "neither an object"),
+    ],
+)
+def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, text, named):
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError, match=re.escape(named)) as error:
+        read_curves(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+    with pytest.raises(UsageError, match=r"absent\.csv cannot be read"):
+        read_curves(tmp_path / "absent.csv")
+
+
+def cubic_bd_rate(anchor, test):
+    """VCEG-M33: polynomials of the third degree of log rate over quality, integrated exactly."""
+    fits = [np.polyfit(quality, np.log10(rate), 3) for rate, quality in (anchor, test)]
+    low, high = max(anchor[1][0], test[1][0]), min(anchor[1][-1], test[1][-1])
+    areas = [np.diff(np.polyval(np.polyint(fit), (low, high)))[0] for fit in fits]
+    return 100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1)
+
+
+def akima_bd_rate(anchor, test):
+    fits = [Akima1DInterpolator(quality, np.log10(rate)) for rate, quality in (anchor, test)]
+    low, high = max(anchor[1][0], test[1][0]), min(anchor[1][-1], test[1][-1])
+    areas = [fit.integrate(low, high) for fit in fits]
+    return 100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1)
+
+
+def test_both_forms_of_bd_rate_are_those_of_their_formulas(tmp_path):
+    other = (0.08, 0.19, 0.33, 0.7, 1.15), (27.5, 30.2, 32.1, 35.4, 37.2)
+    for name, (rates, values) in {"anchor": (RATES, PSNR), "test": other}.items():
+        rows = [f"{rate},{value}" for rate, value in zip(rates, values, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["bpp,psnr", *rows]))
+    done = bench("bd", tmp_path / "anchor.csv", tmp_path / "test.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["form"]: row for row in json.loads(done.stdout)["records"]}
+    anchor = RATES, PSNR
+    assert rows["cubic"]["bd_rate_percent"] == pytest.approx(cubic_bd_rate(anchor, other), rel=1e-3)
+    assert rows["akima"]["bd_rate_percent"] == pytest.approx(akima_bd_rate(anchor, other), rel=1e-3)
+    assert rows["akima"]["overlap"] == pytest.approx((37 - 28) / (37.2 - 27.5))
+
+
+def test_a_published_curve_is_compared_by_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
+    done = bench("bd", "VTM:CompressAI", tmp_path / "a.csv", "--metrics", "psnr", "--json")
+    assert done.returncode == 0, done.stderr
+    (rate, _) = json.loads(done.stdout)["records"]
+    assert rate["metric"] == "PSNR (dB)"
+    main = bench("bd", "VTM", tmp_path / "a.csv", "--metrics", "psnr", "--json")
+    assert json.loads(main.stdout)["records"][0] == rate
+
+
+def test_curves_apart_have_no_number_but_a_reason(tmp_path):
+    (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
+    (tmp_path / "b.csv").write_text("bpp,psnr\n.1,18\n.2,19\n.3,20\n.4,21\n")
+    done = bench("bd", tmp_path / "a.csv", tmp_path / "b.csv")
+    assert done.returncode == 0, done.stderr
+    assert "no BD-rate" in done.stdout
+
+
+def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
+    curves = {
+        "a": "bpp,psnr\n.1,28\n.2,31\n.4,34\n.8,37\n1.2,39\n",
+        "crossing": "bpp,psnr\n.1,29\n.2,31.5\n.4,31.2\n.5,33.9\n.8,36.2\n1.2,38\n",
+        "above": "bpp,psnr\n1.1,38.7\n1.3,39.3\n1.6,41\n2,44\n",
+        "three": "bpp,psnr\n.1,29\n.2,32\n.8,37\n",
+    }
+    for name, text in curves.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+
+    def said(verb, name, *more):
+        done = bench(*verb, tmp_path / "a.csv", tmp_path / f"{name}.csv", *more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for verb in (("bd",), ("published", "compare")):
+        crossing = said(verb, "crossing")
+        assert "the curves cross at 32.33" in crossing
+        assert "crossing is below its own Pareto front, and left out, at 0.4 bpp by 0.3" in crossing
+        assert "share less than a third" in said(verb, "above")
+        assert "-0.78†" in said(verb, "above", "--any-overlap")
+        assert "(3 points)" in said(verb, "three")
+
+
+@pytest.mark.parametrize(
+    ("text", "series"),
+    [
+        ("psnr,note,note\n.1,28,x,y\n,,z\n.2,30,,,,\n", {"psnr_db": (28, 30)}),
+        ("ms-ssim\n.1,.9\n.2,1\n", {"ms_ssim": (0.9, 1)}),
+        ("ms-ssim\n.1,0\n.2,10\n", {"ms_ssim": (0, 0.9)}),  # in dB
+        ("psnr,ms-ssim (db)\n.1,1e6,200\n.2,1,0\n", {"psnr_db": (1e6, 1), "ms_ssim": (1, 0)}),
+    ],
+)
+def test_what_a_file_may_have(text, series, tmp_path):
+    """Blank lines, empty cells at ends, an unknown column twice, the largest values."""
+    path = tmp_path / "a.csv"
+    path.write_text(f"bpp,{text}")
+    (curve,) = read_curves(path)
+    assert curve.series == {column: ((0.1, 0.2), values) for column, values in series.items()}
+
+
+OTHERS = ("rate (kB)", "Rate [bits/subpixel]", "bpp (luma)", "Bitrate (kbit/s)", "rate, bytes")
+CHANNELS = ("PSNR (U)", "PSNR [Cb]", "PSNR (dB, Y)", "LPIPS (mine)", "FID (512)", "SSIM [dB]")
+
+
+@pytest.mark.parametrize("rate", OTHERS)
+def test_a_rate_of_another_unit_is_none(tmp_path, rate):
+    (tmp_path / "a.csv").write_text(f'"{rate}",psnr\n.1,28\n.2,30\n')
+    with pytest.raises(UsageError, match="needs a column of rates"):
+        read_curves(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_channel_network_or_scale_of_another_name_is_another_metric(tmp_path, name):
+    (tmp_path / "a.md").write_text(f"| bpp | {name} |\n|--|--|\n| .1 | .3 |\n")
+    (tmp_path / "a.csv").write_text(f'bpp,"{name}",psnr_y\n.1,.3,30\n')
+    (tmp_path / "a.txt").write_text(f"bpp {name}\n.1 .3\n")
+    for other in ("a.md", "a.txt"):
+        with pytest.raises(UsageError, match="needs a column of rates"):
+            read_curves(tmp_path / other)
+    (curve,) = read_curves(tmp_path / "a.csv")
+    assert curve.series == {"psnr_y_db": ((0.1,), (30.0,))}
+
+
+def test_units_that_say_no_more_than_the_name_are_passed_over(tmp_path):
+    (tmp_path / "a.csv").write_text('"Rate (bits per pixel)","PSNR (RGB, dB)"\n.1,30\n')
+    (curve,) = read_curves(tmp_path / "a.csv")
+    assert curve.series == {"psnr_db": ((0.1,), (30.0,))}
+
+
+def test_a_name_that_the_first_record_lacks_still_tells_curves_apart(tmp_path):
+    records = [{"bpp": 0.1, "psnr": 28}, {"codec": "B", "bpp": 0.2, "psnr": 30},
+               {"codec": "C", "bpp": 0.3, "psnr": 31}]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    curves = {curve.name: curve.series["psnr_db"] for curve in read_curves(tmp_path / "a.json")}
+    assert curves == {"a": ((0.1,), (28,)), "B": ((0.2,), (30,)), "C": ((0.3,), (31,))}
+
+
+@pytest.mark.parametrize("name", ["image", "File name", "filename"])
+def test_rows_of_single_pictures_are_no_curve(tmp_path, name):
+    lines = "".join(f"k{number},.{number},3{number}\n" for number in range(1, 5))
+    (tmp_path / "a.csv").write_text(f"{name},bpp,psnr\n{lines}")
+    with pytest.raises(UsageError, match=f"has a row for each {name}: average"):
+        read_curves(tmp_path / "a.csv")
+
+
+def test_names_with_odd_separators_and_hashes_are_names_and_numbers_have_no_underscores(tmp_path):
+    names = ["u\u2028x", "v\x0bx", "n\x85x", "#1", "plain"]
+    lines = [f"{name},.{number},3{number}" for number, name in enumerate(names, 1)]
+    (tmp_path / "a.csv").write_text("\n".join(["# by me", "codec,bpp,psnr", *lines, "# A,.9,40"]))
+    curves = {curve.name: curve.series["psnr_db"] for curve in read_curves(tmp_path / "a.csv")}
+    assert curves == {
+        "u x": ((0.1,), (31,)), "v x": ((0.2,), (32,)), "n x": ((0.3,), (33,)),
+        "#1": ((0.4,), (34,)), "plain": ((0.5,), (35,)),
+    }  # fmt: skip
+    (tmp_path / "b.csv").write_text("bpp,psnr\n0_1,30\n")
+    with pytest.raises(UsageError, match="must be a finite number, not '0_1'"):
+        read_curves(tmp_path / "b.csv")

@@ -1,0 +1,282 @@
+"""Which numbers stand for which system of the paper, and where each lies at one rate."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from scipy.interpolate import Akima1DInterpolator
+
+from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel
+from benchmark.compare.realism_sweep import at_rate, measured_sweep
+from benchmark.errors import StoreError
+from benchmark.published.curves import field_panel, paper_panel, too_few, whole_set
+from benchmark.published.points import parse
+from benchmark.rows.means import summarise
+from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
+from benchmark.show.figures.complexity import ComplexityRow
+from benchmark.show.figures.style import styles
+from benchmark.show.figures.texts import point_records
+from support.figures.published import (
+    FID,
+    KODAK,
+    LPIPS,
+    MS_SSIM,
+    POINTS,
+    PSNR,
+    SECONDS,
+    SECONDS_FILE,
+    clic_plots,
+    from_registry,
+    panel,
+)
+from support.figures.published import kodak_rows as rows
+from support.rows.measured import row, table
+
+HIGH = 99.0
+
+
+def of(one, name):
+    return {curve.name: curve for curve in one.curves}[name]
+
+
+def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
+    assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
+    labels = {system.label for system in GROUPED_SYSTEMS}
+    result = styles(labels)
+    assert len(set(result.values())) == len(labels) == len(GROUPED_SYSTEMS)
+    assert len({system.label for system in SYSTEMS}) == len(SYSTEMS)
+    there = {(point.system, point.variant) for point in POINTS}
+    for system in SYSTEMS:
+        assert there.issuperset(system.published)
+        assert system.published or system.measured or system not in GROUPED_SYSTEMS
+
+
+def test_curves_are_the_points_of_the_csv_lowest_rate_first():
+    one = panel(PSNR, "clic2020", None, HIGH)
+    hific = of(one, "HiFiC (published)")
+    assert [(s.bpp, s.value) for s in hific.points] == from_registry(
+        "HiFiC", "", "clic2020", "psnr_db"
+    )
+    assert {s.images for s in hific.points} == {428}
+    assert not hific.measured
+    assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
+    points = [r for r in point_records([one]) if r["system"] == "HiFiC"]
+    assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
+        (s.bpp, s.value, s.source) for s in hific.points
+    ]
+
+
+def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_published_one():
+    mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
+    summary = summarise(table(mine))
+    paper = panel(PSNR, "kodak", summary, HIGH)
+    assert [curve.measured for curve in paper.curves if curve.system.name == "ELIC"] == [False]
+    field = field_panel(PSNR, "kodak", measured_panel(summary, PSNR), HIGH)
+    names = [curve.name for curve in field.curves]
+    assert names == ["Multi-Realism β=2.56", "ELIC", "JPEG"]
+    assert all(curve.measured for curve in field.curves)
+
+
+def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so():
+    optimised = rows("jpeg", variant="optimize=1")
+    names = {}
+    for mine in (optimised, optimised + rows("jpeg")):
+        here = measured_panel(summarise(table(mine)), PSNR)
+        names[len(mine)] = [curve.name for curve in field_panel(PSNR, "kodak", here, HIGH).curves]
+        assert not [curve for curve in paper_panel(PSNR, "kodak", here, (), HIGH).curves
+                    if "tables" in curve.name]  # fmt: skip
+    assert [*names.values()] == [["JPEG (optimised tables)"], ["JPEG"]]
+
+
+def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
+    one = panel(PSNR, "clic2020", None, 0.12)
+    assert all(curve.points for curve in one.curves)
+    assert max(point.bpp for curve in one.curves for point in curve.points) <= 0.12
+    assert "HiFiC (published)" not in {curve.name for curve in one.curves}  # begins at .129
+
+
+def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
+    # read from a figure of another paper, which has a BPG point and a line of VTM of all 428 images
+    ((bpp, value),) = from_registry("BPG", "version 0.9.8", "clic2020", "psnr_db")
+    bpg = [p for p in POINTS if p.system == "BPG" and p.metric == "psnr_db"]
+    merged = whole_set([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
+    (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
+    assert near.value == pytest.approx(value, abs=0.01)  # the reading error
+    vtm = of(panel(PSNR, "clic2020", None, HIGH), "VTM (published)")
+    line = from_registry("VTM", "version 20.0", "clic2020", "psnr_db")
+    at_03 = dict(line)[0.3]
+    (point,) = [point for point in vtm.points if abs(point.bpp - 0.3) < 0.001]
+    assert point.value == pytest.approx(at_03, abs=0.04)  # its reading error
+    assert point.note == "mean of professional and mobile, weighted 250:178"
+
+
+def test_parts_that_do_not_match_give_nothing():
+    vtm = [p for p in POINTS if (p.system, p.variant, p.metric) == ("VTM", "CompressAI", "psnr_db")]
+    professional = [p for p in vtm if p.dataset == "clic2020:professional"]
+    mobile = [p for p in vtm if p.dataset == "clic2020:mobile"]
+    assert len(whole_set(professional + mobile, "clic2020")) == len(mobile)
+    assert whole_set(professional + mobile[1:], "clic2020") == []
+    assert whole_set(professional, "clic2020") == []
+
+
+def test_two_sources_of_one_point_are_one_point():
+    curve = of(panel(FID, "clic2020", None, HIGH), "DIRAC, 100 steps (published)")
+    assert len(from_registry("DIRAC-100", "", "clic2020", "fid")) == 4
+    assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
+    assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
+
+
+@pytest.mark.parametrize("metric", [PSNR, MS_SSIM, LPIPS, FID])
+@pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
+def test_only_rules_that_are_named_meet(metric, dataset):
+    one = panel(metric, dataset, None, HIGH)
+    rules = {rule for curve in one.curves for rule in curve.protocols}
+    assert rules <= set(metric.meets)
+    assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
+
+
+def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
+    mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
+    one = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
+    jpeg = [curve for curve in one.curves if curve.system.name == "JPEG"]
+    assert [curve.measured for curve in jpeg] == [True]
+    ours = [curve for curve in one.curves if curve.system.name == "CRDR β=3.84"]
+    assert [(curve.measured, curve.name) for curve in ours] == [
+        (False, "CRDR β=3.84 (published)"),
+        (True, "CRDR β=3.84"),
+    ]
+    assert [point.value for point in jpeg[0].points] == pytest.approx(
+        [20 + q / 5 + len("kodim01") / 7 for q in (1, 2, 3, 4)]
+    )
+    assert {point.how for point in jpeg[0].points} == {"measured"}
+    assert {point.protocol for point in jpeg[0].points} == {"psnr-rgb8/1"}
+
+
+def test_part_of_the_images_is_left_out_with_a_sentence():
+    for images, sentences in ((KODAK, 0), (KODAK[:4], 1)):
+        summary = summarise(table(rows("jpeg", images)))
+        name = "JPEG" if not sentences else "JPEG (published)"
+        assert of(panel(PSNR, "kodak", summary, HIGH), name).measured == (not sentences)
+        result = too_few([measured_panel(summary, PSNR)], "kodak")
+        assert [one.endswith("jpeg are not drawn: 4 of 24 images") for one in result] == (
+            [True] * sentences
+        )
+
+
+def curve_of(*places):
+    points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
+    return SystemCurve(System("Any", "any"), tuple(points))
+
+
+@pytest.mark.parametrize(
+    ("places", "bpp", "expected"),
+    [
+        ([(0.1, 30.0), (0.2, 32.0)], 0.1 * 2**0.5, (31.0, 0.1 * 2**0.5, "interpolated")),
+        ([(0.1, 30.0), (0.2, 32.0)], 0.103, (30 + 2 * np.log2(1.03), 0.103, "interpolated")),
+        ([(0.1, 30.0), (0.29, 34.0)], 0.029**0.5, (32.0, 0.029**0.5, "interpolated")),
+        ([(0.1, 30.0), (0.4, 34.0)], 0.2, None),  # too wide a gap
+        ([(0.1, 30.0), (0.2, 31.0)], 0.21, None),
+        ([(0.1, 30.0)], 0.12, None),
+        ([(0.1, 30.0)], 0.1015, (30.0, 0.1, "point")),
+    ],
+)
+def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bpp, expected):
+    result = at_rate(curve_of(*places), bpp, by_decades=False)
+    assert (result and (result.value, result.bpp, result.how)) == (
+        expected and (pytest.approx(expected[0]), *expected[1:])
+    )
+
+
+def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
+    rates, values = (0.1, 0.18, 0.3, 0.5, 0.8), (30.0, 33.0, 34.5, 37.0, 38.0)
+    result = at_rate(curve_of(*zip(rates, values, strict=True)), 0.4, by_decades=False)
+    expected = float(Akima1DInterpolator(np.log(rates), values)(np.log(0.4)))
+    assert result.value == pytest.approx(expected, abs=1e-9)
+    assert abs(expected - np.interp(np.log(0.4), np.log(rates), values)) > 0.01
+
+
+def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
+    points = (0.1, 8.0), (0.15, -1.0), (0.2, 2.0)
+    result = at_rate(curve_of(*points), 0.1 * 2**0.5, by_decades=True)
+    assert result.value == pytest.approx(4.0)
+    assert (result.protocol, result.source) == ("rule", "a paper")
+
+
+def of_betas(*betas):
+    """Kodak at 1.28 and 2.56 bpp, with two PSNRs and LPIPS for each of three beta."""
+    result = []
+    for beta, psnr, lpips in ((0, 31.0, 0.16), (1.28, 30.5, 0.08), (3.84, 30.0, 0.02)):
+        result += [
+            row("ours", q, image, variant=f"beta={beta:g}", setting_name="q",
+                num_bytes=1280 * 2**q, psnr_db=psnr + 4 * q, lpips_alex=lpips / 4**q)
+            for q in (0, 1) for image in KODAK if beta in betas
+        ]  # fmt: skip
+    return result
+
+
+def sweep_of(mine, bpp=2.56, realism=LPIPS):
+    return measured_sweep(summarise(table(mine)), PSNR, realism, bpp)
+
+
+def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
+    mine = of_betas(3.84, 0, 1.28)
+    sweep = sweep_of(mine, 1.28 * 2**0.5)
+    assert sweep.curve.measured
+    assert [step.setting for step in sweep.steps] == ["β=0", "β=1.28", "β=3.84"]
+    # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
+    assert [s.distortion.value for s in sweep.steps] == pytest.approx([33.0, 32.5, 32.0])
+    assert [s.realism.value for s in sweep.steps] == pytest.approx([0.08, 0.04, 0.01])
+    assert [s.distortion.value for s in sweep_of(mine).steps] == pytest.approx([35.0, 34.5, 34.0])
+    assert sweep_of(mine, 9.0) is None
+    assert sweep_of(mine, realism=FID) is None
+
+
+def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
+    mine = of_betas(0, 3.84)
+    other = [
+        row | {"variant": row["variant"] + ":checkpoint=b.safetensors", "cell": row["cell"] + "b",
+               "psnr_db": 50.0}
+        for row in of_betas(0, 1.28, 3.84)
+    ]  # fmt: skip
+    values = [step.distortion.value for step in sweep_of(mine + other).steps]
+    assert values == pytest.approx([35.0, 34.0])
+    assert [step.distortion.value for step in sweep_of(other).steps] == pytest.approx([50.0] * 3)
+    method = [record | {"codec": "multirealism", "cell": record["cell"] + "m", "psnr_db": 50.0,
+                     "fingerprint": "f" * 64} for record in mine]  # fmt: skip
+    sweep = sweep_of(mine + method)
+    assert [step.distortion.value for step in sweep.steps] == pytest.approx([35.0, 34.0])
+    assert not sweep.left_out
+
+
+def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_the_most():
+    first, second = clic_plots((0.093, 0.323))
+    result = {one.curve.system.name: one for one in first.sweeps}
+    assert [step.setting for step in result["Multi-Realism"].steps] == ["β=0", "β=2.56"]
+    crdr = result["CRDR"]
+    assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
+    # its q=.25 has 5.21 at .0918 bpp, one percent less, and falls with the rate
+    assert crdr.steps[1].realism.value == pytest.approx(5.157, abs=0.001)
+    assert crdr.steps[1].realism.bpp == 0.093
+    assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
+    wider = {one.curve.system.name: one for one in second.sweeps}
+    assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
+    assert "DC-VIC" not in wider  # ends at .137 bpp
+
+
+def test_published_seconds_are_typed_and_have_their_origin():
+    values = {second.metric: second.value for second in SECONDS if second.system == "CRDR"}
+    assert values == {"encode_seconds": 0.51, "decode_seconds": 0.58, "memory_gb": 4.31,
+                      "parameters_millions": 127.7}  # fmt: skip
+    (first, *_) = (second for second in SECONDS if second.system == "DiffEIC")
+    assert (first.source, first.dataset) == ("SSCL (AAAI 2026)", "clic2020")
+    head = SECONDS_FILE.read_text(encoding="utf-8").splitlines()[0]
+    with pytest.raises(StoreError, match=r"line 2: .*missing required field `source`"):
+        parse(f"{head}\nCRDR,encode_seconds,1,s,clic2020,A100,table,,x", ComplexityRow)
+    with pytest.raises(StoreError, match="other columns"):
+        parse("system,value\n", ComplexityRow)
+
+
+def test_a_system_without_points_has_no_curve():
+    fewer = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
+    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer).curves}
+    assert "HFD (published)" not in names
+    assert "HiFiC (published)" in names

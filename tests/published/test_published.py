@@ -1,0 +1,339 @@
+import csv
+import importlib.util
+import math
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmark.datasets.dataset import profile
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.metrics.metric import Metric
+from benchmark.published.curves import (
+    check_same_images,
+    left_out,
+    overlay,
+    overlays,
+    published_curves,
+)
+from benchmark.published.points import PublishedPoint, inventory, overview, parse, select
+from benchmark.published.registry import (
+    Paper,
+    chosen_points,
+    read_points,
+    read_published,
+    series_of,
+    write_paper,
+)
+from benchmark.registry import DATASETS, METRICS, metric_class
+from benchmark.rows.means import summarise
+from benchmark.rows.systems import SYSTEMS
+from benchmark.show.figures.complexity import ComplexityRow
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.text import listed
+from conftest import SHARED
+from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
+from support.rows.measured import table
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    SHARED / "data" / "published" / "published.csv",
+    SHARED / "data" / "published2" / "published_more.csv",
+]
+needs_sources = pytest.mark.skipif(
+    not all(map(Path.exists, SOURCES)), reason="needs ../shared/data/published"
+)
+EVERY = read_points(RESULTS, doubtful=True)
+FIRST = EVERY[:4402]  # of the first collection
+OURS = {metric_class(name).protocol for name in METRICS}
+
+
+@pytest.mark.parametrize(
+    ("name", "variants"),
+    [
+        ("elic", {"mse"}), ("tcm", {"large"}), ("charm", {""}), ("vtm", {"CompressAI"}),
+        ("cool-chic", {"version 5.0"}), ("tinylic", {"mse"}), ("elic:small\\, mse", {"small, mse"}),
+        ("crdr", {"beta=0", "beta=3.84"}), ("lee2019-ca-entropy-model", {"mse"}),
+    ],
+)  # fmt: skip
+def test_a_published_name_stands_for_its_main_curve_and_a_full_one_for_another(name, variants):
+    points = chosen_points(RESULTS, name)
+    assert {p.variant for p in points if (p.dataset, p.metric) == ("kodak", "psnr_db")} == variants
+    every = chosen_points(RESULTS, name, every=True)
+    assert len(every) > len(points) or ":" in name
+    by_doubtful = chosen_points(RESULTS, f"doubtful:{name}")
+    assert len(by_doubtful) >= len(every)
+
+
+def protocols_of(system, dataset, metric, variant=""):
+    mine = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
+    return {p.protocol for p in mine if (p.dataset, p.metric) == (dataset, metric)}
+
+
+def load_importer():
+    spec = importlib.util.spec_from_file_location("importer", ROOT / "tools/import_published.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_row_of_the_source_is_lost_and_no_number_changed():
+    """Counts and exact decimal sums, taken from the source with other programs."""
+    assert len(FIRST) == len(set(FIRST)) == 4402
+    assert Counter(p.how for p in FIRST) == {"author_csv": 4223, "digitised": 153, "table": 26}
+    sums = {
+        "psnr_db": (1625, 53910.0175357928943468),
+        "fid": (302, 7247.0527810024836238),
+        "ms_ssim": (1355, 1286.51530923218971066),
+        "lpips_alex": (352, 51.908005883801593645),
+        "dists": (337, 36.907399106601993087),
+    }
+    for metric, (count, total) in sums.items():
+        result = [p.value for p in FIRST if p.metric == metric]
+        assert len(result) == count
+        assert math.fsum(result) == pytest.approx(total, abs=1e-9)
+    assert math.fsum(p.bpp for p in FIRST) == pytest.approx(2670.321483471393495497, abs=1e-9)
+
+
+@needs_sources
+def test_the_import_can_be_repeated_to_the_byte(tmp_path):
+    lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in SOURCES)
+    first, more = ([*csv.DictReader(of_file)] for of_file in lines)
+    assert load_importer().write(first, more, tmp_path) == len(EVERY) == len(first) + len(more)
+    made = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert made == {p.name: p.read_bytes() for p in (RESULTS / "published").glob("*.json")}
+    # every number of the sources, in the order of each variant's points
+    names = {"metric": "metric", "psnr": "psnr_db", "lpips": "lpips_alex"}
+    theirs = Counter(
+        (row["source_ref"], names.get(row["metric"], row["metric"]), float(row["bpp"]),
+         float(row["value"])) for row in first
+    ) + Counter(
+        (row["reference"], row["metric"], float(row["bpp"]), float(row["value"])) for row in more
+    )  # fmt: skip
+    assert theirs == Counter((p.reference, p.metric, p.bpp, p.value) for p in EVERY)
+    doubts = {row["reference"] for row in more if row["doubt"] or not row["rule"]}
+    assert {p.reference for p in EVERY if p.doubt} == doubts
+
+
+def test_what_the_import_does_not_know_ends_it():
+    row = {
+        "codec": "CRDR", "variant": "q=0.0 beta=3.84", "dataset": "kodak", "bpp": "0.1",
+        "metric": "psnr", "value": "30", "metric_protocol": "some other words",
+        "source_title": "t", "source_ref": "github:iwa-shi/CRDR:f@c", "how": "author_csv",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"no entry of PROTOCOLS for .'some other words'"):
+        load_importer().converted(row)
+    with pytest.raises(ValueError, match="no entry of VARIANTS for CRDR 'fast'"):
+        load_importer().converted(row | {"variant": "fast"})
+
+
+def test_a_number_has_our_id_only_where_our_rule_made_it():
+    assert protocols_of("HiFiC", "kodak", "psnr_db") == {"psnr-rgb8/1"}
+    assert protocols_of("JPEG", "kodak", "ms_ssim", "Pillow 7.1.2") == {"ms-ssim-rgb8/1"}
+    truncated = [p for p in POINTS if p.system in ("CRDR", "DC-VIC")]
+    assert not {p.protocol for p in truncated} & OURS
+    assert all("truncated" in p.protocol for p in truncated)
+    unrounded = protocols_of("Hyperprior", "kodak", "psnr_db", "CompressAI mse")
+    assert unrounded == {"psnr-rgb-unrounded/1"}
+    assert not {p.protocol for p in POINTS if p.how == "digitised"} & OURS
+    # odd sides are padded, and only CLIC2020 and DIV2K have any
+    assert protocols_of("MS-ILLM", "kodak", "ms_ssim") == {"ms-ssim-rgb8/1"}
+    assert protocols_of("MS-ILLM", "clic2020", "ms_ssim") == {"ms-ssim-rgb8-padded/1"}
+    assert {p.protocol for p in POINTS if p.metric == "lpips_alex"}.isdisjoint(OURS)
+
+
+def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    ids = {p.protocol for p in EVERY} | {p.rate_protocol for p in EVERY}
+    assert {name for name in ids if f"`{name}`" not in text} == set()
+
+
+def test_datasets_and_metrics_bear_the_names_that_results_have():
+    counted = {name for name in DATASETS if profile(name).published_images}
+    assert counted <= {p.dataset for p in POINTS}
+    columns = {metric_class(name).column for name in METRICS}
+    assert columns & {p.metric for p in POINTS} == {
+        "psnr_db", "ms_ssim", "lpips_alex", "dists", "ssim", "niqe",
+    }  # fmt: skip
+    # those of other programs are beside no measured value
+    assert not OURS & {p.protocol for p in POINTS if p.metric in ("ssim", "niqe")}
+    variants = {variant for system in SYSTEMS for variant in system.published}
+    assert variants < {(p.system, p.variant) for p in POINTS}
+
+
+def test_every_digitised_value_has_a_reading_error_and_no_other():
+    for point in POINTS:
+        assert (point.value_error is not None) == (point.how == "digitised")
+        assert point.kind == "point" or point.how == "digitised" or point.system.startswith("R-D")
+    hidden = [p for p in POINTS if p.setting in ("marker 6 from low realism",)]
+    assert [p.value_error for p in hidden] == [0.08]
+
+
+def test_a_damaged_file_is_one_sentence_that_names_the_line():
+    header = ",".join(PublishedPoint.__struct_fields__) + "\n"
+    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here,,,\n"
+    assert parse(header + line, PublishedPoint)[0].value == 30.5
+    with pytest.raises(StoreError, match="other columns than system, variant"):
+        parse("system,value\n", PublishedPoint)
+    for broken, why in (
+        (line.replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
+        (line.replace(",30.5,", ",,"), "missing required field `value`"),
+        (line.replace(",here", ","), "missing required field `reference`"),
+        (line.replace(",30.5,", ",nan,"), "no point at"),
+        (line.replace(",0.1,", ",0,"), "no point at"),
+        (line.replace(",0.1,", ",inf,"), "no point at"),
+    ):
+        with pytest.raises(StoreError, match=f"line 3: .*{why}"):
+            parse(header + line + broken, PublishedPoint)
+    with pytest.raises(BadFile, match="line 3 of the csv has 1 cells"):
+        parse(header + line + "CRDR\n", PublishedPoint)
+
+
+def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
+    point = next(p for p in POINTS if p.system == "HiFiC")
+    path = tmp_path / "published" / "a.json"
+    write_paper(Paper(title="A", series=series_of([point])), path)
+    assert point in read_points(tmp_path)
+    text = path.read_text()
+    for old, new, why in (
+        ("author_csv", "guessed", "Invalid enum value 'guessed'.*series"),
+        (f"{point.value!r}]", "null]", "points"),
+        (f"[{point.bpp!r}", "[-1", "no point at -1"),
+        ('"title": "A",', "", "title"),
+        ("}", "", "it is no JSON"),
+        ('"settings": [', '"settings": ["a", ', "2 settings of 1 points"),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(StoreError, match=f"{path} cannot be read: .*{why}"):
+            read_points(tmp_path)
+
+
+def test_what_is_doubtful_is_drawn_only_where_it_is_asked_for():
+    assert not any(point.doubt for point in POINTS)
+    assert {p.dataset for p in select(EVERY, ["tcm"])} == {"kodak", "tecnick"}
+    assert "clic2020-valid" in {p.dataset for p in select(EVERY, ["doubtful:tcm"])}
+    assert select(EVERY, ["all"]) == POINTS
+    with pytest.raises(UsageError, match=r"published points of easn are doubtful .*not state"):
+        select(EVERY, ["easn"])
+    variants = {name: {p.system for p in select(EVERY, [name])} for name in ("mlic", "mlic++")}
+    assert variants == {"mlic": {"MLIC"}, "mlic++": {"MLIC++"}}
+
+
+def test_systems_and_variants_can_be_chosen():
+    assert {p.system for p in select(POINTS, ["hific", "Multi-Realism"])} == {
+        "HiFiC", "Multi-Realism"
+    }  # fmt: skip
+    assert {p.variant for p in select(POINTS, ["multi-realism:beta=2.56"])} == {"beta=2.56"}
+    assert {p.variant for p in select(POINTS, ["hific:"])} == {""}
+    assert select(POINTS, ["all"]) == POINTS
+    with pytest.raises(UnknownName, match="Did you mean 'hific'"):
+        select(POINTS, ["hifc"])
+    with pytest.raises(UnknownName, match=r"'crdr:beta=1'\. Did you mean 'crdr:beta=0'"):
+        select(POINTS, ["crdr:beta=1"])
+
+
+def test_a_curve_is_one_variant_of_one_source_by_rate_and_realism_sweeps_are_none():
+    curves = published_curves(POINTS, "clic2020", FID)
+    variants = [curve.system.published[0] for curve in curves]
+    realism = [variant for system, variant in variants if system == "Multi-Realism"]
+    assert set(realism) == {"beta=0", "beta=2.56"}
+    assert len(realism) == 5  # two sources for one, three for the other
+    for curve in curves:
+        rates = [point.bpp for point in curve.points]
+        assert rates == sorted(rates)
+        assert len({p.source for p in curve.points}) == len(curve.protocols) == 1
+    curves = published_curves(POINTS, "kodak", PSNR)
+    (psnr,) = [curve for curve in curves if curve.name == "JPEG (Pillow 7.1.2, published)"]
+    assert len(psnr.points) == 19
+
+
+def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_said():
+    points = select(POINTS, ["hific:", "hfd"])
+    rules = {"psnr": "psnr-rgb8/1", "ms_ssim": "ms-ssim-rgb8/1", "lpips": "lpips-alex/0.1.4-x"}
+    panels = {}
+    for name, rule in rules.items():
+        metric = Metric.named(name)
+        panels[metric.column] = overlay(published_curves(points, "kodak", metric), metric, rule)
+    assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC (published)"]
+    assert panels["lpips_alex"].compatible == ()
+    refused, absent = left_out(points, panels, "kodak")
+    assert "lpips_alex of HiFiC: lpips-alex/hific" in refused
+    assert absent.endswith(": HFD")
+
+
+def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_is_asked_for():
+    points = select(POINTS, ["hific", "perco"])
+    summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
+    mixed = overlays(points, summary, [PSNR, Metric.named("lpips")], "kodak", True)
+    assert {column: len(of.refused) for column, of in mixed.items()} == {"psnr_db": 0}
+    assert {curve.method for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
+    alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
+    assert {column: len(of.compatible) for column, of in alone.items()} == {
+        "psnr_db": 1,
+        "fid256": 0,
+    }
+    few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
+    of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
+    one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
+    assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
+    for mine, mix, why in (
+        (summary, False, r"PerCo.* cannot be beside .* by .*, theirs by psnr-rgb8/1; --mix-protoc"),
+        (None, False, "PerCo.* cannot be beside .* theirs by another rule; --mix-protocols"),
+        (few, True, "of 24 images, these results are of 4"),
+        (one_less, True, r"of PSNR .* over kodak are of 24 images, these results are of 23"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            overlays(points, mine, [PSNR], "kodak", mix)
+
+
+def test_other_images_or_averages_are_refused():
+    check_same_images("kodak", 24, "per_image")
+    with pytest.raises(UsageError, match="kodak are of 24 images, these results are of 4"):
+        check_same_images("kodak", 4, "per_image")
+    with pytest.raises(UsageError, match="leave out --pooled"):
+        check_same_images("kodak", 24, "pooled")
+
+
+def test_the_list_accounts_for_every_point(tmp_path):
+    rows = [tuple(record.values()) for record in inventory(EVERY)]
+    assert sum(row[-1] for row in rows) == len(EVERY)
+    assert rows == sorted(rows, key=lambda row: (row[0].lower(), *row))
+    systems = {record["system"]: record for record in overview(EVERY)}
+    assert [*systems] == sorted({point.system for point in EVERY}, key=str.lower)
+    hific = [p for p in EVERY if p.system == "HiFiC"]
+    sets = sorted({p.dataset.replace(":", "-").split("-")[0] for p in hific})
+    counts = {"metrics": len({p.metric for p in hific}), "doubtful": 0, "points": len(hific)}
+    assert systems["HiFiC"].items() >= {"datasets": listed(sets), **counts}.items()
+    assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", 3) in rows
+    shown = bench("published", "list")
+    assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1
+    shown = bench("published", "list", "--dataset", "clic2020")
+    assert len(shown.splitlines()) == sum(row[2] == "clic2020" for row in rows) + 1
+    assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
+        line.split() for line in shown.splitlines()
+    ]
+
+
+def test_a_table_among_the_results_is_used_before_the_projects(tmp_path):
+    own = tmp_path / "published" / "complexity.csv"
+    own.parent.mkdir()
+    writes = (
+        lambda: own.write_text("nothing\n"),
+        lambda: own.write_bytes(b"\xff"),
+        lambda: own.write_text(f"system\n{'x' * 200_000}\n"),
+        lambda: (own.unlink(), os.mkfifo(own)),
+    )
+    for write in writes:
+        write()
+        with pytest.raises(StoreError, match=f"{own} cannot be read"):
+            read_published(tmp_path, own.name, ComplexityRow)
+
+
+@pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])
+@pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
+def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
+    curves = published_curves(POINTS, dataset, Metric.named(metric))
+    labels = {curve.system.published[0]: curve.system.label for curve in curves}
+    assert len(set(labels.values())) == len(labels)

@@ -1,0 +1,176 @@
+"""The verbs of the registry: curves added after a check, listed, shown, compared by source."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.metrics.metric import Metric
+from benchmark.published.curves import published_curves
+from benchmark.published.registry import chosen_points, read_curve, read_points
+from support.bench.command import bench
+from support.figures.published import RESULTS, from_registry
+
+RATES, PSNR = (0.11, 0.25, 0.49, 0.87, 1.4), (28.6, 31.3, 34.4, 37.5, 40.5)
+MS_SSIM_DB = (11.0, 13.8, 16.8, 19.7, 22.4)
+DOI = "10.1109/WACV57701.2024.00288"
+
+
+def written(path, header, *columns):
+    lines = [",".join(map(str, row)) for row in zip(*columns, strict=True)]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def added(tmp_path, file, *words):
+    results = tmp_path / "results"
+    done = bench("published", "add", file, "--system", "Mine", "--results", results, *words)
+    assert done.returncode == 0, done.stderr
+    points = [p for p in read_points(results, doubtful=True) if p.system == "Mine"]
+    return done.stdout + done.stderr, points, results
+
+
+def records(done):
+    return json.loads(done.stdout)["records"]
+
+
+def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
+    file = written(tmp_path / "a.csv", "bpp,PSNR,MS-SSIM (dB)", RATES, PSNR, MS_SSIM_DB)
+    message, points, results = added(tmp_path, file, "--reference", f"https://doi.org/{DOI}")
+    assert "10 points of psnr_db, ms_ssim_db" in message
+    assert {(p.doi, p.doubt, p.dataset) for p in points} == {(DOI, "", "kodak")}
+    assert [p.value for p in points] == pytest.approx([*PSNR, *MS_SSIM_DB], abs=1e-9)
+    shown = bench("published", "show", "mine", "--results", results, "--json")
+    assert [row["bpp"] for row in records(shown)] == [*RATES, *RATES]
+    done = bench("bd", "mine", "mine", "--results", results, "--json")
+    assert records(done)[0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
+    again = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
+                  "--results", results)  # fmt: skip
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ((RATES, (28.6, 31.3, 31.0, 37.5, 40.5)), "psnr_db at 0.49 bpp is 0.3 below that of a"),
+        ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
+        ((tuple(r * 6 for r in RATES), tuple(v - 9 for v in PSNR)), "dB below VTM"),
+        ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
+        ((tuple(r * 8 for r in RATES), PSNR), "by 0.125: bits per pixel are expected, not eighths"),
+        ((RATES, tuple(v / 100 for v in PSNR)), "which the metric does not reach"),
+    ],
+)
+def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, said):
+    file = written(tmp_path / "a.csv", "bpp,psnr", *columns)
+    text, points, results = added(tmp_path, file, "--reference", "arXiv:1")
+    assert said in text
+    assert all(said in point.doubt for point in points)
+    assert not [p for p in read_points(results) if p.system == "Mine"]
+    refused = bench("published", "show", "mine", "--results", results)
+    assert (refused.returncode, "doubtful:mine takes them" in refused.stderr) == (2, True)
+
+
+def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):
+    eighth = written(tmp_path / "eighth.csv", "bpp,psnr", [r / 3 for r in RATES], PSNR)
+    whole = written(tmp_path / "whole.csv", "bpp,psnr", RATES, PSNR)
+    done = bench("published", "compare", whole, eighth).stdout
+    assert (done.count("†"), "† The curves share less than half" in done) == (2, True), done
+
+
+def test_few_points_and_copies_are_said(tmp_path):
+    file = written(tmp_path / "a.csv", "bpp,psnr", (0.155, 0.194), (30.07, 30.85))
+    message, points, _ = added(tmp_path, file, "--reference", "here")
+    assert "psnr_db has 2 points: a BD-rate needs 3" in message
+    assert "TCM has these points already" in message
+    assert {p.doubt for p in points} == {""}
+
+
+def test_a_curve_of_several_is_named(tmp_path):
+    file = written(tmp_path / "a.csv", "method,bpp,psnr", "AABB", (0.1, 0.2) * 2, (28, 30) * 2)
+    done = bench("published", "add", file, "--system", "Mine", "--reference", "here",
+                 "--results", tmp_path)  # fmt: skip
+    assert (done.returncode, "a.csv#A, " in done.stderr) == (2, True)
+    _, points, _ = added(tmp_path, f"{file}#B", "--reference", "here")
+    assert len(points) == 2
+    for name, dataset, why in (
+        ("crdr", "kodak", r"name one of crdr:beta=0, crdr:beta=3\.84$"),
+        ("tcm", "div2k", "tcm has no published curve on div2k"),
+        (
+            f"{written(tmp_path / 'b.csv', 'bpp,psnr', RATES, PSNR)}#c",
+            "kodak",
+            "has the curve b, not c",
+        ),
+    ):
+        with pytest.raises(UsageError, match=why):
+            read_curve(name, dataset, RESULTS)
+    curve = read_curve("tcm:large", "kodak", RESULTS).series["psnr_db"]
+    assert [*zip(*curve, strict=True)] == sorted(from_registry("TCM", "large", "kodak", "psnr_db"))
+
+
+def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        written(Path(folder, "mine.csv"), "bpp,PSNR", RATES, PSNR)
+    names = "MLIC+", "MLIC-plus", "MLIC++", "COIN", "mine"
+    columns = zip(*((name, *at) for name in names for at in zip(RATES, PSNR, strict=True)),
+                  strict=True)  # fmt: skip
+    written(Path("all.csv"), "codec,bpp,PSNR", *columns)
+    asked = "a/mine.csv,b/mine.csv,a/mine.csv,all.csv,doubtful:coin"
+    own = [
+        point
+        for point in chosen_points(RESULTS, asked)
+        if point.doi == "" and point.how == "author_csv"
+    ]
+    assert list(dict.fromkeys(one.system for one in own)) == [
+        "mine (a/mine.csv)", "mine (b/mine.csv)", "MLIC+ (all.csv)", "MLIC-plus (all.csv, 2)",
+        "MLIC++", "COIN (all.csv)", "mine (all.csv)",
+    ]  # fmt: skip
+    result = published_curves(own, "kodak", Metric.named("psnr"))
+    assert [len(curve.points) for curve in result] == [5] * 7
+    assert len({one.system.label for one in result}) == 7
+
+
+def test_lists_and_comparisons_have_every_source_and_average_none():
+    rows = records(bench("published", "list", "--dataset", "kodak", "--json"))
+    assert {"VTM", "TCM", "DCAE"} <= {row["system"] for row in rows}
+    assert any(row["how"].endswith("doubtful") for row in rows)
+    compared = "published", "compare", "doubtful:vtm", "--dataset", "clic2020-valid"
+    rows = {row["curve"]: row for row in records(bench(*compared, "--json"))}
+    worse = next(row for name, row in rows.items() if "12.1" in name)
+    assert worse["bd_rate_percent"] > 1  # the anchor that several papers compare with
+    everything = bench(*compared)
+    assert all(version in everything.stdout for version in ("9.1", "12.1", "17.0", "22.0"))
+    assert "clic2020-valid" not in {p.dataset for p in read_points(RESULTS) if p.system == "DCAE"}
+
+
+def test_shown_points_are_those_of_the_file():
+    rows = records(bench("published", "show", "tcm:large", "--dataset", "kodak", "--json"))
+    mine = [(row["bpp"], row["value"]) for row in rows]
+    assert mine == from_registry("TCM", "large", "kodak", "psnr_db")
+    text = bench("published", "show", "tcm:large", "--dataset", "kodak").stdout
+    assert "doi:10.48550/arXiv.2303.14978" in text
+    done = bench("published", "show", "tcm", "--dataset", "div2k")
+    assert (done.returncode, "name one of kodak, tecnick" in done.stderr) == (2, True)
+
+
+def test_names_without_latin_letters_are_as_many_systems(tmp_path):
+    file = written(tmp_path / "a.csv", "bpp,psnr", RATES[:1], PSNR[:1])
+    for name in ("变分", "另一个", "?!", "!?"):
+        done = bench("published", "add", file, "--system", name, "--reference", DOI,
+                     "--results", tmp_path / "results")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "results/published").glob("*.json"))) == 4
+    shown = bench("published", "show", "另一个", "--results", tmp_path / "results", "--json")
+    assert {row["system"] for row in records(shown)} == {"另一个"}
+
+
+def test_a_curve_that_cannot_be_written_is_one_sentence(tmp_path):
+    file = written(tmp_path / "a.csv", "bpp,psnr", RATES, PSNR)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/published").write_text("")
+    done = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
+                 "--results", tmp_path / "results")  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written" in done.stderr

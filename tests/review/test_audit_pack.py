@@ -1,0 +1,80 @@
+"""Audits of packs: true ones, and ones with changed streams, metrics and pixels."""
+
+import json
+import shutil
+
+import pytest
+
+from benchmark.errors import Unavailable
+from benchmark.measure.request import Request
+from benchmark.review.sent import open_photographs
+from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.store import Store
+from support.bench.command import bench
+from support.packs.honest_pack import rewrite
+from support.rows.measured import row
+
+
+def audited(path, photos, results, *words):
+    folders = ("--dataset", photos) if photos else ()
+    words = ("--metrics", "psnr", "--jobs", 1, "--results", results, "--json", *words)
+    done = bench("audit", "pack", path, *folders, *words)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_an_audit_of_a_true_pack_finds_nothing(author, photos, tmp_path):
+    code, facts = audited(author / "mine.tar", photos, tmp_path)
+    counts = facts["streams"], facts["decoded"], facts["compared"], facts["wrong"]
+    assert (code, *counts) == (0, 16, 16, {"psnr_db": 16}, [])
+    shown = bench("audit", "pack", author / "mine.tar", "--dataset", photos, "--metrics", "psnr")
+    assert shown.stdout.splitlines()[1:] == [
+        "pixels   16 streams decode to the recorded pixels",
+        "metric   psnr_db: 16 values are as recorded",
+    ]
+
+
+def test_without_the_sources_an_audit_decodes_and_compares_no_metric(author, photos, tmp_path):
+    code, facts = audited(author / "mine.tar", None, tmp_path)
+    assert (code, facts["decoded"], facts["compared"]) == (0, 16, {"psnr_db": 0})
+    Store(tmp_path / "set").append([row("jpeg", 5, "0.png")])
+    Store(tmp_path / "set").amend("20250101T000000-aa", {"request": {"dataset": str(photos)}})
+    _, facts = audited(author / "mine.tar", None, tmp_path)
+    assert facts["compared"] == {"psnr_db": 16}, "a run recorded the folder"
+
+
+def test_photographs_are_those_of_named_folders_and_registered_datasets_or_a_reason(
+    photos, tmp_path
+):
+    request = Request(results=tmp_path, data_dir=tmp_path)
+    opened, missing = open_photographs(["set"], [str(photos)], request)
+    names = {source.file.name for of in opened.values() for source in of}
+    assert (names, missing) == ({"0.png", "1.png"}, {}), "the dataset `set` is not registered"
+    opened, missing = open_photographs(["clic2020"], [], request)
+    assert (opened, [*missing]) == ({}, ["clic2020"])
+    with pytest.raises(Unavailable):
+        open_photographs([], ["clic2020"], request)
+
+
+def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
+    author, photos, tmp_path
+):
+    shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
+    pack = open_pack(tmp_path / "mine")
+    first, second, third, fourth, *_ = pack.streams.values()
+    rows = tmp_path / "mine" / "rows.csv"
+    psnr = second.fields["psnr_db"]
+    rewrite(rows, psnr, repr(float(psnr) + 1e-5))
+    rewrite(rows, third.fields["decoded_sha256"], "0" * 64)
+    rewrite(rows, f",{fourth.fields['bpp']},", ",0.5,")
+    (tmp_path / "mine" / "streams" / first.sha256).write_bytes(b"")
+    code, facts = audited(tmp_path / "mine", photos, tmp_path)
+    assert (code, facts["decoded"], len(facts["wrong"])) == (1, 14, 4)
+    assert facts["compared"] == {"psnr_db": 14}
+    for words in ("is damaged", "psnr_db of ", "decodes to other pixels", " bpp, not 0.5"):
+        assert sum(words in what for what in facts["wrong"]) == 1, facts["wrong"]
+
+
+def test_a_program_runs_only_where_it_is_named(author, tmp_path):
+    done = bench("audit", "pack", author / "code.tar", "--metrics", "psnr")
+    assert done.returncode == 2
+    assert "runs only where --codecs names it" in done.stderr

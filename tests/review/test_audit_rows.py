@@ -1,0 +1,138 @@
+"""The audit of stored rows: what is equal is counted, what differs is told, other builds may."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from benchmark.review.audit import compare_rows, settings_of
+from benchmark.rows.shard import schema_of, write_shard
+from support.bench.command import bench
+from support.files.noise import noise_images
+from support.rows.measured import row, table
+
+
+def rows(**columns):
+    return [row("jpeg", quality, "a.png", **columns) for quality in (10, 30)]
+
+
+def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
+    digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64}
+    stored = table(rows(**digest))
+    (same,) = compare_rows(stored, table(rows(**digest)), ["psnr"])
+    assert (same.rows, same.measured_again, same.bytes_equal, same.pixels_equal) == (2, 2, 2, 2)
+    assert (same.values, same.values_equal, same.wrong) == (2, 2, [])
+    for changed, reported in (
+        ({"stream_sha256": "3" * 64}, "the stream differs"),
+        ({"num_bytes": 7}, "7 now"),
+        ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
+        ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
+    ):
+        (one,) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
+        assert [reported in sentence for sentence in one.wrong] == [True, True], one.wrong
+
+
+def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
+    digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64, "psnr_db": 30.0}
+    for change, rounded in (
+        ({"psnr_db": 30.00009}, 2), ({"psnr_db": 30.0002}, 0),
+        ({"psnr_db": 30.0009, "stream_sha256": "4" * 64}, 2),
+    ):  # fmt: skip
+        change |= {"decoded_sha256": "3" * 64}
+        (one,) = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
+        assert (one.pixels_equal, one.rounded, bool(one.wrong)) == (0, rounded, not rounded)
+
+
+def test_rows_of_another_build_are_counted_and_may_differ():
+    (one,) = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
+    assert (one.measured_again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "may"),
+    [
+        ({}, True),
+        ({"machine": "EPYC, 4 cores, AVX-512, speed 50"}, False),
+        ({"machine": "EPYC, 2 cores, AVX-512, speed 44", "device": "cuda"}, True),
+        ({"parameters": None}, False),
+        ({"num_bytes": 1021}, False),
+        ({"psnr_db": 30.06}, False),
+        ({"psnr_db": None}, False),
+        ({"stream_sha256": "1" * 64}, False),
+    ],
+)
+def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(changed, may):
+    before = {
+        "parameters": 9, "machine": "EPYC, 2 cores, AVX-512, speed 44", "num_bytes": 1000,
+        "psnr_db": 30.0, "stream_sha256": "1" * 64, "decoded_sha256": "2" * 64,
+    }  # fmt: skip
+    now = {
+        "machine": "EPYC, 2 cores, AVX2, speed 42", "num_bytes": 1020, "psnr_db": 30.04,
+        "stream_sha256": "3" * 64, "decoded_sha256": "4" * 64,
+    }  # fmt: skip
+    stored = table(rows(**(before | {"parameters": changed.get("parameters", 9)})))
+    (again,) = compare_rows(stored, table(rows(**(before | now | changed))), ["psnr"])
+    assert (again.other_processor, bool(again.wrong)) == (2 * may, not may)
+
+
+def test_settings_are_those_of_the_rows_by_codec_with_options():
+    mine = [row("ours", q, "a.png", variant="beta=0", setting_name="q") for q in (0.5, 2)]
+    assert settings_of(table(mine)) == {"ours:beta=0": ("ours:beta=0.q=0.5,2",)}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    words = "--codecs jpeg,webp --dataset sample --limit 1 --metrics psnr --no-table"
+    points = ["--points", "jpeg.quality=30,60", "--points", "webp.quality=50"]
+    done = bench("run", *words.split(), *points, "--results", folder / "results")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def audit(folder, results="results", *more):
+    words = ["audit", "rows", folder / results, "--dataset", "sample", "--limit", 1]
+    return bench(*words, "--out", folder / f"again-{results}", *more)
+
+
+def test_rows_measured_on_this_machine_are_found_again_to_the_last_byte(measured):
+    done = audit(measured, "results", "--json")
+    assert done.returncode == 0, done.stderr
+    message = json.loads(done.stdout)
+    counts = {record["codec"]: record for record in message["codecs"]}
+    assert counts["jpeg"]["rows"] == counts["jpeg"]["bytes_equal"] == 2
+    assert counts["webp"]["pixels_equal"] == counts["webp"]["values_equal"] == 1
+    assert message["wrong"] == []
+    assert "0 to do" in audit(measured).stderr  # what is measured again is kept
+
+
+def test_a_row_that_was_changed_is_named_with_exit_code_1(measured):
+    shutil.copytree(measured / "results", measured / "forged")
+    (shard,) = (measured / "forged" / "sample" / "per_image").glob("*.parquet")
+    read = pl.read_parquet(shard)
+    changed = read.with_columns(num_bytes=pl.col("num_bytes") + (pl.int_range(pl.len()) == 0))
+    assert {*changed.columns} <= {*schema_of()}
+    shard.unlink()
+    write_shard(shard.parent, changed)
+    done = audit(measured, "forged")
+    assert done.returncode == 1
+    (wrong,) = [line for line in done.stdout.splitlines() if line.startswith("wrong")]
+    assert "the stream differs" in wrong
+
+
+def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_for(tmp_path):
+    photos, results = noise_images(tmp_path / "photos", [(64, 48)]), tmp_path / "results"
+    of_both = f"{photos},sample"
+    words = "run", "--codecs", "raw", "--dataset", of_both, "--limit", 1, "--metrics", "psnr"
+    assert bench(*words, "--results", results).returncode == 0
+    again = "audit", "rows", results, "--out", tmp_path / "again"
+    for more in ((), ("--dataset", of_both)):
+        done = bench(*again, "--codecs", "raw", *more, "--json", "--limit", 1)
+        counts = [of["pixels_equal"] for of in json.loads(done.stdout)["codecs"]]
+        assert (done.returncode, counts) == (0, [1, 1])
+    photos.rename(tmp_path / "elsewhere")
+    (name,) = (path.name for path in results.glob("photos-*"))
+    for words in (again, ("rescore", "--metrics", "psnr_y", "--results", results)):
+        done = bench(*words, "--dataset", name)
+        assert f"{name} is no dataset by name: say where its images are" in done.stderr

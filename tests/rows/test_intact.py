@@ -1,0 +1,256 @@
+"""Bits that change in stored files, and files that are lost: noticed, told, and measured again."""
+
+import json
+import os
+import random
+import shutil
+import warnings
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from benchmark.errors import DamagedResults
+from benchmark.measure.loop import run
+from benchmark.measure.request import Request
+from benchmark.measure.select import open_matrix
+from benchmark.rows.intact import verify_results
+from benchmark.rows.schema import WHERE_READ
+from benchmark.rows.shard import write_shard
+from benchmark.rows.store import Store
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES
+from support.bench.command import bench
+from support.files.noise import noise_images
+from support.processes import bench_alone
+from support.rows.bundled_results import bundled_results
+from support.rows.stable_rows import stable
+
+pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
+
+
+def request(images, results, **more):
+    points = ("jpeg.quality=10,50,90",)
+    return Request(
+        codecs=("jpeg",), points=points, dataset=str(images), metrics=("psnr",), jobs=1,
+        results=results, **more,
+    )  # fmt: skip
+
+
+def run_again(images, results, *more):
+    return bench(
+        "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
+        "--metrics", "psnr", "--results", results, "--jobs", 1, *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return noise_images(tmp_path_factory.mktemp("images") / "photos", [(64, 48), (64, 49)])
+
+
+@pytest.fixture(scope="module")
+def measured(images, tmp_path_factory):
+    results = tmp_path_factory.mktemp("measured")
+    assert run(request(images, results)).failures == ()
+    return results
+
+
+@pytest.fixture
+def results(measured, tmp_path):
+    """Return a copy of the results of six cells, to be damaged."""
+    return shutil.copytree(measured, tmp_path / "results")
+
+
+def store_in(results):
+    (folder,) = [path.parent for path in results.glob("*/per_image")]
+    return Store(folder)
+
+
+def flip(path, chance):
+    """Change one bit of a file, in place and with the time that it had."""
+    content, before = bytearray(path.read_bytes()), path.stat()
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "flips", [100, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
+    """Real rows, those that are bundled, and one row in a shard beside them."""
+    bundled = Store(bundled_results() / "kodak").versions(shipped=True)
+    store = Store(tmp_path / "kodak")
+    store.add(bundled)
+    (shard,) = store.folder.glob("per_image/*.parquet")
+    whole = shard.read_bytes()
+    alone = bundled[:1].with_columns(cell=pl.lit("alone"))
+    store.add(alone)
+    expected = alone.select(["cell", "psnr_db", "bpp"]).rows(named=True)
+    for seed in range(flips):
+        shard.write_bytes(whole)
+        flip(shard, random.Random(seed))
+        with warnings.catch_warnings(record=True) as reported:
+            warnings.simplefilter("always")
+            result = store.table().select(["cell", "psnr_db", "bpp"]).rows(named=True)
+        assert result == expected
+        (sentence,) = [str(one.message) for one in reported]
+        assert str(shard) in sentence
+    shard.write_bytes(whole)
+    assert store.table().height == bundled.height + 1
+
+
+@pytest.mark.slow
+def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(images, results, tmp_path):
+    """One with a flipped bit, one with a column of nobody, and one whose codec is null."""
+    store = store_in(results)
+    expected, rows = stable(store), store.versions().drop(WHERE_READ)
+    nobody = rows.with_columns(beauty=pl.lit(1.0))
+    null = rows.with_columns(codec=pl.lit(None, pl.String))
+    bad = [write_shard(store.folder / "per_image", one) for one in (rows[:1], nobody, null)]
+    flip(bad[0], random.Random(0))
+    verbs = {
+        "plan": ("plan", "--codecs", "jpeg", "--dataset", images, "--results", results),
+        "report": ("report", "--dataset", images, "--results", results, "--metrics", "psnr"),
+        "merge": ("merge", results, "--into", tmp_path / "into"),
+        "export": ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--dataset", images,
+                   "--results", results),
+    }  # fmt: skip
+    for verb, words in verbs.items():
+        assert_named(verb, bench_alone(*words), bad)
+    assert_named("run", run_again(images, results), bad)
+    assert stable(store_in(tmp_path / "into")) == expected
+    assert (store.folder / "damaged" / bad[0].name).exists()
+    assert not bad[0].exists()
+
+
+def assert_named(verb, done, bad):
+    """A merge lists what it left out, and its exit code says that it did; others warn."""
+    printed, code = (done.stdout, 1) if verb == "merge" else (done.stderr, 0)
+    reported = [line for line in printed.splitlines() if " is left out: " in line]
+    assert (done.returncode, len(reported)) == (code, len(bad)), (verb, done.stderr)
+    assert all(any(path.name in line for line in reported) for path in bad), verb
+    assert "Traceback" not in done.stderr, verb
+
+
+def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, results):
+    store = store_in(results)
+    expected = stable(store)
+    (shard,) = store.folder.glob("per_image/*.parquet")
+    flip(shard, random.Random(1))
+    assert [result.wrong for result in verify_results(results)] == [True]
+    done = run_again(images, results, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(str(shard)) == 1
+    assert stable(store) == expected
+    assert (store.folder / "damaged" / shard.name).exists()
+    (verified,) = verify_results(results)
+    assert not verified.wrong
+    assert [finding.state for finding in verified.findings] == ["set aside"]
+
+
+def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
+    store = store_in(results)
+    expected = stable(store)
+    lost, cut, *_ = sorted(store.streams())
+    kept = {path: path.read_bytes() for path in (lost, cut)}
+    lost.unlink()
+    cut.write_bytes(kept[cut][:-1])
+    assert not open_matrix(request(images, results, keep=False)).to_do
+    with pytest.warns(DamagedResults, match="2 cells of .* have lost their streams"):
+        matrix = open_matrix(request(images, results))
+    digests = {row["cell"]: row["stream_sha256"] for row in store.table().rows(named=True)}
+    assert {digests[cell.key] for cell in matrix.to_do} == {lost.name, cut.name}
+    assert run_again(images, results, "--json").returncode == 0
+    assert stable(store) == expected
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert not open_matrix(request(images, results)).to_do
+
+
+def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
+    assert run(request(images, tmp_path, keep=False)).failures == ()
+    assert not list(store_in(tmp_path).streams())
+    assert not open_matrix(request(images, tmp_path)).to_do
+    more = replace(request(images, tmp_path), metrics=("psnr", "psnr_y"))
+    outcome = run(more)  # nothing else can compute the new metric
+    assert (outcome.measured, outcome.failures) == (len(outcome.cells), ())
+    assert outcome.rows["psnr_y_db"].null_count() == 0
+    assert not open_matrix(more).to_do
+
+
+@pytest.mark.parametrize("verified_before", [False, True])
+def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
+    images, results, verified_before
+):
+    store = store_in(results)
+    if verified_before:
+        assert run_again(images, results, "--verify").returncode == 0
+    stream = sorted(store.streams())[0]
+    whole = stream.read_bytes()
+    flip(stream, random.Random(2))
+    first, second = (run_again(images, results, "--verify") for _ in range(2))
+    assert (first.returncode, (first.stdout + first.stderr).count("is damaged: ")) == (1, 1)
+    assert second.returncode == 0, second.stderr
+    assert stream.read_bytes() == whole
+    assert store.table()["attested"].to_list() == [True] * 6
+
+
+def test_a_report_ignores_a_damaged_record(images, results):
+    (record,) = store_in(results).folder.glob("runs/*.json")
+    record.write_text("{")
+    done = bench("report", "--dataset", images, "--results", results, "--metrics", "psnr")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(str(record)) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp_path):
+    store = store_in(results)
+    assert [(result.wrong, result.findings) for result in verify_results(results)] == [(False, ())]
+    older = store.folder / "per_image" / f"{'0' * 32}.parquet"
+    pl.DataFrame({"cell": ["a"], "status": ["failed"]}).write_parquet(older)
+    bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
+    flip(bad, random.Random(3))
+    flipped, lost, *_ = sorted(store.streams())
+    flip(flipped, random.Random(4))
+    lost.unlink()
+    (record,) = store.folder.glob("runs/*.json")
+    record.write_text("{")
+    (store.folder / "streams" / ".draft.part").write_bytes(b"")
+    done = bench("doctor", results, "--json")
+    (reported,) = json.loads(done.stdout)
+    outcome = {(one["state"], one["path"]) for one in reported["findings"]}
+    assert outcome == {
+        ("unverified", str(older)), ("damaged", str(bad)), ("damaged", str(flipped)),
+        ("missing", str(store.folder / "streams")), ("damaged", str(record)),
+        ("draft", str(store.folder / "streams" / ".draft.part")),
+    }  # fmt: skip
+    assert (done.returncode, reported["wrong"]) == (1, True)
+    assert all(one["remedy"] for one in reported["findings"])
+    nothing = bench("doctor", tmp_path / "none")
+    assert nothing.returncode == 2
+    assert nothing.stderr.count("bench: ") == 1
+
+
+def test_doctor_names_a_run_whose_name_no_file_can_have(results):
+    store = store_in(results)
+    named = store.versions().slice(0, 1)
+    run = 300 * "x"
+    for path in store.folder.glob("per_image/*"):
+        path.unlink()
+    write_shard(store.folder / "per_image", named.with_columns(run=pl.lit(run)))
+    ((missing,),) = (result.findings for result in verify_results(results))
+    assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
+
+
+def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
+    stream = sorted(store_in(results).streams())[0]
+    os.truncate(stream, LARGEST_FILE_BYTES + 1)
+    ((damaged, _),) = (result.findings for result in verify_results(results))
+    assert (damaged.path, damaged.state) == (str(stream), "damaged")
+    assert damaged.what.startswith(f"it has {LARGEST_FILE_BYTES + 1} bytes, and at most ")
+
+
+def test_what_comes_with_the_project_is_verified():
+    for place in ("", "ablation/results", "budgets/results", "seconds/results"):
+        assert all(result.findings == () for result in verify_results(bundled_results() / place))

@@ -1,1 +1,0 @@
-"""Cases on which verdicts are judged."""
