@@ -100,8 +100,7 @@ def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_th
     drawn = ["figures", "bd", *map(str, (*words, *named, "--out", tmp_path))]
     done = CliRunner().invoke(app, drawn)
     assert done.exit_code == 0, done.output
-    details = (tmp_path / "bd.details.md").read_text()
-    assert f"No BD-rate of Mine in PSNR: {why}." in details
+    assert f"no BD-rate of mine.py:Mine in psnr_db: {why}" in done.stderr
 
 
 def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(tmp_path):
