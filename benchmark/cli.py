@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.answer import Answer
-from benchmark.commands.verb import CONTEXT, add_verb, as_verb
+from benchmark.commands.verb import CONTEXT, add_verb, verb_of
 from benchmark.errors import (
     BenchError,
     Notice,
@@ -69,8 +68,7 @@ def load(name: str, place: str) -> Any:
     """Import the function, the question or the `Verbs` of a verb."""
     module, _, attribute = place.partition(":")
     verb = getattr(import_module(module), attribute or name)
-    annotations = getattr(verb, "__annotations__", {})
-    return as_verb(verb) if annotations.get("return") is Answer else verb
+    return verb if isinstance(verb, typer.Typer) else verb_of(verb)
 
 
 def _print_version(asked: bool) -> None:

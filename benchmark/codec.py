@@ -70,6 +70,9 @@ class CodecInfo:
     caveat: str = ""  # warning shown beside every number of the codec: "random weights"
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
+    # Of a codec with weights for each setting, "quality=3" and the sha256 of its own: where a pair
+    # is in two builds of one command, revision and device, so are the setting's streams.
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 class Codec(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmark import plugins
 from benchmark.codec import CodecInfo, Setting, device_kind
@@ -49,7 +49,12 @@ def default_description(name: str, codec: Any) -> CodecInfo:
         "device": device_kind(str(getattr(codec, "device", ""))),
         **{field: value for field, value in declared.items() if isinstance(value, str)},
     }
-    return CodecInfo(**facts)
+    own = plugins.digest_of(name)
+    parts = (
+        (str(Setting(setting, value)), f"{own} {_digest(Path(file))}")
+        for value, file in getattr(codec, "checkpoints", {}).items()
+    )
+    return CodecInfo(**facts, parts=tuple(parts))
 
 
 def checked_description(name: str, codec: Any) -> CodecInfo:
@@ -81,8 +86,9 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     if not isinstance(info, CodecInfo):
         raise _wrong(name, f"`describe` is to return a CodecInfo, not {info!r}")
     for field, kind in get_type_hints(CodecInfo).items():
-        fact, values = getattr(info, field), get_args(kind)
-        if fact not in values if values else not isinstance(fact, kind):
+        fact, origin = getattr(info, field), get_origin(kind)
+        values = get_args(kind) if origin is Literal else ()
+        if fact not in values if values else not isinstance(fact, origin or kind):
             wanted = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
             raise _wrong(name, f"`describe` gives {field} as {fact!r}, which must be {wanted}")
     return info

@@ -15,7 +15,7 @@ from baselines.neural.training.how import Log, Report
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import entries, entry_of, step_of
 from benchmark.commands import output
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UnknownName
 from benchmark.plugins import failed_in, load
 from benchmark.registry import names_file
 from benchmark.system.atomic import write_file, write_files
@@ -141,18 +141,13 @@ def _figures(report: Report, recipe: Recipe) -> str:
     return ", ".join([*parts, f"{report['skipped']} skipped"])
 
 
-def csv_log(run: Path, recipe: Recipe | None) -> Log:
+def csv_log(run: Path, recipe: Recipe) -> Log:
     """Return a log that writes a run's journal as a csv file, anew with each report."""
-    if recipe is None:
-        raise UsageError("--log csv: history.csv has these numbers already")
     return lambda _report: write_curves(run, recipe, [CSV])
 
 
-def log_of(names: Sequence[str], run: Path, recipe: Recipe | None) -> Log:
-    """Return a log that passes each report to the logs named; see `require_logs`.
-
-    recipe: None where reports have the step of all stages together, with 0 as their stage.
-    """
+def log_of(names: Sequence[str], run: Path, recipe: Recipe) -> Log:
+    """Return a log that passes each report to the logs named; see `require_logs`."""
     logs = [
         csv_log(run, recipe) if name == CSV_LOG else _of_user(name, load(name, "log"), recipe)
         for name in names
@@ -226,13 +221,13 @@ def draw_losses(run: Path, recipe: Recipe) -> None:
     write_file(run / LOSSES_PNG, drawing.getvalue())
 
 
-def run_step(report: Mapping[str, Any], recipe: Recipe | None) -> int:
+def run_step(report: Mapping[str, Any], recipe: Recipe) -> int:
     """Return a report's step, counted through all stages."""
     stage, step = step_of(report)
-    return (recipe.steps_before(stage) if recipe else 0) + step
+    return recipe.steps_before(stage) + step
 
 
-def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe | None) -> Log:
+def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe) -> Log:
     def log(report: Mapping[str, Any]) -> None:
         try:
             function({**report, "run_step": run_step(report, recipe)})

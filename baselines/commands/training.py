@@ -13,12 +13,13 @@ import typer
 import benchmark
 from baselines.commands.reports import draw_losses, show_training, write_curves
 from baselines.neural.architecture import ARCHITECTURES
+from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import Precision, precision_of
 from baselines.neural.training.ranks import Launch, Ranks, decided, launched
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import JOURNAL, Run, export, read_record
+from baselines.neural.training.run import JOURNAL, MILESTONE, Run, export, read_record
 from baselines.neural.training.trainer import (
     FINISHED,
     INTERRUPTED,
@@ -31,11 +32,10 @@ from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
-from benchmark.system.atomic import write_file
 from benchmark.system.settings import chosen_device, use_device
-from benchmark.system.text import json_bytes
 
 OURS = "ours"
+MILESTONES = "milestones"  # folder of a run with their checkpoints
 COMMON = "common"  # run of the stages that variants share
 BETA = 3.84  # at which variants are compared
 PRECISIONS = get_args(Precision)
@@ -115,22 +115,19 @@ def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
     return runs
 
 
-def write_variants(recipe: Recipe, folder: Path) -> None:
-    """Write what `bench figures crdr` draws of variants, and print how to measure them."""
-    names = {name: str(folder / f"{name}.safetensors") for name in recipe.variants}
-    specs = {
-        CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", path))).text: name
-        for name, path in names.items()
-    }
-    last = recipe.stages[-1]
-    own = [name for name, changed in recipe.varied().items() if changed.stages[-1] == last]
-    trained = (
-        f"Each variant: the last stage of {recipe.name}, {last.steps} steps of {last.batch} crops "
-        f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
-    )
-    record = {"labels": specs, "own": own[0] if own else "", "trained": trained}
-    write_file(folder / f"{recipe.name}.variants.json", json_bytes(record))
-    _say(f"to compare: bench run --codecs {','.join(specs)} --results {folder / 'results'}")
+def say_how_to_compare(recipe: Recipe, folder: Path) -> None:
+    """Print the commands that measure and draw the variants of a recipe."""
+    specs = [
+        CodecSpec(
+            "ours", (("beta", f"{BETA:g}"), ("checkpoint", str(folder / f"{name}.safetensors")))
+        )
+        for name in recipe.variants
+    ]
+    codecs = ",".join(spec.text for spec in specs)
+    names = zip(specs, recipe.variants, strict=True)
+    labels = " ".join(f"--label {spec.label}={name}" for spec, name in names)
+    _say(f"to compare: bench run --codecs {codecs} --results {folder / 'results'}")
+    _say(f"to draw: bench figures rd --results {folder / 'results'} {labels}")
 
 
 def in_manner(
@@ -218,13 +215,23 @@ def how_far(recipe: Recipe, done: int) -> str:
 
 
 def export_runs(runs: Sequence[Run], how: How) -> None:
-    """Export the checkpoints of what is trained so far, and draw the losses."""
+    """Export the checkpoints of what is trained so far and of milestones, and draw the losses."""
     for run in [run for run in runs if run.folder.exists()] or runs:
         card = export(run, how)
         recipe = read_record(run.folder).recipe
         draw_losses(run.folder, recipe)
         far = how_far(recipe, sum(card.precision_steps.values()))
         print(f"{run.target}: checkpoint {card.sha256[:8]}, {far}", flush=True)
+        for state in sorted(run.folder.glob(MILESTONE.format("*[0-9]"))):
+            name = f"{recipe.architecture}-{state.stem.partition('-')[2]}{TENSORS}"
+            target = run.folder / MILESTONES / name
+            if _written(card_path(target)) < _written(state):
+                target.parent.mkdir(exist_ok=True)
+                export(replace(run, target=target), how, state.name)
+
+
+def _written(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:

@@ -205,6 +205,11 @@ class ZooCodec:
         digests = b"".join(bytes.fromhex(source.sha256) for source in self._sources.values())
         return sha256(digests or seeded.encode()).hexdigest()
 
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """Return each quality with the sha256 of its weight file."""
+        sources = zip(self.sweep, self._sources.values(), strict=True)
+        return tuple((str(setting), source.sha256) for setting, source in sources if source.sha256)
+
     def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
         """Encode an image."""
         raise NotImplementedError
@@ -280,6 +285,7 @@ class CompressAI(ZooCodec):
             caveat=self._caveat(),
             chroma="4:4:4",
             tuned_for="MS-SSIM" if self._metric == "ms-ssim" else "PSNR",
+            parts=self.parts(),
         )
 
     def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:

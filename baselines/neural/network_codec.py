@@ -99,6 +99,7 @@ class NetworkCodec(KnowsIdealBits):
             fingerprint=sha256(identities.encode()).hexdigest(),
             caveat=self._caveat(),
             tuned_for=self.tuned_for,
+            parts=tuple((str(s), c.sha256) for s, c in zip(self.sweep, cards, strict=True)),
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,14 +12,9 @@ from benchmark.commands.verb import Verbs, takes
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import EXPORTED, TARGET, opt
-from benchmark.registry import DATASETS
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import by_key, counted, listed
-
-if TYPE_CHECKING:
-    from benchmark.datasets.dataset import Source
-    from benchmark.show.report.chosen_pictures import ChosenPictures
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
@@ -139,9 +134,7 @@ def merge(
 @takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
     request: Request,
-    to: Annotated[
-        Path, opt(TARGET, "Folder of the pictures; images.csv lists them.", refuses="folder")
-    ],
+    to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
     dataset: Annotated[
         str,
         opt(EXPORTED, "A dataset with results, or the folder of its images.", completes="stored"),
@@ -165,17 +158,14 @@ def export_images(
     bpp: Annotated[
         float | None, opt(EXPORTED, "Only the setting of the nearest rate, by image and codec.")
     ] = None,
-    source: Annotated[
-        bool, opt(EXPORTED, "Also write the source images.", "--source/--no-source")
-    ] = True,
-    force: Annotated[bool, opt(TARGET, "Replace files that are there.")] = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
     """Write decoded pictures as PNG files, from kept streams and packs.
 
     A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
-    pixels that were scored are written. Exit code 1 if a stream decodes to other ones, or to none.
+    pixels that were scored are written; a file of other content gives way. Exit code 1 if a stream
+    decodes to other ones, or to none.
 
     Examples:
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
@@ -185,7 +175,7 @@ def export_images(
     from benchmark.rows.packs.contents import dataset_contents, packs_beside
     from benchmark.rows.stored import require_one
     from benchmark.show.report.chosen_pictures import PictureChoice, choose_pictures, rates
-    from benchmark.show.report.exported_pictures import TABLE, export_pictures, for_json
+    from benchmark.show.report.exported_pictures import export_pictures
     from benchmark.system.machine import cores
 
     if bpp is not None and not bpp > 0:
@@ -201,54 +191,32 @@ def export_images(
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
-    sources, lacking = _sources(chosen, dataset, results, request.data_dir) if source else ({}, [])
     with (
         output.interruptible("pictures that were written stay; the same command writes the others"),
         output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
     ):
         result = export_pictures(
-            to, chosen.pictures, sources, contents, use_device("auto"),
-            request.jobs or cores(), force, report,
-        )  # fmt: skip
-    absent = [*_counted(chosen.absent), *_counted(result.absent), *lacking]
-    if not (result.pictures or result.failures):
+            to, chosen.pictures, contents, use_device("auto"), request.jobs or cores(), report
+        )
+    absent = [*_counted(chosen.absent), *_counted(result.absent)]
+    if not (result.files or result.failures):
         raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
     if as_json:
-        images_written = [for_json(entry) for entry in result.entries]
         failed = [failure._asdict() for failure in result.failures]
-        facts = {"folder": str(to), "images": images_written, "failed": failed, "absent": absent}
+        facts = {"folder": str(to), "images": [*result.files], "failed": failed, "absent": absent}
         output.print_json(facts)
     else:
-        for label, of_label in rates(result.pictures).items():
+        for label, of_label in rates(result.files.values()).items():
             print(f"rate     {label}: {of_label}")
         by_reason = by_key((failure.reason, failure.cell) for failure in result.failures)
         for reason, failed_cells in by_reason.items():
             print(f"failed   {listed(failed_cells)}: {reason}; not written")
         for sentence in absent:
             print(f"absent   {sentence}")
-        print(f"{to / TABLE}: {result.written} pictures written, {result.there} were there before")
+        there = len(result.files) - result.written
+        print(f"{to}: {result.written} pictures written, {there} were there before")
     raise typer.Exit(1 if result.failures else 0)
 
 
 def _counted(absent: Mapping[str, int]) -> list[str]:
     return [f"{counted(count, 'picture')}: {reason}" for reason, count in absent.items()]
-
-
-def _sources(
-    chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
-) -> "tuple[dict[str, Source], list[str]]":
-    """Return the sources of the chosen pictures, and a sentence on those that are not here."""
-    from benchmark.measure.select import sources_of
-
-    wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
-    sources = sources_of(dataset, data_dir, results)
-    here: dict[str, Source] = {}
-    why = "the dataset has other pixels under their names now"
-    if not isinstance(sources, str):
-        here = {sha256: sources[sha256] for sha256 in wanted if sha256 in sources}
-    elif dataset not in DATASETS and (results / dataset).is_dir():
-        why = f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
-    else:
-        why = sources.rstrip(".")
-    lacking = len(wanted) - len(here)
-    return here, [f"{lacking} sources: {why}"] if lacking else []

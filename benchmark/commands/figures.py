@@ -1,6 +1,7 @@
 """`bench figures`: figures of one's own experiment, and those of the CRDR paper."""
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,7 @@ def draw_figure(name: str, request: FigureRequest, line: str) -> None:
             for path in write_figure(stem, made, folder, line):
                 print(path)
         for sentence in made.sentences:
-            print(sentence)
+            print(sentence, file=sys.stderr)
 
 
 def require_figures(names: Iterable[str]) -> None:

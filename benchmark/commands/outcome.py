@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.datasets.dataset import Refused, unread_kinds
@@ -14,8 +16,9 @@ from benchmark.measure.record import Failure, Outcome, Reached, WithoutValue
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
 from benchmark.metrics.metric import Metric, by_kind, labelled, overview_columns
-from benchmark.registry import METRICS, metric_named, scored_by_image
+from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
+from benchmark.rows.schema import metric_names
 from benchmark.rows.systems import short_version
 from benchmark.system.settings import SEARCHED
 from benchmark.system.text import by_key, counted, listed
@@ -99,6 +102,7 @@ def print_outcome(
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, every, ranking = _summarised(outcome, metrics, allow_few)
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
+        print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads))
     facts = source_facts(outcome.rows)
@@ -168,9 +172,10 @@ def print_ranking(
     """
     if table is False:
         return
+    from benchmark.rows.summary import own_caveats
     from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.means import caveat_notes, not_shown
+    from benchmark.show.means import not_shown
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
@@ -181,7 +186,7 @@ def print_ranking(
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))
-        print_lines(caveat_notes(p for p in summary.points if not p.edition.bundled), details=True)
+        print_lines(own_caveats(summary), details=True)
 
 
 def problem_lines(
@@ -210,6 +215,18 @@ def unread_lines(names: Sequence[str], details: bool = False) -> list[str]:
     return [f"unread   {', '.join(unread_kinds(names))} ({listed})"]
 
 
+def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
+    """Return the line on metrics of the ranking that bundled rows have, and no row of the run."""
+    lacking = [Metric.named(name) for name in outcome.lacking]
+    shown = [metric for metric in ranking.metrics if metric in lacking]
+    own = outcome.matrix.store.versions() if shown else outcome.rows
+    own = own.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
+    labels = [
+        of.label for of in shown if not own.height or own[of.column].null_count() == own.height
+    ]
+    return [f"{', '.join(labels)}: of the bundled rows with the same pixels"] if labels else []
+
+
 def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
     contenders = outcome.matrix.selection.contenders
     return [(known.spec.text, known.info, known.pack) for known in contenders if known.pack]
@@ -230,7 +247,9 @@ def _summarised(
     rows, others = with_bundled(outcome.rows, others, outcome.bundled)
     anchored, anchor = with_anchor(rows, others, outcome.anchor, instead=True)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
-    ranking = rank_by_bd_rate(summary, metrics, anchor.label)
+    unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
+    named = () if outcome.metrics in unnamed else metrics
+    ranking = rank_by_bd_rate(summary, metrics, anchor.label, named=named)
     asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
     points = tuple(point for point in summary.points if point.label in asked)
     ranking = ranking._replace(why=anchor.why)

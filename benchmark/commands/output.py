@@ -117,7 +117,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
-        print_table(Table.of(of.columns, records, [*filter(None, [of.summary]), *lines]).filled())
+        print_table(Table.of(of.columns, records, [*of.summary.splitlines(), *lines]).filled())
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:

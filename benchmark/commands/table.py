@@ -1,5 +1,6 @@
 """`bench table`: the table of a paper, of stored rows and published points."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,6 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
     write_files(folder, files, what="table")
     output.print_table(made.table)
     for sentence in made.sentences:
-        print(sentence)
+        print(sentence, file=sys.stderr)
     for name in files:
         print(folder / name)

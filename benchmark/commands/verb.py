@@ -9,11 +9,12 @@ from dataclasses import Field
 from functools import wraps
 from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from benchmark.answer import Answer
 from benchmark.commands import output
 from benchmark.commands.options import (
     COMPLETIONS,
@@ -28,10 +29,7 @@ from benchmark.errors import UsageError
 from benchmark.option import PANELS, SPELLINGS, Option, declared
 from benchmark.system.settings import isolated
 
-if TYPE_CHECKING:
-    from benchmark.answer import Answer
-
-Verb = TypeVar("Verb", bound=Callable[..., None])
+Verb = TypeVar("Verb", bound=Callable[..., Answer | None])
 
 CONTEXT = {
     "help_option_names": ["--help", "-h"],
@@ -93,7 +91,7 @@ def _sign(command: Callable[..., None], parameters: Collection[Parameter]) -> No
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
-def as_verb(question: Callable[..., "Answer"]) -> Callable[..., None]:
+def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
     """Return the verb of a question: its answer as a table or JSON, its records as csv.
 
     A question with a first parameter `source` is asked about each dataset of `--dataset`.
@@ -127,6 +125,11 @@ def as_verb(question: Callable[..., "Answer"]) -> Callable[..., None]:
     ]
     _sign(verb, [*(_argument(of) for name, of in own.items() if name != "source"), *more])
     return verb
+
+
+def verb_of(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return a verb: that of a question, or the function itself."""
+    return as_verb(function) if function.__annotations__.get("return") is Answer else function
 
 
 def _argument(parameter: Parameter) -> Parameter:
@@ -211,7 +214,7 @@ class Verbs(typer.Typer):
         """Return a decorator that makes a function a verb of this name."""
 
         def add(function: Verb) -> Verb:
-            add_verb(self, function, name)
+            add_verb(self, verb_of(function), name)
             return function
 
         return add

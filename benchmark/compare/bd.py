@@ -199,7 +199,7 @@ class Ranking(NamedTuple):
     """Codec variants, best first; those without a BD-rate in the first metric come last."""
 
     anchor: str
-    metrics: tuple[Metric, ...]  # a distortion and the held-out metric, as far as measured
+    metrics: tuple[Metric, ...]  # a distortion, the held-out metric, `asked`, as far as measured
     ranks: tuple[Rank, ...]
     absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
@@ -207,6 +207,7 @@ class Ranking(NamedTuple):
     again: Again = RESCORE  # of the summary
     images: tuple[int, ...] = ()  # that the means of `metrics` are over
     up_to_bpp: float | None = None  # where all curves were cut
+    asked: tuple[Metric, ...] = ()  # those that are shown since they were named alone
 
     @property
     def ranked(self) -> bool:
@@ -237,14 +238,17 @@ def rank_by_bd_rate(
     metrics: Iterable[Metric],
     anchor: str,
     comparisons: Iterable[Comparison] | None = None,
+    named: Iterable[Metric] = (),
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor, a label.
 
     comparisons: those that were made already, with their intervals; else BD-rates of mean curves
-    are computed.
+    are computed. named: metrics that were asked for, to show also where they rank nothing.
     """
     metrics = [*metrics]
-    first = ranked_measures(summary, metrics)
+    ranking = ranked_measures(summary, metrics)
+    more = [of for of in named if of not in ranking and curves(summary, of)]
+    first = (*ranking, *more)
     known = {metric.column: curves(summary, metric) for metric in first}
     ranked = tuple(metric for metric in first if anchor in known[metric.column]) or first
     rates: dict[tuple[str, str], Delta] = {}
@@ -293,7 +297,8 @@ def rank_by_bd_rate(
     ordered = tuple(sorted(ranks, key=order))
     over = tuple(images_in(summary, metric) for metric in ranked)
     shown = tuple(absent), summary.bundled
-    return Ranking(anchor, ranked, ordered, *shown, again=summary.again, images=over)
+    asked = tuple(metric for metric in ranked if metric in more)
+    return Ranking(anchor, ranked, ordered, *shown, again=summary.again, images=over, asked=asked)
 
 
 def _common_images(summary: Summary, label: str, column: str) -> int:

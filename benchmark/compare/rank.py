@@ -31,11 +31,12 @@ from benchmark.metrics.metric import Metric
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source
-from benchmark.rows.summary import SECONDS, Point, Summary, curves
+from benchmark.rows.summary import SECONDS, Point, Summary, curves, own_caveats
 from benchmark.rows.systems import marked_bundled
 from benchmark.system.text import by_key, counted, listed, number_in
 
 RATE = "bpp"
+BRACKETS = "Brackets: 95 % intervals over images in pairs."
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
 Budget = Literal["image", "set"]  # whether each image has the rate, or all images together
 
@@ -162,7 +163,7 @@ def rank(
     return Answer(
         records,
         _columns(shown, targets, stored.summary.bundled),
-        f"{stored.subject}. {firsts} Brackets: 95 % intervals over images in pairs.",
+        " ".join([f"{stored.subject}. {firsts}", BRACKETS, *own_caveats(stored.summary)]),
         [
             absent
             for target, ranked in ranks.items()

@@ -27,7 +27,7 @@ from benchmark.registry import METRICS, metric_named
 from benchmark.rows.experiment import NO_ANCHOR, named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source, read_results
-from benchmark.rows.summary import Mean, Point, Summary
+from benchmark.rows.summary import Mean, Point, Summary, own_caveats
 from benchmark.rows.systems import marked_bundled
 from benchmark.system.text import counted
 
@@ -109,7 +109,7 @@ def tradeoff(
     return Answer(
         [*map(asdict, points)],
         _columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
-        f"{stored.subject}. {surface} {brackets}",
+        " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(summary)]),
         [*dict.fromkeys(absent for of in families for absent in of.absent), *summary.not_shown],
         {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
     )

@@ -36,7 +36,14 @@ from benchmark.measure.record import (
 )
 from benchmark.measure.remaining import Pace
 from benchmark.measure.request import Request
-from benchmark.measure.select import Matrix, measured_before, open_matrix, open_stored
+from benchmark.measure.select import (
+    Matrix,
+    matrix_of,
+    measured_before,
+    open_matrix,
+    open_stored,
+    take_over,
+)
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.metric import by_kind, computable, labelled, lacking
 from benchmark.registry import metric_named, scored_by_image
@@ -47,6 +54,7 @@ from benchmark.rows.versions import one_per_cell
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory, cores
 from benchmark.system.settings import Device, isolated, use_device
+from benchmark.system.text import counted
 
 ENGINES = ("local", "ray")
 # Yields tasks as they start and end, and None about once a second.
@@ -82,7 +90,9 @@ def run(
     with backend_of(request) as backend:
         if here and matrix is None and not measured_before(request):
             worker_context()  # begins to load what workers need
-        matrix = matrix or open_matrix(request)
+        matrix, taken = matrix or open_matrix(request), 0
+        if not request.timing and request.keep and (taken := take_over(matrix)):
+            matrix = matrix_of(request, matrix.sources, matrix.selection, matrix.store)
         # What the nodes of a cluster lack is known once they have reported it.
         absent = lacking(metrics) if here else {}
         needs = needs_of(matrix.to_do or matrix.cells)
@@ -91,6 +101,9 @@ def run(
         jobs = workers.workers if workers else backend.jobs
         conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
         outcome = _measure(request, matrix, conditions, backend, absent, progress)
+    if taken:
+        what = f"{counted(taken, 'cell')} taken over: of checks, or of unchanged weights"
+        outcome = replace(outcome, remarks=(*outcome.remarks, what))
     return _verified(outcome, conditions, progress) if request.verify else outcome
 
 

@@ -4,7 +4,7 @@ Codecs that cannot run here are skipped, with reasons, or refused.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars import col
 
-from benchmark.codec import Between, Codec, DeclaresSizes, OneOf, Setting, TakesDataset
+from benchmark.codec import (
+    CODING,
+    Between,
+    Codec,
+    CodecInfo,
+    DeclaresSizes,
+    OneOf,
+    Setting,
+    TakesDataset,
+)
 from benchmark.datasets.dataset import (
     Dataset,
     Refused,
@@ -36,8 +45,10 @@ from benchmark.measure.request import Points, Request, parse_points, with_settin
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
+from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused
-from benchmark.rows.store import Store, stores_below
+from benchmark.rows.store import Row, Store, stores_below
+from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
     SEED,
     CodecSpec,
@@ -50,10 +61,12 @@ from benchmark.spec import (
     resolve,
 )
 from benchmark.system.machine import cores
-from benchmark.system.text import visible
+from benchmark.system.text import by_key, visible
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
+CHECKS = "checks"  # folder of the results of `bench check`, in a results folder
+ALIKE = "command", "revision", "device"  # of two builds that share settings
 ONCE = "its pictures were coded elsewhere, once: --generations needs an encoder here"
 
 
@@ -358,3 +371,64 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
         reasons = "; ".join(f"{codec}: {why}" for codec, why, _ in skipped)
         raise Unavailable(f"none of the codecs can run here: {reasons}")
     return Selection(tuple(kept), tuple(skipped))
+
+
+def take_over(matrix: Matrix) -> int:
+    """Add finished rows that make cells to do done, and their streams; return how many.
+
+    They are those that `bench check` measured beside the results, and those of settings whose own
+    weights did not change when another file of the codec did: they count as rows of the new build.
+    """
+    wanted = {cell.key: cell for cell in matrix.to_do if cell.generations == 1}
+    if not wanted:
+        return 0
+    store, rows = matrix.store, dict[str, Row]()
+    for source in (Store(store.folder.parent / CHECKS / store.folder.name), store):
+        table = source.table().filter(OK & ~BUNDLED) if source.folder.is_dir() else pl.DataFrame()
+        for key, row in _rows_for(source, table, wanted) if table.height else ():
+            digest = row["stream_sha256"]
+            if key not in rows and source.has_stream(digest, row["num_bytes"]):
+                rows[key] = row
+                if source is not store and (stream := source.stream(digest)):
+                    store.keep(stream)
+                if not store.has_record(row["run"]):
+                    store.begin(row["run"], source.record(row["run"]))
+    store.append([*rows.values()])
+    return len(rows)
+
+
+def _rows_for(
+    source: Store, table: pl.DataFrame, wanted: Mapping[str, Cell]
+) -> Iterator[tuple[str, Row]]:
+    """Yield rows for the keys of cells, those of other builds as rows of the cell's."""
+    columns = [name for name in table.columns if name != "bundled"]
+    for row in table.filter(col("cell").is_in([*wanted])).select(columns).rows(named=True):
+        yield row["cell"], row
+    for cells in by_key((cell.codec.text, cell) for cell in wanted.values()).values():
+        codec, info = cells[0].codec, cells[0].info
+        records = (record.get("codecs") for record in source.records())
+        builds = [of.get(codec.text) for of in records if isinstance(of, dict)]
+        keys = {
+            cell_key(
+                codec, replace(info, fingerprint=build["fingerprint"]), cell.setting,
+                cell.source.sha256, cell.source.width_px, CODING,
+            ): cell
+            for build in builds
+            if build is not None and _is_alike(build, info)
+            for cell in cells
+            if (own := dict(info.parts).get(str(cell.setting)))
+            and [str(cell.setting), own] in build["parts"]
+        }  # fmt: skip
+        for row in table.filter(col("cell").is_in([*keys])).select(columns).rows(named=True):
+            cell = keys[row["cell"]]
+            yield cell.key, {**row, **info_columns(cell.info), "cell": cell.key}
+
+
+def _is_alike(build: Any, info: CodecInfo) -> bool:
+    """Return whether a build of a record may share settings with one that is to be measured."""
+    return (
+        isinstance(build, dict)
+        and isinstance(build.get("parts"), list)
+        and isinstance(build.get("fingerprint"), str)
+        and all(build.get(name) == getattr(info, name) for name in ALIKE)
+    )

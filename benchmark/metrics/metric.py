@@ -314,9 +314,6 @@ class Metric:
         return float(10**place) if self.scale == "decades" else self.unplotted(place)
 
 
-PREFERENCE = Metric("preference", "Preference (log of odds)", "higher")  # of studies
-
-
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
     """Return the protocol ids of coding and of metrics, by column: values of one id compare."""
     return {"coding": CODING, **{metric_named(name).column: protocol_of(name) for name in metrics}}

@@ -1,5 +1,6 @@
 """Rate curves of published points, and which of them may be beside measured ones."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in syste
 SAME_RATE = 1.04  # two sources of one point: the first of them is kept
 # By label: the label of a variant with the same pixels, and words on it.
 STAND_INS = {default_anchors()[1]: (default_anchors()[0], "optimised tables")}
+DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network at choices of realism
 PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
 
 
@@ -48,6 +50,35 @@ def published_curves(
         names = curve_name(name, variant), style_label(name, variant)
         result.append(published_curve(System(*names, published=((name, variant),)), group, dataset))
     return result
+
+
+def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
+    """Return the points of each system's main variant on a dataset in a metric.
+
+    It is the one that this project compares its own rows with, else the one without a name, that
+    for squared error, or the first of the registry; of program versions the latest. All choices of
+    realism of one network are its main curve.
+    """
+    result = []
+    for of_one in by_key(((p.slug, p.dataset, p.metric), p) for p in points).values():
+        main = min(dict.fromkeys((p.system, p.variant) for p in of_one), key=_place)[1]
+        dial = bool(DIAL.fullmatch(main))
+        result += [p for p in of_one if p.variant == main or (dial and DIAL.fullmatch(p.variant))]
+    return result
+
+
+def _place(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
+    """Return the place of a system's variant among others: the main one comes first."""
+    variant, plotted = curve[1], [*STYLE_LABELS]
+    version = re.match(r"version (\d+)", variant)
+    newest = -float(version[1]) if version else 0.0
+    trained_on = re.search(r"\bmse\b", variant)
+    return (
+        plotted.index(curve) if curve in plotted else len(plotted),
+        bool(variant),
+        not trained_on,
+        newest,
+    )
 
 
 def dataset_title(dataset: str) -> str:

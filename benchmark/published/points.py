@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
 ANY_DATASET = "any"  # of points in a user's own file
+EVERY = "all"  # names every system
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
     points, `UsageError` for one whose points are all doubtful.
     """
-    known = by_key((key, p) for p in points for key in ("all", p.slug, f"{p.slug}:{p.variant}"))
+    known = by_key((key, p) for p in points for key in (EVERY, p.slug, f"{p.slug}:{p.variant}"))
     result: dict[PublishedPoint, None] = {}
     for name in names:
         asked = name.removeprefix(DOUBTFUL)
@@ -153,8 +154,8 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     return tuple(result)
 
 
-def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
-    """Return system, variant, dataset, metric, protocol, origin and count of points, sorted.
+def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
+    """Return records of system, variant, dataset, metric, protocol, origin (`how`) and points.
 
     A doubtful point's origin says so.
     """
@@ -170,14 +171,21 @@ def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
         for p in points
     )
     ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
-    return [(*key, str(counts[key])) for key in ordered]
+    names = ("system", "variant", "dataset", "metric", "protocol", "how")
+    return [dict(zip(names, key, strict=True)) | {"points": counts[key]} for key in ordered]
 
 
-def overview(points: Iterable[PublishedPoint]) -> Iterator[tuple[str, ...]]:
-    """Yield system, datasets without their parts, counts of variants, metrics, doubts, points."""
+def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:
+    """Yield a record of each system: datasets without their parts, and counts."""
     systems = by_key((point.system, point) for point in points)
     for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
-        counts = (variants, metrics, sum(bool(p.doubt) for p in of), len(of))
         datasets = sorted({re.split("[-:]", p.dataset)[0] for p in of})
-        yield system, listed(datasets), *map(str, counts)
+        yield {
+            "system": system,
+            "datasets": listed(datasets),
+            "variants": variants,
+            "metrics": metrics,
+            "doubtful": sum(bool(p.doubt) for p in of),
+            "points": len(of),
+        }

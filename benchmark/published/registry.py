@@ -19,6 +19,7 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.published.points import (
     DOUBTFUL,
+    EVERY,
     How,
     Kind,
     PublishedPoint,
@@ -167,13 +168,24 @@ def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record
         raise StoreError(f"{path} cannot be read: {why}") from error
 
 
-def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:
-    """Return the points of what `--published` names, comma-separated: systems, files of curves."""
+def chosen_points(results: Path, names: str, every: bool = False) -> tuple[PublishedPoint, ...]:
+    """Return the points of what `--published` names, comma-separated: systems, files of curves.
+
+    A system without a variant stands for its main curve (`main_curves`), or for all its curves if
+    `every`; so does `doubtful:system`.
+    """
+    from benchmark.published.curves import main_curves
+
     asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
     files = [name for name in asked if Path(name).suffix in CURVE_FILES]
     systems = [name for name in asked if name and name not in files]
     own = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]
-    known = select(read_points(results, doubtful=True), systems) if systems else ()
+    registry = read_points(results, doubtful=True) if systems else ()
+    known: dict[PublishedPoint, None] = {}
+    for name in systems:
+        of_name = select(registry, [name])
+        whole = every or name == EVERY or ":" in name
+        known |= dict.fromkeys(of_name if whole else main_curves(of_name))
     return (*known, *_named_apart(own, {point.slug for point in known}))
 
 
@@ -210,6 +222,8 @@ def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = Fals
 
     `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
     """
+    from benchmark.published.curves import main_curves
+
     path, mark, codec = name.partition("#")
     if only_file or Path(path).suffix.lower() in SUFFIXES or Path(path).exists():
         curves = {curve.name: curve for curve in read_curves(Path(path))}
@@ -221,7 +235,8 @@ def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = Fals
         return curves[codec] if mark else next(iter(curves.values()))
     series: dict[str, list[tuple[float, float]]] = {}
     variants: dict[str, set[tuple[str, ...]]] = {}
-    for point in select(read_points(results, doubtful=True), [name]):
+    of_name = select(read_points(results, doubtful=True), [name])
+    for point in of_name if ":" in name else main_curves(of_name):
         if point.dataset == dataset and point.kind == "point":
             origin = point.variant, point.protocol, point.source
             variants.setdefault(point.metric, set()).add(origin)

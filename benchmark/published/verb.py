@@ -1,28 +1,40 @@
-"""`bench published`: the registry of published curves, and measured rows compared with it."""
+"""`bench published` and `bench bd`: curves of papers and files, compared with one another."""
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from msgspec.structs import asdict
 
+from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
+from benchmark.compare.curves import Delta, Form, Pair, compared, curve_of
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, MANNER, ORIGIN, opt
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
-
-if TYPE_CHECKING:
-    from benchmark.published.points import PublishedPoint
+from benchmark.metrics.metric import Metric
+from benchmark.option import ANY_OVERLAP, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
+from benchmark.published.curves import published_curves
+from benchmark.published.points import PublishedPoint, inventory, overview, select
+from benchmark.published.registry import chosen_points, read_curve, read_points
+from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import METRICS as IMAGE_METRICS
+from benchmark.rows.schema import metric_names
+from benchmark.show.bd_tables import DOUBTFUL_NOTE
+from benchmark.show.table import DOUBTFUL
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
 # Protocol ids of metrics as a paper has them, where the column does not name it.
 REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
 
-Dataset = Annotated[str, opt(COMPARED, "Dataset of the points, or 'all'.")]
-Metrics = Annotated[str, opt(COMPARED, "Comma-separated metrics.", completes="metrics")]
+# Metrics that a curve's file may have.
+BD_METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
+FORMS: tuple[Form, ...] = ("akima", "cubic")
+OF_POINTS = opt(COMPARED, "Dataset of the points, or 'all'.")
+NAMES = opt(COMPARED, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 
 published = Verbs("""Keep, show and compare numbers published in papers and repositories.
 
@@ -35,10 +47,8 @@ Examples:
 
 @published.verb("list")
 def list_all(
-    dataset: Dataset = "all",
-    results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+    dataset: Annotated[str, OF_POINTS] = "all", results: Annotated[Path, RESULTS] = Path("results")
+) -> Answer:
     """List published systems, a line each; of one dataset, every curve with its rule.
 
     Doubtful points are plotted and compared only as doubtful:NAME.
@@ -46,104 +56,163 @@ def list_all(
     Examples:
       bench published list --dataset kodak
     """
-    from benchmark.published.points import inventory, overview
-    from benchmark.show.table import Table
-
-    headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
     points = _points(results, ["doubtful:all"], dataset)
-    table = Table(headers, tuple(inventory(points)), 6)
-    if as_json:
-        output.print_json(output.table_for_machines(table)["rows"])
-    elif dataset == "all":
-        short = ("system", "datasets", "variants", "metrics", "doubtful", "points")
-        output.print_table(Table(short, tuple(overview(points)), 2))
-    else:
-        output.print_table(table)
+    if dataset != "all":
+        words, records = (
+            ("system", "variant", "dataset", "metric", "protocol", "how"),
+            inventory(points),
+        )
+        return Answer(records, [*map(Column, words), Column("points", form="d")])
+    counts = [Column(name, form="d") for name in ("variants", "metrics", "doubtful", "points")]
+    return Answer([*overview(points)], [Column("system"), Column("datasets"), *counts])
 
 
 @published.verb("show")
 def show(
-    names: Annotated[list[str], typer.Argument(help="Systems, such as tcm or VTM:CompressAI.")],
-    dataset: Dataset = "all",
-    results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+    names: Annotated[list[str], NAMES],
+    dataset: Annotated[str, OF_POINTS] = "all",
+    results: Annotated[Path, RESULTS] = Path("results"),
+) -> Answer:
     """Print the points of published systems with source, rule and doubts.
 
     Examples:
       bench published show tcm --dataset kodak
       bench published show doubtful:hpcm
     """
-    from msgspec.structs import asdict
-
-    from benchmark.answer import Column
-    from benchmark.show.table import Table
-
     points = _points(results, names, dataset)
-    if as_json:
-        output.print_json([asdict(point) for point in points])
-        return
     words = ("system", "variant", "dataset", "metric", "protocol", "setting")
-    columns = [Column(name, name) for name in words]
-    columns += [Column(name, name, ".6g") for name in ("bpp", "value")]
-    output.print_table(Table.of(columns, points, _origins(points)))
+    columns = [*map(Column, words), *(Column(name, form=".6g") for name in ("bpp", "value"))]
+    return Answer([*map(asdict, points)], columns, "\n".join(_origins(points)))
 
 
 @published.verb("compare")
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Systems or files of curves.")],
+    names: Annotated[list[str], NAMES],
     dataset: Annotated[str, opt(COMPARED, "Dataset of the points.")] = "kodak",
-    metrics: Metrics = "psnr",
-    any_overlap: options.AnyOverlap = False,
-    results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+    metrics: Annotated[str, METRICS] = "psnr",
+    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    results: Annotated[Path, RESULTS] = Path("results"),
+) -> Answer:
     """Compare every curve of these systems, of all sources, with the first; average nothing.
 
     Examples:
       bench published compare doubtful:vtm --dataset kodak
       bench published compare tcm mlic++ mine.csv
     """
-    from benchmark.answer import Column
-    from benchmark.compare.curves import Delta, compared
-    from benchmark.metrics.metric import Metric
-    from benchmark.published.curves import published_curves
-    from benchmark.published.registry import chosen_points
-    from benchmark.rows.schema import metric_names
-    from benchmark.show.bd_tables import doubt_notes
-    from benchmark.show.pair_table import DELTAS, remarks
-    from benchmark.show.table import Table
-
-    points = chosen_points(results, ",".join(name.replace(",", "\\,") for name in names))
-    rows: list[dict[str, Any]] = []
-    notes = ["By Akima's method, against the first curve; no two are averaged."]
-    deltas: list[Delta] = []
+    spelt = ",".join(name.replace(",", "\\,") for name in names)
+    points = chosen_points(results, spelt, every=True)
+    records: list[dict[str, Any]] = []
+    absent: list[Absent] = []
     for metric in map(Metric.named, metric_names(metrics)):
-        if len(curves := published_curves(points, dataset, metric)) < 2:
-            continue
-        first, *others = curves
-        rows.append({"metric": metric, "curve": first})
-        for curve in others:
-            pair = compared(first.rates(metric), curve.rates(metric), metric, any_overlap)
-            rows.append({"metric": metric, "curve": curve, "pair": pair})
-            deltas += pair[:2]
-            sentences = remarks(pair, (first.system.name, curve.system.name))
-            notes += [f"{curve.system.name}, {metric.label}: {text}." for text in sentences]
-    columns = (
-        Column("metric", "metric.label"),
-        Column("curve", "curve.system.name"),
-        Column("source", lambda row: row["curve"].points[0].source),
-        Column("protocol", lambda row: row["curve"].points[0].protocol),
-        Column("points", lambda row: len(row["curve"].points), "d"),
-        *DELTAS,
-    )
-    table = Table.of(columns, rows, (*notes, *doubt_notes(deltas)))
-    if as_json:
-        output.print_json(output.table_for_machines(table)["rows"])
-    elif not rows:
-        print(f"no two curves on {dataset} to compare")
-    else:
-        output.print_table(table)
+        curves = published_curves(points, dataset, metric)
+        for place, curve in enumerate(curves if len(curves) > 1 else ()):
+            facts = {
+                "metric": metric.label,
+                "curve": curve.system.name,
+                "points": len(curve.points),
+            }
+            of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
+            pair, both = None, (curves[0].rates(metric), curve.rates(metric))
+            if place:
+                pair = compared(*both, metric, any_overlap)
+                told = (curves[0].system.name, curve.system.name)
+                absent += [Absent(f"{told[1]}, {metric.label}", why) for why in remarks(pair, told)]
+            records.append(facts | of | deltas(pair))
+    columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
+    summary = "By Akima's method, against the first curve; no two are averaged."
+    if not records:
+        summary = f"No two curves on {dataset} to compare."
+    return Answer(records, [*columns, *DELTAS], summary + doubt_note(records), absent)
+
+
+def bd(
+    anchor: Annotated[str, opt(COMPARED, "A file, or a published system: VTM:CompressAI.")],
+    test: Annotated[str, opt(COMPARED, "The curve to compare with it, likewise.")],
+    metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: all that both have.")] = "",
+    dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
+    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    results: Annotated[Path, RESULTS] = Path("results"),
+) -> Answer:
+    """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
+
+    Curves are compared as `bench report` compares them: on their Pareto fronts, with a mark where
+    they share less than half of what they span.
+
+    Files are csv, CompressAI's json or a table of a README, with columns such as bpp, psnr, ms-ssim
+    (linear or in dB) and lpips. Papers differ by the form of interpolation, so both are given, with
+    the share of the range that both curves reach.
+
+    Examples:
+      bench bd vtm.csv mine.json
+      bench bd VTM:CompressAI mine.csv --metrics psnr
+    """
+    curves = [read_curve(text, dataset, results) for text in (anchor, test)]
+    first, second = names = curves[0].name, curves[1].name
+    records: list[dict[str, Any]] = []
+    absent: list[Absent] = []
+    for name in metric_names(metrics) if metrics else BD_METRICS:
+        metric = Metric.named(name)
+        series = [of.series.get(metric.column) or of.series.get(metric.published) for of in curves]
+        if metrics and not all(series):
+            lacking = curves[bool(series[0])]
+            raise UsageError(f"{lacking.name} has no {metric.label}: name another metric")
+        for form in FORMS if all(series) else ():
+            both = [curve_of(*known, metric) for known in series if known]
+            pair = compared(both[0], both[1], metric, any_overlap, form)
+            known = {"metric": metric.label, "form": form, "crossing": pair.crossing}
+            records.append(known | deltas(pair) | {"note": "; ".join(remarks(pair, names))})
+            absent += [Absent(metric.label, why) for why in remarks(pair, names)]
+    if not records:
+        raise UsageError(f"{first} and {second} have no metric in common")
+    summary = f"{second} against {first}." + doubt_note(records)
+    facts = {"anchor": first, "test": second}
+    columns = [Column("metric"), Column("form"), *DELTAS]
+    return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
+
+
+def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
+    """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
+
+    names: of the anchor and of the other curve.
+    """
+    if pair.rate.value is None:
+        hint = " (--any-overlap gives a number)" if pair.rate.overlap else ""
+        yield f"no BD-rate, since {pair.rate.why}{hint}"
+        return
+    if pair.crossing is not None:
+        yield f"the curves cross at {pair.crossing:.4g}"
+    for name, points in zip(names, pair.left_out, strict=True):
+        if points:
+            yield f"{name} is below its own Pareto front, and left out, at {points}"
+
+
+def deltas(pair: Pair | None) -> dict[str, Any]:
+    """Return the numbers of two curves as a record has them; None of all without a pair."""
+    rate, quality = (pair.rate, pair.quality) if pair else (Delta(), Delta())
+    return {
+        "bd_rate_percent": rate.value,
+        "bd_metric": quality.value,
+        "overlap": rate.overlap,
+        "doubtful": rate.value is not None and rate.doubtful,
+    }
+
+
+def _with_marks(name: str, form: str, record: Mapping[str, Any]) -> str | None:
+    if (value := record[name]) is None:
+        return None
+    return f"{value:{form}}{DOUBTFUL * record['doubtful']}"
+
+
+DELTAS = (
+    Column("BD-rate (%)", partial(_with_marks, "bd_rate_percent", "+z.2f"), str),
+    Column("BD-metric", partial(_with_marks, "bd_metric", "+z.3f"), str),
+    Column("overlap", "overlap", ".0%"),
+)
+
+
+def doubt_note(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the note on doubtful BD-rates after another sentence, if one of these is doubtful."""
+    return f" {DOUBTFUL_NOTE}" if any(record["doubtful"] for record in records) else ""
 
 
 @published.verb("add")
@@ -165,12 +234,10 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
-    from benchmark.metrics.metric import Metric
     from benchmark.published.doubts import DOUBTS, copied, implausible, sentence
-    from benchmark.published.points import PublishedPoint
-    from benchmark.published.registry import add_paper, read_curve, read_points
+    from benchmark.published.registry import add_paper
 
-    named = {metric_named(name).column: name for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    named = {metric_named(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)}
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)
     known = read_points(results, doubtful=True)
@@ -201,11 +268,8 @@ def add(
     output.print_lines(sentences, details=True)
 
 
-def _points(results: Path, names: Sequence[str], dataset: str) -> "list[PublishedPoint]":
+def _points(results: Path, names: Sequence[str], dataset: str) -> list[PublishedPoint]:
     """Return the points of these names on a dataset; raise `UsageError` without any."""
-    from benchmark.published.points import select
-    from benchmark.published.registry import read_points
-
     chosen = select(read_points(results, doubtful=True), names)
     points = [point for point in chosen if dataset in ("all", point.dataset)]
     if not points:
@@ -214,7 +278,7 @@ def _points(results: Path, names: Sequence[str], dataset: str) -> "list[Publishe
     return points
 
 
-def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
+def _origins(points: Iterable[PublishedPoint]) -> Iterator[str]:
     """Yield a line for each source, rule and doubt."""
     lines: dict[str, None] = {}
     for p in points:

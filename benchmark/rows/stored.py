@@ -5,7 +5,7 @@ records of its runs name.
 """
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars import col
 
-from benchmark.codec import CODING
+from benchmark.codec import CODING, Setting
 from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
@@ -33,8 +33,8 @@ from benchmark.rows.experiment import (
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Average, Summary, options_of
-from benchmark.spec import listed_datasets
-from benchmark.system.text import counted
+from benchmark.spec import CodecSpec, listed_datasets
+from benchmark.system.text import by_key, counted
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
@@ -266,6 +266,29 @@ def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.Dat
     table = of_part(table, subset)
     asked = named_in(codecs)
     return table.filter(are_of(named_variants(asked, pairs_of(table)))) if asked else table
+
+
+def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:
+    """Return the specs of the codec variants that rows have, sorted."""
+    kinds = rows.select("codec", "variant").unique().rows()
+    return sorted(CodecSpec.of(codec, variant or "") for codec, variant in kinds)
+
+
+def rows_of(rows: pl.DataFrame, specs: Collection[CodecSpec]) -> pl.DataFrame:
+    """Return the rows of these codec variants."""
+    chosen = [CodecSpec.of(*pair) in specs for pair in rows.select("codec", "variant").rows()]
+    return rows.filter(pl.Series(chosen, dtype=pl.Boolean))
+
+
+def settings_of(rows: pl.DataFrame) -> list[Setting]:
+    """Return the setting of each row."""
+    return [Setting(*pair) for pair in rows.select("setting_name", "setting_value").rows()]
+
+
+def points_of(codec: str, rows: pl.DataFrame) -> tuple[str, ...]:
+    """Return the settings of rows as `--points` takes them."""
+    values = by_key((name, f"{value:.17g}") for name, value in sorted(set(settings_of(rows))))
+    return tuple(f"{codec}.{name}={','.join(of_name)}" for name, of_name in values.items())
 
 
 def of_part(table: pl.DataFrame, subset: str) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
 from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
-from benchmark.system.text import by_key
+from benchmark.system.text import by_key, listed
 
 Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
@@ -102,6 +102,20 @@ class Edition:
     def options(self) -> dict[str, str]:
         """The options of `variant` by name."""
         return dict(self.spec.options)
+
+
+def caveat_notes(points: "Iterable[Point]") -> list[str]:
+    """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
+    pairs = ((text, point.label) for point in points for text in point.edition.caveats)
+    return [
+        f"{text[:1].upper()}{text[1:]}: {listed([*dict.fromkeys(labels)])}."
+        for text, labels in by_key(pairs).items()
+    ]
+
+
+def own_caveats(summary: "Summary") -> list[str]:
+    """Return `caveat_notes` of what is not bundled."""
+    return caveat_notes(point for point in summary.points if not point.edition.bundled)
 
 
 def caveats(first: Edition, second: Edition, names: tuple[str, str] = ("", "")) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Tables and sentences of what was measured: means, networks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,10 @@ from benchmark.rows.summary import (
     Mean,
     Point,
     Summary,
+    caveat_notes,
     excluded,
 )
 from benchmark.rows.systems import training
-from benchmark.show.sections import capitalised
 from benchmark.show.table import ENDLESS, FEW_MARK, Table
 from benchmark.system.text import by_key, counted, listed
 
@@ -101,15 +101,6 @@ def training_cells(edition: Edition) -> tuple[str, str, str, str]:
     if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
-
-
-def caveat_notes(points: Iterable[Point]) -> list[str]:
-    """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
-    pairs = ((text, point.label) for point in points for text in point.edition.caveats)
-    return [
-        capitalised(f"{text}: {listed([*dict.fromkeys(labels)])}")
-        for text, labels in by_key(pairs).items()
-    ]
 
 
 OF_LAST_RUN = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}

@@ -188,8 +188,9 @@ def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
     every = list(dict.fromkeys(part for of in parts for part in of))
     common = [part for part in every if all(part in of for of in parts)]
     words = "; ".join(common or every)
-    if len(words) > MOST_CAVEAT:
-        words = "a caveat"
+    if len(words) > MOST_CAVEAT:  # then how all begin: "reduced network"
+        first, *others = {part.partition(",")[0]: None for part in every}
+        words = "a caveat: see the sources" if others else first
     return f"{CAVEAT} {words}." if groups else ""
 
 

@@ -9,7 +9,6 @@ import typer
 
 import benchmark
 from benchmark.commands.verb import add_verb, takes
-from benchmark.compare.check.request import CheckRequest
 from benchmark.measure.request import Request
 from benchmark.option import MANNER, arguments, declared, option
 from benchmark.show.report.request import ReportRequest
@@ -102,7 +101,7 @@ def test_values_of_python_and_of_the_command_line_become_one_request(points):
     assert Request.of(codecs=["jpeg"], metrics="psnr, lpips").metrics == ("psnr", "lpips")
 
 
-@pytest.mark.parametrize("made", [Request, ReportRequest, CheckRequest])
+@pytest.mark.parametrize("made", [Request, ReportRequest])
 def test_verbs_repeat_no_declaration_of_a_request(made):
     helps = {told.help for _, told in declared(made).values()} - SHARED
     for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):

@@ -3,9 +3,12 @@
 import re
 import shlex
 
+import numpy as np
 import pytest
 import typer
+from scipy.interpolate import Akima1DInterpolator
 
+import benchmark
 from conftest import ROOT
 from support.bench.verbs import app
 from support.console import Session, agree, examples
@@ -13,6 +16,7 @@ from support.rows.bundled_results import copy_bundled_results
 from tools import field_table, results_table
 
 PAST = ROOT / "CHANGELOG.md"  # its commands are those of their day
+METRICS_PAGE = "docs/experiments/metrics.md"
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {PAST})
 SHOWN = (
     "README",
@@ -104,18 +108,90 @@ def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
 
 
 README = (ROOT / "README.md").read_text()
-MOST_LINES = 90
+MOST_LINES = 100
+MOST_WORDS = 700
+LONGEST = 100
+KODAK = ROOT / "results" / "kodak"
+
+
+def tables(text, head):
+    """Return the rows of the tables whose first head begins so, as lines."""
+    return re.findall(rf"^\| {head}.*\n(?:\|.*\n)+", text, re.MULTILINE)
 
 
 def test_the_results_are_those_of_the_bundled_rows(tmp_path):
     kodak = copy_bundled_results(tmp_path / "results") / "kodak"
-    made = [list(results_table.lines(kodak)), list(field_table.lines(kodak))]
-    assert results_table.note(kodak) in " ".join(README.split()), "print the new one"
-    pages = README + (ROOT / "docs" / "training.md").read_text()
-    tables = re.findall(r"^\| Kodak, .*\n(?:\|.*\n)+", pages, re.MULTILINE)
-    for table, lines in zip(tables, made, strict=True):
-        for shown, line in zip(table.splitlines(), lines, strict=True):
+    pages = {name: (ROOT / name).read_text() for name in ("docs/training.md", METRICS_PAGE)}
+    assert results_table.note(kodak) in " ".join(pages[METRICS_PAGE].split()), "print the new one"
+    for (table,), made in (
+        (tables(README, "Kodak, "), results_table.lines(kodak)),
+        (tables(pages["docs/training.md"], "Kodak, "), field_table.lines(kodak)),
+        (tables(pages[METRICS_PAGE], "codec "), results_table.other_metrics(kodak)),
+    ):
+        for shown, line in zip(table.splitlines(), made, strict=True):
             assert agree(shown, line), "print the new one: tools/*_table.py"
+
+
+def curve(rows, label, metric):
+    """Return the logarithms of the mean rates of a codec, and the means of a metric."""
+    codec, _, variant = label.partition(":")
+    own = rows[(rows["codec"] == codec) & (rows["variant"] == variant)]
+    means = own.groupby("setting_value")[["bpp", metric]].mean().sort_values("bpp")
+    best = means[metric].cummax() if metric == "psnr_db" else means[metric].cummin()
+    means = means[(means[metric] == best) & ~means[metric].duplicated()]
+    return np.log(means["bpp"].to_numpy()), means[metric].to_numpy()
+
+
+def bd_rate(anchor, test):
+    """Return the BD-rate (%) of two curves by SciPy's Akima interpolant."""
+    sign = 1 if anchor[1][0] < anchor[1][-1] else -1
+    low, high = (
+        choose(end, key=lambda y: sign * y)
+        for choose, end in ((max, (anchor[1][0], test[1][0])), (min, (anchor[1][-1], test[1][-1])))
+    )
+    areas = [
+        Akima1DInterpolator(sign * y, x).antiderivative()([sign * low, sign * high])
+        for x, y in (anchor, test)
+    ]
+    mean = (np.ptp(areas[1]) * np.sign(areas[1][1] - areas[1][0])) - (
+        np.ptp(areas[0]) * np.sign(areas[0][1] - areas[0][0])
+    )
+    return 100 * np.expm1(mean / (sign * (high - low)))
+
+
+def test_the_results_are_those_of_own_arithmetic():
+    rows = benchmark.load(KODAK, details=True)
+    cells = [[c.strip() for c in line.strip("| ").split(" | ")] for line in README.splitlines()]
+    by_name = {row[0]: row[1:] for row in cells if len(row) == 6}
+    for label, name in results_table.CODECS.items():
+        for column, cell in (("psnr_db", by_name[name][0]), ("lpips_squeeze", by_name[name][1])):
+            of_vtm, of_codec = curve(rows, "vtm", column), curve(rows, label, column)
+            printed = float(re.match(r"[-+]?[\d.]+", cell)[0])
+            assert printed == pytest.approx(bd_rate(of_vtm, of_codec), abs=0.1), name
+        rates, lpips = curve(rows, label, "lpips_squeeze")
+        at = np.interp(np.log(0.3), rates, lpips)  # straight lines, as drawn
+        assert float(by_name[name][2]) == pytest.approx(at, abs=0.01), name
+
+
+def test_no_other_number_of_the_readme_is_unfounded():
+    prose = re.sub(r"^\|.*$|\]\([^)]*\)", "", FENCED.sub("", README), flags=re.MULTILINE)
+    setup = (ROOT / "run_all.sh").read_text()
+    pythons = re.search(r"find_python (3\.\d+) (3\.\d+)", setup)
+    glibc = re.search(r"the wheels need ([\d.]+)", setup)
+    rates = results_table.AT.removeprefix("bpp=")
+    rows = benchmark.load(KODAK, details=True)
+    ours = rows[(rows["codec"] == "ours") & (rows["variant"] == "beta=0")]
+    (parameters,) = set(ours["parameters"])
+    known = {
+        "WACV 2024", "x86-64", "95 %", f"glibc {glibc[1]}", f"{pythons[1]} or {pythons[2]}",
+        f"{rates} bpp", f"{parameters / 1e6:.1f} million",
+    }  # fmt: skip
+    for words in known:
+        assert words in " ".join(prose.split()), words
+        prose = re.sub(re.escape(words).replace(r"\ ", r"\s+"), "", prose)
+    assert re.findall(r"\S*\d\S*", prose) == []
+    assert "`sample` is four photographs" in README
+    assert "sample: 4 images" in README
 
 
 def test_the_two_budgets_are_those_of_the_table():
@@ -137,5 +213,8 @@ def test_the_two_budgets_are_those_of_the_table():
     assert f"{all_crops}, CRDR {crdr[1]} ({crdr[2]}), IVR {ivr[1]} ({ivr[2]})" in text
 
 
-def test_the_readme_is_a_screen():
+def test_the_readme_is_short():
     assert len(README.splitlines()) <= MOST_LINES
+    assert len(re.findall(r"\S*\w\S*", README)) <= MOST_WORDS
+    long = [line for line in README.splitlines() if len(line) > LONGEST]
+    assert [line for line in long if not line.startswith(("|", "[Other metrics"))] == []

@@ -25,12 +25,12 @@ COMMANDS = {
     "tradeoff ours vtm --realism fd_squeeze": ("distortion", "records", "absent"),
     "match ours jpeg": ("records", "tolerance"),
     "rank --codecs ours,vtm": ("records", "psnr_db_low"),
-    "bd curve.csv curve.csv": ("anchor", "rows"),
+    "bd curve.csv curve.csv": ("anchor", "records"),
     "check results other --dataset kodak --codec jpeg --metrics psnr": ("verdict", "exit_code"),
     "baseline list --results measured": ("name", "codecs"),
     "published list --dataset kodak": ("system", "how"),
     "published show tcm": ("reference", "rule", "doubt"),
-    "published compare doubtful:vtm": ("source", "BD-rate (%)"),
+    "published compare doubtful:vtm": ("source", "bd_rate_percent"),
     "explain curve.csv --against VTM:CompressAI": ("records", "residual_db"),
     "merge results-a --into merged": ("rows", "conflicts"),
     "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
@@ -91,10 +91,10 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named
 
 
-def test_a_check_prints_what_it_writes(place, monkeypatch):
+def test_a_check_prints_json_alone(place, monkeypatch):
     monkeypatch.chdir(place)
-    done = bench("check", "results", "other", "--codec", "webp", "--json", "--json-file", "c.json")
-    assert json.loads(done.stdout) == json.loads((place / "c.json").read_text())
+    done = bench("check", "results", "other", "--codec", "webp", "--json")
+    assert "verdict" in json.loads(done.stdout)
     assert done.stderr == ""
 
 

@@ -154,12 +154,9 @@ MISTAKES = {
         check results v9
         check results results --limit 2
         check results results --points jpeg.quality=50
-        history notes.txt --follow
-        history results
-        history results/photos
-        history photo.png notes.txt
-        check results accepted
-        baseline accept v9 --why better --who me
+        history notes.txt --codec ours
+        history results --codec ours
+        history photo.png notes.txt --codec ours
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
         train --recipe dawn --data sample --out out
         train --recipe smoke --data sample --out out --suite pairs
@@ -183,7 +180,7 @@ MISTAKES = {
         rescore --dataset ./photos --results nowhere
         report --results nowhere
         check nowhere nowhere
-        history nowhere
+        history nowhere nowhere.pth --codec ours
         baseline list --results nowhere
         pack export out.tar --codecs jpeg --results nowhere
         export images --to out --dataset ./photos --results nowhere

@@ -10,8 +10,11 @@ from benchmark.errors import Reason
 from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
 from benchmark.metrics.metric import Metric
+from benchmark.rows.store import Store
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
+from support.rows.bundled_results import copy_bundled_results
+from support.rows.measured import sweep
 
 
 def refused(name, why):
@@ -105,3 +108,33 @@ def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
     ssim, both = ([*map(Metric.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
     assert scale_sentences(ssim) == ["SSIM is drawn as -10 log10(1 - mean)."]
     assert scale_sentences(both) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
+
+
+def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs(
+    tmp_path, monkeypatch
+):
+    for name in ("BENCH_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    results = copy_bundled_results(tmp_path / "results")
+    words = "run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--results", results
+    done = bench(*words, "--points", "jpeg.quality=10,30,50,70,90")
+    assert done.returncode == 0, done.stderr
+    line = "LPIPS (SqueezeNet): of the bundled rows with the same pixels"
+    assert (line in done.stdout) == ("LPIPS" in done.stdout.splitlines()[1])
+    assert line in done.stdout
+    other = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")
+    assert line not in other.stdout
+
+
+def test_random_weights_are_said_below_every_table(tmp_path):
+    wild = [{**one, "caveat": "random weights"} for one in sweep("webp")]
+    Store(tmp_path / "set").append([*sweep("jpeg"), *wild])
+    where = "--results", tmp_path, "--dataset", "set"
+    for words in (
+        ("rank", "--at", "bpp=0.5", "--metric", "psnr"),
+        ("match", "webp", "jpeg", "--metric", "psnr"),
+        ("tradeoff", "webp", "jpeg", "--distortion", "psnr", "--realism", "ms_ssim"),
+        ("table", "--metrics", "psnr", "--anchor", "jpeg"),
+    ):
+        said = bench(*words, *where).stdout
+        assert "andom weights" in said, (words[0], said)

@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 
 from benchmark import registry
 from benchmark.commands.report import report
-from benchmark.compare.check.compare import changes
-from benchmark.compare.check.pairing import VariantPair
 from benchmark.compare.interval import point_interval
 from benchmark.compare.tradeoff import tradeoffs
 from benchmark.datasets.dataset import ImageFile, probe
@@ -114,8 +112,6 @@ def test_a_value_without_influences_is_kept_and_has_no_interval(store):
 def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
     with pytest.raises(UsageError, match="Recall gives no influence of an image"):
         tradeoffs([], [], Metric.named("mae"), Metric.named("recall"))
-    pair = VariantPair("jpeg", None, None, ("0.png",), ())
-    assert changes(pair, "recall").nothing == "Recall gives no influence of an image"
 
 
 def test_a_report_has_a_column_and_a_line_of_each(store):

@@ -31,6 +31,10 @@ def added(tmp_path, file, *words):
     return done.stdout + done.stderr, points, results
 
 
+def records(done):
+    return json.loads(done.stdout)["records"]
+
+
 def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     file = written(tmp_path / "a.csv", "bpp,PSNR,MS-SSIM (dB)", RATES, PSNR, MS_SSIM_DB)
     message, points, results = added(tmp_path, file, "--reference", f"https://doi.org/{DOI}")
@@ -38,9 +42,9 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     assert {(p.doi, p.doubt, p.dataset) for p in points} == {(DOI, "", "kodak")}
     assert [p.value for p in points] == pytest.approx([*PSNR, *MS_SSIM_DB], abs=1e-9)
     shown = bench("published", "show", "mine", "--results", results, "--json")
-    assert [row["bpp"] for row in json.loads(shown.stdout)] == [*RATES, *RATES]
+    assert [row["bpp"] for row in records(shown)] == [*RATES, *RATES]
     done = bench("bd", "mine", "mine", "--results", results, "--json")
-    assert json.loads(done.stdout)["rows"][0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
+    assert records(done)[0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
     again = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
                   "--results", results)  # fmt: skip
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
@@ -129,22 +133,20 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
 
 
 def test_lists_and_comparisons_have_every_source_and_average_none():
-    rows = json.loads(bench("published", "list", "--dataset", "kodak", "--json").stdout)
+    rows = records(bench("published", "list", "--dataset", "kodak", "--json"))
     assert {"VTM", "TCM", "DCAE"} <= {row["system"] for row in rows}
     assert any(row["how"].endswith("doubtful") for row in rows)
     compared = "published", "compare", "doubtful:vtm", "--dataset", "clic2020-valid"
-    rows = {row["curve"]: row for row in json.loads(bench(*compared, "--json").stdout)}
+    rows = {row["curve"]: row for row in records(bench(*compared, "--json"))}
     worse = next(row for name, row in rows.items() if "12.1" in name)
-    assert float(worse["BD-rate (%)"]) > 1  # the anchor that several papers compare with
+    assert worse["bd_rate_percent"] > 1  # the anchor that several papers compare with
     everything = bench(*compared)
     assert all(version in everything.stdout for version in ("9.1", "12.1", "17.0", "22.0"))
     assert "clic2020-valid" not in {p.dataset for p in read_points(RESULTS) if p.system == "DCAE"}
 
 
 def test_shown_points_are_those_of_the_file():
-    rows = json.loads(
-        bench("published", "show", "tcm:large", "--dataset", "kodak", "--json").stdout
-    )
+    rows = records(bench("published", "show", "tcm:large", "--dataset", "kodak", "--json"))
     mine = [(row["bpp"], row["value"]) for row in rows]
     assert mine == from_registry("TCM", "large", "kodak", "psnr_db")
     text = bench("published", "show", "tcm:large", "--dataset", "kodak").stdout
@@ -161,7 +163,7 @@ def test_names_without_latin_letters_are_as_many_systems(tmp_path):
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "results/published").glob("*.json"))) == 4
     shown = bench("published", "show", "另一个", "--results", tmp_path / "results", "--json")
-    assert {row["system"] for row in json.loads(shown.stdout)} == {"另一个"}
+    assert {row["system"] for row in records(shown)} == {"另一个"}
 
 
 def test_a_curve_that_cannot_be_written_is_one_sentence(tmp_path):

@@ -191,3 +191,18 @@ def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
     assert marked == ["vtm (bundled)", "mine.py:Quantise"]
     alone = summarise(table([record | {"bundled": True} for record in scaled("vtm")]))
     assert names_in_figures(alone)["vtm"] == "VTM"
+
+
+def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_headline():
+    """LPIPS (AlexNet) is in the training loss of `ours`: it ranks nothing, and was asked for."""
+    rows = [*sweep("jpeg"), *scaled("ours", 0.5)]
+    summary, alex = summarise(table(rows)), Metric.named("lpips")
+    unnamed = rank_by_bd_rate(summary, (PSNR, alex), "jpeg")
+    ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", named=(PSNR, alex))
+    assert unnamed.metrics == (PSNR,)
+    assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
+    assert [rank.bd_rates for rank in ranking.ranks if rank.label == "ours"] == [
+        (pytest.approx(-50, abs=0.5), pytest.approx(-50, abs=0.5))
+    ]
+    said = [headline(of, 3, names_in_figures(summary)) for of in (unnamed, ranking)]
+    assert said[0] == said[1]

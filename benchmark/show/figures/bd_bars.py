@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison, ImagesDelta
 from benchmark.compare.curves import Delta, compared
 from benchmark.compare.interval import Interval
@@ -11,9 +12,8 @@ from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
 from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import MOST_NAMES, sources_table
+from benchmark.show.figures.choice import sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
-from benchmark.system.text import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ ROOM = 0.3  # of the span of values, beside the bars, for their numbers
 
 
 class Bar(NamedTuple):
-    """The BD-rate of a curve under one metric, percent, with its interval over images."""
+    """The BD-rate of a curve under one metric, percent, with its interval; or why it has none."""
 
     curve: SystemCurve
     delta: Delta
@@ -55,15 +55,12 @@ def draw_bd_bars(
     up_to_bpp: where the curves of `comparisons` and of the panels are cut.
     """
     pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
-    bars = [
-        {of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of if c.rate.value is not None}
-        for all_of in pairs
-    ]
+    bars = [{of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of} for all_of in pairs]
     every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
-    if not known:
+    if all(bar.delta.value is None for bar in every):
         return None
-    first = {name: bar.delta.value for name, bar in bars[0].items()}
+    first = {n: bar.delta.number for n, bar in bars[0].items() if bar.delta.value is not None}
     places = {name: look().place(curve.system.label) for name, curve in known.items()}
     names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
@@ -71,7 +68,6 @@ def draw_bd_bars(
     marked = [sections.marked(name, known[name].caveats) for name in names]
     words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
-    lacking = [*lacking, *_refused(panels, bars, anchor)]
     doubts = doubt_notes(bar.delta for bar in every)
     note = " ".join(filter(None, [*doubts, sections.panels_note(panels)]))
     lines = "Lines are 95 % intervals over images." if any(b.interval for b in every) else ""
@@ -114,21 +110,13 @@ def _compared(
             yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
 
 
-def _refused(
-    panels: Sequence[Panel], bars: Sequence[Mapping[str, Bar]], anchor: str
-) -> Iterator[str]:
-    """Yield sentences on curves of a panel that have no BD-rate."""
-    for panel, of in zip(panels, bars, strict=True):
-        others = [curve.name for curve in panel.curves if curve.system.label != anchor]
-        if names := [name for name in others if name not in of]:
-            metric = sections.metric_names([panel.metric])
-            yield f"No BD-rate in {metric}: {listed(names, most=MOST_NAMES)}."
-
-
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:
     """Draw bars from the top, with their numbers beside them."""
     for row, bar in enumerate(bars):
         if bar is None:
+            continue
+        if bar.delta.value is None:
+            axes.annotate(NOTHING, (0, row), (2, 0), textcoords="offset points", va="center")
             continue
         colour = styles[bar.curve.system.label].colour
         fill = colour if bar.curve.measured else "white"
@@ -142,7 +130,7 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,
         )  # fmt: skip
-    ends = [0.0, *(bar.outer for bar in bars if bar)]
+    ends = [0.0, *(bar.outer for bar in bars if bar and bar.delta.value is not None)]
     low, high = min(ends), max(ends)
     room = ROOM * ((high - low) or 1.0)
     axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.metric import PREFERENCE, Metric
+from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, kind
 from benchmark.show import sections
@@ -101,8 +101,7 @@ def draw_datasets(
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         signs = sections.panels_note(panels), _cut(panels)
         texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
-    count, bars = len(choice.kept), choices.with_bars(panels)
-    people = "raters and " if PREFERENCE.label in bars else ""
+    count = len(choice.kept)
     shown = (
         f"{sections.metric_names(metrics)} against rate on "
         f"{sections.listed([f'{of.title} ({sections.images_of(of.panels)})' for of in rows])}, "
@@ -113,7 +112,7 @@ def draw_datasets(
     caption = sections.brief(
         *([shown, *lacking] if fits else [shown, LACKING]),
         *sections.scale_sentences(metrics),
-        f"Bars: 95 % intervals over {people}images." if bars else None,
+        "Bars: 95 % intervals." if choices.with_bars(panels) else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )

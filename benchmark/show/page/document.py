@@ -34,11 +34,9 @@ POLICY = (
 
 def html_text(content: Content) -> str:
     """Return the whole page; the same content gives the same text."""
-    frame = _frame(STYLES, SCRIPTS)
     labels = content.summary.labels
     codecs = {label: (place, content.legend[label].name) for place, label in enumerate(labels)}
     parts = {
-        **frame,
         "title": escape(f"{content.title}: rate, distortion and realism"),
         "dataset": escape(content.title),
         "lede": escape(content.headline),
@@ -53,29 +51,35 @@ def html_text(content: Content) -> str:
     labelled = {label: (place, label) for label, (place, _) in codecs.items()}
     parts["codecs"] = html(content.sections["codecs"], labelled, wordy=True)
     data = page_data(content)
-    leave_out_images(data, MOST_BYTES - sum(len(utf8(part)) for part in parts.values()))
-    parts["data"] = json_text(data)
-    return _filled("skeleton.html", parts)
+    fixed = framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": ""})
+    leave_out_images(data, MOST_BYTES - len(utf8(fixed)) + len(utf8(_asset("skeleton.html"))))
+    return framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": json_text(data)})
 
 
 def sheet_html(title: str, lede: str, body: str) -> str:
     """Return a page without curves, in the same style; body: HTML, its texts escaped."""
     parts = {"title": escape(title), "lede": escape(lede), "body": body}
-    return _filled("sheet.html", {**_frame(("style.css", "sheet.css"), ()), **parts})
+    return framed_html("sheet.html", ("style.css", "sheet.css"), (), parts)
 
 
-def study_html(data: Mapping[str, object], post: str = "") -> str:
-    """Return the page of a study with people; post: the only address that it may send to."""
-    frame = _frame(("study.css",), ("study.js",))
-    if post:
-        frame["policy"] += f"; connect-src {post}"
-    return _filled("study.html", {**frame, "title": "Which is closer?", "data": json_text(data)})
+def framed_html(
+    skeleton: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    parts: Mapping[str, str],
+    sends_to: str = "",
+) -> str:
+    """Return a page of a skeleton, whose policy allows its own styles and scripts alone.
 
-
-def _filled(name: str, parts: Mapping[str, str]) -> str:
-    text = _asset(name).replace("{{head}}\n", _asset("head.html"))
+    skeleton, styles, scripts: names of files beside this one, or whole paths. sends_to: the only
+    address that the page may send to.
+    """
+    frame = _frame(styles, scripts)
+    frame["policy"] += f"; connect-src {sends_to}" if sends_to else ""
+    text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
     # In one pass, so that what is filled in is never looked through for places to fill.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)
+    filled = {**frame, **parts}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], text)
 
 
 def _frame(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:

@@ -7,16 +7,14 @@ from typing import NamedTuple
 from benchmark.compare.panel import (
     Panel,
     measured_panel,
-    names_in_figures,
     read_compared,
     require_named,
 )
-from benchmark.compare.study.points import stored_panel
 from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
-from benchmark.metrics.metric import PREFERENCE, Metric, remedies
+from benchmark.metrics.metric import Metric, remedies
 from benchmark.published.curves import overlays
 from benchmark.published.points import PublishedPoint, slug
 from benchmark.published.registry import chosen_points
@@ -72,12 +70,10 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
 
     instead: see `compare.panel.with_anchor`.
     """
-    people = {PREFERENCE.column} & {*request.metrics} if verb == "rd" else set()
-    asked = [name for name in request.metrics if name not in people]
-    names = metric_names(asked or METRICS[verb])
+    names = metric_names(request.metrics or METRICS[verb])
     points = chosen_points(request.results, ",".join(request.published))
     stored = None if _only_published(request, points) else _read(request, names, points, instead)
-    metrics = [Metric.named(name) for name in names] if asked or not people else []
+    metrics = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(metrics) == 2:
         both = of_both(stored.summary.points, *metrics)
         stored = stored._replace(summary=replace(stored.summary, points=both))
@@ -89,8 +85,6 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
         compatible = over[metric.column].compatible if metric.column in over else ()
         panel = panel._replace(curves=(*panel.curves, *compatible))
         panels += [panel] if panel.curves or (summary and metric.column in over) else []
-    if people and stored and summary:
-        panels.append(stored_panel(stored.folder.parent, names_in_figures(summary)))
     if not panels:
         first = Metric.named(names[0])
         if summary is None:
@@ -101,9 +95,9 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
         raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     look().check({curve.system.label for panel in panels for curve in panel.curves})
     title, sentences = profile(dataset).title, list[str]()
-    if asked and summary:
+    if request.metrics and summary:
         sentences = absent_sentences(names, summary)
-    elif asked:
+    elif request.metrics:
         lacking = {of.label for of in metrics} - {panel.metric.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
     cut = [panel.up_to(request.up_to_bpp) for panel in panels]

@@ -10,7 +10,7 @@ from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
-from benchmark.compare.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
@@ -38,6 +38,7 @@ from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
+from benchmark.system.text import range_text
 
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
@@ -100,7 +101,12 @@ def _bd(request: FigureRequest) -> PaperFigure:
     drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), request.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, _asked(request))
-    return _made([result], drawing, f"no bd: {lack}", *missed)
+    refused = (
+        f"no BD-rate of {c.label} in {c.column}: {c.rate.why}"
+        for c in compared
+        if c.rate.value is None and c.label in choice.labels
+    )
+    return _made([result], drawing, f"no bd: {lack}", *missed, *refused)
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -158,9 +164,22 @@ def _realism(request: FigureRequest) -> PaperFigure:
         result.panels, result.summary, result.points, result.name, request.rates or RATES,
         known, result.anchor, images_of(result.panels), request.codecs
     )  # fmt: skip
-    absent = "no realism: no codec has points near these rates (--bpp)"
-    lacking = (*points_left_out(result.panels), *left_out(plots))
+    absent = "no realism: no two points are near any of these rates (--bpp)"
+    lacking = [*points_left_out(result.panels), *left_out(plots)]
+    for bpp in request.rates or RATES:
+        curves = result.panels[0].curves if request.codecs else ()
+        if beyond := [words for curve in curves if (words := _beyond(curve, bpp))]:
+            lacking.append(f"not at {bpp:g} bpp: {', '.join(beyond)}")
+        if bpp not in [plot.bpp for plot in plots]:
+            lacking.append(f"nothing drawn at {bpp:g} bpp, where fewer than two points are")
     return _made([result], drawing, absent, *(f"realism: {why}" for why in lacking))
+
+
+def _beyond(curve: SystemCurve, bpp: float) -> str:
+    """Return a curve's name with its rates if a rate is beyond them, else ""."""
+    low, high = curve.points[0].bpp, curve.points[-1].bpp
+    inside = low <= MATCHED * bpp and bpp <= MATCHED * high
+    return "" if inside else f"{curve.name} ({range_text(low, high)} bpp)"
 
 
 def realism_plots(
@@ -206,7 +225,7 @@ def realism_plots(
     plots = []
     for bpp in rates:
         sweeps = tuple(map(called, realism_sweeps(cut, summary, bpp)))
-        if sweeps:
+        if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []

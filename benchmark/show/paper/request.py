@@ -1,7 +1,7 @@
 """Requests for figures of one's own: options, and the file `figures.toml` that they override."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from benchmark.measure.request import Request
 from benchmark.option import (
     COMPARED,
     DRAWING,
-    MANNER,
     ORIGIN,
     SPELLINGS,
     TARGET,
@@ -141,24 +140,6 @@ class FigureRequest(Look):
 FIELDS = FigureRequest.__dataclass_fields__
 
 
-@dataclass(frozen=True, slots=True)
-class StudyRequest:
-    """Choices of a new study with people."""
-
-    shown: FigureRequest = field(default_factory=FigureRequest)  # codecs, rates, photographs
-    raters: int = option(12, MANNER, "Lists of questions.", least=1, most=10_000)
-    each: int = option(60, MANNER, "Questions of a rater.", least=4, most=1000)
-    crop: int = option(
-        512,
-        DRAWING,
-        "Pixels of a side of the square that codecs differ most in; 0: whole images.",
-        least=0,
-    )
-    seed: int = option(0, MANNER, "Seed of pairs, order, sides and names.", least=0)
-    post: str = option("", TARGET, "URL that the page posts answers to, beside the file.")
-    command: str = ""
-
-
 def read_file(path: Path | None, verb: str) -> dict[str, Any]:
     """Return the fields of a request that a file has for a verb.
 
@@ -170,7 +151,11 @@ def read_file(path: Path | None, verb: str) -> dict[str, Any]:
     result = {
         key: value for key, value in whole.items() if key not in VERBS or isinstance(value, list)
     }
-    if isinstance(of_verb := whole.get(verb), dict):
+    of_verb = whole.get(verb)
+    metrics = result.get("metrics", ())
+    if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:
+        result.pop("metrics", None)  # they are for other figures
+    if isinstance(of_verb, dict):
         result |= of_verb
     for table, name in TABLES.items():
         result[name] = [f"{key}={value}" for key, value in result.pop(table, {}).items()]

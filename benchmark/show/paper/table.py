@@ -1,6 +1,6 @@
 """The table of a paper: systems by BD-rates on datasets, and by what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,12 +9,12 @@ from benchmark.compare.bd import rate_intervals
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta, Pair, compared
 from benchmark.compare.interval import Interval
-from benchmark.compare.panel import SystemCurve
+from benchmark.compare.panel import SystemCurve, names_in_figures
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Point
-from benchmark.rows.systems import kind
+from benchmark.rows.summary import Point, own_caveats
+from benchmark.rows.systems import System, kind
 from benchmark.show.bd_tables import (
     PERCENT,
     cut_words,
@@ -42,7 +42,7 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
 )
 SECONDS = COSTS[2][2]
-ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ((), ()))  # of the anchor
+ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ("", ""))  # of the anchor
 TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
 TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
 
@@ -87,15 +87,10 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     with drawn_as(request.look(), every_curve=bool(request.codecs or request.published)):
         rows, absent, time_note = _rows(results, request)
     named = {row.curve.system.label: row.name for row in rows}
-    with_curve = {c.system.label for of in results for panel in of.panels for c in panel.measured}
-    labels = dict.fromkeys(label for of in results if of.summary for label in of.summary.labels)
-    lacking = [row.name for row in rows if not row.pairs]  # then those without a complete point
-    lacking += [label for label in labels if label not in with_curve]
-    rows = [row for row in rows if row.pairs]
     anchors = _anchors(results, rows)
     if not anchors:
         against = named.get(results[0].anchor, results[0].anchor) or "an anchor"
-        others = ", ".join(name for name in lacking if name != against) or "any other system"
+        others = ", ".join(row.name for row in rows if row.name != against) or "any other system"
         raise UsageError(
             f"no BD-rate of {others} against {against}: --anchor, --codecs take others"
         )
@@ -108,7 +103,6 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
-    left_out += [f"without a BD-rate: {', '.join(lacking)}"] if lacking else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
     left_out += [f"{of.title}: {why}" for of in results for why in points_left_out(of.panels)]
     left_out += [text for of in results for text in of.lacking]
@@ -161,12 +155,17 @@ def _rows(
                     of[key] = ITSELF
                 elif other is not None:
                     first, second = other.rates(panel.metric), curve.rates(panel.metric)
-                    pair = compared(first, second, panel.metric)
-                    of |= {key: pair} if pair.rate.value is not None else {}
-                if key in of and curve.edition is not None and curve.system.label in ends:
+                    of[key] = compared(first, second, panel.metric)
+                known = key in of and of[key].rate.value is not None
+                if known and curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
-            if all(of.get(key, ITSELF) is ITSELF for of in pairs.values()):
+            others = [of[key] for of in pairs.values() if of.get(key, ITSELF) is not ITSELF]
+            if all(pair.rate.value is None for pair in others):
                 _ = [of.pop(key, None) for of in pairs.values()]  # nothing beside the anchor
+        for curve, pair in _without_curve(result):
+            curves.setdefault(curve.name, curve)
+            if curve is curves[curve.name]:
+                pairs.setdefault(curve.name, {}).update(pair)
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(kind(curves[name].system)))
     rows = [
@@ -174,6 +173,24 @@ def _rows(
         for name in ordered
     ]
     return rows, [name for name in absent if name not in curves], time_note
+
+
+def _without_curve(result: Evidence) -> Iterator[tuple[SystemCurve, dict[str, Pair]]]:
+    """Yield the codecs that have no complete point in any metric, with the reason in the first."""
+    if result.summary is None:
+        return
+    there = {curve.system.label for panel in result.panels for curve in panel.measured}
+    names, (panel, *_) = names_in_figures(result.summary), result.panels
+    for point, why in reversed(panel.excluded):
+        if point.label not in there:
+            there.add(point.label)
+            none = Delta(why=f"it has no complete point ({point.setting}: {why})")
+            curve = SystemCurve(System(names[point.label], point.label), (), point.edition)
+            yield curve, {_key(result, panel.metric): Pair(none, none, None, ("", ""))}
+
+
+def _words(of: tuple[str, str]) -> str:
+    return f" in {of[0]}{of[1]}"
 
 
 def _key(result: Evidence, metric: Metric) -> str:
@@ -190,7 +207,7 @@ def _columns(
         known = [
             panel.metric
             for panel in result.panels
-            if any(_key(result, panel.metric) in row.pairs for row in rows)
+            if any(_rate(_key(result, panel.metric), row) for row in rows)
         ]
         for metric in known:
             get = partial(_rate, _key(result, metric))
@@ -257,7 +274,7 @@ def _costs(
     for name, curve in curves.items():
         label = curve.edition.label if curve.edition else ""
         of = next((summary for summary in stored if label in summary.labels), None)
-        if of is None:
+        if of is None or not curve.points:
             continue
         points = [point for point in of.points if point.label == label]
         costs[name] = _of_rows(points)
@@ -304,9 +321,16 @@ def _notes(
     ]
     if crossing:
         notes.append(f"Ahead at some qualities, behind at others: {listed(crossing)}.")
+    notes += [
+        f"No BD-rate of {row.name}{_words(of_key[key])}: {pair.rate.why}."
+        for row in rows
+        for key, pair in row.pairs.items()
+        if pair.rate.value is None
+    ]
     notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.origin for row in rows}
+    notes += dict.fromkeys(text for of in results if of.summary for text in own_caveats(of.summary))
     if "bundled" in origins and "here" not in origins:  # else their names say so
         notes.append("What is measured is bundled with the benchmark.")
     return notes

@@ -151,7 +151,8 @@ def _write(
     drawings = _draw(stored, overlaid, choice, anchor)
     missed = without_place(choice, [*codecs, *named_in(request.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
-    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons)
+    asked = () if request.metrics == "all" else metrics
+    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, asked)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     of_reader = problems(summary, stored.runs)
     absent = [*of_reader, *lacking(summary, wanted)]

@@ -97,7 +97,6 @@ PLACED = {  # where a verb finds a file without its name on the command line, an
     "published list": ("results/published/a.json", JSONS),
     "figures crdr": ("results/published/complexity.csv", CSVS),
     "report": ("out/report.json", JSONS),
-    "export images": ("out/images.csv", CSVS),
     "figures rd": ("x.toml", TOMLS),
     "train": ("x.toml", TOMLS),
     "run": ("sent/sizes.csv", CSVS),

@@ -157,7 +157,7 @@ def report(folder, *arguments):
 
 
 def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_path):
-    done = report(fill(tmp_path), "--published", "hific,hfd")
+    done = report(fill(tmp_path), "--published", "hific,hific:run by DiffEIC,hfd")
     assert done.exit_code == 0, done.output
     assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in done.stdout
     assert "nothing published on kodak in these metrics: HFD" in done.stdout

@@ -191,6 +191,27 @@ def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
     assert sum(row["system"] == "CRDR" for row in drawn) == 4  # a step for each beta
 
 
+@pytest.mark.parametrize(
+    "metrics", ['["psnr", "ms_ssim", "lpips_squeeze", "vif"]', '"psnr,vif,fsim"']
+)
+def test_the_metrics_of_an_experiments_file_do_not_break_the_figure_of_two(tmp_path, metrics):
+    file = tmp_path / "kodak.toml"
+    file.write_text(f'codecs = ["ours", "vtm"]\ndataset = "kodak"\nmetrics = {metrics}\n')
+    drawn, caption = draw("realism", tmp_path, file, "--bpp", "0.2")
+    assert {row["realism_protocol"].partition("/")[0] for row in drawn} == {"lpips-squeeze"}
+    assert caption.startswith("LPIPS (SqueezeNet) against PSNR")
+
+
+def test_realism_draws_no_lone_point_and_says_who_has_none_at_a_rate(tmp_path):
+    words = "--codecs", "ours,jpeg:optimize=1", "--anchor", "jpeg:optimize=1", "--bpp"
+    done = bench("realism", *words, "0.2,1.2", "--results", RESULTS, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "realism: not at 1.2 bpp: CRDR β=0 (0.09 to 0.95 bpp), CRDR β=3.84 (" in done.stderr
+    assert "realism: nothing drawn at 1.2 bpp, where fewer than two points are" in done.stderr
+    with (tmp_path / "realism.csv").open(newline="", encoding="utf-8") as rows:
+        assert {row["target_bpp"] for row in csv.DictReader(rows)} == {"0.2"}
+
+
 @pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
 def test_captions_are_short_and_details_have_the_rest(verb, tmp_path):
     words = ["--published", "hific,multi-realism", "--mix-protocols"]
@@ -283,10 +304,10 @@ def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
 def test_a_named_metric_without_a_panel_is_said(tmp_path):
     words = ("--out", tmp_path, "--format", "svg", "--metrics")
     done = bench("rd", "--codecs", "jpeg", "--results", RESULTS, *words, "psnr,dists")
-    assert "No DISTS: " in done.stdout
-    assert "bench rescore --dataset kodak --results " in done.stdout
+    assert "No DISTS: " in done.stderr
+    assert "bench rescore --dataset kodak --results " in done.stderr
     done = bench("rd", "--dataset", "clic2020", "--published", "hific", *words, "psnr,vmaf")
-    assert "Nothing published on CLIC2020 test has VMAF." in done.stdout
+    assert "Nothing published on CLIC2020 test has VMAF." in done.stderr
 
 
 def test_a_new_file_draws_the_eight_curves(tmp_path):
@@ -343,7 +364,7 @@ def test_bars_say_which_codec_a_panel_lacks(tmp_path):
     assert done.exit_code == 0, done.output
     caption = (tmp_path / "bd.txt").read_text()
     assert "LPIPS (AlexNet) not measured: AVIF speed 4." in caption
-    assert "No BD-rate in PSNR: JPEG XL." in caption
+    assert "no BD-rate of jpegxl in psnr_db: it has 1 of the 4 points" in done.stderr
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])

@@ -16,8 +16,8 @@ from benchmark.show.table import Table, latex, markdown
 from conftest import ROOT
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results, copy_bundled_results
+from support.rows.measured import HEIGHT, WIDTH, sweep
 from support.rows.measured import row as measured_row
-from support.rows.measured import sweep
 from tools.results_table import CODECS
 
 RESULTS = bundled_results()
@@ -60,7 +60,8 @@ def fill(folder):
 def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tmp_path):
     words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips,dists"
     rows, tex, said = draw(tmp_path / "out", *words)
-    assert {row["label"]: float(row["set psnr_db bd_rate_percent"]) for row in rows} == {
+    rates = {row["label"]: row["set psnr_db bd_rate_percent"] for row in rows}
+    assert {label: float(rate) for label, rate in rates.items() if rate} == {
         "jpeg": 0, "webp": pytest.approx(-50, abs=0.1), "avif": pytest.approx(-75, abs=0.1),
     }  # fmt: skip
     body = [line.split(" & ") for line in tex.splitlines() if " & " in line]
@@ -74,10 +75,32 @@ def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tm
     ] * 2
     (avif,) = (of for name, of in cells.items() if name.startswith("AVIF"))
     assert avif[:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", r"\textbf{2}"]
+    none = {name: cells.pop(name) for name in ("JPEG XL", "png")}
+    assert [of[:2] for of in none.values()] == [["--", "--"]] * 2
     parameters = {name.split()[0]: of[3].rstrip(" \\") for name, of in cells.items()}
     assert parameters == {"JPEG": r"\textbf{2}", "AVIF": r"\textbf{2}", "WebP": "3"}  # as printed
-    assert "without a BD-rate: JPEG XL, png" in said
-    assert "JPEG XL" not in tex
+    assert "No BD-rate of JPEG XL in PSNR: it has 2 of the 4 points" in said
+    assert "No BD-rate of png in PSNR: it has no complete point (" in said
+
+
+def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_the_front(tmp_path):
+    """Of three points the second is 1.5 dB below the first, for more bits."""
+    mine = zip((1, 2, 3), (100, 200, 400), (30.0, 28.5, 34.0), strict=True)
+    rows = [measured_row("mine.py:Mine", n, "a", num_bytes=b, psnr_db=db) for n, b, db in mine]
+    other = [row for codec in ("jpeg", "webp") for row in sweep(codec, ["a"])]
+    Store(tmp_path / "set").append([*rows, *other])
+    words = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
+    named = "--codecs", "mine.py:Mine,webp"
+    rows, _, said = draw(tmp_path / "out", *words, *named)
+    (own,) = (row for row in rows if row["label"] == "mine.py:Mine")
+    assert own["set psnr_db bd_rate_percent"] == ""
+    needed = "it has 2 of the 4 points that are needed on the Pareto front"
+    why = f"{needed} (3 measured; below it: {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5)"
+    assert f"in PSNR: {why}." in " ".join(said.split())
+    drawn = ["figures", "bd", *map(str, (*words, *named, "--out", tmp_path))]
+    done = CliRunner().invoke(app, drawn)
+    assert done.exit_code == 0, done.output
+    assert f"no BD-rate of mine.py:Mine in psnr_db: {why}" in done.stderr
 
 
 def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(tmp_path):
@@ -178,7 +201,7 @@ def test_the_numbers_are_those_of_the_readme(tmp_path):
     for row in rows:
         start = f"| {CODECS[row['label']]} | "
         (line,) = (line.removeprefix(start) for line in readme if line.startswith(start))
-        psnr, _, lpips, _, kmac, seconds = line.strip(" |").split(" | ")
+        psnr, lpips, _, kmac, seconds = line.strip(" |").split(" | ")
         assert (psnr in shown, lpips in shown) == (True, True)
         assert f"{float(row['seconds_per_megapixel']):.2g}" == seconds
         assert f"{float(row['kmac_per_pixel'] or 'nan'):.0f}" == kmac.replace("–", "nan")

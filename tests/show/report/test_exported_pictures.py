@@ -1,6 +1,5 @@
 """`bench export images`: exactly the scored pixels, under names that say what they are."""
 
-import csv
 import hashlib
 import re
 import shutil
@@ -15,6 +14,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.report.chosen_pictures import StoredPicture
 from benchmark.show.report.exported_pictures import picture_names
+from benchmark.system.digest import pixels_sha256
 from support.bench.invoked import bench
 from support.codecs.files import FAKES
 from support.packs.honest_pack import rewrite
@@ -78,11 +78,6 @@ def images(results, dataset, to, *words, code=0):
     return bench("export", "images", *words, code=code)
 
 
-def listed(folder, to="out"):
-    with (folder / to / "images.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def pictures(folder, to="out"):
     return {path.name for path in (folder / to).glob("*.png")}
 
@@ -91,7 +86,6 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
     message = export(folder)
     assert "10 pictures written, 0 were there before" in message
     assert "bpp at quality=10, quality=40, quality=80\n" in message
-    lines = {record["file"]: record for record in listed(folder)}
     for row_ in rows_of(folder):
         name = (
             f"{row_['image'][:-4]}__{row_['codec']}__quality={row_['setting_value']:g}"
@@ -101,42 +95,10 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
         truth = codec.decode(store_of(folder).stream(row_["stream_sha256"]))
         with Image.open(folder / "out" / name) as picture:
             assert np.array_equal(np.asarray(picture), truth)
-        line = lines.pop(name)
-        assert line["sha256"] == hashlib.sha256(truth.tobytes()).hexdigest()
-        assert (float(line["bpp"]), float(line["psnr_db"])) == (row_["bpp"], row_["psnr_db"])
-        assert (line["image"], line["codec"]) == (row_["image"], row_["codec"])
-        assert line["setting"] == f"quality={row_['setting_value']:g}"
-        assert (line["origin"], line["coding_protocol"]) == ("measured", row_["coding_protocol"])
-        assert line["psnr_db_protocol"] == row_["psnr_db_protocol"]
-    assert lines == {}, "the photographs are not here: only decoded pictures are listed"
+    assert len(pictures(folder)) == 10
 
 
-def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
-    shutil.copytree(measured / "results", folder / "found")
-    place = folder / "found", measured / "photos"
-    images(*place, folder / "both", "--codecs", "jpeg")
-    for name in ("cup", "spoon"):
-        source = read_image(folder / "both" / f"{name}__source.png").pixels
-        assert np.array_equal(source, read_image(measured / "photos" / f"{name}.png").pixels)
-    of_sources = [record for record in listed(folder, "both") if record["codec"] == "source"]
-    assert [record["file"] for record in of_sources] == ["cup__source.png", "spoon__source.png"]
-    assert list(of_sources[0])[:5] == ["file", "dataset", "image", "codec", "spec"]
-    assert len(pictures(folder, "both")) == 8
-    images(*place, folder / "alone", "--codecs", "jpeg", "--no-source")
-    assert len(pictures(folder, "alone")) == 6
-    assert not any("source" in name for name in pictures(folder, "alone"))
-
-
-def test_absent_sources_are_told_and_the_pictures_written_all_the_same(folder):
-    message = export(folder, "--codecs", "webp")
-    (line,) = (line for line in message.splitlines() if line.startswith("absent"))
-    assert line.startswith(
-        "absent   2 sources: garden is the name of a folder's results: --dataset"
-    )
-    assert len(pictures(folder)) == 4
-
-
-def test_what_is_there_stays_and_a_second_export_adds_to_the_table(folder):
+def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
     export(folder, "--codecs", "webp")
     before = {name: (folder / "out" / name).stat().st_mtime_ns for name in pictures(folder)}
     for stream in list(store_of(folder).streams()):  # so that decoding again would fail
@@ -148,31 +110,18 @@ def test_what_is_there_stays_and_a_second_export_adds_to_the_table(folder):
     assert "6 pictures written, 4 were there before" in message
     after = {name: (folder / "out" / name).stat().st_mtime_ns for name in before}
     assert after == before
-    export(folder, "--codecs", "jpeg", "--images", "cup", "--points", "jpeg.quality=10")
-    assert len(listed(folder)) == 10, "lines on files that are still there stay"
-    (folder / "out" / min(pictures(folder))).unlink()
-    export(folder, "--codecs", "jpeg", "--images", "spoon")
-    assert {record["file"] for record in listed(folder)} == pictures(folder)
 
 
-def test_another_content_is_refused_before_anything_is_written_unless_forced(folder):
+def test_a_file_of_other_content_gives_way(folder):
     export(folder, "--codecs", "jpeg", "--images", "cup")
     name = max(pictures(folder))
     right = (folder / "out" / name).read_bytes()
     for wrong in (b"notes", right[:-40], (folder / "out" / min(pictures(folder))).read_bytes()):
         (folder / "out" / name).write_bytes(wrong)
-        message = export(folder, code=2)
-        assert (
-            message == f"{folder / 'out' / name} is there with another content: --force replaces it"
+        assert "1 pictures written, 2 were there" in export(
+            folder, "--codecs", "jpeg", "--images", "cup"
         )
-        assert len(pictures(folder)) == 3
-        export(folder, "--codecs", "jpeg", "--images", "cup", "--force")
         assert (folder / "out" / name).read_bytes() == right
-    for notes in ("a,b\n1,2\n", "my notes\n", "", f"file,score\n{name},5\n"):
-        (folder / "out" / "images.csv").write_text(notes)
-        assert "images.csv is no table of pictures" in export(folder, code=2)
-        assert (folder / "out" / "images.csv").read_text() == notes
-    assert len(pictures(folder)) == 3
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -185,7 +134,7 @@ def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(fold
     assert f"webp quality={changed['setting_value']:g} {changed['image']}" in line
     why = {"cpu": "", "cuda": " on cuda, which this machine does not use"}[device]
     assert f"pixels that differ from the measured ones{why}; not written" in line
-    assert len(pictures(folder)) == len(listed(folder)) == 3
+    assert len(pictures(folder)) == 3
 
 
 def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
@@ -208,7 +157,7 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
         "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
         f"{photos} --results OTHER` makes it again\n"
     ) in message
-    assert len(pictures(folder)) == 6, "four, and the sources, which are found by the run's record"
+    assert len(pictures(folder)) == 4
     words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
     message = export(folder, *words, code=2, to="none")
     assert message.startswith("no picture can be exported: 2 pictures: the stream was not kept")
@@ -266,8 +215,9 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
             best = min(of_both, key=lambda record: abs(np.log(record["bpp"] / rate)))
             if abs(np.log(best["bpp"] / rate)) <= np.log(1.6):
                 expected[image, codec] = best["bpp"]
-    result = {(record["image"], record["codec"]): float(record["bpp"]) for record in listed(folder)}
-    assert result == expected
+    parts = [name.removesuffix("bpp.png").split("__") for name in pictures(folder)]
+    result = {(f"{image}.png", codec): float(bpp) for image, codec, _, bpp in parts}
+    assert result == pytest.approx(expected, abs=5e-4)
     of_jpeg = sorted(bpp for (_, codec), bpp in expected.items() if codec == "jpeg")
     assert f"rate     jpeg: {of_jpeg[0]:.3f} to {of_jpeg[1]:.3f} bpp at quality=" in message
     far = export(folder, "--bpp", 900, code=2)
@@ -286,7 +236,7 @@ def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_ne
     both_near = (first["bpp"] * second["bpp"]) ** 0.5 * 0.99  # the first is nearer
     assert second["bpp"] / both_near < 1.6
     export(folder, *words, both_near)
-    assert [float(record["bpp"]) for record in listed(folder)] == [second["bpp"]]
+    assert [f"{second['bpp']:.3f}bpp.png" in name for name in pictures(folder)] == [True]
     reported = export(
         folder, *words, first["bpp"] / 1.2, code=2, to="none"
     )  # only the first is near
@@ -302,7 +252,7 @@ def test_code_that_rows_name_runs_only_where_it_is_named(folder):
         with pytest.raises(Unavailable, match=r"fakes\.py:Honest"):
             images(folder / "more", photos, folder / "all", *named)
     images(folder / "more", photos, folder / "named", "--codecs", spec)
-    assert len(pictures(folder, "named")) == len(done.cells) + 2
+    assert len(pictures(folder, "named")) == len(done.cells)
 
 
 def test_reconstructions_with_declared_sizes_are_exported_too(folder):
@@ -313,7 +263,7 @@ def test_reconstructions_with_declared_sizes_are_exported_too(folder):
     (theirs / "sizes.csv").write_text("image,setting,num_bytes\ncup,1,1200\n")
     spec, photos = f"folder:path={theirs}:name=Theirs", str(folder / "photos")
     benchmark.run(spec, photos, metrics="psnr", limit=1, results=folder / "more", jobs=1)
-    images(folder / "more", photos, folder / "out", "--no-source")
+    images(folder / "more", photos, folder / "out")
     (name,) = pictures(folder)
     assert name == "cup__Theirs__setting=1__0.800bpp.png"
     assert np.array_equal(read_image(folder / "out" / name).pixels, pixels)
@@ -322,13 +272,11 @@ def test_reconstructions_with_declared_sizes_are_exported_too(folder):
 def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
     words = "--codecs", "vtm", "--limit", "1", "--points", "vtm.qp=37"
     images(bundled_results(), "sample", tmp_path, *words)
-    decoded, source = sorted(tmp_path.glob("*.png"), key=lambda path: "source" in path.name)
+    (decoded,) = tmp_path.glob("*.png")
     assert re.fullmatch(r"astronaut__vtm__qp=37__\d\.\d{3}bpp\.png", decoded.name)
-    (line,) = (record for record in listed(tmp_path, ".") if record["codec"] == "vtm")
-    assert line["origin"] == "recorded"
-    first, second = (read_image(path).pixels.astype(float) for path in (decoded, source))
-    error = np.mean((first - second) ** 2)
-    assert 10 * np.log10(255**2 / error) == pytest.approx(float(line["psnr_db"]), abs=1e-9)
+    rows = Store(bundled_results() / "sample").table().filter(codec="vtm", setting_value=37.0)
+    (row_,) = rows.filter(image="astronaut.png").rows(named=True)
+    assert pixels_sha256(read_image(decoded).pixels) == row_["decoded_sha256"]
 
 
 def stored(label, image, quality=10.0, **columns):

@@ -43,8 +43,6 @@ READS: dict[str, tuple[str, ...]] = {
     "review": ("review", "pack.tar", *DATASET, *RESULTS, "--out", "out", "--claim", CLAIM),
     "check": ("check", "results", "results"),
     "baseline save": ("baseline", "save", "x", *DATASET, *RESULTS),
-    "history": ("history", "results", *WRITES_OUT, "--codec", "jpeg", "--metrics", "psnr"),
-    "baseline accept": ("baseline", "accept", "x", "--why", "tried", *RESULTS),
     "baseline list": ("baseline", "list", *RESULTS),
     "published list": ("published", "list", *RESULTS),
     "published show": ("published", "show", "vtm", *RESULTS),
@@ -59,8 +57,9 @@ READS: dict[str, tuple[str, ...]] = {
 }
 READS_NONE = {
     "list": "it lists what there is to run",
+    "history": "it measures checkpoints",
     "published add": "it reads a file of a curve",
-    "study read": "it reads a study and files of answers (tests/compare/study)",
+    "study read": "it reads a study and files of answers (tests/study)",
     "fetch": "it brings datasets and weights",
     "worker new": "it writes a contender's file",
     "worker setup": "it makes a contender's environment",

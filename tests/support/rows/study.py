@@ -3,8 +3,8 @@
 import msgspec
 import numpy as np
 
-from benchmark.compare.study.design import Pair, catches_for, pairs_of, question_lists, with_catches
-from benchmark.compare.study.form import (
+from benchmark.study.design import Pair, catches_for, pairs_of, question_lists, with_catches
+from benchmark.study.form import (
     SOURCE,
     WORSE,
     Answers,
@@ -15,10 +15,16 @@ from benchmark.compare.study.form import (
     Stimulus,
     Trial,
 )
-from benchmark.compare.study.simulate import LAPSES, PER_DOUBLING, chance_of
 
 SYSTEMS, RATES = ("good", "middling", "poor"), (0.25, 0.5, 1.0)
+LAPSES = 0.05  # answers at random
+PER_DOUBLING = 1.1  # of a score, of twice the rate: preferred in three of four answers
 OFFSETS = {"good": 0.7, "middling": 0.0, "poor": -0.6}  # in scores, at every rate
+
+
+def chance_of(scores, first, second, lapses=LAPSES):
+    """The chances that the first of two stimuli is chosen."""
+    return lapses / 2 + (1 - lapses) / (1 + np.exp(scores[second] - scores[first]))
 
 
 def key_of(images=8, raters=16, each=40, seed=0):

@@ -122,8 +122,16 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     assert "1 of 4 steps" in done.stdout
     assert card(out / "ours.safetensors")["steps"] == 1
     assert len(entries(out)) == 1
-    goes_on = bench(*training(place, out, "--max-minutes", 0))
+    goes_on = bench(*training(place, out, "--max-minutes", 0, "--milestone-steps", 2))
     assert "after 2 of 4 steps" in goes_on.stdout
+    milestone, written = out / "milestones" / "crdr-2.safetensors", []
+    for _ in range(3):
+        bench(*training(place, out, "--export-now"))
+        assert card(milestone)["steps"] == 2
+        written.append(milestone.stat().st_mtime_ns)
+        if len(written) == 2:
+            (out / "state-2.pt").touch()  # reached again
+    assert written[0] == written[1] < written[2]
     shutil.copy(out / "state-previous.pt", out / "state.pt")  # saved before the last report
     done = bench(*training(place, out, "--export-now", "--data", place / "unseen"))
     assert "1 of 4 steps" in done.stdout

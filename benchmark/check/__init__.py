@@ -1,0 +1,1 @@
+"""Verdicts on codecs and checkpoints that may have become worse: baselines, limits, histories."""

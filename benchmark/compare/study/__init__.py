@@ -1,1 +1,0 @@
-"""Studies with people: questions, raters, scores of their answers."""

@@ -1,1 +1,0 @@
-"""Folders of studies with people, and the report of their answers."""

@@ -1,0 +1,96 @@
+"""`bench study`: ask people which codec they prefer, and read what they answered."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options, output
+from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.errors import UsageError
+from benchmark.option import DRAWING, MANNER, TARGET, opt
+from benchmark.show.paper.request import FigureRequest
+
+UNSAFE = " ;,'\"<>\\"  # in the address of a page's policy
+
+CROP = "Pixels of a side of the square that codecs differ most in; 0: whole images."
+
+
+study = Verbs("""Ask people which codec they prefer, and read what they answered.
+
+A study is a folder with a page that works from a disk or any static host; answers are one small
+file a rater.
+
+Examples:
+  bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
+  bench study read study answers/*.json
+""")
+
+
+@study.verb("new")
+@takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4")
+def new(
+    shown: FigureRequest,
+    context: typer.Context,
+    raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
+    each: Annotated[int, opt(MANNER, "Questions of a rater.", least=4, most=1000)] = 60,
+    crop: Annotated[int, opt(DRAWING, CROP, least=0)] = 512,
+    seed: Annotated[int, opt(MANNER, "Of pairs, order, sides and names.", least=0)] = 0,
+    post: Annotated[str, opt(TARGET, "URL that the page posts answers to, beside the file.")] = "",
+    out: Annotated[Path, opt(TARGET, "Folder to write.", refuses="folder")] = Path("study"),
+) -> None:
+    """Write a study: two alternatives, forced choice, the original to flicker with.
+
+    Pairs are of codecs at equal rate (10 %), and of one codec at neighbouring rates, so that
+    preference has a scale in bits. Pictures are lossless, and no name in the folder for raters says
+    what they are of.
+
+    Examples:
+      bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
+    """
+    from benchmark.study.folder import write_study
+
+    plain = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
+    if post and not (plain and post.startswith(("https://", "http://"))):
+        raise UsageError(f"--post {post!r} is no address that begins with https://")
+    _, (*absent, sentence) = write_study(
+        out, shown, raters=raters, each=each, crop=crop, seed=seed, post=post,
+        command=command_line(context),
+    )  # fmt: skip
+    output.say(absent)
+    print(sentence)
+
+
+@study.verb("read")
+@takes(FigureRequest, "anchor results data_dir")
+def read(
+    shown: FigureRequest,
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder, with its key.")],
+    answers: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="ANSWERS...", help="Files of answers, or folders."),
+    ] = None,
+    out: Annotated[
+        Path | None, opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder")
+    ] = None,
+    verbose: options.Verbose = False,
+) -> None:
+    """Read answers: scores, bits at equal preference, and which metric agrees with people.
+
+    Raters who fail questions of known answer, or answer in under a second, are left out by a stated
+    rule and counted. Intervals are over raters and images.
+
+    Examples:
+      bench study read study answers/*.json
+    """
+    from benchmark.study.report import read_study, write_report
+
+    report = read_study(folder, answers or [], shown)
+    print(*report.lines, sep="\n")
+    for title, table in report.tables:
+        print(f"\n{title}")
+        output.print_table(table)
+    output.print_lines([f"left out: {gone.name}: {gone.rule}" for gone in report.left_out], verbose)
+    for path in write_report(report, out or folder / "report", command_line(context)):
+        print(path)

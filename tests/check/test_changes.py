@@ -1,0 +1,473 @@
+"""Pairing of rows and their changes, against changes that were put there and the jackknife."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import benchmark.check.changes
+from benchmark.check.changes import (
+    UnjudgedImage,
+    _wholly,
+    at_equal_settings,
+    changes,
+)
+from benchmark.check.limits import parse_margins
+from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from benchmark.check.verdict import check, judge, judged_by_default
+from benchmark.compare.curves import Curve, bd_quality
+from benchmark.metrics.metric import Presentation
+from benchmark.registry import metric_class
+from benchmark.rows.stored import points_of, specs_in
+from support.added import metrics as added
+from support.rows.measured import failed, row, table
+
+IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
+QUALITIES = (5, 10, 20, 40, 60, 80)
+PIXELS = 100 * 80
+
+
+def rows_of(rows, name="old"):
+    return RowSet(f"results/{name}", Path("nowhere"), table(rows))
+
+
+def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
+    """Rows whose metrics are lines over log10 of the rate, by which Akima's curves are exact."""
+    result = []
+    for number, image in enumerate(images):
+        for quality in QUALITIES:
+            num_bytes = 20_000 * quality + 997 * number
+            at = math.log10(num_bytes)
+            values = {
+                "num_bytes": round(num_bytes * (bits[number] if np.ndim(bits) else bits)),
+                "psnr_db": 10 + 5 * at + number,
+                "lpips_alex": 1.2 - 0.15 * at - 0.01 * number,
+                "ms_ssim": 1 - 10 ** (-0.3 * at),
+            }
+            for name, change in changed.items():
+                values[name] += change[number] if np.ndim(change) else change
+            result.append(row(codec, quality, image, **values))
+    return result
+
+
+def curved_at(**columns):
+    return [record | columns for record in curved()]
+
+
+def paired(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
+    (pair,), _ = pair_up(rows_of(old), rows_of(new, "new"), metrics, **options)
+    return pair
+
+
+def by_image(found, images=IMAGES):
+    values = dict(zip(found.images, found.percent.tolist(), strict=True))
+    assert values.keys() == set(images)
+    return np.array([values[image] for image in images])
+
+
+def test_bits_by_image_come_back_as_its_bd_rate():
+    factors = np.array([1.02, 0.97, 1.0, 1.1, 1.005])
+    pair = paired(curved(), curved(bits=factors))
+    for metric in ("psnr", "ms_ssim"):
+        result = changes(pair, metric)
+        assert by_image(result) == pytest.approx(100 * (factors - 1), abs=1e-2)
+        assert (result.kind, result.inferred, result.doubtful) == ("BD-rate", False, 0)
+    # The curves share a fifth of their range, less than a report would compare.
+    better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr")
+    assert by_image(better) == pytest.approx(np.full(5, 100 * (10**-0.8 - 1)), abs=0.1)
+    assert better.doubtful == 5
+
+
+def hashed(rows, **others):
+    """Give rows pixels by image and setting, and other ones to the images named."""
+    result = []
+    for record in rows:
+        pixels = (record["image"], record["setting_value"], others.get(record["image"]))
+        result.append({**record, "decoded_sha256": str(pixels)})
+    return result
+
+
+def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
+    """Not even where its values say otherwise, or are missing."""
+    shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
+    pair = paired(hashed(curved()), hashed(curved(psnr_db=shift), a="other", ccc="other"))
+    assert set(pair.equal) == {"bb", "dddd", "eeeee"}
+    percent = dict(zip(IMAGES, by_image(changes(pair, "psnr")), strict=True))
+    assert [percent[image] for image in pair.equal] == [0, 0, 0]
+    assert percent["a"] < -1
+    whole = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
+    level = np.mean([record["lpips_alex"] for record in whole])
+    part = [{**whole[0], "lpips_alex": None}, *whole[1:]]
+    for old, new, of in ((whole, part, level), (part, whole, None), (whole, whole, level)):
+        pair = paired(old, new)
+        result = changes(pair, "lpips")
+        assert (by_image(result) == 0).all()
+        assert result.inferred is (old is not new)
+        assert result.level == (of and pytest.approx(of))
+        assert not changes(pair, "psnr").inferred
+
+
+def test_equal_is_what_has_known_pixels_and_as_many_bytes_at_every_setting():
+    assert paired(curved(), curved()).equal == (), "no sha256"
+    more_bytes = paired(hashed(curved()), hashed(curved(bits=[1, 1, 1.001, 1, 1])))
+    assert set(more_bytes.equal) == {"a", "bb", "dddd", "eeeee"}
+    one_cell = hashed(curved())
+    one_cell[0] = {**one_cell[0], "decoded_sha256": "other"}
+    assert set(paired(hashed(curved()), one_cell).equal) == {"bb", "ccc", "dddd", "eeeee"}
+
+
+def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_positive():
+    more = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
+    old = curved()
+    pair = paired(old, curved(lpips_alex=more))
+    result = changes(pair, "lpips")
+    level = np.mean([record["lpips_alex"] for record in old])
+    assert result.level == pytest.approx(level)
+    assert by_image(result) == pytest.approx(100 * more / level, abs=1e-8)
+    assert by_image(result) * result.unit == pytest.approx(more, abs=1e-10)
+
+
+def test_without_a_number_on_either_side_it_says_why():
+    def nothing(metric, old, new):
+        result = changes(paired(old, new), metric)
+        assert result.percent.shape == (0,)
+        return result.nothing
+
+    old, absent = curved(), curved(psnr_db=np.inf)
+    none = "gives no influence of an image"
+    assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {none}"
+    zero = curved_at(lpips_alex=0.0)
+    message = "the mean value of jpeg is 0, so changes have no percentage"
+    assert nothing("lpips", zero, old) == message
+    whose = "what is checked: identical to the source in 5 of 5 images"
+    assert nothing("psnr", old, absent) == whose
+    bent = [
+        record
+        | {
+            "psnr_db": 35
+            + len(record["image"])
+            + min(record["setting_value"] / 10, 1 + (record["image"] != "a"))
+        }
+        for record in old
+    ]
+    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 4 points")
+    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 4 points")
+
+
+def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
+    """All the points move along one curve: more bits, and what they buy."""
+    more = 1.05
+    shift = math.log10(more)
+    new = curved(bits=more, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
+    pair = paired(curved(), new)
+    assert changes(pair, "psnr").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    assert changes(pair, "lpips").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    first = at_equal_settings(pair, ["psnr"])[0]
+    assert first.bpp[1] / first.bpp[0] == pytest.approx(1.05, abs=1e-4)
+    was, now = first.values["psnr_db"]
+    assert now - was == pytest.approx(5 * shift, abs=1e-9)
+
+
+def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
+    result = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr")
+    assert result.out_of_reach == ("dddd",)
+    assert sorted(result.images) == ["a", "bb", "ccc", "eeeee"]
+    result = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
+    assert (result.beyond, result.out_of_reach) == (("bb",), ())
+    everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr")
+    assert (len(everywhere.beyond), everywhere.nothing) == (5, "")
+    # Rates need not agree, only meet.
+    result = changes(
+        paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr"
+    )
+    assert (result.beyond, result.out_of_reach) == (("bb",), ())
+    result = changes(
+        paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])), "psnr"
+    )
+    assert (result.beyond, result.out_of_reach) == ((), ("ccc",))
+
+
+def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
+    bent = curved()
+    for record in bent:
+        if record["image"] == "ccc" and record["setting_value"] > 10:
+            record["psnr_db"] = 35.0  # so that more rate buys nothing
+    result = changes(paired(curved(), bent), "psnr")
+    assert [one.image for one in result.unknown] == ["ccc"]
+    assert "needed on the Pareto front" in result.unknown[0].why
+    result = changes(paired(bent, curved()), "psnr")
+    assert [one.image for one in result.left_out] == ["ccc"]
+    assert result.unknown == ()
+    assert len(result.percent) == 4
+
+
+def test_an_image_that_has_no_value_any_more_is_unknown():
+    lost = [
+        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
+    ]
+    result = changes(paired(curved(), lost), "psnr")
+    assert result.unknown == (UnjudgedImage("ccc", result.unknown[0].why),)
+    assert result.unknown[0].why.startswith("it has 0 of the 4 points")
+    assert changes(paired(lost, curved()), "psnr").images == ("a", "bb", "dddd", "eeeee")
+
+
+def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
+    base = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
+    for rates, values, lies in [
+        ((0.1, 0.5), (20, 22), "below"), ((0.1, 0.2), (20, 22), "below"),
+        ((0.1, 0.19), (20, 22), ""), ((0.1, 0.5), (20, 30), "dominated"),
+        ((0.1, 0.49), (20, 30), ""), ((0.25, 0.5), (30, 33), "dominated"),
+        ((0.24, 0.5), (30, 33), ""), ((0.5, 0.25), (33, 30), "dominated"),
+        ((0.9,), (33,), "dominated"),
+        ((0.4, 0.5), (34, 36), "above"), ((0.41, 0.5), (34, 36), ""), ((0.1, 0.3), (33, 35), ""),
+        ((), (), ""),
+    ]:  # fmt: skip
+        other = Curve(np.array(rates), np.array(values))
+        assert _wholly(base, other) == lies
+    assert _wholly(other, base) == ""
+
+
+def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
+    """Entropy tables that are shifted by a row: PSNR to the digit, the rate falls with quality."""
+    times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
+    worse = [of | {"num_bytes": round(times.get(of["setting_value"], 2.2) * of["num_bytes"])}
+             for of in curved()]  # fmt: skip
+    found = changes(paired(curved(), worse), "psnr")
+    assert (found.out_of_reach, found.dominated) == (tuple(sorted(IMAGES)),) * 2
+    (finding,) = judge([found], parse_margins(""), 0.95)
+    assert (finding.verdict, "1.25 times the bits" in finding.why) == ("regressed", True)
+    less = [of | {"num_bytes": round(1000 * 90 / of["setting_value"])} for of in curved()]
+    (unsure,) = judge([changes(paired(curved(), less), "psnr")], parse_margins(""), 0.95)
+    assert unsure.verdict == "undecided"
+    assert "on the Pareto front" in unsure.why
+
+
+@pytest.mark.parametrize("scale", ["linear", "decades"])
+def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(
+    monkeypatch, scale
+):
+    monkeypatch.setattr(metric_class("lpips"), "presentation", Presentation(scale))
+    monkeypatch.setattr(
+        benchmark.check.changes, "DISTRIBUTION_METRICS", {"lpips": "as if it were one"}
+    )
+    random = np.random.default_rng(0)
+    images = tuple(f"{number:03d}" for number in range(60))
+    old, new = curved(images=images), curved(images=images)
+    for record in (*old, *new):
+        record["lpips_alex"] += 1 + random.normal(0, 0.02)  # above 0
+        record["num_bytes"] = int(record["num_bytes"] * random.uniform(0.9, 1.1))
+    for record in new:
+        record["lpips_alex"] *= 1.5
+    for record in old:  # a distance below 0 has no logarithm
+        record["lpips_alex"] -= 3 * (scale == "decades" and record["setting_value"] == 80)
+    result = changes(paired(old, new), "lpips")
+
+    def delta(weights):
+        curves = []
+        for rows in (old, new):
+            columns = np.array(
+                [[8 * record["num_bytes"] / PIXELS, record["lpips_alex"]] for record in rows]
+            )
+            bpp, distances = columns.reshape(len(images), len(QUALITIES), 2).T @ weights
+            kept = distances > (0 if scale == "decades" else -np.inf)
+            quality = -distances if scale == "linear" else -np.log10(distances, where=kept)
+            curves.append(Curve(bpp[kept], quality[kept]))
+        change = bd_quality(*curves).value
+        return -100 / result.level * change if scale == "linear" else 100 * (10**-change - 1)
+
+    size, step = len(images), 1e-6
+    even = np.full(size, 1 / size)
+    whole = delta(even)
+    each = [delta(even + step * (unit - even)) for unit in np.eye(size)]
+    influence = (np.array(each) - whole) / step
+    assert result.percent.mean() == pytest.approx(whole, abs=1e-9)
+    own = by_image(result, images) - whole
+    assert own == pytest.approx(influence, abs=0.02 * influence.std())
+    assert own @ influence / (influence @ influence) == pytest.approx(1, abs=2e-3)
+
+
+def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
+    monkeypatch.setattr(benchmark.check.changes, "DISTRIBUTION_METRICS", {"psnr": "as if"})
+    old = curved()
+    result = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
+    level = np.mean([record["psnr_db"] for record in old])
+    assert result.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
+    assert result.percent * result.unit == pytest.approx(np.full(5, -0.5))
+    dearer = changes(paired(old, curved(bits=8, psnr_db=-0.5)), "psnr")  # a seventh of their rates
+    assert (dearer.doubtful, result.doubtful, len(dearer.percent)) == (5, 0, 5)
+    lost = [
+        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
+    ]
+    assert set(changes(paired(old, lost), "psnr").images) == {"a", "bb", "dddd", "eeeee"}
+    result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
+    assert by_image(result) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (curved(images=IMAGES[:4]), "images are not the same: only results/old has eeeee; --comm"),
+        (curved(images=("x", "y")), "images are not the same"),
+        ([o for o in curved() if o["setting_value"] != 40], "settings are not the same: .*=40"),
+        ([o for o in curved() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
+         "jpeg of results/new lacks settings of bb, eeeee: measure"),
+        ([o for o in curved() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
+        (curved_at(setting_name="qp"), "settings are not the same"),
+        (curved_at(coding_protocol="coding/0"), "by the rule coding/1, .* by coding/0: measure"),
+        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by .*/old: `bench"),
+        ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
+         "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
+    with pytest.raises(NotComparable, match=words):
+        paired(curved(), new)
+    result = check(rows_of(curved()), rows_of(new, "new"))
+    assert (result.verdict, result.exit_code) == ("not comparable", 4)
+
+
+@pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
+def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
+    with pytest.raises(NotComparable) as refused:
+        paired(curved(), curved(images=images))
+    assert ("--common compares what both have" in str(refused.value)) == hint
+
+
+@pytest.mark.parametrize("with_it", [(), (0,), (1,), (0, 1)])
+def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(with_it):
+    name = f"{added.__file__}:MeanAbsoluteError"
+    protocol = metric_class(name).protocol
+    sides = [rows_of(curved()), rows_of(curved(bits=1.05), "new")]
+    for number in with_it:
+        rows = sides[number].rows
+        rows = rows.with_columns(mae=pl.lit(2.0), mae_protocol=pl.lit(protocol))
+        sides[number] = sides[number]._replace(rows=rows)
+    (pair,), _ = pair_up(*sides, ("psnr", name))
+    assert by_image(changes(pair, "psnr")) == pytest.approx(np.full(5, 5.0), abs=1e-2)
+    for number, side in enumerate((pair.reference, pair.test)):
+        assert side.summary.protocols["mae"] == protocol
+        mean = 2.0 if number in with_it else None
+        assert {point.means["mae"].value for point in side.summary.points} == {mean}
+
+
+def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
+    old = [record | {"lpips_alex_protocol": "lpips-alex/0"} for record in curved()]
+    assert len(changes(paired(old, old), "lpips").percent) == 5
+    mixed = [
+        record
+        | {"lpips_alex_protocol": "lpips-alex/0a" if record["image"] == "a" else "lpips-alex/0b"}
+        for record in curved()
+    ]
+    assert changes(paired(mixed, mixed), "lpips").images == ("a",)
+    rules = [
+        record | {"coding_protocol": rule, "cell": rule + record["cell"]}
+        for rule, rows in (("coding/0a", curved(psnr_db=-5.0)), ("coding/0b", curved()))
+        for record in rows
+    ]
+    assert changes(paired(rules, rules[30:]), "psnr").percent == pytest.approx(np.zeros(5))
+
+
+def test_variants_and_settings_are_named_in_order():
+    rows = table([*curved("webp"), *reversed(curved()), *curved_at(variant="optimize=1")])
+    assert [entry.text for entry in specs_in(rows)] == ["jpeg", "jpeg:optimize=1", "webp"]
+    assert points_of("jpeg", rows) == ("jpeg.quality=5,10,20,40,60,80",)
+
+
+def test_common_compares_the_images_and_settings_that_both_have():
+    new = [record for record in curved(images=IMAGES[:4]) if record["setting_value"] != 40]
+    pair = paired(curved(), new, common=True)
+    assert sorted(pair.images) == list(IMAGES[:4])
+    assert [at.value for at in pair.settings] == [5, 10, 20, 60, 80]
+    turned = paired(new, curved(), common=True)
+    assert (turned.settings, turned.images) == (pair.settings, pair.images)
+    with pytest.raises(NotComparable, match="no image in common"):
+        paired(curved(), curved(images=("x", "y")), common=True)
+
+
+def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_are_refused():
+    def ours(variant):
+        return curved_at(codec="ours", variant=variant)
+
+    old = [*ours("beta=0"), *ours("beta=3.84"), *curved("webp")]
+    new = [
+        *ours("beta=0:checkpoint=new.safetensors"),
+        *ours("beta=3.84:checkpoint=new.safetensors"),
+    ]
+    for place, record in enumerate([*old, *new]):
+        record["cell"] = str(place)
+    pairs, notes = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"])
+    assert [pair.label for pair in pairs] == ["ours:beta=0", "ours:beta=3.84"]
+    assert [(p.reference.label, p.test.label) for p in pairs] == [
+        ("ours:beta=0", "ours:beta=0:checkpoint=new.safetensors"),
+        ("ours:beta=3.84", "ours:beta=3.84:checkpoint=new.safetensors"),
+    ]
+    assert notes == ("webp of results/old has no counterpart in results/new",)
+    with pytest.raises(NotComparable, match="--codec"):
+        pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
+    pairs, _ = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")
+    assert len(pairs) == 1
+
+
+def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():
+    assert paired(curved("webp"), curved("jpeg")).label == "jpeg"
+    with pytest.raises(NotComparable, match=r"no codec in common.*--reference-codec"):
+        paired([*curved("webp"), *curved("avif")], [*curved("jpeg"), *curved("vtm")])
+    pair = paired(
+        [*curved("webp"), *curved("avif")], curved(), codec="jpeg", reference_codec="avif"
+    )
+    assert pair.reference.label == "avif"
+    with pytest.raises(NotComparable, match="has no rows of jpg"):
+        paired(curved(), curved(), codec="jpg")
+
+
+def test_only_the_edition_of_the_latest_run_is_compared():
+    stale = curved(psnr_db=-5.0)
+    for record in stale:
+        record.update(fingerprint="0" * 64, run="20240101T000000-aa", cell="old " + record["cell"])
+    assert changes(paired(curved(), [*stale, *curved()]), "psnr").percent == pytest.approx(
+        np.zeros(5)
+    )
+
+
+@pytest.mark.parametrize(("bits", "factor", "below", "above"), [(50, 9, 5, 0), (0.02, 1 / 9, 0, 5)])
+def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
+    bits, factor, below, above
+):
+    """Values of a distribution metric, of which lower is better, made from those of PSNR."""
+    pair, column = paired(curved(), curved(bits=bits)), metric_class("fd_squeeze").column
+
+    def shifted(side, by):
+        points = [
+            replace(
+                point,
+                image_values={column: by * (60 - point.image_values["psnr_db"])},
+                means={column: point.means["psnr_db"]},
+            )
+            for point in side.summary.points
+        ]
+        return side._replace(summary=replace(side.summary, points=tuple(points)))
+
+    moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
+    result = changes(moved, "fd_squeeze")
+    assert (len(result.out_of_reach), len(result.beyond), result.nothing) == (below, above, "")
+
+
+def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
+    without = [record | {"lpips_alex": None, "lpips_alex_protocol": None} for record in curved()]
+    result = check(rows_of(without), rows_of(without, "new"))
+    assert result.verdict == "equivalent"
+    assert {finding.metric for finding in result.findings} == {"psnr", "ms_ssim"}
+    assert any("lpips" in note for note in result.notes)
+    lost = check(rows_of(curved()), rows_of(without, "new"))
+    assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
+    asked = check(rows_of(without), rows_of(without, "new"), ("psnr", "lpips"))
+    assert asked.exit_code == 4
+
+
+def test_metrics_without_influences_are_judged_only_where_they_are_named():
+    default = judged_by_default()
+    assert {"psnr", "fid256", "kid256_tf", "fd_squeeze"} <= set(default)
+    assert not {"precision256", "recall256"} & set(default)

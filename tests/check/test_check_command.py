@@ -1,0 +1,397 @@
+"""`bench check` of measured results as a user runs it: real codecs, files, exit codes."""
+
+import json
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+from benchmark.check.candidate import measure_candidate
+from benchmark.check.limits import parse_limits
+from benchmark.check.pairing import NotComparable
+from benchmark.compare.rank import Target, rank_at
+from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.request import Request
+from benchmark.metrics.metric import Metric
+from benchmark.registry import metric_class
+from benchmark.rows.means import summarise
+from benchmark.rows.shard import table_of
+from benchmark.rows.store import Store
+from support.bench.invoked import bench, verdict_line
+from support.rows.bundled_results import bundled_results
+from support.rows.measured import row
+
+ROOT = Path(__file__).parents[2]
+QUALITIES = "jpeg.quality=10,30,50,70,90"
+
+
+@pytest.fixture(scope="module")
+def crops(coffee, tmp_path_factory):
+    """Six photographs of 96 x 96."""
+    folder = tmp_path_factory.mktemp("data") / "crops"
+    folder.mkdir()
+    for number in range(6):
+        crop = coffee[40 : 40 + 96, 90 * number : 90 * number + 96]
+        Image.fromarray(crop).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stored(crops, tmp_path_factory):
+    """Results of plain JPEG and, in another folder, of JPEG with Huffman tables of each image."""
+    folder = tmp_path_factory.mktemp("stored")
+    for codec in ("jpeg", "jpeg:optimize=1"):
+        bench(
+            "run", "--codecs", codec, "--points", QUALITIES, "--dataset", crops, "--metrics",
+            "psnr", "--jobs", 1, "--results", folder / codec.replace(":", "-"),
+        )  # fmt: skip
+    return folder
+
+
+def store_of(results):
+    (folder,) = (path.parent for path in results.glob("*/per_image"))
+    return folder
+
+
+def measured_once(folder):
+    return len(list(folder.rglob("runs/*.json")))
+
+
+def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stored):
+    plain, optimised = stored / "jpeg", stored / "jpeg-optimize=1"
+    better = bench("check", plain, optimised, "-v")
+    assert verdict_line(better).startswith("PASS (improved): ")
+    worse = bench("check", optimised, plain, "-v", code=1)
+    assert verdict_line(worse).startswith("FAIL (regressed): ")
+    equal = bench("check", plain, plain, "-v")
+    assert verdict_line(equal).startswith("PASS (equivalent): ")
+    for text, option, code in ((better, optimised, 0), (equal, plain, 0)):
+        brief = bench("check", plain, option, code=code).splitlines()
+        assert brief[:2] == text.splitlines()[:2]
+        assert brief[0] == verdict_line(text)
+        assert len(brief) <= 5
+    shift = re.search(r" ([+]\S+) % \(", bench("check", optimised, plain, code=1))[1]
+    assert verdict_line(worse) == f"FAIL (regressed): PSNR {shift} %"
+    assert "30 streams of the same bytes" in equal
+    assert "worst images" in worse
+    assert "worst images" not in equal
+    assert "not judged: the reference has no ms_ssim, lpips" in worse
+
+
+def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
+    """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
+    words = store_of(stored / "jpeg"), stored / "jpeg-optimize=1"
+    result = json.loads(bench("check", *words, "--json"))
+    (finding,) = result["findings"]
+    both = tmp_path / "both"
+    for codec in ("jpeg", "jpeg-optimize=1"):
+        shutil.copytree(stored / codec, both, dirs_exist_ok=True)
+    bench("report", "--results", both, "--metrics", "psnr", "--anchor", "jpeg")
+    table = next(both.glob("*/report/bd_rate.csv")).read_text().splitlines()
+    record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
+    assert finding["images"] == 6
+    assert finding["lower_percent"] < finding["change_percent"] < finding["upper_percent"] < 0
+    assert {entry["setting"] for entry in result["at_equal_settings"]} == {
+        f"quality={quality}" for quality in (10, 30, 50, 70, 90)
+    }
+
+
+def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_is(
+    stored, crops, tmp_path
+):
+    words = (
+        "check", "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--against",
+        stored / "jpeg", "--dataset", crops, "--metrics", "psnr", "--jobs", 1, "--results",
+        tmp_path / "new",
+    )  # fmt: skip
+    first = bench(*words)
+    assert "30 cells measured" in first
+    second = bench(*(word for word in words if word not in ("--dataset", crops)))
+    assert "0 cells measured" in second, "its run says where the reference's images are"
+    assert verdict_line(first) == verdict_line(second)
+    assert verdict_line(first).startswith("PASS (improved): ")
+    assert measured_once(tmp_path / "new") == 1
+    fewer = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
+    limited = bench(*words, *fewer)
+    assert "3 images, 4 settings" in limited
+    assert verdict_line(limited).startswith("PASS (not worse): PSNR -28"), "some pass the margin"
+
+
+def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
+    words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
+    result = bench(*words, "-v", code=4)
+    assert verdict_line(result).startswith("NO VERDICT (nothing measured): ")
+    message = "jpeg:optimize=1, LPIPS (AlexNet): the reference: 0 of 6 images have a value: not"
+    assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
+
+
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored):
+    """An image metric, a metric of the whole set, and one that gives no influence of an image."""
+    names = "psnr,lpips,fd_alex,precision256"
+    words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
+    result = bench(*words, "-v")
+    assert verdict_line(result).startswith("PASS (equivalent): ")
+    (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
+    assert "6 of 6 images have the pixels and the number of bytes of the reference" in message
+    assert message.endswith(
+        ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
+        "differ"
+    )
+    findings = json.loads(bench(*words, "--json"))["findings"]
+    assert [finding["metric"] for finding in findings] == names.split(",")
+    assert {finding["change_percent"] for finding in findings} == {0.0}
+    assert [finding["inferred"] for finding in findings] == [False, True, True, True]
+
+
+def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
+    stored, crops, tmp_path
+):
+    """As after a clone: the reference has LPIPS, this machine has no weights for it."""
+    reference = tmp_path / "reference"
+    shutil.copytree(stored / "jpeg", reference)
+    store = Store(store_of(reference))
+    rows = store.table().rows(named=True)
+    lpips = metric_class("lpips")
+    store.append([
+        {**row, lpips.column: row["bpp"] / 9, f"{lpips.column}_protocol": lpips.protocol,
+         "finished_utc": "9999"}
+        for row in rows
+    ])  # fmt: skip
+    words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
+    with without_weights():
+        result = bench(*words, "--results", tmp_path / "new")
+        other = bench(
+            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "-v", "--results",
+            tmp_path / "other", code=4,
+        )  # fmt: skip
+    lines = result.splitlines()
+    assert verdict_line(result).startswith("PASS (equivalent): ")
+    announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
+    needed = "the verdict needs LPIPS (AlexNet): without values it can only pass if every image"
+    places = [lines.index(announced), *(n for n, one in enumerate(lines) if needed in one)]
+    measured = next(n for n, one in enumerate(lines) if "30 cells measured" in one)
+    assert measured < lines.index(verdict_line(result))
+    assert places == [places[0], places[0] + 1]
+    assert places[1] < measured
+    why = "what is checked: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
+    assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {why}" in other.splitlines()
+
+
+@contextmanager
+def without_weights():
+    """No folder with weight files, neither the user's nor torch's."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as empty:
+        patch.delenv("BENCH_WEIGHTS", raising=False)
+        patch.setenv("TORCH_HOME", empty)
+        yield
+
+
+def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
+    other = tmp_path / "crops"
+    shutil.copytree(crops, other)
+    Image.new("RGB", (96, 96), "teal").save(other / "6.png")
+    shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(other))
+    new = ("--results", tmp_path / "new")
+    words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", other)
+    result = " ".join(bench(*words, *new, code=4).split())
+    assert f"only {_store_name(other)} has 6.png" in result
+    assert "--common" in result
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
+    result = bench(*words, *new, "--points", "jpeg.quality=10,20", code=4)
+    assert "has no quality=20" in result
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
+    other = tmp_path / "others"
+    other.mkdir()
+    Image.new("RGB", (96, 96), "teal").save(other / "0.png")
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset")
+    with pytest.raises(UsageError, match=f"no rows of the images in {other}: it has "):
+        bench(*words, other, "--results", tmp_path / "new")
+    with pytest.raises(UsageError, match="let --results name another folder"):
+        bench(*words, crops, "--results", stored / "jpeg")
+    words = ("check", "--codec", "webp", *words[3:], crops, "--results", tmp_path / "new")
+    with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
+        bench(*words)
+    with pytest.raises(
+        UsageError, match=r"--reference-codec ours is several: say ours:beta=\S+ or"
+    ):
+        bench(*words, "--reference-codec", "ours")
+    assert not (tmp_path / "new").exists()
+
+
+def _store_name(folder):
+    from benchmark.datasets.dataset import open_folder
+
+    return open_folder(folder).store_name
+
+
+def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
+    markdown, junit = (tmp_path / "out" / name for name in ("c.md", "c.xml"))
+    words = ("check", stored / "jpeg-optimize=1", stored / "jpeg")
+    result = json.loads(bench(*words, "--markdown", markdown, "--junit", junit, "--json", code=1))
+    assert (result["verdict"], result["exit_code"]) == ("regressed", 1)
+    (finding,) = result["findings"]
+    assert len(finding["worst"]) == 3
+    assert markdown.read_text().startswith("### ❌ bench check: regressed")
+    assert f"{finding['change_percent']:+.2f} %" in junit.read_text()
+
+
+def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
+    assert "caveat" not in bench("check", stored / "jpeg", stored / "jpeg-optimize=1")
+
+
+def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(stored / "jpeg", results)
+    saved = bench("baseline", "save", "v1", "--results", results)
+    folder = results / "baselines" / "v1"
+    assert str(folder) in saved
+    assert not list(folder.rglob("streams"))
+    (rows,) = folder.rglob("*.parquet")
+    assert rows.stat().st_size < 60_000
+    assert list(folder.rglob("runs/*.json"))
+    assert "v1" in bench("baseline", "list", "--results", results)
+    with pytest.raises(UsageError, match="not written twice"):
+        bench("baseline", "save", "v1", "--results", results)
+    with pytest.raises(UsageError, match="no name of a baseline"):
+        bench("baseline", "save", "../v2", "--results", results)
+    words = ("check", "v1", stored / "jpeg-optimize=1", "--baselines", results)
+    assert verdict_line(bench(*words)).startswith("PASS (improved): ")
+    bench(
+        "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
+        "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
+    )  # fmt: skip
+
+
+def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, tmp_path):
+    """Of equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
+    words = ("check", stored / "jpeg", stored / "jpeg")
+    for limit, verdict, code in (
+        ("PSNR >= 20 at 2 bpp", "met", 0),
+        ("psnr at least 60 at 2 bpp", "missed", 1),
+        ("psnr at least 20 at 50 bpp", "nothing measured", 4),
+        ("encode at most 40 ms", "nothing measured", 4),
+        ("ssim at least 1 at 2 bpp", "nothing measured", 4),
+    ):
+        said = bench(*words, "-v", "--require", limit, code=code)
+        found = json.loads(bench(*words, "--json", "--require", limit, code=code))["findings"][-1]
+        assert found["verdict"] == verdict
+        assert f"{verdict}: jpeg, {found['metric_label']}: {found['why']}" in said.splitlines()
+    assert found["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
+    summary = summarise(Store(store_of(stored / "jpeg")).table())
+    (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
+    limit = ("--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x")
+    found = json.loads(bench(*words, *limit, "--json", code=1))["findings"][-1]
+    assert found["why"].startswith(f"it is {ranked.values['psnr_db'].value:.4g} [")
+    assert ElementTree.parse(tmp_path / "x").getroot().get("failures") == "1"
+
+
+def test_seconds_are_those_of_the_slowest_setting_of_rows_timed_alone():
+    rows = [
+        row("jpeg", q, image, timing=True, encode_seconds=s)
+        for q, image, s in ((10, "a", 0.01), (10, "b", 0.02), (90, "a", 0.03), (90, "b", 0.05))
+    ]
+    of = SimpleNamespace(rows=table_of(rows))
+    for limit, kept in (("encode at most 40 ms", True), ("encode <= 0.039 s", False)):
+        (asked,) = parse_limits([limit])
+        assert asked.kept_by(of) == (kept, "it is 40 ms at quality=90")
+    of = SimpleNamespace(rows=table_of([*rows, row("jpeg", 20, "a")]))
+    assert asked.kept_by(of) == (None, "1 row without `--timing`")
+
+
+def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
+    (source,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "check.md").read_text(), re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, codec in (("results", "jpeg"), ("results/checks", "jpeg-optimize=1")):
+        shutil.copytree(store_of(stored / codec), tmp_path / name / "kodak")
+    printed = []
+    exec(source, {"print": lambda *words: printed.append(" ".join(map(str, words)))})
+    assert printed[0] == "improved 0"
+    assert any("psnr" in line for line in printed[1:])
+
+
+def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_path):
+    rows = [
+        row("ours", 1, image, variant=f"beta=0:checkpoint={name}", dataset="sample")
+        for name in ("a.safetensors", "b.safetensors")
+        for image in "ab"
+    ]
+    Store(tmp_path / "old" / "sample").append(rows)
+    folders = {"sample": tmp_path / "old" / "sample"}
+    request = Request(dataset="sample", results=tmp_path / "new")
+    several = "ours:beta=0:checkpoint=a.safetensors and ours:beta=0:checkpoint=b.safetensors"
+    with pytest.raises(
+        UsageError, match=f"the reference has {several}: say which with --reference"
+    ):
+        measure_candidate("ours:beta=0", request, folders, run=None)
+    named = "ours:beta=0:checkpoint=a.safetensors"
+    with pytest.raises(NotComparable, match="no image of sample"):
+        measure_candidate("ours:beta=0", request, folders, run=None, reference_codec=named)
+
+
+@pytest.mark.parametrize(
+    ("codec", "request_", "names", "said"),
+    [
+        ("jpeg", {}, "a b", "the reference has rows of a, b: say which with --dataset"),
+        ("jpeg", {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
+        ("jpeg", {"device": "abacus"}, "sample", "--device 'abacus'"),
+        ("jpeg", {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
+        ("jpeg:optimize=1", {}, "sample", "No codec of the reference 'jpeg:optimize=1'"),
+        ("command", {}, "sample", "the reference itself names what would run, 'command:"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
+    tmp_path, codec, request_, names, said
+):
+    rows = [
+        row(codec, 5, "a", variant=variant, dataset="sample")
+        for codec, variant in (("jpeg", ""), ("command", "encode=x"), ("./mine.py:Mine", ""))
+    ]
+    folders = {name: tmp_path / name for name in names.split()}
+    for folder in folders.values():
+        Store(folder).append(rows)
+    request = Request(dataset="", results=tmp_path / "new", **request_)
+    with pytest.raises((UsageError, UnknownName), match=re.escape(said)):
+        measure_candidate(codec, request, folders, run=None)
+
+
+def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for():
+    measured = []
+
+    def record(request, matrix, judged):
+        measured.append((request.metrics, judged))
+        return SimpleNamespace(matrix=matrix, rows=table_of([]))
+
+    folders = {"sample": bundled_results() / "sample"}
+    for metrics in ((), ("psnr", "vmaf")):
+        request = Request(dataset="", metrics=metrics, results=Path("unused"))
+        measure_candidate("jpeg", request, folders, run=record)
+    usual = ("psnr", "ms_ssim", "lpips")
+    (all_of_them, judged), named = measured
+    assert all_of_them[:3] == judged[:3] == usual
+    assert named == (("psnr", "vmaf"),) * 2
+
+
+def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):
+    codecs = []
+
+    def record(request, matrix, judged):
+        codecs.extend(request.codecs)
+        return SimpleNamespace(matrix=matrix, rows=table_of([]))
+
+    checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
+    folders = {"sample": bundled_results() / "sample"}
+    request = Request(dataset="", results=tmp_path)
+    measure_candidate("ours", request, folders, run=record, checkpoint=checkpoint)
+    assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]

@@ -1,0 +1,365 @@
+"""Error rates of the verdicts, by simulation; the arithmetic against textbooks."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm, ttest_1samp
+from scipy.stats import t as student
+
+from benchmark.check.changes import Finding, UnjudgedImage
+from benchmark.check.equivalence import (
+    MOST_IMAGES,
+    POWER,
+    Claims,
+    MeanTests,
+    claims,
+    holm,
+    images_needed,
+)
+from benchmark.check.limits import Margin, parse_margins
+from benchmark.check.verdict import ROUNDING, decide, judge, overall
+from benchmark.errors import UsageError
+from support.quick import quick
+
+DRAWS = 1000
+LEVEL = 0.05
+MARGIN = 1.0
+DEVIATION = 1.5  # of single images
+# Three standard errors of a share of 5 % among so many draws.
+BY_CHANCE = 3 * math.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
+IMAGES = 24  # of Kodak
+RESAMPLES = 1999
+
+
+LOGNORMAL_MEAN = math.exp(0.5)
+SHAPES = {  # of mean 0 and deviation 1
+    "normal": lambda random, shape: random.normal(size=shape),
+    "skewness 1": lambda random, shape: random.gamma(4, 1, shape) / 2 - 2,
+    "skewness -1": lambda random, shape: 2 - random.gamma(4, 1, shape) / 2,
+    "heavy tails": lambda random, shape: random.standard_t(5, shape) / math.sqrt(5 / 3),
+    "skewness 6": lambda random, shape: (
+        (random.lognormal(0, 1, shape) / LOGNORMAL_MEAN - 1) / math.sqrt(math.e - 1)
+    ),
+}
+EFFECTS = (0.0, MARGIN / 2, MARGIN, 2 * MARGIN)
+SKEWED = ((24, 0.082), (41, 0.074), (100, 0.070))  # images, share
+each_shape = pytest.mark.parametrize("shape", quick(list(SHAPES)[:4], "normal", "skewness 1"))
+
+
+def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
+    """How often each claim is made where the true mean change is `effect`."""
+    random = np.random.default_rng(7)
+    sample = effect + deviation * SHAPES[shape](random, (images, draws))
+    result = MeanTests(sample, RESAMPLES)
+    inside = np.maximum(result.p_below(MARGIN), result.p_above(-MARGIN)) <= LEVEL
+    worse, better = result.p_above(MARGIN) <= LEVEL, result.p_below(-MARGIN) <= LEVEL
+    assert not (inside & worse).any()
+    return {"regressed": worse.mean(), "equivalent": inside.mean(), "improved": better.mean()}
+
+
+@each_shape
+@pytest.mark.parametrize("effect", quick(EFFECTS, 0.0, MARGIN, 2 * MARGIN))
+def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
+    result = verdicts(shape, effect)
+    rare = LEVEL + (BY_CHANCE if effect == MARGIN else 0)  # either error is likeliest there
+    true = {0: "equivalent", MARGIN / 2: "equivalent", 2 * MARGIN: "regressed"}.get(effect)
+    assert all(share <= rare for claim, share in result.items() if claim != true)
+    assert true is None or result[true] > (0.75 if true == "regressed" else 0.35)
+
+
+@pytest.mark.parametrize(("images", "rate"), quick(SKEWED, SKEWED[0]))
+def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
+    result = verdicts("skewness 6", MARGIN, images)["equivalent"]
+    assert result == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
+
+
+@pytest.mark.parametrize("effect", quick([0.0, 0.3, 2.0, -1.8], 0.3, -1.8))
+def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
+    images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
+    result = verdicts("normal", effect, images)
+    true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
+    slack = 3 * math.sqrt(POWER * (1 - POWER) / DRAWS)
+    assert POWER - slack - 0.03 < result[true] < POWER + slack + 0.03
+
+
+def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not():
+    random = np.random.default_rng(5)
+    shared = random.normal(size=(IMAGES, DRAWS))
+    p_values = []
+    for _ in range(4):  # metrics of the same images agree in part
+        mixed = (shared + random.normal(size=shared.shape)) / math.sqrt(2)
+        p_values.append(MeanTests(MARGIN + mixed, RESAMPLES).p_above(MARGIN))
+    raw = np.array(p_values)
+    corrected = np.array([holm(column) for column in raw.T.tolist()]).T
+    assert (raw <= LEVEL).any(axis=0).mean() > 0.1
+    assert (corrected <= LEVEL).any(axis=0).mean() <= LEVEL + BY_CHANCE
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.5))
+def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, level):
+    """Closed testing: every set of hypotheses with this one in it, at Bonferroni's level."""
+    everything = range(len(p_values))
+    sets = [set(combination) for n in everything for combination in combinations(everything, n + 1)]
+    for place, adjusted in enumerate(holm(p_values)):
+        smallest = [len(one) * min(p_values[i] for i in one) for one in sets if place in one]
+        assert adjusted == pytest.approx(min(1, max(smallest)), abs=1e-12)
+        assert (adjusted <= level) == (max(smallest) <= level) or adjusted == pytest.approx(level)
+
+
+def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
+    random = np.random.default_rng(1)
+    sample = random.normal(0.1, 1, (400, 20))
+    result = MeanTests(sample)
+    expected = ttest_1samp(sample, 0, alternative="greater").pvalue
+    assert (result.p_above(0) >= expected - 1e-12).all()
+    assert result.p_above(0) == pytest.approx(expected, abs=0.02)
+    assert result.p_below(0) == pytest.approx(1 - expected, abs=0.02)
+
+
+def test_two_images_come_out_as_students_t_has_it_in_closed_form():
+    """With one degree of freedom t is Cauchy's: mean 10.5, standard error .5."""
+    result = MeanTests(np.array([10.0, 11.0]))
+    assert result.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
+    assert result.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
+    # At the mean itself three of four resamples are as far: .75, as a normal's tail moved to t's
+    moved = 0.5 + math.atan(0.6745 * math.sqrt(0.5)) / math.pi
+    assert result.p_above(10.5)[0] == pytest.approx(moved, abs=0.01)
+    # Farther than all of 19 resamples is as rare as one in 20.
+    sure = MeanTests(np.random.default_rng(2).normal(size=24), resamples=19)
+    assert sure.p_above(-99)[0] == sure.p_below(99)[0] == 1 / 20
+    ramp = MeanTests(np.arange(24.0))  # with as many resamples as verdicts have, always the same
+    assert ramp.p_above(-99)[0] == 1 / 10_000
+    assert ramp.p_above(8)[0] == pytest.approx(0.018680748066810693, rel=1e-9)
+
+
+def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
+    tiny = MeanTests(np.array([0, 0, 0, 0, -0.001]))
+    assert claims(tiny, 1.0).equal < 0.01
+    assert all(math.isfinite(bound[0]) for bound in tiny.bounds(0.95))
+    large = MeanTests(np.array([0, 0, 0, 0, 4.0]))
+    assert min(claims(large, 1.0)) > 0.05
+
+
+@pytest.mark.parametrize("resamples", [9999, 199])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 1 - 1 / 200])
+def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
+    skewed, even = np.random.default_rng(2).gamma(2, 1, 24), np.linspace(-1, 1, 24)
+    for sample in (skewed, even):
+        result = MeanTests(sample, resamples)
+        lower, upper = (bound[0] for bound in result.bounds(confidence))
+        for bound, p_value, sign in ((lower, result.p_above, -1), (upper, result.p_below, 1)):
+            level = 1 - confidence + 1e-9
+            assert p_value(bound + sign * 1e-6)[0] <= level < p_value(bound - sign * 1e-6)[0]
+        assert lower < sample.mean() < upper
+        leans = upper - sample.mean() > sample.mean() - lower + 1e-3
+        assert leans or sample is even  # as the changes do
+
+
+def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
+    result = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
+    one = MeanTests(np.array([3.0]))
+    for bounds in (result.bounds(1 - 1 / 200.5), one.bounds(0.95)):
+        assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
+
+
+def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
+    assert claims(MeanTests(np.zeros(4)), 1.0).equal < 0.001
+    assert claims(MeanTests(np.zeros(4)), 1.0).worse > 0.99
+    assert claims(MeanTests(np.full(4, 2.0)), 1.0).worse < 0.001
+    assert claims(MeanTests(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0, 1.0)
+    result = MeanTests(np.random.default_rng(2).normal(0.2, 1, 12))
+    expected = [
+        result.p_above(0.5),
+        max(result.p_below(0.5), result.p_above(-0.5)),
+        result.p_below(-0.5),
+        result.p_below(0.5),
+    ]
+    assert list(claims(result, 0.5)) == [p[0] for p in expected]
+    assert [b[0] for b in MeanTests(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
+
+
+def power(images, mean, deviation, margin):
+    """Of a test at 5 %, its statistic taken for Student's t around the mean's distance."""
+    moved = norm.sf(math.sqrt(images / (images - 1)) * student.isf(LEVEL, images - 1))
+    needed = student.isf(moved, images - 1)
+    ahead = [(margin + side * mean) * math.sqrt(images) / deviation - needed for side in (-1, 1)]
+    if abs(mean) > margin:
+        return student.cdf(-min(ahead) - 2 * needed, images - 1)
+    return sum(student.cdf(ahead, images - 1)) - 1
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, -0.6, 1.4, -3.0])
+@pytest.mark.parametrize("deviation", [0.1, 0.5, 1.5])
+def test_images_needed_are_the_fewest_with_that_power(effect, deviation):
+    numbers = range(2, MOST_IMAGES)
+    expected = next(n for n in numbers if power(n, effect, deviation, MARGIN) >= POWER)
+    assert images_needed(effect, deviation, MARGIN, LEVEL) == expected
+
+
+def test_images_needed_end_at_those_that_nobody_asks_for():
+    assert images_needed(1.0, 1.0, 1.0, LEVEL) is None
+    assert images_needed(0.999, 1.0, 1.0, LEVEL) is None
+    assert images_needed(0.0, math.inf, 1.0, LEVEL) is None
+    assert [images_needed(mean, 0.0, 1.0, LEVEL) for mean in (0, 1, 2)] == [2, None, 2]
+    low, high = 1.0, 1000.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        decided = images_needed(0.0, middle, 1.0, LEVEL) is not None
+        low, high = (middle, high) if decided else (low, middle)
+    assert images_needed(0.0, low, 1.0, LEVEL) == 100_000
+
+
+def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
+    sample = np.random.default_rng(2).gamma(2, 1, 24)
+    whole = MeanTests(sample, 1999)
+    monkeypatch.setattr("benchmark.check.equivalence.CHUNK", 24 * 300)
+    parts = MeanTests(sample, 1999)
+    for bound in (1.5, 2.0, 2.5, 9.0):
+        assert parts.p_above(bound) == whole.p_above(bound)
+
+
+def changed(percent, kind="BD-rate", name="psnr", **more):
+    images = tuple(f"{number}.png" for number in range(len(percent)))
+    return Finding("c", name, name, kind, images, np.array(percent), **more)
+
+
+def judged(*compared, margin="", confidence=0.95):
+    return judge(compared, parse_margins(margin), confidence)
+
+
+def test_each_verdict_is_given_where_it_should_be():
+    random = np.random.default_rng(6)
+    noise = random.normal(0, 0.3, 24)
+    result = judged(
+        changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
+        changed([], nothing="no value"), changed(-1 + noise),
+    )  # fmt: skip
+    assert [judgement.verdict for judgement in result] == [
+        "regressed", "equivalent", "improved", "undecided", "nothing measured", "not worse",
+    ]  # fmt: skip
+    assert result[0].change_percent == pytest.approx(3 + noise.mean())
+    worst = np.argsort(-noise)[:3]
+    assert [one.image for one in result[0].worst] == [f"{at}.png" for at in worst]
+    assert result[0].worst[0].percent == pytest.approx(3 + noise.max())
+    assert result[4].why == "no value"
+    two, single = judged(changed([1.0, 3.0]), changed([1.0]))
+    assert (two.deviation_percent, single.deviation_percent) == (pytest.approx(2**0.5), None)
+    assert (single.lower_percent, single.upper_percent) == (None, None)
+    assert result[0].lower_percent < result[0].change_percent < result[0].upper_percent
+
+
+def test_the_worst_verdict_outranks_the_others():
+    noise = np.random.default_rng(6).normal(0, 0.3, 24)
+    better, equal, worse = (changed(shift + noise) for shift in (-3, 0, 3))
+    unsure, nothing = changed(1 + noise), changed([], nothing="no value")
+    assert overall(judged(better, equal, changed(-1 + noise))) == "not worse"
+    assert overall(judged(better, equal)) == "improved"
+    assert overall(judged(equal, equal)) == "equivalent"
+    assert overall(judged(better, equal, unsure)) == "undecided"
+    assert overall(judged(better, equal, unsure, nothing)) == "nothing measured"
+    assert overall(judged(better, equal, unsure, nothing, worse)) == "regressed"
+    assert overall([]) == "nothing measured"
+
+
+def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_would_do():
+    (result,) = judged(changed(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
+    assert result.verdict == "undecided"
+    expected = images_needed(result.change_percent, result.deviation_percent, 1.0, 1 - 0.95)
+    assert result.images_needed == expected > 24
+    assert f"about {expected} images" in result.why
+    of_two = judged(*[changed(0.5 + np.random.default_rng(8).normal(0, 3, 24))] * 2)[0]
+    assert of_two.images_needed == images_needed(
+        result.change_percent, result.deviation_percent, 1.0, (1 - 0.95) / 2
+    )
+    assert "one image" in judged(changed([0.0]))[0].why
+    assert "images like these" in judged(changed([0.0, 1.5]))[0].why
+    noise = np.random.default_rng(12).normal(0, 0.3, 24)
+    (result,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
+    assert (result.verdict, result.images_needed) == ("undecided", None)
+    assert "no number of images" in result.why
+
+
+@pytest.mark.parametrize(("confidence", "most"), [(0.9999, 1), (0.999, 10), (0.99, 100)])
+def test_where_no_number_of_images_can_decide_so_many_metrics_none_is_named(confidence, most):
+    still = changed(np.random.default_rng(0).normal(0, 0.01, 12))
+    assert {of.verdict for of in judged(*[still] * most, confidence=confidence)} == {"equivalent"}
+    for of in judged(*[still] * (most + 1), confidence=confidence):
+        assert (of.verdict, of.images_needed) == ("undecided", None)
+        assert of.why.startswith("nothing is this sure of so many metrics")
+
+
+def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
+    sample = 0.1 * np.random.default_rng(6).normal(size=24)
+
+    def verdict(*p_values, confidence=0.95):
+        tests = MeanTests(sample, 199)
+        alpha = 1 - confidence + ROUNDING
+        return decide(changed(sample), tests, 1.0, Claims(*p_values), alpha, LEVEL)
+
+    assert 1 - 0.9 < 0.1
+    assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"
+    level = 1 - 0.95 + ROUNDING
+    for place, name in enumerate(("regressed", "equivalent", "improved", "not worse")):
+        p_values = [level if at == place else 1.0 for at in range(4)]
+        assert verdict(*p_values) == (name, "", None)
+    # Fewer images would be enough if changes were Student's; these were not.
+    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images like these would be needed", 25)
+
+
+def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
+    sample = 2 + np.random.default_rng(9).normal(0, 0.2, 24)
+    lpips = changed(sample, "BD-metric", "lpips", level=0.2, unit=0.002)
+    (result,) = judged(lpips)
+    assert (result.verdict, result.change) == ("regressed", pytest.approx(0.002 * sample.mean()))
+    assert judged(lpips, margin="lpips=3%")[0].verdict == "equivalent"
+    assert judged(lpips, margin="bd_metric=3%")[0].verdict == "equivalent"
+    assert judged(lpips, margin="bd_rate=3%")[0].verdict == "regressed"
+    (result,) = judged(lpips, margin="lpips=0.006")
+    assert (result.verdict, result.margin_percent) == ("equivalent", pytest.approx(3))
+
+
+def test_confidence_decides_how_sure_a_verdict_is():
+    noise = np.random.default_rng(10).normal(0, 0.8, 24)
+    sample = 1.35 + noise - noise.mean()
+    assert judged(changed(sample), confidence=0.9)[0].verdict == "regressed"
+    assert judged(changed(sample), confidence=0.9999)[0].verdict == "undecided"
+
+
+def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
+    calm = np.random.default_rng(11).normal(0, 0.1, 23)
+    (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
+    message = "on lost.png it never reaches the reference's lowest quality"
+    assert (lost.verdict, lost.why) == ("regressed", message)
+    (unknown,) = judged(changed(calm, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    assert unknown.verdict == "undecided"
+    assert "bent.png" in unknown.why
+    assert "3 points" in unknown.why
+    (still,) = judged(changed(calm + 4, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    assert still.verdict == "regressed"
+    (better,) = judged(changed([], beyond=("a", "b")))
+    message = "on 2 images (a, ...) it lies wholly above the reference"
+    assert (better.verdict, better.why) == ("improved", message)
+    (bent,) = judged(changed([], unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    assert (bent.verdict, bent.why) == ("undecided", "it has 3 points")
+    (dear,) = judged(changed(calm, out_of_reach=("dear.png",), dominated=("dear.png",)))
+    message = "on dear.png every quality takes at least 1.25 times the bits"
+    assert (dear.verdict, dear.why) == ("regressed", message)
+
+
+@pytest.mark.parametrize(
+    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "bd_rate=1"]
+)
+def test_a_margin_that_makes_no_sense_is_refused_by_name(text):
+    with pytest.raises(UsageError, match=text.partition("=")[0]):
+        parse_margins(text)
+
+
+def test_margins_are_read_and_the_others_stay():
+    result = parse_margins("bd_rate=2%, lpips=0.01")
+    assert result["bd_rate"] == Margin(2.0, percent=True)
+    assert result["lpips"] == Margin(0.01, percent=False)
+    assert result["bd_metric"] == Margin(1.0, percent=True)

@@ -1,0 +1,208 @@
+"""Checkpoints over time: a planted fault is named where it is, with the numbers of a check."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.check.history import History, State, headline, history_of, history_table, in_order
+from benchmark.check.history_figure import draw_history
+from benchmark.check.pairing import RowSet
+from benchmark.check.verdict import check
+from benchmark.errors import UsageError
+from support.bench.invoked import bench
+from support.files.noise import effect_noise
+from support.rows.measured import row, table
+
+GAINS = (0.0, 1.0, 1.5, 0.6, 1.7, 1.9)  # dB of six states; a fault enters with the fourth
+IMAGES = [f"image-{n}" for n in range(8)]
+NOISE = np.random.default_rng(0).normal(0, 0.02, (len(GAINS), len(IMAGES)))
+CODEC = """
+from io import BytesIO
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from benchmark.codec import CodecInfo, Setting
+
+class Mine:
+    "JPEG, with so much noise as its checkpoint says."
+    name, sweep = "mine", tuple(Setting("quality", q) for q in (10, 30, 60, 90))
+
+    def __init__(self, checkpoint: str = "") -> None:
+        self.noise = int(Path(checkpoint).read_text())
+
+    def describe(self):
+        return CodecInfo(version="1", command="call", timed="call", fingerprint=f"{self.noise:064}",
+                         licence="MIT")
+
+    def encode(self, pixels, setting):
+        stream = BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=int(setting.value))
+        return stream.getvalue()
+
+    def decode(self, data):
+        pixels = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+        noise = np.random.default_rng(len(data)).normal(0, self.noise, pixels.shape)
+        return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+"""
+
+
+def rows_of_state(number, codec="ours", variant=None, **columns):
+    variant = f"beta=0:checkpoint=/runs/{number}.safetensors" if variant is None else variant
+    return [
+        row(codec, q, image, variant=variant, num_bytes=100 * q, fingerprint=f"{number}" * 64,
+            **columns,
+            psnr_db=20 + 6 * np.log2(q / 5) + place / 3 + GAINS[number] + NOISE[number, place])
+        for q in (5, 10, 20, 40, 80) for place, image in enumerate(IMAGES)
+    ]  # fmt: skip
+
+
+def states():
+    rows = [RowSet("x", Path("nowhere"), table(rows_of_state(n))) for n in range(len(GAINS))]
+    return [State(f"step {n}00", 100 * n, of) for n, of in enumerate(rows)]
+
+
+def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
+    result = history_of(states(), ["psnr"])
+    for of in result.of_first:
+        alone = check(of.other.rows, of.state.rows, ["psnr"]).findings[0]
+        assert of.other.name == "step 000"
+        assert of.finding.change_percent == alone.change_percent
+        assert (of.finding.lower_percent, of.finding.upper_percent) == (
+            alone.lower_percent, alone.upper_percent
+        )  # fmt: skip
+    ((state, best, finding),) = result.worse
+    assert (state.name, best.name, finding.metric) == ("step 300", "step 200", "psnr")
+    assert finding.lower_percent < 100 * (2 ** (0.9 / 6) - 1) < finding.upper_percent
+    assert [of.other.number for of in result.of_best] == [0, 100, 200, 200, 400]
+    assert not history_of(states(), ["psnr"], "bd_rate=20%").worse
+    columns = history_table(result)
+    assert columns.headers == ("state", "worse than the best before", "PSNR beside the first")
+    assert [cells[1] != "–" for cells in columns.rows] == [False, False, True, False, False]
+    assert headline(result).startswith("regressed at step 300: PSNR +")
+
+
+def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
+    rows = [{**one, "psnr_db": one["psnr_db"] - 40} for one in rows_of_state(3)]
+    far = states()
+    far[3] = far[3]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
+    result = history_of(far, ["psnr"])
+    worse = 40 + GAINS[2] - GAINS[3] + (NOISE[2] - NOISE[3])
+    said = re.fullmatch(
+        r"regressed at step 300: PSNR (-\S+) dB at equal rate \[(-\S+), (-\S+)\] \(on 8 images "
+        r"\(image-0, ...\) it never reaches the reference's lowest quality\), image (\S+), beside "
+        "step 200",
+        headline(result),
+    )
+    change, low, high = map(float, said.groups()[:3])
+    assert change == pytest.approx(-worse.mean(), abs=0.02)
+    assert low < change < high
+    assert said[4] == IMAGES[np.argmax(worse)]
+    (axes,) = draw_history(result, "ours", "set").figure.axes
+    crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
+    assert crosses == [300]
+
+
+def changed(number, change, images=IMAGES):
+    """A state whose rows of some images are changed."""
+    rows = [one | change(one) for one in rows_of_state(number) if one["image"] in images]
+    return states()[number]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
+
+
+@pytest.mark.parametrize("metric", ["psnr", "lpips"])
+def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_found(metric):
+    absent = {"lpips_alex": None, "lpips_alex_protocol": None, "lpips_alex_reason": "no weights"}
+    lost = changed(  # in PSNR two of five points lie below the others
+        2, lambda one: absent | {"psnr_db": one["psnr_db"] - 20 * (one["setting_value"] > 20)}
+    )
+    later = changed(3, lambda one: {"lpips_alex": 1.5 * one["lpips_alex"]})
+    result = history_of([states()[1], lost, later], [metric])
+    first = "undecided" if metric == "psnr" else "nothing measured"
+    assert [of.finding.verdict for of in result.of_best] == [first, "regressed"]
+    assert [of.other.number for of in result.of_best] == [100, 100]
+
+
+def test_of_an_image_out_of_reach_the_line_has_the_change_over_all_images_and_its_name():
+    better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
+    said = headline(history_of([states()[2], better], ["psnr"]))
+    gain = GAINS[4] - GAINS[2] - 60 / 8 + (NOISE[4] - NOISE[2]).mean()
+    assert said.startswith(f"regressed at step 400: PSNR {gain:+.2f} dB at equal rate [")
+    assert "(on image-5 it never reaches" in said
+    assert said.endswith(", image image-5, beside step 200")
+
+
+def test_a_change_that_is_not_decided_is_said():
+    one = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
+    assert headline(history_of(one, ["psnr"])) == (
+        "no state is known to be worse than one before: 2 states, 1 image; 1 of 1 comparison "
+        "without verdict: one image says nothing of the next: measure more"
+    )
+    assert headline(History((), 8, (), (), ())) == (
+        "no state is worse than one before: 0 states, 8 images"
+    )
+
+
+def test_a_variant_is_compared_where_it_has_two_states():
+    """Rows of two variants, measured at different times, are states of neither together."""
+    one, other = (
+        State(
+            name, number, RowSet("x", Path("nowhere"), table(rows_of_state(number, "ours", name)))
+        )
+        for number, name in enumerate(("beta=0", "beta=1"))
+    )
+    with pytest.raises(UsageError, match="needs two states of a codec variant"):
+        history_of([one, other], ["psnr"])
+    again = State("again", 2, one.rows._replace(rows=table(rows_of_state(3, "ours", "beta=0"))))
+    result = history_of([one, other, again], ["psnr"])
+    assert [(of.state.name, of.finding.label) for of in result.of_first] == [
+        ("again", "ours:beta=0")
+    ]
+    assert set(result.notes) == {
+        "beta=1 has no ours:beta=0", "beta=0 has no ours:beta=1", "again has no ours:beta=1"
+    }  # fmt: skip
+
+
+def test_checkpoints_are_in_the_order_of_their_numbers_else_as_they_are_named():
+    def order(*texts):
+        return [of[:2] for of in in_order(texts)]
+
+    assert order("r/crdr-10000.safetensors", "r/crdr-2000.safetensors.xz") == [
+        ("crdr-2000", 2000), ("crdr-10000", 10000)
+    ]  # fmt: skip
+    assert order("b-3aecb589.pth", "a.pth") == [("b-3aecb589", 1), ("a", 2)]
+    assert order("new/1.pth", "old/1.pth") == [("new/1.pth", 1), ("old/1.pth", 2)]
+    assert order("1.pth.tar,2.pth.tar", "b.pth")[1] == ("b", 2)
+
+
+def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_code_1(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        picture = effect_noise((96, 80 + number), 60).convert("RGB")
+        picture.resize((48, 40), Image.Resampling.BOX).save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "mine.py").write_text(CODEC)
+    for step, noise in ((100, 6), (200, 4), (1000, 12)):
+        (tmp_path / f"mine-{step}.pth").write_text(str(noise))
+    files = sorted(tmp_path.glob("mine-*.pth"))
+    words = (
+        "history", *files, "--codec", f"{tmp_path / 'mine.py'}:Mine", "--dataset",
+        tmp_path / "photos", "--metrics", "psnr", "--jobs", 1, "--results", tmp_path / "checks",
+    )  # fmt: skip
+    said = bench(*words, code=1)
+    assert re.search(
+        r"^regressed at mine-1000: PSNR .*, image \d.png, beside mine-200$", said, re.MULTILINE
+    )
+    folder = tmp_path / "checks" / "history"
+    assert {"history.png", "history.pdf", "history.csv", "history.details.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert (folder / "history.csv").read_text().count("mine-1000") == 2
+    assert "16 to do" not in bench(*words, code=1), "none is measured twice"
+
+
+def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):
+    with pytest.raises(UsageError, match="is a folder: name the checkpoints in it"):
+        bench("history", tmp_path, "--codec", "ours")
+    with pytest.raises(UsageError, match="needs two checkpoints"):
+        bench("history", tmp_path / "a.pth", "--codec", "ours")

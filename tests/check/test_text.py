@@ -1,0 +1,230 @@
+"""What is said of a made-up check, word for word: sentences, tables, markdown and JUnit."""
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+from benchmark.answer import NOTHING
+from benchmark.check.changes import AtSetting, Finding, UnjudgedImage, WorstImage
+from benchmark.check.text import (
+    check_markdown,
+    first_lines,
+    headline,
+    junit_xml,
+    sentences,
+    subject_sentences,
+    tables,
+)
+from benchmark.check.verdict import Check, Subject
+
+PSNR = Finding(
+    "jpeg", "psnr", "PSNR (dB)", "BD-rate", tuple("abcd"), verdict="undecided",
+    why="about 30 images", margin_percent=1.0, change_percent=0.25, lower_percent=-0.5,
+    worst=(WorstImage("a", 2.0), WorstImage("b", 0.5), WorstImage("c", -1e-9)),
+    out_of_reach=("w", "x", "y", "z"), unknown=(UnjudgedImage("bent", "it has 3"),),
+    left_out=(UnjudgedImage("flat", "it has 1"), UnjudgedImage("odd", "it has 2")), doubtful=2,
+)  # fmt: skip
+LPIPS = Finding(
+    "jpeg", "lpips", "LPIPS", "BD-metric", tuple("abcde"), verdict="equivalent",
+    margin_percent=12.3456, change_percent=0.0, lower_percent=0.0, upper_percent=0.0, inferred=True,
+)  # fmt: skip
+LOST = Finding(
+    "jpeg", "vmaf", "VMAF", "BD-metric", verdict="nothing measured", why="no value",
+    unknown=(UnjudgedImage("a", "no value"),),
+)  # fmt: skip
+SLOW = Finding(
+    "jpeg", "decode_seconds", "decode at most 40 ms", "limit", tuple("abcd"), verdict="missed",
+    why="it is 50 ms at q=1",
+)  # fmt: skip
+JPEG = Subject(
+    "jpeg:new", "2.0, more", "jpeg", "1.0", 5, ("q=1", "q=2"), 3, "jpeg", 2, {}, ("a trial",)
+)
+VALUES = {"psnr_db": (30.0, 30.5), "ms_ssim": (0.9, 0.95), "lpips_alex": (None, 0.1)}
+CHECK = Check(
+    "new", "old", "undecided", subjects=(JPEG,), findings=(PSNR, LPIPS, LOST),
+    at_settings=(AtSetting("jpeg", "q=1", (1.0, 1.05), VALUES),), notes=("a note",),
+)  # fmt: skip
+
+
+def test_every_line_below_the_tables():
+    assert sentences(CHECK) == [
+        "caveat: a trial",
+        "equal: jpeg:new: 2 of 5 images have the pixels and the number of bytes of the reference "
+        "at every setting: LPIPS not computed on both sides, but cannot differ",
+        "undecided: jpeg, PSNR (dB): about 30 images",
+        "nothing measured: jpeg, VMAF: no value",
+        "worst images: jpeg, PSNR (dB): a +2.00 %, b +0.50 %",
+        "out of reach: jpeg, PSNR (dB): w, x, y and 1 more",
+        "not judged: jpeg, PSNR (dB): flat, odd: it has 1",
+        "no curve: jpeg, PSNR (dB): bent: it has 3",
+        "doubtful: jpeg, PSNR (dB): curves of 2 images hardly overlap",
+        "a note",
+    ]
+    limited = replace(CHECK, findings=(SLOW,), subjects=())
+    assert sentences(limited) == [
+        "missed: jpeg, decode at most 40 ms: it is 50 ms at q=1",
+        "a note",
+    ]
+    unequal = replace(CHECK, subjects=(JPEG._replace(equal_images=0, caveats=()),))
+    assert sentences(unequal) == sentences(CHECK)[2:]
+
+
+def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
+    near = replace(PSNR, out_of_reach=())
+    seen = replace(CHECK, findings=(near, LPIPS, LOST))
+    assert headline(seen) == "UNDECIDED: PSNR +0.25 %"
+    assert first_lines(seen) == [
+        headline(seen),
+        subject_sentences(CHECK)[0],
+        "jpeg, PSNR (dB): BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images",
+        "-v shows every metric, means at equal settings, worst images and 1 caveat",
+    ]
+    worst = [
+        replace(near, verdict="regressed", why="", label=f"jpeg:{label}", change_percent=change)
+        for label, change in (("a", 2.0), ("b", 5.0), ("c", 3.0), ("d", 4.0), ("e", 1.0))
+    ]
+    many = replace(CHECK, verdict="regressed", findings=(*worst, LPIPS), subjects=(JPEG, JPEG))
+    assert headline(many) == (
+        "FAIL (regressed): jpeg:b PSNR +5.00 %, jpeg:d PSNR +4.00 %, jpeg:c PSNR +3.00 %, "
+        "jpeg:a PSNR +2.00 % and 1 more"
+    )
+    lines = first_lines(many)
+    assert len(lines) == 5
+    assert lines[1].endswith("3 streams of the same bytes; and 1 codec more")
+    assert lines[2].startswith("jpeg:b, PSNR (dB): BD-rate +5.00 % (")
+    assert lines[2].endswith("; worst a")
+    beyond = "on w it never reaches the reference's lowest quality"
+    far = replace(PSNR, verdict="regressed", why=beyond, change_percent=-3.0, metric_label="SSIM")
+    fallen = replace(many, findings=(*worst[:1], far), subjects=(JPEG,))
+    assert headline(fallen) == "FAIL (regressed): SSIM, PSNR +2.00 %"
+    assert first_lines(fallen)[2].endswith(f"4 images: {beyond}")
+    gained = replace(many, verdict="improved", subjects=(JPEG,), findings=tuple(
+        replace(near, verdict="improved", change_percent=change) for change in (-1.0, -3.0)
+    ))  # fmt: skip
+    assert headline(gained) == "PASS (improved): PSNR -3.00 %, PSNR -1.00 %"
+    lost = replace(CHECK, verdict="nothing measured")
+    assert headline(lost) == "NO VERDICT (nothing measured): VMAF"
+    assert "no value" in first_lines(lost)[2]
+    refused = replace(CHECK, verdict="not comparable", why="other images", findings=())
+    assert first_lines(replace(refused, subjects=())) == [
+        "NO VERDICT (not comparable): other images"
+    ]
+
+
+def test_each_metric_that_was_named_has_its_line_also_a_better_or_an_equal_one():
+    worse = replace(PSNR, verdict="regressed", why="", change_percent=5.21, out_of_reach=())
+    better = replace(LPIPS, verdict="undecided", change_percent=-24.0)
+    named = ("psnr", "lpips", "vmaf")
+    found = (worse, better, replace(LPIPS, label="avif"), LOST)
+    lines = first_lines(replace(CHECK, verdict="regressed", findings=found, named=named))
+    assert [line.partition(" (+0.00 %")[0] for line in lines[2:-1]] == [
+        "jpeg, PSNR (dB): BD-rate +5.21 % (-0.50 % to –), margin ±1 %, 4 images; worst a",
+        "jpeg, LPIPS: undecided: BD-metric -24.00 %",
+        "avif, LPIPS: equivalent: BD-metric +0.00 %",
+        "jpeg, VMAF: nothing measured: something that was to be judged has no values: no value",
+    ]
+
+
+def test_bounds_inside_the_margin_without_a_verdict_say_why():
+    inside = replace(PSNR, out_of_reach=(), unknown=(), lower_percent=-0.92, upper_percent=0.98)
+    line = first_lines(replace(CHECK, findings=(inside,)))[2]
+    assert line == (
+        "jpeg, PSNR (dB): BD-rate +0.25 % (-0.92 % to +0.98 %), margin ±1 % (inside it, but not "
+        "once corrected for several metrics and skew), 4 images: about 30 images"
+    )
+    for other in ({"verdict": "equivalent"}, {"upper_percent": 1.02}, {"unknown": PSNR.unknown}):
+        finding = replace(inside, **other)
+        assert "corrected" not in junit_xml(replace(CHECK, findings=(finding,)))
+
+
+def test_the_markdown_of_an_image_out_of_reach_has_no_word_of_a_margin():
+    why = "on w it never reaches the reference's lowest quality"
+    far = replace(PSNR, verdict="regressed", why=why, change_percent=-3.0)
+    check = replace(CHECK, verdict="regressed", findings=(far, LPIPS))
+    assert f"{why} (jpeg PSNR (dB))." in check_markdown(check)
+    assert "more than the margin" not in check_markdown(check)
+    worse = replace(far, out_of_reach=(), why="", change_percent=2.0)
+    both = replace(check, findings=(worse, far))
+    assert "worse by more than the margin" in check_markdown(both)
+
+
+def test_a_sentence_says_what_was_compared():
+    against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
+    assert subject_sentences(CHECK) == [f"{against}, 3 streams of the same bytes"]
+    assert subject_sentences(replace(CHECK, subjects=(JPEG._replace(identical=0),))) == [against]
+
+
+def test_tables_have_a_row_for_each_finding_and_setting():
+    table, means = tables(replace(CHECK, findings=(PSNR, LPIPS, LOST, SLOW)))
+    assert table.headers == (
+        "codec", "metric", "by", "verdict", "change", "at least", "at most", "margin", "images",
+    )  # fmt: skip
+    none, nought = [NOTHING] * 4, ["+0.00 %"] * 3
+    assert table.rows == (
+        ("jpeg", "PSNR (dB)", "BD-rate", "undecided", "+0.25 %", "-0.50 %", NOTHING, "±1 %", "4"),
+        ("jpeg", "LPIPS", "BD-metric", "equivalent", *nought, "±12.3 %", "5"),
+        ("jpeg", "VMAF", "BD-metric", "nothing measured", *none, "0"),
+        ("jpeg", "decode at most 40 ms", "limit", "missed", *none, "4"),
+    )
+    assert table.notes[1].endswith(
+        "with 95 % confidence if changes are hardly skewed; verdicts are corrected for 2 of them "
+        "(Holm)."
+    )
+    (single, _) = tables(replace(CHECK, findings=(PSNR,)))
+    assert single.notes[1].endswith("if changes are hardly skewed.")
+    assert tables(replace(CHECK, findings=())) == [means]
+    assert means.headers == ("codec", "setting", "bpp", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)")
+    assert means.rows == (
+        ("jpeg", "q=1", "1.0500 (+5.00 %)", "30.50 (+0.50)", "0.9500 (+0.0500)", NOTHING),
+    )
+    assert [of.words for of in (table, means)] == [4, 2]
+    assert tables(replace(CHECK, findings=(), at_settings=())) == []
+
+
+def test_a_case_for_each_finding_fails_errs_or_passes():
+    suite = ElementTree.fromstring(junit_xml(replace(CHECK, findings=(PSNR, LPIPS, LOST, SLOW))))
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["4", "1", "2"]
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    (undecided,) = cases["PSNR (dB) BD-rate"]
+    assert undecided.get("message") == (
+        "undecided: BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images"
+    )
+    assert undecided.text.splitlines()[1:] == ["a +2.00 %", "b +0.50 %", "c +0.00 %"]
+    (lost,) = cases["VMAF BD-metric"]
+    assert (lost.tag, lost.get("message")) == ("error", "nothing measured: no value")
+    (passed,) = cases["LPIPS BD-metric"]
+    assert passed.tag == "system-out"
+    (slow,) = cases["decode at most 40 ms limit"]
+    assert (slow.tag, slow.get("message")) == ("failure", "missed: it is 50 ms at q=1")
+    assert suite.findtext("system-out") == "caveat: a trial"
+    assert "\n  <testcase" in junit_xml(CHECK)
+
+
+def test_what_cannot_be_compared_is_an_error_and_says_why():
+    refused = Check("new", "old", "not comparable", "other images")
+    (case,) = ElementTree.fromstring(junit_xml(refused)).iter("testcase")
+    (error,) = case
+    assert (case.get("classname"), error.tag) == ("new", "error")
+    assert (error.get("message"), error.get("type")) == ("other images", "not comparable")
+    nothing = replace(refused, verdict="nothing measured", why="", new="a.b")
+    (case,) = ElementTree.fromstring(junit_xml(nothing)).iter("testcase")
+    assert case.get("classname") == "a_b"
+    assert (
+        case[0].get("message").startswith("NO VERDICT (nothing measured): something that was to be")
+    )
+    assert check_markdown(refused) == ("### ⚠️ bench check: not comparable\n\nother images.\n")
+
+
+def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
+    lines = check_markdown(CHECK).splitlines()
+    assert lines[:4] == [
+        "### ❔ bench check: undecided", "",
+        "too few images, or no curves, to say (jpeg PSNR (dB)).", "",
+    ]  # fmt: skip
+    assert lines[4] == f"- {subject_sentences(CHECK)[0]}"
+    bullets = [f"- {sentence}" for sentence in sentences(CHECK)]
+    begin = lines.index(bullets[0])
+    assert lines[begin : begin + len(bullets)] == bullets
+    assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
+    folded = lines.index("<details><summary>Means at equal settings</summary>")
+    assert [lines[at] for at in (folded - 1, folded + 1, -1)] == ["", "", "</details>"]
+    assert "details>" not in check_markdown(replace(CHECK, at_settings=()))

@@ -1,0 +1,51 @@
+"""A study of real streams of two codecs on two photographs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.show.paper.request import FigureRequest
+from benchmark.study.folder import write_study
+
+QUALITIES = ",".join(map(str, range(10, 96, 5)))
+POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15")
+RATES = ("0.8", "1.2", "1.6")  # bpp
+
+
+@pytest.fixture(scope="package")
+def measured(tmp_path_factory, coffee):
+    """Returns a folder with `photos` and `results` of them."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "photos").mkdir()
+    for name, (left, top) in {"cup": (0, 0), "spoon": (330, 190)}.items():
+        crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
+        Image.fromarray(crop).save(folder / "photos" / f"{name}.png")
+    codecs, photos = "jpeg,webp,jpeg2000", str(folder / "photos")
+    made = {"metrics": "psnr,ms_ssim", "results": folder / "results", "jobs": 1}
+    benchmark.run(codecs, photos, points=[*POINTS], **made)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def write(measured):
+    """Returns a function that writes a study into a folder."""
+
+    def made(out, **changed):
+        usual = {
+            "results": measured / "results", "dataset": str(measured / "photos"),
+            "codecs": ("jpeg", "webp", "jpeg2000"), "bpp": RATES,
+            "raters": 3, "each": 6, "crop": 96,
+        } | changed  # fmt: skip
+        shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs", "bpp")}
+        return write_study(out, FigureRequest(**shown), **usual)
+
+    return made
+
+
+@pytest.fixture(scope="package")
+def study(tmp_path_factory, write):
+    """Returns the folder of a study."""
+    out = tmp_path_factory.mktemp("written") / "study"
+    write(out)
+    return out

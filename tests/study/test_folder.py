@@ -1,0 +1,108 @@
+"""A study's folder: what is in it, what raters cannot know, the same by its seed."""
+
+import json
+import re
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.compare.pictures import CLOSE
+from benchmark.errors import UsageError
+from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, load_codec
+from benchmark.study.form import SOURCE, WORSE, read_key
+
+CODECS = ("jpeg", "webp", "jpeg2000", "jp2k", "crdr", "quality", "ratio=", "cup", "spoon")
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def digests(folder):
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_raters_get_no_name_of_a_codec_setting_or_photograph(study):
+    page = study / "page"
+    assert {path.suffix for path in page.iterdir()} == {".png", ".html"}
+    for path in page.glob("*.png"):
+        assert re.fullmatch(r"[0-9a-f]{16}\.png", path.name)
+        content = path.read_bytes().lower()
+        assert b"text" not in content[:100]
+        with Image.open(path) as image:
+            assert not image.info
+    text = (page / "index.html").read_text().lower()
+    assert not [name for name in CODECS if name in text]
+    assert "http" not in text.replace("http-equiv", "")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    assert data.keys() == {"study", "files", "training", "lists", "post"}
+    assert {len(trial) for trials in data["lists"] for trial in trials} == {3}, "no known answer"
+
+
+def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study, measured):
+    key = read_key(study)
+    (store,) = (Store(path.parent) for path in (measured / "results").glob("*/per_image"))
+    rows = {row["cell"]: row for row in store.table().rows(named=True)}
+    shown = {}
+    for picture in key.pictures:
+        shown.setdefault(picture.image, {})[picture.stimulus] = picture
+        seen = pixels(study / "page" / picture.file)
+        assert seen.shape == (96, 96, 3)
+        source = pixels(measured / "photos" / picture.image)
+        if picture.stimulus in (SOURCE, WORSE):
+            continue
+        row = rows[picture.cell]
+        decoded = load_codec(CodecSpec.of(row["codec"], row["variant"])).decode(
+            store.stream(row["stream_sha256"])
+        )
+        windows = np.lib.stride_tricks.sliding_window_view(decoded, (96, 96, 3))[::8, ::8, 0]
+        place = np.argwhere((windows == seen).all(axis=(2, 3, 4)))
+        assert len(place) == 1
+        (top, left) = place[0] * 8
+        (original,) = {
+            p.file
+            for p in key.pictures
+            if p.image == picture.image
+            and p.stimulus == SOURCE
+            and any(t.source == key.pictures.index(p) for of in key.lists for t in of)
+        }
+        assert (pixels(study / "page" / original) == source[top : top + 96, left : left + 96]).all()
+    for trials in key.lists:
+        for trial in trials:
+            one, other = (key.pictures[n] for n in (trial.first, trial.second))
+            if trial.better:
+                known = (one, other)[trial.better - 1]
+                assert known.stimulus == SOURCE
+                assert {one.stimulus, other.stimulus} == {SOURCE, WORSE}
+                continue
+            first, second = (key.stimuli[p.stimulus] for p in (one, other))
+            assert one.image == other.image == key.pictures[trial.source].image
+            if first.level == second.level:
+                assert 1 / CLOSE - 1e-9 <= one.bpp / other.bpp <= CLOSE + 1e-9
+            else:
+                assert first.system == second.system
+
+
+def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path, study, write):
+    write(tmp_path / "again")
+    assert digests(tmp_path / "again") == digests(study)
+    write(tmp_path / "other", seed=1)
+    assert digests(tmp_path / "other").keys() != digests(study).keys()
+
+
+def test_a_study_is_never_written_over_another_and_needs_two_codecs_at_one_rate(
+    tmp_path, study, write
+):
+    with pytest.raises(UsageError, match="has a study: name another folder"):
+        write(study)
+    with pytest.raises(UsageError, match="two codecs within 10 % of one rate"):
+        write(tmp_path / "study", codecs=("jpeg",))
+    assert not (tmp_path / "study").exists()

@@ -1,0 +1,60 @@
+"""The report of a study's answers: its files, who is left out, what the command says."""
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.show.paper.request import FigureRequest
+from benchmark.study.report import read_study
+from support.bench.command import bench
+from support.rows.study import simulated
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory, write):
+    """Returns a folder with `study` and `answers` of eight raters, a hostile file among them."""
+    folder = tmp_path_factory.mktemp("answered")
+    key = write(folder / "study", raters=8, each=12)[0]
+    (folder / "answers").mkdir()
+    rng = np.random.default_rng(0)
+    scores = np.array([{"jpeg": 0.0, "webp": 1.0, "jpeg2000": 2.0}[s.system] for s in key.stimuli])
+    for number in range(1, 9):
+        content = msgspec.json.encode(simulated(key, number, scores, rng, lapses=0))
+        (folder / "answers" / f"{number}.json").write_bytes(content)
+    (folder / "answers" / "again.json").write_bytes(content)
+    (folder / "answers" / "hostile.json").write_text('{"study": "<b>", "rater": NaN}')
+    return folder
+
+
+def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
+    words = ("--results", measured / "results", "--anchor", "jpeg")
+    done = bench("study", "read", answered / "study", answered / "answers", *words)
+    assert done.returncode == 0, done.stderr
+    assert "96 answers of 8 raters on 2 images" in done.stdout
+    assert "2 of 10 files left out" in done.stdout
+    assert "Left out: 1, of a rater who is there with more answers." in done.stdout
+    report = answered / "study" / "report"
+    for kind in ("md", "html", "parquet", "pdf", "png", "csv"):
+        assert (report / f"preference.{kind}").stat().st_size > 100
+    rows = pl.read_parquet(report / "preference.parquet")
+    assert {"codec", "bpp", "preference", "low", "high", "protocol"} <= {*rows.columns}
+    assert rows["preference"].sum() == pytest.approx(0, abs=1e-6)
+    for codec in rows["codec"].unique():
+        of = rows.filter(codec=codec)
+        assert (of["low"] < of["preference"]).all()
+        assert (of["preference"] < of["high"]).all()
+    drawn = pl.read_csv(report / "preference.csv")
+    assert sorted(drawn["value"]) == pytest.approx(sorted(rows["preference"]))
+    assert "Bars: 95 % intervals." in (report / "preference.txt").read_text()
+    text = (report / "preference.md").read_text()
+    assert "hostile.json: a file that is no answers to this study" in text
+    assert "PSNR (dB)" in text
+    assert "<b>" not in text
+
+
+def test_nothing_but_files_that_are_left_out_is_refused_in_a_sentence(answered, measured):
+    files = [answered / "answers" / "hostile.json"]
+    with pytest.raises(UsageError, match=r"no rater is left of 1 file: hostile\.json"):
+        read_study(answered / "study", files, FigureRequest(results=measured / "results"))

@@ -1,0 +1,141 @@
+"""Raters who are left out, each by its rule; consistency by hand; the design's balance."""
+
+import json
+from collections import Counter
+
+import msgspec
+import numpy as np
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.study.form import KEY, read_answers, read_key
+from benchmark.study.scores import far_raters
+from benchmark.study.votes import Votes, consistency, votes_of, why_left_out
+from support.rows.study import answers_of, changed, key_of
+
+
+@pytest.fixture(scope="module")
+def key():
+    return key_of()
+
+
+@pytest.fixture(scope="module")
+def answers(key):
+    return answers_of(key)
+
+
+def with_choices(key, answers, choose, **fields):
+    trials = key.lists[answers.order - 1]
+    given = [
+        changed(one, choice=choose(trials[one.trial], one.choice), **fields)
+        for one in answers.answers
+    ]
+    return changed(answers, answers=given)
+
+
+def test_attentive_raters_stay(key, answers):
+    assert {why_left_out(one, key) for one in answers} == {""}
+
+
+@pytest.mark.parametrize(
+    ("rule", "choose", "fields"),
+    [
+        ("of known answer wrong", lambda trial, choice: 2 if trial.better else choice, {}),
+        ("in under a second", lambda trial, choice: choice, {"ms": 800.0}),
+        ("one side chosen", lambda trial, choice: 1, {}),
+    ],
+)
+def test_each_rule_leaves_out_whom_it_names(key, answers, rule, choose, fields):
+    assert rule in why_left_out(with_choices(key, answers[0], choose, **fields), key)
+
+
+def test_a_rater_of_half_the_questions_stays_and_one_of_fewer_does_not(key, answers):
+    whole = answers[0].answers
+    half = -(-len(key.lists[0]) // 2)
+    assert not why_left_out(changed(answers[0], answers=whole[:half]), key)
+    assert "fewer than half" in why_left_out(changed(answers[0], answers=whole[: half - 1]), key)
+
+
+def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_else(key):
+    raters = answers_of(key, seed=3, lapses=0.1)
+
+    def for_poor(trial, choice):
+        systems = [
+            "" if key.pictures[n].stimulus < 0 else key.stimuli[key.pictures[n].stimulus].system
+            for n in (trial.first, trial.second)
+        ]
+        return 1 + systems.index("poor") if systems.count("poor") == 1 else choice
+
+    raters[5] = with_choices(key, raters[5], for_poor)
+    assert not why_left_out(raters[5], key)
+    votes = votes_of(key, raters)
+    assert far_raters(votes) == [5]
+
+
+def test_agreement_and_triads_are_those_of_a_hand_count():
+    # Two raters agree on (0, 1), disagree on (1, 2); a third alone closes the circle 0 > 1 > 2 > 0.
+    rows = [(0, 0, 0, 1, 1.0), (1, 0, 1, 0, 0.0), (0, 0, 1, 2, 1.0), (1, 0, 2, 1, 1.0)]
+    rows += [(2, 0, 2, 0, 1.0), (2, 0, 0, 1, 1.0), (2, 0, 1, 2, 1.0)]
+    of = consistency(Votes.of_rows((), (), (), rows))
+    # (0, 1): three alike, 3 of 3 couples; (1, 2): two against one, 1 of 3
+    assert of.agreement == pytest.approx(2 * 4 / 6 - 1)
+    assert (of.pairs, of.circular, of.triads) == (2, 1, 1)
+    assert (of.own_circular, of.own_triads) == (1, 1)
+
+
+def test_a_design_asks_stimuli_and_sides_alike_often_and_no_rater_twice():
+    key = key_of(images=6, raters=12, each=30, seed=4)
+    asked = Counter()
+    firsts = Counter()
+    for trials in key.lists:
+        pairs = [(t.first, t.second) for t in trials if not t.better]
+        assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 30
+        for first, second in pairs:
+            one, other = (key.pictures[n].stimulus for n in (first, second))
+            asked[frozenset((one, other))] += 1
+            firsts[frozenset((one, other))] += one < other
+    assert len(asked) == 15
+    assert np.ptp([*asked.values()]) <= 1
+    assert all(abs(firsts[pair] - count / 2) <= 1 for pair, count in asked.items())
+    assert key == key_of(images=6, raters=12, each=30, seed=4)
+    assert key != key_of(images=6, raters=12, each=30, seed=5)
+
+
+HOSTILE = {
+    "no json": b"\xff\xfe{",
+    "deep": b"[" * 20_000,
+    "a number that is none": b'{"ms": NaN}',
+    "another study": {"study": "other"},
+    "a list that is not there": {"order": 999},
+    "a question that is not there": {"answers": [{"trial": 900, "choice": 1, "ms": 3000}]},
+    "a question twice": {"answers": 2 * [{"trial": 1, "choice": 1, "ms": 3000}]},
+    "a third choice": {"answers": [{"trial": 1, "choice": 3, "ms": 3000}]},
+    "time before the question": {"answers": [{"trial": 1, "choice": 1, "ms": -1}]},
+    "a name that is a script": {"rater": "<script>alert(1)</script>"},
+    "a field of its own": {"__proto__": {}},
+    "too large": {"rater": "0" * (2 << 20)},
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_is_left_out_with_its_reason(tmp_path, key, answers, kind):
+    sound = json.loads(msgspec.json.encode(answers[0]))
+    what = HOSTILE[kind]
+    path = tmp_path / "answers.json"
+    path.write_bytes(what if isinstance(what, bytes) else json.dumps({**sound, **what}).encode())
+    why = read_answers(path, key)
+    assert isinstance(why, str)
+    assert 3 < len(why) < 600
+    path.write_text(json.dumps(sound))
+    assert read_answers(path, key) == answers[0]
+
+
+def test_a_key_that_names_pictures_it_lacks_is_refused(tmp_path, key):
+    (tmp_path / KEY).write_bytes(msgspec.json.encode(key))
+    assert read_key(tmp_path) == key
+    short = msgspec.structs.replace(key, pictures=key.pictures[:3])
+    (tmp_path / KEY).write_bytes(msgspec.json.encode(short))
+    with pytest.raises(UsageError, match="names pictures or codecs that it does not have"):
+        read_key(tmp_path)
+    with pytest.raises(UsageError, match="`bench study new` writes one"):
+        read_key(tmp_path / "nowhere")
