@@ -115,8 +115,11 @@ def compare(
             pair, both = None, (curves[0].rates(metric), curve.rates(metric))
             if place:
                 pair = compared(*both, metric, any_overlap)
-                told = (curves[0].system.name, curve.system.name)
-                absent += [Absent(f"{told[1]}, {metric.label}", why) for why in remarks(pair, told)]
+                pair_names = (curves[0].system.name, curve.system.name)
+                absent += [
+                    Absent(f"{pair_names[1]}, {metric.label}", why)
+                    for why in remarks(pair, pair_names)
+                ]
             records.append(facts | of | deltas(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
     summary = "By Akima's method, against the first curve; no two are averaged."

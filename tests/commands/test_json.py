@@ -34,7 +34,7 @@ COMMANDS = {
     "explain curve.csv --against VTM:CompressAI": ("records", "residual_db"),
     "merge results-a --into merged": ("rows", "conflicts"),
     "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
-    "audit decode measured": ("table", "wrong"),
+    "audit decode measured": ("records", "wrong"),
     "audit rows measured --limit 1": ("bytes_equal", "wrong"),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
     "review measured.tar --metrics psnr --dataset sample": ("answers", "verdict", "wrong"),
