@@ -193,26 +193,27 @@ def deltas(pair: Pair | None) -> dict[str, Any]:
         "bd_rate_percent": rate.value,
         "bd_metric": quality.value,
         "overlap": rate.overlap,
-        "doubtful": rate.value is not None and rate.doubtful,
+        "doubtful": rate.doubtful,
+        "bd_metric_doubtful": quality.doubtful,
     }
 
 
-def _with_marks(name: str, form: str, record: Mapping[str, Any]) -> str | None:
-    if (value := record[name]) is None:
-        return None
-    return f"{value:{form}}{DOUBTFUL * record['doubtful']}"
+def _marked(name: str, form: str, mark: str, record: Mapping[str, Any]) -> str | None:
+    value = record[name]
+    return None if value is None else f"{value:{form}}{DOUBTFUL * record[mark]}"
 
 
 DELTAS = (
-    Column("BD-rate (%)", partial(_with_marks, "bd_rate_percent", "+z.2f"), str),
-    Column("BD-metric", partial(_with_marks, "bd_metric", "+z.3f"), str),
+    Column("BD-rate (%)", partial(_marked, "bd_rate_percent", "+z.2f", "doubtful"), str),
+    Column("BD-metric", partial(_marked, "bd_metric", "+z.3f", "bd_metric_doubtful"), str),
     Column("overlap", "overlap", ".0%"),
 )
 
 
 def doubt_note(records: Sequence[Mapping[str, Any]]) -> str:
     """Return the note on doubtful BD-rates after another sentence, if one of these is doubtful."""
-    return f" {DOUBTFUL_NOTE}" if any(record["doubtful"] for record in records) else ""
+    marks = (record[mark] for record in records for mark in ("doubtful", "bd_metric_doubtful"))
+    return f" {DOUBTFUL_NOTE}" if any(marks) else ""
 
 
 @published.verb("add")

@@ -91,6 +91,6 @@ def read(
     for title, table in report.tables:
         print(f"\n{title}")
         output.print_table(table)
-    output.print_lines([f"left out: {gone.name}: {gone.rule}" for gone in report.left_out], verbose)
+    output.print_lines([f"left out: {gone.what}: {gone.why}" for gone in report.left_out], verbose)
     for path in write_report(report, out or folder / "report", command_line(context)):
         print(path)
