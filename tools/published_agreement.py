@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.answer import Column
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import AKIMA_POINTS
+from benchmark.compare.curves import LEAST_POINTS
 from benchmark.compare.panel import SystemCurve, measured_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -142,7 +142,7 @@ def _compare(
         f"ours are {', '.join(caveats)}": bool(caveats),
         "ours are other weights": any(facts.published_version not in e.version for e in editions),
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
-        f"{len(curve.points)} published points are too few": len(curve.points) < AKIMA_POINTS,
+        f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
         "no complete point is measured": mine is None,
         "ours are over other images": mine and mine.points[0].images != curve.points[0].images,
     }

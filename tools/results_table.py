@@ -12,8 +12,9 @@ import pandas as pd
 
 import benchmark
 from baselines.facts import SEARCH_STEPS
-from benchmark.api.rows import summarised
+from benchmark.api.rows import source_of
 from benchmark.compare.bd import compare
+from benchmark.compare.panel import read_compared
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import label_of
@@ -122,7 +123,7 @@ def note(kodak: Path) -> str:
 
 def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
     """Return the labels of the codecs whose curves cross the anchor's."""
-    summary = summarised(rows, (metric,), common=False, average="per_image", allow_few=False)
+    summary = read_compared(source_of(rows), "all", (metric,)).summary
     compared = compare(summary, Metric.named(metric), anchor)
     return [each.label for each in compared if each.crossing is not None]
 
@@ -139,7 +140,6 @@ def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{end}percent"] for end in ("", "low_", "high_"))
         mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
-        mark += " (3 points)" if row["three_points"] else ""
         shown[row["codec"]] = bd_rate_cell(value, low, high, mark)
     return shown
 

@@ -146,7 +146,7 @@ def train(
         else:
             training.train_all(runs, how, quiet)
             if suite is None and (chosen := load_recipe(recipe)).variants:
-                training.write_variants(chosen, out)
+                training.say_how_to_compare(chosen, out)
 
 
 def _wait_without_spinning() -> None:

@@ -32,9 +32,7 @@ from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
-from benchmark.system.atomic import write_file
 from benchmark.system.settings import chosen_device, use_device
-from benchmark.system.text import json_bytes
 
 OURS = "ours"
 MILESTONES = "milestones"  # folder of a run with their checkpoints
@@ -117,22 +115,19 @@ def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
     return runs
 
 
-def write_variants(recipe: Recipe, folder: Path) -> None:
-    """Write what `bench figures crdr` draws of variants, and print how to measure them."""
-    names = {name: str(folder / f"{name}.safetensors") for name in recipe.variants}
-    specs = {
-        CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", path))).text: name
-        for name, path in names.items()
-    }
-    last = recipe.stages[-1]
-    own = [name for name, changed in recipe.varied().items() if changed.stages[-1] == last]
-    trained = (
-        f"Each variant: the last stage of {recipe.name}, {last.steps} steps of {last.batch} crops "
-        f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
-    )
-    record = {"labels": specs, "own": own[0] if own else "", "trained": trained}
-    write_file(folder / f"{recipe.name}.variants.json", json_bytes(record))
-    _say(f"to compare: bench run --codecs {','.join(specs)} --results {folder / 'results'}")
+def say_how_to_compare(recipe: Recipe, folder: Path) -> None:
+    """Print the commands that measure and draw the variants of a recipe."""
+    specs = [
+        CodecSpec(
+            "ours", (("beta", f"{BETA:g}"), ("checkpoint", str(folder / f"{name}.safetensors")))
+        )
+        for name in recipe.variants
+    ]
+    codecs = ",".join(spec.text for spec in specs)
+    names = zip(specs, recipe.variants, strict=True)
+    labels = " ".join(f"--label {spec.label}={name}" for spec, name in names)
+    _say(f"to compare: bench run --codecs {codecs} --results {folder / 'results'}")
+    _say(f"to draw: bench figures rd --results {folder / 'results'} {labels}")
 
 
 def in_manner(

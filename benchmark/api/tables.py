@@ -181,8 +181,8 @@ def _bd_rate(
 ) -> Answer:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
-    Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate (PCHIP
-    where a curve has three points), at most one in five points off the front. Raises `UnknownName`
+    Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
+    least four points, at most one in five points off the front. Raises `UnknownName`
     if there is no such metric, or the anchor has no rows.
 
     A record is a codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits at
@@ -190,8 +190,8 @@ def _bd_rate(
     quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
     ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric`` the
     mean difference of the metric at equal rate (of FID, KID and FD in percent: these are compared
-    by their logarithm), ``points_left_out`` names points off the Pareto front, ``three_points``
-    marks curves that have no more, ``few`` distribution metrics of under 50 images. What cannot be
+    by their logarithm), ``points_left_out`` names points off the Pareto front,
+    ``few`` marks distribution metrics of under 50 images. What cannot be
     computed is NaN, with its ``reason``.
     """
     (name,) = metric_names([metric])

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.answer import Absent
 from benchmark.check.equivalence import Claims
 from benchmark.check.pairing import VariantPair
 from benchmark.codec import BoolArray, Float64Array
@@ -34,13 +35,6 @@ IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 SIDES = "the reference", "what is checked"
 WIDE = 1.25  # times the bits of a point: it is worse without any curve
 STEP = 1e-4  # of the range of a curve: for derivatives
-
-
-class UnjudgedImage(NamedTuple):
-    """An image without a number, and the reason."""
-
-    image: str
-    why: str
 
 
 class WorstImage(NamedTuple):
@@ -65,8 +59,8 @@ class Finding:
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
     dominated: tuple[str, ...] = ()  # of these, where it reaches the reference's qualities
     beyond: tuple[str, ...] = ()  # the new curve lies wholly above
-    unknown: tuple[UnjudgedImage, ...] = ()  # the reference has a curve, the new variant none
-    left_out: tuple[UnjudgedImage, ...] = ()  # the reference itself has no curve
+    unknown: tuple[Absent, ...] = ()  # the reference has a curve, the new variant none
+    left_out: tuple[Absent, ...] = ()  # the reference itself has no curve
     doubtful: int = 0  # images whose curves hardly meet
     nothing: str = ""  # why no image has a number
     inferred: bool = False  # not computed on both sides: the pixels of all images are equal
@@ -170,7 +164,7 @@ def _of_images(
         delta, scale = rd.bd_quality, -100 / empty.level
     numbers: dict[str, float] = {}
     kinds = ("below", "dominated", "above", "", "left out")
-    without: dict[str, list[UnjudgedImage]] = {kind: [] for kind in kinds}
+    without: dict[str, list[Absent]] = {kind: [] for kind in kinds}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
@@ -184,8 +178,8 @@ def _of_images(
                 continue
             itself = delta(before[image], before[image], any_overlap=True)
             kind = "left out" if itself.value is None else _wholly(before[image], new)
-            without[kind].append(UnjudgedImage(name, result.why))
-    below = [image.image for kind in ("below", "dominated") for image in without[kind]]
+            without[kind].append(Absent(name, result.why))
+    below = [image.what for kind in ("below", "dominated") for image in without[kind]]
     nothing = ""
     if not (numbers or below or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
@@ -194,8 +188,8 @@ def _of_images(
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
         out_of_reach=tuple(sorted(below)),
-        dominated=tuple(image.image for image in without["dominated"]),
-        beyond=tuple(image.image for image in without["above"]),
+        dominated=tuple(image.what for image in without["dominated"]),
+        beyond=tuple(image.what for image in without["above"]),
         unknown=tuple(without[""]),
         left_out=tuple(without["left out"]),
         doubtful=doubtful,
@@ -240,7 +234,7 @@ def _of_set(
     if result.value is None:
         where = _wholly(*curves)
         below = images if where in ("below", "dominated") else ()
-        unknown = () if where else tuple(UnjudgedImage(image, result.why) for image in images)
+        unknown = () if where else tuple(Absent(image, result.why) for image in images)
         return replace(
             empty,
             out_of_reach=below,

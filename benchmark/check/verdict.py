@@ -220,7 +220,7 @@ def decide(
     if verdict is None:
         return "undecided", *_enough(tests, margin, level)
     if unknown := changes.unknown:
-        which = _count([image.image for image in unknown])  # an unknown change may be the worst
+        which = _count([image.what for image in unknown])  # an unknown change may be the worst
         why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
         return "undecided", why, None
     return verdict, "", None

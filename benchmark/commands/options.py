@@ -97,7 +97,6 @@ _VERBOSE = "Print every line on what is absent, with its reason."
 StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[str, option.DATASETS]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
-ShownCodecs = Annotated[str, option.EXPERIMENT]
 Bundled = Annotated[str, option.BUNDLED]
 Anchor = Annotated[str, option.ANCHOR]
 ComparedMetrics = Annotated[str, option.METRICS]
@@ -106,7 +105,6 @@ ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
 Results = Annotated[Path, option.RESULTS]
 ResultsTarget = Annotated[Path, option.RESULTS._replace(panel=TARGET, refuses="folder")]
 Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]
-AnyOverlap = Annotated[bool, option.ANY_OVERLAP]
 AllowFew = Annotated[bool, option.ALLOW_FEW]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from benchmark.show.table import Table
 
 SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all
-SHOWN_PROBLEMS = 20  # of an audit
 FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
 RESUMES = "finished cells are kept; the same command resumes from there"
 
@@ -257,11 +256,3 @@ def print_lines(lines: Sequence[str], details: bool = False) -> None:
         print(visible(line))
     if len(lines) > len(shown):
         print(f"and {len(lines) - len(shown)} more: -v shows them")
-
-
-def print_wrong(sentences: Sequence[str]) -> None:
-    """Print what an audit found wrong, the first `SHOWN_PROBLEMS` of it."""
-    for sentence in sentences[:SHOWN_PROBLEMS]:
-        print(f"wrong    {sentence}")
-    if len(sentences) > SHOWN_PROBLEMS:
-        print(f"wrong    and {len(sentences) - SHOWN_PROBLEMS} more")

@@ -15,7 +15,6 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from benchmark.answer import Answer
-from benchmark.commands import output
 from benchmark.commands.options import (
     COMPLETIONS,
     REFUSALS,
@@ -43,7 +42,7 @@ VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' va
 
 def takes(
     made: type[Any], names: str = "", **changed: Any
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that replaces a verb's parameter of a type by command-line options.
 
     made: the type, a dataclass whose fields are options (`benchmark.option`); its class method
@@ -53,18 +52,19 @@ def takes(
     known = declared(made)
     chosen = names.split() or list(known)
 
-    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         own = dict(inspect.signature(verb).parameters)
         (slot,) = (name for name, parameter in own.items() if parameter.annotation is made)
         del own[slot]
 
         @wraps(verb)
-        def command(**values: Any) -> None:
+        def command(**values: Any) -> Any:
             picked = {name: values.pop(name) for name in chosen}
-            verb(**values, **{slot: getattr(made, "of", made)(**picked)})
+            return verb(**values, **{slot: getattr(made, "of", made)(**picked)})
 
         options = [_parameter(*known[name], changed.get(name)) for name in chosen]
         _sign(command, [*options, *own.values()])
+        command.__annotations__["return"] = verb.__annotations__.get("return")
         return command
 
     return decorate
@@ -101,6 +101,7 @@ def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
 
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
+        from benchmark.commands import output
         from benchmark.rows.stored import Source, asked_datasets
 
         asked: list[dict[str, Any]] = [{}]

@@ -1,4 +1,4 @@
-"""Variants of a codec that a trade-off, a realism sweep or a surface joins: all of one build.
+"""Variants of a codec that a trade-off or a realism sweep joins: all of one build.
 
 Of several builds the one with the most variants is taken, the newest of these;
 variants of other builds, and settings without the metrics, are left out and named.
@@ -6,19 +6,12 @@ variants of other builds, and settings without the metrics, are left out and nam
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from operator import attrgetter
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from benchmark.answer import Absent
-from benchmark.codec import Float64Array
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Edition, Point, Summary, why_not
 from benchmark.rows.systems import EFFORT, OWN, SIZE
-
-RECORDED = "bundled (with the project, or in a pack)"
-LEAST_BETAS, LEAST_RATES = 3, 2
 
 
 class Family(NamedTuple):
@@ -44,23 +37,6 @@ class Family(NamedTuple):
         return replace(summary, points=points, replaced=())
 
 
-class RealismGrid(NamedTuple):
-    """Rate, distortion and realism of our codec over beta and q: one build, both ascending."""
-
-    distortion: Metric
-    realism: Metric
-    betas: tuple[float, ...]
-    settings: tuple[str, ...]
-    bpp: Float64Array  # this and the next two of shape (betas, rates)
-    distortion_values: Float64Array
-    realism_values: Float64Array
-    images: int
-    origin: str  # of all its points, as `origin` says it
-    caveats: tuple[str, ...]
-    protocols: tuple[str, ...]
-    left_out: tuple[str, ...]  # sentences on variants and settings that are not in it
-
-
 def one_build(
     summary: Summary,
     belongs: Callable[[Edition], bool],
@@ -84,18 +60,6 @@ def one_build(
     return Family(chosen, tuple(_left_out(points, chosen, metrics, summary)))
 
 
-def origin(points: Sequence[Point]) -> str:
-    """Return how points came about, for the caption of a figure with them: all versions."""
-    editions = {point.label: point.edition for point in points}
-    versions = (", ".join([edition.version, *edition.caveats]) for edition in editions.values())
-    text = "; ".join(dict.fromkeys(versions))
-    recorded = [label for label, edition in editions.items() if edition.recorded]
-    if len(recorded) == len(editions):
-        return f"{RECORDED} with {text}"
-    partly = f", of which {', '.join(recorded)} {RECORDED}" if recorded else ""
-    return f"measured here with {text}{partly}"
-
-
 def is_default(edition: Edition) -> bool:
     """Return whether a variant is of its codec's default network and default encoder."""
     return not {SIZE, EFFORT} & edition.options.keys()
@@ -114,73 +78,6 @@ def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
     """
     best = _of_one_checkpoint(summary)
     return one_build(summary, lambda it: it.codec == OWN and it.variant in best, metrics)
-
-
-def realism_grid(
-    summary: Summary, distortion: Metric, realisms: Sequence[Metric]
-) -> RealismGrid | str:
-    """Return all betas of one build at the settings that all have, or a clause on what is missing.
-
-    Realism is judged by the best founded of `realisms` (`Metric.realism`) that most betas have.
-    """
-    measured = len(_of_one_checkpoint(summary))
-    if measured < LEAST_BETAS:
-        return f"{measured} values of beta are measured, a surface needs {LEAST_BETAS}"
-    known = [m for m in realisms if m.realism is not None and m.column in summary.protocols]
-    grids: list[RealismGrid] = []
-    mixed: dict[str, None] = {}
-    for realism in sorted(known, key=attrgetter("realism")):
-        family = betas(summary, (distortion, realism))
-        mixed |= dict.fromkeys(family.left_out)
-        by_beta = {
-            beta_of(points[0].edition) or 0.0: {point.setting: point for point in points}
-            for points in family.points.values()
-        }
-        shared = set.intersection(*map(set, by_beta.values())) if by_beta else set()
-        if len(by_beta) >= LEAST_BETAS and len(shared) >= LEAST_RATES:
-            lowest = by_beta[min(by_beta)]
-            settings = sorted(shared, key=lambda at: (lowest[at].bpp or 0.0, at))
-            rows = [[by_beta[beta][at] for at in settings] for beta in sorted(by_beta)]
-            points = [point for row in rows for point in row]
-            first, second = (
-                [[point.means[metric.column] for point in row] for row in rows]
-                for metric in (distortion, realism)
-            )
-            grid = RealismGrid(
-                distortion,
-                realism,
-                tuple(sorted(by_beta)),
-                tuple(map(str, settings)),
-                np.array([[mean.bpp for mean in row] for row in first], float),
-                np.array([[mean.value for mean in row] for row in first], float),
-                np.array([[mean.value for mean in row] for row in second], float),
-                first[0][0].images,
-                origin(points),
-                tuple(dict.fromkeys(name for point in points for name in point.edition.caveats)),
-                (summary.protocols[distortion.column], summary.protocols[realism.column]),
-                family.left_out,
-            )
-            grids.append(grid)
-    if grids:
-        return max(grids, key=lambda grid: len(grid.betas))  # the first of equals
-    why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
-    return "; ".join([why, *mixed])
-
-
-def records(grid: RealismGrid) -> list[dict[str, Any]]:
-    """Return one flat record for every point."""
-    return [
-        {
-            "beta": beta,
-            "setting": setting,
-            "bpp": float(grid.bpp[row, column]),
-            grid.distortion.column: float(grid.distortion_values[row, column]),
-            grid.realism.column: float(grid.realism_values[row, column]),
-            "images": grid.images,
-        }
-        for row, beta in enumerate(grid.betas)
-        for column, setting in enumerate(grid.settings)
-    ]
 
 
 def _of_one_checkpoint(summary: Summary) -> set[str]:

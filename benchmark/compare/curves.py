@@ -1,8 +1,8 @@
 """Rate-distortion curves, interpolated between their points; BD-rate and BD-metric of two.
 
-Bjøntegaard deltas are by Akima interpolation, by PCHIP where a curve has three points: BD-rate is
-the mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is
-the mean difference of quality over the log rates that both reach. Quality is the value as figures
+Bjøntegaard deltas are by Akima interpolation: BD-rate is the mean difference of log rate over the
+qualities that both curves reach, in percent; BD-metric is the mean difference of quality over the
+log rates that both reach. Quality is the value as figures
 have it: MS-SSIM in dB, Frechet and kernel distances by their logarithm, and metrics that are better
 when lower (LPIPS) negated, so that a negative BD-rate always means bits saved at equal quality.
 """
@@ -19,8 +19,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 
 Form = Literal["akima", "pchip", "cubic"]
-# Of a Pareto front: under the first there is no delta, under the second it is by PCHIP, and marked.
-LEAST_POINTS, AKIMA_POINTS = 3, 4
+LEAST_POINTS = 4  # of a Pareto front, for a delta
 # Shares of the range that two curves span together: under the first a delta is marked, under the
 # second it is given only when asked for.
 LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
@@ -44,7 +43,6 @@ class Delta(NamedTuple):
     value: float | None = None
     # Share of the range spanned by both curves together that both reach, 0..1
     overlap: float | None = None
-    three_points: bool = False  # one of the curves has no more, so that both are by PCHIP
     why: str = ""  # there is no value
     overshoots: bool = False  # by PCHIP, which never leaves the points' range, it is another
 
@@ -81,18 +79,16 @@ def bjontegaard(
     """Return the mean change of rate at equal quality (%), or of quality at equal rate.
 
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
-    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers; a front
-    of three points makes "akima" PCHIP, of both curves.
+    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers.
     """
     fronts = pareto_front(anchor), pareto_front(test)
     for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
         points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
-        least = AKIMA_POINTS if form == "cubic" else LEAST_POINTS
-        if kept < least:
+        if kept < LEAST_POINTS:
             below = f"; below it: {below_text(curve)}" if points > kept else ""
             return Delta(
-                why=f"{whose} has {kept} of the {least} points that are needed on the Pareto "
-                f"front ({points} measured{below})"
+                why=f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the "
+                f"Pareto front ({points} measured{below})"
             )
         if points - kept > MOST_LEFT_OUT * points:
             return Delta(
@@ -103,27 +99,25 @@ def bjontegaard(
     axes = [(y, x) for x, y in by_rate] if what == "rate" else by_rate
     spans = [x for x, _ in axes]
     lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
-    # The ranges rise from at least three points of a front, so that none is empty.
+    # The ranges rise from at least four points of a front, so that none is empty.
     low, high = max(lows), min(highs)
     overlap = max(float((high - low) / (max(highs) - min(lows))), 0.0)
     if overlap <= 0:
         return Delta(None, 0.0, why="the curves have no quality or rate in common")
     if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
         return Delta(None, overlap, why=TOO_LITTLE_OVERLAP)
-    three = min(len(span) for span in spans) < AKIMA_POINTS
-    used: Form = "pchip" if three else form
 
     def mean_change(used: Form) -> float:
         first, second = (area(x, y, float(low), float(high), used) for x, y in axes)
         return float((second - first) / (high - low))
 
-    change, overshoots = mean_change(used), False
+    change, overshoots = mean_change(form), False
     slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
-    if (what, used) == ("rate", "akima") and any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes):
+    if (what, form) == ("rate", "akima") and any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes):
         overshoots = abs(change - mean_change("pchip")) > math.log10(1 + OVERSHOOT)
     percent = (10**change - 1) * 100
     value = percent if what == "rate" else change
-    return Delta(value, overlap, three, overshoots=overshoots)
+    return Delta(value, overlap, overshoots=overshoots)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
@@ -313,35 +307,16 @@ def interpolated(x: Float64Array, y: Float64Array, at: Float64Array) -> Float64A
     return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
 
 
-def cubic(x: Float64Array, y: Float64Array, form: Form = "akima") -> tuple[Float64Array, ...]:
+def cubic(x: Float64Array, y: Float64Array) -> tuple[Float64Array, ...]:
     """Return the cubic between neighbours, in powers 0 to 3 of the share of the way.
 
-    x, y: shape (curves, points), x rising along the points, of which there are two at least. form:
-    "pchip" where y does not fall and there are three.
+    x, y: shape (curves, points), x rising along the points, of which there are two at least.
     """
     width = np.diff(x)
     slope, rise = np.diff(y) / width, np.diff(y)
-    tangent = _pchip(width, slope) if form == "pchip" else _akima(slope)
+    tangent = _akima(slope)
     left, right = width * tangent[:, :-1], width * tangent[:, 1:]
     return y[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise
-
-
-def _pchip(width: Float64Array, slope: Float64Array) -> Float64Array:
-    """Return PCHIP's tangents of curves that rise, of three points at least; (curves, points).
-
-    F. N. Fritsch and J. Butland, "A Method for Constructing Local Monotone Piecewise Cubic
-    Interpolants", SIAM J. Sci. Stat. Comput. 5 (1984), as in scipy.
-    """
-    before, after = width[:, :-1], width[:, 1:]
-    with np.errstate(divide="ignore"):  # a flat stretch has flat ends
-        steepness = (2 * after + before) / slope[:, :-1] + (after + 2 * before) / slope[:, 1:]
-    middle = 3 * (before + after) / steepness
-    first, last = (
-        np.maximum(((2 * h[:, :1] + h[:, 1:2]) * m[:, :1] - h[:, :1] * m[:, 1:2]) / both, 0)
-        for h, m in ((width, slope), (width[:, ::-1], slope[:, ::-1]))
-        for both in [h[:, :1] + h[:, 1:2]]
-    )
-    return np.hstack([first, middle, last])
 
 
 def _akima(slope: Float64Array) -> Float64Array:
@@ -361,12 +336,10 @@ def _akima(slope: Float64Array) -> Float64Array:
     return np.asarray(tangent, np.float64)
 
 
-def integral(
-    x: Float64Array, y: Float64Array, to: Float64Array, form: Form = "akima"
-) -> Float64Array:
+def integral(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
     """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
     width = np.diff(x)
     share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    terms = enumerate(cubic(x, y, form), 1)
+    terms = enumerate(cubic(x, y), 1)
     parts = [coefficient * share**power / power for power, coefficient in terms]
     return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

@@ -229,36 +229,6 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread
     return spreads
 
 
-def change_interval(
-    point: Point, reference: Point, metric: Metric, percent: bool
-) -> Interval | None:
-    """Return the interval of the change of a mean from the reference's, over the same images.
-
-    Images are resampled in pairs. The change is in percent of the reference, or else in units of
-    the axis. None where `point_interval` has none for the images of both.
-    """
-    shared = np.intersect1d(point.image_ids, reference.image_ids)
-    mine, other = (
-        side.image_values[metric.column][np.searchsorted(side.image_ids, shared)]
-        for side in (point, reference)
-    )
-    both = np.isfinite(mine) & np.isfinite(other)
-    mine, other = mine[both], other[both]
-    if not metric.by_image or len(mine) < 2:
-        return None
-    if metric.of_sets:  # to first order, as each image's influence is
-        if not percent:
-            return jackknife_interval(mine - other)
-        first, last = other.mean(), mine.mean()
-        slopes = (mine - last) / first - last * (other - first) / first**2
-        return jackknife_interval(100 * (last / first - 1 + slopes))
-    last, first = (image_draws(len(mine)) @ values for values in (mine, other))
-    if percent:
-        return percentile_interval(100 * (last / first - 1))
-    places = [[metric.plotted(mean) for mean in means.tolist()] for means in (last, first)]
-    return percentile_interval(np.subtract(places[0], places[1]))
-
-
 def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return `Summary.for_machines` with the ends of its interval after each of these means."""
     by_column = {metric.column: metric for metric in metrics}
@@ -308,28 +278,25 @@ def bd_rates(
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
-    form: rd.Form = "akima"  # that of the first weighting for all, lest the two be mixed
-    for kind in [kind_of[0], *(kind for kind in range(len(kinds)) if kind != kind_of[0])]:
+    for kind in range(len(kinds)):
         alike = kind_of == kind
         first, second = (
             _cut(ResampledCurve(*(axis[alike][:, mask[alike][0]] for axis in curve)), cut)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
-        if kind == kind_of[0] and points < rd.AKIMA_POINTS:
-            form = "pchip"
-        if points >= (rd.LEAST_POINTS if form == "pchip" else rd.AKIMA_POINTS):
-            rates[alike] = _bd_rates(first, second, form)
+        if points >= rd.LEAST_POINTS:
+            rates[alike] = _bd_rates(first, second)
     return rates
 
 
-def _bd_rates(anchor: ResampledCurve, test: ResampledCurve, form: rd.Form) -> Float64Array:
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
     first, second = (
-        rd.integral(*axes, high, form) - rd.integral(*axes, low, form)
+        rd.integral(*axes, high) - rd.integral(*axes, low)
         for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
     )
     with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet

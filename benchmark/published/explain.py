@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import typer
 
-from benchmark.answer import Column
+from benchmark.answer import Answer, Column
 from benchmark.codec import Float64Array
-from benchmark.commands import options, output
 from benchmark.errors import BenchError, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric
-from benchmark.option import COMPARED, opt
+from benchmark.option import COMPARED, RESULTS, opt
 from benchmark.published.registry import read_curve
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import read_one
 from benchmark.rows.summary import Point
-from benchmark.show.table import Table
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import counted
 
@@ -215,31 +212,31 @@ def by_rule(
 
 
 def explain(
-    curve: Annotated[str, typer.Argument(help="Your curve: csv, json, md; or a published one.")],
+    curve: Annotated[str, opt(COMPARED, "Your curve: csv, json, md; or a published one.")],
     against: Annotated[
         str, opt(COMPARED, "A codec with stored rows, a published system, or a file; default: VTM.")
     ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of both.", completes="dataset")] = "kodak",
     metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: the curve's first.")] = "",
-    results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+    results: Annotated[Path, RESULTS] = Path("results"),
+) -> Answer:
     """Say how well each known rule predicts a curve from that of a reference.
 
-    A rule is a difference of protocol, such as luma or a truncating conversion of colours. Its
-    parameter is the one that leaves least: a root mean square over the points, in dB.
+    A rule is a difference of protocol, such as luma or a truncating conversion of colours. A record
+    is a rule with the parameter that leaves least, a root mean square over the points, in dB; what
+    is left without any rule is that of `none`.
 
     Examples:
       bench explain mine.csv --against vtm --dataset kodak
       bench explain mine.json --against VTM:CompressAI --metrics psnr,ms_ssim
     """
-    mine, records = read_curve(curve, dataset, results), list[Record]()
-    against = against or reference_codecs()[-1]
+    mine, against = read_curve(curve, dataset, results), against or reference_codecs()[-1]
     asked = [Metric.named(name) for name in (metric_names(metrics) if metrics else METRICS)]
     known = [metric for metric in asked if metric.column in mine.series]
     if not known or (metrics and known != asked):
         lacking = ", ".join(metric.label for metric in asked if metric not in known)
         raise UsageError(f"{mine.name} has no {lacking}: name another metric")
+    records, sentences = list[Record](), [f"{mine.name} against {against}, {dataset}."]
     for metric in known if metrics else known[:1]:
         reference = read_reference(against, dataset, metric, results)
         bpp, values = map(np.array, mine.series[metric.column])
@@ -254,48 +251,42 @@ def explain(
                 f"{mine.name} has no rate in common with {against}, {bpp.min():.4g} to "
                 f"{bpp.max():.4g} bpp: name another reference by --against"
             )
+        none = {**dict.fromkeys(rules[0]), "rule": "none", "points": apart.size}
+        rules.append({**none, "residual_db": before})
+        records += ({"metric": metric.column, **rule} for rule in rules)
         same = np.abs(bpp[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
-        names = {"metric": metric.column, "curve": mine.name, "against": against}
-        counts = {"points": len(bpp), "same_rates": int(same.sum())}
-        mean = float(apart.mean()) if apart.size else None
-        records.append(names | counts | {"before_db": before, "mean_db": mean, "rules": rules})
-    if as_json:
-        output.print_json(records)
-    for record in records if not as_json else ():
-        points = f"{counted(record['points'], 'point')}, {record['same_rates']} at its rates"
-        print(f"{mine.name} against {against}, {dataset}, {record['metric']}: {points}")
-        output.print_table(_table(record))
-        print(_answer(record))
+        points = f"{counted(len(bpp), 'point')}, {same.sum()} at its rates"
+        sentences.append(f"{metric.column}: {points}. {_verdict(rules[0], before, len(bpp))}")
+    facts = {"curve": mine.name, "against": against, "dataset": dataset}
+    return Answer(records, COLUMNS, " ".join(sentences), (), facts)
 
 
-def _table(record: Record) -> Table:
-    """Return a line for each rule, and one for the difference as it is without any."""
-
-    def words(name: str) -> str:
-        known, _, detail = name.partition(":")
-        return str(WORDS[known]["is"]).format(detail)
-
-    columns = (
-        Column("rule", lambda rule: words(rule["rule"])),
-        Column("of such a size", lambda rule: words(rule["cause"]) if rule["cause"] else ""),
-        Column("parameter", lambda rule: rule if rule["unit"] else None,
-               lambda rule: f"{rule['parameter']:.4g} {rule['unit']}"),
-        Column("points", "points", "d"),
-        Column("left (dB)", "residual_db", ".3f"),
-    )  # fmt: skip
-    shown = [{**rule, "cause": rule["cause"] if rule["unit"] else ""} for rule in record["rules"]]
-    none = {"rule": "none", "unit": "", "cause": "", "points": record["points"]}
-    return Table.of(columns, [*shown, {**none, "residual_db": record["before_db"]}])
-
-
-def _answer(record: Record) -> str:
-    """Return the sentence below the table."""
-    best, before = record["rules"][0], record["before_db"]
+def _verdict(best: Record, before: float | None, points: int) -> str:
     if before is not None and before <= FITS_DB:
         return f"The curves are {before:.3f} dB apart: there is nothing to explain."
     if not fits(best["residual_db"], before):
         return "None of these rules explains the difference."
-    if record["points"] == 1:
+    if points == 1:
         return "One point is on the curve of every rule that has a parameter: add others."
     remedy = WORDS[(best["cause"] or best["rule"]).partition(":")[0]].get("do", "find out why")
     return f"The first leaves least. If it is so: {remedy}."
+
+
+def _words(name: str | None) -> str:
+    known, _, detail = (name or "").partition(":")
+    return str(WORDS[known]["is"]).format(detail) if known else ""
+
+
+def _cause(rule: Record) -> str:
+    return _words(rule["cause"] if rule["unit"] else "")
+
+
+COLUMNS = (
+    Column("metric"),
+    Column("rule", lambda rule: _words(rule["rule"])),
+    Column("of such a size", _cause),
+    Column("parameter", lambda rule: rule if rule["unit"] else None,
+           lambda rule: f"{rule['parameter']:.4g} {rule['unit']}"),
+    Column("points", "points", "d"),
+    Column("left (dB)", "residual_db", ".3f"),
+)  # fmt: skip

@@ -23,7 +23,7 @@ from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.show.bd_tables import DOUBTFUL_NOTE, THREE_POINTS
+from benchmark.show.bd_tables import DOUBTFUL_NOTE
 from benchmark.show.table import DOUBTFUL
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
@@ -115,8 +115,11 @@ def compare(
             pair, both = None, (curves[0].rates(metric), curve.rates(metric))
             if place:
                 pair = compared(*both, metric, any_overlap)
-                told = (curves[0].system.name, curve.system.name)
-                absent += [Absent(f"{told[1]}, {metric.label}", why) for why in remarks(pair, told)]
+                pair_names = (curves[0].system.name, curve.system.name)
+                absent += [
+                    Absent(f"{pair_names[1]}, {metric.label}", why)
+                    for why in remarks(pair, pair_names)
+                ]
             records.append(facts | of | deltas(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
     summary = "By Akima's method, against the first curve; no two are averaged."
@@ -136,7 +139,7 @@ def bd(
     """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
 
     Curves are compared as `bench report` compares them: on their Pareto fronts, with a mark where
-    they share less than half of what they span, and by PCHIP where one has three points.
+    they share less than half of what they span.
 
     Files are csv, CompressAI's json or a table of a README, with columns such as bpp, psnr, ms-ssim
     (linear or in dB) and lpips. Papers differ by the form of interpolation, so both are given, with
@@ -162,9 +165,6 @@ def bd(
             known = {"metric": metric.label, "form": form, "crossing": pair.crossing}
             records.append(known | deltas(pair) | {"note": "; ".join(remarks(pair, names))})
             absent += [Absent(metric.label, why) for why in remarks(pair, names)]
-            if pair.rate.value is not None and pair.rate.three_points:
-                records[-1]["form"] = "pchip"
-                break
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
     summary = f"{second} against {first}." + doubt_note(records)
@@ -196,28 +196,27 @@ def deltas(pair: Pair | None) -> dict[str, Any]:
         "bd_rate_percent": rate.value,
         "bd_metric": quality.value,
         "overlap": rate.overlap,
-        "doubtful": rate.value is not None and rate.doubtful,
-        "three_points": rate.value is not None and rate.three_points,
+        "doubtful": rate.doubtful,
+        "bd_metric_doubtful": quality.doubtful,
     }
 
 
-def _with_marks(name: str, form: str, record: Mapping[str, Any]) -> str | None:
-    if (value := record[name]) is None:
-        return None
-    marks = f"{DOUBTFUL * record['doubtful']}{THREE_POINTS * record['three_points']}"
-    return f"{value:{form}}{marks}"
+def _marked(name: str, form: str, mark: str, record: Mapping[str, Any]) -> str | None:
+    value = record[name]
+    return None if value is None else f"{value:{form}}{DOUBTFUL * record[mark]}"
 
 
 DELTAS = (
-    Column("BD-rate (%)", partial(_with_marks, "bd_rate_percent", "+z.2f"), str),
-    Column("BD-metric", partial(_with_marks, "bd_metric", "+z.3f"), str),
+    Column("BD-rate (%)", partial(_marked, "bd_rate_percent", "+z.2f", "doubtful"), str),
+    Column("BD-metric", partial(_marked, "bd_metric", "+z.3f", "bd_metric_doubtful"), str),
     Column("overlap", "overlap", ".0%"),
 )
 
 
 def doubt_note(records: Sequence[Mapping[str, Any]]) -> str:
     """Return the note on doubtful BD-rates after another sentence, if one of these is doubtful."""
-    return f" {DOUBTFUL_NOTE}" if any(record["doubtful"] for record in records) else ""
+    marks = (record[mark] for record in records for mark in ("doubtful", "bd_metric_doubtful"))
+    return f" {DOUBTFUL_NOTE}" if any(marks) else ""
 
 
 @published.verb("add")

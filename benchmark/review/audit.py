@@ -4,19 +4,18 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from benchmark.answer import Column
+from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
-from benchmark.commands.outcome import run_with_progress, skipped_codecs
+from benchmark.commands.outcome import run_with_progress
 from benchmark.commands.verb import Verbs, takes
 from benchmark.errors import UnknownName
-from benchmark.measure.record import Progress, Tracebacks
+from benchmark.measure.record import Failure, Progress, Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.verify import Verifier, failure_of, kept_rows
 from benchmark.option import ORIGIN, TARGET, opt, option
@@ -33,7 +32,6 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import asked_datasets, datasets_with_results
 from benchmark.rows.systems import known_names, short_version
 from benchmark.rows.versions import BUILD, OK
-from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import cores, processor_of
 from benchmark.system.settings import use_device
@@ -61,8 +59,7 @@ def audit_decode(
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Decode every kept stream again on this machine; compare the pixels with the recorded hash.
 
     Each codec variant is decoded in fresh processes that receive its name and streams, no sources
@@ -76,52 +73,51 @@ def audit_decode(
     device, named = use_device(request.device), NamedCodecs(codecs)
     verifier = Verifier(device, request.jobs or cores(), request.timeout_seconds)
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    wrong, skipped, tracebacks, done = [], Counter[str](), Tracebacks(), 0
+    wrong, skipped, tracebacks, done = list[Failure](), Counter[Absent](), Tracebacks(), 0
     names = datasets_with_results(results, dataset)
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
     total = sum(len(of.rows) for of in kept.values())
     with (
         output.interruptible("an audit leaves nothing behind"),
-        output.show_progress("decoding", total, quiet=as_json) as report,
+        output.show_progress("decoding", total) as report,
     ):
         for row, failed in (it for of in kept.values() for it in verifier(of) if it):
             label, done = CodecSpec.of_row(row).label, done + 1
             if failed and failed.stage == "load":
-                skipped[f"{label}: {failed.reason}"] += 1
+                skipped[Absent(label, failed.reason)] += 1
             else:
                 stage = failed.stage if failed else ""
-                verdict = {"": "identical", "verify": "different"}.get(stage, "not decodable")
+                verdict = {"": "identical", "verify": "different"}.get(stage, "not_decodable")
                 counts[label, f"{row['device']}, {row['machine']}"][verdict] += 1
             if failed and failed.stage != "load":
                 wrong.append(failure_of(row, failed))
                 tracebacks.add(failed.traceback, wrong[-1].cell)
             report(Progress(done, len(wrong)))
-    verdicts = ("identical", "different", "not decodable")
-    table = [{"codec": label, "encoded on": where, **{v: of[v] for v in verdicts}}
-             for (label, where), of in sorted(counts.items())]  # fmt: skip
+    verdicts = ("identical", "different", "not_decodable")
+    records = [{"codec": label, "encoded_on": where, **{v: of[v] for v in verdicts}}
+               for (label, where), of in sorted(counts.items())]  # fmt: skip
+    columns = [Column("codec"), Column("encoded on", "encoded_on")]
+    columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in verdicts]
     lacks = {"not_kept": sum(of.not_kept for of in kept.values()),
              "declared": sum(of.declared for of in kept.values())}  # fmt: skip
-    if as_json:
-        output.print_json({
-            "datasets": {name: len(of.rows) for name, of in kept.items()}, "table": table,
-            "wrong": [failure._asdict() for failure in wrong], "skipped": dict(skipped),
-            "tracebacks": tracebacks.listed(), **lacks,
-        })  # fmt: skip
-    else:
-        if table:
-            cells = tuple(tuple(map(str, line.values())) for line in table)
-            output.print_table(Table(tuple(table[0]), cells, 2))
-        output.print_wrong([f"{it.cell}: {it.stage}: {it.reason}" for it in wrong])
-        for why, count in skipped.items():
-            print(f"skipped  {counted(count, 'row')} of {why}")
-        for what, number in zip(
-            ("a stream that was not kept", "no stream"), lacks.values(), strict=True
-        ):
-            if number:
-                print(f"absent   {counted(number, 'row has', 'rows have')} {what}")
-        print(f"{counted(total, 'stream')} in {counted(len(kept), 'dataset')}")
-    raise typer.Exit(1 if wrong else 0)
+    absent = [Absent(it.cell, f"{it.stage}: {it.reason}") for it in wrong]
+    absent += [
+        Absent(f"{counted(n, 'row')} of {what}", why) for (what, why, _), n in skipped.items()
+    ]
+    whys = ("their stream was not kept", "they have no stream")
+    absent += [
+        Absent(counted(n, "row"), why) for n, why in zip(lacks.values(), whys, strict=True) if n
+    ]
+    facts = {
+        "datasets": {name: len(of.rows) for name, of in kept.items()},
+        "wrong": [failure._asdict() for failure in wrong],
+        "skipped": {f"{what}: {why}": n for (what, why, _), n in skipped.items()},
+        "tracebacks": tracebacks.listed(),
+    }
+    streams = f"{counted(total, 'stream')} in {counted(len(kept), 'dataset')}"
+    summary = f"{streams}; {len(wrong)} wrong." if wrong else f"{streams}."
+    return Answer(records, columns, summary, absent, facts | lacks, int(bool(wrong)))
 
 
 @audit.verb("pack")
@@ -136,15 +132,10 @@ def audit_pack(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
-        opt(
-            ORIGIN,
-            "Another dataset or folder to search for images (repeatable).",
-            completes="dataset",
-        ),
+        opt(ORIGIN, "Another dataset or folder of its images (repeatable).", completes="dataset"),
     ] = None,
     codecs: options.StoredCodecs = "all",
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
     Streams whose images are not on this machine are decoded but not scored. A codec that is a
@@ -159,44 +150,36 @@ def audit_pack(
     pack = open_pack(path).to_run(named)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
-        sent, left_out = sent_rows([pack])
+        sent, impossible = sent_rows([pack])
         own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
         places = {name: measured_place(request.results, name) for name in own}
         more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
         photographs, missing = open_photographs(own, more, request)
-        progress = partial(output.show_progress, quiet=as_json)
-        done = decode(sent, photographs, metrics, request, named, progress)
+        done = decode(sent, photographs, metrics, request, named, output.show_progress)
     decoded = sum(it.state == "equal" for it in done)
     wrong = [f"{name_of_row(it.row)}: {it.reason or 'it decodes to other pixels'}"
              for it in done if it.state != "equal"]  # fmt: skip
     wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
-    wrong += [*differences(done, metrics), *(f"{it.what}: {it.why}" for it in left_out)]
+    wrong += [*differences(done, metrics), *(f"{it.what}: {it.why}" for it in impossible)]
     same = Counter(c for it in done for c, pair in pairs(it, metrics).items() if pair.same)
     compared = {column: same[column] for column in (metric_named(name).column for name in metrics)}
-    if as_json:
-        output.print_json({
-            "pack": str(path), "codecs": {of.text: info.version for of, info in pack.infos.items()},
-            "streams": len(sent), "decoded": decoded, "compared": compared, "wrong": wrong,
-            "not_scored": dict(missing), "notes": list(pack.notes),
-        })  # fmt: skip
-    else:
-        for name, reason in missing.items():
-            print(f"not scored  {name}: {reason}")
-        infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
-        images = {(it.row["image_sha256"], it.row["width_px"]): it.values for it in done}
-        print(f"{path}: {infos}, {counted(len(sent), 'stream')} of {counted(len(images), 'image')}")
-        for sentence in pack.notes:
-            print(f"note     {sentence}")
-        streams = counted(decoded, "stream decodes", "streams decode")
-        print(f"pixels   {streams} to the recorded pixels")
-        for column, count in compared.items():
-            equal = counted(count, "value is as recorded", "values are as recorded")
-            print(f"metric   {column}: {equal if count else 'no value is as recorded'}")
-        if absent := sum(not values for values in images.values()):
-            not_here = counted(absent, "image is", "images are")
-            print(f"absent   {not_here} not here: not scored without --dataset FOLDER")
-        output.print_wrong(wrong)
-    raise typer.Exit(1 if wrong else 0)
+    infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
+    images = {(it.row["image_sha256"], it.row["width_px"]): it.values for it in done}
+    streams = f"{counted(len(sent), 'stream')} of {counted(len(images), 'image')}"
+    to_recorded = counted(decoded, "stream decodes", "streams decode")
+    lines = [f"{path}: {infos}, {streams}; {to_recorded} to the recorded pixels.", *pack.notes]
+    absent = [Absent(sentence, "wrong") for sentence in wrong]
+    absent += [Absent(f"{name} is not scored", why) for name, why in missing.items()]
+    if lacking := sum(not values for values in images.values()):
+        absent.append(Absent(counted(lacking, "image"), "not here: not scored without --dataset"))
+    facts = {
+        "pack": str(path), "codecs": {of.text: info.version for of, info in pack.infos.items()},
+        "streams": len(sent), "decoded": decoded, "compared": compared, "wrong": wrong,
+        "not_scored": dict(missing), "notes": list(pack.notes),
+    }  # fmt: skip
+    columns = (Column("metric"), Column("values as recorded", "equal", "d"))
+    records = [{"metric": column, "equal": count} for column, count in compared.items()]
+    return Answer(records, columns, "\n".join(lines), absent, facts, int(bool(wrong)))
 
 
 @dataclass
@@ -214,7 +197,7 @@ class VariantAgain:
     values_equal: int = 0  # of all metrics, within TOLERANCE
     values: int = 0
     largest_difference: float = 0.0  # of a value
-    wrong: list[str] = field(default_factory=list)  # what differs in rows of the same build
+    wrong: list[Absent] = field(default_factory=list)  # what differs in rows of the same build
 
     @property
     def missing(self) -> int:
@@ -238,8 +221,7 @@ def audit_rows(
             refuses="folder",
         ),
     ] = None,
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Measure the newest rows of each codec again on this machine; compare them one by one.
 
     Metrics are those of single images that the rows have values of. Exit code 1 if anything differs
@@ -275,50 +257,45 @@ def audit_rows(
                     skip_missing=True,
                     results=out or results / "again",
                 )
-                outcome = run_with_progress(again, quiet=as_json)
+                outcome = run_with_progress(again)
                 compared += compare_rows(rows, outcome.rows, names)
                 skipped |= {codec.codec: codec for codec in outcome.skipped}
     if not compared:
         raise UnknownName("codec with results", codecs, known)
-    wrong = [sentence for variant in compared for sentence in variant.wrong]
-    if as_json:
-        variants = [{**asdict(variant), "missing": variant.missing} for variant in compared]
-        reasons = {name: codec.why for name, codec in skipped.items()}
-        output.print_json({"codecs": variants, "skipped": reasons, "wrong": wrong})
-    else:
-        _print_rows(compared, skipped)
-        output.print_wrong(wrong)
-    raise typer.Exit(1 if wrong else 0)
-
-
-def _print_rows(compared: Iterable[VariantAgain], skipped: Mapping[str, Any]) -> None:
-    columns = (
-        Column("codec"),
-        Column("rows", "rows", "d"),
-        Column("measured again", "measured_again", "d"),
-        Column("same bytes", "bytes_equal", "d"),
-        Column("same pixels", "pixels_equal", "d"),
-        Column("float rounding", "rounded", "d"),
-        Column("another build", "other_build", "d"),
-        Column("another processor", "other_processor", "d"),
-        Column(f"values within {TOLERANCE:g}", lambda of: f"{of.values_equal} of {of.values}", str),
-        Column(
-            "largest difference", lambda of: of.largest_difference if of.values else None, ".1g"
-        ),
-    )
-    rows = [*compared]
+    wrong = [it for variant in compared for it in variant.wrong]
+    absent = [*wrong, *(Absent(name, codec.why) for name, codec in skipped.items())]
+    for of in compared:
+        if of.missing and of.codec not in skipped:
+            absent.append(
+                Absent(f"{counted(of.missing, 'row')} of {of.codec}", "not measured again")
+            )
     near = (
-        f"Another processor: a network's streams within {100 * SIZE_APART:g} % in size and "
-        f"{DB_APART:g} dB in PSNR. These rows, and those of another build, may differ."
+        f"Rows of another build may differ, and a network's streams of another processor by "
+        f"{100 * SIZE_APART:g} % in size and {DB_APART:g} dB in PSNR."
     )
-    may = any(of.other_build or of.other_processor for of in rows)
-    output.print_table(Table.of(columns, rows, (near,) if may else ()))
-    for line in skipped_codecs(skipped.values()):
-        print(f"skipped  {line}")
-    for variant in rows:
-        if variant.missing and variant.codec not in skipped:
-            missing = counted(variant.missing, "row was", "rows were")
-            print(f"absent   {variant.codec}: {missing} not measured again")
+    may = any(of.other_build or of.other_processor for of in compared)
+    records = [{**asdict(of), "wrong": len(of.wrong), "missing": of.missing} for of in compared]
+    facts = {"skipped": {name: codec.why for name, codec in skipped.items()},
+             "wrong": [f"{it.what}: {it.why}" for it in wrong]}  # fmt: skip
+    return Answer(records, COLUMNS, near if may else "", absent, facts, int(bool(wrong)))
+
+
+COLUMNS = (
+    Column("codec"),
+    Column("rows", form="d"),
+    Column("measured again", "measured_again", "d"),
+    Column("same bytes", "bytes_equal", "d"),
+    Column("same pixels", "pixels_equal", "d"),
+    Column("float rounding", "rounded", "d"),
+    Column("another build", "other_build", "d"),
+    Column("another processor", "other_processor", "d"),
+    Column("values", "values", "d"),
+    Column(f"within {TOLERANCE:g}", "values_equal", "d"),
+    Column(
+        "largest difference", lambda of: of["largest_difference"] if of["values"] else None, ".1g"
+    ),
+    Column("wrong", form="d"),
+)
 
 
 def settings_of(rows: pl.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -367,7 +344,7 @@ def compare_rows(
             elif _near_on_another_processor(row, other):
                 compared.other_processor += 1
             else:
-                compared.wrong += [f"{name_of_row(row)}: {what}" for what in differing]
+                compared.wrong += [Absent(name_of_row(row), what) for what in differing]
     return list(variants.values())
 
 

@@ -15,7 +15,7 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.decode import BROKEN
-from benchmark.review.questions import Answer, Reviewed, Verdict
+from benchmark.review.questions import Question, Reviewed, Verdict
 from benchmark.review.sent import Row, label_of_row
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
@@ -161,7 +161,7 @@ def name_among(asked: str, rows: Sequence[Row]) -> str:
     return names.get(asked.strip().lower(), "")
 
 
-def answer(judged: Judged, of: Reviewed) -> Answer:
+def answer(judged: Judged, of: Reviewed) -> Question:
     """Say whether a claim survives the interval of its BD-rate."""
     claim, rate, interval = judged.claim, judged.rate, judged.interval
     aside = {row["dataset"] for row in of.rows} - {row["dataset"] for row in of.rows_of_dataset}
@@ -193,4 +193,4 @@ def answer(judged: Judged, of: Reviewed) -> Answer:
         "95 % interval": ends, "overlap": overlap, "images": str(judged.images or NOTHING),
     }  # fmt: skip
     table = Table(tuple(cells), (tuple(cells.values()),), 4)
-    return Answer("claim", f"Is it so: “{claim.text}”?", verdict, sentence, (table,))
+    return Question("claim", f"Is it so: “{claim.text}”?", verdict, sentence, {"claim": table})

@@ -32,14 +32,14 @@ IN_DB = "ms_ssim_db"  # the mean of the images' decibels
 _decibels = Metric.named("ms_ssim").plotted
 
 
-class Answer(NamedTuple):
-    """A question of a reviewer and its answer; tables have the rows behind the verdict."""
+class Question(NamedTuple):
+    """A question of a reviewer with its verdict; tables, by name, have the rows behind it."""
 
     name: str  # "decodes", "numbers", "claim", for machines
     question: str
     verdict: Verdict
     sentence: str
-    tables: tuple[Table, ...] = ()
+    tables: Mapping[str, Table]
 
 
 class Reviewed(NamedTuple):
@@ -79,7 +79,7 @@ def worst(wrong: Sequence[str]) -> str:
     return f"; {wrong[0]}{more}" if wrong else ""
 
 
-def decodes(of: Reviewed) -> Answer:
+def decodes(of: Reviewed) -> Question:
     """Say whether each stream has its stated size and decodes to the pixels that were recorded."""
     rows = []
     for label, alike in by_key((label_of_row(it.row), it) for it in of.streams).items():
@@ -115,10 +115,10 @@ def decodes(of: Reviewed) -> Answer:
     unknown = not of.streams or not_run or blind or stated_rows
     verdict = verdict_of(wrong, unknown, counts["rounded"])
     question = "Do the streams decode to what is stated?"
-    return Answer("decodes", question, verdict, sentence + worst(wrong), (table,))
+    return Question("decodes", question, verdict, sentence + worst(wrong), {"streams": table})
 
 
-def numbers(of: Reviewed) -> Answer:
+def numbers(of: Reviewed) -> Question:
     """Compare values, curves and images with those that were measured here."""
     groups: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
     for stream in of.streams:
@@ -130,19 +130,20 @@ def numbers(of: Reviewed) -> Answer:
     images, lacking = _images(of)
     labels = {metric_named(name).column: metric_named(name).label for name in of.metrics}
     rows, good, compared = [], 0, 0
-    for (*point, column), values in sorted(groups.items()):
+    for (*point, column), alike in sorted(groups.items()):
         form = f".{decimals(labels[column]) + 1}f"
-        means = [_mean(pair[place] for pair in values) for place in (0, 1)]
-        gaps = [abs(pair.sent - pair.here) for pair in values]
+        means = [_mean(pair[place] for pair in alike) for place in (0, 1)]
+        gaps = [abs(pair.sent - pair.here) for pair in alike]
         gaps = [gap for gap in gaps if math.isfinite(gap)]
-        differ = sum(not pair.same for pair in values)
-        known = not math.isnan(values[0].sent)
+        differ = sum(not pair.same for pair in alike)
+        known = not math.isnan(alike[0].sent)
         compared, good = compared + known, good + (known and not differ)
         cells = (f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means)
         most = f"{max(gaps):.2g}" if gaps else NOTHING
-        rows.append((*point, labels[column], *cells, most, str(len(values)), str(differ)))
+        rows.append((*point, labels[column], *cells, most, str(len(alike)), str(differ)))
     headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
-    tables = [Table((*headers, "images", "differ"), tuple(rows), 4), images]
+    values = Table((*headers, "images", "differ"), tuple(rows), 4)
+    tables = {"values": values, "images": images}
     columns = {metric_named(name).column for name in METRICS}
     left = Counter(name for it in of.streams for name in columns - {*pairs(it, of.metrics)}
                    if it.row.get(name) is not None)  # fmt: skip
@@ -158,15 +159,14 @@ def numbers(of: Reviewed) -> Answer:
         counts = listed([f"{left[name]} of {name}" for name in sorted(left)])
         sentence += f"; not compared (--metrics, another protocol, not decoded): {counts}"
     if of.curves and (of.streams or of.reconstructions):
-        table, same, off = _curves(of)
-        tables.append(table)
+        tables["curves"], same, off = _curves(of)
         wrong += off
         sentence += f"; {same} of {counted(same + len(off), 'value')} of curves are of the rows"
-    rounded = any(p.gap > 0 and p.same for values in groups.values() for p in values)
+    rounded = any(p.gap > 0 and p.same for alike in groups.values() for p in alike)
     unknown = not compared or left.keys() & labels
     verdict = verdict_of(wrong, unknown, rounded)
-    shown = tuple(table for table in tables if table.rows)
-    return Answer("numbers", "Are the numbers right?", verdict, sentence + worst(wrong), shown)
+    shown = {name: table for name, table in tables.items() if table.rows}
+    return Question("numbers", "Are the numbers right?", verdict, sentence + worst(wrong), shown)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -14,7 +14,7 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, with_stored_name
 from benchmark.review.claim import answer, judge, parse_claim
 from benchmark.review.decode import decode
-from benchmark.review.questions import Answer, Reviewed, decodes, numbers
+from benchmark.review.questions import Question, Reviewed, decodes, numbers
 from benchmark.review.sent import open_photographs, reconstructed, scored_metrics, sent_rows
 from benchmark.review.supplement import open_supplement
 from benchmark.rows.codecs import NamedCodecs
@@ -36,7 +36,7 @@ class Review(NamedTuple):
 
     path: Path
     dataset: str
-    answers: Sequence[Answer]
+    answers: Sequence[Question]
     left_out: Sequence[Absent]  # files that were not read
 
     @property
@@ -96,26 +96,27 @@ def html_text(review: Review) -> str:
     sections = [
         f'<section><h2><span class="verdict {of.verdict}">{of.verdict}</span> '
         f'{escape(of.question)}</h2><p class="finding">{escape(capitalised(of.sentence))}</p>'
-        f"{''.join(_details(table, of.question) for table in of.tables)}</section>"
+        f"{''.join(_details(name, table) for name, table in of.tables.items())}</section>"
         for of in review.answers
     ]
-    files = _details(_not_read(review), "Files that were not read") if review.left_out else ""
+    files = _details("files that were not read", _not_read(review)) if review.left_out else ""
     main = f'<main class="review">{"".join(sections)}{files}</main>'
     return sheet_html(f"Review of {review.path.name}", _lede(), main)
 
 
-def _details(table: Table, caption: str) -> str:
+def _details(name: str, table: Table) -> str:
     wordy = any(len(cell) > LONG_CELL for row in table.rows for cell in row)
-    summary = f"Rows behind it ({len(table.rows)})"
-    shown = html(table, caption, {}, wordy=wordy)
-    return f"<details><summary>{summary}</summary>{shown}</details>"
+    summary = f"{capitalised(name)} ({len(table.rows)})"
+    return f"<details><summary>{summary}</summary>{html(table, name, {}, wordy=wordy)}</details>"
 
 
 def markdown_review(review: Review) -> str:
     """Return the review as markdown: a summary, then each question with its rows."""
     summary = [f"**{answer.verdict}**: {answer.question}" for answer in review.answers]
     parts = [
-        section(of.name, f"{of.question} {of.verdict}", capitalised(of.sentence), *of.tables)
+        section(
+            of.name, f"{of.question} {of.verdict}", capitalised(of.sentence), *of.tables.values()
+        )
         for of in review.answers
     ]
     if review.left_out:
@@ -135,7 +136,8 @@ def for_machines(review: Review) -> dict[str, Any]:
         "dataset": review.dataset,
         "wrong": review.wrong,
         "answers": [
-            {**of._asdict(), "tables": [*map(records, of.tables)]} for of in review.answers
+            {**of._asdict(), "tables": {name: records(it) for name, it in of.tables.items()}}
+            for of in review.answers
         ],
         "left_out": records(_not_read(review)),
     }

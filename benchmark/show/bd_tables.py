@@ -19,7 +19,6 @@ from benchmark.system.text import counted, range_text
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 NO_METRIC = "no metric that ranks codecs was measured"
 LONGEST_LIST = 6  # labels in one note
-THREE_POINTS = " (3 points)"  # after a BD-rate by PCHIP, of a curve that has no more
 DOUBTFUL_NOTE = (
     f"{DOUBTFUL} The curves share less than half of the range that both span, or PCHIP's BD-rate "
     "is 10 % of the bits away."
@@ -125,7 +124,6 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
         Column("", "quality.value", key="bd_metric"),
         Column("", "quality.overlap", key="bd_metric_overlap"),
         Column("overlap (%)", "rate.overlap", lambda share: f"{100 * share:.0f}"),
-        Column("", "rate.three_points", key="three_points"),
         Column("", "few", key="few"),
         Column("", lambda c: _off_front(c, "; "), key="points_left_out"),
         Column("", "rate.why", key="reason"),
@@ -186,8 +184,8 @@ def ends_text(interval: Interval | tuple[float, float] | None) -> str:
 def delta_text(delta: Delta, form: str = "+z.2f") -> str:
     """Return a delta with its marks.
 
-    >>> delta_text(Delta(3.21, 0.4, three_points=True)), delta_text(Delta(why="no curve"))
-    ('+3.21† (3 points)', '–')
+    >>> delta_text(Delta(3.21, 0.4)), delta_text(Delta(why="no curve"))
+    ('+3.21†', '–')
     """
     if delta.value is None:
         return NOTHING
@@ -195,8 +193,8 @@ def delta_text(delta: Delta, form: str = "+z.2f") -> str:
 
 
 def delta_marks(delta: Delta) -> str:
-    """Return the marks of a delta: of little overlap, of a curve of three points."""
-    return f"{DOUBTFUL * delta.doubtful}{THREE_POINTS * delta.three_points}"
+    """Return the mark of a doubtful delta; empty for others."""
+    return DOUBTFUL * delta.doubtful
 
 
 def ranking_table(
@@ -318,7 +316,6 @@ def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -
     if rate is None:
         return None
     text = f"{rate.value:+z.1f}" if rate.value else "0"
-    text += THREE_POINTS if rate.three_points else ""
     if intervals:
         text = f"{text} {ends_text(rank.intervals[place])}".rstrip()
     elif not rate.doubtful and any(of.doubtful for of in map(delta, ranks) if of):

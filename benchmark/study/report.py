@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
-from benchmark.answer import Column
+from benchmark.answer import Absent, Column
 from benchmark.codec import CODING
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, anchor_among
@@ -38,7 +38,7 @@ from benchmark.study.scores import (
     far_raters,
     scores_of,
 )
-from benchmark.study.votes import LeftOut, Votes, consistency, votes_of, why_left_out
+from benchmark.study.votes import Votes, consistency, votes_of, why_left_out
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
@@ -78,7 +78,7 @@ class StudyReport(NamedTuple):
     dataset: str
     scores: Scores
     bits: list[EqualPreference]
-    left_out: list[LeftOut]
+    left_out: list[Absent]
     points: list[dict[str, Any]]  # a row for each stimulus
     tables: list[tuple[str, Table]]  # by title
     lines: list[str]  # who answered, who was left out, how consistent the answers are
@@ -129,27 +129,27 @@ def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> Stud
     return StudyReport(key.dataset, scores, bits, left_out, points, tables, lines)
 
 
-def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[LeftOut]]:
+def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
     """Return the answers of the raters who are not left out by any rule, and who is by which."""
     best: dict[str, tuple[Path, Answers]] = {}
     left_out = []
     for path in paths:
         answers = read_answers(path, key)
         if isinstance(answers, str):
-            left_out.append(LeftOut(path.name, "a file that is no answers to this study", answers))
+            left_out.append(Absent(path.name, "a file that is no answers to this study"))
             continue
         both = [*filter(None, [best.get(answers.rater)]), (path, answers)]
         *less, best[answers.rater] = sorted(both, key=lambda of: len(of[1].answers))
-        left_out += [LeftOut(file.name, TWICE) for file, _ in less]
+        left_out += [Absent(file.name, TWICE) for file, _ in less]
     why = {path: why_left_out(answers, key) for path, answers in best.values()}
-    left_out += [LeftOut(path.name, rule) for path, rule in why.items() if rule]
+    left_out += [Absent(path.name, rule) for path, rule in why.items() if rule]
     kept = [of for of in best.values() if not why[of[0]]]
     if not kept:
-        rules = "; ".join(f"{gone.name}: {gone.rule}" for gone in left_out[:3])
+        rules = "; ".join(f"{gone.what}: {gone.why}" for gone in left_out[:3])
         raise UsageError(f"no rater is left of {counted(len(paths), 'file')}: {rules}")
     votes = votes_of(key, [answers for _, answers in kept])
     far = far_raters(votes)
-    left_out += [LeftOut(kept[rater][0].name, FAR_RULE) for rater in far]
+    left_out += [Absent(kept[rater][0].name, FAR_RULE) for rater in far]
     return votes.of(~np.isin(votes.rater, far)), left_out
 
 
@@ -164,11 +164,11 @@ def _values(key: Key, votes: Votes, table: pl.DataFrame) -> dict[tuple[int, int]
     }
 
 
-def _lines(votes: Votes, left_out: Sequence[LeftOut], dataset: str, files: int) -> list[str]:
+def _lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files: int) -> list[str]:
     of = consistency(votes)
     raters, images = len({*votes.rater.tolist()}), len({*votes.image.tolist()})
     gone = f"; {len(left_out)} of {counted(files, 'file')} left out" if files else ""
-    rules = Counter(gone.rule for gone in left_out)
+    rules = Counter(gone.why for gone in left_out)
     alike = (
         f"Raters agree with Kendall's u = {of.agreement:.2f} on {counted(of.pairs, 'pair')} "
         "(1: all alike, 0: by chance)."

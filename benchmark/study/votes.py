@@ -58,14 +58,6 @@ class Votes(NamedTuple):
         return np.unique(asked, axis=1, return_inverse=True)[1].ravel(), won
 
 
-class LeftOut(NamedTuple):
-    """A file or rater that is left out."""
-
-    name: str  # of the file
-    rule: str
-    detail: str = ""
-
-
 def why_left_out(answers: Answers, key: Key) -> str:
     """Return the rule by which a rater's own answers are left out, empty for none."""
     own, trials = answers.answers, key.lists[answers.order - 1]

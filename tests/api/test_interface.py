@@ -264,7 +264,7 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
     assert deltas.loc["webp", "bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
     assert deltas.loc["webp", "images_bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
     assert np.isnan(deltas.loc["avif", "bd_rate_percent"])
-    assert "of the 3 points" in deltas.loc["avif", "reason"]
+    assert "of the 4 points" in deltas.loc["avif", "reason"]
     assert deltas.loc["webp", "bd_rate_low_percent"] == pytest.approx(-50, abs=1e-9)
     assert deltas.loc["webp", "images_bd_rate_median_percent"] == pytest.approx(-50, abs=1e-9)
     assert deltas.loc["webp", "bd_rate_overlap"] == 1

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 import benchmark.check.changes
+from benchmark.answer import Absent
 from benchmark.check.changes import (
-    UnjudgedImage,
     _wholly,
     at_equal_settings,
     changes,
@@ -153,8 +153,8 @@ def test_without_a_number_on_either_side_it_says_why():
         }
         for record in old
     ]
-    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 3 points")
-    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 3 points")
+    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 4 points")
+    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 4 points")
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
@@ -196,10 +196,10 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
         if record["image"] == "ccc" and record["setting_value"] > 10:
             record["psnr_db"] = 35.0  # so that more rate buys nothing
     result = changes(paired(curved(), bent), "psnr")
-    assert [one.image for one in result.unknown] == ["ccc"]
+    assert [one.what for one in result.unknown] == ["ccc"]
     assert "needed on the Pareto front" in result.unknown[0].why
     result = changes(paired(bent, curved()), "psnr")
-    assert [one.image for one in result.left_out] == ["ccc"]
+    assert [one.what for one in result.left_out] == ["ccc"]
     assert result.unknown == ()
     assert len(result.percent) == 4
 
@@ -209,8 +209,8 @@ def test_an_image_that_has_no_value_any_more_is_unknown():
         record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
     ]
     result = changes(paired(curved(), lost), "psnr")
-    assert result.unknown == (UnjudgedImage("ccc", result.unknown[0].why),)
-    assert result.unknown[0].why.startswith("it has 0 of the 3 points")
+    assert result.unknown == (Absent("ccc", result.unknown[0].why),)
+    assert result.unknown[0].why.startswith("it has 0 of the 4 points")
     assert changes(paired(lost, curved()), "psnr").images == ("a", "bb", "dddd", "eeeee")
 
 

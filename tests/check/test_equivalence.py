@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm, ttest_1samp
 from scipy.stats import t as student
 
-from benchmark.check.changes import Finding, UnjudgedImage
+from benchmark.answer import Absent
+from benchmark.check.changes import Finding
 from benchmark.check.equivalence import (
     MOST_IMAGES,
     POWER,
@@ -334,16 +335,16 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
     message = "on lost.png it never reaches the reference's lowest quality"
     assert (lost.verdict, lost.why) == ("regressed", message)
-    (unknown,) = judged(changed(calm, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    (unknown,) = judged(changed(calm, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert unknown.verdict == "undecided"
     assert "bent.png" in unknown.why
     assert "3 points" in unknown.why
-    (still,) = judged(changed(calm + 4, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    (still,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert still.verdict == "regressed"
     (better,) = judged(changed([], beyond=("a", "b")))
     message = "on 2 images (a, ...) it lies wholly above the reference"
     assert (better.verdict, better.why) == ("improved", message)
-    (bent,) = judged(changed([], unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    (bent,) = judged(changed([], unknown=(Absent("bent.png", "it has 3 points"),)))
     assert (bent.verdict, bent.why) == ("undecided", "it has 3 points")
     (dear,) = judged(changed(calm, out_of_reach=("dear.png",), dominated=("dear.png",)))
     message = "on dear.png every quality takes at least 1.25 times the bits"

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from benchmark.answer import NOTHING
-from benchmark.check.changes import AtSetting, Finding, UnjudgedImage, WorstImage
+from benchmark.answer import NOTHING, Absent
+from benchmark.check.changes import AtSetting, Finding, WorstImage
 from benchmark.check.text import (
     check_markdown,
     first_lines,
@@ -20,8 +20,8 @@ PSNR = Finding(
     "jpeg", "psnr", "PSNR (dB)", "BD-rate", tuple("abcd"), verdict="undecided",
     why="about 30 images", margin_percent=1.0, change_percent=0.25, lower_percent=-0.5,
     worst=(WorstImage("a", 2.0), WorstImage("b", 0.5), WorstImage("c", -1e-9)),
-    out_of_reach=("w", "x", "y", "z"), unknown=(UnjudgedImage("bent", "it has 3"),),
-    left_out=(UnjudgedImage("flat", "it has 1"), UnjudgedImage("odd", "it has 2")), doubtful=2,
+    out_of_reach=("w", "x", "y", "z"), unknown=(Absent("bent", "it has 3"),),
+    left_out=(Absent("flat", "it has 1"), Absent("odd", "it has 2")), doubtful=2,
 )  # fmt: skip
 LPIPS = Finding(
     "jpeg", "lpips", "LPIPS", "BD-metric", tuple("abcde"), verdict="equivalent",
@@ -29,7 +29,7 @@ LPIPS = Finding(
 )  # fmt: skip
 LOST = Finding(
     "jpeg", "vmaf", "VMAF", "BD-metric", verdict="nothing measured", why="no value",
-    unknown=(UnjudgedImage("a", "no value"),),
+    unknown=(Absent("a", "no value"),),
 )  # fmt: skip
 SLOW = Finding(
     "jpeg", "decode_seconds", "decode at most 40 ms", "limit", tuple("abcd"), verdict="missed",

@@ -7,9 +7,6 @@ from benchmark.compare.builds import (
     betas,
     is_default,
     one_build,
-    origin,
-    realism_grid,
-    records,
 )
 from benchmark.compare.panel import measured_panel
 from benchmark.compare.realism_sweep import measured_sweep
@@ -59,33 +56,29 @@ def store(tmp_path):
 NOISY = {"fingerprint": "noisy" * 12, "run": "20270101T000000-aa"}
 
 
-def surface(store):
-    return realism_grid(summarise(store.table()), PSNR, [SQUEEZE])
-
-
-def test_one_noisy_network_does_not_join_a_surface_of_another(store):
-    before = surface(store)
+def test_one_noisy_network_does_not_join_those_of_another(store):
+    before = betas(summarise(store.table()), (PSNR, SQUEEZE))
     store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
     assert {p.edition.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"} == {
         "noisy"
     }
-    after = surface(store)
-    assert after.betas == BETAS
-    assert after.distortion_values.tolist() == before.distortion_values.tolist()
-    assert (
-        after.origin
-        == before.origin
-        == "bundled (with the project, or in a pack) with " + ("checkpoint bundled: 9 steps")
-    )
+    after = betas(summary, (PSNR, SQUEEZE))
+
+    def values(family):
+        return {name: [p.means["psnr_db"] for p in of] for name, of in family.points.items()}
+
+    assert list(after.points) == [f"ours:beta={beta:g}" for beta in BETAS]
+    assert values(after) == values(before)
     assert before.left_out == ()
     assert after.left_out == (
         "left out: ours:beta=3.84 q=0, q=1, q=2: of another build (checkpoint noisyno) than the "
         "others (checkpoint bundled, bundled)",
     )
-    sweep = measured_sweep(summary, PSNR, SQUEEZE, before.bpp[0, 1])
+    rate = before.points["ours:beta=0"][1].bpp
+    sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx(
-        before.distortion_values[:, 1].tolist()
+        [of[1].means["psnr_db"].value for of in before.points.values()]
     )
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
     assert sweep.curve.edition.recorded
@@ -94,12 +87,9 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
-    summary = summarise(table(rows))
-    result = realism_grid(summary, PSNR, [SQUEEZE])
-    assert result.betas == BETAS[:3]
+    result = betas(summarise(table(rows)), (PSNR, SQUEEZE))
+    assert list(result.points) == [f"ours:beta={beta:g}" for beta in BETAS[:3]]
     assert "of another build (checkpoint noisyno)" in result.left_out[0]
-    two = summarise(table([record for record in rows if record["variant"] != "beta=0"]))
-    assert "of another build" in realism_grid(two, PSNR, [SQUEEZE])
 
 
 def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
@@ -126,48 +116,16 @@ def test_of_two_builds_the_newest_run_of_any_variant_decides():
     assert family == ("newest", 1)
 
 
-def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_settings_of_all():
+def test_what_lacks_a_metric_is_named_where_it_is_shown():
     rows = [one for beta in BETAS for one in of_beta(beta)]
-    for record in rows:  # the rates fall with q, but those of the largest beta rise
-        rises = record["variant"] == "beta=3.84"
-        record["num_bytes"] = 1000 * 2 ** int(
-            record["setting_value"] if rises else 3 - record["setting_value"]
-        )
-    rows = [
-        record
-        for record in rows
-        if (record["variant"], record["setting_value"]) != ("beta=1.28", 1.0)
-    ]
-
-    def grid(rows):
-        return realism_grid(summarise(table(rows)), PSNR, [PSNR, LPIPS, SQUEEZE, DISTS])
-
-    result = grid(rows)
-    assert (result.betas, result.settings) == (BETAS, ("q=2", "q=0"))
-    value = {(record["variant"], f"q={record['setting_value']:g}"): record for record in rows}
-    assert records(result) == [
-        {"beta": beta, "setting": at, "bpp": value[f"beta={beta:g}", at]["num_bytes"] / 1000,
-         "psnr_db": value[f"beta={beta:g}", at]["psnr_db"], "images": 3,
-         "lpips_squeeze": pytest.approx(value[f"beta={beta:g}", at]["lpips_squeeze"])}
-        for beta in BETAS for at in result.settings
-    ]  # fmt: skip
     for record in rows:
         if record["variant"] == "beta=0":
             record["lpips_squeeze"] = None
-    result = grid(rows)
-    assert (result.betas, result.realism) == (BETAS, LPIPS)
     (message,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
     why = "lpips_squeeze of 0 of 3 images: not computed"
-    assert message == f"left out: ours:beta=0 q=2, q=1, q=0: {why}"
+    assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {why}"
     older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
     assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (message,)
-    assert grid(rows[:9]) == "1 values of beta are measured, a surface needs 3"
-    single = [
-        record
-        for record in rows
-        if record["variant"] != "beta=2.56" or record["setting_value"] == 1
-    ]
-    assert grid(single).startswith("no measure of realism has values at 2 settings of all its")
 
 
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
@@ -188,16 +146,9 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     assert [is_default(edition) for edition in editions] == [True, False, False, True, True]
 
 
-def test_points_say_which_of_them_were_measured_here():
+def test_a_family_is_described_by_its_variants_and_their_build():
     rows = [*of_beta(0, recorded=True), *of_beta(1.28)[:3], *of_beta(2.56, caveat="a trial")]
-    summary = summarise(table(rows))
-    message = "checkpoint bundled: 9 steps; checkpoint bundled: 9 steps, a trial"
-    recorded = "bundled (with the project, or in a pack)"
-    assert (
-        origin(summary.points) == f"measured here with {message}, of which ours:beta=0 {recorded}"
-    )
-    assert origin(summary.points[3:]) == f"measured here with {message}"
-    assert betas(summary, [PSNR]).described == (
+    assert betas(summarise(table(rows)), [PSNR]).described == (
         "ours:beta=0, ours:beta=1.28, ours:beta=2.56 (checkpoint bundled)"
     )
 

@@ -177,34 +177,16 @@ def test_the_pareto_front_is_what_nothing_beats(points):
         assert ((bpp, quality) in kept) == (not beaten)
 
 
-def test_fewer_than_three_points_on_the_front_are_refused_with_whose_they_are():
-    short = Curve(ANCHOR.bpp[:2], ANCHOR.quality[:2])
-    assert "the anchor has 2 of the 3" in bd_rate(short, ANCHOR).why
-    assert "it has 2 of the 3" in bd_quality(ANCHOR, short).why
+def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
+    short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
+    assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR).why
+    assert "it has 3 of the 4" in bd_quality(ANCHOR, short).why
     assert bd_metric(ANCHOR, short, LPIPS) == bd_quality(ANCHOR, short)
     falling = Curve(np.array([0.1, 0.2, 0.3]), np.array([30.0, 32, 31]))
-    assert "it has 2 of the 3" in bd_rate(ANCHOR, falling).why
+    assert "it has 2 of the 4" in bd_rate(ANCHOR, falling).why
     dearer = cut(Curve(10 * ANCHOR.bpp, ANCHOR.quality), 0.9)
-    assert "it has 0 of the 3" in bd_rate(cut(ANCHOR, 0.9), dearer).why
-    assert "the anchor has 0 of the 3" in bd_rate(dearer, cut(ANCHOR, 0.9)).why
-
-
-def test_a_curve_of_three_points_makes_both_pchip_and_is_marked():
-    random, compared = np.random.default_rng(8), 0
-    settings = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
-    for _ in range(200):
-        curves = [rising(random, 3), rising(random, random.integers(3, 9))]
-        random.shuffle(curves)
-        for delta, package in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
-            result = delta(*curves, any_overlap=True)
-            if result.value is not None:
-                assert result.value == package(*curves[0], *curves[1], **settings)
-                assert result.three_points
-                compared += 1
-    assert compared > 200
-    assert not bd_rate(ANCHOR, ANCHOR).three_points
-    short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
-    assert "it has 3 of the 4" in bd_rate(ANCHOR, short, form="cubic").why
+    assert "it has 0 of the 4" in bd_rate(cut(ANCHOR, 0.9), dearer).why
+    assert "the anchor has 0 of the 4" in bd_rate(dearer, cut(ANCHOR, 0.9)).why
 
 
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():

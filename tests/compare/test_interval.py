@@ -9,7 +9,6 @@ from scipy import stats
 from benchmark.codec import Setting
 from benchmark.compare.interval import (
     bootstrap_interval,
-    change_interval,
     draw_spreads,
     draws_interval,
     image_draws,
@@ -137,59 +136,6 @@ def points(psnr, lpips):
         for n, image in enumerate(IMAGES)
     ]
     return summarise(table(rows)).points
-
-
-def test_a_change_that_all_images_share_is_certain_though_the_images_differ():
-    spread = np.linspace(20, 40, 40)
-    first, second = points([spread, spread + 0.5], [spread / 100, spread / 200])
-    assert change_interval(second, first, PSNR, False) == pytest.approx((0.5, 0.5), rel=1e-9)
-    assert change_interval(second, first, LPIPS, True) == pytest.approx((-50, -50), rel=1e-9)
-
-
-def test_the_interval_of_a_change_is_as_wide_as_its_standard_error_says():
-    changes = np.random.default_rng(5).normal(0.1, 0.3, 40)
-    base = np.full(40, 30.0)
-    first, second = points([base, base + changes], [base / 100, base / 100])
-    low, high = change_interval(second, first, PSNR, False)
-    assert low < changes.mean() < high
-    width = 2 * 1.96 * changes.std(ddof=1) / np.sqrt(40)
-    assert high - low == pytest.approx(width, rel=0.12)
-
-
-@pytest.mark.parametrize("percent", [False, True])
-def test_the_change_of_a_metric_of_the_set_follows_from_each_images_influence(percent):
-    """The jackknife, which leaves out one image after another, has the same width."""
-    rng = np.random.default_rng(3)
-    before = rng.normal(10, 0.2, 40)
-    after = 1.3 * before + rng.normal(0, 0.1, 40)  # images that are far off are so in both
-    first, second = points([before, after], [before, after])
-    metric = replace(LPIPS, of_sets=True)
-
-    def change(kept):
-        old, new = before[kept].mean(), after[kept].mean()
-        return 100 * (new / old - 1) if percent else new - old
-
-    everyone = np.arange(40)
-    result = change_interval(second, first, metric, percent)
-    error = np.std([change(np.delete(everyone, at)) for at in everyone]) * np.sqrt(39)
-    reach = stats.t.isf(0.025, 39) * error
-    expected = change(everyone) - reach, change(everyone) + reach
-    assert result == pytest.approx(expected, abs=2e-3 * reach)
-
-
-def test_a_change_is_of_the_images_that_both_have_a_number_of():
-    values = np.random.default_rng(9).gamma(2, size=(2, 9))
-    one, other = values.copy()
-    one[2], other[5] = np.nan, np.inf
-    rest = [at for at in range(9) if at not in (2, 5)]
-    expected = bootstrap_interval((values[0] - values[1])[rest])
-    assert change_interval(point(one), point(other), PSNR, False) == pytest.approx(expected)
-    shorter = point(other[rest], np.array(rest))
-    assert change_interval(point(one), shorter, PSNR, False) == pytest.approx(expected)
-    two, single = (point([*values[0][:n], *[np.nan] * (9 - n)]) for n in (2, 1))
-    assert change_interval(two, point(other), PSNR, False) is not None
-    assert change_interval(single, point(other), PSNR, False) is None
-    assert change_interval(two, point(other), replace(FD, by_image=False), False) is None
 
 
 def test_the_spread_over_seeds_is_that_of_the_means_over_images():

@@ -81,7 +81,7 @@ def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):
 def test_few_points_and_copies_are_said(tmp_path):
     file = written(tmp_path / "a.csv", "bpp,psnr", (0.155, 0.194), (30.07, 30.85))
     message, points, _ = added(tmp_path, file, "--reference", "here")
-    assert "psnr_db has 2 points: a BD-rate needs 3" in message
+    assert "psnr_db has 2 points: a BD-rate needs 4" in message
     assert "TCM has these points already" in message
     assert {p.doubt for p in points} == {""}
 

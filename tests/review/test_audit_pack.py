@@ -27,10 +27,8 @@ def test_an_audit_of_a_true_pack_finds_nothing(author, photos, tmp_path):
     counts = facts["streams"], facts["decoded"], facts["compared"], facts["wrong"]
     assert (code, *counts) == (0, 16, 16, {"psnr_db": 16}, [])
     shown = bench("audit", "pack", author / "mine.tar", "--dataset", photos, "--metrics", "psnr")
-    assert shown.stdout.splitlines()[1:] == [
-        "pixels   16 streams decode to the recorded pixels",
-        "metric   psnr_db: 16 values are as recorded",
-    ]
+    assert "psnr_db                  16" in shown.stdout
+    assert shown.stdout.endswith("; 16 streams decode to the recorded pixels.\n")
 
 
 def test_without_the_sources_an_audit_decodes_and_compares_no_metric(author, photos, tmp_path):

@@ -59,7 +59,7 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
 def test_streams_are_counted_by_what_came_out(streams, verdict, ends, cells):
     answer = questions.decodes(reviewed(*streams))
     assert (answer.verdict, answer.sentence.endswith(ends)) == (verdict, True), answer.sentence
-    assert [row[2:] for row in answer.tables[0].rows] == [tuple(cells)]
+    assert [row[2:] for row in answer.tables["streams"].rows] == [tuple(cells)]
     assert answer.sentence.startswith(f"{cells[0]} of {len(streams)} stream")
 
 
@@ -67,7 +67,7 @@ def test_without_streams_every_rate_is_only_stated():
     sizes = [row("ours", 30.0, "a"), failed("ours", 30.0, "b", "encode", "no")]
     answer = questions.decodes(reviewed(reconstructions=sizes, curves=[curve("vtm", (1, 30))]))
     assert (answer.verdict, "no stream was sent" in answer.sentence) == ("unknown", True)
-    assert [row[:2] for row in answer.tables[0].rows] == [
+    assert [row[:2] for row in answer.tables["streams"].rows] == [
         ("ours", "1 of stated rates alone"), ("vtm", "1 of stated rates alone")
     ]  # fmt: skip
     both = questions.decodes(reviewed(stream(), reconstructions=sizes))
@@ -94,7 +94,7 @@ def test_points_are_means_of_what_was_sent_beside_those_here(streams, more, verd
     answer = questions.numbers(reviewed(*streams, **more))
     assert (answer.verdict, ends in answer.sentence) == (verdict, True), answer.sentence
     if cells:
-        rows = answer.tables[0].rows
+        rows = answer.tables["values"].rows
         assert rows == (("set", "webp", "quality=30", "PSNR (dB)", *cells),)
 
 
@@ -106,14 +106,14 @@ def test_images_of_a_point_are_those_of_its_dataset_or_of_the_folder_that_was_na
     rows = [row("webp", 30.0, name, image_sha256=name, dataset="set") for name in "ab"]
     of = {"photographs": {"theirs": photographs("ab")}, "dataset": "theirs"}
     answer = questions.numbers(reviewed(reconstructions=rows, **of))
-    assert answer.tables[-1].rows[0][-2:] == ("2", "2")
+    assert answer.tables["images"].rows[0][-2:] == ("2", "2")
     assert answer.verdict == "unknown", "no value was sent"
     fewer = questions.numbers(reviewed(reconstructions=rows[:1], **of))
-    assert (fewer.verdict, fewer.tables[-1].rows[0][3]) == ("no", "b")
+    assert (fewer.verdict, fewer.tables["images"].rows[0][3]) == ("no", "b")
     assert "webp at quality=30 has 1 of 2 images and lacks b" in fewer.sentence
     more = [*rows, row("webp", 30.0, "z", image_sha256="z", dataset="other")]
     both = reviewed(reconstructions=more, **of)
-    assert questions.numbers(both).tables[-1].rows[0][-2:] == ("1", "–")
+    assert questions.numbers(both).tables["images"].rows[0][-2:] == ("1", "–")
     assert [of["dataset"] for of in both.rows_of_dataset] == ["set", "set"]
 
 
@@ -122,7 +122,7 @@ def test_a_stream_that_does_not_decode_has_its_reason_among_the_images_that_a_po
     answer = questions.numbers(reviewed(broken, photographs={"set": photographs("s")}))
     assert answer.verdict == "no"
     cells = ("set", "webp", "quality=30", "s", "a: cut off", "0", "1")
-    assert answer.tables[-1].rows == (cells,)
+    assert answer.tables["images"].rows == (cells,)
 
 
 def curve(name, *points, column="psnr_db", in_db=()):
@@ -142,7 +142,7 @@ def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_deci
     rows = [stream(image=i, columns={"bpp": 1.0, "num_bytes": 62500}, num_bytes=None) for i in "ab"]
     rows.append(stream(quality=60.0, columns={"bpp": 9.0}, num_bytes=None))
     answer = questions.numbers(reviewed(*rows, curves=[curve("webp", (rate, value))]))
-    (cells,) = answer.tables[-1].rows
+    (cells,) = answer.tables["curves"].rows
     assert cells[4:] == ("1.0000", "30.0000", same)
     assert answer.verdict == ("yes" if same == "yes" else "no")
     assert f"{int(same == 'yes')} of 1 value of curves" in answer.sentence
@@ -178,7 +178,9 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     answer = answer_to(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
     assert ("as sent" in answer.sentence) == ("blind" in states)
-    assert answer.tables[0].rows[0][7] == ("–" if rate is None else f"{100 * rate.overlap:.0f} %")
+    assert answer.tables["claim"].rows[0][7] == (
+        "–" if rate is None else f"{100 * rate.overlap:.0f} %"
+    )
 
 
 def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_own_digits():
@@ -209,7 +211,7 @@ def test_a_curve_in_decibels_is_compared_in_them_by_the_mean_or_of_the_mean(deci
                  in_db=("ms_ssim",))  # fmt: skip
     rows[1] |= {"bpp": rows[0]["bpp"]}
     answer = questions.numbers(reviewed(reconstructions=rows, curves=[sent]))
-    assert answer.tables[-1].rows[0][-1] == same
+    assert answer.tables["curves"].rows[0][-1] == same
 
 
 def test_a_curve_is_of_the_codec_of_its_name_before_those_that_contain_it():

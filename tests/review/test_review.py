@@ -30,7 +30,7 @@ def unpacked(tar, to):
 def test_a_true_pack_decodes_and_its_numbers_are_right(author, answers):
     result = answers(author / "mine.tar", claims=["webp 10 % fewer bits than jpeg"])
     assert [result[name].verdict for name in ("decodes", "numbers")] == ["yes", "yes"]
-    rows = result["numbers"].tables[0].rows
+    rows = result["numbers"].tables["values"].rows
     row = next(row for row in rows if row[1:3] == ("webp", "quality=30"))
     assert (row[3], row[4] == row[5], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
 
@@ -49,7 +49,7 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, revi
     result, of_nobody = (answer for answer in every if answer.name == "claim")
     assert (of_nobody.verdict, "no rows of ours" in of_nobody.sentence) == ("unknown", True)
     assert result.verdict == "no"
-    (table,) = result.tables
+    table = result.tables["claim"]
     assert dict(zip(table.headers, *table.rows, strict=True))["BD-rate"] == f"{rate:+.1f} %"
 
 
@@ -69,12 +69,12 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     rewrite(pack / "pack.json", f'"streams": {len(lines)}', f'"streams": {len(lines) - 1}')
     result = answers(pack)
     assert [result[name].verdict for name in ("decodes", "numbers")] == ["no", "no"]
-    counts = [[int(cell) for cell in row[2:]] for row in result["decodes"].tables[0].rows]
+    counts = [[int(cell) for cell in row[2:]] for row in result["decodes"].tables["streams"].rows]
     whole = len(lines) - 4  # then rounded, other, blind, failed, damaged, not run
     assert np.sum(counts, 0).tolist() == [whole, 1, 0, 0, 1, 1, 0]
     assert "is damaged" in str(result["decodes"])
     assert str(tmp_path.parent) not in str(result["decodes"])
-    values, images = result["numbers"].tables
+    values, images = result["numbers"].tables.values()
     differing = [row for row in values.rows if row[-1] != "0"]
     assert [row[1:3] for row in differing] == [
         (second["codec"], f"{second['setting_name']}={float(second['setting_value']):g}")
@@ -100,7 +100,7 @@ def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, ans
 def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
     result = answers(author / "code.tar")
     assert result["decodes"].verdict == "unknown"
-    assert "runs only where --codecs names it" in result["decodes"].tables[0].rows[0][1]
+    assert "runs only where --codecs names it" in result["decodes"].tables["streams"].rows[0][1]
     shutil.rmtree(tmp_path / "into")
     again = {
         answer.name: answer for answer in reviewed(author / "code.tar", codecs=HONEST.text).answers
@@ -121,7 +121,7 @@ def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
     stored = Store(author / "results" / "set")
     export_pack(tmp_path / "webp.tar", [stored], [parse_codec("webp")], ())
     result = answers(tmp_path / "webp.tar", claims=["webp 10 % fewer bits than jpeg"])["claim"]
-    assert result.tables[0].rows[0][3] == str(tmp_path / "none")
+    assert result.tables["claim"].rows[0][3] == str(tmp_path / "none")
     assert result.verdict != "unknown", result.sentence
 
 
@@ -131,7 +131,7 @@ def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers
     result = answers(tmp_path / "ours.csv", claims=["ours 20 % fewer bits than vtm"])
     verdicts = {name: answer.verdict for name, answer in result.items()}
     assert verdicts == dict.fromkeys(("decodes", "numbers", "claim"), "unknown")
-    assert result["decodes"].tables[0].rows[0][:2] == ("ours", "4 of stated rates alone")
+    assert result["decodes"].tables["streams"].rows[0][:2] == ("ours", "4 of stated rates alone")
     assert "`bench bd` compares curves" in result["claim"].sentence
 
 
@@ -147,7 +147,7 @@ def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
     (sent / "sizes.csv").write_text("image,setting,num_bytes\n0.png,1,512\n")
     (sent / "ours.csv").write_text("codec,bpp,psnr\nours,1,48.13\nours,1.1,48.13\nxyz,1,30\n")
     result = answers(sent)
-    _, images, curves = result["numbers"].tables
+    _, images, curves = result["numbers"].tables.values()
     assert [row[-1] for row in curves.rows] == ["yes", "no", "no rows of that name"]
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("unknown", "no")
     assert "1.png" in images.rows[0][3]
@@ -162,7 +162,7 @@ def test_a_declared_picture_that_is_not_in_the_supplement_is_a_no(answers, photo
     result = answers(sent)
     assert result["numbers"].verdict == "no"
     assert f"has 0 of {len(names)} images" in result["numbers"].sentence
-    assert "cannot be read" in result["numbers"].tables[0].rows[0][4]
+    assert "cannot be read" in result["numbers"].tables["images"].rows[0][4]
 
 
 def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(reviewed, tmp_path):

@@ -1,20 +1,11 @@
-"""Realism against distortion: sweeps of all systems at some rates, and the surface of one codec.
-
-The surface is after Blau and Michaeli, "Rethinking Lossy Compression: The Rate-Distortion-
-Perception Tradeoff" (ICML 2019), whose surface is the least rate at each distortion and perceptual
-quality; here it is what one network does, plotted as its lines of equal rate.
-"""
+"""Realism against distortion: sweeps of all systems at some rates."""
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from benchmark.answer import Column, decimals
 from benchmark.codec import Float64Array
-from benchmark.compare.builds import RealismGrid, records
 from benchmark.compare.realism_sweep import (
     MATCHED,
     PlotAtRate,
@@ -28,19 +19,13 @@ from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
-    COLOUR_MAP,
     LINE_GREY,
     SMALL_POINTS,
-    SPARE_MARKERS,
-    WIDTHS,
     Style,
     figure_style,
 )
 from benchmark.show.table import Table
-from benchmark.system.text import counted
 
-SURFACE_INCHES = 2.9
-MOST_RATES = 5  # that are written at the surface's lines
 NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a setting that is stated, not a place on a plotted line
 LABEL_POINTS = 22.0, 9.0  # width and height of a setting beside its point
 
@@ -174,51 +159,3 @@ def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
     """Return the sentences on what measured sweeps leave out, each once."""
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
     return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
-
-
-def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
-    """Draw realism against distortion: a line for each rate, a colour for each beta."""
-    import matplotlib as mpl
-    import seaborn as sns
-    from matplotlib.colors import to_hex
-
-    x, y = grid.distortion_values, grid.realism_values
-    with figure_style():
-        figure, ((axes,),) = texts.new_figure(WIDTHS["column"], SURFACE_INCHES)
-        for column, setting in enumerate(grid.settings):
-            axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
-        # A colour and a marker for each, in equal steps: betas crowd at the low end.
-        colours = mpl.colormaps[COLOUR_MAP](np.linspace(0, 1, len(grid.betas)))
-        looks = zip(grid.betas, colours, cycle(SPARE_MARKERS), strict=False)
-        handles = []
-        for row, (beta, colour, marker) in enumerate(looks):
-            look = {"color": to_hex(colour), "label": f"β={beta:g}", "zorder": 3}
-            handles += axes.plot(x[row], y[row], marker, **look)
-        axes.margins(x=0.36, y=0.1)
-        axes.set_xlabel(grid.distortion.axis_label)
-        images = counted(grid.images, "image")
-        few = grid.images if grid.realism.few(grid.images) else 0
-        axes.set_ylabel(texts.axis_words(grid.realism, few))
-        sns.despine(ax=axes)
-        texts.title(axes, "\n".join([f"{dataset}, {images}", *grid.caveats]), 2.1)
-        every = -(-len(grid.settings) // MOST_RATES)  # at the least realistic points
-        ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
-        for rate, *place in list(ends)[::every]:
-            axes.annotate(f"{rate:.2g} bpp", place, (6, 0), textcoords="offset points", size=7)
-        texts.add_legend(figure, handles)
-    columns = (
-        Column("β", lambda mark: f"{mark['beta']:g}"),
-        Column("setting"),
-        Column("bpp", "bpp", ".3f"),
-        Column(grid.distortion.label, grid.distortion.column, ".2f"),
-        Column(grid.realism.label, grid.realism.column, ".4f"),
-    )
-    marks = records(grid)
-    betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
-    caption = sections.brief(
-        f"Rate, {sections.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
-        f"({betas_words}) on {dataset} ({images}). Each line is one q; the bytes "
-        "hardly depend on β.",
-        *map(sections.capitalised, grid.caveats),
-    )
-    return texts.Drawing(figure, caption, marks, Table.of(columns, marks))

@@ -27,7 +27,6 @@ SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print ca
 GREY, LINE_GREY = "#555555", "#777777"
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
 SHADES = (0.35, 0.475, 0.6)  # shares of white or black in colours of a codec's variants
-COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "H")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from polars import col
 
-from benchmark.compare.builds import beta_of, realism_grid
+from benchmark.compare.builds import beta_of
 from benchmark.compare.panel import Panel, measured_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
@@ -22,13 +22,12 @@ from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, OWN, PAPER_SYST
 from benchmark.show.figures import complexity as seconds
 from benchmark.show.figures.complexity import draw_complexity
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.realism import draw_surface, left_out
+from benchmark.show.figures.realism import left_out
 from benchmark.show.figures.style import Style, styles
-from benchmark.show.paper.ablation import ablation
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.figures import realism_plots
 from benchmark.show.paper.request import FigureRequest
-from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric
+from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
@@ -46,9 +45,6 @@ FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
     "field_realism_fd": lambda name, of: realism(of, name, "kodak", "fd_squeeze", True),
     "field_realism_lpips": lambda name, of: realism(of, name, "kodak", "lpips_squeeze", True),
     "realism_plane": lambda name, of: realism(of, name, "clic2020", "fid256"),
-    "realism_surface": lambda _, of: realism_surface(of),
-    "ablation_gan": lambda _, of: ablation(of, "gan"),
-    "ablation_discriminator": lambda _, of: ablation(of, "discriminator"),
     "crops": lambda _, of: crops(of),
     "complexity": lambda _, of: complexity(of),
 }
@@ -118,23 +114,6 @@ def realism(
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
         sentences.append(f"{name} has only published points: no measured codec has {lacking}")
     return PaperFigure(drawing, (*sentences, *(f"{name}: {why}" for why in left_out(plots))))
-
-
-def realism_surface(results: PaperResults) -> PaperFigure:
-    """Draw rate, distortion and realism of our codec at several beta."""
-    reasons = []
-    for dataset in results.datasets():
-        summary = results.summary(dataset)
-        if summary is not None:
-            grid = realism_grid(summary, Metric.named("psnr"), every_metric())
-            if not isinstance(grid, str):
-                sentences = tuple(f"realism_surface: {sentence}" for sentence in grid.left_out)
-                return PaperFigure(draw_surface(grid, profile(dataset).title), sentences)
-            reasons.append(f"{dataset}: {grid}")
-    why = "; ".join(reasons) or "nothing is measured"
-    example = ",".join(f"{OWN}:beta={beta}" for beta in (0, 1.28, 2.56, 3.84))
-    lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
-    return PaperFigure(None, (lacking,))
 
 
 def complexity(results: PaperResults) -> PaperFigure:

@@ -138,9 +138,9 @@ def test_own_rows_are_scored_audited_and_decoded_where_their_program_is_named_ag
     assert store.table()["psnr_y_db"].null_count() == 1
     assert bench("rescore", *words, "--codecs", COPY).returncode == 0
     assert store.table()["psnr_y_db"].null_count() == 0
-    assert json.loads(bench("audit", "decode", "mine", "--json").stdout)["table"] == []
+    assert json.loads(bench("audit", "decode", "mine", "--json").stdout)["records"] == []
     done = bench("audit", "decode", "mine", "--json", "--codecs", COPY)
-    assert json.loads(done.stdout)["table"][0]["identical"] == 1
+    assert json.loads(done.stdout)["records"][0]["identical"] == 1
     assert decoded(store.folder, COPY, "0.png").shape == (30, 40, 3)
 
 

@@ -37,7 +37,7 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     overview, details, (webp_record, avif_record) = tables(rows)
     webp, avif = details.rows
     assert webp[3:] == ("–",) * 9
-    assert "1 of the 3 points" in webp[2]
+    assert "1 of the 4 points" in webp[2]
     assert avif[3].endswith("†")
     cells = dict(overview.rows)
     assert cells["webp"] == "–"

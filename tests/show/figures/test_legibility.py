@@ -5,14 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmark.compare.builds import realism_grid
 from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.realism import draw_realism_plots, draw_surface
+from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
-from benchmark.show.paper.ablation import draw_ablation, named
 from benchmark.show.paper.crdr import draw_crdr
 from benchmark.show.paper.figures import draw as draw_verb
 from benchmark.show.paper.request import FigureRequest
@@ -105,15 +103,6 @@ def draw_tiles(summary):
     return draw_pictures(tiles, 4, "")
 
 
-def draw_variants(summary):
-    names = ["RaGAN, the method itself", *(f"Variant {n} with a long name" for n in range(7))]
-    rows = [record | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
-            for place, _ in enumerate(names) for record in fourteen()[: 6 * 24]]  # fmt: skip
-    result = summarise(table(rows))
-    labelled = named(result, dict(zip(result.labels, names, strict=True)))
-    return draw_ablation(labelled, [PSNR, LPIPS], names[0], "a folder of photographs", "Trained.")
-
-
 FIGURES = {
     "one metric": lambda s: draw(s, [PSNR]),
     "one metric, better when lower": lambda s: draw(s, [LPIPS]),
@@ -127,11 +116,9 @@ FIGURES = {
     "paper, Kodak": lambda s: draw_paper(s, "kodak", (PSNR, MS_SSIM, LPIPS)),
     "paper, CLIC2020": lambda s: draw_paper(None, "clic2020", (PSNR, FID)),
     "realism plots": draw_plane,
-    "lines of equal rate": lambda s: draw_surface(realism_grid(s, PSNR, [LPIPS]), "Kodak"),
     "seconds": lambda s: draw_seconds(published_blocks(SECONDS)),
     "timing": lambda s: draw_seconds([]),
     "pictures": draw_tiles,
-    "ablation": draw_variants,
 }
 
 USUAL = "overview", "many published", "paper, Kodak", "realism plots", "seconds", "pictures"

@@ -7,13 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmark.compare.builds import realism_grid
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.realism import draw_realism_plots, draw_surface
+from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, drawn_as
 from benchmark.show.table import Table, csv_text, latex
 from support.figures.published import (
@@ -135,21 +134,6 @@ def test_better_realism_is_upwards_and_the_legend_has_the_ends_of_sweeps(realism
         assert "CRDR (published), β=0 to β=3.84" in curves_of(axes)
 
 
-def test_the_lines_of_a_surface_are_the_grid():
-    drawing = draw_surface(realism_grid(summarise(table(of_betas())), PSNR, [LPIPS]), "Kodak")
-    records = as_read(drawing)
-    (axes,) = drawing.figure.axes
-    lines = curves_of(axes)
-    for key, names in {"setting": "{setting}", "beta": "β={beta}"}.items():
-        for named in {record[key]: record for record in records}.values():
-            stored = [(float(r["psnr_db"]), float(r["lpips_alex"])) for r in records
-                      if r[key] == named[key]]  # fmt: skip
-            label = names.format(setting=named["setting"], beta=f"{float(named['beta']):g}")
-            assert places_of(lines.pop(label)) == stored
-    assert not lines
-    assert "on Kodak (24 images)" in drawing.caption
-
-
 def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     timed = [
         row(codec, q, image, timing=True, encode_seconds=0.008 * q * slow, decode_seconds=0.004 * q)
@@ -211,7 +195,6 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
     for drawing in (
-        draw_surface(realism_grid(summary, PSNR, [LPIPS]), "Kodak"),
         draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images"),
         draw_complexity([block_of(summary)]),
     ):

@@ -6,7 +6,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from benchmark.compare.builds import realism_grid
 from benchmark.compare.panel import measured_panel
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
@@ -18,7 +17,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.means import means_table
 from benchmark.show.paper.crdr import curves
-from benchmark.show.paper.results import PaperResults, every_metric
+from benchmark.show.paper.results import PaperResults
 from support.added.metrics import line_of
 from support.rows.measured import row, table
 
@@ -73,12 +72,6 @@ def test_a_new_metric_has_the_axis_that_its_class_declares():
     (axes,) = draw_rate_curves([panel], styles(["jpeg"]), "set", summary).figure.axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "Blur (px) ↓"
-
-
-def test_a_new_metric_judges_realism_where_its_class_says_so():
-    mine = [row for beta in (0, 1.28, 3.84) for row in rows("ours", f"beta={beta:g}")]
-    summary = summarise(table(mine), protocols(["psnr", "blur", "lpips"]))
-    assert realism_grid(summary, Metric.named("psnr"), every_metric()).realism.column == "blur_px"
 
 
 def test_a_new_distribution_metric_is_drawn_and_counted():
