@@ -94,7 +94,7 @@ def sentences(check: Check) -> list[str]:
             result.append(f"out of reach: {name}: {listed(finding.out_of_reach)}")
         for what, images in (("not judged", finding.left_out), ("no curve", finding.unknown)):
             if images and finding.verdict != "nothing measured":
-                names = listed([image for image, _, _ in images])
+                names = listed([image.what for image in images])
                 result.append(f"{what}: {name}: {names}: {images[0].why}")
         if finding.doubtful:
             result.append(f"doubtful: {name}: curves of {finding.doubtful} images hardly overlap")

@@ -15,7 +15,6 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from benchmark.answer import Answer
-from benchmark.commands import output
 from benchmark.commands.options import (
     COMPLETIONS,
     REFUSALS,
@@ -102,6 +101,7 @@ def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
 
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
+        from benchmark.commands import output
         from benchmark.rows.stored import Source, asked_datasets
 
         asked: list[dict[str, Any]] = [{}]

@@ -8,7 +8,6 @@ import atexit
 import os
 import signal
 import socket
-import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -68,7 +67,8 @@ class Node(NamedTuple):
 def joined(address: str) -> Iterator[list[Node]]:
     """Work on a running cluster, that of this machine for `auto`; yield the nodes it has now.
 
-    Ray's notes go to standard error. Raises `Unavailable` where no cluster answers, `UsageError`.
+    Ray's notes on its nodes, forty lines for a lost one, are not shown. Raises `Unavailable` where
+    no cluster answers, `UsageError`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -93,7 +93,7 @@ def joined(address: str) -> Iterator[list[Node]]:
         for number, handler in before.items():
             signal.signal(number, handler)
     leave: Callable[[], object] = ray.shutdown
-    with redirect_stdout(sys.stderr):
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         try:
             yield [*_nodes(ray).values()]
         except HeadLost:
@@ -232,7 +232,7 @@ class RayEngine:
         self._waiting = {device: deque(parcels(of[device], self._seconds)) for device in most}
         sends = {device: self._sends(device, of[device]) for device in most if of[device]}
         flying: dict[Any, tuple[list[Task], set[str]]] = {}  # with the nodes it may not go to
-        heard = monotonic()
+        heard, joined_by = monotonic(), _nodes(self._ray)
         while (flying or any(self._waiting.values())) and not ended.is_set():
             for device, queue in self._waiting.items():
                 busy = sum(parcel[0].device == device for parcel, _ in flying.values())
@@ -261,6 +261,9 @@ class RayEngine:
                 room = f"no node of the cluster has been there for {quiet:.0f} s"
                 raise BenchError(f"{room}: start nodes, and run again; finished cells are kept")
             yield None
+            for name in joined_by.keys() - _nodes(self._ray).keys():
+                lost = joined_by.pop(name)
+                self._remarks[f"node {lost.address} was lost: its cells went to others"] = None
 
     def _there(self, device: str) -> set[str]:
         """Return Ray's ids of the nodes with workers for a device."""

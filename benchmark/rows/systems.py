@@ -259,11 +259,21 @@ def _short(label: str, version: str) -> str:
     if facts.kind == "standard" and number.startswith(f"{title} "):
         title = number
     values = [
-        f"{key} {value.rstrip('/').rpartition('/')[2]}"
+        f"{key} {_last(spec.name, value)}"
         for key, value in spec.options
         if key not in facts.titled and (key, value) not in facts.implied
     ]
     return f"{title} ({', '.join(values)})" if values else title
+
+
+def _last(codec: str, value: str) -> str:
+    """Return the last part of a path; of a file that is called as the codec, that of its folder.
+
+    >>> _last("ours", "runs/lpips/ours.safetensors"), _last("ours", "a/mine.pth")
+    ('lpips', 'mine.pth')
+    """
+    folder, _, file = value.rstrip("/").rpartition("/")
+    return folder.rpartition("/")[2] if folder and file.startswith(f"{codec}.") else file
 
 
 def short_version(version: str) -> str:

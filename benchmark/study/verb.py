@@ -22,13 +22,13 @@ A study is a folder with a page that works from a disk or any static host; answe
 file a rater.
 
 Examples:
-  bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
+  bench study new --codecs ours,vtm,jpeg --bpp .15,.25,.5,.9 --out study
   bench study read study answers/*.json
 """)
 
 
 @study.verb("new")
-@takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4")
+@takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4,.8")
 def new(
     shown: FigureRequest,
     context: typer.Context,
@@ -46,7 +46,7 @@ def new(
     what they are of.
 
     Examples:
-      bench study new --codecs ours,vtm,jpeg --bpp .25,.5,.9 --out study
+      bench study new --codecs ours,vtm,jpeg --bpp .15,.25,.5,.9 --out study
     """
     from benchmark.study.folder import write_study
 

@@ -153,6 +153,20 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_no
     assert sorted(counts.values()) == [1] * 8 + [2], "its current cell was begun again"
 
 
+def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
+    there, asked = ray._nodes, []
+
+    def nodes(module):
+        asked.append(module)
+        gone = {"gone": Node("192.0.2.99", 1, 0)} if len(asked) == 1 else {}
+        return there(module) | gone
+
+    monkeypatch.setattr(ray, "_nodes", nodes)
+    remarks = {}
+    assert len(cluster.rows(cells(f"{FAKES}:Honest", sources), remarks)) > 0
+    assert [*remarks] == ["node 192.0.2.99 was lost: its cells went to others"]
+
+
 def test_a_worker_that_is_killed_gives_its_cell_to_another(cluster, sources, traces):
     result = cluster.rows(cells(f"{CODECS}:KillsItsWorker", sources[:1]))
     assert {row["status"] for row in result.values()} == {"ok"}

@@ -9,8 +9,8 @@ from benchmark.show.paper.request import FigureRequest
 from benchmark.study.folder import write_study
 
 QUALITIES = ",".join(map(str, range(10, 96, 5)))
-POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15")
-RATES = ("0.8", "1.2", "1.6")  # bpp
+POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15,12")
+RATES = ("0.8", "1.2", "1.6", "2")  # bpp
 
 
 @pytest.fixture(scope="package")

@@ -60,7 +60,7 @@ def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
 
 
 def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_random():
-    key = key_of(images=12, raters=40, each=60)
+    key = key_of(images=12, raters=240, each=60, rates=(0.25, 0.5, 1.0, 2.0))
     of = votes_of(key, answers_of(key, lapses=0.1))
     scores = scores_of(of, draws=60)
     assert np.argsort(scores.values).tolist() == np.argsort(true_scores(key)).tolist()
@@ -96,15 +96,15 @@ def test_a_few_draws_that_explode_do_not_decide_an_interval(system):
     assert np.log1p(np.array(found.interval) / 100) == pytest.approx(ends, rel=0.25)
 
 
-def test_two_rates_are_too_few_for_bits():
-    key = key_of()
+def test_three_rates_are_too_few_for_bits():
+    key = key_of(rates=(0.25, 0.5, 1.0, 2.0))
     of = votes_of(key, answers_of(key))
     of = of._replace(
         stimuli=tuple(s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in of.stimuli)
     )
     refused = equal_preference(of, scores_of(of, draws=10), "good")[0]
     assert refused[:3] == ("middling", None, None)
-    assert refused.why.startswith("the anchor has 2 of the 4 points that are needed")
+    assert refused.why.startswith("the anchor has 3 of the 4 points that are needed")
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():

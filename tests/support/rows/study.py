@@ -27,12 +27,12 @@ def chance_of(scores, first, second, lapses=LAPSES):
     return lapses / 2 + (1 - lapses) / (1 + np.exp(scores[second] - scores[first]))
 
 
-def key_of(images=8, raters=16, each=40, seed=0):
-    """A study of SYSTEMS at RATES on images that all have every stimulus."""
+def key_of(images=8, raters=16, each=40, seed=0, rates=RATES):
+    """A study of SYSTEMS at some rates on images that all have every stimulus."""
     rng = np.random.default_rng(seed)
-    every = [(system, level) for system in SYSTEMS for level in range(len(RATES))]
+    every = [(system, level) for system in SYSTEMS for level in range(len(rates))]
     stimuli = tuple(
-        Stimulus(system, f"{RATES[level]:g} bpp", RATES[level]) for system, level in every
+        Stimulus(system, f"{rates[level]:g} bpp", rates[level]) for system, level in every
     )
     pictures, place = [], {}
     for image in range(images):
