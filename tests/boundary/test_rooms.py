@@ -10,7 +10,8 @@ import pytest
 
 from conftest import ROOT
 
-ROOMS = {"review": "review.md"}  # folder of `benchmark/`: its page of docs/
+# Folder of `benchmark/`: its page of docs/, or the section of one
+ROOMS = {"check": "check.md", "study": "reading-rows.md#study", "review": "review.md"}
 LINE = r'(?m)^\w+ = \["benchmark\.{}\..*\n'  # of verbs.toml
 EVERYTHING = """
 from importlib import import_module

@@ -33,6 +33,7 @@ from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import listed
 from conftest import SHARED
+from support.bench.invoked import bench
 from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
 from support.rows.measured import table
 
