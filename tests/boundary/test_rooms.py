@@ -10,8 +10,8 @@ import pytest
 
 from conftest import ROOT
 
-# Folder of `benchmark/`: its page of docs/, a section of reading-rows.md for `study`
-ROOMS = {"review": "review.md", "check": "check.md", "study": "reading-rows.md#study"}
+# Folder of `benchmark/`: its page of docs/, or the section of one
+ROOMS = {"check": "check.md", "study": "reading-rows.md#study", "review": "review.md"}
 LINE = r'(?m)^\w+ = \["benchmark\.{}\..*\n'  # of verbs.toml
 EVERYTHING = """
 from importlib import import_module
