@@ -208,7 +208,8 @@ def _bd_rate(
     return Answer(bd_records(deltas, up_to_bpp), columns, facts=stored.facts)
 
 
-summary, bd_rate = as_function(_summary), as_function(_bd_rate)
+summary = as_function(_summary)
+bd_rate = as_function(_bd_rate)
 rank = as_function(ranking.rank)
 match = as_function(matching.match)
 tradeoff = as_function(trading.tradeoff)

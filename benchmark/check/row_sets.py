@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -52,61 +51,51 @@ class BaselineRecord(msgspec.Struct, frozen=True):
     codecs: tuple[str, ...]
 
 
-class KeptRows(NamedTuple):
-    """The rows of a dataset to keep, and the folder of their store."""
+def save_baseline(
+    results: Path, name: str, datasets: Sequence[str], codecs: str = "all"
+) -> BaselineRecord:
+    """Write the rows of one build of codecs (names or labels, or "all") as a baseline.
 
-    dataset: str
-    folder: Path
-    table: pl.DataFrame
-    codecs: frozenset[str]  # their labels
-
-
-def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
-    """Return the rows of one build of these codecs (names or labels, or "all") of a dataset.
-
-    dataset: may be a part, clic2020:mobile. Raises `UsageError` if there are none.
+    datasets: each may be a part, clic2020:mobile. Raises `UsageError` for a name that is taken, and
+    for a dataset without rows.
     """
-    name, _, subset = dataset.partition(":")
-    table = rows_of_codecs(Store(folder).table(), codecs, subset)
-    if not table.height:
-        raise UsageError(f"{folder} has no rows of {dataset}")
-    labels = frozenset(label_of(spec.name, spec.variant) for spec in specs_in(table))
-    return KeptRows(name, folder, newest(table), labels)
-
-
-def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
-    """Write a baseline and return its folder; raise `UsageError` for a name that is taken."""
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name of a baseline: use letters, digits, . _ -")
-    folder = results / FOLDER / name
+    folder, tables = results / FOLDER / name, dict[str, pl.DataFrame]()
     if folder.exists():
         raise UsageError(
             f"there is a baseline {name} already, and it is not written twice: take another name, "
             f"or remove {folder}"
         )
+    for text in datasets:
+        dataset, _, subset = text.partition(":")
+        table = rows_of_codecs(Store(results / dataset).table(), codecs, subset)
+        if not table.height:
+            raise UsageError(f"{results / dataset} has no rows of {text}")
+        tables[dataset] = newest(table)
+    specs = (spec for table in tables.values() for spec in specs_in(table))
+    labels = tuple(sorted({label_of(spec.name, spec.variant) for spec in specs}))
     record = BaselineRecord(
-        name,
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        commit(),
-        str(results),
-        {part.dataset: part.table.height for part in parts},
-        tuple(sorted({codec for part in parts for codec in part.codecs})),
-    )
+        name, datetime.now(UTC).isoformat(timespec="seconds"), commit(), str(results),
+        {dataset: table.height for dataset, table in tables.items()},
+        labels,
+    )  # fmt: skip
     require_inside(results, folder)
     try:
         with replacing(folder) as draft:
-            for part in parts:
-                write_shard(draft / part.dataset / "per_image", part.table)
-                runs = [f"runs/{run}.json" for run in part.table["run"].unique(maintain_order=True)]
-                kept = (path for run in runs if (path := part.folder / run).exists())
-                for path in (*kept, *part.folder.glob("sets/*.parquet")):
-                    target = draft / part.dataset / path.relative_to(part.folder)
+            for dataset, table in tables.items():
+                store = results / dataset
+                write_shard(draft / dataset / "per_image", table)
+                runs = [store / f"runs/{run}.json" for run in table["run"].unique()]
+                kept = sorted(path for path in runs if path.exists())
+                for path in (*kept, *store.glob("sets/*.parquet")):
+                    target = draft / path.relative_to(results)
                     target.parent.mkdir(exist_ok=True)
-                    target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, part.folder))
+                    target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, store))
             (draft / ORIGIN).write_bytes(json_bytes(record))
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return folder
+    return record
 
 
 def list_baselines(results: Path) -> list[BaselineRecord]:

@@ -245,17 +245,13 @@ def save(
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak
     """
-    from benchmark.check.row_sets import rows_to_keep, save_baseline
+    from benchmark.check.row_sets import FOLDER, save_baseline
     from benchmark.rows.stored import datasets_with_results
 
-    parts = [
-        rows_to_keep(results / name.partition(":")[0], name, codecs)
-        for name in datasets_with_results(results, dataset)
-    ]
-    folder = save_baseline(results, name, parts)
-    for part in parts:
-        print(f"{part.dataset}: {part.table.height} rows of {', '.join(part.codecs)}")
-    print(folder)
+    record = save_baseline(results, name, datasets_with_results(results, dataset), codecs)
+    for of_rows, count in record.rows.items():
+        print(f"{of_rows}: {counted(count, 'row')}")
+    print(f"{results / FOLDER / name}: {', '.join(record.codecs)}")
 
 
 @baseline.verb("list")

@@ -150,17 +150,9 @@ def check(
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
     findings = judge(compared, parse_margins(margin), confidence)
     findings += [_limited(pair, of) for pair in pairs for of in limits]
-    return Check(
-        new.name,
-        reference.name,
-        overall(findings),
-        confidence=confidence,
-        named=tuple(metrics),
-        subjects=tuple(_subject(pair, reference.name, new.name) for pair in pairs),
-        findings=tuple(findings),
-        at_settings=tuple(at_settings),
-        notes=notes,
-    )
+    subjects = tuple(_subject(pair, reference.name, new.name) for pair in pairs)
+    lists = tuple(metrics), subjects, tuple(findings), tuple(at_settings), notes
+    return Check(new.name, reference.name, overall(findings), "", confidence, *lists)
 
 
 def judged_by_default() -> tuple[str, ...]:
@@ -295,18 +287,10 @@ def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
     if after.label == before.label:
         names = f"{after.label} of {new}", f"{before.label} of {reference}"
     return Subject(
-        after.label,
-        after.version,
-        before.label,
-        before.version,
-        len(pair.images),
-        tuple(map(str, pair.settings)),
-        identical.height,
-        pair.label,
-        len(pair.equal),
-        after.summary.protocols,
-        caveats(of_new, of_reference, names),
-    )
+        after.label, after.version, before.label, before.version, len(pair.images),
+        tuple(map(str, pair.settings)), identical.height, pair.label, len(pair.equal),
+        after.summary.protocols, caveats(of_new, of_reference, names),
+    )  # fmt: skip
 
 
 def _flat(value: Any) -> Any:

@@ -10,7 +10,8 @@ import pytest
 
 from conftest import ROOT
 
-ROOMS = {"review": "review.md"}  # folder of `benchmark/`: its page of docs/
+# Folder of `benchmark/`: its page of docs/, or the section of one
+ROOMS = {"check": "check.md", "study": "reading-rows.md#study", "review": "review.md"}
 LINE = r'(?m)^\w+ = \["benchmark\.{}\..*\n'  # of verbs.toml
 EVERYTHING = """
 from importlib import import_module
@@ -64,4 +65,5 @@ def test_nothing_but_its_verbs_names_a_room(copy, room):
              if path.suffix in (".py", ".toml")]  # fmt: skip
     assert {path.name for path in files if named.search(path.read_text())} == {"verbs.toml"}
     linked = {path.name for path in (copy / "docs").glob("*.md") if ROOMS[room] in path.read_text()}
-    assert linked <= {"README.md", "reading-rows.md"}, "the index, and where packs are made"
+    # Its own page, the index, and where packs and checkpoints are made
+    assert linked <= {ROOMS[room], "README.md", "reading-rows.md", "training.md"}

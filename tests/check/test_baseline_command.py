@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmark.check.row_sets import list_baselines, rows_to_keep, save_baseline
+from benchmark.check.row_sets import list_baselines, save_baseline
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
@@ -56,22 +56,21 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
         store.append(sweep(codec, run=run))
     older = sweep("jpeg", fingerprint="0" * 64, run="20240101T000000-aa")
     store.append(older)
-    part = rows_to_keep(store.folder, "set", "all")
-    folder = save_baseline(tmp_path, "v1", [part])
+    record = save_baseline(tmp_path, "v1", ["set"])
+    folder = tmp_path / "baselines" / "v1"
     kept = Store(folder / "set")
-    assert (part.table.height, kept.table().height) == (36, 36)
+    assert (record.rows, kept.table().height) == ({"set": 36}, 36)
     assert [record["machine"] for record in kept.records()] == ["jpeg", "webp"]
     assert (folder / "origin.json").read_text().startswith('{\n "name": "v1"')
     with pytest.raises(UsageError, match="nothing has no rows of nothing"):
-        rows_to_keep(tmp_path / "nothing", "nothing", "all")
+        save_baseline(tmp_path, "v2", ["nothing"])
 
 
 def test_a_baseline_is_written_below_its_results_alone(tmp_path):
     Store(tmp_path / "set").append(sweep("jpeg"))
-    part = rows_to_keep(tmp_path / "set", "set", "all")
     (tmp_path / "elsewhere").mkdir()
     for name in ("linked", "taken"):
-        (tmp_path / name).mkdir()
+        Store(tmp_path / name / "set").append(sweep("jpeg"))
     (tmp_path / "linked" / "baselines").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "taken" / "baselines").write_text("no folder")
     for name, message in (
@@ -79,5 +78,5 @@ def test_a_baseline_is_written_below_its_results_alone(tmp_path):
         ("taken", "cannot be written: Not a directory"),
     ):
         with pytest.raises(StoreError, match=message):
-            save_baseline(tmp_path / name, "v1", [part])
+            save_baseline(tmp_path / name, "v1", ["set"])
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -7,7 +7,6 @@ from benchmark.check.row_sets import (
     dataset_folders,
     read_rows,
     refuse_unknown_codec,
-    rows_to_keep,
     save_baseline,
     two_row_sets,
 )
@@ -37,13 +36,13 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
     for name in ("v2", str(tmp_path / "nothing")):
         with nowhere:
             dataset_folders(name, tmp_path)
-    save_baseline(tmp_path, "kept", [rows_to_keep(kodak, "kodak", "all")])
+    save_baseline(tmp_path / "r", "kept", ["kodak"])
     with nowhere:
-        dataset_folders(str(tmp_path / "nothing"), tmp_path)
+        dataset_folders(str(tmp_path / "nothing"), tmp_path / "r")
     with pytest.raises(UnknownName, match="No baseline 'v2'"):
-        dataset_folders("v2", tmp_path)
-    kept = tmp_path / "baselines" / "kept" / "kodak"
-    assert dataset_folders("kept", tmp_path) == {"kodak": kept}
+        dataset_folders("v2", tmp_path / "r")
+    kept = tmp_path / "r" / "baselines" / "kept" / "kodak"
+    assert dataset_folders("kept", tmp_path / "r") == {"kodak": kept}
 
 
 def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):

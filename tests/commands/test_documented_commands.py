@@ -29,6 +29,7 @@ CANNOT = {  # what a command has, and why it cannot run here
     r"--codecs all|--metrics all|--draws|audit rows --dataset kodak": "it measures for hours",
     r"bench (review|site)|submissions": "it needs files that an author sends",
     r"\./mine\.py": "it is a place for the reader's codec",
+    r"bench history": "it takes the checkpoints of a training",
     r"all\.csv": "it is the reader's file of several curves",
 }  # fmt: skip
 KODAK = SHARED / "data" / "kodak"

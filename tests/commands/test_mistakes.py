@@ -26,7 +26,6 @@ MISTAKES = {
         pack export out.tar --codecs jpg
         export images --to out --dataset ./photos --codecs jpg
         encode in.png out.jpg --codec jpg
-        audit colour-round-trip --codecs jpg --dataset ./photos
         study new --codecs jpg --dataset ./photos
         train --recipe smoke --data sample --out out --model jpg
         fetch jpg
@@ -34,7 +33,6 @@ MISTAKES = {
     "bad option of a codec": """
         run --codecs jpeg:subsampling=1 --dataset ./photos
         check --codec jpeg:speed=1 --against results --dataset ./photos
-        audit colour-round-trip --codecs avif:tune=x --dataset ./photos
         fetch compressai:model=x:metric=mse
     """,
     "codec file that is not there": """
@@ -56,7 +54,6 @@ MISTAKES = {
         match jpeg jpeg --dataset kodac
         check --codec jpeg --against results --dataset kodac
         baseline save v1 --dataset kodac
-        published check --dataset kodac
         published list --dataset kodac
         published show tcm --dataset kodac
         study new --dataset kodac
@@ -187,7 +184,7 @@ MISTAKES = {
         audit decode nowhere
         figures crdr --results nowhere
         figures generations --results nowhere
-        site nowhere --out out
+        site --submissions nowhere --out out
         study new --results nowhere
     """,
     "file that is not there": """

@@ -10,7 +10,7 @@ EXPORT = "pack export mine.tar --codecs jpeg --dataset photos"
 COMMANDS = {
     "audit rows --dataset photos": "again",
     "review mine.tar --dataset photos --metrics psnr": "review",
-    "site --metrics psnr": "site",
+    "site --submissions . --metrics psnr": "site",
     "worker new toy": "contenders",
     "figures rd --dataset photos --metrics psnr": "figures",
 }

@@ -123,7 +123,7 @@ def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_sayi
     why = ": Points left out (ssim of 3 of 7 images: not computed): jpeg."
     for verb in (("table",), ("figures", "realism", "--bpp", "2")):  # that lack some metric
         drawn = bench(*verb, *words, "--metrics", "psnr,ssim", *out)
-        assert why in drawn.stdout, drawn.stderr
+        assert why in drawn.stderr, drawn.stdout
     bench("rescore", *there, "--metrics", "ms_ssim")  # which none is large enough for
     refused = bench(*verb, *words, "--metrics", "psnr,ms_ssim").stderr
     assert refused.startswith("bench: realism takes two metrics that rows have: "), refused

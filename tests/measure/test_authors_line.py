@@ -58,7 +58,7 @@ def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
     (photos / "sound.py").write_text(BROKEN)  # its fingerprint says nothing of that
     done = bench("run", "--codecs", "./sound.py:Plain", *words)
     assert done.returncode == 1
-    assert "not decodable: sound.py, line " in done.stdout
+    assert ": decode: sound.py, line " in done.stdout
     records = [json.loads(path.read_text()) for path in photos.glob("s/*/runs/*.json")]
     (reported,) = [one for record in records for one in record.get("tracebacks", ())]
     assert "IndexError" in reported["traceback"]

@@ -60,10 +60,12 @@ def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
 
 
 def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_random():
-    key = key_of(images=12, raters=240, each=60, rates=(0.25, 0.5, 1.0, 2.0))
+    key = key_of(images=12, raters=60, each=60, rates=(0.25, 0.4, 0.63, 1.0))
     of = votes_of(key, answers_of(key, lapses=0.1))
     scores = scores_of(of, draws=60)
-    assert np.argsort(scores.values).tolist() == np.argsort(true_scores(key)).tolist()
+    true = true_scores(key)
+    clear = np.subtract.outer(true, true) > 0.25  # of neighbours that are nearer, chance decides
+    assert (np.subtract.outer(scores.values, scores.values)[clear] > 0).all()
     bits = {one.system: one for one in equal_preference(of, scores, "middling")}
     assert bits.keys() == {"good", "poor"}
     for system, one in bits.items():
