@@ -7,7 +7,7 @@ docstrings, and every other file that a page links to below `files/`.
 import posixpath
 import re
 from importlib import import_module
-from inspect import getdoc
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +93,22 @@ class Imported(griffe.Extension):
         if func.path in MADE and func.docstring:
             module, _, name = func.path.rpartition(".")
             func.docstring.value = getdoc(getattr(import_module(module), name)) or ""
+
+    def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        """Have a function that is made by a call shown as one, with the docstring it has then."""
+        if attr.parent is None or not str(attr.value).startswith("as_function("):
+            return
+        value = getattr(import_module(attr.parent.path), attr.name)
+        parameters = [
+            griffe.Parameter(
+                one.name,
+                kind=griffe.ParameterKind[one.kind.name.lower()],
+                default=None if one.default is Parameter.empty else repr(one.default),
+            )
+            for one in signature(value).parameters.values()
+        ]
+        function = griffe.Function(
+            attr.name, lineno=attr.lineno, parameters=griffe.Parameters(*parameters)
+        )
+        function.docstring = griffe.Docstring(getdoc(value) or "", parent=function, parser="numpy")
+        attr.parent.set_member(attr.name, function)

@@ -39,6 +39,7 @@ def test_the_interface_is_there_with_its_arguments(site):
     headings = set(re.findall(r'<h2 id="[\w.]*\.(\w+)" class="doc doc-heading"', text))
     assert {*benchmark.__all__} < headings
     assert "skip_missing" in text, "a parameter of `run`, which is declared in `Request`"
+    assert "module-attribute" not in text, "functions, also those that a call makes"
 
 
 def test_links_that_lead_out_of_the_documentation_have_a_place():
