@@ -44,7 +44,7 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     assert cells["avif"].startswith(avif[3])
     overlap = (15 - 6.5) / (15 + 6.5)
     assert webp_record["bd_rate_percent"] is None
-    assert "1 of the 3" in webp_record["reason"]
+    assert "1 of the 4" in webp_record["reason"]
     assert avif_record["images_bd_rate_images"] == 3
     assert avif_record["bd_rate_overlap"] == pytest.approx(overlap, abs=0.01)
     assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
