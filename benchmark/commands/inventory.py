@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from inspect import getdoc
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
@@ -18,12 +19,12 @@ from benchmark import plugins, registry
 from benchmark.codec import CodecInfo
 from benchmark.commands import options, output
 from benchmark.commands.verb import takes
-from benchmark.errors import BadOption, BenchError, Reason, Unavailable
+from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
-from benchmark.spec import load_codec, parse_codec, resolve
+from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
 from benchmark.system.digest import cache_folder
 from benchmark.system.text import counted
 
@@ -213,7 +214,40 @@ def _torch() -> str:
     return f"{build}; " + (uses if usable else "there is a GPU that this build cannot use")
 
 
+class Described(NamedTuple):
+    """Description of a codec, metric or dataset, options of its spec with their defaults."""
+
+    name: str
+    text: str
+    options: dict[str, object]
+    settings: tuple[str, ...] = ()  # of a codec's own sweep, lowest rate first
+
+
+def described(name: str) -> Described:
+    """Describe a codec, metric or dataset; raise `UnknownName` for no name of these."""
+    metrics = {**registry.METRICS, **registry.DISTRIBUTION_METRICS}
+    if name in metrics or name in registry.DATASETS:
+        target = metrics[name].target if name in metrics else registry.DATASETS[name]
+        return Described(name, getdoc(registry.imported(target)) or "", {})
+    known = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
+    if name.partition(":")[0] not in known and not registry.is_brought(name):
+        raise UnknownName("codec, dataset or metric", name, known)
+    spec = parse_codec(name)
+    made = codec_class(spec)
+    given = dict(spec.options)
+    values = {
+        key: given.get(key, "" if of.default is of.empty else of.default)
+        for key, of in parameters_of(spec, made).items()
+    }
+    sweep = getattr(made, "sweep", ())
+    settings = tuple(map(str, sweep)) if isinstance(sweep, tuple) else ()
+    return Described(name, getdoc(made) or "", values, settings)
+
+
 def list_(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Describe these, with options.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List codecs, datasets and metrics, each with a title and what it lacks here.
@@ -223,8 +257,20 @@ def list_(
 
     Examples:
       bench list
+      bench list avif vtm ms_ssim
       bench list --json
     """
+    if names:
+        every = [described(name) for name in names]
+        if as_json:
+            output.print_json([of._asdict() for of in every])
+        for of in every if not as_json else ():
+            print(f"{of.name}: {of.text}")
+            if of.options:
+                print("options:", ", ".join(f"{key}={value}" for key, value in of.options.items()))
+            if of.settings:
+                print("settings:", ", ".join(of.settings))
+        return
     entries = inventory()
     if as_json:
         facts: dict[str, dict[str, dict[str, str]]] = {}

@@ -34,6 +34,22 @@ def test_every_codec_is_named_with_what_it_is_needs_or_lacks():
     assert codecs["hyperprior"].state == "missing"
 
 
+def test_what_is_named_is_described_with_its_options_and_settings():
+    every = json.loads(bench("list", "avif:speed=2", "ms_ssim", "sample", "--json").stdout)
+    avif, metric, dataset = every
+    assert avif["options"] == {"tune": "psnr", "speed": "2", "subsampling": 444, "depth": 10}
+    assert avif["settings"][0] == "crf=60"
+    assert (metric["options"], dataset["options"]) == ({}, {})
+    assert all(of["text"] for of in every)
+    refused = bench("list", "avfi")
+    assert (refused.returncode, "'avif'" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", [*CODECS, *ALIASES, *DATASETS, *METRICS])
+def test_whatever_is_listed_can_be_described(name):
+    assert doctor.described(name).name == name
+
+
 def test_every_metric_and_dataset_is_named_with_how_to_get_what_it_lacks():
     metrics, datasets = by_name(doctor.examine_metrics()), by_name(doctor.examine_datasets())
     assert set(metrics) == {*METRICS, *DISTRIBUTION_METRICS}
