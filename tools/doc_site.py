@@ -101,11 +101,11 @@ class Imported(griffe.Extension):
         value = getattr(import_module(attr.parent.path), attr.name)
         parameters = [
             griffe.Parameter(
-                one.name,
-                kind=griffe.ParameterKind[one.kind.name.lower()],
-                default=None if one.default is Parameter.empty else repr(one.default),
+                known.name,
+                kind=griffe.ParameterKind[known.kind.name.lower()],
+                default=None if known.default is Parameter.empty else repr(known.default),
             )
-            for one in signature(value).parameters.values()
+            for known in signature(value).parameters.values()
         ]
         function = griffe.Function(
             attr.name, lineno=attr.lineno, parameters=griffe.Parameters(*parameters)

@@ -234,9 +234,9 @@ def described(name: str) -> Described:
         raise UnknownName("codec, dataset or metric", name, known)
     spec = parse_codec(name)
     made = codec_class(spec)
-    given = dict(spec.options)
+    stated = dict(spec.options)
     values = {
-        key: given.get(key, "" if of.default is of.empty else of.default)
+        key: stated.get(key, "" if of.default is of.empty else of.default)
         for key, of in parameters_of(spec, made).items()
     }
     sweep = getattr(made, "sweep", ())
