@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from benchmark.commands.output import print_lines, print_table, say, show_progre
 from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
-from benchmark.measure.record import Failure, Outcome, Reached, WithoutValue
+from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
 from benchmark.metrics.metric import Metric, by_kind, labelled, overview_columns
@@ -291,7 +291,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
             {**reached._asdict(), "setting": reached.setting and str(reached.setting)}
             for reached in outcome.reached
         ],
-        "without_value": [absent._asdict() for absent in outcome.without_value()],
+        "without_value": outcome.without_value(),
         "ranking": ranking.for_machines() if ranking else [],
         "summary": summary.for_machines() if summary else [],
         "draws": [
@@ -328,9 +328,9 @@ def _line(group: Sequence[Skipped]) -> str:
     return f"{names}: {why}"
 
 
-def each_without_value(without: Iterable[WithoutValue]) -> list[str]:
+def each_without_value(without: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line for each column and reason, as the rows have it."""
-    return [f"no value {column} of {cells} cells: {reason}" for column, cells, reason in without]
+    return ["no value {column} of {cells} cells: {reason}".format_map(each) for each in without]
 
 
 def without_values(outcome: Outcome, details: bool = False) -> list[str]:
@@ -349,9 +349,10 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
         labels.setdefault(metric_named(of_image).column, []).append(metric_named(name).label)
     reasons: dict[int, list[tuple[str, str]]] = {}  # by the number of cells
     known = {metric_named(name).column for name in scored_by_image(outcome.lacking)}
-    for column, cells, reason in without:
-        if column not in known:
-            reasons.setdefault(cells, []).append((", ".join(labels[column]), reason))
+    for each in without:
+        if (column := each["column"]) not in known:
+            of_count = reasons.setdefault(each["cells"], [])
+            of_count.append((", ".join(labels[column]), each["reason"]))
     return [
         f"no value in {counted(cells, 'cell')}: {kind}"
         for cells, of_count in reasons.items()

@@ -117,7 +117,6 @@ def rescore(
             )
         failed |= bool(done.failures)
         facts = {**done._asdict(), "lacking": dict(done.lacking)}
-        facts["without_value"] = [absent._asdict() for absent in done.without_value]
         records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
         if not as_json:
             absent = each_without_value(done.without_value)

@@ -46,14 +46,6 @@ class ImagesDelta(NamedTuple):
     why: str = ""  # there is no value
 
 
-class LeftOutPoint(NamedTuple):
-    """A point off the Pareto front of its mean curve, which BD-rates leave out."""
-
-    label: str
-    setting: str
-    below: float  # how much better another point of no higher rate is, in units of the axis
-
-
 class Comparison(NamedTuple):
     """A codec variant compared with the anchor under one metric."""
 
@@ -65,7 +57,9 @@ class Comparison(NamedTuple):
     quality: Delta  # BD-metric of the mean curves, see `bd_metric`
     rate_interval: Interval | None = None  # of `rate`, over images
     few: bool = False  # a distribution metric over so few images that it is marked
-    left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
+    # Points of either curve off its Pareto front, each with how much better another point of no
+    # higher rate is, in units of the axis: "webp quality=20 by 0.5".
+    left_out: tuple[str, ...] = ()
     crossing: float | None = None  # the metric's value from which the other one needs fewer bits
 
 
@@ -162,9 +156,7 @@ def _of_images(
     )
 
 
-def _left_out(
-    points: Sequence[Point], metric: Metric, up_to_bpp: float | None
-) -> list[LeftOutPoint]:
+def _left_out(points: Sequence[Point], metric: Metric, up_to_bpp: float | None) -> list[str]:
     means = [point.means[metric.column] for point in points]
     sign = 1 if metric.better == "higher" else -1
     places = [sign * metric.plotted(math.nan if m.value is None else m.value) for m in means]
@@ -172,7 +164,7 @@ def _left_out(
     most = math.inf if up_to_bpp is None else up_to_bpp
     below = zip(points, rd.below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
     return [
-        LeftOutPoint(point.label, str(point.setting), gap)
+        f"{point.label} {point.setting} by {gap:.3g}"
         for point, gap, bpp in below
         if not math.isnan(gap) and bpp <= most
     ]

@@ -159,7 +159,7 @@ def rescore(
     rows = one_per_cell(store.every_generation()).filter(col("cell").is_in(cells))
     before, after = (count_values(of, cells, names) for of in (table, rows))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
-    without = tuple(without_value(rows, names))
+    without = without_value(rows, names)
     return Rescored(table.height, len(tasks), lack, tuple(failures), filled, absent, without)
 
 

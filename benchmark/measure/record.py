@@ -1,7 +1,7 @@
 """The record of a run: rows and streams, stored as they come; the outcome that is returned."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -93,23 +93,19 @@ class Reached(NamedTuple):
     why: str = ""  # why it is not within the tolerance; empty: it is
 
 
-class WithoutValue(NamedTuple):
-    """A metric column that is null in some rows, for the same reason."""
+def without_value(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, Any]]:
+    """Count the rows in which a metric is null: a record for each metric's `column` and `reason`.
 
-    column: str
-    cells: int
-    reason: str
-
-
-def without_value(rows: pl.DataFrame, metrics: Iterable[str]) -> list[WithoutValue]:
-    """Count the rows in which a metric is null, by metric and reason."""
-    result = []
+    Their number is `cells`.
+    """
+    result = list[dict[str, Any]]()
     for name in scored_by_image(metrics):
         value, _, reason = metric_columns(metric_named(name).column)
         if reason not in rows.columns:  # a user's metric, and every cell failed
             continue
         counts = rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()
-        result += [WithoutValue(value, count, why) for why, count in counts.rows()]
+        of_column = counts.select(column=pl.lit(value), cells="len", reason=reason)
+        result += of_column.to_dicts()
     return result
 
 
@@ -152,7 +148,7 @@ class Outcome:
         whole = not sources.dataset.folder_title or not sources.images
         return 1 if self.failures or (self.refused and whole) else 0
 
-    def without_value(self) -> list[WithoutValue]:
+    def without_value(self) -> list[dict[str, Any]]:
         """Count the rows in which a metric is null, by metric and reason."""
         return without_value(self.rows, self.metrics)
 
@@ -212,7 +208,7 @@ class Rescored(NamedTuple):
     failures: tuple[Failure, ...]
     filled: int = 0  # values, over all rows and metrics
     lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why
-    without_value: tuple[WithoutValue, ...] = ()  # of the metrics computed, after it
+    without_value: Sequence[dict[str, Any]] = ()  # of the metrics computed, after it
 
 
 class RunNotes:

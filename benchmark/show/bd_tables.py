@@ -125,7 +125,7 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
         Column("", "quality.overlap", key="bd_metric_overlap"),
         Column("overlap (%)", "rate.overlap", lambda share: f"{100 * share:.0f}"),
         Column("", "few", key="few"),
-        Column("", lambda c: _off_front(c, "; "), key="points_left_out"),
+        Column("", lambda c: "; ".join(c.left_out), key="points_left_out"),
         Column("", "rate.why", key="reason"),
     )
 
@@ -162,7 +162,7 @@ def _remark(comparison: Comparison) -> str:
         return f"{rate.why} (--any-overlap gives a number)" if rate.overlap else rate.why
     remarks = []
     if comparison.left_out:
-        remarks.append(f"without {_off_front(comparison, ', ')}")
+        remarks.append(f"without {', '.join(comparison.left_out)}")
     if comparison.few:
         remarks.append("over few images")
     if comparison.crossing is not None:
@@ -170,10 +170,6 @@ def _remark(comparison: Comparison) -> str:
     if comparison.quality.value is None:
         remarks.append(f"no BD-metric: {comparison.quality.why}, of rates")
     return "; ".join(remarks)
-
-
-def _off_front(comparison: Comparison, separator: str) -> str:
-    return separator.join(f"{p.label} {p.setting} by {p.below:.3g}" for p in comparison.left_out)
 
 
 def ends_text(interval: Interval | tuple[float, float] | None) -> str:
