@@ -229,8 +229,8 @@ def ranking_table(
 def absent_note(ranking: Ranking, metric: Metric, why: str) -> str:
     """Return the sentence on a metric that some codec has no value of, with what fills it in."""
     names = [name for name in METRICS if metric_named(name).column == metric.column]
-    where = f" where there is {NOTHING}" if metric in ranking.metrics else ""
-    return f"No {metric.label}{where}: {remedies(names, why, ranking.again)}." if names else ""
+    whose = " of some codecs" if metric in ranking.metrics else ""
+    return f"No {metric.label}{whose}: {remedies(names, why, ranking.again)}." if names else ""
 
 
 def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:

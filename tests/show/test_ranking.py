@@ -114,7 +114,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     assert cells["mine.py:Quantise"][1] == "–"
     assert cells["avif"][1] != "–"
     (note,) = shown.notes
-    assert note.startswith("No LPIPS (SqueezeNet) where there is –: ")
+    assert note.startswith("No LPIPS (SqueezeNet) of some codecs: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
     (note,) = ranking_table(ranking._replace(again=Again("bench rescore --dataset sample"))).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
