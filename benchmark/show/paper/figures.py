@@ -165,7 +165,7 @@ def _realism(request: FigureRequest) -> PaperFigure:
         known, result.anchor, images_of(result.panels), request.codecs
     )  # fmt: skip
     absent = "no realism: no two points are near any of these rates (--bpp)"
-    lacking = [*points_left_out(result.panels), *left_out(plots)]
+    lacking = [*left_out(plots)]
     for bpp in request.rates or RATES:
         curves = result.panels[0].curves if request.codecs else ()
         if beyond := [words for curve in curves if (words := _beyond(curve, bpp))]:
