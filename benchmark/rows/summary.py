@@ -16,14 +16,12 @@ from benchmark.answer import Absent
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import (
-    ABSENT,
     FEW_IMAGES,
     NOT_COMPUTED,
     RESCORE,
     Again,
     Metric,
     psnr_of_mean_mse,
-    read_reason,
 )
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.schema import CELL_COLUMNS
@@ -333,11 +331,8 @@ def why_not(point: Point, metric: Metric, summary: Summary) -> str | None:
     if point.bpp is None or point.bpp <= 0:
         return "no bits, which no rate-distortion curve has a place for"
     if mean.missing or not known:
-        reason, sentence = read_reason(mean.reasons[0][0] if mean.reasons else "")
-        remedy = f"`{reason.remedy}`" if reason.remedy else ""
-        why = ", ".join(filter(None, (ABSENT.get(reason.kind, sentence), remedy)))
-        count = f"{known} of {known + mean.missing or point.images} images"
-        return f"{metric.column} of {count}{': ' if why else ''}{why}"
+        why = f": {mean.reasons[0][0]}" if mean.reasons else ""
+        return f"{metric.column} of {known} of {known + mean.missing or point.images} images{why}"
     if mean.infinite:
         return f"identical to the source in {mean.infinite} of {known} images"
     if mean.value is None or math.isinf(metric.plotted(mean.value)):

@@ -9,7 +9,8 @@ from html import escape
 from typing import NamedTuple
 
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.metric import FEW_IMAGES, Metric
+from benchmark.metrics.metric import ABSENT, FEW_IMAGES, Metric, read_reason
+from benchmark.rows.summary import Point
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
@@ -210,9 +211,23 @@ def panels_note(panels: Sequence[Panel]) -> str:
     return curves_note([curve for panel in panels for curve in panel.curves])
 
 
+def _brief_reason(point: Point, metric: Metric, why: str) -> str:
+    """Return why a point is on no curve, with the reason of its rows shortened."""
+    for text, _ in point.means[metric.column].reasons[:1]:
+        reason, sentence = read_reason(text)
+        remedy = f"`{reason.remedy}`" if reason.remedy else ""
+        brief = ", ".join(filter(None, (ABSENT.get(reason.kind, sentence), remedy)))
+        why = why.replace(text, brief)
+    return why
+
+
 def points_left_out(panels: Iterable[Panel]) -> list[str]:
-    """Return sentences on the points that no curve has, by reason."""
-    refused = grouped((why, point.label) for panel in panels for point, why in panel.excluded)
+    """Return sentences on the points that no curve has, by reason, in a few words."""
+    refused = grouped(
+        (_brief_reason(point, panel.metric, why), point.label)
+        for panel in panels
+        for point, why in panel.excluded
+    )
     return [f"Points left out ({why}): {', '.join(labels)}." for why, labels in refused.items()]
 
 

@@ -70,7 +70,7 @@ def test_the_codec_runs_as_it_stands(here):
 
 @pytest.mark.slow
 def test_the_model_runs_as_it_stands(here):
-    source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model in one file"], re.DOTALL)[1]
+    source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model"], re.DOTALL)[1]
     assert len(source.splitlines()) <= LONGEST_MODEL
     (here / "mine.py").write_text(source)
     for number in (1, 2, 3):

@@ -141,6 +141,11 @@ def test_points_over_fewer_images_are_not_drawn_and_are_named():
     assert list(lines_of(draw(summary).figure.axes[0])) == ["JPEG"]
     left_out = points_left_out([measured_panel(summary, PSNR)])
     assert left_out == ["Points left out (2 of 3 images): webp."]
+    whole = "weights (bench fetch x): no file x.pth in any of three folders"
+    lost = summarise(table([*sweep("jpeg"), *sweep("webp", psnr_db=None, psnr_db_reason=whole)]))
+    (sentence,) = points_left_out([measured_panel(lost, PSNR)])
+    assert sentence.startswith("Points left out (psnr_db of 0 of 3 images: weights absent, `bench")
+    assert "x.pth" not in sentence
 
 
 def test_nothing_comparable_gives_no_figure():

@@ -121,7 +121,7 @@ def test_a_metric_that_failed_is_left_out_with_its_reason_though_nobody_named_it
     (absent,) = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())["absent"]
     assert absent["what"] == "jpeg"
     assert "in no curve of LPIPS (AlexNet)" in absent["why"]
-    assert absent["why"].endswith("weights absent, `bench fetch x`")
+    assert absent["why"].endswith("no weight file")
 
 
 def test_a_metric_that_is_infinite_for_all_others_is_in_the_table_of_means(tmp_path):
