@@ -65,7 +65,6 @@ class Pair(NamedTuple):
     rate: Delta  # percent
     quality: Delta  # see `bd_metric`
     crossing: float | None  # the metric's value from which the other one needs fewer bits
-    left_out: tuple[str, str]  # of either, the points off its front, see `below_text`
 
 
 def bjontegaard(
@@ -148,7 +147,6 @@ def compared(
         rate,
         bd_metric(anchor, test, metric, any_overlap, form),
         None if crosses is None else metric.value(crosses),
-        (below_text(anchor), below_text(test)),
     )
 
 

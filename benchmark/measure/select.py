@@ -383,9 +383,11 @@ def take_over(matrix: Matrix) -> int:
     if not wanted:
         return 0
     store, rows = matrix.store, dict[str, Row]()
-    for source in (Store(store.folder.parent / CHECKS / store.folder.name), store):
-        table = source.table().filter(OK & ~BUNDLED) if source.folder.is_dir() else pl.DataFrame()
-        for key, row in _rows_for(source, table, wanted) if table.height else ():
+    checks = Store(store.folder.parent / CHECKS / store.folder.name)
+    of_checks = checks.table() if checks.folder.is_dir() else pl.DataFrame()
+    for source, table in ((checks, of_checks), (store, matrix.table)):
+        own = table.filter(OK & ~BUNDLED) if table.height else table
+        for key, row in _rows_for(source, own, wanted) if own.height else ():
             digest = row["stream_sha256"]
             if key not in rows and source.has_stream(digest, row["num_bytes"]):
                 rows[key] = row
@@ -404,9 +406,9 @@ def _rows_for(
     columns = [name for name in table.columns if name != "bundled"]
     for row in table.filter(col("cell").is_in([*wanted])).select(columns).rows(named=True):
         yield row["cell"], row
+    records = [record.get("codecs") for record in source.records()]
     for cells in by_key((cell.codec.text, cell) for cell in wanted.values()).values():
         codec, info = cells[0].codec, cells[0].info
-        records = (record.get("codecs") for record in source.records())
         builds = [of.get(codec.text) for of in records if isinstance(of, dict)]
         keys = {
             cell_key(

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.compare.curves import Delta, Form, Pair, compared, curve_of
+from benchmark.compare.curves import Curve, Delta, Form, Pair, below_text, compared, curve_of
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ANY_OVERLAP, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
@@ -112,14 +112,12 @@ def compare(
                 "points": len(curve.points),
             }
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
-            pair, both = None, (curves[0].rates(metric), curve.rates(metric))
+            pair = None
             if place:
-                pair = compared(*both, metric, any_overlap)
-                pair_names = (curves[0].system.name, curve.system.name)
-                absent += [
-                    Absent(f"{pair_names[1]}, {metric.label}", why)
-                    for why in remarks(pair, pair_names)
-                ]
+                both = [(each.system.name, each.rates(metric)) for each in (curves[0], curve)]
+                pair = compared(both[0][1], both[1][1], metric, any_overlap)
+                what = f"{curve.system.name}, {metric.label}"
+                absent += [Absent(what, why) for why in remarks(pair, both)]
             records.append(facts | of | deltas(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
     summary = "By Akima's method, against the first curve; no two are averaged."
@@ -163,8 +161,9 @@ def bd(
             both = [curve_of(*known, metric) for known in series if known]
             pair = compared(both[0], both[1], metric, any_overlap, form)
             known = {"metric": metric.label, "form": form, "crossing": pair.crossing}
-            records.append(known | deltas(pair) | {"note": "; ".join(remarks(pair, names))})
-            absent += [Absent(metric.label, why) for why in remarks(pair, names)]
+            notes = [*remarks(pair, [*zip(names, both, strict=True)])]
+            records.append(known | deltas(pair) | {"note": "; ".join(notes)})
+            absent += [Absent(metric.label, why) for why in notes]
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
     summary = f"{second} against {first}." + doubt_note(records)
@@ -173,10 +172,10 @@ def bd(
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
+def remarks(pair: Pair, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
     """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
 
-    names: of the anchor and of the other curve.
+    curves: the anchor and the other one, with their names.
     """
     if pair.rate.value is None:
         hint = " (--any-overlap gives a number)" if pair.rate.overlap else ""
@@ -184,8 +183,8 @@ def remarks(pair: Pair, names: tuple[str, str]) -> Iterator[str]:
         return
     if pair.crossing is not None:
         yield f"the curves cross at {pair.crossing:.4g}"
-    for name, points in zip(names, pair.left_out, strict=True):
-        if points:
+    for name, curve in curves:
+        if points := below_text(curve):
             yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 

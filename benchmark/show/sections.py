@@ -9,7 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from benchmark.compare.panel import Panel, SystemCurve
-from benchmark.metrics.metric import ABSENT, FEW_IMAGES, Metric, read_reason
+from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
 from benchmark.rows.summary import Point
 from benchmark.show.table import CodecRows, Table
 from benchmark.show.table import html as table_html
@@ -214,10 +214,9 @@ def panels_note(panels: Sequence[Panel]) -> str:
 def _brief_reason(point: Point, metric: Metric, why: str) -> str:
     """Return why a point is on no curve, with the reason of its rows shortened."""
     for text, _ in point.means[metric.column].reasons[:1]:
-        reason, sentence = read_reason(text)
-        remedy = f"`{reason.remedy}`" if reason.remedy else ""
-        brief = ", ".join(filter(None, (ABSENT.get(reason.kind, sentence), remedy)))
-        why = why.replace(text, brief)
+        what, command = absence(text)
+        known = command and what != NOT_COMPUTED  # whose command needs options
+        why = why.replace(text, f"{what}, {command}" if known else what)
     return why
 
 

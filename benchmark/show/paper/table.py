@@ -42,7 +42,7 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
 )
 SECONDS = COSTS[2][2]
-ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None, ("", ""))  # of the anchor
+ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None)  # of the anchor
 TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
 TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
 
@@ -186,7 +186,7 @@ def _without_curve(result: Evidence) -> Iterator[tuple[SystemCurve, dict[str, Pa
             there.add(point.label)
             none = Delta(why=f"it has no complete point ({point.setting}: {why})")
             curve = SystemCurve(System(names[point.label], point.label), (), point.edition)
-            yield curve, {_key(result, panel.metric): Pair(none, none, None, ("", ""))}
+            yield curve, {_key(result, panel.metric): Pair(none, none, None)}
 
 
 def _words(of: tuple[str, str]) -> str:
