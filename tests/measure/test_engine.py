@@ -17,6 +17,7 @@ from benchmark.system.machine import Gpu
 from support.codecs.files import FAKES, conditions, stable
 from support.codecs.files import cells as cells_of
 from support.processes import ran
+from support.quick import quick
 
 
 def cells(kind, sources):
@@ -113,7 +114,10 @@ def test_the_workers_of_a_gpu_follow_its_memory():
 
 @pytest.mark.parametrize(
     ("metrics", "cores", "workers"),
-    [(("psnr",), 12, 4), (("psnr", "ssimulacra2"), 12, 6), (("psnr", "ssimulacra2"), 3, 2)],
+    quick(
+        [(("psnr",), 12, 4), (("psnr", "ssimulacra2"), 12, 6), (("psnr", "ssimulacra2"), 3, 2)],
+        (("psnr", "ssimulacra2"), 3, 2),
+    ),
 )
 def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
     metrics, cores, workers, sources, tmp_path, monkeypatch

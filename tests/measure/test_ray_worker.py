@@ -10,7 +10,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
 from benchmark.measure.cells import Cell, Failed, Rescore
-from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here, process_of
+from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here
 from benchmark.measure.ray import gpu_workers, packed, parcels, variables
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
@@ -19,7 +19,6 @@ from benchmark.spec import load_codec
 from benchmark.system.digest import code_sha256
 from support.codecs.files import CODECS, FAKES, HERE, MINE, cells, conditions, sources_in, stable
 from support.files.noise import noise_images
-from support.processes import running, until
 
 PACK = HERE.parents[2] / "results" / "packs" / "vtm-23.13.tar"
 NOWHERE = Path("not on this machine")
@@ -58,14 +57,6 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source)
         assert stable(there.row) == stable(expected.row)
         assert there.stream == expected.stream
         assert there.row["machine"] != "driver", "a row names the machine that measured it"
-
-
-def test_a_codecs_crash_is_a_failed_row_and_the_rest_of_its_parcel_is_measured(source):
-    tasks = cells(f"{FAKES}:Segfaults", [source])
-    outcomes = carry_out_here(run_of([FAKES]), tasks, source.file.path.read_bytes())
-    assert [outcome.row["status"] for outcome in outcomes] == ["ok", "failed", "ok"]
-    assert outcomes[1].row["stage"] == "worker"
-    assert outcomes[1].row["reason"].endswith("was killed by SIGSEGV")
 
 
 METRIC = """
@@ -182,18 +173,6 @@ def test_a_row_without_its_stream_says_nothing_of_the_node(source):
     lost = sent(run_of([FAKES]), task)
     assert lost == Failed("load", "its stream was not kept")
     assert not isinstance(lost, NotHere)
-
-
-def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source):
-    sleeping = f"sleep 90.{os.getpid()}"
-    codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
-    (cell,) = cells(codec, [source])
-    process = process_of(run_of())
-    process.connection.send(cell)
-    assert until(lambda: running(f"^{sleeping}"), 120)
-    process.connection.close()  # as where Ray kills the worker
-    node._HERE.clear()
-    assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"
 
 
 def test_short_cells_of_an_image_and_a_codec_travel_together_and_long_ones_first(source):
