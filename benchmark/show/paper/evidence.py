@@ -70,7 +70,8 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
 
     instead: see `compare.panel.with_anchor`.
     """
-    names = metric_names(request.metrics or METRICS[verb])
+    fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
+    names = metric_names(request.metrics or fits)
     points = chosen_points(request.results, ",".join(request.published))
     stored = None if _only_published(request, points) else _read(request, names, points, instead)
     metrics = [*map(Metric.named, names)]
