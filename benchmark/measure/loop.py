@@ -258,7 +258,7 @@ def _record(
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
         skipped_codecs=matrix.selection.reasons,
         packs={
-            contender.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+            contender.spec.text: {"path": str(pack.path), "sha256": pack.sha256}
             for contender in contenders
             if (pack := contender.pack) is not None
         },

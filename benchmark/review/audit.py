@@ -150,7 +150,7 @@ def audit_pack(
     pack = open_pack(path).to_run(named)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
-        sent, impossible = sent_rows([pack])
+        sent = sent_rows([pack])
         own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
         places = {name: measured_place(request.results, name) for name in own}
         more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
@@ -160,7 +160,7 @@ def audit_pack(
     wrong = [f"{name_of_row(it.row)}: {it.reason or 'it decodes to other pixels'}"
              for it in done if it.state != "equal"]  # fmt: skip
     wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
-    wrong += [*differences(done, metrics), *(f"{it.what}: {it.why}" for it in impossible)]
+    wrong += differences(done, metrics)
     same = Counter(c for it in done for c, pair in pairs(it, metrics).items() if pair.same)
     compared = {column: same[column] for column in (metric_named(name).column for name in metrics)}
     infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())

@@ -126,7 +126,7 @@ def _read(sent: Sequence[Sent]) -> tuple[dict[str, Decoded], dict[str, bytes]]:
         wrong = ""
         if len(data) != row["num_bytes"]:
             wrong = f"{name_of_row(row)} has {len(data)} bytes, not {row['num_bytes']}"
-        elif bpp is not None and not math.isclose(bpp, row["bpp"], rel_tol=1e-6):
+        elif not math.isclose(bpp, row["bpp"], rel_tol=1e-6):
             wrong = f"{name_of_row(row)} has {row['bpp']:.6g} bpp, not {bpp:.6g}"
         done[name] = Decoded(row, "failed", num_bytes=len(data), wrong_size=wrong)
         streams[name] = data

@@ -69,7 +69,7 @@ FILES: dict[str, Callable[[Path, Arena], object]] = {
     "a picture of 4 gigapixels": lambda path, arena: path.write_bytes(png(1, 65_535, 65_535)),
     "a picture without its last rows": lambda path, arena: path.write_bytes(png(3, 40, 48)),
     "a tar with an endless header": lambda path, arena: tar_of(
-        path, {"pack.json": b"{}"}, HEADERS["one long number"]
+        path, {"rows.parquet": b"PAR1"}, HEADERS["one long number"]
     ),
 }
 # Where a file may be put, and which commands then read it.
