@@ -14,8 +14,9 @@ from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_named
-from benchmark.review.sent import Photographs, Row, Sent, name_of_row, setting_of, values_sent
+from benchmark.review.sent import Photographs, Sent, name_of_row, setting_of, values_sent
 from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.packs.pack import Row
 from benchmark.rows.schema import metric_columns
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256

@@ -18,9 +18,9 @@ from benchmark.metrics.metric import Metric
 from benchmark.review.claim import name_among, summary_of
 from benchmark.review.decode import decode
 from benchmark.review.questions import Reviewed, decodes, numbers
-from benchmark.review.sent import Row, label_of_row, open_photographs, scored_metrics, sent_rows
+from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.packs.pack import ROWS, open_pack
+from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.systems import short_names
 from benchmark.show.bd_tables import short_name
