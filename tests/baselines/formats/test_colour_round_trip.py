@@ -31,7 +31,17 @@ VARIANTS = [spec.text for spec in converting()]
 def test_every_adapter_that_converts_is_here_in_each_of_its_formats():
     assert {*VARIANTS} == {
         *("avif", "avif:depth=8", "avif:subsampling=420"),
-        *("x265", "x265:depth=10", "x265:subsampling=420", "vvenc", "vtm", "vtm:depth=10"),
+        *(
+            "x264",
+            "x264:depth=8",
+            "x264:subsampling=420",
+            "x265",
+            "x265:depth=10",
+            "x265:subsampling=420",
+            "vvenc",
+            "vtm",
+            "vtm:depth=10",
+        ),
     }
 
 
