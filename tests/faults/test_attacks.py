@@ -84,7 +84,7 @@ FILES: dict[str, Placing] = {
     "a picture of 4 gigapixels": lambda path, folder: path.write_bytes(png(1, 65_535, 65_535)),
     "a picture without its last rows": lambda path, folder: path.write_bytes(png(3, 40, 48)),
     "a tar with an endless header": lambda path, folder: tar_of(
-        path, {"pack.json": b"{}"}, HEADERS["one long number"]
+        path, {"rows.parquet": b"PAR1"}, HEADERS["one long number"]
     ),
 }
 # Where a file may be put, and which commands then read it.
