@@ -5,8 +5,6 @@ matrix, sRGB transfer, full range. One thread, no metadata.
 """
 
 from binascii import crc_hqx
-from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -53,11 +51,6 @@ class AVIF(IntraCodec):
     accepts = Between("crf", 0, 63, whole=True)
     encoder, stream, decoder, output = "libaom-av1", "avif", "libdav1d", "FILE"
     banner, licence, revision = r"libaom-av1 @ \w+\] v(\S+)", "BSD-2-Clause", 2
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "8"},
-        {"subsampling": "420"},
-    )
 
     def __init__(
         self, *, tune: str = "psnr", speed: int = 4, subsampling: int = 444, depth: int = 10
@@ -127,11 +120,6 @@ class X265(IntraCodec):
     encoder, stream = "libx265", "hevc"
     accepts = Between("qp", 0, 51, whole=True)
     banner, licence = r"HEVC encoder version (\S+)", "GPL-2.0-or-later"
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "10"},
-        {"subsampling": "420"},
-    )
 
     def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 8):
         require_options(
@@ -172,7 +160,6 @@ class VVenC(IntraCodec):
     encoder, stream = "libvvenc", "vvc"
     accepts = Between("qp", 0, 63, whole=True)
     banner, licence = r"libvvenc version: (\S+)", "BSD-3-Clause-Clear"
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
 
     def __init__(self, *, preset: str = "fast"):
         require_options(self.name, preset=(preset, VVENC_PRESETS))
