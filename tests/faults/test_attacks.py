@@ -90,7 +90,7 @@ FILES: dict[str, Placing] = {
 # Where a file may be put, and which commands then read it.
 REPORT = ("report", "--results", "results", "--metrics", "psnr")
 MERGE, DOCTOR = ("merge", "results", "--into", "merged"), ("doctor", "results")
-ENCODE = ("encode", "photos/0.png", "a.crdr", "--checkpoint", "ours.safetensors")
+ENCODE = ("encode", "photos/0.png", "a.crdr", "--codec", "ours:beta=0:checkpoint=ours.safetensors")
 RUN = ("run", "--codecs", "jpeg", "--dataset", "photos", "--metrics", "psnr", "--results", "r")
 PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "results/*/per_image/strange.parquet": (REPORT, MERGE),

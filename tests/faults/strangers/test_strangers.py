@@ -15,7 +15,6 @@ from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import LARGEST_ROWS_BYTES, open_pack
-from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
 from support.files.noise import noise_images
 from support.packs.honest_pack import edit_rows
