@@ -6,14 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 import benchmark
 from baselines.neural.card import UNKNOWN
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, opt
+from benchmark.option import ARGUMENT, MANNER, ORIGIN, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ Examples:
 
 @checkpoint.verb("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
+    file: Annotated[Path, opt(ARGUMENT, "The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
@@ -72,7 +70,7 @@ def import_weights(
 
 @checkpoint.verb("card")
 def make_card(
-    file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
+    file: Annotated[Path, opt(ARGUMENT, "Tensors without a card: weights.safetensors.")],
     training_data: Annotated[str, opt(TRAINED, TRAINING_DATA)] = UNKNOWN,
     steps: Annotated[int | None, opt(TRAINED, STEPS, least=0)] = None,
     crops: Annotated[
@@ -176,7 +174,7 @@ def _crops() -> "list[Pixels]":
 
 @checkpoint.verb("info")
 def info(
-    file: Annotated[Path, typer.Argument(help="A checkpoint: elic-3.safetensors.")],
+    file: Annotated[Path, opt(ARGUMENT, "A checkpoint: elic-3.safetensors.")],
     as_json: options.AsJson = False,
 ) -> None:
     """Print what a checkpoint is: its network and training, the size and work of each part.

@@ -10,10 +10,10 @@ import typer
 
 from baselines.neural.training.how import How
 from benchmark.commands import output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import DEBUGGING, MANNER, ORIGIN, TARGET, TRAINED, declared, opt
+from benchmark.option import DEBUGGING, MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,11 +55,9 @@ SAVED = "what is saved stays; the same command resumes from there"
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
 
 
-@takes(How)
-@takes(Request, "device weights_dir")
 def train(
     how: How,
-    request: Request,
+    request: Annotated[Request, some("device weights_dir")],
     context: typer.Context,
     recipe: RecipeName,
     data: Data,

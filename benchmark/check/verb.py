@@ -13,10 +13,10 @@ import typer
 
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
-from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.commands.verb import Verbs, command_line
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MANNER, ORIGIN, TARGET, opt, option
+from benchmark.option import ARGUMENT, COMPARED, MANNER, ORIGIN, TARGET, opt, some
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
@@ -26,30 +26,20 @@ if TYPE_CHECKING:
     from benchmark.measure.select import Matrix
 
 NO_VERDICT = 4
-MEASURED_AS = "timing jobs timeout_seconds device limit points results data_dir weights_dir"
-CHECKS = option(
-    Path("results/checks"), TARGET, "Folder of the new rows, to resume in.", refuses="folder"
-)
-DATASET = option("", COMPARED, "Dataset or folder; default: the reference's.", completes="dataset")
-METRICS = option(
-    (), COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed", completes="metrics"
-)
+MEASURED_AS = "timing jobs timeout_seconds device limit points data_dir weights_dir"
+CHECKS = Path("results/checks")
+NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
+DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.", completes="dataset")
+METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed", completes="metrics")
 SETS = "Two sets of rows, the reference first: a dataset's or results folder, or a baseline."
 REQUIRE = "Limits, repeatable: 'psnr at least 30 at 0.5 bpp', 'encode at most 40 ms'."
 CHECKPOINTS = "Values of the codec's option checkpoint; files of one state with commas."
 Margins = Annotated[str, opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%.")]
 
 
-@takes(
-    Request,
-    f"dataset metrics {MEASURED_AS} vtm_dir flatten",
-    dataset=DATASET,
-    metrics=METRICS,
-    results=CHECKS,
-)
 def check(
-    request: Request,
-    rows: Annotated[list[str] | None, typer.Argument(metavar="A B", help=SETS)] = None,
+    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} vtm_dir flatten")],
+    rows: Annotated[list[str] | None, opt(ARGUMENT, SETS, value="A B")] = None,
     codec: Annotated[str, opt(COMPARED, "Codec to check.", completes="codecs")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
     against: Annotated[str, opt(COMPARED, "Reference: a results folder, or a baseline.")] = "",
@@ -68,6 +58,9 @@ def check(
     ] = None,
     junit: Annotated[Path | None, opt(TARGET, "JUnit XML file of it.", refuses="file")] = None,
     baselines: Annotated[Path, opt(ORIGIN, "Results folder of baselines.")] = Path("results"),
+    dataset: Annotated[str, DATASET] = "",
+    metrics: Annotated[tuple[str, ...], METRICS] = (),
+    results: NewRows = CHECKS,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -163,16 +156,18 @@ def check(
     raise typer.Exit(done.exit_code)
 
 
-@takes(Request, f"dataset metrics {MEASURED_AS}", metrics="psnr,ms_ssim", results=CHECKS)
 def history(
-    request: Request,
+    request: Annotated[
+        Request, some(f"dataset metrics results {MEASURED_AS}", metrics="psnr,ms_ssim")
+    ],
     context: typer.Context,
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CHECKPOINTS", help=CHECKPOINTS)],
+    checkpoints: Annotated[list[str], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS")],
     codec: Annotated[str, opt(COMPARED, "Codec that takes them.", completes="codecs")],
     margin: Margins = "",
     out: Annotated[
         Path | None, opt(TARGET, "Folder; default: RESULTS/history.", refuses="folder")
     ] = None,
+    results: NewRows = CHECKS,
 ) -> None:
     """Say at which checkpoint of a training a codec became worse.
 
@@ -235,7 +230,7 @@ Examples:
 
 @baseline.verb("save")
 def save(
-    name: Annotated[str, typer.Argument(help="Name of the baseline, for `bench check --against`.")],
+    name: Annotated[str, opt(ARGUMENT, "Name of the baseline, for `bench check --against`.")],
     codecs: options.StoredCodecs = "all",
     dataset: options.StoredDatasets = "all",
     results: options.Results = Path("results"),

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import EXPORTED, TARGET, opt
+from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import by_key, counted, listed
@@ -34,7 +34,7 @@ MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge co
 
 @pack.verb("export")
 def pack_export(
-    out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
+    out: Annotated[Path, opt(ARGUMENT, "The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
         str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
     ],
@@ -73,7 +73,7 @@ def pack_export(
 
 @pack.verb("import")
 def pack_import(
-    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
 ) -> None:
     """Add a pack's rows to the results, marked as recorded, and keep its streams.
@@ -94,7 +94,7 @@ def pack_import(
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
+    folders: Annotated[list[Path], opt(ARGUMENT, "Folders of results.", value="DIR")],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
     as_json: options.AsJson = False,
 ) -> None:
@@ -131,9 +131,8 @@ def merge(
 
 
 @export.verb("images")
-@takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
-    request: Request,
+    request: Annotated[Request, some("limit jobs data_dir weights_dir vtm_dir")],
     to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
     dataset: Annotated[
         str,

@@ -11,14 +11,14 @@ import typer
 from benchmark.commands.verb import typed_options
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request, with_settings_as_points
-from benchmark.option import DRAWING, TARGET, declared, opt
+from benchmark.option import ARGUMENT, DRAWING, TARGET, declared, opt
 from benchmark.show.paper.request import FigureRequest, whole_file
 from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text
 
 File = Annotated[
     Path | None,
-    typer.Argument(metavar="EXPERIMENT.toml", help="Options in a file, which those here override."),
+    opt(ARGUMENT, "Options in a file, which those here override.", value="EXPERIMENT.toml"),
 ]
 Figures = Annotated[
     str, opt(DRAWING, "Figures to draw of the rows: rd,bd,complexity,realism,crops.")

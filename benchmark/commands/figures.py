@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.commands.verb import Verbs, command_line
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import DRAWING, TARGET, opt
+from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.request import FILE, VERBS, FigureRequest, example
 from benchmark.spec import text_of_list
@@ -28,7 +28,7 @@ Examples:
   bench figures crdr
 """)
 File = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="The figures' record; default: figures.toml.")
+    Path | None, opt(ARGUMENT, "The figures' record; default: figures.toml.", value="FILE")
 ]
 SHARED = (
     "label colour order style font width format images results dataset codecs bundled metrics "
@@ -73,8 +73,11 @@ def require_figures(names: Iterable[str]) -> None:
 def _verb(name: str, more: str, text: str) -> None:
     """Add a verb that draws one figure. more: its own options. text: its help."""
 
-    @takes(FigureRequest, f"{SHARED} {more}")
-    def verb(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
+    def verb(
+        asked: Annotated[FigureRequest, some(f"{SHARED} {more}")],
+        context: typer.Context,
+        file: File = None,
+    ) -> None:
         draw_figure(name, asked.over(file, name), command_line(context))
 
     verb.__doc__ = text
@@ -178,11 +181,9 @@ def new(
 
 
 @figures.verb("crdr")
-@takes(Request, "data_dir weights_dir")
-@takes(Look, "style font width format linear_rate every_curve")
 def crdr(
-    request: Request,
-    look: Look,
+    request: Annotated[Request, some("data_dir weights_dir")],
+    look: Annotated[Look, some("style font width format linear_rate every_curve")],
     context: typer.Context,
     only: Annotated[
         str, opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops.")

@@ -18,10 +18,10 @@ import typer
 from benchmark import plugins, registry
 from benchmark.codec import CodecInfo
 from benchmark.commands import options, output
-from benchmark.commands.verb import takes
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
+from benchmark.option import ARGUMENT, opt, some
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
@@ -246,7 +246,7 @@ def described(name: str) -> Described:
 
 def list_(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Describe these, with options.")
+        list[str] | None, opt(ARGUMENT, "Describe these, with options.", value="NAME")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -290,11 +290,10 @@ def list_(
             print(line)
 
 
-@takes(Request, "data_dir weights_dir vtm_dir")
 def doctor(
-    request: Request,
+    request: Annotated[Request, some("data_dir weights_dir vtm_dir")],
     results: Annotated[
-        Path | None, typer.Argument(metavar="RESULTS", help="Folder of results to verify instead.")
+        Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.measure.request import Request
-from benchmark.option import PAGE_IMAGES, TARGET, opt
+from benchmark.option import PAGE_IMAGES, TARGET, opt, some
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.report.request import ReportRequest
 from benchmark.system.text import counted
@@ -24,13 +24,10 @@ PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
 PAGE_REMOVED = "the page of the earlier report is removed"
 
 
-@takes(ReportRequest)
-@takes(Look)
-@takes(Request, "data_dir")
 def report(
     asked: ReportRequest,
     look: Look,
-    request: Request,
+    request: Annotated[Request, some("data_dir")],
     context: typer.Context,
     page: Annotated[
         bool | None,

@@ -6,24 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from benchmark.commands import experiment, options, output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request, parse_points, with_settings_as_points
-from benchmark.option import RESULTS, shared
+from benchmark.option import some
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
 FEW = 20  # images of a first look
 LONG_SECONDS = 43_200  # from which a plan says what would be shorter
-STORED = shared(Path("results"), RESULTS)
 
 
-@takes(Request)
 def run(
     request: Request,
     context: typer.Context,
@@ -78,15 +77,16 @@ def run(
     raise typer.Exit(exit_code)
 
 
-@takes(
-    Request,
-    "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
-    dataset="",
-    metrics="all",
-    results=STORED,
-)
 def rescore(
-    request: Request,
+    request: Annotated[
+        Request,
+        some(
+            "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
+            dataset="",
+            metrics="all",
+        ),
+    ],
+    results: options.Results = Path("results"),
     codecs: options.StoredCodecs = "all",
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
@@ -130,13 +130,14 @@ def rescore(
     raise typer.Exit(1 if failed else 0)
 
 
-@takes(
-    Request,
-    "codecs dataset points metrics jobs draws generations limit part results data_dir weights_dir "
-    "vtm_dir packs skip_missing flatten timing",
-)
 def plan(
-    request: Request,
+    request: Annotated[
+        Request,
+        some(
+            "codecs dataset points metrics jobs draws generations limit part results data_dir "
+            "weights_dir vtm_dir packs skip_missing flatten timing"
+        ),
+    ],
     context: typer.Context,
     file: experiment.File = None,
     verbose: options.Verbose = False,

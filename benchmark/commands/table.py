@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.errors import StoreError
+from benchmark.option import ARGUMENT, opt, some
 from benchmark.show.paper.request import FigureRequest
 from benchmark.system.atomic import require_inside, write_files
 
@@ -18,12 +19,13 @@ OPTIONS = (
     "verified_only allow_few mix_protocols every_curve out"
 )
 File = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="Choices of figures; default: figures.toml.")
+    Path | None, opt(ARGUMENT, "Choices of figures; default: figures.toml.", value="FILE")
 ]
 
 
-@takes(FigureRequest, OPTIONS)
-def table(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
+def table(
+    asked: Annotated[FigureRequest, some(OPTIONS)], context: typer.Context, file: File = None
+) -> None:
     """Write the table of a paper: systems by BD-rates against one anchor, and what they cost.
 
     Each dataset has its columns and anchor. The best of a column is bold, the second underlined; a

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MEASURED, ORIGIN, TARGET, opt
+from benchmark.option import ARGUMENT, COMPARED, MEASURED, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.text import by_key, counted, one_line
 
+Reviewing = Annotated[
+    Request, some("metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+]
 RunnableCodecs = Annotated[
     str,
     opt(
@@ -27,11 +29,10 @@ RunnableCodecs = Annotated[
 ]
 
 
-@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
 def review(
-    request: Request,
+    request: Reviewing,
     path: Annotated[
-        Path, typer.Argument(help="Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
+        Path, opt(ARGUMENT, "Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
     ],
     dataset: Annotated[
         str, opt(COMPARED, "Dataset, or folder of images; default: that of the rows, else kodak.")
@@ -89,10 +90,9 @@ def review(
     raise typer.Exit(1 if done.wrong else 0)
 
 
-@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
 def site(
-    request: Request,
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    request: Reviewing,
+    results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     submissions: Annotated[Path, opt(ORIGIN, "Folder of packs.")] = Path("submissions"),
     anchor: options.Anchor = "",
     codecs: RunnableCodecs = "all",

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.commands.verb import Verbs, command_line
 from benchmark.errors import UsageError
-from benchmark.option import DRAWING, MANNER, TARGET, opt
+from benchmark.option import ARGUMENT, DRAWING, MANNER, TARGET, opt, some
 from benchmark.show.paper.request import FigureRequest
 
 UNSAFE = " ;,'\"<>\\"  # in the address of a page's policy
@@ -28,9 +28,11 @@ Examples:
 
 
 @study.verb("new")
-@takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4,.8")
 def new(
-    shown: FigureRequest,
+    shown: Annotated[
+        FigureRequest,
+        some("codecs bpp dataset images results data_dir", bpp=(".1", ".2", ".4", ".8")),
+    ],
     context: typer.Context,
     raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
     each: Annotated[int, opt(MANNER, "Questions of a rater.", least=4, most=1000)] = 60,
@@ -62,14 +64,13 @@ def new(
 
 
 @study.verb("read")
-@takes(FigureRequest, "anchor results data_dir")
 def read(
-    shown: FigureRequest,
+    shown: Annotated[FigureRequest, some("anchor results data_dir")],
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder, with its key.")],
+    folder: Annotated[Path, opt(ARGUMENT, "Folder, with its key.", value="STUDY")],
     answers: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="ANSWERS...", help="Files of answers, or folders."),
+        opt(ARGUMENT, "Files of answers, or folders.", value="ANSWERS..."),
     ] = None,
     out: Annotated[
         Path | None, opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder")

@@ -8,7 +8,7 @@ from typing import Any
 
 from baselines.neural.training.how import How
 from benchmark.errors import BenchError
-from benchmark.option import declared
+from benchmark.option import declared, kind_of
 
 # Words of argparse for options by their types; the others are numbers or None.
 KINDS: dict[Any, dict[str, Any]] = {bool: {"action": "store_true"}, int: {"type": int}}
@@ -23,10 +23,10 @@ def main() -> int:
     parser.add_argument("--start", type=Path, help="checkpoint to begin with")
     parser.add_argument("--validation", nargs="*", default=[], help="photographs")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    for name, (field, option) in declared(How).items():
+    for name, (parameter, option) in declared(How).items():
         flag = f"--{name.replace('_', '-')}"
-        kind = KINDS.get(field.type, {"type": float})
-        parser.add_argument(flag, default=field.default, help=option.help, **kind)
+        kind = KINDS.get(kind_of(parameter), {"type": float})
+        parser.add_argument(flag, default=parameter.default, help=option.help, **kind)
     options = parser.parse_args()
     how = How(**{name: getattr(options, name) for name in declared(How)})
     from baselines.neural.training.photographs import validation_pictures

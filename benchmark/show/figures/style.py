@@ -80,14 +80,14 @@ class Look:
     @classmethod
     def of(cls, **choices: Any) -> Self:
         """Return the choices of options as a command line or Python has them; None: the default."""
-        for name, (field_of, declaration) in declared(cls).items():
-            value = choices.get(name, field_of.default)
+        for name, (parameter, declaration) in declared(cls).items():
+            value = choices.get(name, parameter.default)
             if declaration.many == "listed" and isinstance(value, str):
                 parts = split_codecs(value) if name == "codecs" else split_unescaped(value, ",")
                 value = tuple(filter(None, map(str.strip, parts)))
             elif declaration.many == "repeated":
                 value = (value,) if isinstance(value, str) else tuple(value or ())
-            choices[name] = field_of.default if value is None else value
+            choices[name] = parameter.default if value is None else value
         return cls(**choices)
 
     @property

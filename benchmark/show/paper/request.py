@@ -17,6 +17,7 @@ from benchmark.option import (
     SPELLINGS,
     TARGET,
     declared,
+    kind_of,
     option,
     shared,
 )
@@ -209,8 +210,10 @@ def _kinds() -> tuple[dict[str, Any], dict[str, Any]]:
     of_figure: dict[str, Any] = dict.fromkeys(TABLES, dict[str, str]) | {"crops": list[Crop]}
     for name, (of, _) in declared(FigureRequest).items():
         if name not in TABLES.values():
-            of_figure[name] = KINDS.get(name, TYPES.get(of.type, str))
-    of_run = {name: TYPES.get(of.type, str) for name, (of, _) in declared(Request).items()} | KINDS
+            of_figure[name] = KINDS.get(name, TYPES.get(kind_of(of), str))
+    of_run = {
+        name: TYPES.get(kind_of(of), str) for name, (of, _) in declared(Request).items()
+    } | KINDS
     verbs = {verb: _struct("Figure", of_figure) for verb in VERBS if verb not in of_figure}
     return of_figure, {**of_run, **of_figure, **verbs}
 
