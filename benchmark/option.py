@@ -7,7 +7,7 @@
 as Python and the command line have them; `benchmark.commands.verb` makes verbs of functions.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, getdoc, signature
@@ -67,7 +67,7 @@ class Option(NamedTuple):
 
 
 class Some(NamedTuple):
-    """Those options of a dataclass that a function takes, and defaults in place of theirs."""
+    """Options of a dataclass that a function takes, and defaults in place of its own."""
 
     names: tuple[str, ...]  # empty: all
     defaults: Mapping[str, Any]
@@ -157,7 +157,7 @@ def kind_of(parameter: Parameter) -> Any:
 
 def declared(made: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
     """Return the options of a function or a dataclass by name, with their declarations."""
-    known = signature(made).parameters
+    known: Mapping[str, Parameter] = signature(made).parameters
     if is_dataclass(made):
         known = {
             of.name: known[of.name].replace(annotation=Annotated[of.type, of.metadata["option"]])
@@ -240,9 +240,8 @@ def _taken(parameter: Parameter, value: Any) -> Any:
         parts = split_codecs(value) if codecs else split_unescaped(value, ",")
         return tuple(filter(None, map(str.strip, parts))) if option.many == "listed" else (value,)
     if option.many and isinstance(value, Collection) and not isinstance(value, Mapping):
-        of = get_args(kind)[0]
-        return tuple(of(each) if of is Path else each for each in value)
-    if kind is str and isinstance(value, Sequence | Path | int | float):
-        is_list = isinstance(value, list | tuple)
-        return text_of_list(value) if is_list else str(value)
+        texts = (str(each) if isinstance(each, int | float) else each for each in value)
+        return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
+    if kind is str and isinstance(value, list | tuple | Path | int | float):
+        return text_of_list(value if isinstance(value, list | tuple) else [value])
     return Path(value) if Path in (kind, *get_args(kind)) and isinstance(value, str) else value

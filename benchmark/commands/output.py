@@ -100,6 +100,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
             [
                 {
                     **of.facts,
+                    **({"title": of.title} if of.title else {}),
                     "records": of.records,
                     "summary": of.summary,
                     "absent": [absent._asdict() for absent in of.absent],
@@ -110,9 +111,14 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         return
     for number, of in enumerate(answers):
         print(end="\n" if number else "")
+        if of.title:
+            print(visible(of.title))
         # A codec without any number is among the lines below.
         numbers = [column for column in of.columns if column.form]
-        records = [row for row in of.records if any(c.value(row) is not None for c in numbers)]
+        records = [
+            row for row in of.records
+            if not numbers or any(c.value(row) is not None for c in numbers)
+        ]  # fmt: skip
         lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])

@@ -10,29 +10,36 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import experiment, options, output
-from benchmark.commands.verb import command_line
+from benchmark.commands import options, output
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request, parse_points, with_settings_as_points
-from benchmark.option import some
+from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
 FEW = 20  # images of a first look
 LONG_SECONDS = 43_200  # from which a plan says what would be shorter
+ExperimentFile = Annotated[
+    Path | None,
+    opt(ARGUMENT, "Options in a file, which those here override.", value="EXPERIMENT.toml"),
+]
+FIGURES = opt(
+    DRAWING, "Figures to draw of the rows: rd,bd,complexity,realism,crops.", many="listed"
+)
+SAVE = opt(TARGET, "Write these options to a file that gives the same run.", refuses="file")
 
 
 def run(
     request: Request,
-    context: typer.Context,
-    file: experiment.File = None,
-    figures: experiment.Figures = "",
-    save: experiment.Save = None,
+    experiment: ExperimentFile = None,
+    figures: Annotated[tuple[str, ...], FIGURES] = (),
+    save: Annotated[Path | None, SAVE] = None,
     allow_few: options.AllowFew = False,
     table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
+    command: str = "",
 ) -> None:
     """Encode, decode and score images, and store the rows.
 
@@ -55,10 +62,15 @@ def run(
     from benchmark.commands import outcome
     from benchmark.datasets.dataset import open_dataset
 
-    asked = experiment.read_experiment(request, figures, file, context)
-    requests, exit_code, records = asked.request.of_each_dataset(), 0, []
+    if figures:
+        from benchmark.commands.figures import draw_figures, require_figures
+
+        require_figures(figures)
+    requests, exit_code, records = request.of_each_dataset(), 0, []
     if save is not None:
-        experiment.save(save, asked)
+        from benchmark.commands.experiment import save as save_experiment
+
+        save_experiment(save, request, figures, experiment)
     if len(requests) > 1:
         for each in requests:  # before the first is measured
             open_dataset(each.dataset, each.data_dir)
@@ -72,8 +84,8 @@ def run(
                 outcome.print_outcome(done, table, allow_few, verbose)
     if as_json:
         output.print_records(records)
-    else:
-        experiment.draw_figures(asked, command_line(context))
+    elif figures:
+        draw_figures(figures, request, experiment, command)
     raise typer.Exit(exit_code)
 
 
@@ -138,8 +150,7 @@ def plan(
             "weights_dir vtm_dir packs skip_missing flatten timing"
         ),
     ],
-    context: typer.Context,
-    file: experiment.File = None,
+    experiment: ExperimentFile = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -149,8 +160,7 @@ def plan(
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
-    asked = experiment.read_experiment(request, "", file, context).request
-    records = [_planned(each, as_json, verbose) for each in asked.of_each_dataset()]
+    records = [_planned(each, as_json, verbose) for each in request.of_each_dataset()]
     if as_json:
         output.print_records(records)
 

@@ -4,7 +4,7 @@ import inspect
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from inspect import Parameter
 from pathlib import Path
@@ -27,7 +27,8 @@ from benchmark.errors import UsageError
 from benchmark.option import ARGUMENT, PANELS, SPELLINGS, declaration, flat, kind_of
 from benchmark.system.settings import isolated
 
-Verb = TypeVar("Verb", bound=Callable[..., Answer | None])
+Verb = TypeVar("Verb", bound=Callable[..., Answer | list[Answer] | None])
+ANSWERS = (Answer, list[Answer])
 
 CONTEXT = {
     "help_option_names": ["--help", "-h"],
@@ -39,14 +40,25 @@ TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # that rich takes for one of its ow
 VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' values in help
 
 
-def _sign(command: Callable[..., None], parameters: Collection[Parameter]) -> None:
-    """Give a function the parameters that typer makes options and arguments of."""
+def sign(
+    command: Callable[..., None],
+    parameters: Iterable[Parameter],
+    more: Mapping[str, tuple[Any, Any]] = {},
+) -> None:
+    """Give a function the parameters that typer makes options and arguments of.
+
+    more: types and defaults of further ones, by name.
+    """
     named = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    named += [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for name, (kind, default) in more.items()
+    ]
     command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
-def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
+def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
     """Return the verb of a question: its answer as a table or JSON, its records as csv.
 
     A question with a first parameter `source` is asked about each dataset of `--dataset`.
@@ -63,7 +75,8 @@ def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
         if of_rows:
             results, named = values.pop("results"), values.pop("dataset")
             asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
-        answers = [question(**of, **values) for of in asked]
+        made = [question(**of, **values) for of in asked]
+        answers = [of for each in made for of in (each if isinstance(each, list) else [each])]
         output.print_answers(answers, as_json)
         known = [{"dataset": of.facts["dataset"]} if of_rows else {} for of in answers]
         pairs = zip(known, answers, strict=True)
@@ -75,17 +88,13 @@ def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
     shared = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
     if of_rows:
         shared |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
-    more = [
-        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in shared.items()
-    ]
-    _sign(verb, [*(of for name, of in own.items() if name != "source"), *more])
+    sign(verb, (of for name, of in own.items() if name != "source"), shared)
     return verb
 
 
 def verb_of(function: Callable[..., Any]) -> Callable[..., None]:
     """Return a verb: that of a question, or the function itself, with options for dataclasses."""
-    of_answer = function.__annotations__.get("return") is Answer
+    of_answer = function.__annotations__.get("return") in ANSWERS
     return as_verb(flat(function)) if of_answer else flat(function)
 
 
@@ -108,22 +117,44 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: A
     `rich_help_panel` in the list of verbs.
     """
 
+    known = inspect.signature(verb).parameters
+
     @wraps(verb)
-    def command(**values: Any) -> None:
+    def command(context: typer.Context, **values: Any) -> None:
         del values["help"]
         try:
             with plain_terminal():
+                values |= _more_values(name, known, context)
                 isolated(verb)(**values)
         except KeyboardInterrupt:  # typer would end silently
             print("bench: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
-    parameters = sorted(inspect.signature(verb).parameters.values(), key=_panel)
-    asks_help = Parameter("help", Parameter.KEYWORD_ONLY, default=False, annotation=Help)
-    _sign(command, [*map(_for_typer, parameters), asks_help])
+    shown = sorted((of for of in known.values() if declaration(of)), key=_panel)
+    more = {"context": (typer.Context, Parameter.empty), "help": (Help, False)}
+    sign(command, map(_for_typer, shown), more)
     text = help_and_examples(verb.__doc__ or "")
     settings = {**text, **listed, "context_settings": CONTEXT, "add_help_option": False}
     app.command(name, cls=Once, **settings)(command)
+
+
+def _more_values(
+    name: str, known: Mapping[str, Parameter], context: typer.Context
+) -> dict[str, Any]:
+    """Return what a verb is passed beside the options of the command line: those of a file.
+
+    A parameter `command` gets the command as a shell takes it, `context` that of typer.
+    """
+    values: dict[str, Any] = {"command": command_line(context), "context": context}
+    values = {key: of for key, of in values.items() if key in known}
+    if {"file", "experiment"} & known.keys():
+        from benchmark.commands.experiment import FILE, options_in
+
+        path = context.params.get("experiment", context.params.get("file"))
+        path = FILE if path is None and "file" in known and FILE.is_file() else path
+        typed = {key: context.params[key] for key in typed_options(context)}
+        values |= options_in(path, name, known, typed)
+    return values
 
 
 class Once(TyperCommand):

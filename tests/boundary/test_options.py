@@ -10,9 +10,10 @@ import typer
 
 import benchmark
 from benchmark.commands.verb import add_verb
+from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
 from benchmark.option import MANNER, declared, flat, opt, option, some
-from benchmark.show.report.request import ReportRequest
+from benchmark.show.figures.style import Look
 from support.bench.verbs import every_verb
 
 SHARED = {  # also of verbs that have no request, from `commands/options.py`
@@ -108,7 +109,7 @@ def test_values_of_python_and_of_the_command_line_become_one_request(points):
     assert Request.of(codecs=["jpeg"], metrics="psnr, lpips").metrics == ("psnr", "lpips")
 
 
-@pytest.mark.parametrize("made", [Request, ReportRequest])
+@pytest.mark.parametrize("made", [Request, Experiment, Look])
 def test_verbs_repeat_no_declaration_of_a_request(made):
     helps = {told.help for _, told in declared(made).values()} - SHARED
     for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.show.paper.request import FigureRequest
 from benchmark.study.report import read_study
 from support.bench.command import bench
 from support.rows.study import simulated
@@ -57,4 +56,4 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
 def test_nothing_but_files_that_are_left_out_is_refused_in_a_sentence(answered, measured):
     files = [answered / "answers" / "hostile.json"]
     with pytest.raises(UsageError, match=r"no rater is left of 1 file: hostile\.json"):
-        read_study(answered / "study", files, FigureRequest(results=measured / "results"))
+        read_study(answered / "study", files, measured / "results")
