@@ -104,6 +104,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
                     "records": of.records,
                     "summary": of.summary,
                     "absent": [absent._asdict() for absent in of.absent],
+                    **({"files": [*map(str, of.files)]} if of.files else {}),
                 }
                 for of in answers
             ]
@@ -123,6 +124,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
         print_table(Table.of(of.columns, records, [*of.summary.splitlines(), *lines]).filled())
+        print(*of.files, sep="\n", end="\n" if of.files else "")
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:

@@ -86,5 +86,5 @@ def read(
       bench study read study answers/*.json
     """
     report = read_study(folder, answers, results, data_dir, anchor)
-    write_report(report, out or folder / "report", command)
-    return report.answers
+    files = write_report(report, out or folder / "report", command)
+    return [*report.answers[:-1], report.answers[-1]._replace(files=files)]
