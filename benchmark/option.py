@@ -199,10 +199,10 @@ def flat(function: Callable[..., Result]) -> Callable[..., Result]:
     def call(*args: Any, **values: Any) -> Result:
         bound = flattened.bind(*args, **values)
         bound.apply_defaults()
-        given = bound.arguments
-        passed = {of: _taken(known[of], value) for of, value in given.items() if of in own}
+        every = bound.arguments
+        passed = {of: _taken(known[of], value) for of, value in every.items() if of in own}
         for slot, (kind, options) in slots.items():
-            fields = {of: _taken(option, given[of]) for of, option in options.items()}
+            fields = {of: _taken(option, every[of]) for of, option in options.items()}
             passed[slot] = getattr(kind, "of", kind)(**fields)
         return function(**passed)
 

@@ -113,7 +113,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
     for number, of in enumerate(answers):
         print(end="\n" if number else "")
         if of.title:
-            print(visible(of.title))
+            print(of.title)
         # A codec without any number is among the lines below.
         numbers = [column for column in of.columns if column.form]
         records = [
@@ -123,7 +123,11 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
-        print_table(Table.of(of.columns, records, [*of.summary.splitlines(), *lines]).filled())
+        notes = [*of.summary.splitlines(), *lines]
+        if records:
+            print_table(Table.of(of.columns, records, notes).filled())
+        elif notes:
+            print(*map(visible, notes), sep="\n")
         print(*of.files, sep="\n", end="\n" if of.files else "")
 
 

@@ -16,8 +16,8 @@ MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60
 COMMANDS = {
     f"run {MEASURED} --metrics psnr": ("measured", "summary", "failed"),
     f"plan {MEASURED}": ("cells", "to_do"),
-    "list": ("codecs", "datasets", "metrics"),
-    "doctor": ("machine", "codecs", "metrics", "datasets"),
+    "list": ("kind", "state", "lacks"),
+    "doctor": ("kind", "state", "licence"),
     "rescore --dataset sample --limit 1 --metrics ssim --results measured": ("rows", "tried"),
     "report --results measured --metrics psnr --page": ("bd_rates", "files", "summary"),
     "tradeoff ours vtm --realism fd_squeeze": ("distortion", "records", "absent"),
