@@ -59,6 +59,7 @@ class Option(NamedTuple):
     )
     refuses: Literal["", "stored", "folder", "file"] = ""  # check of a path before any work
     many: Literal["", "listed", "repeated"] = ""  # a comma-separated text, or given repeatedly
+    fills: Literal["", "run", "figures"] = ""  # a file of options of a run, or of figures
     python: str = ""  # more help for Python
 
     def __repr__(self) -> str:
@@ -243,5 +244,5 @@ def _taken(parameter: Parameter, value: Any) -> Any:
         texts = (str(each) if isinstance(each, int | float) else each for each in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
     if kind is str and isinstance(value, list | tuple | Path | int | float):
-        return text_of_list(value if isinstance(value, list | tuple) else [value])
+        return text_of_list(value if isinstance(value, list | tuple) else [str(value)])
     return Path(value) if Path in (kind, *get_args(kind)) and isinstance(value, str) else value

@@ -14,6 +14,7 @@ from benchmark.compare import match as matching
 from benchmark.compare import rank as ranking
 from benchmark.compare import tradeoff as trading
 from benchmark.compare.bd import compare
+from benchmark.compare.experiment import IMAGES
 from benchmark.compare.panel import measured_panel, read_compared
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
@@ -200,6 +201,7 @@ def plot(
     codecs: str = "all",
     bundled: str = "",
     anchor: str = "",
+    images: Annotated[tuple[str, ...], IMAGES] = (),
     common: bool = False,
     allow_few: bool = False,
 ) -> "Axes":
@@ -231,7 +233,7 @@ def plot(
     anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
     stored = read_compared(
         source_of(source), codecs, (name,), anchor=anchor, instead=True, bundled=bundled,
-        common=common, allow_few=allow_few, images=look.images,
+        common=common, allow_few=allow_few, images=images,
     )  # fmt: skip
     result = stored.summary
     with drawn_as(look):

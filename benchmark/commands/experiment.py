@@ -5,7 +5,7 @@ and a table named as a figure has keys that are its own.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import SPELLINGS, declared, flat, kind_of
 from benchmark.show.figures.style import Look
+from benchmark.show.paper.crops import Crop
 from benchmark.show.paper.figures import FIGURES
 from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text, read_toml
@@ -28,7 +29,7 @@ LISTS = (*ALWAYS, "bundled", "published")  # texts that a file may have as lists
 TYPES: dict[Any, Any] = {bool: bool, int | None: int, float: float, float | None: float}
 KINDS: dict[str, Any] = {
     "bpp": list[float] | str, "points": list[str] | dict[str, list[float]],
-    "crops": list[dict[str, str | float | list[int]]],
+    "crops": list[Crop],
 }  # fmt: skip
 
 
@@ -90,7 +91,8 @@ def _spelt(path: Path, table: dict[str, Any]) -> dict[str, Any]:
 def _kinds() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the types of the keys by name, in the table of a figure and in the whole file."""
     of_figure: dict[str, Any] = dict.fromkeys(TABLES, dict[str, str])
-    for made in (Look, *map(flat, FIGURES.values())):
+    every: list[Callable[..., Any]] = [Look, *map(flat, FIGURES.values())]
+    for made in every:
         of_figure |= {name: _kind(of) for name, of in signature(made).parameters.items()}
     for name in TABLES.values():
         del of_figure[name]

@@ -31,7 +31,8 @@ Examples:
   bench figures crdr
 """)
 File = Annotated[
-    Path | None, opt(ARGUMENT, "The figures' record; default: figures.toml.", value="FILE")
+    Path | None,
+    opt(ARGUMENT, "The figures' record; default: figures.toml.", value="FILE", fills="figures"),
 ]
 FOLDER = "Folder to write to; default: RESULTS/figures, of a table RESULTS/tables."
 Folder = Annotated[Path | None, opt(TARGET, FOLDER, refuses="folder")]

@@ -23,7 +23,12 @@ FEW = 20  # images of a first look
 LONG_SECONDS = 43_200  # from which a plan says what would be shorter
 ExperimentFile = Annotated[
     Path | None,
-    opt(ARGUMENT, "Options in a file, which those here override.", value="EXPERIMENT.toml"),
+    opt(
+        ARGUMENT,
+        "Options in a file, which those here override.",
+        value="EXPERIMENT.toml",
+        fills="run",
+    ),
 ]
 FIGURES = opt(
     DRAWING, "Figures to draw of the rows: rd,bd,complexity,realism,crops.", many="listed"

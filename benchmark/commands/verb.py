@@ -147,13 +147,13 @@ def _more_values(
     """
     values: dict[str, Any] = {"command": command_line(context), "context": context}
     values = {key: of for key, of in values.items() if key in known}
-    if {"file", "experiment"} & known.keys():
-        from benchmark.commands.experiment import FILE, options_in
+    for key, of in known.items():
+        if (option := declaration(of)) and option.fills:
+            from benchmark.commands.experiment import FILE, options_in
 
-        path = context.params.get("experiment", context.params.get("file"))
-        path = FILE if path is None and "file" in known and FILE.is_file() else path
-        typed = {key: context.params[key] for key in typed_options(context)}
-        values |= options_in(path, name, known, typed)
+            path, typed = context.params[key], typed_options(context)
+            usual = FILE if option.fills == "figures" and FILE.is_file() else None
+            values |= options_in(path or usual, name, known, {t: context.params[t] for t in typed})
     return values
 
 

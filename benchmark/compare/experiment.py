@@ -6,9 +6,11 @@ from pathlib import Path
 
 from benchmark import option as known
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, DRAWING, option, shared
+from benchmark.option import COMPARED, DRAWING, opt, option, shared
 from benchmark.rows.experiment import named_in
 from benchmark.system.text import number_in
+
+IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,7 @@ class Experiment:
     )
     metrics: str = shared("", known.METRICS)
     anchor: str = shared("", known.ANCHOR)
-    images: tuple[str, ...] = option(
-        (), COMPARED, "Only these images: kodim0*,kodim23.", many="listed"
-    )
+    images: tuple[str, ...] = shared((), IMAGES)
     up_to_bpp: float | None = shared(None, known.UP_TO_BPP)
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the details name them."

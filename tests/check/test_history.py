@@ -1,5 +1,6 @@
 """Checkpoints over time: a planted fault is named where it is, with the numbers of a check."""
 
+import json
 import re
 from pathlib import Path
 
@@ -206,6 +207,9 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
     }
     assert (folder / "history.csv").read_text().count("mine-1000") == 1
     assert "16 to do" not in bench(*words, code=1), "none is measured twice"
+    done = bench(*words, "--json", code=1)
+    records = json.loads(done[done.index("{\n") :])["records"]
+    assert [of["verdict"] for of in records] == ["improved", "regressed"]
 
 
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):

@@ -71,12 +71,12 @@ def test_a_figure_is_what_its_file_says(file, tmp_path):
 
 
 def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(file, tmp_path):
-    words = file, "--codecs", "ours:beta=3.84,jpeg", "--label", "jpeg=V"
+    words = file, "--codecs", "ours:beta=3.84,avif,jpeg", "--label", "jpeg=V"
     drawn, _ = draw("rd", tmp_path, *words)
-    assert {row["system"] for row in drawn} == {"Ours", "V", "VTM 23.13"}
+    assert {row["system"] for row in drawn} == {"Ours", "V", "AVIF speed 4", "VTM 23.13"}
     assert 'width="234pt"' in (tmp_path / "rd.svg").read_text()
     drawn, _ = draw("bd", tmp_path, *words)
-    assert {row["codec"] for row in drawn} == {"ours:beta=3.84", "jpeg:optimize=1"}
+    assert {row["codec"] for row in drawn} == {"ours:beta=3.84", "avif", "jpeg:optimize=1"}
     assert {row["metric"] for row in drawn} == {"psnr_db", "ms_ssim"}
     drawn, _ = draw("realism", tmp_path, *words)
     assert {row["target_bpp"] for row in drawn} == {"0.2"}
