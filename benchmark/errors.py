@@ -83,8 +83,8 @@ class BadOption(UsageError):  # noqa: N818
 class BadPack(UsageError):  # noqa: N818
     """A folder or file that was given as a pack of streams and is none, or is not whole.
 
-    >>> str(BadPack(Path("vtm.tar"), "it holds no rows.csv"))
-    'the pack vtm.tar cannot be used: it holds no rows.csv; get or export it again'
+    >>> str(BadPack(Path("vtm.tar"), "it holds no rows.parquet"))
+    'the pack vtm.tar cannot be used: it holds no rows.parquet; get or export it again'
     """
 
     def __init__(self, path: Path, why: str) -> None:

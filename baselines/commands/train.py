@@ -13,7 +13,8 @@ from benchmark.commands import output
 from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import DEBUGGING, MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
+from benchmark.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,13 +39,6 @@ ValidationName = Annotated[
         "Photographs for validation, never trained on: a dataset or a folder; default: one in "
         "20 of --data, at most 12, which is then not trained on.",
         completes="dataset",
-    ),
-]
-Precision = Annotated[
-    str | None,
-    opt(
-        DEBUGGING,
-        "bfloat16 or float32, in place of the recipe's; not of its stages in float32.",
     ),
 ]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
@@ -86,18 +80,13 @@ def train(
             TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0, most=2**63 - 1
         ),
     ] = None,
-    precision: Precision = None,
-    accumulate: Annotated[
-        int | None,
-        opt(TRAINED, "Compute gradients in so many parts of a batch, for less memory.", least=1),
-    ] = None,
     check: Annotated[
         bool,
         opt(MANNER, "Train some steps of each stage, print their memory and time, keep nothing."),
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "csv or FILE.py:FUNCTION gets each report (repeatable)."),
+        opt(MANNER, "FILE.py:FUNCTION, which gets each report (repeatable)."),
     ] = None,
     export_now: Annotated[
         bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
@@ -107,7 +96,7 @@ def train(
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
     Exit code 0 if training is finished or the time is over, 2 if it cannot be done, 130 if
-    interrupted, with everything saved. Under torchrun, one process trains on each GPU.
+    interrupted, with everything saved.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
@@ -116,7 +105,7 @@ def train(
     with output.interruptible("nothing is kept of a check" if check else SAVED):
         _wait_without_spinning()
         from baselines.commands import training
-        from baselines.commands.reports import log_of, require_logs
+        from baselines.commands.reports import log_of
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()
@@ -132,8 +121,10 @@ def train(
 
             words = [word.strip() for word in members.split(",") if word.strip()]
             runs = suites.suite(suite, load_recipe(recipe), out, words)
-        runs = training.in_manner(runs, precision, accumulate, seed)
-        require_logs(log or ())
+        if seed is not None:
+            runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
+        for name in log or ():
+            load(name, "log")
         how = replace(how, log=partial(log_of, log) if log else None)
         command = command_line(context, BESIDE)
         how = training.opened(how, command, data, validation, request.device)

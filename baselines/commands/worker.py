@@ -97,8 +97,6 @@ def setup(file: File) -> None:
     from benchmark.system.settings import PublishedFile
 
     contender = read_contender(file)
-    if contender.ssh:
-        raise UsageError(f"{contender.name} runs on {contender.ssh}: set it up there")
     if not contender.folder.exists():
         _clone(contender)
     _place_script(contender)

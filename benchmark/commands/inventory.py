@@ -174,7 +174,7 @@ def _of_codec(name: str) -> Availability:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
+        images = {image_sha256 for of, image_sha256, *_ in pack.streams if of == spec}
         count = counted(len(images), "image")
         what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
         return Availability(name, "recorded", what, info.licence)

@@ -20,7 +20,19 @@ def by_name(findings):
     return {finding.name: finding for finding in findings}
 
 
-WHEELS = ["raw", "jpeg", "webp", "avif", "jpegxl", "jpeg2000", "x265", "vvenc", "jpegli", "mozjpeg"]
+WHEELS = [
+    "raw",
+    "jpeg",
+    "webp",
+    "avif",
+    "jpegxl",
+    "jpeg2000",
+    "x264",
+    "x265",
+    "vvenc",
+    "jpegli",
+    "mozjpeg",
+]
 
 
 def test_every_codec_is_named_with_what_it_is_needs_or_lacks():

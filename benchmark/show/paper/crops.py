@@ -12,7 +12,7 @@ import polars as pl
 
 from benchmark.codec import Pixels
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import is_users, with_anchor
+from benchmark.compare.panel import with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -28,7 +28,7 @@ from benchmark.rows.experiment import experiment_of, named_in, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset
-from benchmark.rows.systems import label_of, measured_names, short_names
+from benchmark.rows.systems import is_users, label_of, measured_names, short_names
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
 from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different

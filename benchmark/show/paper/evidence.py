@@ -71,7 +71,8 @@ def evidence(of: Experiment, verb: str, instead: bool = False) -> Evidence:
 
     instead: see `compare.panel.with_anchor`.
     """
-    names = metric_names(of.metrics or METRICS[verb])
+    fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
+    names = metric_names(of.metrics or fits)
     points = chosen_points(of.results, of.published)
     stored = None if _only_published(of, points) else _read(of, names, points, instead)
     metrics = [*map(Metric.named, names)]

@@ -28,7 +28,7 @@ from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.means import not_shown
 from benchmark.show.paper.evidence import Evidence, of_datasets
-from benchmark.show.sections import images_of, listed, points_left_out
+from benchmark.show.sections import images_of, listed, metric_names, points_left_out
 from benchmark.show.table import Marks, Table, records
 from benchmark.system.text import counted
 
@@ -301,7 +301,9 @@ def _notes(
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    notes = [f"BD-rate against {listed(names)}{cut}; negative saves bits at equal quality."]
+    metrics = metric_names(dict.fromkeys(panel.metric for of in results for panel in of.panels))
+    against = f"against {listed(names)}{cut}"
+    notes = [f"BD-rate in {metrics} {against}; negative saves bits at equal quality."]
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
