@@ -10,13 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, reduce
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
-from benchmark.option import COMPARED, DRAWING, declared, option
+from benchmark.option import DRAWING, option
 from benchmark.show.table import SIGNS
-from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
 
@@ -75,22 +74,6 @@ class Look:
     every_curve: bool = option(
         False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"
     )
-    images: tuple[str, ...] = option(
-        (), COMPARED, "Only these images: kodim0*,kodim23.", many="listed"
-    )
-
-    @classmethod
-    def of(cls, **choices: Any) -> Self:
-        """Return the choices of options as a command line or Python has them; None: the default."""
-        for name, (field_of, declaration) in declared(cls).items():
-            value = choices.get(name, field_of.default)
-            if declaration.many == "listed" and isinstance(value, str):
-                parts = split_codecs(value) if name == "codecs" else split_unescaped(value, ",")
-                value = tuple(filter(None, map(str.strip, parts)))
-            elif declaration.many == "repeated":
-                value = (value,) if isinstance(value, str) else tuple(value or ())
-            choices[name] = field_of.default if value is None else value
-        return cls(**choices)
 
     @property
     def most(self) -> int | None:
