@@ -84,13 +84,13 @@ FILES: dict[str, Placing] = {
     "a picture of 4 gigapixels": lambda path, folder: path.write_bytes(png(1, 65_535, 65_535)),
     "a picture without its last rows": lambda path, folder: path.write_bytes(png(3, 40, 48)),
     "a tar with an endless header": lambda path, folder: tar_of(
-        path, {"pack.json": b"{}"}, HEADERS["one long number"]
+        path, {"rows.parquet": b"PAR1"}, HEADERS["one long number"]
     ),
 }
 # Where a file may be put, and which commands then read it.
 REPORT = ("report", "--results", "results", "--metrics", "psnr")
 MERGE, DOCTOR = ("merge", "results", "--into", "merged"), ("doctor", "results")
-ENCODE = ("encode", "photos/0.png", "a.crdr", "--checkpoint", "ours.safetensors")
+ENCODE = ("encode", "photos/0.png", "a.crdr", "--codec", "ours:beta=0:checkpoint=ours.safetensors")
 RUN = ("run", "--codecs", "jpeg", "--dataset", "photos", "--metrics", "psnr", "--results", "r")
 PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "results/*/per_image/strange.parquet": (REPORT, MERGE),

@@ -165,13 +165,9 @@ def test_pictures_that_were_coded_elsewhere_have_one_generation(folder):
 
 
 def test_the_verb_draws_the_rows_of_a_run(folder):
-    measured(folder, 3)
-    (store,) = (folder / "results").iterdir()
-    out = folder / "out"
-    done = bench(
-        *("figures", "generations", "--results", folder / "results", "--dataset", store.name),
-        *("--out", out),
-    )
+    results, out = folder / "drawn", folder / "out"
+    measured(folder, 3, results=results)
+    done = bench("figures", "generations", "--results", results, "--out", out)
     assert done.returncode == 0, done.stderr
     assert (out / "generations.png").exists()
     means = pl.read_csv(out / "generations.csv")

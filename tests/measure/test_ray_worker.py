@@ -10,8 +10,8 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
 from benchmark.measure.cells import Cell, Failed, Rescore
-from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here
-from benchmark.measure.ray import gpu_workers, packed, parcels, variables
+from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here, process_of
+from benchmark.measure.ray import packed, variables
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
@@ -19,6 +19,7 @@ from benchmark.spec import load_codec
 from benchmark.system.digest import code_sha256
 from support.codecs.files import CODECS, FAKES, HERE, MINE, cells, conditions, sources_in, stable
 from support.files.noise import noise_images
+from support.processes import running, until
 
 PACK = HERE.parents[2] / "results" / "packs" / "vtm-23.13.tar"
 NOWHERE = Path("not on this machine")
@@ -42,12 +43,11 @@ def _end_of_process():
         node._HERE.pop()[2].end(busy=False)
 
 
-def sent(run, task, *streams):
+def sent(run, task, stream=None):
     """The outcome of a task on a node without shared storage."""
     file = ImageFile(task.source.file.name, NOWHERE / "a.png")
     gone = task._replace(source=task.source._replace(file=file))
-    (outcome,) = carry_out_here(run, [gone], task.source.file.path.read_bytes(), streams)
-    return outcome
+    return carry_out_here(run, gone, task.source.file.path.read_bytes(), stream)
 
 
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source):
@@ -175,15 +175,13 @@ def test_a_row_without_its_stream_says_nothing_of_the_node(source):
     assert not isinstance(lost, NotHere)
 
 
-def test_short_cells_of_an_image_and_a_codec_travel_together_and_long_ones_first(source):
-    other = source._replace(sha256="1" * 64)
-    jpeg, webp = (cells(codec, [source, other])[:4] for codec in ("jpeg", "webp"))
-    seconds = dict.fromkeys(jpeg, 4.0) | dict.fromkeys(webp, 1.0)
-    seconds |= {webp[0]: None, webp[1]: 99.0}
-    expected = [[webp[0]], [webp[1]], jpeg[:2], jpeg[2:], webp[2:]]
-    assert parcels([*jpeg, *webp], seconds.get) == expected
-
-
-def test_workers_on_gpus_do_not_span_nodes_nor_share_what_is_left_of_two():
-    for share, workers in {0.3: 15, 0.5: 10, 1: 5, 2: 2, 4: 0}.items():
-        assert sum(gpu_workers(gpus, share) for gpus in (2, 3, 0)) == workers
+def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source):
+    sleeping = f"sleep 90.{os.getpid()}"
+    codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
+    (cell,) = cells(codec, [source])
+    process = process_of(run_of())
+    process.connection.send(cell)
+    assert until(lambda: running(f"^{sleeping}"), 120)
+    process.connection.close()  # as where Ray kills the worker
+    node._HERE.clear()
+    assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"

@@ -50,7 +50,7 @@ def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(im
     done = bench("run", *both, *words, "--metrics", "psnr", "--skip-missing")
     for command in (planned, done):
         assert command.returncode == 0, command.stderr
-        assert f"skipped  {FAKES}:Missing: the program 'nonesuch'" in command.stdout
+        assert f"{FAKES}:Missing: skipped: the program 'nonesuch'" in command.stdout
     (record,) = results.rglob("runs/*.json")
     assert list(json.loads(record.read_text())["skipped_codecs"]) == [f"{FAKES}:Missing"]
     nothing = bench("run", "--codecs", f"{FAKES}:Missing", *words, "--skip-missing")
