@@ -4,13 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.answer import Absent, Answer, Column
+from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request, parse_points, with_settings_as_points
@@ -107,8 +106,7 @@ def rescore(
     results: options.Results = Path("results"),
     codecs: options.StoredCodecs = "all",
     verbose: options.Verbose = False,
-    as_json: options.AsJson = False,
-) -> None:
+) -> list[Answer]:
     """Decode kept streams again and compute the metrics that stored rows lack.
 
     Metrics without their weights or programs are named before anything is decoded, and exit code 2
@@ -119,33 +117,32 @@ def rescore(
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
-    from benchmark.commands.outcome import each_without_value, metrics_not_measured, problem_lines
+    return [
+        _rescored(replace(each, codecs=tuple(split_codecs(codecs))), verbose)
+        for each in request.of_each_dataset()
+    ]
+
+
+def _rescored(request: Request, verbose: bool) -> Answer:
+    from benchmark.commands.outcome import absences, metrics_not_measured
     from benchmark.measure.loop import rescore as rescore_rows
 
-    records, failed = [], False
-    for each in request.of_each_dataset():
-        with output.interruptible("finished rows are kept; the same command resumes from there"):
-            done = rescore_rows(
-                replace(each, codecs=tuple(split_codecs(codecs))),
-                progress=partial(output.show_progress, quiet=as_json),
-                announce=lambda names: output.say(
-                    () if as_json else metrics_not_measured(names, verbose)
-                ),
-                announce_code=output.say_not_run,
-            )
-        failed |= bool(done.failures)
-        facts = {**done._asdict(), "lacking": dict(done.lacking)}
-        records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
-        if not as_json:
-            absent = each_without_value(done.without_value)
-            output.print_lines([*problem_lines(done.failures, (), ()), *absent], verbose)
-            print(
-                f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
-                f"{done.filled} values filled in, {done.still_null} rows still without"
-            )
-    if as_json:
-        output.print_records(records)
-    raise typer.Exit(1 if failed else 0)
+    with output.interruptible("finished rows are kept; the same command resumes from there"):
+        done = rescore_rows(
+            request,
+            progress=output.show_progress,
+            announce=lambda names: output.say(metrics_not_measured(names, verbose)),
+            announce_code=output.say_not_run,
+        )
+    failed = [failure._asdict() for failure in done.failures]
+    facts = {**done._asdict(), "lacking": dict(done.lacking), "failed": failed}
+    del facts["failures"]
+    summary = (
+        f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
+        f"{done.filled} values filled in, {done.still_null} rows still without"
+    )
+    absent = absences(done.failures, without=done.without_value)
+    return Answer((), (), summary, absent, facts, int(bool(failed)))
 
 
 def plan(
@@ -246,7 +243,7 @@ def _planned_by_name(request: Request, missing: Unavailable) -> Answer:
 
 def _planned(request: Request) -> Answer:
     """Return the plan for one dataset."""
-    from benchmark.datasets.dataset import unread_kinds
+    from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
@@ -302,8 +299,6 @@ def _planned(request: Request) -> Answer:
         there = "" if available is None else f", and {available / 1e9:.1f} GB are available"
         needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
         lines += [workers.remark or f"a worker takes about {needs_gb} for the largest image{there}"]
-    absent = [Absent(image.file.name, f"refused: {image.reason}") for image in sources.refused]
-    absent += [Absent(of.codec, f"skipped: {of.why}", of.reason.remedy) for of in skipped]
-    absent += [Absent(kind, "no pictures") for kind in unread_kinds(sources.dataset.unread)]
+    absent = absences((), sources.refused, skipped, sources.dataset.unread)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
     return Answer(records, PLANNED, "\n".join(lines), absent, facts, title=title)
