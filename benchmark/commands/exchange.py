@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
@@ -31,7 +32,7 @@ Examples:
 """)
 
 
-MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge counts
+MERGED = ("rows", "streams", "runs", "features", "reductions")  # that a merge adds
 
 
 @pack.verb("export")
@@ -45,11 +46,15 @@ def pack_export(
         opt(EXPORTED, "Comma-separated datasets, or 'all' that have results.", completes="stored"),
     ] = "all",
     note: Annotated[
-        list[str] | None,
-        opt(EXPORTED, "A sentence that readers of the pack should know (repeatable)."),
-    ] = None,
+        tuple[str, ...],
+        opt(
+            EXPORTED,
+            "A sentence that readers of the pack should know (repeatable).",
+            many="repeated",
+        ),
+    ] = (),
     results: options.Results = Path("results"),
-) -> None:
+) -> Answer:
     """Put finished cells and their kept streams into a pack.
 
     Rows that are bundled with the project without their streams are left out, and counted.
@@ -67,17 +72,18 @@ def pack_export(
     for name in names:
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
-    exported = export_pack(out, [Store(results / name) for name in names], specs, note or ())
-    for sentence in exported.left_out:
-        print(f"left out {sentence}")
-    print(f"{out}: {counted(exported.num_streams, 'stream')}")
+    exported = export_pack(out, [Store(results / name) for name in names], specs, note)
+    left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
+    facts = {"pack": str(out), "streams": exported.num_streams}
+    summary = f"{out}: {counted(exported.num_streams, 'stream')}"
+    return Answer((), (), summary, left_out, facts)
 
 
 @pack.verb("import")
 def pack_import(
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
-) -> None:
+) -> Answer:
     """Merge a pack's rows, marked as recorded, and its streams into the results.
 
     Nothing is decoded: `bench audit pack` does that. The rest is as `bench merge` has it.
@@ -88,17 +94,15 @@ def pack_import(
     from benchmark.rows.packs.contents import import_pack
     from benchmark.rows.packs.pack import open_pack
 
-    merged = import_pack(open_pack(path), results)
-    for folder in merged:
-        _print_merged(folder)
-    raise typer.Exit(_exit_code(merged))
+    return _merged(import_pack(open_pack(path), results))
 
 
 def merge(
-    folders: Annotated[list[Path], opt(ARGUMENT, "Folders of results.", value="DIR")],
+    folders: Annotated[
+        tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", many="repeated")
+    ],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Add rows, streams, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
@@ -112,27 +116,21 @@ def merge(
     """
     from benchmark.rows.packs.merge import merge_folders
 
-    merged = []
     with output.interruptible("what was copied is kept; the same command resumes from there"):
-        for folder in merge_folders(folders, into):
-            merged.append(folder)
-            if not as_json:
-                _print_merged(folder)
-    if as_json:
-        output.print_json({folder.dataset: folder._asdict() for folder in merged})
-    raise typer.Exit(_exit_code(merged))
+        return _merged(merge_folders(folders, into))
 
 
-def _print_merged(folder: "Merged") -> None:
-    added = ", ".join(counted(getattr(folder, f"{noun}s"), noun) for noun in MERGED)
-    print(f"{folder.dataset}: {added} and {counted(folder.reductions, 'reduction')} added")
-    for word in ("conflicts", "damaged", "missing"):
-        for sentence in getattr(folder, word):
-            print(f"{word.removesuffix('s'):<8} {sentence}")
-
-
-def _exit_code(merged: Iterable["Merged"]) -> int:
-    return int(any(folder.conflicts or folder.damaged for folder in merged))
+def _merged(folders: Iterable["Merged"]) -> Answer:
+    folders = [*folders]
+    absent = [
+        Absent(of.dataset, f"{word}: {sentence}")
+        for of in folders
+        for word in ("conflicts", "damaged", "missing")
+        for sentence in getattr(of, word)
+    ]
+    columns = [Column("dataset"), *(Column(name, form="d") for name in MERGED)]
+    code = int(any(of.conflicts or of.damaged for of in folders))
+    return Answer([of._asdict() for of in folders], columns, "", absent, code=code)
 
 
 @export.verb("images")
