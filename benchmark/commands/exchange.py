@@ -195,7 +195,7 @@ def export_images(
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
     with (
         output.interruptible("pictures that were written stay; the same command writes the others"),
-        output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
+        output.show_progress("decoding", len(chosen.pictures)) as report,
     ):
         result = export_pictures(
             to, chosen.pictures, contents, use_device("auto"), request.jobs or cores(), report

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -35,19 +34,16 @@ def run_with_progress(
     request: Request,
     *,
     matrix: Matrix | None = None,
-    quiet: bool = False,
     details: bool = False,
     judged: Sequence[str] = (),
 ) -> Outcome:
     """Run a request; print plan, progress and warnings on standard error.
 
-    quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
-    metrics that a verdict on the outcome needs. Raises what `benchmark.measure.loop.run` does.
+    details: whole reasons why metrics are not measured. judged: metrics that a verdict on the
+    outcome needs. Raises what `benchmark.measure.loop.run` does.
     """
 
     def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:
-        if quiet:
-            return
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
@@ -55,13 +51,12 @@ def run_with_progress(
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
 
-    progress = partial(show_progress, quiet=quiet)
     if request.target:
         from benchmark.compare.target import run_to_target
 
-        outcome = run_to_target(request, progress=progress, announce=announce)
+        outcome = run_to_target(request, progress=show_progress, announce=announce)
     else:
-        outcome = run(request, matrix=matrix, progress=progress, announce=announce)
+        outcome = run(request, matrix=matrix, progress=show_progress, announce=announce)
     say(f"bench: {remark}" for remark in outcome.remarks)
     return outcome
 

@@ -155,12 +155,10 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
 
 
 @contextmanager
-def show_progress(
-    what: str, total: int, quiet: bool = False
-) -> "Iterator[Callable[[Progress], None]]":
+def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar on a terminal, a line each minute elsewhere; yield its update function.
 
-    what: "measuring"; total: number of tasks; quiet: show nothing.
+    what: "measuring"; total: number of tasks.
     """
     from benchmark.measure.remaining import at_this_pace
 
@@ -179,7 +177,7 @@ def show_progress(
         ]
         return ", ".join(filter(None, parts))
 
-    if quiet or total == 0:
+    if total == 0:
         yield lambda progress: None
     elif sys.stderr.isatty():
         from rich.progress import MofNCompleteColumn, TextColumn

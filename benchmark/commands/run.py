@@ -81,7 +81,7 @@ def run(
             open_dataset(each.dataset, each.data_dir)
     with output.interruptible():
         for each in requests:
-            done = outcome.run_with_progress(each, quiet=as_json, details=verbose)
+            done = outcome.run_with_progress(each, details=verbose)
             exit_code = max(exit_code, done.exit_code)
             if as_json:
                 records.append(outcome.outcome_for_machines(done, allow_few))
