@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
@@ -14,7 +12,7 @@ from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.rows.packs.merge import Merged
@@ -150,19 +148,19 @@ def export_images(
         ),
     ] = "",
     points: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         opt(
             EXPORTED,
             "Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
             "other codecs; else all settings of the others.",
+            many="repeated",
         ),
-    ] = None,
+    ] = (),
     bpp: Annotated[
         float | None, opt(EXPORTED, "Only the setting of the nearest rate, by image and codec.")
     ] = None,
     results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Write decoded pictures as PNG files, from kept streams and packs.
 
     A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
@@ -189,7 +187,7 @@ def export_images(
     packs, named = packs_beside(results), NamedCodecs(codecs)
     contents = dataset_contents(results, name.partition(":")[0], packs, named)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
-    choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
+    choice = PictureChoice(dataset, codecs, names, request.limit, points, bpp)
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
@@ -200,24 +198,25 @@ def export_images(
         result = export_pictures(
             to, chosen.pictures, contents, use_device("auto"), request.jobs or cores(), report
         )
-    absent = [*_counted(chosen.absent), *_counted(result.absent)]
+    absent = [
+        Absent(counted(count, "picture"), reason)
+        for of in (chosen.absent, result.absent)
+        for reason, count in of.items()
+    ]
     if not (result.files or result.failures):
-        raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
-    if as_json:
-        failed = [failure._asdict() for failure in result.failures]
-        facts = {"folder": str(to), "images": [*result.files], "failed": failed, "absent": absent}
-        output.print_json(facts)
-    else:
-        for label, of_label in rates(result.files.values()).items():
-            print(f"rate     {label}: {of_label}")
-        by_reason = by_key((failure.reason, failure.cell) for failure in result.failures)
-        for reason, failed_cells in by_reason.items():
-            print(f"failed   {listed(failed_cells)}: {reason}; not written")
-        for sentence in absent:
-            print(f"absent   {sentence}")
-        there = len(result.files) - result.written
-        print(f"{to}: {result.written} pictures written, {there} were there before")
-    raise typer.Exit(1 if result.failures else 0)
+        whys = "; ".join(f"{of.what}: {of.why}" for of in absent)
+        raise Unavailable(f"no picture can be exported: {whys}")
+    of_codecs = rates(result.files.values()).items()
+    lacks = [Absent(of.cell, f"not written: {of.reason}") for of in result.failures]
+    there = len(result.files) - result.written
+    return Answer(
+        [{"codec": label, "rates": of} for label, of in of_codecs],
+        [Column("codec"), Column("rates")],
+        f"{to}: {result.written} pictures written, {there} were there before",
+        [*lacks, *absent],
+        {"folder": str(to), "images": [*result.files]},
+        int(bool(result.failures)),
+    )
 
 
 def _counted(absent: Mapping[str, int]) -> list[str]:

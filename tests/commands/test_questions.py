@@ -84,7 +84,7 @@ def test_the_command_and_the_call_give_the_same_records(words):
 @pytest.mark.parametrize("words", OTHERS)
 def test_the_command_prints_the_answer_of_the_function(words):
     said, made = json.loads(bench(*words.split(), "--json")), OTHERS[words]()
-    answers = [of for of in (made if isinstance(made, list) else [made])]
+    answers = made if isinstance(made, list) else [made]
     for of, answer in zip(said if isinstance(said, list) else [said], answers, strict=True):
         expected = json.loads(json.dumps([*answer.records], default=str))
         assert of["records"] == expected
@@ -94,7 +94,6 @@ def test_the_command_prints_the_answer_of_the_function(words):
 
 def test_every_question_is_asked_here_or_in_its_room():
     asked = {words.partition(" --")[0] for words in {**QUESTIONS, **OTHERS}}
-    verbs = {
-        path for path, command in every_verb() if any("--csv" in of.opts for of in command.params)
-    }
+    flags = {path: [flag for of in verb.params for flag in of.opts] for path, verb in every_verb()}
+    verbs = {path for path, of_verb in flags.items() if "--csv" in of_verb}
     assert {path for path in verbs if not any(of.startswith(path) for of in asked)} == ELSEWHERE
