@@ -210,12 +210,14 @@ def speed(finished: int, seconds: float) -> str:
 def duration(seconds: float) -> str:
     """Format a rough duration.
 
-    >>> duration(4.2), duration(89.6), duration(600), duration(9000)
-    ('4 s', '90 s', '10 min', '2.5 h')
+    >>> duration(4.2), duration(89.6), duration(600), duration(9000), duration(417_179)
+    ('4 s', '90 s', '10 min', '2.5 h', '4.8 days')
     """
     if round(seconds) <= 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 129_600 else f"{seconds / 86_400:.1f} days"
 
 
 @contextmanager

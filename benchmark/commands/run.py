@@ -172,28 +172,17 @@ def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: 
     codecs: seconds on a core. of_few: of the first `FEW` images; None where there are no more.
     """
     total = sum(codecs.values()) / at_a_time
-    text = f"coding takes about {duration(total)}, {counted(at_a_time, 'cell')} at a time, without"
-    text += " metrics"
+    cells = counted(at_a_time, "cell")
+    text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
     slowest = max(codecs, key=codecs.__getitem__, default="")
     if len(codecs) > 1 and codecs[slowest] > total * at_a_time / 2:
-        text += f"; {duration(codecs[slowest] / at_a_time)} of them {slowest}"
+        text += f"; {output.duration(codecs[slowest] / at_a_time)} of them {slowest}"
     if total < LONG_SECONDS:
         return text
     parts = math.ceil(total / 3600)
     text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
-    few = "" if of_few is None else f"; `--limit {FEW}`, {duration(of_few / at_a_time)}"
+    few = "" if of_few is None else f"; `--limit {FEW}`, {output.duration(of_few / at_a_time)}"
     return text + few
-
-
-def duration(seconds: float) -> str:
-    """Format a time that somebody waits.
-
-    >>> duration(45.2), duration(500), duration(19_500), duration(417_179)
-    ('45 s', '8.3 minutes', '5.4 hours', '4.8 days')
-    """
-    units = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
-    long = (f"{seconds / unit:.1f} {name}" for unit, name in units if seconds >= 1.5 * unit)
-    return next(long, f"{seconds:.0f} s")
 
 
 def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
@@ -217,7 +206,7 @@ PLANNED = (
     Column("codec"),
     Column("cells", form="d"),
     Column("to do", "to_do", "d"),
-    Column("coding", "seconds", duration),
+    Column("coding", "seconds", output.duration),
 )
 
 
