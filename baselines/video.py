@@ -135,8 +135,8 @@ class _Checked(IntraCodec):
             subsampling=(subsampling, (444, 420)),
             depth=(depth, (8, 10)),
         )
-        given = self.ten_bit_qp if depth == 10 else "{qp}"
-        options = ["-preset", preset, "-tune", "psnr", "-qp", given]
+        qp = self.ten_bit_qp if depth == 10 else "{qp}"
+        options = ["-preset", preset, "-tune", "psnr", "-qp", qp]
         layout = PictureFormat(depth, 420 if subsampling == 420 else 444)
         super().__init__(layout, [*options, *self.parameters])
 
