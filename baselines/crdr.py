@@ -57,7 +57,8 @@ class CRDR(KnowsIdealBits):
     `effort` of 1 to 3 the encoder searches for better latents of each image by gradient descent,
     with random numbers from `search_seed`, for squared error ("psnr") or LPIPS at that beta as well
     (`search_for` "realism", which needs AlexNet's weights). `bpp` or `psnr` (dB) is the only
-    setting if given: q is chosen for each image.
+    setting if given: q is chosen for each image. `check_latents` of 1 adds two bytes by which a
+    decoder detects wrong latents, on any machine.
     """
 
     name = "ours"
@@ -78,6 +79,7 @@ class CRDR(KnowsIdealBits):
         search_for: str = PSNR,
         bpp: float = 0.0,
         psnr: float = 0.0,
+        check_latents: int = 0,
     ) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
@@ -85,6 +87,7 @@ class CRDR(KnowsIdealBits):
             self.name,
             size=(size, ("", *SIZES)),
             exact=(exact, (0, 1)),
+            check_latents=(check_latents, (0, 1)),
             effort=(effort, range(len(SEARCH_STEPS))),
             search_for=(search_for, (PSNR, REALISM)),
         )
@@ -107,7 +110,7 @@ class CRDR(KnowsIdealBits):
         if size and self._card.config != SIZES[size]:
             raise Unavailable(f"{self._path} has other dimensions than those of size={size}")
         self._device = chosen_device()
-        self._tiled = False
+        self._tiled, self._checks = False, bool(check_latents)
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors.
@@ -151,11 +154,15 @@ class CRDR(KnowsIdealBits):
         if self.accepts == Q_RANGE:
             q = setting.value if q_map is None else levels_of(q_map, width, height)
             controls = HeaderControls.nearest(q, beta)
-            return self._noted(codec, encode(codec, pixels, controls, tiling, search))
+            return self._coded_by(codec, encode(codec, pixels, controls, tiling, search))
         if q_map is not None:
             raise BadOption(f"{setting} leaves no place for a map of q")
         controls = HeaderControls.nearest(0, beta)
-        return self._noted(codec, encode_to(codec, pixels, controls, setting, tiling, search))
+        return self._coded_by(codec, encode_to(codec, pixels, controls, setting, tiling, search))
+
+    def _coded_by(self, codec: "PictureCodec", data: bytes) -> bytes:
+        self._noted(codec, data)
+        return codec.checked(data) if self._checks else data
 
     def checked(self, data: bytes) -> bytes:
         """Return a stream, two bytes longer, whose decoder compares its latents with those here."""

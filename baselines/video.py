@@ -5,7 +5,6 @@ matrix, sRGB transfer, full range. One thread, no metadata.
 """
 
 from binascii import crc_hqx
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -56,11 +55,6 @@ class AVIF(IntraCodec):
     accepts = Between("crf", 0, 63, whole=True)
     encoder, stream, decoder, output = "libaom-av1", "avif", "libdav1d", "FILE"
     banner, licence, revision = r"libaom-av1 @ \w+\] v(\S+)", "BSD-2-Clause", 2
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "8"},
-        {"subsampling": "420"},
-    )
 
     def __init__(
         self, *, tune: str = "psnr", speed: int = 4, subsampling: int = 444, depth: int = 10
@@ -168,11 +162,6 @@ class X265(_Checked):
     encoder, stream = "libx265", "hevc"
     banner = r"HEVC encoder version (\S+)"
     parameters = ("-x265-params", X265_PARAMETERS)
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "10"},
-        {"subsampling": "420"},
-    )
 
     def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 8) -> None:
         super().__init__(preset, subsampling, depth)
@@ -191,11 +180,6 @@ class X264(_Checked):
     banner = r"x264 - core (\d+)"
     ten_bit_qp = "12+{qp}"
     parameters = ("-x264-params", X264_PARAMETERS, "-bsf:v", "filter_units=remove_types=6")
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "8"},
-        {"subsampling": "420"},
-    )
 
     def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 10):
         super().__init__(preset, subsampling, depth)
@@ -213,7 +197,6 @@ class VVenC(IntraCodec):
     encoder, stream = "libvvenc", "vvc"
     accepts = Between("qp", 0, 63, whole=True)
     banner, licence = r"libvvenc version: (\S+)", "BSD-3-Clause-Clear"
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
 
     def __init__(self, *, preset: str = "fast"):
         require_options(self.name, preset=(preset, VVENC_PRESETS))

@@ -36,6 +36,8 @@ class Reason(NamedTuple):
 class BenchError(Exception):
     """A failure that is explained in one sentence; `reason` is the sentence as data, if any."""
 
+    exit_code = 1  # of a command that it ends
+
     def __init__(self, sentence: str = "", reason: Reason | None = None) -> None:
         super().__init__(sentence)
         self.reason = reason
@@ -43,6 +45,8 @@ class BenchError(Exception):
 
 class UsageError(BenchError):
     """A request for something that cannot be done."""
+
+    exit_code = 2
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
@@ -92,6 +96,8 @@ class BadPack(UsageError):  # noqa: N818
 
 class Unavailable(BenchError):  # noqa: N818
     """Something that has to be on the machine first; the message says how to get it."""
+
+    exit_code = 2
 
 
 class ImageRefused(BenchError):  # noqa: N818

@@ -15,17 +15,13 @@ from baselines.neural.training.how import Log, Report
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import entries, entry_of, step_of
 from benchmark.commands import output
-from benchmark.errors import UnknownName
 from benchmark.plugins import failed_in, load
-from benchmark.registry import names_file
 from benchmark.system.atomic import write_file, write_files
 
 POLL_SECONDS = 0.5
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
-CSV_LOG = "csv"
-LOSSES, VALIDATION, CSV = "losses.parquet", "validation.parquet", "losses.csv"
-LOSSES_PNG = "losses.png"
+LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
 # Shows the last report, None before the first, the seconds since then, and whether it is the end
 Show = Callable[[Report | None, float, bool], None]
 
@@ -141,17 +137,9 @@ def _figures(report: Report, recipe: Recipe) -> str:
     return ", ".join([*parts, f"{report['skipped']} skipped"])
 
 
-def csv_log(run: Path, recipe: Recipe) -> Log:
-    """Return a log that writes a run's journal as a csv file, anew with each report."""
-    return lambda _report: write_curves(run, recipe, [CSV])
-
-
-def log_of(names: Sequence[str], run: Path, recipe: Recipe) -> Log:
-    """Return a log that passes each report to the logs named; see `require_logs`."""
-    logs = [
-        csv_log(run, recipe) if name == CSV_LOG else _of_user(name, load(name, "log"), recipe)
-        for name in names
-    ]
+def log_of(names: Sequence[str], _run: Path, recipe: Recipe) -> Log:
+    """Return a log that passes each report to the functions named, FILE.py:FUNCTION."""
+    logs = [_of_user(name, load(name, "log"), recipe) for name in names]
 
     def log(report: Report) -> None:
         for write in logs:
@@ -160,18 +148,9 @@ def log_of(names: Sequence[str], run: Path, recipe: Recipe) -> Log:
     return log
 
 
-def require_logs(names: Sequence[str]) -> None:
-    """Raise `UsageError` for a name that is no log, or one that cannot be written here."""
-    for name in names:
-        if names_file(name):
-            load(name, "log")
-        elif name != CSV_LOG:
-            raise UnknownName("log", name, [CSV_LOG, "FILE.py:FUNCTION"])
-
-
-def curves(reports: Iterable[Report], recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return a table of reports, stages counted from 1, and one of validations."""
-    losses, validations = [], []
+def losses(reports: Iterable[Report], recipe: Recipe) -> pl.DataFrame:
+    """Return a table of reports, stages counted from 1."""
+    rows = []
     for entry in reports:
         stage, step = step_of(entry)
         position = {
@@ -181,23 +160,15 @@ def curves(reports: Iterable[Report], recipe: Recipe) -> tuple[pl.DataFrame, pl.
             "crops": recipe.crops_before(stage) + step * recipe.stages[stage].batch,
         }
         numbers = {name: of for name, of in entry.items() if isinstance(of, int | float)}
-        losses.append(position | {k: of for k, of in numbers.items() if k not in position})
-        validations += [position | point for point in entry.get("validation") or ()]
-    made = (pl.DataFrame(rows, infer_schema_length=None) for rows in (losses, validations))
-    first, second = (frame.with_columns(pl.selectors.float().fill_nan(None)) for frame in made)
-    return first, second
+        rows.append(position | {k: of for k, of in numbers.items() if k not in position})
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return frame.with_columns(pl.selectors.float().fill_nan(None))
 
 
-def write_curves(folder: Path, recipe: Recipe, names: Sequence[str] = (LOSSES, VALIDATION)) -> None:
-    """Write the journal of a run's folder, if any, as tables beside it; raises `StoreError`."""
-    reports = entries(folder)
-    files = {}
-    for name, table in zip(names, curves(reports, recipe) if reports else (), strict=False):
-        sink = BytesIO()
-        (table.write_csv if name == CSV else table.write_parquet)(sink)
-        files[name] = sink.getvalue()
-    if files:
-        write_files(folder, files, what="loss curves")
+def write_losses(folder: Path, recipe: Recipe) -> None:
+    """Write the journal of a run's folder, if any, as a csv file beside it."""
+    if reports := entries(folder):
+        write_files(folder, {LOSSES: losses(reports, recipe).write_csv()}, what="losses")
 
 
 def draw_losses(run: Path, recipe: Recipe) -> None:

@@ -10,10 +10,11 @@ import typer
 
 from baselines.neural.training.how import How
 from benchmark.commands import output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import DEBUGGING, MANNER, ORIGIN, TARGET, TRAINED, declared, opt
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
+from benchmark.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +41,6 @@ ValidationName = Annotated[
         completes="dataset",
     ),
 ]
-Precision = Annotated[
-    str | None,
-    opt(
-        DEBUGGING,
-        "bfloat16 or float32, in place of the recipe's; not of its stages in float32.",
-    ),
-]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 
 OURS = "ours"
@@ -55,11 +49,9 @@ SAVED = "what is saved stays; the same command resumes from there"
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
 
 
-@takes(How)
-@takes(Request, "device weights_dir")
 def train(
     how: How,
-    request: Request,
+    request: Annotated[Request, some("device weights_dir")],
     context: typer.Context,
     recipe: RecipeName,
     data: Data,
@@ -88,18 +80,13 @@ def train(
             TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0, most=2**63 - 1
         ),
     ] = None,
-    precision: Precision = None,
-    accumulate: Annotated[
-        int | None,
-        opt(TRAINED, "Compute gradients in so many parts of a batch, for less memory.", least=1),
-    ] = None,
     check: Annotated[
         bool,
         opt(MANNER, "Train some steps of each stage, print their memory and time, keep nothing."),
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "csv or FILE.py:FUNCTION gets each report (repeatable)."),
+        opt(MANNER, "FILE.py:FUNCTION, which gets each report (repeatable)."),
     ] = None,
     export_now: Annotated[
         bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
@@ -109,7 +96,7 @@ def train(
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
     Exit code 0 if training is finished or the time is over, 2 if it cannot be done, 130 if
-    interrupted, with everything saved. Under torchrun, one process trains on each GPU.
+    interrupted, with everything saved.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
@@ -118,7 +105,7 @@ def train(
     with output.interruptible("nothing is kept of a check" if check else SAVED):
         _wait_without_spinning()
         from baselines.commands import training
-        from baselines.commands.reports import log_of, require_logs
+        from baselines.commands.reports import log_of
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()
@@ -134,8 +121,10 @@ def train(
 
             words = [word.strip() for word in members.split(",") if word.strip()]
             runs = suites.suite(suite, load_recipe(recipe), out, words)
-        runs = training.in_manner(runs, precision, accumulate, seed)
-        require_logs(log or ())
+        if seed is not None:
+            runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
+        for name in log or ():
+            load(name, "log")
         how = replace(how, log=partial(log_of, log) if log else None)
         command = command_line(context, BESIDE)
         how = training.opened(how, command, data, validation, request.device)

@@ -187,7 +187,6 @@ class IntraCodec:
         self._program = find_ffmpeg(
             self.encoder, encoder=self.encoder, decoder=decoder, muxer=self.stream
         )
-        self.conversion_floor_db = ycbcr.conversion_floor_db(*layout)
 
     def describe(self) -> CodecInfo:
         """Return the versions of library and ffmpeg; fingerprint the program that contains both."""
@@ -225,13 +224,6 @@ class IntraCodec:
     def container_bytes(self, data: bytes) -> int:
         """Return 1: the byte of padding before the elementary stream."""
         return len(data[:1])
-
-    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """Return the pixels through both colour conversions, with nothing coded between."""
-        height, width, _ = pixels.shape
-        padded, _, _ = self._padded(pixels)
-        rounding: ycbcr.Rounding = "down" if truncated else "nearest"
-        return ycbcr.conversion_alone(padded, *self._layout, rounding)[:height, :width]
 
     def _padded(self, pixels: Pixels) -> tuple[Pixels, int, int]:
         """Return the picture with its last column and row repeated, and how often either was."""

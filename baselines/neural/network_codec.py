@@ -155,9 +155,7 @@ class NetworkCodec(KnowsIdealBits):
             asked = checkpoint.replace(PLACE, str(level))
             return find_checkpoint(asked, self._file(level), self.trained_by)
 
-        files = those_here(self.levels, find)
-        own = {level: path for level, path in files.items() if path.parent != BUNDLED}
-        return own or files  # a sweep has networks of the same training
+        return of_one_training(self.levels, find)
 
     def _at(self, level: int) -> "PictureCodec":
         at = level if level in self._paths else next(iter(self._paths))  # q of a network of all
@@ -176,6 +174,12 @@ def those_here(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int,
     if not files:
         raise missing[0]
     return files
+
+
+def of_one_training(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
+    """Return the files that `find` finds, by number: those that are not bundled, if any."""
+    files = those_here(numbers, find)
+    return {at: path for at, path in files.items() if path.parent != BUNDLED} or files
 
 
 def released(*codecs: str) -> list[PublishedFile]:

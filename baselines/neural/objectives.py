@@ -248,11 +248,6 @@ class ImageObjective(Objective):
         """True if LPIPS or a GAN is part of the loss."""
         return self._perceptual is not None or self._adversary is not None
 
-    @property
-    def selects(self) -> bool:
-        """True where the loss of a validation says which network of the stage is the best."""
-        return self.betas == (0.0,)
-
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return what a step draws."""
         raise NotImplementedError
@@ -343,8 +338,7 @@ class ImageObjective(Objective):
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
         """Return rate and distortion of whole photographs, uint8 (height, width, 3)."""
-        quality = validate(network, self.stage.lambdas, photographs, self.betas)
-        return quality._replace(selects=self.selects)
+        return validate(network, self.stage.lambdas, photographs, self.betas)
 
 
 class SingleRate(ImageObjective):
@@ -456,7 +450,6 @@ class Hific(ImageObjective):
     uses: ClassVar[set[str]] = {
         *("target_bpp", "lambda_below", "early_steps", "lpips", "gan", *OF_LATENTS),
     }
-    selects = False  # rate and distortion are not all that counts
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return the target and the weights."""

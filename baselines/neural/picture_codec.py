@@ -66,8 +66,7 @@ class PictureCodec:
         except (KeyError, ValueError) as error:
             raise Unavailable(
                 f"the checkpoint {self.identity.hex()} cannot code: its integer tables are missing "
-                f"or do not fit its network ({error}); `bench checkpoint card` makes a checkpoint "
-                "with tables"
+                f"or do not fit its network ({error}); export it again"
             ) from error
 
     def encode(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import EXPORTED, TARGET, opt
+from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import by_key, counted, listed
@@ -36,7 +36,7 @@ MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge co
 
 @pack.verb("export")
 def pack_export(
-    out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
+    out: Annotated[Path, opt(ARGUMENT, "The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
         str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
     ],
@@ -75,7 +75,7 @@ def pack_export(
 
 @pack.verb("import")
 def pack_import(
-    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
 ) -> None:
     """Merge a pack's rows, marked as recorded, and its streams into the results.
@@ -95,7 +95,7 @@ def pack_import(
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
+    folders: Annotated[list[Path], opt(ARGUMENT, "Folders of results.", value="DIR")],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
     as_json: options.AsJson = False,
 ) -> None:
@@ -136,9 +136,8 @@ def _exit_code(merged: Iterable["Merged"]) -> int:
 
 
 @export.verb("images")
-@takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
-    request: Request,
+    request: Annotated[Request, some("limit jobs data_dir weights_dir vtm_dir")],
     to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
     dataset: Annotated[
         str,

@@ -91,7 +91,7 @@ def run(
         if here and matrix is None and not measured_before(request):
             worker_context()  # begins to load what workers need
         matrix, taken = matrix or open_matrix(request), 0
-        if not request.timing and request.keep and (taken := take_over(matrix)):
+        if taken := take_over(matrix, request):
             matrix = matrix_of(request, matrix.sources, matrix.selection, matrix.store)
         # What the nodes of a cluster lack is known once they have reported it.
         absent = lacking(metrics) if here else {}

@@ -136,7 +136,8 @@ def carry_out_here(
             reply = failed_outcome(task, conditions, lost.failed)
     if isinstance(reply, str):
         raise WorkerError(reply)
-    return reply
+    outcome: Measured | Failed = reply
+    return outcome
 
 
 @cache

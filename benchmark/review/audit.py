@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-import typer
 from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.outcome import run_with_progress
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.record import Failure, Progress, Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.verify import failure_of, kept_rows
-from benchmark.option import ORIGIN, TARGET, opt, option
+from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.decode import TOLERANCE, decode, differences, pairs
 from benchmark.review.sent import name_of_row, open_photographs, sent_rows
@@ -69,10 +68,9 @@ Examples:
 
 
 @audit.verb("decode")
-@takes(Request, "device jobs timeout_seconds weights_dir vtm_dir")
 def audit_decode(
-    request: Request,
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    request: Annotated[Request, some("device jobs timeout_seconds weights_dir vtm_dir")],
+    results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
@@ -141,19 +139,19 @@ def audit_decode(
 
 
 @audit.verb("pack")
-@takes(
-    Request,
-    "metrics jobs timeout_seconds device results data_dir weights_dir flatten",
-    metrics="all",
-    results=option(Path("results"), ORIGIN, "Folder of results, of which runs know images."),
-)
 def audit_pack(
-    request: Request,
-    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    request: Annotated[
+        Request,
+        some("metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all"),
+    ],
+    path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
         opt(ORIGIN, "Another dataset or folder of its images (repeatable).", completes="dataset"),
     ] = None,
+    results: Annotated[
+        Path, opt(ORIGIN, "Folder of results, of which runs know images.", refuses="folder")
+    ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
@@ -172,7 +170,7 @@ def audit_pack(
     with output.interruptible("an audit leaves nothing behind"):
         sent = sent_rows([pack])
         own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
-        places = {name: measured_place(request.results, name) for name in own}
+        places = {name: measured_place(results, name) for name in own}
         more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
         photographs, missing = open_photographs(own, more, request)
         done = decode(sent, photographs, metrics, request, named, output.show_progress)
@@ -203,10 +201,11 @@ def audit_pack(
 
 
 @audit.verb("rows")
-@takes(Request, "limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
 def audit_rows(
-    request: Request,
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    request: Annotated[
+        Request, some("limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
+    ],
+    results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",

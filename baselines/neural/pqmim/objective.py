@@ -116,10 +116,9 @@ class Autoencoder(ImageObjective):
         return Loss(total, numbers, update)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return PSNR and the raw rate; the loss selects no network once realism is trained."""
+        """Return PSNR and the raw rate."""
         plain = own_network(self, network, PqMimNetwork)
-        quality = validate_tokens(plain, photographs, coded=False)
-        return quality._replace(selects=not self.is_realistic)
+        return validate_tokens(plain, photographs, coded=False)
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if any."""

@@ -64,7 +64,6 @@ class Validation(NamedTuple):
 
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
-    selects: bool = True  # whether the loss says which network of the stage is the best
     numbers: Mapping[str, float] = {}  # for the journal, as `validation_NAME`
 
 

@@ -17,7 +17,6 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.training.run import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import Unavailable, UsageError
-from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign_files import (
@@ -30,23 +29,13 @@ from benchmark.system.foreign_files import (
 )
 from support.files.hostile_files import HEADERS, bomb, extended, tar_of
 from support.processes import in_a_process
+from support.rows.measured import row
 
 
-def row(**more):
-    names = dict.fromkeys(column.name for column in table_columns())
-    return names | {
-        "cell": "c" * 64, "run": "20260101T000000-a", "codec": "jpeg", "variant": "",
-        "setting_name": "quality", "setting_value": 30.0, "status": "ok", "image": "a.png",
-        "image_sha256": "a" * 64, "num_bytes": 3, "timing": False, "dataset": "photos",
-        "width_px": 8, "height_px": 8, "bpp": 0.375,
-        **more,
-    }  # fmt: skip
-
-
-def stranger(folder, *rows):
+def stranger(folder):
     store = Store(folder / "photos")
     store.begin("20260101T000000-a", {"theirs": True})
-    store.append(rows or [row()])
+    store.append([row("jpeg", 30, "a.png")])
     return store
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from benchmark.errors import BadPack, BenchError, DamagedResults, UnknownName, UsageError
+from benchmark.errors import BadPack, BenchError, UnknownName, UsageError
 from benchmark.measure.cells import Conditions
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix, select
@@ -15,7 +15,6 @@ from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import LARGEST_ROWS_BYTES, open_pack
-from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
 from support.files.noise import noise_images
 from support.packs.honest_pack import edit_rows
@@ -201,15 +200,3 @@ def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_pat
     if codec.startswith("subprocess"):
         with pytest.raises(UnknownName, match="No codec 'subprocess:Popen'"):
             load_codec(CodecSpec.of(codec, variant))
-
-
-def test_a_store_of_a_stranger_is_rows_and_nothing_else(tmp_path):
-    """A file that is no Arrow table is left out with a sentence."""
-    store = Store(tmp_path)
-    (tmp_path / "per_image").mkdir()
-    for number, content in enumerate((b"", b"PAR1", b"\x80\x04\x95" + bytes(40))):
-        path = tmp_path / "per_image" / f"{number}.parquet"
-        path.write_bytes(content)
-        with pytest.warns(DamagedResults, match=f"{path} is left out: it is no whole parquet file"):
-            assert not store.table().height
-        path.unlink()
