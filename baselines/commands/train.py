@@ -127,7 +127,7 @@ def train(
             runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
         for name in log or ():
             load(name, "log")
-        how = replace(how, log=partial(log_of, log) if log else None)
+        how = replace(how, log=partial(log_of, log or (), quiet))
         command = command_line(context, BESIDE)
         how = training.opened(how, command, data, validation, request.device)
         if check:

@@ -1,8 +1,7 @@
 """Runs of `bench train`, planned and trained; the verb imports it to run."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 import typer
 
 import benchmark
-from baselines.commands.reports import draw_losses, show_training, write_losses
+from baselines.commands.reports import draw_losses, write_losses
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
@@ -18,7 +17,7 @@ from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import precision_of
 from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import JOURNAL, MILESTONE, Run, export, read_record
+from baselines.neural.training.run import MILESTONE, Run, export, read_record
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, train
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
@@ -198,23 +197,26 @@ def _written(file: Path) -> int:
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:
-    @contextmanager
-    def watch(saved: int, reported: int) -> Iterator[None]:
-        if not quiet:
-            stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
-            precision: str = precision_of(run.recipe, stage, how.device)
-            if precision == "float32" and run.recipe.autocast and not stage.float32:
-                precision += ", since the processor has no instructions for bfloat16"
-            lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
-            where = f"on {how.device} in {precision}{lost}"
-            print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
-        try:
-            with show_training(run.folder / JOURNAL, run.name, run.recipe, quiet):
-                yield
-        finally:
-            write_losses(run.folder, run.recipe)
+    begun = False
 
-    ended = train(run, how, watch)
+    def begins(saved: int, reported: int) -> None:
+        nonlocal begun
+        begun = True
+        if quiet:
+            return
+        stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
+        precision: str = precision_of(run.recipe, stage, how.device)
+        if precision == "float32" and run.recipe.autocast and not stage.float32:
+            precision += ", since the processor has no instructions for bfloat16"
+        lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
+        where = f"on {how.device} in {precision}{lost}"
+        print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
+
+    try:
+        ended = train(run, how, begins)
+    finally:
+        if begun:
+            write_losses(run.folder, run.recipe)
     if ended != FINISHED:
         why = f"{ended} after {how_far(run.recipe, run.steps_reported())}"
         _say(f"{run.folder}: {why}; the same command resumes from there")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
-from baselines.neural.network import Estimate, Network, padded, to_images
+from baselines.neural.network import Estimate, Network
 from baselines.neural.objectives import OF_LATENTS, Draw, ImageObjective, ImageStage
 from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
@@ -33,9 +33,9 @@ from baselines.neural.training.objective import (
     Objective,
     Setup,
     Validation,
-    ValidationPoint,
     own_network,
     rate_distortion,
+    validate,
 )
 from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Recipe, Share, Stage, Weight
 from baselines.neural.training.suites import (
@@ -115,10 +115,9 @@ class Autoencoder(ImageObjective):
 
         return Loss(total, numbers, update)
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return PSNR and the raw rate."""
-        plain = own_network(self, network, PqMimNetwork)
-        return validate_tokens(plain, photographs, coded=False)
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
+        """Return the loss; the rate is fixed."""
+        return Objective.validate(self, network, photographs)
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if any."""
@@ -184,56 +183,14 @@ class Transformer(Objective):
         return torch.from_numpy(known), torch.from_numpy(wanted)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return PSNR and the rate by the transformer, the loss, beside that of order 0."""
-        plain = own_network(self, network, PqMimNetwork)
-        return validate_tokens(plain, photographs, coded=True)
+        """Return rate, by the transformer, and PSNR of whole photographs."""
+        return validate(network, (1.0,), photographs)
 
 
 def perplexities(counts: Tensor) -> Tensor:
     """Return 2^entropy of the entries of each book (M,) by their `counts` (M, K)."""
     shares = counts / counts.sum(1, keepdim=True)
     return torch.special.entr(shares).sum(1).exp()
-
-
-def validate_tokens(
-    network: PqMimNetwork, photographs: Sequence[Pixels], *, coded: bool
-) -> Validation:
-    """Return bpp and PSNR of photographs; the loss is bpp if `coded`, else log MSE.
-
-    With `coded`, numbers compare bpp with the entries' own frequencies (order 0).
-    """
-    device = next(network.parameters()).device
-    counts = torch.zeros(network.sizes.books, network.sizes.entries, device=device)
-    bits, rates, errors, pixels = 0.0, [], [], 0
-    with torch.no_grad():
-        for photograph in photographs:
-            image = to_images(padded(photograph, network.stride), device)
-            made, quantised = network.autoencode(image)
-            counts += network.quantiser.counts(quantised.tokens)
-            spent = (
-                network.stage_bits(quantised.tokens).sum(0)
-                if coded
-                else network.raw_bits(quantised.tokens)
-            )
-            result = rate_distortion(image, made.clamp(-1, 1), spent)
-            rates.append(float(result.bpp))
-            errors.append(math.log(float(result.mse)))
-            bits += float(spent)
-            pixels += image[0, 0].numel()
-    bpp, log_mse = (math.fsum(values) / len(photographs) for values in (rates, errors))
-    points = (ValidationPoint(0.0, 0.0, bpp, -10 / math.log(10) * log_mse),)
-    if not coded:
-        return Validation(points, log_mse)
-    plain, model = order_zero_bits(counts) / pixels, bits / pixels
-    numbers = {"order0_bpp": plain, "model_bpp": model, "saved_share": 1 - model / plain}
-    return Validation(points, bpp, numbers=numbers)
-
-
-def order_zero_bits(counts: Tensor) -> float:
-    """Return the bits of all tokens under the frequencies of their own `counts` (M, K)."""
-    wide = counts.double()
-    shares = wide / wide.sum(1, keepdim=True).clamp(min=1)
-    return float((torch.special.entr(shares) * wide.sum(1, keepdim=True)).sum() / math.log(2))
 
 
 BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4

@@ -9,9 +9,7 @@ import torch
 
 from baselines.neural.pqmim.objective import (
     Transformer,
-    order_zero_bits,
     perplexities,
-    validate_tokens,
 )
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.objective import Batch
@@ -110,23 +108,16 @@ def test_the_transformer_learns_tokens_that_neighbours_tell_and_nothing_else_lea
     assert all(parameter.grad is None for parameter in network.analysis.parameters())
 
 
-def test_the_cost_of_order_zero_is_the_entropy_of_the_entries():
-    counts = torch.tensor([[8.0, 8, 0, 0], [4, 4, 4, 4]])
-    assert order_zero_bits(counts) == pytest.approx(16 + 32)
-    assert perplexities(counts).tolist() == pytest.approx([2, 4])
-
-
-def test_a_validation_compares_the_transformer_with_order_zero():
-    _, network, _ = objective_of("pqmim_transformer")
+def test_a_validation_has_the_rate_by_the_transformer_and_the_loss_before_it():
+    objective, network, _ = objective_of("pqmim_transformer")
     torch.nn.init.zeros_(network.transformer.head.weight)
-    photographs = [noise(64, 100, 3), noise(80, 64, 4)]
-    result = validate_tokens(network, photographs, coded=True)
-    tokens = 4 * 7 + 5 * 4
-    pixels = 256 * tokens
-    assert result.numbers["model_bpp"] == pytest.approx(2 * 4 * tokens / pixels, rel=1e-6)
-    assert 0 < result.numbers["order0_bpp"] < result.numbers["model_bpp"]
-    saved = 1 - result.numbers["model_bpp"] / result.numbers["order0_bpp"]
-    assert result.numbers["saved_share"] == pytest.approx(saved)
-    raw = validate_tokens(network, photographs, coded=False)
-    assert raw.points[0].bpp == pytest.approx(2 * 4 / 256)
-    assert raw.points[0].psnr_db == result.points[0].psnr_db > 5
+    photographs = [noise(64, 128, 3), noise(128, 64, 4)]
+    (point,) = objective.validate(network, photographs).points
+    assert point.bpp == pytest.approx(2 * 4 / 256, rel=1e-6)
+    assert point.psnr_db > 5
+    autoencoder, network, _ = objective_of("pqmim_autoencoder")
+    result = autoencoder.validate(network, photographs)
+    assert result == autoencoder.validate(network, photographs)
+    assert result.loss > 0
+    counts = torch.tensor([[8.0, 8, 0, 0], [4, 4, 4, 4]])
+    assert perplexities(counts).tolist() == pytest.approx([2, 4])
