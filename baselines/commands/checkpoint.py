@@ -6,13 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 import benchmark
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import TARGET, TRAINED, opt
+from benchmark.option import ARGUMENT, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ Examples:
 
 @checkpoint.verb("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
+    file: Annotated[Path, opt(ARGUMENT, "The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
@@ -90,7 +88,7 @@ def _crops() -> "list[Pixels]":
 
 @checkpoint.verb("info")
 def info(
-    file: Annotated[Path, typer.Argument(help="A checkpoint: elic-3.safetensors.")],
+    file: Annotated[Path, opt(ARGUMENT, "A checkpoint: elic-3.safetensors.")],
     as_json: options.AsJson = False,
 ) -> None:
     """Print what a checkpoint is: its network and training, the size and work of each part.

@@ -5,11 +5,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 import benchmark
 from benchmark.codec import Codec, Setting, bits_per_pixel
-from benchmark.commands.verb import takes
 from benchmark.errors import (
     BadOption,
     BenchError,
@@ -20,7 +17,7 @@ from benchmark.errors import (
     UsageError,
 )
 from benchmark.measure.request import Request
-from benchmark.option import CODED, opt
+from benchmark.option import ARGUMENT, CODED, opt, some
 from benchmark.plugins import one_line
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.atomic import write_file
@@ -47,11 +44,10 @@ MAP_HELP = (
 CODEC = "Codec, name[:key=value]... or path.py:Class"
 
 
-@takes(Request, "device weights_dir flatten", device="cpu")
 def encode(
-    request: Request,
-    image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, TIFF or PPM.")],
-    stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr, out.jpg.")],
+    request: Annotated[Request, some("device weights_dir flatten", device="cpu")],
+    image: Annotated[Path, opt(ARGUMENT, "Image file: PNG, JPEG, WebP, TIFF or PPM.")],
+    stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}.", completes="codecs")] = PLAIN,
     point: Annotated[
         str, opt(CODED, "Setting: q=2.5, quality=30; default: the codec's middle one.")
@@ -89,13 +85,12 @@ def encode(
     print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp{at}")
 
 
-@takes(Request, "device weights_dir", device="cpu")
 def decode(
-    request: Request,
+    request: Annotated[Request, some("device weights_dir", device="cpu")],
     stream: Annotated[
-        Path, typer.Argument(help="The stream: of `bench encode`, or a file of its format.")
+        Path, opt(ARGUMENT, "The stream: of `bench encode`, or a file of its format.")
     ],
-    image: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    image: Annotated[Path, opt(ARGUMENT, "PNG file to write.")],
     codec: Annotated[
         str, opt(CODED, f"{CODEC}; default: as the stream begins.", completes="codecs")
     ] = "",

@@ -10,10 +10,10 @@ import typer
 
 from baselines.neural.training.how import How
 from benchmark.commands import output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared, opt
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
 from benchmark.plugins import load
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ SAVED = "what is saved stays; the same command resumes from there"
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
 
 
-@takes(How)
-@takes(Request, "device weights_dir")
 def train(
     how: How,
-    request: Request,
+    request: Annotated[Request, some("device weights_dir")],
     context: typer.Context,
     recipe: RecipeName,
     data: Data,

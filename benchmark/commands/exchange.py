@@ -1,20 +1,22 @@
 """`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import EXPORTED, TARGET, opt
+from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import by_key, counted, listed
+
+if TYPE_CHECKING:
+    from benchmark.rows.packs.merge import Merged
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
@@ -34,7 +36,7 @@ MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge co
 
 @pack.verb("export")
 def pack_export(
-    out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
+    out: Annotated[Path, opt(ARGUMENT, "The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
         str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
     ],
@@ -73,13 +75,12 @@ def pack_export(
 
 @pack.verb("import")
 def pack_import(
-    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
 ) -> None:
-    """Add a pack's rows to the results, marked as recorded, and keep its streams.
+    """Merge a pack's rows, marked as recorded, and its streams into the results.
 
-    Nothing is decoded: `bench audit pack` does that. Rows that name the program or Python file of
-    their codec are kept and shown, and never run by themselves.
+    Nothing is decoded: `bench audit pack` does that. The rest is as `bench merge` has it.
 
     Examples:
       bench pack import vtm.tar
@@ -87,14 +88,14 @@ def pack_import(
     from benchmark.rows.packs.contents import import_pack
     from benchmark.rows.packs.pack import open_pack
 
-    for store in import_pack(open_pack(path), results, sys.argv[1:]):
-        print(
-            f"{store.folder}: {counted(store.added, 'row')} added, {store.there} were there before"
-        )
+    merged = import_pack(open_pack(path), results)
+    for folder in merged:
+        _print_merged(folder)
+    raise typer.Exit(_exit_code(merged))
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
+    folders: Annotated[list[Path], opt(ARGUMENT, "Folders of results.", value="DIR")],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
     as_json: options.AsJson = False,
 ) -> None:
@@ -115,25 +116,28 @@ def merge(
     with output.interruptible("what was copied is kept; the same command resumes from there"):
         for folder in merge_folders(folders, into):
             merged.append(folder)
-            if as_json:
-                continue
-            added = ", ".join(counted(getattr(folder, f"{noun}s"), noun) for noun in MERGED)
-            print(f"{folder.dataset}: {added} and {counted(folder.reductions, 'reduction')} added")
-            for sentence in folder.conflicts:
-                print(f"conflict {sentence}")
-            for sentence in folder.damaged:
-                print(f"damaged  {sentence}")
-            for sentence in folder.missing:
-                print(f"missing  {sentence}")
+            if not as_json:
+                _print_merged(folder)
     if as_json:
         output.print_json({folder.dataset: folder._asdict() for folder in merged})
-    raise typer.Exit(1 if any(folder.conflicts or folder.damaged for folder in merged) else 0)
+    raise typer.Exit(_exit_code(merged))
+
+
+def _print_merged(folder: "Merged") -> None:
+    added = ", ".join(counted(getattr(folder, f"{noun}s"), noun) for noun in MERGED)
+    print(f"{folder.dataset}: {added} and {counted(folder.reductions, 'reduction')} added")
+    for word in ("conflicts", "damaged", "missing"):
+        for sentence in getattr(folder, word):
+            print(f"{word.removesuffix('s'):<8} {sentence}")
+
+
+def _exit_code(merged: Iterable["Merged"]) -> int:
+    return int(any(folder.conflicts or folder.damaged for folder in merged))
 
 
 @export.verb("images")
-@takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
-    request: Request,
+    request: Annotated[Request, some("limit jobs data_dir weights_dir vtm_dir")],
     to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
     dataset: Annotated[
         str,

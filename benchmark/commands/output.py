@@ -100,9 +100,11 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
             [
                 {
                     **of.facts,
+                    **({"title": of.title} if of.title else {}),
                     "records": of.records,
                     "summary": of.summary,
                     "absent": [absent._asdict() for absent in of.absent],
+                    **({"files": [*map(str, of.files)]} if of.files else {}),
                 }
                 for of in answers
             ]
@@ -110,13 +112,23 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         return
     for number, of in enumerate(answers):
         print(end="\n" if number else "")
+        if of.title:
+            print(of.title)
         # A codec without any number is among the lines below.
         numbers = [column for column in of.columns if column.form]
-        records = [row for row in of.records if any(c.value(row) is not None for c in numbers)]
+        records = [
+            row for row in of.records
+            if not numbers or any(c.value(row) is not None for c in numbers)
+        ]  # fmt: skip
         lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
-        print_table(Table.of(of.columns, records, [*of.summary.splitlines(), *lines]).filled())
+        notes = [*of.summary.splitlines(), *lines]
+        if records:
+            print_table(Table.of(of.columns, records, notes).filled())
+        elif notes:
+            print(*map(visible, notes), sep="\n")
+        print(*of.files, sep="\n", end="\n" if of.files else "")
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:

@@ -6,34 +6,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from benchmark.commands import experiment, options, output
-from benchmark.commands.verb import command_line, takes
+from benchmark.answer import Absent, Answer, Column
+from benchmark.commands import options, output
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request, parse_points, with_settings_as_points
-from benchmark.option import RESULTS, shared
+from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
 FEW = 20  # images of a first look
 LONG_SECONDS = 43_200  # from which a plan says what would be shorter
-STORED = shared(Path("results"), RESULTS)
+ExperimentFile = Annotated[
+    Path | None,
+    opt(
+        ARGUMENT,
+        "Options in a file, which those here override.",
+        value="EXPERIMENT.toml",
+        fills="run",
+    ),
+]
+FIGURES = opt(
+    DRAWING, "Figures to draw of the rows: rd,bd,complexity,realism,crops.", many="listed"
+)
+SAVE = opt(TARGET, "Write these options to a file that gives the same run.", refuses="file")
 
 
-@takes(Request)
 def run(
     request: Request,
-    context: typer.Context,
-    file: experiment.File = None,
-    figures: experiment.Figures = "",
-    save: experiment.Save = None,
+    experiment: ExperimentFile = None,
+    figures: Annotated[tuple[str, ...], FIGURES] = (),
+    save: Annotated[Path | None, SAVE] = None,
     allow_few: options.AllowFew = False,
     table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
+    command: str = "",
 ) -> None:
     """Encode, decode and score images, and store the rows.
 
@@ -56,10 +68,15 @@ def run(
     from benchmark.commands import outcome
     from benchmark.datasets.dataset import open_dataset
 
-    asked = experiment.read_experiment(request, figures, file, context)
-    requests, exit_code, records = asked.request.of_each_dataset(), 0, []
+    if figures:
+        from benchmark.commands.figures import draw_figures, require_figures
+
+        require_figures(figures)
+    requests, exit_code, records = request.of_each_dataset(), 0, []
     if save is not None:
-        experiment.save(save, asked)
+        from benchmark.commands.experiment import save as save_experiment
+
+        save_experiment(save, request, figures, experiment)
     if len(requests) > 1:
         for each in requests:  # before the first is measured
             open_dataset(each.dataset, each.data_dir)
@@ -73,20 +90,21 @@ def run(
                 outcome.print_outcome(done, table, allow_few, verbose)
     if as_json:
         output.print_records(records)
-    else:
-        experiment.draw_figures(asked, command_line(context))
+    elif figures:
+        draw_figures(figures, request, experiment, command)
     raise typer.Exit(exit_code)
 
 
-@takes(
-    Request,
-    "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
-    dataset="",
-    metrics="all",
-    results=STORED,
-)
 def rescore(
-    request: Request,
+    request: Annotated[
+        Request,
+        some(
+            "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
+            dataset="",
+            metrics="all",
+        ),
+    ],
+    results: options.Results = Path("results"),
     codecs: options.StoredCodecs = "all",
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
@@ -130,28 +148,25 @@ def rescore(
     raise typer.Exit(1 if failed else 0)
 
 
-@takes(
-    Request,
-    "codecs dataset points metrics jobs draws generations limit part results data_dir weights_dir "
-    "vtm_dir packs skip_missing flatten timing",
-)
 def plan(
-    request: Request,
-    context: typer.Context,
-    file: experiment.File = None,
-    verbose: options.Verbose = False,
-    as_json: options.AsJson = False,
-) -> None:
+    request: Annotated[
+        Request,
+        some(
+            "codecs dataset points metrics jobs draws generations limit part results data_dir "
+            "weights_dir vtm_dir packs skip_missing flatten timing"
+        ),
+    ],
+    experiment: ExperimentFile = None,
+) -> list[Answer]:
     """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
+
+    A record is a codec variant of a dataset; its seconds are of coding, with all workers.
 
     Examples:
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
-    asked = experiment.read_experiment(request, "", file, context).request
-    records = [_planned(each, as_json, verbose) for each in asked.of_each_dataset()]
-    if as_json:
-        output.print_records(records)
+    return [*map(_planned, request.of_each_dataset())]
 
 
 def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: int) -> str:
@@ -201,7 +216,15 @@ def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, 
     return result
 
 
-def _planned_by_name(request: Request, as_json: bool, missing: Unavailable) -> dict[str, object]:
+PLANNED = (
+    Column("codec"),
+    Column("cells", form="d"),
+    Column("to do", "to_do", "d"),
+    Column("coding", "seconds", duration),
+)
+
+
+def _planned_by_name(request: Request, missing: Unavailable) -> Answer:
     """Return the plan for a dataset that is not here, by its published size; raise `missing`."""
     from benchmark.datasets.dataset import profile
     from benchmark.system.machine import cores
@@ -213,19 +236,19 @@ def _planned_by_name(request: Request, as_json: bool, missing: Unavailable) -> d
     jobs, pixels = request.jobs or cores(), known.pixels * images // known.published_images
     each = _typical(request.codecs, request, pixels)
     of_few = sum(each.values()) * FEW / images if images > FEW else None
-    if not as_json:
-        print(f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}")
-        print(time_sentence(each, of_few, jobs))
-    seconds = {label: of / jobs for label, of in each.items()}
-    facts = {"dataset": request.dataset, "images": images, "by_codec": seconds}
-    return {**facts, "coding_seconds": sum(seconds.values())}
+    records = [{"codec": label, "seconds": of / jobs} for label, of in each.items()]
+    facts = {"dataset": request.dataset, "images": images}
+    facts["coding_seconds"] = sum(each.values()) / jobs
+    title = f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}"
+    summary = time_sentence(each, of_few, jobs)
+    return Answer(records, (PLANNED[0], PLANNED[3]), summary, facts=facts, title=title)
 
 
-def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object]:
-    """Return the plan for one dataset, and print it unless it is wanted as JSON."""
-    from benchmark.commands.outcome import problem_lines, unread_lines
+def _planned(request: Request) -> Answer:
+    """Return the plan for one dataset."""
+    from benchmark.datasets.dataset import unread_kinds
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
-    from benchmark.measure.select import open_matrix
+    from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
     from benchmark.system.machine import available_memory, cores
 
@@ -233,7 +256,9 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     try:
         matrix = open_matrix(replace(request, skip_missing=True))
     except Unavailable as missing:
-        return _planned_by_name(request, as_json, missing)
+        return _planned_by_name(request, missing)
+    taken = finished_elsewhere(matrix, request)
+    matrix = matrix._replace(to_do=tuple(of for of in matrix.to_do if of.key not in taken))
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
     needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
@@ -241,9 +266,6 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     guess = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
-    counts = {name: {"cells": n, "to_do": to_do[name]} for name, n in cells_of.items()}
-    total = {"cells": len(matrix.cells), "to_do": len(matrix.to_do)}
-    seconds = guess.seconds / workers.workers
     seen = {image.file.name for image in sources.images[:FEW]}
     few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
     each = {
@@ -251,34 +273,37 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
         for name in to_do
     }
     pixels = sum(image.width_px * image.height_px for image in sources.images)
-    each |= _typical([of.codec for of in matrix.selection.skipped], request, pixels)
+    skipped = matrix.selection.skipped
+    each |= _typical([of.codec for of in skipped], request, pixels)
     of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
+    records = [
+        {
+            "codec": name, "cells": cells_of[name], "to_do": to_do[name],
+            "seconds": each.get(name, 0.0) / workers.workers,
+        }
+        for name in {**cells_of, **each}
+    ]  # fmt: skip
     facts: dict[str, object] = {
         "dataset": sources.dataset.name,
         "images": len(sources.images),
-        **total,
-        "coding_seconds": seconds,
+        "cells": len(matrix.cells),
+        "to_do": len(matrix.to_do),
+        "coding_seconds": guess.seconds / workers.workers,
         **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
         "cells_without_estimate": guess.unknown,
         "cells_by_typical_times": guess.typical,
-        "codecs": counts,
-        "by_codec": {name: of / workers.workers for name, of in each.items()},
-        "refused": {image.file.name: image.reason for image in sources.refused},
-        "skipped": matrix.selection.reasons,
     }
-    if as_json:
-        return facts
-    print(f"{sources.dataset.name}: {counted(len(sources.images), 'image')}")
-    for label, count in {**counts, "total": total}.items():
-        print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
+    cells = f"{counted(len(matrix.cells), 'cell')}, {len(matrix.to_do)} to do"
     rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
-    print(time_sentence(each, of_few, workers.workers))
-    output.print_lines([f"{n} cells {how}" for how, n in rests.items() if n], details=True)
+    lines = [time_sentence(each, of_few, workers.workers)]
+    lines += [f"{n} cells {how}" for how, n in rests.items() if n]
     if matrix.to_do:
         available = workers.available_bytes
         there = "" if available is None else f", and {available / 1e9:.1f} GB are available"
         needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
-        print(workers.remark or f"a worker takes about {needs_gb} for the largest image{there}")
-    left_out = problem_lines((), sources.refused, matrix.selection.skipped, details)
-    output.print_lines([*left_out, *unread_lines(sources.dataset.unread, details)], details)
-    return facts
+        lines += [workers.remark or f"a worker takes about {needs_gb} for the largest image{there}"]
+    absent = [Absent(image.file.name, f"refused: {image.reason}") for image in sources.refused]
+    absent += [Absent(of.codec, f"skipped: {of.why}", of.reason.remedy) for of in skipped]
+    absent += [Absent(kind, "no pictures") for kind in unread_kinds(sources.dataset.unread)]
+    title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
+    return Answer(records, PLANNED, "\n".join(lines), absent, facts, title=title)

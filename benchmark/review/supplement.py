@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from benchmark.answer import Absent
 from benchmark.errors import BadPack, UsageError
 from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
-from benchmark.rows.packs.pack import INDEX, ROWS, Pack, open_pack
+from benchmark.rows.packs.pack import ROWS, Pack, open_pack
 from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular
 from benchmark.system.text import csv_delimiter, parsing
 
@@ -68,18 +68,16 @@ def open_supplement(path: Path, into: Path) -> Supplement:
 
     files = sorted(file for file in into.rglob("*") if file.is_file())
     packs: list[Pack] = []
-    for place in [*(f.parent for f in files if f.name == INDEX), *_ending(files, ".tar")]:
+    for place in [*(f.parent for f in files if f.name == ROWS), *_ending(files, ".tar")]:
         try:
             packs.append(open_pack(place))
         except BadPack as error:
             leave_out(place.relative_to(into), error)
     for folder in dict.fromkeys(f.parent for f in files if f.parent.name == "per_image"):
         leave_out(folder.relative_to(into), RESULTS)
-    ours = {pack.path / name for pack in packs for name in (INDEX, ROWS)}
-    rest = [file for file in files if file not in ours]
-    sizes = tuple(file for file in _ending(rest, ".csv") if _is_list_of_sizes(file))
+    sizes = tuple(file for file in _ending(files, ".csv") if _is_list_of_sizes(file))
     curves: list[NamedCurve] = []
-    for file in _ending((file for file in rest if file not in sizes), *CURVE_FILES):
+    for file in _ending((file for file in files if file not in sizes), *CURVE_FILES):
         try:
             curves += read_curves(file)
         except UsageError as error:

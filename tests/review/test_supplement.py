@@ -96,13 +96,13 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(supplement, "MOST_DEEP", 3)
     whys = {
         "words.csv": "words.csv needs a column", "deep": "it is below more than 3 folders",
-        "bent": "the pack bent cannot be used: it holds no rows.csv",
+        "bent": "the pack bent cannot be used: rows.parquet: it is no whole parquet file",
         "results/kodak/per_image": "`bench pack export` makes one",
     }  # fmt: skip
     folder = tmp_path / "sent"
     for name, content in {
         "ours.csv": CURVE, "words.csv": b"some,words\n1,2\n", "notes.json": b"{}",
-        "a/b/c/deep/x": b"", "bent/pack.json": b"{}",
+        "a/b/c/deep/x": b"", "bent/rows.parquet": b"{}",
         "results/kodak/per_image/x.parquet": b"PAR1",
     }.items():  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
