@@ -64,7 +64,6 @@ class Validation(NamedTuple):
 
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
-    numbers: Mapping[str, float] = {}  # for the journal, as `validation_NAME`
 
 
 @dataclass(frozen=True, slots=True)

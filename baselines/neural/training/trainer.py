@@ -303,7 +303,6 @@ class _Loop:
         if validation is not None:
             entry["validation_loss"] = validation.loss
             entry["validation"] = [point._asdict() for point in validation.points]
-            entry |= {f"validation_{name}": value for name, value in validation.numbers.items()}
         files.report(self.run.folder, entry)
         self.log(entry)
 
