@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.pqmim.objective import (
-    Transformer,
-    perplexities,
-)
+from baselines.neural.pqmim import objective as objectives
+from baselines.neural.pqmim.objective import Transformer, perplexities
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.objective import Batch
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
@@ -19,21 +17,22 @@ from support.training.every_stage import objective_of
 
 
 def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
-    objective, network, batch = objective_of("pqmim_autoencoder", commitment=0.25, codebook=0.5)
+    objective, network, batch = objective_of("pqmim_autoencoder")
     result = objective.loss(network, batch, 0)
     latents = network.analyse(batch.crops)
     vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
     mse = float(((network.synthesise(vectors) - batch.crops) / 2).detach().square().mean())
     kept = float((latents - vectors).detach().square().sum(1).mean())
-    assert float(result.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
+    assert float(result.total.detach()) == pytest.approx(150 * mse + 1.25 * kept, rel=1e-4)
     assert float(result.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
     result.total.backward()
     reached = {name for name, tensor in network.named_parameters() if tensor.grad is not None}
     assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
 
 
-def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
-    objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
+def test_entries_that_nobody_uses_are_replaced_after_so_many_steps(monkeypatch):
+    monkeypatch.setattr(objectives, "SPLIT_EVERY_STEPS", 3)
+    objective, network, batch = objective_of("pqmim_autoencoder")
     with torch.no_grad():
         network.quantiser.codebooks[0, 5] = 1e3
     updates = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
@@ -43,9 +42,9 @@ def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
 
 
 def test_counts_survive_an_interruption():
-    objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
+    objective, network, batch = objective_of("pqmim_autoencoder")
     objective.loss(network, batch, 0).after_step(1.0)
-    second, *_ = objective_of("pqmim_autoencoder", split_every_steps=3)
+    second, *_ = objective_of("pqmim_autoencoder")
     second.load_state(deepcopy(objective.state()))
     second.loss(network, batch, 1).after_step(1.0)
     tokens = network.quantiser.tokens(network.analyse(batch.crops))
