@@ -10,7 +10,6 @@ import typer
 
 import benchmark
 from baselines.commands.reports import draw_losses, write_losses
-from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
@@ -20,7 +19,7 @@ from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import MILESTONE, Run, export, read_record
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, train
 from benchmark.commands.output import duration
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
 from benchmark.system.settings import chosen_device, use_device
@@ -76,21 +75,12 @@ def _files_of(place: str) -> list[Path]:
     return [image.path for image in benchmark.open_dataset(place).images]
 
 
-def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
-    """Return the run of a network, or those of a recipe's variants behind what they share."""
-    if model not in (OURS, *ARCHITECTURES):
-        raise UnknownName("model to train", model, [OURS, *ARCHITECTURES])
-    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-        model = recipe.architecture  # its codec looks for a file of that name
-    if model != OURS:
-        recipe = replace(recipe, architecture=model)
-        try:
-            recipe.check_network()
-        except ValueError as error:
-            why = f"the recipe {recipe.name} cannot train {model}: {error}"
-            raise UsageError(why) from error
+def runs_of(recipe: Recipe, folder: Path) -> list[Run]:
+    """Return the run of a recipe, or those of its variants behind what they share."""
+    own = recipe.architecture == DEFAULT_ARCHITECTURE
+    name = OURS if own else recipe.architecture  # its codec looks for a file of that name
     if not recipe.variants:
-        return [Run(folder, folder / f"{model}.safetensors", recipe)]
+        return [Run(folder, folder / f"{name}.safetensors", recipe)]
     runs, earlier = [], recipe.stages[:-1]
     common = folder / COMMON if earlier else None
     if common:
