@@ -124,8 +124,5 @@ def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
     recipe = tmp_path / "recipe.toml"
     text = (recipes.FOLDER / "smoke.toml").read_text()
     recipe.write_text(f'architecture = "factorised"\n{text}')
-    with pytest.raises(
-        UsageError,
-        match="no recipe: a multi_rate stage trains no network of 1 rates|a multi_rate stage has 1 lambdas",
-    ):
+    with pytest.raises(UsageError, match="no recipe: a multi_rate stage"):
         bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")
