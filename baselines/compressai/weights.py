@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.neural.card import has_card, tensors_sha256, verified_card
-from baselines.neural.network_codec import find_checkpoint, of_one_training, those_here
+from baselines.neural.network_codec import (
+    find_checkpoint,
+    of_one_training,
+    released,
+    those_here,
+)
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.spec import file_list
@@ -108,10 +113,13 @@ def not_here() -> dict[str, str]:
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     """Return the weight files of the adapter's options `model` and `metric`, by quality.
 
+    Of matched weights, those of the release, trained by this project.
     Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
     for a model without published weights.
     """
     model, metric = options.get("model", ""), options.get("metric", "mse")
+    if options.get("weights") in ("matched", "matched-whole"):
+        return released(*MATCHED_STEMS.values())
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
