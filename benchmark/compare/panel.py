@@ -6,6 +6,7 @@ rule for every verb, by PSNR alone, so that no choice of metrics changes it.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -16,7 +17,6 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
-from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Edition, Point, Summary, curves, excluded
@@ -30,6 +30,7 @@ from benchmark.rows.systems import (
     short_names,
     with_remark,
 )
+from benchmark.rows.variants import Anchor, are_of, pairs_of
 from benchmark.rows.versions import OK
 from benchmark.system.text import counted
 
@@ -216,7 +217,7 @@ def read_compared(
     """
     return read_results(
         source.results, source.dataset, codecs, metrics, rows=source.rows,
-        choose=lambda of: with_anchor(of.rows, of.others, anchor, instead), **options,
+        choose=partial(with_anchor, named=anchor, instead=instead), **options,
     )  # fmt: skip
 
 

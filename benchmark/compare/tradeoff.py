@@ -24,11 +24,11 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
 from benchmark.registry import METRICS, metric_named
-from benchmark.rows.experiment import NO_ANCHOR, named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Mean, Point, Summary, own_caveats
 from benchmark.rows.systems import marked_bundled
+from benchmark.rows.variants import NO_ANCHOR, every_variant, named_variants
 from benchmark.system.text import counted
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
@@ -87,7 +87,7 @@ def tradeoff(
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     stored = read_results(
         source.results, source.dataset, f"{codec},{against}", names, rows=source.rows,
-        choose=lambda of: (of.every_variant(), NO_ANCHOR), allow_few=allow_few,
+        choose=lambda *rows: (every_variant(*rows), NO_ANCHOR), allow_few=allow_few,
     )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)

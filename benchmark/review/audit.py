@@ -27,7 +27,6 @@ from benchmark.review.sent import name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
-from benchmark.rows.experiment import measured_place, required_place
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.shard import alike
@@ -40,6 +39,7 @@ from benchmark.rows.stored import (
     specs_in,
 )
 from benchmark.rows.systems import known_names, short_version
+from benchmark.rows.variants import measured_place, required_place
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import cores, processor_of

@@ -19,24 +19,26 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
 from benchmark.rows.comparable import ComparableRows, image_numbers
-from benchmark.rows.experiment import (
+from benchmark.rows.means import summarise_rows
+from benchmark.rows.store import Store, stores_below
+from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
-    Experiment,
     are_of,
-    experiment_of,
-    named_in,
+    divided,
     named_variants,
     pairs_of,
     pixels_of,
 )
-from benchmark.rows.means import summarise_rows
-from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
-from benchmark.spec import CodecSpec, listed_datasets
+from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import by_key, counted
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
+
+
+# Of rows that are shown and others: those to summarise, and the anchor
+Choose = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor]]
 
 
 class Source(NamedTuple):
@@ -173,7 +175,7 @@ def read_results(
     codecs: str,
     metrics: Sequence[str],
     *,
-    choose: Callable[[Experiment], tuple[pl.DataFrame, Anchor]] = lambda of: (of.rows, NO_ANCHOR),
+    choose: Choose = lambda shown, others: (shown, NO_ANCHOR),
     common: bool = False,
     pooled: bool = False,
     allow_few: bool = False,
@@ -186,8 +188,8 @@ def read_results(
     """Read and summarise the rows of an experiment below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
-    see `experiment_of`. choose: which of its rows to summarise. metrics: names. common, allow_few:
-    see `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only:
+    see `variants.divided`. choose: which of its rows to summarise. metrics: names. common: see
+    `reduce.with_distribution_metrics`, allow_few too. pooled: bpp over all pixels. verified_only:
     keep rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*,
     or none for all. whole: the table also says which streams rows have (else it is as
     `Store.means_table` returns it). rows: to summarise in place of the stored ones, whatever their
@@ -213,10 +215,10 @@ def read_results(
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         table = table.filter(col("image").is_in([*kept]))
-    experiment = experiment_of(table, codecs, bundled)
-    if experiment.rows.height == 0:
+    shown, others = divided(table, codecs, bundled)
+    if shown.height == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    rows, anchor = choose(experiment)
+    rows, anchor = choose(shown, others)
     if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
         filled = ComparableRows(rows, CODING)
     else:
