@@ -35,7 +35,7 @@ from benchmark.system.machine import cores
 Pair = tuple[str, str]  # codec and variant, as rows have them
 
 
-class Experiment(NamedTuple):
+class Division(NamedTuple):
     """Rows of a dataset, divided into those of the codecs that are shown and others."""
 
     rows: pl.DataFrame
@@ -58,7 +58,7 @@ class Anchor(NamedTuple):
 NO_ANCHOR = Anchor("")
 
 
-def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -> Experiment:
+def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -> Division:
     """Divide the rows of a dataset by codec variant (columns codec, variant, bundled at least).
 
     codecs: comma-separated names (see `named_variants`), or "all" that were measured here, or all
@@ -74,7 +74,7 @@ def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -
     both = added & pairs_of(table.filter(BUNDLED))
     kept = pairs if bundled and not more else (kept | added) - both
     marks = table.select(shown=are_of(kept) | (are_of(both) & BUNDLED)).to_series()
-    return Experiment(table.filter(marks), table.filter(~marks))
+    return Division(table.filter(marks), table.filter(~marks))
 
 
 def others_of(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
