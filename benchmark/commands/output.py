@@ -137,7 +137,9 @@ def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
     from benchmark.system.atomic import write_files
 
     if path is not None:
-        write_files(path.parent, {path.name: csv_text(records)}, what="table")
+        names = dict.fromkeys(name for record in records for name in record)
+        whole = [{name: record.get(name) for name in names} for record in records]
+        write_files(path.parent, {path.name: csv_text(whole)}, what="table")
 
 
 @contextmanager

@@ -128,7 +128,11 @@ def read_study(
             [of._asdict() for of in agreements(votes, values, every_metric())],
         ),
     )
-    answers = [Answer(of, columns, title=title) for title, columns, of in shown if of]
+    answers = [
+        Answer(of, columns, facts={"kind": title}, title=title)
+        for title, columns, of in shown
+        if of
+    ]
     answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=left_out)
     return StudyReport(key.dataset, scores, bits, left_out, points, answers, lines)
 
