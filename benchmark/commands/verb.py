@@ -237,7 +237,8 @@ def _for_typer(parameter: Parameter) -> Parameter:
         return parameter
     kind, default = kind_of(parameter), parameter.default
     if option.many == "listed":
-        kind, default = str, default if isinstance(default, str) else ",".join(default)
+        kind = str
+        default = ",".join(default) if isinstance(default, tuple) else default
     elif option.many == "repeated":  # typer has no tuples of any length
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default
