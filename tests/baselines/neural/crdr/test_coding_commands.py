@@ -35,6 +35,9 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     )
     assert f"{stream.stat().st_size} bytes" in message
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
+    checked = tmp_path / "checked.crdr"
+    bench("encode", tmp_path / "in.png", checked, spec[0], f"{spec[1]}:check_latents=1", *spec[2:])
+    assert checked.read_bytes() == codec.checked(stream.read_bytes())
     bench("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     bench("decode", stream, out, "--beta", 0)
